@@ -1,0 +1,191 @@
+"""One split of a built dataset as the benchmark reads it: distinct images, distinct captions, who belongs to whom.
+
+Rows come from the shards by memory map; images are decoded when they are asked for, a few at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fdrd.error import FdrdError
+from fdrd.record import SPLITS, Attribute, Negative
+
+if TYPE_CHECKING:
+    import datasets
+    from PIL.Image import Image
+
+Indices = npt.NDArray[np.int64]
+
+
+class RetrievalDataset:
+    """A read-only view of one split.
+
+    N rows (image-caption pairs) hold I distinct images and C distinct captions. Images are distinct by
+    the digest of their bytes, captions by their text; both are numbered in order of first appearance.
+
+    Attributes:
+        name: folder, registered name or Hub id that the rows came from.
+        split: `train`, `validation` or `test`.
+        pairs: (N, 2) image number and caption number of each row.
+        captions: the C distinct captions.
+        image_digests: sha256 of each of the I images.
+        categories: names of all fine categories of the dataset, whether they occur in the split or not.
+        row_category: (N,) index into `categories`.
+        image_category: (I,) index into `categories`.
+        caption_category: (C,) index into `categories`, of the first row with that caption.
+        domains: names of the domains that occur, sorted.
+        image_domain: (I,) index into `domains`.
+    """
+
+    def __init__(self, rows: datasets.Dataset, *, name: str, split: str):
+        if not len(rows):
+            raise FdrdError(f"{name}: the split {split!r} has no rows; choose another with --split")
+        self._rows = rows
+        self.name = name
+        self.split = split
+        light = rows.select_columns(["caption", "category", "domain", "source"]).with_format(None)
+        columns: dict[str, list[Any]] = light[:]
+        digests = [source["sha256"] for source in columns["source"]]
+        self.image_digests, image_of_row, self._row_of_image = _distinct(digests)
+        self.captions, caption_of_row, row_of_caption = _distinct(columns["caption"])
+        self.pairs: Indices = np.stack([image_of_row, caption_of_row], axis=1)
+        self.categories: list[str] = list(rows.features["category"].names)
+        self.row_category: Indices = np.asarray(columns["category"], dtype=np.int64)
+        self.image_category = self.row_category[self._row_of_image]
+        self.caption_category = self.row_category[row_of_caption]
+        self.domains = sorted(set(columns["domain"]))
+        number = {domain: index for index, domain in enumerate(self.domains)}
+        row_domain = np.asarray([number[domain] for domain in columns["domain"]], dtype=np.int64)
+        self.image_domain = row_domain[self._row_of_image]
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return (
+            f"RetrievalDataset({self.name!r}, {self.split!r}: {len(self)} rows, "
+            f"{len(self.image_digests)} images, {len(self.captions)} captions)"
+        )
+
+    def images(self, numbers: Iterable[int]) -> list[Image]:
+        """The images of these numbers, decoded, upright, RGB."""
+        rows = [int(self._row_of_image[number]) for number in numbers]
+        return [image.convert("RGB") for image in self._rows.select_columns("image")[rows]["image"]]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The record id of each row."""
+        return list(self._rows["id"])
+
+    @cached_property
+    def negatives(self) -> list[tuple[Negative, ...]]:
+        """The fixed hard negatives of each row."""
+        return [
+            tuple(Negative(**negative) for negative in row) for row in self._rows["negatives"]
+        ]
+
+    @cached_property
+    def attributes(self) -> list[tuple[Attribute, ...]]:
+        """The attribute spans of each row's caption."""
+        return [
+            tuple(Attribute(**attribute) for attribute in row) for row in self._rows["attributes"]
+        ]
+
+    @cached_property
+    def meta_categories(self) -> list[str]:
+        """The meta-category of each row."""
+        return list(self._rows["meta_category"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of what the rows say: images, captions, categories, negatives, in order."""
+        digest = hashlib.sha256()
+        for row in range(len(self)):
+            image, caption = self.pairs[row]
+            said = [
+                self.image_digests[image],
+                self.captions[caption],
+                self.categories[self.row_category[row]],
+                [negative.caption for negative in self.negatives[row]],
+            ]
+            digest.update(json.dumps(said, ensure_ascii=False).encode())
+        return digest.hexdigest()
+
+    def select(self, rows: Sequence[int] | Indices) -> RetrievalDataset:
+        """The view of these rows only, in this order."""
+        chosen = self._rows.select([int(row) for row in rows])
+        return RetrievalDataset(chosen, name=self.name, split=self.split)
+
+    def of_domain(self, domain: str) -> RetrievalDataset:
+        """The rows of one domain.
+
+        Raises:
+            FdrdError: there is no such domain in the split.
+        """
+        if domain not in self.domains:
+            raise FdrdError(
+                f"{self.name}: no domain {domain!r} in {self.split}; it has {', '.join(self.domains)}"
+            )
+        wanted = self.image_domain[self.pairs[:, 0]] == self.domains.index(domain)
+        return self.select(np.flatnonzero(wanted))
+
+
+def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDataset:
+    """One split of a dataset: of a folder that `fdrd build` wrote, a registered name, or a Hub id.
+
+    Raises:
+        FdrdError: there is no such dataset, split or domain.
+    """
+    from datasets import Dataset, concatenate_datasets, load_dataset
+
+    if split not in SPLITS:
+        raise FdrdError(f"no split is called {split!r}; choose from {', '.join(SPLITS)}")
+    folder = Path(name)
+    manifest = folder / "manifest.json"
+    if folder.is_dir() and not manifest.is_file():
+        raise FdrdError(f"{folder} holds no manifest.json; build it with `fdrd build --out {folder}`")
+    if manifest.is_file():
+        shards = [
+            folder / shard["path"]
+            for shard in json.loads(manifest.read_text(encoding="utf-8"))["shards"]
+            if shard["split"] == split and domain in (None, shard["domain"])
+        ]
+        if not shards:
+            place = f"{split} of {domain}" if domain else split
+            raise FdrdError(f"{folder} has no {place}; `fdrd stats {folder}` lists what it has")
+        rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
+    else:
+        try:
+            rows = load_dataset(str(name), domain or "default", split=split)
+        except (ValueError, OSError) as error:
+            raise FdrdError(
+                f"no dataset {str(name)!r}: neither a folder, nor built on this machine, nor found on "
+                f"the Hub ({_first_line(error)}); build it with `fdrd build`, or give --data"
+            ) from error
+    return RetrievalDataset(rows, name=str(name), split=split)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _distinct(values: Sequence[str]) -> tuple[list[str], Indices, Indices]:
+    """Distinct values in order of appearance, the number of each row's value, the first row of each value."""
+    number: dict[str, int] = {}
+    first: list[int] = []
+    rows = np.empty(len(values), dtype=np.int64)
+    for row, value in enumerate(values):
+        if value not in number:
+            number[value] = len(number)
+            first.append(row)
+        rows[row] = number[value]
+    return list(number), rows, np.asarray(first, dtype=np.int64)

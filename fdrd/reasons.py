@@ -1,0 +1,58 @@
+"""Why a record was rejected, and what was mended in one that was kept: every code, in one place.
+
+`rejected.jsonl` and the manifest use these codes; `fdrd build --help` lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REASONS: dict[str, str] = {
+    "unreadable_annotations": "the annotation file or line is not what its name promises",
+    "bad_field": "a field of the annotation has the wrong type or an impossible value",
+    "caption_missing": "there is no caption for the image",
+    "category_missing": "neither the annotation nor the folder names the category",
+    "image_missing": "no file below the source root has the name that the annotation gives",
+    "image_ambiguous": "several files below the source root could be meant",
+    "path_outside": "the path is absolute or leaves the source root",
+    "read_error": "the operating system would not give the bytes; tried again on the next build",
+    "not_an_image": "the bytes are in no accepted image format",
+    "image_broken": "the image does not decode to its last row",
+    "image_too_large": "the image has more pixels than the limit",
+    "duplicate_id": "an earlier record has the same id",
+    "duplicate_pair": "the same image with the same caption is there already",
+    "image_in_other_split": "the same image is in a split of higher rank (test, validation, train)",
+}
+
+RULES: dict[str, str] = {
+    "path_of_another_machine": "an absolute path of another machine was ignored; the file name decides",
+    "path_placeholder": "a placeholder stood in the place of the path; the file name decides",
+    "extension_added": "the name had no extension; the file on disk has",
+    "folder_joined_to_name": "`folder_name.jpg` in the annotation is `folder/name.jpg` on disk",
+    "category_from_key": "no category field; the key up to the number is the category",
+    "category_differs_from_folder": "the annotation's name for the category wins over the folder's",
+    "category_underscores": "underscores in the name of the category became spaces",
+    "caption_underscores": "underscores inside the caption became spaces",
+    "caption_glued": "a space was put between two glued sentences",
+    "caption_whitespace": "runs of white space became one space, ends were trimmed, Unicode composed",
+    "negative_equal": "a given negative that equals a caption of the image was dropped",
+    "negative_repeated": "a given negative that repeats another was dropped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that was read and not kept.
+
+    `file` is the annotation file (or the image where there is none) below the source root, `key` the
+    key or line in it, `reason` a key of `REASONS`, `detail` what a reader needs to mend it.
+    """
+
+    file: str
+    key: str
+    reason: str
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"unknown reason {self.reason!r}; add it to fdrd.reasons.REASONS")

@@ -1,0 +1,1 @@
+"""The JSON schemas: the contract for other languages."""

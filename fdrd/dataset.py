@@ -89,9 +89,7 @@ class RetrievalDataset:
     @cached_property
     def negatives(self) -> list[tuple[Negative, ...]]:
         """The fixed hard negatives of each row."""
-        return [
-            tuple(Negative(**negative) for negative in row) for row in self._rows["negatives"]
-        ]
+        return [tuple(Negative(**negative) for negative in row) for row in self._rows["negatives"]]
 
     @cached_property
     def attributes(self) -> list[tuple[Attribute, ...]]:
@@ -152,7 +150,9 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
     folder = Path(name)
     manifest = folder / "manifest.json"
     if folder.is_dir() and not manifest.is_file():
-        raise FdrdError(f"{folder} holds no manifest.json; build it with `fdrd build --out {folder}`")
+        raise FdrdError(
+            f"{folder} holds no manifest.json; build it with `fdrd build --out {folder}`"
+        )
     if manifest.is_file():
         shards = [
             folder / shard["path"]

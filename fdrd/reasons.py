@@ -29,6 +29,7 @@ RULES: dict[str, str] = {
     "path_placeholder": "a placeholder stood in the place of the path; the file name decides",
     "extension_added": "the name had no extension; the file on disk has",
     "folder_joined_to_name": "`folder_name.jpg` in the annotation is `folder/name.jpg` on disk",
+    "category_joined_to_name": "`category_name.jpg` in the annotation is `name.jpg` on disk",
     "category_from_key": "no category field; the key up to the number is the category",
     "category_differs_from_folder": "the annotation's name for the category wins over the folder's",
     "category_underscores": "underscores in the name of the category became spaces",

@@ -6,7 +6,8 @@ A source yields records, each step takes and returns them, a shard holds them as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import datasets
 
 Split = Literal["train", "validation", "test", ""]
+Labels = dict[tuple[str, str], str]  # (domain, category) -> name of the class label
+
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -112,6 +115,22 @@ def from_json(value: dict[str, Any]) -> Record:
             "rules": tuple(value["rules"]),
         }
     )
+
+
+def class_labels(records: Iterable[Record]) -> Labels:
+    """A name for each domain's categories, with the domain in front where two domains share a category.
+
+    >>> from dataclasses import replace
+    >>> pair = Record("1", ImageRef("1.jpg"), "A cat.", "cat", Source("1.jpg"), domain="a")
+    >>> class_labels([pair, replace(pair, domain="b"), replace(pair, category="dog")])
+    {('a', 'cat'): 'a: cat', ('a', 'dog'): 'dog', ('b', 'cat'): 'b: cat'}
+    """
+    found = sorted({(record.domain, record.category) for record in records})
+    times = Counter(category for _, category in found)
+    return {
+        (domain, category): f"{domain}: {category}" if times[category] > 1 else category
+        for domain, category in found
+    }
 
 
 def features(categories: Sequence[str]) -> datasets.Features:

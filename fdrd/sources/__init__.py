@@ -1,0 +1,115 @@
+"""Raw layouts that fdrd reads: one module each, found by looking at the folder.
+
+A module of this package has two functions. `detect(root)` says in a few words why the folder is in its
+layout, or None. `read(root)` yields a `Record` for each image-caption pair, or a `Rejection` for what
+claims to be one and is not, with paths below `root`. A new layout is one new file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+from fdrd.error import FdrdError
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record
+
+
+class Reader(Protocol):
+    """What a module of this package offers."""
+
+    def detect(self, root: Path) -> str | None:
+        """Why the folder is in this layout, or None."""
+
+    def read(self, root: Path) -> Iterator[Record | Rejection]:
+        """The pairs of the folder, in an order that depends on its content only."""
+
+
+READERS: dict[str, Reader] = {
+    module.name: cast(Reader, importlib.import_module(f"{__name__}.{module.name}"))
+    for module in sorted(
+        pkgutil.iter_modules(__path__), key=lambda module: module.name, reverse=True
+    )
+    if not module.name.startswith("_")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One folder in one layout. `path` lies below the source root and is `.` for the root itself."""
+
+    name: str
+    path: str
+    reader: str
+    why: str
+
+
+def find_domains(root: Path) -> list[Domain]:
+    """The domains of a source: the folder itself if a reader knows it, else those of its folders that one knows.
+
+    Raises:
+        FdrdError: the folder is missing or empty, no reader knows it, or two domains get one name.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise FdrdError(f"{root} {what}; --source takes a folder of images and captions")
+    if not any(root.iterdir()):
+        raise FdrdError(f"{root} is empty; `fdrd sample {root}` draws a source to start from")
+    domain = _recognise(root, ".", root.resolve().name)
+    if domain:
+        return [domain]
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
+    domains = [
+        found for folder in folders if (found := _recognise(folder, folder.name, folder.name))
+    ]
+    if not domains:
+        raise FdrdError(
+            f"{root}: no reader knows this layout; fdrd reads {', '.join(sorted(READERS))}: "
+            "[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt beside it, "
+            "or images with the authors' JSON of captions"
+        )
+    names = [domain.name for domain in domains]
+    for name in names:
+        if names.count(name) > 1:
+            raise FdrdError(f"{root}: two folders give the domain name {name!r}; rename one")
+    return domains
+
+
+def read_domain(root: Path, domain: Domain) -> Iterator[Record | Rejection]:
+    """What the domain's reader yields, with paths below the source root and the domain's name in the ids."""
+    prefix = "" if domain.path == "." else f"{domain.path}/"
+    for found in READERS[domain.reader].read(root / domain.path):
+        if isinstance(found, Rejection):
+            yield replace(found, file=prefix + found.file)
+        else:
+            path = prefix + found.image.path
+            yield replace(
+                found,
+                id=f"{domain.name}/{found.id}",
+                domain=domain.name,
+                image=ImageRef(path, found.image.member),
+                source=replace(found.source, file=path, origin=prefix + found.source.origin),
+            )
+
+
+def _recognise(folder: Path, path: str, name: str) -> Domain | None:
+    for reader, module in READERS.items():
+        why = module.detect(folder)
+        if why:
+            return Domain(_domain_name(name), path, reader, why)
+    return None
+
+
+def _domain_name(folder: str) -> str:
+    """A name that is a config of `datasets` and a folder everywhere.
+
+    >>> _domain_name("my pets: 2024"), _domain_name("default")
+    ('my_pets_2024', 'default_')
+    """
+    name = re.sub(r"[^\w.-]+", "_", folder).strip("._-") or "domain"
+    return f"{name}_" if name == "default" else name

@@ -1,0 +1,64 @@
+"""What fdrd adds to a pair: the attributes that its caption describes, and hard negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from fdrd.attributes import find_attributes
+from fdrd.negatives import Catalogue, clean_given, draw_negatives, make_catalogue, parse_given
+from fdrd.record import Attribute, Record
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateConfig:
+    """How many negatives a pair gets, how many of them swap an attribute, and the seed of the draws."""
+
+    seed: int
+    negatives: int
+    attribute_negatives: int
+
+
+def find_attributes_many(pairs: Iterable[tuple[str, str]]) -> list[tuple[Attribute, ...]]:
+    """The attributes of (caption, category) pairs: the unit of work of a worker process."""
+    return [find_attributes(caption, category) for caption, category in pairs]
+
+
+def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:
+    """What the drawing of negatives knows of each domain."""
+    of_domain: dict[str, list[Record]] = {}
+    for record in records:
+        of_domain.setdefault(record.domain, []).append(record)
+    return {domain: make_catalogue(found) for domain, found in of_domain.items()}
+
+
+def annotate(
+    record: Record,
+    captions_of_image: Collection[str],
+    catalogue: Catalogue,
+    config: AnnotateConfig,
+) -> Record:
+    """The record with `config.negatives` hard negatives: usable given ones first, drawn ones after.
+
+    The rules by which given negatives were dropped are added to `record.rules`. Fewer come back where
+    the caption does not offer more.
+    """
+    named = (
+        negative
+        if negative.category
+        else parse_given(negative.caption, record.caption, record.category, catalogue)
+        for negative in record.negatives
+    )
+    given, rules = clean_given(named, captions_of_image)
+    drawn = draw_negatives(
+        record,
+        captions_of_image,
+        catalogue,
+        k=config.negatives + len(given),
+        n_attribute=config.attribute_negatives,
+        seed=config.seed,
+    )
+    # Drawn ones may repeat given ones, which is no flaw of the source and counted under no rule.
+    negatives, _ = clean_given((*given, *drawn), captions_of_image)
+    wanted = max(config.negatives, len(given))
+    return replace(record, negatives=negatives[:wanted], rules=(*record.rules, *rules))

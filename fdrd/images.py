@@ -1,0 +1,99 @@
+"""Images of a source: bytes that are read from inside its folder only, decoded to be believed, and digested.
+
+An image is examined once per content of the file; what was found is kept by the builder's ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_ORIENTATION, _SIDEWAYS = (
+    0x0112,
+    {5, 6, 7, 8},
+)  # the EXIF tag, and its values that swap width and height
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is known of an image file. `reason` is empty for a good one, else a key of `fdrd.reasons.REASONS`."""
+
+    sha256: str = ""
+    bytes: int = 0
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+    detail: str = ""
+
+
+def read_inside(root: str, path: str) -> bytes:
+    """The bytes of a file below the root.
+
+    Raises:
+        PermissionError: a link on the way leads out of the root.
+        OSError: the operating system would not give the bytes.
+    """
+    real = os.path.realpath(os.path.join(root, path))  # noqa: PTH118 - called once per image
+    if not real.startswith(os.path.join(os.path.realpath(root), "")):  # noqa: PTH118
+        raise PermissionError(f"{path} is a link that leaves the source folder")
+    return Path(real).read_bytes()
+
+
+def examine(root: str, path: str, max_pixels: int) -> Examined:
+    """Reads, decodes and digests one image. Never raises for a bad image; says why it is one."""
+    try:
+        data = read_inside(root, path)
+    except PermissionError as error:
+        outside = "leaves the source folder" in str(error)
+        return Examined(reason="path_outside" if outside else "read_error", detail=str(error))
+    except OSError as error:
+        return Examined(reason="read_error", detail=f"{error.strerror}: {path}")
+    return examine_bytes(data, max_pixels)
+
+
+def examine_bytes(data: bytes, max_pixels: int) -> Examined:
+    """What the bytes of one image are worth; width and height are those of the upright image."""
+    sha256 = hashlib.sha256(data).hexdigest()
+
+    def bad(reason: str, detail: str) -> Examined:
+        return Examined(sha256, len(data), reason=reason, detail=detail)
+
+    try:
+        with warnings.catch_warnings():
+            # The pixel limit below is stricter and is a counted rejection.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        begins = "no bytes" if not data else f"begins with {data[:16]!r}"
+        return bad("not_an_image", f"{begins}; accepted are {', '.join(FORMATS)}")
+    except Image.DecompressionBombError as error:
+        return bad("image_too_large", str(error))
+    except Exception as error:  # Pillow's decoders raise many types on hostile headers
+        return bad("image_broken", f"{type(error).__name__}: {error}")
+    width, height = image.size
+    if width * height > max_pixels:
+        return bad(
+            "image_too_large", f"{width} x {height} pixels, the limit is {max_pixels} in all"
+        )
+    try:
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception as error:  # as above, now in the pixel data
+        return bad("image_broken", f"{type(error).__name__}: {error}")
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    return Examined(sha256, len(data), width, height)
+
+
+def examine_many(task: tuple[str, Sequence[str], int]) -> list[Examined]:
+    """`examine` for a (root, paths, max_pixels) task: the unit of work of a worker process."""
+    root, paths, max_pixels = task
+    return [examine(root, path, max_pixels) for path in paths]

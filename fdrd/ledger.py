@@ -1,0 +1,60 @@
+"""What earlier builds found in the images of a source, so that an unchanged file is not decoded twice.
+
+One JSON line per image: path, size, time of change, and the fields of `Examined`. The file is only ever
+appended to while a build runs; a last line that a kill cut short is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fdrd.images import Examined
+
+Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
+
+
+def stamp(root: Path, path: str) -> Stamp:
+    """Size and time of change of a file, zeros where there is none."""
+    try:
+        status = os.stat(root / path)  # noqa: PTH116 - called once per image
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
+
+
+def read_ledger(file: Path, stamps: Mapping[str, Stamp]) -> dict[str, Examined]:
+    """What is known of the images whose stamp is still the same; read errors are forgotten, to be tried again."""
+    known: dict[str, Examined] = {}
+    for line in _lines(file):
+        path = line.pop("path")
+        if (line.pop("size"), line.pop("mtime_ns")) == stamps.get(path):
+            examined = Examined(**line)
+            if examined.reason != "read_error":
+                known[path] = examined
+    return known
+
+
+def append_ledger(file: Path, found: Iterable[tuple[str, Stamp, Examined]]) -> None:
+    """Adds what was found, in one write that reaches the disk."""
+    rows = [
+        {"path": path, "size": size, "mtime_ns": mtime_ns, **asdict(examined)}
+        for path, (size, mtime_ns), examined in found
+    ]
+    with file.open("a", encoding="utf-8") as ledger:
+        ledger.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue  # cut short by a kill, and by the line that a later run appended to it

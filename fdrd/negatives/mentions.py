@@ -1,0 +1,93 @@
+"""Where a caption names a category: any case, spaces or underscores or hyphens, singular or plural.
+
+A name inside a longer word is no mention ("cat" in "bobcat"), nor is one inside a longer name of the
+catalogue ("A380" in "A380-800"). Scripts that put no spaces between words have no such boundary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fdrd.negatives.grammar import looks_plural, plural
+
+_SEPARATORS = re.compile(r"[\s_\-‐‑–]+")
+_BETWEEN_WORDS = r"[\s_\-‐‑–]+"
+# Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean: words there touch each other.
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    r"\uff66-\uff9f\U00020000-\U0003ffff"
+)
+# A letter, a digit, or a mark that continues one (combining accents, the vowel signs of India).
+_WORD = rf"(?:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One mention: `caption[start:end]` is the name, in its plural form or not."""
+
+    start: int
+    end: int
+    plural: bool
+
+
+def key(name: str) -> str:
+    """The form in which two spellings of one name are equal.
+
+    >>> key("Apply_Eye-Makeup") == key("apply eye  makeup")
+    True
+    """
+    return _SEPARATORS.sub(" ", name).strip().casefold().replace("’", "'")
+
+
+def spoken(name: str) -> str:
+    """A name as a caption would write it: `wild_cat` becomes `wild cat`."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def mention_pattern(name: str, longer: Iterable[str] = ()) -> re.Pattern[str]:
+    """A pattern whose group `name` or `plural` is set where a caption mentions `name`.
+
+    A match with neither group is a mention of one of the `longer` names that contain this one.
+    """
+    many = plural(spoken(name))
+    choices = [
+        f"(?:{_spelled(other)}|{_spelled(plural(spoken(other)))})"
+        for other in sorted(longer, key=lambda other: (-len(other), other))
+    ]
+    if key(many) != key(name):
+        choices.append(f"(?P<plural>{_spelled(many)})")
+    else:
+        choices.append(r"(?P<plural>(?!))")
+    choices.append(f"(?P<name>{_spelled(name)})")
+    return re.compile("|".join(choices), re.IGNORECASE)
+
+
+def find_mentions(caption: str, pattern: re.Pattern[str]) -> list[Mention]:
+    """The mentions of the name that `pattern` was made for, from left to right."""
+    return [
+        Mention(found.start(), found.end(), found.lastgroup == "plural")
+        for found in pattern.finditer(caption)
+        if found.lastgroup
+    ]
+
+
+def same_name(name: str, other: str) -> bool:
+    """Whether two names are spellings or numbers of one name."""
+    one, two = key(name), key(other)
+    return one == two or key(plural(spoken(name))) == two or one == key(plural(spoken(other)))
+
+
+def _spelled(name: str) -> str:
+    words = [word for word in _SEPARATORS.split(name) if word]
+    if not words:
+        return "(?!)"  # a name without a letter is never mentioned
+    left = rf"(?<!{_WORD})(?<!\d-)" if _bounded(words[0][0]) else ""
+    right = rf"(?!{_WORD})(?!-\d)" if _bounded(words[-1][-1]) else ""
+    text = _BETWEEN_WORDS.join(re.escape(word) for word in words)
+    return left + re.sub("['’]", "['’]", text) + right
+
+
+def _bounded(letter: str) -> bool:
+    return re.match(_WORD, letter) is not None

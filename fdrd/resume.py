@@ -1,0 +1,93 @@
+"""What an earlier run left that this one can use: whole shards, and the proof that nothing changed.
+
+It lies in the work folder beside the dataset, and losing it costs time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fdrd.ledger import Stamp
+from fdrd.manifest import dump, library_versions, read_manifest
+from fdrd.publish import work_folder, write_text
+
+
+def inputs_digest(settings: Any, read: Iterable[object], stamps: Mapping[str, Stamp]) -> str:
+    """Digest of all that determines a build: settings, what the sources say, stamps of the images."""
+    digest = hashlib.sha256(json.dumps([settings, library_versions()]).encode())
+    for item in read:
+        digest.update(repr(item).encode("utf-8", "surrogatepass"))
+    digest.update(json.dumps(stamps, sort_keys=True).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def is_built_from(out: Path, inputs: str) -> bool:
+    """Whether the dataset was built from these very inputs and its shards have their sizes."""
+    last = work_folder(out) / "last.json"
+    if not last.is_file() or not (out / "manifest.json").is_file():
+        return False
+    if json.loads(last.read_text(encoding="utf-8")).get("inputs") != inputs:
+        return False
+    files = [(out / shard["path"], shard["bytes"]) for shard in read_manifest(out)["shards"]]
+    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+
+
+def log_build(out: Path, inputs: str | None, started: float, workers: int) -> None:
+    """Writes what the manifest must not hold: time, host, workers, and the digest of the inputs.
+
+    `inputs` is None where the next run must look again, as after a read error.
+    """
+    last = {
+        "inputs": inputs,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(time.time() - started, 1),
+        "host": platform.node(),
+        "workers": workers,
+    }
+    write_text(work_folder(out) / "last.json", dump(last))
+    _journal(out).unlink(missing_ok=True)
+
+
+def note_shard(out: Path, entry: Mapping[str, Any]) -> None:
+    """Remembers a shard that is whole, so that an interrupted build need not write it again."""
+    with _journal(out).open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps(entry) + "\n")
+
+
+def whole_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Folder and manifest entry, by key, of every shard of the last build or of an interrupted one.
+
+    Each is digested again: a shard that was damaged since is not used.
+    """
+    candidates: list[tuple[Path, dict[str, Any]]] = []
+    if (out / "manifest.json").is_file():
+        candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
+    if _journal(out).is_file():
+        stage = work_folder(out) / "stage"
+        for line in _journal(out).read_text(encoding="utf-8").splitlines():
+            try:
+                candidates.append((stage, json.loads(line)))
+            except ValueError:
+                continue  # cut short by a kill
+    return {
+        entry["key"]: (folder, entry)
+        for folder, entry in candidates
+        if _is_whole(folder / entry["path"], entry)
+    }
+
+
+def _is_whole(file: Path, entry: Mapping[str, Any]) -> bool:
+    if not file.is_file() or file.stat().st_size != entry["bytes"]:
+        return False
+    with file.open("rb") as shard:
+        return hashlib.file_digest(shard, "sha256").hexdigest() == entry["sha256"]
+
+
+def _journal(out: Path) -> Path:
+    return work_folder(out) / "shards.jsonl"

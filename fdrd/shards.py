@@ -1,0 +1,155 @@
+"""Arrow shards: rows planned over files by a stable key, annotated and written by worker processes.
+
+A shard is an Arrow IPC stream, as the cache of `datasets` reads it. Its rows are sorted by `split.order`,
+and a shard holds a fixed range of that order, so that a changed record changes one shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fdrd.annotate import AnnotateConfig, Catalogue, annotate
+from fdrd.error import FdrdError
+from fdrd.images import read_inside
+from fdrd.record import Labels, Record, Split, to_json
+from fdrd.split import order
+
+BATCH_BYTES = 32 * 2**20  # of images in a record batch: bounds the memory of a worker
+BATCH_ROWS = 1000  # what `datasets` writes, and fast for random access
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """A shard to be: its place below the dataset's folder, and the records in it, in order."""
+
+    path: str
+    domain: str
+    split: Split
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """All that a worker needs to write one shard. `schema` is a serialised Arrow schema."""
+
+    plan: ShardPlan
+    key: str
+    root: str
+    folder: str
+    schema: bytes
+    labels: Labels
+    several_captions: dict[str, tuple[str, ...]]
+    """By image digest, the captions of images that have more than one."""
+    catalogue: Catalogue
+    config: AnnotateConfig
+
+
+def plan_shards(
+    records: Iterable[Record], bytes_of: Mapping[str, int], shard_bytes: int
+) -> list[ShardPlan]:
+    """Shards of about `shard_bytes` of images per domain and split, in the order domain, split, number."""
+    rows: dict[tuple[str, Split], list[tuple[str, Record]]] = defaultdict(list)
+    for record in records:
+        rows[record.domain, record.split].append((order(record), record))
+    plans = []
+    for (domain, split), found in sorted(rows.items()):
+        total = sum(bytes_of[record.image.path] for _, record in found)
+        ranges: dict[int, list[tuple[str, Record]]] = defaultdict(list)
+        count = max(1, -(-total // shard_bytes))
+        for key, record in found:
+            ranges[int(key[:15], 16) * count >> 60].append((key, record))
+        parts = [
+            tuple(record for _, record in sorted(ranges[part], key=lambda row: row[0]))
+            for part in sorted(ranges)
+        ]
+        for number, part in enumerate(parts):
+            path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.arrow"
+            plans.append(ShardPlan(path, domain, split, part))
+    return plans
+
+
+def shard_key(plan: ShardPlan, *settings: Any) -> str:
+    """Digest of all that determines the bytes of a shard; `settings` must have a stable JSON form."""
+    digest = hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
+    for record in plan.records:
+        digest.update(json.dumps(to_json(record), ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def write_shard(task: ShardTask) -> dict[str, Any]:
+    """Annotates and writes one shard below `task.folder`; returns its entry for the manifest.
+
+    The file gets its name once it is whole and on the disk.
+
+    Raises:
+        FdrdError: an image changed since it was examined.
+    """
+    final = Path(task.folder, task.plan.path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_suffix(".partial")
+    schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
+    rules: Counter[str] = Counter()
+    written = 0
+    with partial.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        for batch in _batches(task, rules):
+            table = pa.Table.from_pylist(batch, schema=schema)
+            for piece in table.to_batches():
+                stream.write_batch(piece)
+            written += len(batch)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    size = partial.stat().st_size
+    partial.replace(final)
+    return {
+        "path": task.plan.path,
+        "domain": task.plan.domain,
+        "split": task.plan.split,
+        "rows": written,
+        "bytes": size,
+        "sha256": sha256,
+        "key": task.key,
+        "rules": dict(sorted(rules.items())),
+    }
+
+
+def _batches(task: ShardTask, rules: Counter[str]) -> Iterator[list[dict[str, Any]]]:
+    """Rows with image bytes, a batch at a time; counts the rules that annotating applied."""
+    number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for record in task.plan.records:
+        captions = task.several_captions.get(record.source.sha256, (record.caption,))
+        annotated = annotate(record, captions, task.catalogue, task.config)
+        rules.update(annotated.rules[len(record.rules) :])
+        data = read_inside(task.root, record.image.path)
+        if hashlib.sha256(data).hexdigest() != record.source.sha256:
+            raise FdrdError(f"{record.image.path} changed during the build; run the command again")
+        row = _row(annotated, task.labels)
+        row["image"] = {"bytes": data, "path": Path(record.image.path).name}
+        row["category"] = number[task.labels[record.domain, record.category]]
+        batch.append(row)
+        size += len(data)
+        if size >= BATCH_BYTES or len(batch) >= BATCH_ROWS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _row(record: Record, labels: Labels) -> dict[str, Any]:
+    """The columns of `fdrd.record.features` that need no bytes; negatives name class labels, as `category` does."""
+    row = to_json(record)
+    for negative in row["negatives"]:
+        named = (record.domain, negative["category"])
+        negative["category"] = labels.get(named, negative["category"])
+    return row

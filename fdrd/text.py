@@ -1,0 +1,77 @@
+"""Normalisation of captions and category names: pure functions that say which rules they applied.
+
+The rules are keys of `fdrd.reasons.RULES`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from fdrd.record import Attribute
+
+_INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
+# A sentence end without its space: "banded.The image", "SUV 2000.The", "MG.A car", but not "U.S.A" or "e.g.".
+_GLUED = re.compile(
+    r"""(?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”][.!?])|(?<=[A-Z][A-Z0-9][.!?]))"""
+    r"""(?=["“']?[A-Z][\w'’-]*[\s,])"""
+)
+
+
+def normalise_caption(caption: str) -> tuple[str, tuple[str, ...]]:
+    """The caption with composed Unicode, single spaces, no inner underscores, sentences apart.
+
+    >>> normalise_caption("This is a photo of car_side.The  car is red.")
+    ('This is a photo of car side. The car is red.', ('caption_whitespace', 'caption_underscores', 'caption_glued'))
+    >>> normalise_caption("A U.S.A. flag, e.g. this one.")
+    ('A U.S.A. flag, e.g. this one.', ())
+    """
+    steps = (
+        ("caption_whitespace", lambda text: " ".join(unicodedata.normalize("NFC", text).split())),
+        ("caption_underscores", lambda text: _INNER_UNDERSCORES.sub(" ", text)),
+        ("caption_glued", lambda text: _GLUED.sub(" ", text)),
+    )
+    rules = []
+    for rule, step in steps:
+        changed = step(caption)
+        if changed != caption:
+            caption = changed
+            rules.append(rule)
+    return caption, tuple(rules)
+
+
+def normalise_category(name: str) -> tuple[str, tuple[str, ...]]:
+    """The category's name with composed Unicode, spaces for underscores, single spaces.
+
+    >>> normalise_category("car_side")
+    ('car side', ('category_underscores',))
+    """
+    plain = " ".join(unicodedata.normalize("NFC", name).split())
+    spaced = " ".join(plain.replace("_", " ").split())
+    return spaced, (("category_underscores",) if spaced != plain else ())
+
+
+def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tuple[Attribute, ...]:
+    """The attributes of `before` at their places in `after`, its normalised form.
+
+    A span of which nothing is left is dropped.
+
+    >>> move_spans([Attribute("colour", "red", 7, 10)], "A  big red car.", "A big red car.")
+    (Attribute(type='colour', value='red', start=6, end=9),)
+    """
+    if before == after:
+        return tuple(attributes)
+    blocks = difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_matching_blocks()
+    moved = []
+    for attribute in attributes:
+        kept = [
+            (max(attribute.start, a) - a + b, min(attribute.end, a + size) - a + b)
+            for a, b, size in blocks
+            if max(attribute.start, a) < min(attribute.end, a + size)
+        ]
+        if kept:
+            start, end = kept[0][0], kept[-1][1]
+            moved.append(Attribute(attribute.type, after[start:end], start, end))
+    return tuple(moved)

@@ -71,7 +71,7 @@ def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
@@ -83,7 +83,7 @@ def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
             yield show
         except KeyboardInterrupt:
             bars.stop()
-            err.print(f"\nStopped. {resumes}")
+            err.print(f"Stopped. {resumes}", soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

@@ -27,10 +27,10 @@ def unique_ids(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejecti
     origin: dict[str, str] = {}
     for item in found:
         if isinstance(item, Record):
-            first = origin.setdefault(item.id, item.source.origin)
-            if first is not item.source.origin:
-                yield reject(item, "duplicate_id", f"{item.id} is the id of {first}")
+            if item.id in origin:
+                yield reject(item, "duplicate_id", f"{item.id} is the id of {origin[item.id]}")
                 continue
+            origin[item.id] = item.source.origin
         yield item
 
 

@@ -28,12 +28,15 @@ _TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
 
 
 def detect(root: Path) -> str | None:
-    """Why the folder is an image folder, or None."""
+    """Why the folder is an image folder, or None. Deeper trees are folders of domains."""
     for path in files_below(root):
-        if PurePosixPath(path).name in METADATA:
+        *folders, name = path.split("/")
+        if folders and folders[0].lower() in SPLIT_OF_WORD:
+            del folders[0]
+        if name in METADATA and not folders:
             return f"{path} describes images"
-        if is_image(path) and "/" in path:
-            return f"images in folders, as {path}"
+        if is_image(path) and len(folders) == 1:
+            return f"images lie in folders of categories, as {path}"
     return None
 
 
@@ -142,8 +145,10 @@ def _pairs(line: _Line, images: set[str]) -> Iterator[Record | Rejection]:
             yield line.reject("bad_field", f'"{field}" is a {type(value).__name__}, not a string')
             return
     captions = line.fields.get("caption", line.fields.get("text"))
-    for caption in captions if isinstance(captions, list) and captions else [captions]:
+    for caption in captions if isinstance(captions, list) else [captions]:
         yield _record(line, path, caption)
+    if captions == []:
+        yield line.reject("caption_missing", f"no caption for {path}")
 
 
 def _read_text(root: Path, path: str, texts: set[str]) -> Iterator[Record | Rejection]:

@@ -1,0 +1,68 @@
+"""Raw sources in miniature, drawn on the spot."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 16), form: str = "PNG", **options) -> bytes:
+    """The bytes of a picture that is like no other."""
+    image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
+    image.putpixel((seed % size[0], seed // size[0] % size[1]), (255, 255, 255))
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def draw() -> Callable[..., bytes]:
+    return picture
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, object], Path]:
+    """Writes a file of the source `raw`: bytes as they are, text as UTF-8, anything else as JSON."""
+
+    def write(path: str, content: object) -> Path:
+        file = tmp_path / "raw" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        else:
+            file.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def birds(write: Callable[[str, object], Path], tmp_path: Path) -> Path:
+    """An image folder of two categories: 20 train, 4 test pairs each, one image with two captions."""
+    lines = []
+    for number in range(48):
+        split = "test" if number % 6 == 5 else "train"
+        category = ("wren", "robin")[number % 2]
+        path = f"{split}/{category}/{number:02d}.png"
+        write(path, picture(number))
+        caption = f"A small {category} sits on branch {number} in the green shade."
+        lines.append(json.dumps({"file_name": path, "caption": caption, "license": "CC0-1.0"}))
+    lines.append(json.dumps({"file_name": "train/wren/00.png", "caption": "A wren, once more."}))
+    write("metadata.jsonl", "\n".join(lines) + "\n")
+    return tmp_path / "raw"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the cache of the user, or asks the Hub."""
+    import datasets
+
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("HF_HOME", str(cache))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("FDRD_CACHE", str(cache / "fdrd"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+    return cache

@@ -1,0 +1,72 @@
+"""The reason of each rejection, and that no rejection depends on the order of the records."""
+
+from dataclasses import replace
+
+from fdrd.clean import (
+    captions_in_two_splits,
+    no_image_in_two_splits,
+    unique_ids,
+    unique_pairs,
+    with_images,
+)
+from fdrd.images import Examined
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record, Source
+
+
+def pair(name, image="a", caption="A cat.", split="train"):
+    source = Source(f"{name}.jpg", sha256=image, origin=f"x.json: {name}")
+    return Record(name, ImageRef(f"{name}.jpg"), caption, "cat", source, split=split)
+
+
+def rejections(found):
+    return [(item.key, item.reason) for item in found if isinstance(item, Rejection)]
+
+
+def test_the_second_record_of_an_id_is_rejected():
+    assert rejections(unique_ids([pair("1"), pair("2"), pair("1")])) == [("1", "duplicate_id")]
+
+
+def test_three_records_that_share_their_place_too_are_told_apart():
+    record = pair("1")
+    assert len(rejections(unique_ids([record, record, record]))) == 2
+
+
+def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
+    examined = {"1.jpg": Examined("d" * 64, 10, 3, 4), "2.jpg": Examined(reason="not_an_image")}
+    found = list(with_images([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
+    assert rejections(found) == [("2", "not_an_image")]
+    assert (found[0].width, found[0].height, found[0].group) == (3, 4, "d" * 16)
+    assert found[1].group == "clip"
+
+
+def test_an_image_stays_in_the_split_of_the_highest_rank():
+    records = [
+        pair("1", "a", split="train"),
+        pair("2", "a", split="test"),
+        pair("3", "a", split="validation"),
+        pair("4", "b", split="train"),
+    ]
+    wanted = {("1", "image_in_other_split"), ("3", "image_in_other_split")}
+    assert set(rejections(no_image_in_two_splits(records))) == wanted
+    assert set(rejections(no_image_in_two_splits(records[::-1]))) == wanted
+
+
+def test_the_same_image_with_the_same_caption_is_one_pair():
+    records = [
+        pair("1"),
+        pair("2", caption="a CAT."),
+        pair("3", caption="Another."),
+        pair("4", "b"),
+    ]
+    assert rejections(unique_pairs(records)) == [("2", "duplicate_pair")]
+
+
+def test_captions_of_two_splits_are_counted_by_row():
+    records = [
+        pair("1", "a", split="train"),
+        pair("2", "b", split="train"),
+        pair("3", "c", caption="a cat.", split="test"),
+        pair("4", "d", caption="Another.", split="test"),
+    ]
+    assert captions_in_two_splits(records) == 3

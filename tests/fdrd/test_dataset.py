@@ -1,0 +1,61 @@
+import pytest
+
+from fdrd.builder import build
+from fdrd.dataset import load
+from fdrd.error import FdrdError
+
+
+@pytest.fixture
+def train(birds, tmp_path):
+    build(birds, tmp_path / "out", workers=1)
+    return load(tmp_path / "out", "train")
+
+
+def test_images_and_captions_are_distinct_and_pairs_join_them(train):
+    assert len(set(train.image_digests)) == len(train.image_digests)
+    assert len(set(train.captions)) == len(train.captions) == len(train)
+    twice = [row for row in range(len(train)) if "wren/00.png" in train.ids[row]]
+    assert len({int(train.pairs[row, 0]) for row in twice}) == 1
+    assert len(train.image_digests) == len(train) - (len(twice) - 1)
+    for row in range(len(train)):
+        caption = train.captions[train.pairs[row, 1]]
+        assert train.categories[train.row_category[row]] in caption
+
+
+def test_a_selection_renumbers_and_keeps_rows_together(train):
+    rows = [7, 3, 11]
+    part = train.select(rows)
+    assert part.ids == [train.ids[row] for row in rows]
+    assert [part.captions[c] for c in part.pairs[:, 1]] == [
+        train.captions[train.pairs[r, 1]] for r in rows
+    ]
+    pixels = [image.tobytes() for image in part.images(part.pairs[:, 0])]
+    assert pixels == [image.tobytes() for image in train.images(train.pairs[rows, 0])]
+
+
+def test_the_fingerprint_sees_order_and_content(train):
+    assert train.select([1, 2]).fingerprint == train.select([1, 2]).fingerprint
+    assert train.select([1, 2]).fingerprint != train.select([2, 1]).fingerprint
+    assert train.select([1, 2]).fingerprint != train.select([1, 3]).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("split", "domain", "said"),
+    [("dev", None, "no split is called"), ("train", "cars", "has no train of cars")],
+)
+def test_a_wrong_split_or_domain_names_the_right_ones(birds, tmp_path, split, domain, said):
+    build(birds, tmp_path / "out", workers=1)
+    with pytest.raises(FdrdError, match=said):
+        load(tmp_path / "out", split, domain)
+
+
+def test_an_unknown_name_says_where_it_was_looked_for():
+    with pytest.raises(FdrdError, match="neither a folder, nor built on this machine"):
+        load("no-such-name", "test")
+
+
+def test_a_registered_name_gives_the_same_rows_as_the_folder(birds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a folder of that name, as this project has one, would come first
+    build(birds, tmp_path / "out", workers=1)
+    assert load("fdrd", "test").fingerprint == load(tmp_path / "out", "test").fingerprint
+    assert load("fdrd", "test", "raw").ids == load(tmp_path / "out", "test").ids

@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdrd.record import Attribute
+from fdrd.text import move_spans, normalise_caption, normalise_category
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rules"),
+    [
+        ("This is banded.The image.", "This is banded. The image.", ("caption_glued",)),
+        ("A SUV 2000.The car.", "A SUV 2000. The car.", ("caption_glued",)),
+        ("An Apply_Eye_Makeup.", "An Apply Eye Makeup.", ("caption_underscores",)),
+        ("  Two\n words ", "Two words", ("caption_whitespace",)),
+        ("Cafe\u0301.", "Caf\u00e9.", ("caption_whitespace",)),
+        ("A U.S.A. flag, e.g. One", "A U.S.A. flag, e.g. One", ()),
+        ("A 3.5 litre, v1.Two", "A 3.5 litre, v1.Two", ()),
+        ("_emphasis_ kept", "_emphasis_ kept", ()),
+    ],
+)
+def test_each_rule_mends_what_it_names(before, after, rules):
+    assert normalise_caption(before) == (after, rules)
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(caption):
+    once = normalise_caption(caption)[0]
+    assert normalise_caption(once) == (once, ())
+    category = normalise_category(caption)[0]
+    assert normalise_category(category) == (category, ())
+
+
+def test_spans_follow_their_words():
+    before = "A  dark_red bird.The sky is blue."
+    after = normalise_caption(before)[0]
+    spans = [Attribute("colour", "dark_red", 3, 11), Attribute("colour", "blue", 28, 32)]
+    assert [(a.value, after[a.start : a.end]) for a in move_spans(spans, before, after)] == [
+        ("dark red", "dark red"),
+        ("blue", "blue"),
+    ]

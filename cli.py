@@ -1,4 +1,7 @@
-"""The command line: each command parses, calls one library function and prints. Results on stdout, progress on stderr."""
+"""The command line: each command parses, calls one library function and prints.
+
+Results go to stdout, progress and errors to stderr.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start here:  fdrd sample raw/  &&  fdrd build --source raw/  &&  fdrd bench --method random",
 )
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -119,7 +122,7 @@ def sample(
             seed=seed,
             size=size,
             workers=workers,
-            progress=progress,
+            progress=lambda done, total: progress("drawing", done, total),
         )
     out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {folder}")
     out.print(f"Next:  fdrd build --source {folder}", style="dim")
@@ -261,6 +264,177 @@ def stats(folder: Folder, json: Json = False) -> None:
             f"{split.negatives_per_pair:.2f}", f"{split.attributes_per_pair:.2f}",
         )  # fmt: skip
     out.print(table)
+
+
+@app.command(epilog="Example:  fdrd bench --method zero_shot --method coop --split test --seeds 3")
+def bench(
+    method: Annotated[
+        list[str], typer.Option("--method", help="`fdrd methods` lists them; several may be given.")
+    ] = [],  # noqa: B006 - how Typer spells an option that repeats
+    everything: Annotated[bool, typer.Option("--all", help="Every method that is known.")] = False,
+    split: Annotated[
+        str, typer.Option(help="What is measured: test, validation or train.")
+    ] = "test",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder, registered name or Hub id; by default the last build."),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id, folder, or package.module:function or file.py:function that returns "
+            "(CLIPModel, tokenizer, image_processor); by default what the dataset names, else "
+            "CLIP ViT-B/32 from the Hub."
+        ),
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain, in training too.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="Learn from so many images per category.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of training and of the few-shot draw.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")] = 1,
+    gallery: Annotated[
+        str, typer.Option(help="domain, joint, or a number: seeded galleries of that many images.")
+    ] = "domain",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Learned tensors to use instead of training.")
+    ] = None,
+    method_option: Annotated[
+        list[str], typer.Option("-M", help="option=value of the methods that have it.")
+    ] = [],  # noqa: B006
+    training_option: Annotated[
+        list[str], typer.Option("-T", help="option=value of the training, as learning_rate=0.002.")
+    ] = [],  # noqa: B006
+    plugin: Annotated[
+        list[str], typer.Option(help="Import this module first, to know its methods.")
+    ] = [],  # noqa: B006
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("runs"),
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; the best by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Train methods where they train, and print recalls of image-to-text and text-to-image retrieval.
+
+    A run whose result file is there already is not repeated. Ties count against a method.
+    """
+    _register(plugin)
+    import benchmark
+    from benchmark.method import distribute
+    from benchmark.options import split_assignments
+    from benchmark.report import table
+    from benchmark.result import to_json
+    from fdrd.last_build import last_build
+
+    names = benchmark.method_names() if everything else method
+    if not names:
+        raise FdrdError("no method; give --method NAME or --all, `fdrd methods` lists the names")
+    options = distribute(names, split_assignments(method_option, "-M"))
+    train = split_assignments(training_option, "-T")
+    where = data or str(last_build())
+    _quiet_transformers()
+    tower = benchmark.open_backbone(backbone, where, device=device, allow_code=backbone is not None)
+    found = []
+    with _progress(
+        f"Finished runs are kept in {results}; the same command goes on from there."
+    ) as progress:
+        for name in dict.fromkeys(names):
+            for number in range(seed, seed + seeds):
+
+                def tell(
+                    what: str, done: int, total: int, prefix: str = f"{name} {number}"
+                ) -> None:
+                    progress(f"{prefix}: {what}", done, total)
+
+                result = benchmark.run(
+                    name, where, split=split, backbone=tower, domain=domain, shots=shots,
+                    seed=number, gallery=_gallery(gallery), options=options[name], train=train,
+                    checkpoint=checkpoint, results=results, progress=tell,
+                )  # fmt: skip
+                found.append(result)
+                if result.settings.seed is None:
+                    break  # nothing in it is drawn, so another seed gives the same numbers
+    if json:
+        _print_json([to_json(result) for result in found])
+    else:
+        out.print(table(found))
+        out.print(f"Next:  fdrd report {results}", style="dim")
+
+
+def _quiet_transformers() -> None:
+    """Keeps its bars and advice off the terminal; errors still come through."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _gallery(given: str) -> Any:
+    if given in ("domain", "joint"):
+        return given
+    if not given.isdigit():
+        raise FdrdError(f"--gallery {given}: give domain, joint or a number of images")
+    return int(given)
+
+
+def _register(plugins: list[str]) -> None:
+    """Makes the methods of this package and of the plugins known."""
+    import baselines  # noqa: F401 - registers them
+    from benchmark.method import load_plugin
+
+    sys.path.insert(0, "")  # a plugin may lie in the folder where the command runs
+    for plugin in plugins:
+        load_plugin(plugin)
+
+
+@app.command(epilog="Example:  fdrd report runs/ > results.md")
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of result files.")] = Path("runs"),
+) -> None:
+    """Print the results in a folder as Markdown: tables, ceilings, settings."""
+    from benchmark.report import markdown
+    from benchmark.result import read_results
+
+    print(markdown(read_results(folder)))  # noqa: T201 - Markdown goes out as it is
+
+
+@app.command(epilog="Example:  fdrd methods")
+def methods(
+    plugin: Annotated[
+        list[str], typer.Option(help="Import this module first, to know its methods.")
+    ] = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """List the methods and their options, and the options of the training."""
+    _register(plugin)
+    from benchmark.method import method_names, method_options, summary
+    from benchmark.options import options_of
+    from benchmark.training import TrainConfig
+
+    listed = [(name, summary(name), method_options(name)) for name in method_names()]
+    training = ("training (-T)", "what every method that trains takes", options_of(TrainConfig))
+    if json:
+        _print_json(
+            {
+                name: {
+                    "summary": said,
+                    "options": {
+                        option.name: {
+                            "default": option.default,
+                            "values": option.values,
+                            "doc": option.doc,
+                        }
+                        for option in options.values()
+                    },
+                }
+                for name, said, options in listed
+            }
+        )
+        return
+    for name, said, options in [*listed, training]:
+        out.print(f"[bold]{name}[/]  {said}")
+        for option in options.values():
+            out.print(
+                f"    {option.name}={option.default}  ({option.values})  {option.doc}", markup=False
+            )
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from fdrd.error import FdrdError
 from fdrd.lexicon import Phrases, entries, phrases
-from fdrd.negatives.mentions import find_mentions, mention_pattern
+from fdrd.negatives.mentions import category_pattern, find_mentions
 from fdrd.record import Attribute
 
 Tagger = Callable[[str, str], Iterable[Attribute]]
@@ -72,7 +72,7 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
     found = _quotes_and_brands(caption)
     taken = [(attribute.start, attribute.end) for attribute in found]
     if category:
-        mentions = find_mentions(caption, _category_pattern(category))
+        mentions = find_mentions(caption, category_pattern(category))
         taken += [(mention.start, mention.end) for mention in mentions]
     words = _words(caption, taken)
     place = 0
@@ -95,7 +95,9 @@ def checked(attributes: Iterable[Attribute], caption: str) -> tuple[Attribute, .
     end = 0
     for attribute in ordered:
         if attribute.type not in TYPES:
-            raise FdrdError(f"unknown attribute type {attribute.type!r}; known are {', '.join(TYPES)}")
+            raise FdrdError(
+                f"unknown attribute type {attribute.type!r}; known are {', '.join(TYPES)}"
+            )
         if caption[attribute.start : attribute.end] != attribute.value or not attribute.value:
             raise FdrdError(f"{attribute} is no span of the caption {caption!r}")
         if attribute.start < end:
@@ -137,7 +139,11 @@ def _match(words: list[_Word], place: int) -> tuple[int, str]:
         following = words[place + 1].text if place + 1 < len(words) else "of"
         return 1, "" if following in _NOT_AFTER_ONE else "count"
     if type_ == _SURROUNDINGS:
-        return (length, "place") if _is_put_in(words, place, length) else _listed(words, place, _things())
+        return (
+            (length, "place")
+            if _is_put_in(words, place, length)
+            else _listed(words, place, _things())
+        )
     return length, type_
 
 
@@ -175,7 +181,9 @@ def _is_put_in(words: list[_Word], place: int, length: int) -> bool:
 def _is_behind(words: list[_Word], place: int) -> bool:
     """Whether "nearby" or "in the background" follows in the sentence."""
     after = words[place : place + _REACH]
-    return any(word.text in _BEHIND and word.sentence == words[place - 1].sentence for word in after)
+    return any(
+        word.text in _BEHIND and word.sentence == words[place - 1].sentence for word in after
+    )
 
 
 def _quotes_and_brands(caption: str) -> list[Attribute]:
@@ -208,8 +216,3 @@ def _things() -> Phrases:
 def _brands() -> re.Pattern[str]:
     names = sorted(entries("brand"), key=len, reverse=True)
     return re.compile(r"(?<![^\W_])(?:" + "|".join(map(re.escape, names)) + r")(?![^\W_])")
-
-
-@lru_cache(maxsize=8192)
-def _category_pattern(category: str) -> re.Pattern[str]:
-    return mention_pattern(category)

@@ -20,6 +20,7 @@ from fdrd.clean import no_image_in_two_splits, unique_ids, unique_pairs, with_im
 from fdrd.engine import Progress, available_cores, no_progress, run_tasks
 from fdrd.error import FdrdError
 from fdrd.images import Examined, examine_many
+from fdrd.last_build import remember_build
 from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.manifest import annotation_file, dump, library_versions, make_manifest, read_manifest
 from fdrd.reasons import Rejection
@@ -113,6 +114,7 @@ class _Run:
         inputs = resume.inputs_digest(asdict(self.config), (*domains, *items), stamps)
         if resume.is_built_from(self.out, inputs):
             manifest = read_manifest(self.out)
+            remember_build(self.out)
             return Build(self.out, manifest, 0, True, register(self.out, manifest))
 
         examined = self._examine(stamps)
@@ -133,6 +135,7 @@ class _Run:
         publish.exchange(self.out)
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.workers)
+        remember_build(self.out)
         return Build(self.out, manifest, written, False, register(self.out, manifest))
 
     def _read(self, domains: list[Domain]) -> Iterator[Item]:
@@ -176,7 +179,9 @@ class _Run:
         """The records, those without given attributes with the ones that their captions describe."""
         bare = [place for place, record in enumerate(kept) if not record.attributes]
         chunks = [bare[start : start + 8 * CHUNK] for start in range(0, len(bare), 8 * CHUNK)]
-        tasks = ([(kept[place].caption, kept[place].category) for place in chunk] for chunk in chunks)
+        tasks = (
+            [(kept[place].caption, kept[place].category) for place in chunk] for chunk in chunks
+        )
         found = run_tasks(find_attributes_many, tasks, self.workers if len(chunks) > 8 else 1)
         described = list(kept)
         done = 0

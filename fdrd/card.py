@@ -90,10 +90,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text of a source as a cell of a Markdown table, unable to break out of it or to carry HTML.
+    r"""Text of a source as a cell of a Markdown table, unable to break out of it or to carry HTML.
 
     >>> escape("a|b<script>")
-    'a\\\\|b&lt;script&gt;'
+    'a\\|b&lt;script&gt;'
     """
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return plain.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")

@@ -53,8 +53,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
-    for error in schema("manifest").iter_errors(manifest):
-        raise FdrdError(f"{path}: {error.json_path}: {error.message}; build the dataset again")
+    for flaw in schema("manifest").iter_errors(manifest):
+        raise FdrdError(f"{path}: {flaw.json_path}: {flaw.message}; build the dataset again")
     return manifest
 
 
@@ -91,7 +91,7 @@ def make_manifest(
     for shard in shards:
         rules.update(shard["rules"])
     digests = "".join(f"{shard['path']} {shard['sha256']}\n" for shard in shards)
-    manifest = {
+    manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": config.name,
         "config": asdict(config),

@@ -56,7 +56,7 @@ def link_or_copy(file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
-        os.link(file, target)  # noqa: PTH - Path.hardlink_to reads the other way round
+        target.hardlink_to(file)
     except OSError:
         shutil.copyfile(file, target)
 

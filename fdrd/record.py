@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import datasets
 
 Split = Literal["train", "validation", "test", ""]
+Kind = Literal["category", "attribute"]
+KINDS: tuple[Kind, ...] = ("category", "attribute")
 Labels = dict[tuple[str, str], str]  # (domain, category) -> name of the class label
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -39,7 +41,7 @@ class Negative:
 
     caption: str
     category: str
-    kind: Literal["category", "attribute"]
+    kind: Kind
     attribute_type: str | None = None
 
 

@@ -86,7 +86,7 @@ def _is_whole(file: Path, entry: Mapping[str, Any]) -> bool:
     if not file.is_file() or file.stat().st_size != entry["bytes"]:
         return False
     with file.open("rb") as shard:
-        return hashlib.file_digest(shard, "sha256").hexdigest() == entry["sha256"]
+        return bool(hashlib.file_digest(shard, "sha256").hexdigest() == entry["sha256"])
 
 
 def _journal(out: Path) -> Path:

@@ -17,9 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from fdrd.annotate import AnnotateConfig, Catalogue, annotate
+from fdrd.annotate import AnnotateConfig, annotate
 from fdrd.error import FdrdError
 from fdrd.images import read_inside
+from fdrd.negatives import Catalogue
 from fdrd.record import Labels, Record, Split, to_json
 from fdrd.split import order
 
@@ -105,9 +106,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
             for piece in table.to_batches():
                 stream.write_batch(piece)
             written += len(batch)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with partial.open("rb+") as shard:
+        os.fsync(shard.fileno())
+        sha256 = hashlib.file_digest(shard, "sha256").hexdigest()
     size = partial.stat().st_size
     partial.replace(final)
     return {

@@ -52,7 +52,9 @@ def stats(folder: Path) -> list[SplitStats]:
 
 def _of_split(domain: str, split: str, paths: list[Path]) -> SplitStats:
     captions: Counter[str] = Counter()
-    images, categories, words = set(), set(), []
+    images: set[str] = set()
+    categories: set[int] = set()
+    words: list[int] = []
     negatives = attributes = 0
     for path in paths:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:

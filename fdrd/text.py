@@ -23,23 +23,22 @@ _GLUED = re.compile(
 def normalise_caption(caption: str) -> tuple[str, tuple[str, ...]]:
     """The caption with composed Unicode, single spaces, no inner underscores, sentences apart.
 
-    >>> normalise_caption("This is a photo of car_side.The  car is red.")
-    ('This is a photo of car side. The car is red.', ('caption_whitespace', 'caption_underscores', 'caption_glued'))
+    >>> normalise_caption("This is a photo of car_side.The  car is red.")[0]
+    'This is a photo of car side. The car is red.'
+    >>> normalise_caption("A  car_side.")[1]
+    ('caption_whitespace', 'caption_underscores')
     >>> normalise_caption("A U.S.A. flag, e.g. this one.")
     ('A U.S.A. flag, e.g. this one.', ())
     """
-    steps = (
-        ("caption_whitespace", lambda text: " ".join(unicodedata.normalize("NFC", text).split())),
-        ("caption_underscores", lambda text: _INNER_UNDERSCORES.sub(" ", text)),
-        ("caption_glued", lambda text: _GLUED.sub(" ", text)),
-    )
-    rules = []
-    for rule, step in steps:
-        changed = step(caption)
-        if changed != caption:
-            caption = changed
-            rules.append(rule)
-    return caption, tuple(rules)
+    single = " ".join(unicodedata.normalize("NFC", caption).split())
+    spaced = _INNER_UNDERSCORES.sub(" ", single)
+    apart = _GLUED.sub(" ", spaced)
+    steps = {
+        "caption_whitespace": single != caption,
+        "caption_underscores": spaced != single,
+        "caption_glued": apart != spaced,
+    }
+    return apart, tuple(rule for rule, applied in steps.items() if applied)
 
 
 def normalise_category(name: str) -> tuple[str, tuple[str, ...]]:

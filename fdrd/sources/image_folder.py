@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fdrd.reasons import Rejection
-from fdrd.record import Attribute, ImageRef, Negative, Record, Source, Split
+from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
 from fdrd.sources._files import SPLIT_OF_WORD, files_below, is_absolute, is_image, leaves_root
 from fdrd.text import move_spans, normalise_caption, normalise_category
 
@@ -235,13 +235,18 @@ def _attributes(values: list[dict[str, Any]], caption: str) -> tuple[Attribute, 
 
 
 def _negatives(values: list[str | dict[str, Any]]) -> tuple[Negative, ...]:
-    negatives = []
-    for value in values:
-        fields = {"caption": value} if isinstance(value, str) else value
-        kind = fields.get("kind", "category")
-        if kind not in ("category", "attribute"):
-            raise ValueError(f'the kind of a negative is "category" or "attribute", not {kind!r}')
-        caption = normalise_caption(str(fields["caption"]))[0]
-        category = normalise_category(str(fields.get("category") or ""))[0]
-        negatives.append(Negative(caption, category, kind, fields.get("attribute_type") or None))
-    return tuple(negatives)
+    return tuple(
+        _negative({"caption": value} if isinstance(value, str) else value) for value in values
+    )
+
+
+def _negative(fields: dict[str, Any]) -> Negative:
+    kind = fields.get("kind", "category")
+    if kind not in KINDS:
+        raise ValueError(f"the kind of a negative is {' or '.join(KINDS)}, not {kind!r}")
+    return Negative(
+        caption=normalise_caption(str(fields["caption"]))[0],
+        category=normalise_category(str(fields.get("category") or ""))[0],
+        kind=kind,
+        attribute_type=fields.get("attribute_type") or None,
+    )

@@ -1,0 +1,63 @@
+"""Random vectors that depend on content and seed alone: the floor of every table.
+
+After mteb's random baseline. Nothing is looked at, so what this method gets is what a gallery gives
+away for free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmark import AnyImages, Backbone, Features, FitLog, Progress, method, silent
+from benchmark.images import digests
+from fdrd.dataset import RetrievalDataset
+
+
+class Random:
+    """A random direction for each image and each caption."""
+
+    trains: Literal["nothing"] = "nothing"
+    learner = None
+
+    def __init__(self, dim: int, seed: int):
+        self.dim = dim
+        self.seed = seed
+
+    def fit(
+        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+    ) -> FitLog:
+        """Nothing to learn."""
+        return FitLog()
+
+    def encode_image(self, images: AnyImages) -> Features:
+        """A vector for each of B images."""
+        return self._draw([f"image {digest}" for digest in digests(images)])
+
+    def encode_text(self, captions: Sequence[str]) -> Features:
+        """A vector for each of B captions."""
+        return self._draw([f"text {caption}" for caption in captions])
+
+    def similarity(self, images: Features, texts: Features) -> Tensor:
+        """(I, C) cosines."""
+        return images.pooled @ texts.pooled.T
+
+    def _draw(self, contents: Sequence[str]) -> Features:
+        rows = []
+        for content in contents:
+            digest = hashlib.sha256(f"{self.seed} {content}".encode()).digest()
+            generator = np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+            rows.append(generator.standard_normal(self.dim, dtype=np.float32))
+        return Features(normalize(torch.from_numpy(np.stack(rows)), dim=-1))
+
+
+@method("random")
+def random(backbone: Backbone, *, seed: int = 0) -> Random:
+    """Random vectors in the backbone's joint space: the floor of the table."""
+    return Random(backbone.dim, seed)

@@ -1,0 +1,55 @@
+"""All images and captions of a split through a method, batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmark.backbone import Features, concatenate
+from benchmark.galleries import Gallery, rank_galleries
+from benchmark.images import Images
+from benchmark.progress import Progress, silent
+from benchmark.ranking import BothRanks
+from fdrd.dataset import RetrievalDataset
+
+if TYPE_CHECKING:
+    from benchmark.method import Method
+
+BATCH = 64
+
+
+@torch.no_grad()
+def encode_split(
+    method: Method, dataset: RetrievalDataset, progress: Progress = silent
+) -> tuple[Features, Features]:
+    """Features of the I distinct images and of the C distinct captions, each encoded once."""
+    images, captions = Images.of(dataset), dataset.captions
+    seen, read = [], []
+    for start in range(0, len(images), BATCH):
+        seen.append(method.encode_image(images[start : start + BATCH]))
+        progress("encode images", len(images[: start + BATCH]), len(images))
+    for start in range(0, len(captions), BATCH):
+        read.append(method.encode_text(captions[start : start + BATCH]))
+        progress("encode captions", len(captions[: start + BATCH]), len(captions))
+    return concatenate(seen), concatenate(read)
+
+
+@torch.no_grad()
+def rank_split(
+    method: Method,
+    images: Features,
+    texts: Features,
+    dataset: RetrievalDataset,
+    gallery: Gallery = "domain",
+) -> BothRanks:
+    """Ranks of all queries of a split by a method's similarity."""
+    return rank_galleries(
+        method.similarity,
+        images,
+        texts,
+        dataset.pairs,
+        dataset.row_category,
+        dataset.image_domain,
+        gallery,
+    )

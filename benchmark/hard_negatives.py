@@ -1,0 +1,81 @@
+"""Is the true caption above all its hard negatives? Per kind of negative, and per attribute type.
+
+The candidates of a row are its caption and its negatives, scored with its image. A tie is a loss:
+CLIP_benchmark and others take the first of the best, so constant scores look perfect there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from benchmark.backbone import Features
+from benchmark.metrics import Share
+from benchmark.progress import Progress, silent
+from benchmark.ranking import Similarity
+from benchmark.searching import distinct
+from fdrd.dataset import RetrievalDataset
+from fdrd.record import Negative
+
+
+@torch.no_grad()
+def hard_negative_shares(
+    encode_text: Callable[[Sequence[str]], Features],
+    similarity: Similarity,
+    images: Features,
+    dataset: RetrievalDataset,
+    *,
+    batch: int = 64,
+    progress: Progress = silent,
+) -> dict[str, Share]:
+    """Accuracy by `all`, kind, and `attribute: type`, over the rows that have such a negative.
+
+    Args:
+        encode_text: features of captions; negatives are encoded as they are needed and not kept.
+        similarity: scores of some images with some captions.
+        images: features of the dataset's I images.
+        dataset: rows with their negatives.
+        batch: rows that are scored at a time.
+        progress: told about rows done.
+    """
+    won: dict[str, list[bool]] = defaultdict(list)
+    chance: dict[str, list[float]] = defaultdict(list)
+    rows = [row for row, negatives in enumerate(dataset.negatives) if negatives]
+    for start in range(0, len(rows), batch):
+        chosen = rows[start : start + batch]
+        candidates = [
+            [dataset.captions[dataset.pairs[row, 1]], *(n.caption for n in dataset.negatives[row])]
+            for row in chosen
+        ]
+        texts = dict.fromkeys(text for row in candidates for text in row)
+        number = {text: place for place, text in enumerate(texts)}
+        parts, vector = distinct(encode_text(list(number)))
+        scores = similarity(images[dataset.pairs[chosen, 0]], parts).float().cpu().numpy()
+        for place, row in enumerate(chosen):
+            own = scores[place, vector[[number[text] for text in candidates[place]]]]
+            for name, members in _kinds(dataset.negatives[row]).items():
+                won[name].append(bool((own[0] > own[members]).all()))
+                chance[name].append(1 / (1 + len(members)))
+        progress("score hard negatives", len(rows[: start + batch]), len(rows))
+    return {
+        name: Share(float(np.mean(won[name])), len(won[name]), float(np.mean(chance[name])))
+        for name in sorted(won)
+    }
+
+
+def _kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
+    """Which candidates (the true caption is number 0) are negatives of each kind.
+
+    >>> _kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "colour")])
+    {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: colour': [2]}
+    """
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for place, negative in enumerate(negatives, 1):
+        kinds["all"].append(place)
+        kinds[negative.kind].append(place)
+        if negative.attribute_type:
+            kinds[f"{negative.kind}: {negative.attribute_type}"].append(place)
+    return dict(kinds)

@@ -1,0 +1,168 @@
+"""A backbone by what the user calls it.
+
+| `spec` | what is loaded |
+|---|---|
+| `openai/clip-vit-base-patch32`, `ORG/NAME@REVISION` | a CLIPModel of the Hub |
+| `path/to/folder` | a CLIPModel saved there |
+| `package.module:function`, `path/to/file.py:function` | (CLIPModel, tokenizer, image_processor) |
+| `embedded` | the small CLIP inside the package |
+
+Weights are read from safetensors alone and no code of a repository is run. A function is code, so
+it is taken from the command line (`allow_code`) and never from a manifest or a checkpoint: a
+downloaded dataset must not decide what runs here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+from benchmark.clip import CLIPBackbone
+from benchmark.frozen import FrozenFeatures
+from fdrd.error import FdrdError
+
+EMBEDDED = "embedded"
+DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
+"""At a revision whose weights are safetensors; the main branch has none."""
+
+
+def load_backbone(
+    spec: str,
+    *,
+    allow_code: bool = False,
+    device: str | None = None,
+    frozen: FrozenFeatures | None = None,
+) -> CLIPBackbone:
+    """The backbone that a user, a manifest or a checkpoint names.
+
+    Args:
+        spec: see the table above.
+        allow_code: the user typed it, so it may be a function.
+        device: `cuda` where there is one, else `cpu`, unless given.
+        frozen: where features of un-prompted towers are kept.
+
+    Raises:
+        FdrdError: there is no such backbone, it is no CLIP, or the Hub cannot be reached.
+    """
+    target, colon, function = spec.rpartition(":")
+    if colon:
+        if not allow_code:
+            raise FdrdError(
+                f"backbone {spec!r} is a function, which only the command line may name; "
+                f"give --backbone {spec} if you trust it"
+            )
+        parts = _call(target, function, spec)
+    elif spec == EMBEDDED:
+        parts = _embedded()
+    elif spec.startswith((".", "/", "~")) or Path(spec).is_dir():
+        parts = _folder(Path(spec).expanduser(), spec)
+    else:
+        parts = _hub(spec)
+    model, tokenizer, image_processor = parts
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return CLIPBackbone(model, tokenizer, image_processor, name=spec, frozen=frozen, device=device)
+
+
+def default_backbone(data: str | Path) -> str:
+    """The backbone that a dataset's manifest names, else CLIP ViT-B/32."""
+    manifest = Path(data) / "manifest.json"
+    if manifest.is_file():
+        named = json.loads(manifest.read_text(encoding="utf-8")).get("backbone")
+        if named:
+            return str(named)
+    return DEFAULT_BACKBONE
+
+
+def _hub(spec: str) -> tuple[Any, Any, Any]:
+    name, _, revision = spec.partition("@")
+    try:
+        return _pretrained(name, revision or "main")
+    except (OSError, ValueError) as error:
+        raise FdrdError(
+            f"backbone {spec!r} is no folder here and cannot be had from the Hub "
+            f"({_first_line(error)}); check the name and the connection, or give --backbone "
+            f"a local folder, a function that loads a CLIPModel, or `{EMBEDDED}`"
+        ) from error
+
+
+def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
+    if not (folder / "config.json").is_file():
+        raise FdrdError(
+            f"backbone {spec!r}: {folder} holds no config.json; give a folder that "
+            f"CLIPModel.save_pretrained and its processor wrote"
+        )
+    try:
+        return _pretrained(str(folder), "main")
+    except (OSError, ValueError) as error:
+        raise FdrdError(
+            f"backbone {spec!r}: {_first_line(error)}; the folder needs model.safetensors, a "
+            f"tokenizer and a preprocessor_config.json"
+        ) from error
+
+
+def _embedded() -> tuple[Any, Any, Any]:
+    folder = Path(str(files("benchmark") / "embedded"))
+    if not folder.is_dir():
+        raise FdrdError(
+            "this installation holds no embedded backbone; name another with --backbone"
+        )
+    return _folder(folder, EMBEDDED)
+
+
+def _pretrained(name: str, revision: str) -> tuple[Any, Any, Any]:
+    return (
+        CLIPModel.from_pretrained(
+            name, revision=revision, use_safetensors=True, dtype=torch.float32
+        ),
+        AutoTokenizer.from_pretrained(name, revision=revision),
+        AutoImageProcessor.from_pretrained(name, revision=revision),
+    )
+
+
+def _call(target: str, function: str, spec: str) -> tuple[Any, Any, Any]:
+    try:
+        module = (
+            _module_of_file(Path(target))
+            if target.endswith(".py")
+            else (importlib.import_module(target))
+        )
+    except (ImportError, OSError) as error:
+        raise FdrdError(f"backbone {spec!r}: {target} cannot be imported ({error})") from error
+    load = getattr(module, function, None)
+    if not callable(load):
+        raise FdrdError(f"backbone {spec!r}: {target} has no function {function!r}")
+    loaded = load()
+    if not (isinstance(loaded, tuple) and len(loaded) == 3 and isinstance(loaded[0], CLIPModel)):
+        raise FdrdError(
+            f"backbone {spec!r}: {function} must return (CLIPModel, tokenizer, image_processor), "
+            f"not {_kinds(loaded)}"
+        )
+    return loaded
+
+
+def _module_of_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _kinds(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(type(each).__name__ for each in value)})"
+    return type(value).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,31 @@
+"""Contrastive losses over the pairs of a batch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+LossDirection = Literal["symmetric", "image_to_text", "text_to_image"]
+
+
+def info_nce(logits: Tensor, direction: LossDirection = "symmetric") -> Tensor:
+    """InfoNCE of a batch whose row i belongs to column i, arXiv 1807.03748; both ways as in CLIP.
+
+    One direction alone is what classification-style prompt learners use; it tends to cost the other
+    direction of retrieval.
+
+    Args:
+        logits: (B, B) scaled similarities of images (rows) with captions.
+        direction: which cross entropies are averaged.
+
+    >>> round(float(info_nce(torch.zeros(4, 4))), 4)  # four equal choices: log 4
+    1.3863
+    """
+    target = torch.arange(len(logits), device=logits.device)
+    to_text, to_image = cross_entropy(logits, target), cross_entropy(logits.T, target)
+    if direction == "symmetric":
+        return (to_text + to_image) / 2
+    return to_text if direction == "image_to_text" else to_image

@@ -1,0 +1,170 @@
+"""Methods: what they must be able to do, and how they are found by name.
+
+A method is registered by decorating the function that makes it. Keyword arguments of the function
+are its options; two names are filled in by the run: `train` (a `TrainConfig`, whose default is the
+method's own) and `seed`.
+
+    @method("vpt")
+    def vpt(backbone: Backbone, *, n_vis: int = 4, train: TrainConfig = TrainConfig(), seed=0):
+        return PromptMethod(backbone, VisualTokens(backbone, n_vis, seed), train, seed)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from benchmark.backbone import Features
+from benchmark.images import AnyImages
+from benchmark.options import Option, options_of, read_options, unknown
+from benchmark.progress import Progress
+from benchmark.training import FitLog
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+
+class Method(Protocol):
+    """A way to score images with captions; any class with these names will do."""
+
+    @property
+    def trains(self) -> Literal["nothing", "prompts", "backbone"]:
+        """What `fit` changes; a method that trains the backbone works on a copy of it."""
+
+    @property
+    def learner(self) -> nn.Module | None:
+        """What `fit` learns and a checkpoint holds; None where `trains` is `nothing`."""
+
+    def fit(
+        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = ...
+    ) -> FitLog:
+        """Learn from pairs; keep the best epoch on validation."""
+
+    def encode_image(self, images: AnyImages) -> Features:
+        """Features of B images."""
+
+    def encode_text(self, captions: Sequence[str]) -> Features:
+        """Features of B captions, from the captions alone."""
+
+    def similarity(self, images: Features, texts: Features) -> Tensor:
+        """(I, C) scores; whatever needs both sides happens here."""
+
+
+Factory = TypeVar("Factory", bound=Callable[..., Method])
+
+_METHODS: dict[str, Callable[..., Method]] = {}
+
+
+def method(name: str) -> Callable[[Factory], Factory]:
+    """Register the decorated factory under a name.
+
+    Raises:
+        ValueError: another factory has the name.
+    """
+
+    def register(factory: Factory) -> Factory:
+        owner = _METHODS.get(name)
+        if owner is not None and _place(owner) != _place(factory):
+            raise ValueError(
+                f"two methods are called {name!r}: {_place(owner)} and {_place(factory)}"
+            )
+        _METHODS[name] = factory
+        return factory
+
+    return register
+
+
+def get_method(name: str) -> Callable[..., Method]:
+    """The factory of that name.
+
+    Raises:
+        FdrdError: there is none.
+    """
+    if name not in _METHODS:
+        raise FdrdError(unknown("method", name, _METHODS, "fdrd"))
+    return _METHODS[name]
+
+
+def method_names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(_METHODS)
+
+
+def load_plugin(module: str) -> None:
+    """Import a package whose methods should be known too, as `--plugin` does.
+
+    Raises:
+        FdrdError: it cannot be imported.
+    """
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise FdrdError(
+            f"--plugin {module}: {error}; it must be importable from here, "
+            f"so install it or set PYTHONPATH"
+        ) from error
+
+
+def method_options(name: str) -> dict[str, Option]:
+    """The options of a method, for `fdrd methods` and for checking."""
+    return options_of(get_method(name))
+
+
+def summary(name: str) -> str:
+    """The first line of a method's docstring."""
+    return (inspect.getdoc(get_method(name)) or "").partition("\n")[0]
+
+
+def takes(name: str, argument: str) -> bool:
+    """Whether a method asks for `seed` or `train`."""
+    return argument in inspect.signature(get_method(name)).parameters
+
+
+def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options for each of several methods, as `-M` hands them out.
+
+    `depth` goes to every method that has the option, `maple.depth` to one and wins.
+
+    Raises:
+        FdrdError: no chosen method has the option, or a value does not fit.
+    """
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for option, value in sorted(given.items(), key=lambda item: "." in item[0]):
+        owner, dot, bare = option.rpartition(".")
+        if dot and owner not in chosen:
+            raise FdrdError(f"-M {option}: {owner} is not among the methods {', '.join(names)}")
+        takers = [owner] if dot else [name for name in names if option in method_options(name)]
+        if not takers:
+            every = {option: "" for name in names for option in method_options(name)}
+            raise FdrdError(unknown("option", option, every, ", ".join(names)))
+        for name in takers:
+            chosen[name].update(read_options(method_options(name), {bare: value}, name))
+    return chosen
+
+
+def source_digest(name: str) -> str:
+    """Digest of the file that defines a method and of what it imports from its own package.
+
+    So an edited method runs again, although a result of the same settings is there.
+    """
+    factory = get_method(name)
+    home = sys.modules[factory.__module__]
+    package = factory.__module__.partition(".")[0]
+    named = {factory.__module__}
+    named |= {getattr(value, "__module__", None) or "" for value in vars(home).values()}
+    digest = hashlib.sha256()
+    for module in sorted(named):
+        path = getattr(sys.modules.get(module), "__file__", None)
+        if path and module.partition(".")[0] == package:
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
+
+
+def _place(factory: Callable[..., Method]) -> str:
+    return f"{factory.__module__}.{factory.__qualname__}"

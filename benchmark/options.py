@@ -1,0 +1,157 @@
+"""Options as text: the keyword arguments of a method's factory, the fields of `TrainConfig`.
+
+What a signature annotates is what the command line accepts; nothing is listed a second time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from fdrd.error import FdrdError
+
+RESERVED = frozenset({"train", "seed"})
+"""Arguments of a factory that the run fills in."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a method or of the training.
+
+    Attributes:
+        name: as in `-M name=value`.
+        type: its annotation.
+        default: what it is unless given.
+        doc: one line from the docstring.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+
+    @property
+    def values(self) -> str:
+        """What may be given, in words.
+
+        >>> Option("loss", Literal["symmetric", "image_to_text"], "symmetric", "").values
+        'symmetric | image_to_text'
+        """
+        if get_origin(self.type) is Literal:
+            return " | ".join(map(str, get_args(self.type)))
+        return str(getattr(self.type, "__name__", self.type))
+
+
+def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
+    """The keyword arguments of a factory or dataclass that a user may set."""
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    lines = _documented(inspect.getdoc(factory) or "")
+    return {
+        name: Option(name, hints[name], parameter.default, lines.get(name, ""))
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.default is not parameter.empty and name not in RESERVED
+    }
+
+
+def read_options(
+    options: Mapping[str, Option], given: Mapping[str, Any], whose: str
+) -> dict[str, Any]:
+    """The given options, text turned into what the annotations say.
+
+    Raises:
+        FdrdError: an option is unknown, or its value is of another type.
+    """
+    for name in given:
+        if name not in options:
+            raise FdrdError(unknown("option", name, options, whose))
+    return {name: _value(options[name], value, whose) for name, value in given.items()}
+
+
+def split_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """`name=value` as typed after `-M` or `-T`.
+
+    Raises:
+        FdrdError: there is no `=`, or a name comes twice.
+
+    >>> split_assignments(["depth=3", "coop.n_ctx=4"], "-M")
+    {'depth': '3', 'coop.n_ctx': '4'}
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise FdrdError(f"{flag} {text}: write {flag} name=value")
+        if name in given:
+            raise FdrdError(f"{flag} {name}: given twice; leave one out")
+        given[name] = value
+    return given
+
+
+def _value(option: Option, given: Any, whose: str) -> Any:
+    """The value of an option from text or from Python.
+
+    >>> _value(Option("depth", int, 1, ""), "3", "maple")
+    3
+    >>> _value(Option("on", bool, True, ""), "no", "maple")
+    False
+    """
+    place = f"{whose}: {option.name}={given}"
+    if get_origin(option.type) is Literal:
+        for allowed in get_args(option.type):
+            if given == allowed or str(given) == str(allowed):
+                return allowed
+        raise FdrdError(f"{place}: choose from {option.values}")
+    if option.type is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if str(given).lower() in words:
+            return words[str(given).lower()]
+    elif option.type is str and isinstance(given, str):
+        return given
+    elif option.type in (int, float) and not isinstance(given, bool):
+        try:
+            number = option.type(given)
+        except (TypeError, ValueError):
+            pass
+        else:
+            if number == float(given):  # 2.5 is no int
+                return number
+    raise FdrdError(f"{place}: not {_article(option.values)}")
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str], whose: str) -> str:
+    """A message that names what there is, and what may have been meant.
+
+    >>> unknown("option", "n_ctxt", ["n_ctx"], "coop")
+    "coop has no option 'n_ctxt'; did you mean 'n_ctx'? it has n_ctx"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    listed = f"it has {', '.join(names)}" if names else "it has none"
+    return f"{whose} has no {kind} {name!r}; {hint}{listed}"
+
+
+def _documented(doc: str) -> dict[str, str]:
+    r"""The text of each argument in a Google-style docstring, on one line.
+
+    >>> _documented("Does.\n\nArgs:\n    depth: how many\n        layers.\n    n: number.\n")
+    {'depth': 'how many layers.', 'n': 'number.'}
+    """
+    section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n(?=    ))*)", doc, re.MULTILINE)
+    found: dict[str, str] = {}
+    name = ""
+    for line in section[1].splitlines() if section else []:
+        if start := re.match(r"    (\w+): (.*)", line):
+            name = start[1]
+            found[name] = start[2].strip()
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return found

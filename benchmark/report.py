@@ -1,0 +1,295 @@
+"""Results as tables: `table` for the terminal, `markdown` for a page. Printed numbers are percent."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from statistics import fmean
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.comparison import (
+    REFERENCE,
+    Cell,
+    Column,
+    Comparison,
+    Row,
+    compare,
+    hard_negatives,
+    percent_columns,
+    side,
+)
+from benchmark.metrics import DIRECTIONS
+from benchmark.result import BenchResult, Settings
+
+BELOW = "▼"
+SHORT = {"image_to_text": "I2T", "text_to_image": "T2I"}
+
+
+def table(results: Sequence[BenchResult]) -> RenderableType:
+    """The main numbers of each comparison, for a terminal: a line per method and direction."""
+    columns = percent_columns()
+    lines = {each: [c for c in columns if c.direction == each] for each in DIRECTIONS}
+    both = [column for column in columns if not column.direction]
+    parts: list[RenderableType] = []
+    for comparison in compare(results, columns):
+        grid = Table(title=Text(_heading(comparison.settings)), title_justify="left", box=SIMPLE)
+        grid.add_column("method", overflow="fold", min_width=12)
+        grid.add_column("", no_wrap=True)
+        for column in (*lines[DIRECTIONS[0]], *both):
+            grid.add_column(column.title.removeprefix("I2T "), justify="right")
+        for row in comparison.rows:
+            cell = dict(zip((column.title for column in columns), row.cells, strict=True))
+            for place, each in enumerate(DIRECTIONS):
+                numbers = [*lines[each], *(both if place == 0 else [])]
+                printed = [_number(cell[column.title]) for column in numbers]
+                grid.add_row(Text("" if place else row.label), SHORT[each], *printed)
+        for place, each in enumerate(DIRECTIONS):
+            printed = [_ceiling(comparison, column) for column in lines[each]]
+            grid.add_row("" if place else "ceiling", SHORT[each], *printed)
+        parts += [grid, Text(_legend(comparison))]
+    return Group(*parts)
+
+
+def markdown(results: Sequence[BenchResult]) -> str:
+    """A page with all tables, settings, and the commands that give the same numbers again."""
+    parts = ["# Results", ""]
+    for comparison in compare(results, percent_columns()):
+        parts += [
+            f"## {escape(_heading(comparison.settings))}",
+            "",
+            _gallery(comparison.settings),
+            "",
+            *_main(comparison),
+            "",
+            _legend(comparison),
+            "",
+            *_intervals(comparison),
+            *_more(comparison),
+            *_negatives(comparison),
+            *_domains(comparison),
+            *_settings(comparison),
+        ]
+    return "\n".join(parts)
+
+
+def command(settings: Settings) -> str:
+    """What to type to get a result again.
+
+    A checkpoint is named by digest alone, so its file must be put in by hand.
+    """
+    words = ["fdrd", "bench", "--method", settings.method, "--split", settings.split]
+    words += ["--data", settings.data.name, "--backbone", settings.backbone.name]
+    if settings.domain is not None:
+        words += ["--domain", settings.domain]
+    if settings.shots is not None:
+        words += ["--shots", str(settings.shots)]
+    if settings.seed is not None:
+        words += ["--seed", str(settings.seed)]
+    if settings.gallery != "domain":
+        words += ["--gallery", str(settings.gallery)]
+    if settings.checkpoint is not None:
+        return shlex.join([*words, "--checkpoint", f"sha256:{settings.checkpoint}"])
+    for flag, given in (("-M", settings.options_given), ("-T", settings.train_given)):
+        for name, value in sorted(given.items()):
+            words += [flag, f"{name}={value}"]
+    return shlex.join(words)
+
+
+def escape(text: str) -> str:
+    r"""Text that Markdown shows as it is, in a table too.
+
+    >>> escape("a|b_c")
+    'a\\|b\\_c'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", " ".join(text.split()))
+
+
+def _heading(settings: Settings) -> str:
+    domain = f", {settings.domain}" if settings.domain else ""
+    return f"{settings.data.name}, {settings.split}{domain}, {settings.backbone.name}"
+
+
+def _gallery(settings: Settings) -> str:
+    where = {
+        "domain": "One gallery per domain; with several domains, the unweighted mean over them.",
+        "joint": "One gallery for all domains.",
+    }
+    cut = f"Galleries of {settings.gallery} images of one domain; the queries are pooled."
+    return (
+        f"{where.get(str(settings.gallery), cut)} R@K is the share of queries with a relevant item "
+        f"among the first K; relevant are the rows of the same image; a tie with an irrelevant item "
+        f"counts against the method."
+    )
+
+
+def _number(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    deviation = "" if cell.deviation is None else f" ±{100 * cell.deviation:.2f}"
+    return f"{100 * cell.mean:.2f}{deviation}{BELOW if cell.below else ''}"
+
+
+def _ceiling(comparison: Comparison, column: Column) -> str:
+    name = column.title.rpartition(" ")[2]
+    if not column.direction or name == "MRR":
+        return ""
+    return f"{100 * side(comparison.rows[0].results[0], column.direction).ceiling[name]:.2f}"
+
+
+def _legend(comparison: Comparison) -> str:
+    said = "Percent."
+    if any(cell and cell.deviation is not None for row in comparison.rows for cell in row.cells):
+        said += " Mean ± standard deviation over seeds."
+    if any(row.label == REFERENCE for row in comparison.rows):
+        said += f" {BELOW} below zero-shot."
+    return f"{said} Ceiling: what a perfect method gets, given that images share captions."
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|---|{'---:|' * (len(head) - 1)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+
+
+def _main(comparison: Comparison) -> list[str]:
+    columns = percent_columns()
+    rows = [[escape(row.label), *map(_number, row.cells)] for row in comparison.rows]
+    rows.append(["*ceiling*", *(_ceiling(comparison, column) for column in columns)])
+    return _grid(["method", *(column.title for column in columns)], rows)
+
+
+def _intervals(comparison: Comparison) -> list[str]:
+    rows = []
+    for row in comparison.rows:
+        for result in row.results:
+            cells = [
+                "[{:.2f}, {:.2f}]".format(*(100 * end for end in side(result, each).interval[name]))
+                for each in DIRECTIONS
+                for name in ("R@1", "mrr")
+            ]
+            seed = "" if result.settings.seed is None else str(result.settings.seed)
+            rows.append([escape(row.label), seed, *cells])
+    head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in ("R@1", "MRR")]
+    return [
+        "95 % bootstrap intervals, over images, seed by seed:",
+        "",
+        *_grid(["method", "seed", *head], rows),
+        "",
+    ]
+
+
+def _more(comparison: Comparison) -> list[str]:
+    head = ["method"]
+    for each in DIRECTIONS:
+        names = ("R@1, equal captions relevant", "median rank", "mean rank", "category R@1", "mAP")
+        head += [f"{SHORT[each]} {name}" for name in names]
+    rows = []
+    for row in comparison.rows:
+        cells = [escape(row.label)]
+        for each in DIRECTIONS:
+            sides = [side(result, each) for result in row.results]
+            cells += [
+                _percent([one.caption.recall["R@1"] for one in sides]),
+                f"{fmean(one.strict.median_rank for one in sides):.1f}",
+                f"{fmean(one.strict.mean_rank for one in sides):.1f}",
+                _percent([one.category_recall_1 for one in sides]),
+                _percent([one.category_map for one in sides]),
+            ]
+        rows.append(cells)
+    return ["Ranks and categories, means over seeds:", "", *_grid(head, rows), ""]
+
+
+def _negatives(comparison: Comparison) -> list[str]:
+    kinds = sorted({k for row in comparison.rows for k in row.results[0].metrics.hard_negatives})
+    if not kinds:
+        return []
+    shares = comparison.rows[0].results[0].metrics.hard_negatives
+    rows = [
+        [escape(row.label), *(_percent(_values(row, kind)) for kind in kinds)]
+        for row in comparison.rows
+    ]
+    rows.append(["*guessing*", *(f"{100 * shares[kind].chance:.2f}" for kind in kinds)])
+    rows.append(["*rows*", *(str(shares[kind].rows) for kind in kinds)])
+    return [
+        "True caption above all its hard negatives; a tie is a loss:",
+        "",
+        *_grid(["method", *map(escape, kinds)], rows),
+        "",
+    ]
+
+
+def _domains(comparison: Comparison) -> list[str]:
+    domains = sorted(comparison.rows[0].results[0].metrics.by_domain)
+    if len(domains) < 2:
+        return []
+    rows = [
+        [
+            escape(row.label),
+            *(
+                " / ".join(
+                    _percent([r.metrics.by_domain[name][each].recall["R@1"] for r in row.results])
+                    for each in DIRECTIONS
+                )
+                for name in domains
+            ),
+        ]
+        for row in comparison.rows
+    ]
+    return ["R@1 by domain, I2T / T2I:", "", *_grid(["method", *map(escape, domains)], rows), ""]
+
+
+def _settings(comparison: Comparison) -> list[str]:
+    rows = []
+    for row in comparison.rows:
+        first = row.results[0]
+        said = first.settings
+        asked = [f"{k}={v}" for part in (said.options, said.train or {}) for k, v in part.items()]
+        best = [str(r.fit.best_epoch) for r in row.results if r.fit is not None]
+        seconds = fmean(sum(r.seconds.values()) for r in row.results)
+        rows.append(
+            [
+                escape(row.label),
+                escape(", ".join(asked)) or "–",
+                ", ".join(str(r.settings.seed) for r in row.results if r.settings.seed is not None)
+                or "–",
+                f"{first.learned_parameters:,}",
+                ", ".join(best) or "–",
+                f"{seconds:.1f}",
+            ]
+        )
+    head = ["method", "settings", "seeds", "learned parameters", "best epoch", "seconds"]
+    commands = [command(result.settings) for row in comparison.rows for result in row.results]
+    versions = sorted(
+        {f"{k} {v}" for r in comparison.rows for k, v in r.results[0].versions.items()}
+    )
+    return [
+        "Settings, all resolved:",
+        "",
+        *_grid(head, rows),
+        "",
+        "The same numbers again:",
+        "",
+        "```console",
+        *(f"$ {line}" for line in dict.fromkeys(commands)),
+        "```",
+        "",
+        f"Data {comparison.settings.data.fingerprint[:16]}, backbone "
+        f"{comparison.settings.backbone.fingerprint[:16]}, {', '.join(versions)}.",
+        "",
+    ]
+
+
+def _values(row: Row, kind: str) -> list[float]:
+    value = hard_negatives(kind)
+    return [found for result in row.results if (found := value(result)) is not None]
+
+
+def _percent(values: Sequence[float]) -> str:
+    return f"{100 * fmean(values):.2f}" if values else "–"

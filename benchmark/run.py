@@ -1,0 +1,223 @@
+"""One run: a method on a split, from data and backbone to the result file."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.backbone import Backbone
+from benchmark.checkpoint import (
+    CheckpointHeader,
+    file_digest,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
+from benchmark.clip import CLIPBackbone
+from benchmark.encoding import encode_split, rank_split
+from benchmark.frozen import FrozenFeatures, default_cache
+from benchmark.galleries import Gallery
+from benchmark.hard_negatives import hard_negative_shares
+from benchmark.loading import default_backbone, load_backbone
+from benchmark.method import Method, get_method, method_options, source_digest, takes
+from benchmark.metrics import measure
+from benchmark.options import options_of, read_options
+from benchmark.progress import Progress, silent
+from benchmark.result import (
+    SCHEMA_VERSION,
+    BenchResult,
+    Named,
+    Settings,
+    file_name,
+    installed_versions,
+    ranks_as_text,
+    read_result,
+    write_result,
+)
+from benchmark.splits import Data, learning_rows, split_of
+from benchmark.training import TrainConfig
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+
+def run(
+    method: str,
+    data: Data,
+    *,
+    split: str = "test",
+    backbone: str | Backbone | None = None,
+    domain: str | None = None,
+    shots: int | None = None,
+    seed: int = 0,
+    gallery: Gallery = "domain",
+    options: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    checkpoint: Path | None = None,
+    results: Path | None = None,
+    cache: Path | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+    progress: Progress = silent,
+) -> BenchResult:
+    """Train a method where it trains, encode a split, measure, and write the result.
+
+    Args:
+        method: registered name.
+        data: folder, registered name or Hub id; or the splits themselves.
+        split: what is measured.
+        backbone: what `load_backbone` takes, or a backbone; else the one the manifest names.
+        domain: only the rows of this domain, in training too.
+        shots: images per category to learn from (and at most 4 to choose the epoch by, as in CoOp).
+        seed: of training and few-shot draw; methods that use none give one result for all seeds.
+        gallery: per domain, one for all domains, or of so many images.
+        options: of the method, as values or as text.
+        train: fields of `TrainConfig`, as values or as text; no matter where nothing is trained.
+        checkpoint: learned tensors to use instead of training.
+        results: folder that holds the result files; a finished one is returned without a run, and
+            what was learned is written beside it.
+        cache: of frozen features, else `default_cache()`; ignored where `backbone` is no name.
+        device: `cpu`, `cuda`; ignored where `backbone` is no name.
+        allow_code: `backbone` comes from the user, so it may name a function.
+        progress: told about each stage.
+
+    Raises:
+        FdrdError: something that the user can put right.
+    """
+    if checkpoint is not None:
+        if options or train:
+            raise FdrdError(f"{checkpoint} holds its options; leave out -M and -T")
+        options = _options_of_checkpoint(checkpoint, method)
+    tower = open_backbone(backbone, data, cache=cache, device=device, allow_code=allow_code)
+    given = read_options(method_options(method), options or {}, method)
+    config = _train_config(method, train or {}) if takes(method, "train") else None
+    arguments = {"train": config, "seed": seed}
+    chosen: Method = get_method(method)(
+        tower, **given, **{name: each for name, each in arguments.items() if takes(method, name)}
+    )
+    if checkpoint is not None and chosen.learner is None:
+        raise FdrdError(
+            f"{method} learns nothing, so it has no checkpoints; leave out --checkpoint"
+        )
+    learns = chosen.trains != "nothing" and checkpoint is None
+    rows = learning_rows(data, domain, shots, seed) if learns else {}
+    measured = split_of(data, split, domain)
+    settings = Settings(
+        method=method,
+        code=source_digest(method),
+        options={key: given.get(key, o.default) for key, o in method_options(method).items()},
+        options_given=given,
+        train=dataclasses.asdict(config) if config and learns else None,
+        train_given=dict(train or {}) if learns else {},
+        seed=seed if takes(method, "seed") and checkpoint is None else None,
+        split=split,
+        domain=domain,
+        shots=shots if learns else None,
+        gallery=gallery,
+        data=Named(measured.name, measured.fingerprint),
+        backbone=Named(tower.name, tower.fingerprint),
+        learned_from={name: each.fingerprint for name, each in rows.items()},
+        checkpoint=file_digest(checkpoint) if checkpoint else None,
+    )
+    path = results / file_name(settings) if results else None
+    if path is not None and path.is_file():
+        progress(f"finished before: {path}", 1, 1)
+        return read_result(path)
+    try:
+        if checkpoint is not None and chosen.learner is not None:
+            load_checkpoint(checkpoint, chosen.learner, tower.fingerprint)
+        result = _measure(chosen, settings, rows, measured, progress)
+    finally:
+        if isinstance(tower, CLIPBackbone) and tower.frozen is not None:
+            tower.frozen.flush()
+    if path is not None:
+        if learns and chosen.learner is not None:
+            save_checkpoint(path.with_suffix(".safetensors"), chosen.learner, _header(settings))
+        write_result(result, path)
+    return result
+
+
+def _measure(
+    chosen: Method,
+    settings: Settings,
+    rows: Mapping[str, RetrievalDataset],
+    measured: RetrievalDataset,
+    progress: Progress,
+) -> BenchResult:
+    """Fit where there are rows to learn from, encode, rank."""
+    started = time.monotonic()
+    fit = chosen.fit(rows["train"], rows["validation"], progress) if rows else None
+    fitted = time.monotonic()
+    images, texts = encode_split(chosen, measured, progress)
+    encoded = time.monotonic()
+    progress("rank", 0, 1)
+    ranks = rank_split(chosen, images, texts, measured, settings.gallery)
+    shares = hard_negative_shares(
+        chosen.encode_text, chosen.similarity, images, measured, progress=progress
+    )
+    metrics = measure(ranks, measured, settings.gallery, shares)
+    done = time.monotonic()
+    return BenchResult(
+        schema_version=SCHEMA_VERSION,
+        settings=settings,
+        learned_parameters=_count(chosen),
+        fit=fit,
+        metrics=metrics,
+        ranks=ranks_as_text(ranks),
+        seconds={"fit": fitted - started, "encode": encoded - fitted, "measure": done - encoded},
+        versions=installed_versions(),
+    )
+
+
+def _header(settings: Settings) -> CheckpointHeader:
+    return CheckpointHeader(
+        method=settings.method,
+        options=settings.options,
+        backbone=settings.backbone.name,
+        backbone_fingerprint=settings.backbone.fingerprint,
+        train_fingerprint=settings.learned_from["train"],
+        train=settings.train or {},
+        seed=settings.seed,
+    )
+
+
+def open_backbone(
+    backbone: str | Backbone | None,
+    data: Data,
+    *,
+    cache: Path | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+) -> Backbone:
+    """The backbone that is given, or named, or that the dataset names, with its frozen features.
+
+    Several runs may share it, so that its weights are read once.
+    """
+    if backbone is not None and not isinstance(backbone, str):
+        return backbone
+    if backbone is None:
+        if isinstance(data, Mapping):
+            raise FdrdError("splits name no backbone; give one")
+        backbone, allow_code = default_backbone(data), False
+    frozen = FrozenFeatures(cache or default_cache())
+    return load_backbone(backbone, allow_code=allow_code, device=device, frozen=frozen)
+
+
+def _options_of_checkpoint(path: Path, name: str) -> dict[str, Any]:
+    header = read_header(path)
+    if header.method != name:
+        raise FdrdError(f"{path} belongs to {header.method}; give --method {header.method}")
+    return header.options
+
+
+def _train_config(name: str, given: Mapping[str, Any]) -> TrainConfig:
+    default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
+    return dataclasses.replace(default, **read_options(options_of(TrainConfig), given, "training"))
+
+
+def _count(method: Method) -> int:
+    parameters = method.learner.parameters() if method.learner is not None else ()
+    return sum(each.numel() for each in parameters if each.requires_grad)

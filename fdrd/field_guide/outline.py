@@ -1,0 +1,139 @@
+"""Outlines: closed polygons as (n, 2) arrays of x (right) and y (down), in any unit.
+
+Those that are made of numbers are cached: what is the same in every picture is computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from fdrd.field_guide.chance import TURN, cosine, sine
+from fdrd.field_guide.raster import Floats, runs_clockwise
+
+Point = tuple[float, float]
+
+
+@lru_cache(maxsize=4096)
+def polygon(*points: Point) -> Floats:
+    """The polygon through these points."""
+    outline = np.array(points, np.float64)
+    outline.setflags(write=False)  # it is shared by all who ask for it
+    return outline
+
+
+@lru_cache(maxsize=4096)
+def ellipse(x: float, y: float, rx: float, ry: float, turn: int = 0, corners: int = 24) -> Floats:
+    """An ellipse around (x, y), turned by `turn` steps of `TURN`."""
+    points = []
+    for corner in range(corners):
+        u, v = rx * cosine(corner * TURN // corners), ry * sine(corner * TURN // corners)
+        du, dv = u * cosine(turn) - v * sine(turn), u * sine(turn) + v * cosine(turn)
+        points.append((x + du, y + dv))
+    return polygon(*points)
+
+
+@lru_cache(maxsize=1024)
+def star(x: float, y: float, outer: float, inner: float, rays: int) -> Floats:
+    """A star around (x, y), its first ray straight up."""
+    points = []
+    for corner in range(2 * rays):
+        angle = corner * TURN // (2 * rays) - TURN // 4
+        radius = inner if corner % 2 else outer
+        points.append((x + radius * cosine(angle), y + radius * sine(angle)))
+    return polygon(*points)
+
+
+@lru_cache(maxsize=4096)
+def smooth(*points: Point, steps: int = 5) -> Floats:
+    """The closed curve through these points, `steps` corners from each to the next."""
+    ring = (points[-1], *points, *points[:2])
+    return polygon(
+        *(
+            corner
+            for i in range(len(points))
+            for corner in _between(ring[i], ring[i + 1], ring[i + 2], ring[i + 3], steps)
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def stroke(*points: Point, start: float, end: float) -> Floats:
+    """A line along the points, `start` wide where it begins and `end` wide where it ends."""
+    one_side, other_side = [], []
+    last = len(points) - 1
+    for i, (x, y) in enumerate(points):
+        (ax, ay), (bx, by) = points[max(i - 1, 0)], points[min(i + 1, last)]
+        dx, dy = bx - ax, by - ay
+        length = math.sqrt(dx * dx + dy * dy) or 1.0
+        half = (start + (end - start) * i / last) / 2
+        one_side.append((x - dy / length * half, y + dx / length * half))
+        other_side.append((x + dy / length * half, y - dx / length * half))
+    return polygon(*one_side, *reversed(other_side))
+
+
+@lru_cache(maxsize=4096)
+def curve(*points: Point, start: float, end: float, steps: int = 4) -> Floats:
+    """A stroke along the open smooth curve through the points."""
+    padded = (points[0], *points, points[-1])
+    path = [
+        corner
+        for i in range(len(points) - 1)
+        for corner in _between(padded[i], padded[i + 1], padded[i + 2], padded[i + 3], steps)
+    ]
+    return stroke(*path, points[-1], start=start, end=end)
+
+
+def _between(a: Point, b: Point, c: Point, d: Point, steps: int) -> list[Point]:
+    """Points of the Catmull-Rom curve from b to before c; a and d are the points around them."""
+    points = []
+    for step in range(steps):
+        t = step / steps
+        u, v = -t + 2 * t * t - t * t * t, 2 - 5 * t * t + 3 * t * t * t
+        w, z = t + 4 * t * t - 3 * t * t * t, t * t * t - t * t
+        x = (u * a[0] + v * b[0] + w * c[0] + z * d[0]) / 2
+        y = (u * a[1] + v * b[1] + w * c[1] + z * d[1]) / 2
+        points.append((x, y))
+    return points
+
+
+def at(outline: Floats, x: float, y: float, size: float = 1.0) -> Floats:
+    """The outline at `size` times its size, its origin moved to (x, y)."""
+    moved: Floats = outline * size + np.array((x, y))
+    return moved
+
+
+def mirrored(outline: Floats) -> Floats:
+    """The outline on the other side of the line x = 0."""
+    return np.stack([-outline[:, 0], outline[:, 1]], axis=1)
+
+
+def on_side(outline: Floats, side: int) -> Floats:
+    """The outline as it is for side 1, mirrored for side -1."""
+    return mirrored(outline) if side < 0 else outline
+
+
+def turned(outline: Floats, turn: int, x: float, y: float) -> Floats:
+    """The outline turned around (x, y) by `turn` steps of `TURN`."""
+    u, v = outline[:, 0] - x, outline[:, 1] - y
+    c, s = cosine(turn), sine(turn)
+    return np.stack([u * c - v * s + x, u * s + v * c + y], axis=1)
+
+
+def pierced(outline: Floats, *holes: Floats) -> Floats:
+    """The outline with holes that show what lies below; a hole may reach over the edge.
+
+    A hole is joined to the outline by a seam without width and runs the other way round.
+    """
+    parts = [outline, outline[:1]]
+    for hole in holes:
+        backwards = hole[::-1] if _clockwise(hole) == _clockwise(outline) else hole
+        parts += [backwards, backwards[:1], outline[:1]]
+    return np.concatenate(parts)
+
+
+def _clockwise(outline: Floats) -> bool:
+    following = np.roll(np.arange(len(outline)), -1)
+    return bool(runs_clockwise(outline * 1024, np.array([0]), following)[0])

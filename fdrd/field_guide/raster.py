@@ -1,0 +1,152 @@
+"""Polygons to antialiased coverage, in arithmetic that no machine rounds differently.
+
+All polygons of a picture are scanned at once. Each pixel row is cut by `LINES` scan lines; where an
+edge crosses one, the crossing is known to 1/256 pixel and its share goes to two neighbouring cells,
+so that a running sum along the row is the covered area. Drawing at twice the size and shrinking
+would touch four times the pixels and give a quarter of the shades.
+
+Why not Pillow's or a graphics library's polygons: they multiply and add in C, and compilers fuse
+the two on some processors. Here every operation is a separate numpy one (IEEE 754 rounds it in one
+way only), and from the crossings on there are whole numbers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Shades = npt.NDArray[np.int16]
+Colour = tuple[int, int, int]
+
+LINES = 4
+"""Scan lines per pixel row."""
+CELL = 256
+"""Steps per pixel along a scan line."""
+FULL = 128
+"""Coverage of a wholly covered pixel: 255 * FULL still fits 16 bits, which makes painting fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """What a polygon covers: (height, width) shares from 0 to `FULL`, its corner at (top, left)."""
+
+    top: int
+    left: int
+    shares: Shades
+
+
+def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> list[Mask]:
+    """The masks of closed polygons on a canvas of `width` x `height` pixels.
+
+    Args:
+        points: (N, 2) x and y in pixels, one polygon after the other.
+        lengths: points of each polygon, three at least.
+        width: pixels.
+        height: pixels.
+    """
+    count = len(lengths)
+    sizes = np.asarray(lengths)
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    x = points[:, 0] * CELL
+    y = points[:, 1] * LINES - 0.5  # scan line k lies at y = k
+    following = np.arange(1, len(points) + 1)
+    following[ends - 1] = starts
+
+    # Rows and columns of each polygon, on the canvas.
+    top = np.clip(np.floor(np.minimum.reduceat(y, starts) / LINES), 0, height).astype(np.int64)
+    bottom = np.clip(np.floor(np.maximum.reduceat(y, starts) / LINES) + 1, 0, height)
+    left = np.clip(np.floor(np.minimum.reduceat(x, starts) / CELL), 0, width).astype(np.int64)
+    right = np.clip(np.floor(np.maximum.reduceat(x, starts) / CELL) + 1, 0, width)
+    rows = np.maximum(bottom.astype(np.int64) - top, 0)
+    columns = np.maximum(right.astype(np.int64) - left, 0)
+    stride = columns + 2  # a share may fall one cell to the right of the last column
+    area = rows * stride
+    base = np.cumsum(area) - area
+
+    # Edges, downwards; an edge owns the scan lines from its upper end to before its lower end.
+    down = y <= y[following]
+    upper = np.where(down, y, y[following])
+    lower = np.where(down, y[following], y)
+    at_upper = np.where(down, x, x[following])
+    at_lower = np.where(down, x[following], x)
+    polygon = np.repeat(np.arange(count), sizes)
+    first = np.maximum(np.ceil(upper), top[polygon] * LINES)
+    last = np.minimum(np.ceil(lower), (top + rows)[polygon] * LINES)
+    crossings = np.maximum(last - first, 0).astype(np.int64)
+    slope = (at_lower - at_upper) / np.maximum(lower - upper, 1e-9)
+
+    edge = np.repeat(np.arange(len(points)), crossings)
+    owner = polygon[edge]
+    nth = np.arange(len(edge)) - (np.cumsum(crossings) - crossings)[edge]
+    line = first[edge].astype(np.int64) + nth
+    cut = np.floor((line - upper[edge]) * slope[edge] + at_upper[edge]).astype(np.int64)
+    cut = np.clip(cut - left[owner] * CELL, 0, columns[owner] * CELL)
+    share = cut & (CELL - 1)
+    cell = base[owner] + (line // LINES - top[owner]) * stride[owner] + cut // CELL
+
+    sign = np.where(down == runs_clockwise(points, starts, following)[polygon], -1, 1)[edge]
+
+    # Whole numbers in doubles: exact, whatever the order of adding.
+    total = int(area.sum())
+    change = np.bincount(cell, sign * (CELL - share), total + 1)
+    change += np.bincount(cell + 1, sign * share, total + 1)
+    # Below zero lies what a hole takes away beyond the edge of its polygon.
+    covered = np.clip(np.cumsum(change), 0, CELL * LINES)
+    shares = (covered.astype(np.int16) * 2 + CELL * LINES // FULL) // (2 * CELL * LINES // FULL)
+    return [
+        Mask(t, le, shares[b : b + r * s].reshape(r, s)[:, :c])
+        for t, le, b, r, s, c in zip(
+            top.tolist(),
+            left.tolist(),
+            base.tolist(),
+            rows.tolist(),
+            stride.tolist(),
+            columns.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def runs_clockwise(
+    points: Floats, starts: npt.NDArray[np.int64], following: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Whether each polygon runs clockwise on the screen, by the sign of its area.
+
+    Args:
+        points: (N, 2) x and y in pixels.
+        starts: first point of each polygon.
+        following: (N,) the point that each point is joined to.
+    """
+    x, y = np.rint(points * 64).astype(np.int64).T  # whole numbers: the sum is exact
+    return np.add.reduceat(x * y[following] - x[following] * y, starts) >= 0
+
+
+def within(mask: Mask, limit: Mask) -> Mask:
+    """The part of `mask` that lies inside `limit`."""
+    top, left = max(mask.top, limit.top), max(mask.left, limit.left)
+    bottom = min(mask.top + mask.shares.shape[0], limit.top + limit.shares.shape[0])
+    right = min(mask.left + mask.shares.shape[1], limit.left + limit.shares.shape[1])
+    if bottom <= top or right <= left:
+        return Mask(top, left, np.zeros((0, 0), np.int16))
+    mine = mask.shares[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
+    other = limit.shares[
+        top - limit.top : bottom - limit.top, left - limit.left : right - limit.left
+    ]
+    return Mask(top, left, mine * other // FULL)
+
+
+def paint(canvas: Shades, mask: Mask, colour: Colour, opacity: int = FULL) -> None:
+    """Lay a colour over the canvas, (3, height, width) in place, where the mask covers it."""
+    rows, columns = mask.shares.shape
+    region = canvas[:, mask.top : mask.top + rows, mask.left : mask.left + columns]
+    shares = mask.shares if opacity == FULL else mask.shares * np.int16(opacity) // FULL
+    step = np.array(colour, np.int16)[:, None, None] - region
+    step *= shares
+    step += FULL // 2
+    step >>= 7  # divided by FULL
+    region += step

@@ -1,0 +1,175 @@
+"""A drawing in progress: filled shapes from back to front, before it is known where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from fdrd.field_guide.chance import cosine, sine
+from fdrd.field_guide.outline import mirrored
+from fdrd.field_guide.raster import (
+    FULL,
+    Colour,
+    Floats,
+    Mask,
+    Shades,
+    masks,
+    paint,
+    runs_clockwise,
+    within,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One filled outline.
+
+    `opacity` goes from 0 to `FULL`. `inside` is the number of an earlier shape that this one does
+    not leave. `inked` shapes get a dark contour and cast a shadow: they make up the silhouette.
+    """
+
+    outline: Floats
+    colour: Colour
+    opacity: int = FULL
+    inside: int | None = None
+    inked: bool = False
+
+
+class Sketch:
+    """Shapes in the order in which they are painted."""
+
+    def __init__(self) -> None:
+        self.shapes: list[Shape] = []
+
+    def fill(
+        self, outline: Floats, colour: Colour, *, inside: int | None = None, opacity: int = FULL
+    ) -> int:
+        """Add a shape without a contour; returns its number, for `inside`."""
+        self.shapes.append(Shape(outline, colour, opacity, inside))
+        return len(self.shapes) - 1
+
+    def body(self, outline: Floats, colour: Colour) -> int:
+        """Add a shape of the silhouette, with a contour; returns its number, for `inside`."""
+        self.shapes.append(Shape(outline, colour, inked=True))
+        return len(self.shapes) - 1
+
+    def both(self, outline: Floats, colour: Colour) -> tuple[int, int]:
+        """Add a shape of the silhouette and its mirror image; returns their numbers."""
+        return self.body(outline, colour), self.body(mirrored(outline), colour)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a sketch goes: its unit in pixels, turned, flipped, its origin at (x, y) pixels.
+
+    `squeeze` narrows it across its own x axis, as if it were tilted away.
+    """
+
+    x: float
+    y: float
+    unit: float
+    turn: int = 0
+    mirror: bool = False
+    squeeze: float = 1.0
+
+
+def placed(sketch: Sketch, placements: Sequence[Placement]) -> list[Shape]:
+    """The shapes of the sketch at every placement, their outlines in pixels."""
+    if not sketch.shapes:
+        return []
+    points = np.concatenate([shape.outline for shape in sketch.shapes])
+    cuts = [0, *accumulate(len(shape.outline) for shape in sketch.shapes)]
+    shapes: list[Shape] = []
+    for placement in placements:
+        across = placement.unit * placement.squeeze * (-1.0 if placement.mirror else 1.0)
+        u, v = points[:, 0] * across, points[:, 1] * placement.unit
+        c, s = cosine(placement.turn), sine(placement.turn)
+        x, y = u * c - v * s + placement.x, u * s + v * c + placement.y
+        offset = len(shapes)
+        outlines = np.stack([x, y], axis=1)
+        for shape, start, end in zip(sketch.shapes, cuts, cuts[1:], strict=False):
+            inside = None if shape.inside is None else shape.inside + offset
+            shapes.append(
+                Shape(outlines[start:end], shape.colour, shape.opacity, inside, shape.inked)
+            )
+    return shapes
+
+
+def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: Shadow) -> None:
+    """Paint shapes in pixels onto the canvas (3, height, width), in place.
+
+    Args:
+        canvas: values from 0 to 255.
+        shapes: from back to front.
+        contour: width of the contours in pixels.
+        shadow: what the silhouette casts.
+    """
+    if not shapes:
+        return
+    _, height, width = canvas.shape
+    points = np.concatenate([shape.outline for shape in shapes])
+    lengths = [len(shape.outline) for shape in shapes]
+    inked = [number for number, shape in enumerate(shapes) if shape.inked]
+    rims = _grown([shapes[number].outline for number in inked], contour)
+    everything = masks(
+        np.concatenate([points, rims]), lengths + [lengths[i] for i in inked], width, height
+    )
+    flat, rim = everything[: len(shapes)], dict(zip(inked, everything[len(shapes) :], strict=True))
+    if shadow.opacity:
+        _cast(canvas, list(rim.values()), shadow)
+    for number, shape in enumerate(shapes):
+        mask = flat[number]
+        if shape.inside is not None:
+            mask = within(mask, flat[shape.inside])
+        if number in rim:
+            r, g, b = shape.colour
+            paint(canvas, rim[number], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
+        if mask.shares.size:
+            paint(canvas, mask, shape.colour, shape.opacity)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A shadow: pixels to the right and down, and its darkness from 0 to `FULL`."""
+
+    right: int
+    down: int
+    opacity: int
+
+
+def _cast(canvas: Shades, silhouette: Sequence[Mask], shadow: Shadow) -> None:
+    """Darken the canvas where the moved silhouette covers it: once, however many parts overlap."""
+    _, height, width = canvas.shape
+    edge = max(shadow.right, shadow.down) + 1
+    cover = np.zeros((height + 2 * edge, width + 2 * edge), np.int16)
+    for mask in silhouette:
+        rows, columns = mask.shares.shape
+        top, left = mask.top + edge + shadow.down, mask.left + edge + shadow.right
+        region = cover[top : top + rows, left : left + columns]
+        np.maximum(region, mask.shares, out=region)
+    soft = cover[1:-1] * 2 + cover[:-2] + cover[2:]  # a small blur: shadows have soft edges
+    soft = soft[:, 1:-1] * 2 + soft[:, :-2] + soft[:, 2:]
+    shares = soft[edge - 1 : edge - 1 + height, edge - 1 : edge - 1 + width] // 16
+    paint(canvas, Mask(0, 0, shares), (24, 24, 40), shadow.opacity)
+
+
+def _grown(outlines: Sequence[Floats], by: float) -> Floats:
+    """The points of all outlines, moved outwards by this many pixels."""
+    if not outlines:
+        return np.zeros((0, 2))
+    sizes = np.array([len(outline) for outline in outlines])
+    points = np.concatenate(outlines)
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    following = np.arange(1, len(points) + 1)
+    following[ends - 1] = starts
+    before = np.arange(-1, len(points) - 1)
+    before[starts] = ends - 1
+    side = np.where(runs_clockwise(points, starts, following), by, -by).repeat(sizes)
+    dx = points[following, 0] - points[before, 0]
+    dy = points[following, 1] - points[before, 1]
+    length = np.maximum(np.sqrt(dx * dx + dy * dy), 1e-6)
+    return np.stack([points[:, 0] + dy / length * side, points[:, 1] - dx / length * side], axis=1)

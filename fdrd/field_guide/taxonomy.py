@@ -1,0 +1,120 @@
+"""The book's categories: which there are, what each looks like, and what it is called.
+
+A *genus* is a combination of values of its meta-category's genus traits; its *species* are the fine
+categories. The first species of a genus is drawn at random, each further one differs from it in
+exactly one species trait: any two species of a genus differ in one or two traits, and species of
+different genera in a genus trait at least. The seed of a data set has no part in this: a category
+looks the same in every data set, and those of one pool never occur in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from math import gcd
+from typing import Literal
+
+from fdrd.error import FdrdError
+from fdrd.field_guide.chance import Chance
+from fdrd.field_guide.meta_categories import meta_categories
+from fdrd.field_guide.naming import epithets, genus_noun
+from fdrd.field_guide.traits import MetaCategory, Signature
+
+Pool = Literal["demo", "base"]
+POOLS: tuple[Pool, ...] = ("demo", "base")
+
+SPECIES = 6
+"""Species of a genus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A fine category: `signature` holds its genus and species traits."""
+
+    index: int
+    pool: Pool
+    name: str
+    kind: MetaCategory
+    genus: int
+    signature: Signature
+
+
+def categories(count: int, pool: Pool = "demo", first: int = 0) -> list[Category]:
+    """The categories `first` to `first + count - 1` of a pool.
+
+    They take turns among the meta-categories and fill one genus before the next, so that a cut of
+    any length holds all kinds, and neighbours within each.
+
+    Raises:
+        FdrdError: the pool does not hold that many.
+    """
+    everything = _pool(pool)
+    if not 0 <= first < first + count <= len(everything):
+        raise FdrdError(
+            f"categories {first} to {first + count - 1} asked for, and the {pool} pool "
+            f"holds {len(everything)}; ask for fewer, at least one"
+        )
+    return list(everything[first : first + count])
+
+
+def available(pool: Pool = "demo") -> int:
+    """How many categories a pool holds."""
+    return len(_pool(pool))
+
+
+@cache
+def _pool(pool: Pool) -> tuple[Category, ...]:
+    if pool not in POOLS:
+        raise FdrdError(f"no pool is called {pool!r}; choose from {', '.join(POOLS)}")
+    queues = [_of_kind(kind, pool) for kind in meta_categories()]
+    found: list[Category] = []
+    while queues:
+        for queue in list(queues):
+            described = next(queue, None)
+            if described is None:
+                queues.remove(queue)
+            else:
+                kind, genus, name, signature = described
+                found.append(Category(len(found), pool, name, kind, genus, signature))
+    return tuple(found)
+
+
+def _of_kind(kind: MetaCategory, pool: Pool) -> Iterator[tuple[MetaCategory, int, str, Signature]]:
+    traits = kind.at("genus")
+    keys = list(product(*([value.key for value in trait.values] for trait in traits)))
+    # A stride near the golden section scatters neighbours, so that the first genera differ in much.
+    stride = next(s for s in range(len(keys) * 5 // 8, len(keys)) if gcd(s, len(keys)) == 1)
+    start = Chance("first genus", kind.name).below(len(keys))
+    first_noun = Chance("first noun", kind.name).below(200)
+    for genus in range(POOLS.index(pool), len(keys), len(POOLS)):
+        shared = dict(
+            zip(
+                (trait.name for trait in traits),
+                keys[(start + genus * stride) % len(keys)],
+                strict=True,
+            )
+        )
+        chance = Chance("genus", kind.name, genus)
+        noun = genus_noun(kind.endings, first_noun + genus)
+        species = _species(kind, shared, chance)
+        for epithet, signature in zip(epithets(len(species), chance), species, strict=True):
+            yield kind, genus, f"{epithet} {noun}", signature
+
+
+def _species(kind: MetaCategory, shared: Signature, chance: Chance) -> list[Signature]:
+    traits = kind.at("species")
+    while True:
+        first = {**shared, **{trait.name: chance.pick(trait.values).key for trait in traits}}
+        if not kind.sensible(first):
+            continue
+        changes = [
+            changed
+            for trait in traits
+            for value in trait.values
+            if value.key != first[trait.name]
+            and kind.sensible(changed := {**first, trait.name: value.key})
+        ]
+        if len(changes) >= SPECIES - 1:
+            return [first, *chance.shuffled(changes)[: SPECIES - 1]]

@@ -1,0 +1,232 @@
+"""The field guide as an `image_folder` source: images by split and category, one `metadata.jsonl`.
+
+Everything is written into a hidden folder beside the target, which is renamed when it is whole. A
+run that is stopped leaves only that folder; the same call goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from fdrd.error import FdrdError
+from fdrd.field_guide.plate import EXTENSION, Plate, draw
+from fdrd.field_guide.sighting import IMAGES_OF_ONE
+from fdrd.field_guide.taxonomy import Category, Pool, categories
+from fdrd.record import Split
+
+EDITION = 1
+"""Raised with every change after which the same call draws something else."""
+
+LICENSE = "CC0-1.0"
+ORDER = ".field_guide.json"
+"""What was asked for, inside the folder; hidden, so that a source reader passes over it."""
+
+MIN_SIZE, MAX_SIZE = 32, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The arguments that decide what is drawn."""
+
+    categories: int
+    pairs: int
+    seed: int
+    size: int
+    pool: Pool
+    first: int
+    edition: int = EDITION
+
+    def images_of(self, position: int) -> int:
+        """Images of the category at this position: an even share, one more for the first ones."""
+        return self.pairs // self.categories + (position < self.pairs % self.categories)
+
+
+def sample(
+    out: str | Path,
+    categories: int = 120,
+    pairs: int = 2400,
+    seed: int = 0,
+    size: int = 128,
+    *,
+    pool: Pool = "demo",
+    first: int = 0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Draw a data set into the new folder `out`; the same arguments write the same bytes.
+
+    The layout is `<split>/<category>/<number>.jpg` with one `metadata.jsonl`, see `metadata`.
+
+    Args:
+        out: folder to be made. One that the same call has made before is left as it is.
+        categories: fine categories, taking turns among the meta-categories.
+        pairs: images, each with its caption, spread evenly over the categories.
+        seed: another seed draws other images of the same categories.
+        size: width and height of the images in pixels.
+        pool: `demo`, or `base` for categories that no demo has: to train a backbone on.
+        first: number of the first category within the pool.
+        workers: processes; by default as many as there are processors. 1 stays in this process.
+        progress: called with (images done, images in all).
+
+    Returns:
+        Whether anything had to be drawn.
+
+    Raises:
+        FdrdError: the arguments are impossible, or `out` holds something else.
+    """
+    order = Order(categories, pairs, seed, size, pool, first)
+    chosen = _checked(order)
+    out = Path(out).absolute()
+    if _holds(out, order):
+        return False
+    draft = out.with_name(f".{out.name}.unfinished")
+    done_before = _prepare(draft, order)
+
+    report = progress or (lambda done, total: None)
+    todo = [position for position in range(categories) if position not in done_before]
+    done = sum(order.images_of(position) for position in done_before)
+    report(done, pairs)
+    for position in _each(draft, order, chosen, todo, workers or os.cpu_count() or 1):
+        done += order.images_of(position)
+        report(done, pairs)
+
+    with (draft / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as whole:
+        for position in range(categories):
+            whole.write(_part(draft, position).read_text(encoding="utf-8"))
+    shutil.rmtree(_part(draft, 0).parent)
+    if out.exists():
+        out.rmdir()  # `_holds` found it empty
+    draft.rename(out)
+    return True
+
+
+def splits(images: int) -> list[Split]:
+    """The split of each of a category's images, by number.
+
+    Individuals are split, never the images of one. A fifth of them is for test, but as many as make
+    ten images where that is at most half; a tenth, at least one, is for validation; the rest for
+    training.
+
+    >>> [splits(images).count("test") for images in (4, 20, 60, 153)]
+    [2, 10, 12, 30]
+    >>> [splits(images).count("validation") for images in (4, 20, 60, 153)]
+    [0, 2, 6, 14]
+    """
+    individuals = -(-images // IMAGES_OF_ONE)
+    test = max(individuals // 5, min(10 // IMAGES_OF_ONE, individuals // 2))
+    validation = max(individuals // 10, 1) if individuals > 2 else 0
+    parts: tuple[tuple[Split, int], ...] = (("test", test), ("validation", validation))
+    names: list[Split] = [name for name, count in parts for _ in range(count)]
+    names += ["train"] * (individuals - len(names))
+    return [names[image // IMAGES_OF_ONE] for image in range(images)]
+
+
+def metadata(plate: Plate, split: Split) -> dict[str, Any]:
+    """The line of `metadata.jsonl` for a plate."""
+    category = plate.sighting.category
+    return {
+        "file_name": f"{split}/{category.name}/{plate.sighting.image + 1:04d}.{EXTENSION}",
+        "caption": plate.caption,
+        "category": category.name,
+        "meta_category": category.kind.name,
+        "group": plate.sighting.group,
+        "split": split,
+        "attributes": [asdict(attribute) for attribute in plate.attributes],
+        "license": LICENSE,
+    }
+
+
+def _checked(order: Order) -> list[Category]:
+    if not MIN_SIZE <= order.size <= MAX_SIZE:
+        raise FdrdError(f"size is {order.size} pixels; choose from {MIN_SIZE} to {MAX_SIZE}")
+    chosen = categories(order.categories, order.pool, order.first)
+    if order.pairs < 4 * order.categories:
+        raise FdrdError(
+            f"{order.pairs} pairs for {order.categories} categories; "
+            f"ask for {4 * order.categories} at least, so that each has training and test images"
+        )
+    return chosen
+
+
+def _holds(out: Path, order: Order) -> bool:
+    """Whether the folder is what the order asks for already."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if _order_in(out) == asdict(order):
+        return True
+    raise FdrdError(f"{out} exists and holds something else; remove it or give another folder")
+
+
+def _order_in(folder: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads((folder / ORDER).read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return None
+
+
+def _prepare(draft: Path, order: Order) -> set[int]:
+    """Make the draft folder, or find what an earlier run finished in it: category positions."""
+    parts = _part(draft, 0).parent
+    if _order_in(draft) != asdict(order) or not parts.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+        parts.mkdir(parents=True)
+        (draft / ORDER).write_text(json.dumps(asdict(order)) + "\n", encoding="utf-8")
+    return {int(part.stem) for part in parts.glob("*.jsonl")}
+
+
+def _part(draft: Path, position: int) -> Path:
+    """The metadata of one category, written after its last image: if it is there, all is."""
+    return draft / ".parts" / f"{position:05d}.jsonl"
+
+
+def _each(
+    draft: Path, order: Order, chosen: list[Category], todo: list[int], workers: int
+) -> Iterator[int]:
+    """Write the categories at these positions; yields each position when it is finished."""
+    if workers == 1 or len(todo) < 2:
+        for position in todo:
+            yield _write(draft, order, position, chosen[position])
+        return
+    # Spawned, as everywhere in fdrd: forking a process that runs threads can hang it.
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+        try:
+            waiting = {pool.submit(_write_numbered, draft, order, position) for position in todo}
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write_numbered(draft: Path, order: Order, position: int) -> int:
+    """As `_write`, in another process, to which a category's number can travel, and it cannot."""
+    (category,) = categories(1, order.pool, order.first + position)
+    return _write(draft, order, position, category)
+
+
+def _write(draft: Path, order: Order, position: int, category: Category) -> int:
+    lines = []
+    count = order.images_of(position)
+    for image, split in enumerate(splits(count)):
+        plate = draw(category, image, seed=order.seed, size=order.size)
+        described = metadata(plate, split)
+        path = draft / described["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(plate.encoded())
+        lines.append(json.dumps(described, ensure_ascii=False) + "\n")
+    part = _part(draft, position)
+    half = part.with_suffix(".half")
+    half.write_text("".join(lines), encoding="utf-8", newline="\n")
+    half.replace(part)
+    return position

@@ -318,10 +318,11 @@ def bench(
     """
     _register(plugin)
     import benchmark
-    from benchmark.method import distribute
+    from benchmark.method import distribute, takes
     from benchmark.options import split_assignments
     from benchmark.report import table
     from benchmark.result import to_json
+    from benchmark.run import open_backbone
     from fdrd.last_build import last_build
 
     names = benchmark.method_names() if everything else method
@@ -331,7 +332,11 @@ def bench(
     train = split_assignments(training_option, "-T")
     where = data or str(last_build())
     _quiet_transformers()
-    tower = benchmark.open_backbone(backbone, where, device=device, allow_code=backbone is not None)
+    tower: Any = backbone
+    if any(takes(name, "backbone") for name in names):
+        tower = open_backbone(
+            backbone, where, device=device, allow_code=backbone is not None
+        )
     found = []
     with _progress(
         f"Finished runs are kept in {results}; the same command goes on from there."

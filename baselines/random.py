@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark import AnyImages, Backbone, Features, FitLog, Progress, method, silent
+from benchmark import AnyImages, Features, FitLog, Progress, method, silent
 from benchmark.images import digests
 from fdrd.dataset import RetrievalDataset
 
@@ -58,6 +58,11 @@ class Random:
 
 
 @method("random")
-def random(backbone: Backbone, *, seed: int = 0) -> Random:
-    """Random vectors in the backbone's joint space: the floor of the table."""
-    return Random(backbone.dim, seed)
+def random(*, dim: int = 512, seed: int = 0) -> Random:
+    """Random vectors that depend on content and seed: the floor of the table; needs no backbone.
+
+    Args:
+        dim: length of the vectors.
+        seed: of the draw.
+    """
+    return Random(dim, seed)

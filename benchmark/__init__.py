@@ -2,20 +2,32 @@
 
 from benchmark.backbone import Backbone, Features, Prompts
 from benchmark.clip import CLIPBackbone
-from benchmark.frozen import FrozenFeatures
+from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.images import AnyImages, Images
+from benchmark.loading import default_backbone, load_backbone
 from benchmark.losses import LossDirection, info_nce
-from benchmark.method import Method, get_method, load_plugin, method, method_names
+from benchmark.method import (
+    Method,
+    distribute,
+    get_method,
+    load_plugin,
+    method,
+    method_names,
+    method_options,
+)
 from benchmark.metrics import RetrievalMetrics
 from benchmark.progress import Progress, silent
 from benchmark.prompting import ContextVectors, PromptMethod
-from benchmark.run import open_backbone, run
+from benchmark.report import markdown, table
+from benchmark.result import BenchResult, read_result, read_results, to_json
+from benchmark.run import run
 from benchmark.training import Batch, FitLog, TrainConfig
 
 __all__ = [
     "AnyImages",
     "Backbone",
     "Batch",
+    "BenchResult",
     "CLIPBackbone",
     "ContextVectors",
     "Features",
@@ -29,12 +41,21 @@ __all__ = [
     "Prompts",
     "RetrievalMetrics",
     "TrainConfig",
+    "default_backbone",
+    "default_cache",
+    "distribute",
     "get_method",
     "info_nce",
+    "load_backbone",
     "load_plugin",
+    "markdown",
     "method",
     "method_names",
-    "open_backbone",
+    "method_options",
+    "read_result",
+    "read_results",
     "run",
     "silent",
+    "table",
+    "to_json",
 ]

@@ -1,8 +1,8 @@
 """Methods: what they must be able to do, and how they are found by name.
 
 A method is registered by decorating the function that makes it. Keyword arguments of the function
-are its options; two names are filled in by the run: `train` (a `TrainConfig`, whose default is the
-method's own) and `seed`.
+are its options, but for those that the run fills in: `backbone` (where it is asked for), `train` (a
+`TrainConfig`, whose default is the method's own) and `seed`.
 
     @method("vpt")
     def vpt(backbone: Backbone, *, n_vis: int = 4, train: TrainConfig = TrainConfig(), seed=0):
@@ -122,7 +122,7 @@ def summary(name: str) -> str:
 
 
 def takes(name: str, argument: str) -> bool:
-    """Whether a method asks for `seed` or `train`."""
+    """Whether a method asks for `backbone`, `seed` or `train`."""
     return argument in inspect.signature(get_method(name)).parameters
 
 

@@ -24,7 +24,7 @@ from benchmark.comparison import (
     side,
 )
 from benchmark.metrics import DIRECTIONS
-from benchmark.result import BenchResult, Settings
+from benchmark.result import NO_BACKBONE, BenchResult, Settings
 
 BELOW = "▼"
 SHORT = {"image_to_text": "I2T", "text_to_image": "T2I"}
@@ -37,7 +37,12 @@ def table(results: Sequence[BenchResult]) -> RenderableType:
     both = [column for column in columns if not column.direction]
     parts: list[RenderableType] = []
     for comparison in compare(results, columns):
-        grid = Table(title=Text(_heading(comparison.settings)), title_justify="left", box=SIMPLE)
+        grid = Table(
+            title=Text(_heading(comparison.settings)),
+            title_justify="left",
+            box=SIMPLE,
+            pad_edge=False,
+        )
         grid.add_column("method", overflow="fold", min_width=12)
         grid.add_column("", no_wrap=True)
         for column in (*lines[DIRECTIONS[0]], *both):
@@ -83,7 +88,9 @@ def command(settings: Settings) -> str:
     A checkpoint is named by digest alone, so its file must be put in by hand.
     """
     words = ["fdrd", "bench", "--method", settings.method, "--split", settings.split]
-    words += ["--data", settings.data.name, "--backbone", settings.backbone.name]
+    words += ["--data", settings.data.name]
+    if settings.backbone != NO_BACKBONE:
+        words += ["--backbone", settings.backbone.name]
     if settings.domain is not None:
         words += ["--domain", settings.domain]
     if settings.shots is not None:
@@ -111,7 +118,8 @@ def escape(text: str) -> str:
 
 def _heading(settings: Settings) -> str:
     domain = f", {settings.domain}" if settings.domain else ""
-    return f"{settings.data.name}, {settings.split}{domain}, {settings.backbone.name}"
+    backbone = "" if settings.backbone == NO_BACKBONE else f", {settings.backbone.name}"
+    return f"{settings.data.name}, {settings.split}{domain}{backbone}"
 
 
 def _gallery(settings: Settings) -> str:
@@ -131,7 +139,7 @@ def _number(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     deviation = "" if cell.deviation is None else f" ±{100 * cell.deviation:.2f}"
-    return f"{100 * cell.mean:.2f}{deviation}{BELOW if cell.below else ''}"
+    return f"{100 * cell.mean:.2f}{BELOW if cell.below else ''}{deviation}"
 
 
 def _ceiling(comparison: Comparison, column: Column) -> str:

@@ -38,6 +38,10 @@ class Named:
     fingerprint: str
 
 
+NO_BACKBONE = Named("none", "0" * 64)
+"""Of a method that asks for no backbone, run on its own."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """All that decides the numbers of a run."""

@@ -28,6 +28,7 @@ from benchmark.metrics import measure
 from benchmark.options import options_of, read_options
 from benchmark.progress import Progress, silent
 from benchmark.result import (
+    NO_BACKBONE,
     SCHEMA_VERSION,
     BenchResult,
     Named,
@@ -70,6 +71,7 @@ def run(
         data: folder, registered name or Hub id; or the splits themselves.
         split: what is measured.
         backbone: what `load_backbone` takes, or a backbone; else the one the manifest names.
+            A name is not even looked at for a method that asks for no backbone.
         domain: only the rows of this domain, in training too.
         shots: images per category to learn from (and at most 4 to choose the epoch by, as in CoOp).
         seed: of training and few-shot draw; methods that use none give one result for all seeds.
@@ -91,12 +93,14 @@ def run(
         if options or train:
             raise FdrdError(f"{checkpoint} holds its options; leave out -M and -T")
         options = _options_of_checkpoint(checkpoint, method)
-    tower = open_backbone(backbone, data, cache=cache, device=device, allow_code=allow_code)
+    tower = None
+    if takes(method, "backbone") or not isinstance(backbone, str | None):
+        tower = open_backbone(backbone, data, cache=cache, device=device, allow_code=allow_code)
     given = read_options(method_options(method), options or {}, method)
     config = _train_config(method, train or {}) if takes(method, "train") else None
-    arguments = {"train": config, "seed": seed}
+    arguments = {"backbone": tower, "train": config, "seed": seed}
     chosen: Method = get_method(method)(
-        tower, **given, **{name: each for name, each in arguments.items() if takes(method, name)}
+        **given, **{name: each for name, each in arguments.items() if takes(method, name)}
     )
     if checkpoint is not None and chosen.learner is None:
         raise FdrdError(
@@ -118,7 +122,7 @@ def run(
         shots=shots if learns else None,
         gallery=gallery,
         data=Named(measured.name, measured.fingerprint),
-        backbone=Named(tower.name, tower.fingerprint),
+        backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
         learned_from={name: each.fingerprint for name, each in rows.items()},
         checkpoint=file_digest(checkpoint) if checkpoint else None,
     )
@@ -128,7 +132,7 @@ def run(
         return read_result(path)
     try:
         if checkpoint is not None and chosen.learner is not None:
-            load_checkpoint(checkpoint, chosen.learner, tower.fingerprint)
+            load_checkpoint(checkpoint, chosen.learner, settings.backbone.fingerprint)
         result = _measure(chosen, settings, rows, measured, progress)
     finally:
         if isinstance(tower, CLIPBackbone) and tower.frozen is not None:

@@ -1,0 +1,201 @@
+"""What every registered method must do. A new method is tested here by existing."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import CLIPBackbone, Images, Method, TrainConfig
+from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
+from benchmark.method import get_method, method_names, method_options, takes
+from benchmark.training import batches
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+TRAIN = TrainConfig(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
+SMALL = {"n_ctx": 4}
+"""Options at which a method fits a tower of three layers and 24 tokens."""
+
+
+def make(name: str, backbone: CLIPBackbone, seed: int = 0, train: TrainConfig = TRAIN) -> Method:
+    options = {key: value for key, value in SMALL.items() if key in method_options(name)}
+    filled = {"backbone": backbone, "seed": seed, "train": train}
+    taken = {key: value for key, value in filled.items() if takes(name, key)}
+    return get_method(name)(**options, **taken)
+
+
+def learned(method: Method) -> list[torch.Tensor]:
+    return [] if method.learner is None else list(method.learner.state_dict().values())
+
+
+def features(method: Method, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        images = method.encode_image(Images.of(dataset))
+        return images.pooled, method.encode_text(dataset.captions).pooled
+
+
+every_method = pytest.mark.parametrize("name", method_names())
+every_learner = pytest.mark.parametrize("name", [n for n in method_names() if takes(n, "train")])
+
+
+@pytest.fixture
+def trained(name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> Method:
+    method = make(name, tiny_clip)
+    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    return method
+
+
+@every_method
+def test_features_are_finite_and_of_unit_length(
+    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    for pooled in features(make(name, tiny_clip), tiny_dataset["test"]):
+        assert pooled.shape == (24, pooled.shape[1])
+        assert pooled.isfinite().all()
+        assert (pooled.norm(dim=1) - 1).abs().max() < 1e-5
+
+
+@every_method
+def test_similarity_is_images_by_captions(
+    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method, dataset = make(name, tiny_clip), tiny_dataset["test"]
+    with torch.no_grad():
+        images = method.encode_image(Images.of(dataset)[:5])
+        scores = method.similarity(images, method.encode_text(dataset.captions[:3]))
+    assert scores.shape == (5, 3)
+
+
+@every_method
+def test_rows_do_not_depend_on_batch_mates(
+    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method, dataset = make(name, tiny_clip), tiny_dataset["test"]
+    with torch.no_grad():
+        images, texts = features(method, dataset)
+        for row in (0, 11):
+            alone = method.encode_image(Images.of(dataset)[[row]]).pooled
+            assert (alone - images[row]).abs().max() < 1e-5
+            alone = method.encode_text([dataset.captions[row]]).pooled
+            assert (alone - texts[row]).abs().max() < 1e-5
+
+
+@every_method
+def test_text_features_come_from_captions_alone(
+    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    """Whatever image was looked at before, the same bits."""
+    method, captions = make(name, tiny_clip), tiny_dataset["test"].captions
+    with torch.no_grad():
+        before = method.encode_text(captions).pooled
+        method.encode_image(Images.of(tiny_dataset["test"])[:3])
+        assert torch.equal(method.encode_text(captions).pooled, before)
+
+
+@every_method
+def test_fit_leaves_the_backbone_bitwise_as_it_was(
+    name: str, make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits
+) -> None:
+    backbone = make_clip()
+    before = copy.deepcopy(backbone.model.state_dict())
+    method = make(name, backbone)
+    if method.trains != "nothing":
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    after = backbone.model.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@every_learner
+def test_every_learned_parameter_changes(
+    trained: Method, name: str, tiny_clip: CLIPBackbone
+) -> None:
+    fresh = make(name, tiny_clip)
+    for before, after in zip(learned(fresh), learned(trained), strict=True):
+        assert not torch.equal(before, after)
+
+
+@every_learner
+def test_the_loss_falls(name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+    method = make(name, tiny_clip)
+    log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    assert log.epochs[-1].loss < log.epochs[0].loss
+
+
+@every_learner
+def test_the_best_epoch_is_kept(name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+    """Trained again up to the best epoch, the same tensors come out."""
+    method = make(name, tiny_clip)
+    log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    scores = [epoch.validation_mrr for epoch in log.epochs]
+    assert log.best_epoch == 1 + scores.index(max(scores))
+    short = TrainConfig(
+        epochs=log.best_epoch, batch_size=8, learning_rate=0.02, schedule="constant"
+    )
+    again = make(name, tiny_clip, train=short)
+    again.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    assert all(torch.equal(a, b) for a, b in zip(learned(method), learned(again), strict=True))
+
+
+@every_method
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
+    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    def run(seed: int) -> benchmark.BenchResult:
+        options = {key: value for key, value in SMALL.items() if key in method_options(name)}
+        return benchmark.run(
+            name,
+            tiny_dataset,
+            backbone=tiny_clip,
+            seed=seed,
+            options=options,
+            train={"epochs": 2, "batch_size": 8, "learning_rate": 0.02},
+        )
+
+    assert run(0).ranks == run(0).ranks
+    if takes(name, "seed"):
+        assert run(0).ranks != run(1).ranks
+
+
+def header(name: str, backbone: CLIPBackbone) -> CheckpointHeader:
+    return CheckpointHeader(name, dict(SMALL), backbone.name, backbone.fingerprint, "0", {}, 0)
+
+
+@every_learner
+def test_a_checkpoint_gives_the_same_features_again(
+    trained: Method, name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    assert isinstance(trained.learner, nn.Module)
+    save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
+    fresh = make(name, tiny_clip, seed=5)
+    assert isinstance(fresh.learner, nn.Module)
+    load_checkpoint(tmp_path / "c.safetensors", fresh.learner, tiny_clip.fingerprint)
+    for one, other in zip(
+        features(trained, tiny_dataset["test"]), features(fresh, tiny_dataset["test"]), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+@every_learner
+def test_a_checkpoint_refuses_another_backbone(
+    trained: Method, name: str, tiny_clip: CLIPBackbone, tmp_path: Path
+) -> None:
+    assert isinstance(trained.learner, nn.Module)
+    save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
+    with pytest.raises(FdrdError, match=r"learned on tiny.*give the same --backbone"):
+        load_checkpoint(tmp_path / "c.safetensors", trained.learner, "f" * 64)
+
+
+def test_batches_are_the_same_for_all_methods(tiny_dataset: Splits) -> None:
+    def rows(seed: int, epoch: int) -> list[list[int]]:
+        return [batch.rows.tolist() for batch in batches(tiny_dataset["train"], 10, seed, epoch)]
+
+    assert rows(0, 1) == rows(0, 1)
+    assert rows(0, 1) != rows(1, 1)
+    assert rows(0, 1) != rows(0, 2)
+    assert sorted(row for batch in rows(0, 0) for row in batch) == list(range(24))

@@ -1,0 +1,222 @@
+"""A CLIP and a dataset that are small enough to train in a test."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPVisionConfig,
+    PreTrainedTokenizerFast,
+)
+
+from benchmark.clip import CLIPBackbone
+from benchmark.frozen import FrozenFeatures
+from fdrd.dataset import RetrievalDataset
+from fdrd.record import features
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
+SHAPES = ("circle", "square", "triangle")
+PLACES = ("left", "right")
+WORDS = (
+    *("a", "photo", "of", "on", "the", "big", "small", "white", "with", "and", "cat", "dog"),
+    *COLOURS,
+    *SHAPES,
+    *PLACES,
+)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A token per listed word, letters for others; EOS has the greatest id, as in CLIP."""
+    letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.," if letter not in WORDS]
+    pieces = [*letters, *(f"##{letter}" for letter in [*letters, "a"]), *WORDS]
+    vocabulary = {
+        piece: number for number, piece in enumerate(["[UNK]", *pieces, "[BOS]", "[EOS]"])
+    }
+    coding = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=40))
+    coding.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [(end, vocabulary[end]) for end in ("[BOS]", "[EOS]")]
+    coding.post_processor = processors.TemplateProcessing(
+        single="[BOS] $A [EOS]", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=coding,
+        bos_token="[BOS]",
+        eos_token="[EOS]",
+        pad_token="[EOS]",
+        unk_token="[UNK]",
+        model_max_length=24,
+    )
+
+
+def clip_model(seed: int = 0) -> CLIPModel:
+    """Three layers, and another width in each tower, so that a mixed-up width fails."""
+    eos = len(tokenizer()) - 1
+    layers = {"num_hidden_layers": 3, "num_attention_heads": 4}
+    text = CLIPTextConfig(
+        vocab_size=eos + 1,
+        hidden_size=32,
+        intermediate_size=64,
+        max_position_embeddings=24,
+        bos_token_id=eos - 1,
+        eos_token_id=eos,
+        pad_token_id=eos,
+        **layers,
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=48, intermediate_size=96, image_size=32, patch_size=16, **layers
+    )
+    torch.manual_seed(seed)
+    return CLIPModel(
+        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
+    ).eval()
+
+
+def image_processor() -> CLIPImageProcessor:
+    return CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_convert_rgb=True
+    )
+
+
+def tiny_backbone(frozen: FrozenFeatures | None = None, seed: int = 0) -> CLIPBackbone:
+    return CLIPBackbone(
+        clip_model(seed), tokenizer(), image_processor(), name="tiny", frozen=frozen
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tensors this small only lose time to threads, most of all beside other work."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip() -> CLIPBackbone:
+    return tiny_backbone()
+
+
+def drawing(colour: str, shape: str, place: str) -> bytes:
+    """A PNG of one shape."""
+    picture = Image.new("RGB", (40, 40), "white")
+    left = 2 if place == "left" else 18
+    box = (left, 10, left + 18, 28)
+    pen = ImageDraw.Draw(picture)
+    if shape == "circle":
+        pen.ellipse(box, fill=COLOURS[colour])
+    elif shape == "square":
+        pen.rectangle(box, fill=COLOURS[colour])
+    else:
+        pen.polygon([(left, 28), (left + 18, 28), (left + 9, 10)], fill=COLOURS[colour])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def row(
+    number: int,
+    image: bytes,
+    caption: str,
+    category: str,
+    *,
+    domain: str = "shapes",
+    negatives: Sequence[dict[str, str | None]] = (),
+) -> dict[str, object]:
+    return {
+        "id": f"{domain}/{number}",
+        "image": {"bytes": image, "path": f"{number}.png"},
+        "caption": caption,
+        "category": category,
+        "meta_category": "shape",
+        "domain": domain,
+        "attributes": [],
+        "negatives": list(negatives),
+        "group": "",
+        "source": {
+            "file": f"{number}.png",
+            "sha256": hashlib.sha256(image).hexdigest(),
+            "license": "CC0-1.0",
+            "origin": "drawn",
+        },
+        "width": 40,
+        "height": 40,
+    }
+
+
+def dataset(
+    rows: Sequence[dict[str, object]], split: str, categories: Sequence[str] = SHAPES
+) -> RetrievalDataset:
+    from datasets import Dataset
+
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    return RetrievalDataset(
+        Dataset.from_dict(columns, features=features(list(categories))), name="drawn", split=split
+    )
+
+
+def drawn(split: str) -> RetrievalDataset:
+    """24 drawings, each with its caption, a category negative and an attribute negative."""
+    rows = []
+    for colour in COLOURS:
+        for shape in SHAPES:
+            for place in PLACES:
+                size = {"train": "big", "validation": "small", "test": "the"}[split]
+                other_shape = SHAPES[(SHAPES.index(shape) + 1) % len(SHAPES)]
+                other_colour = next(c for c in COLOURS if c != colour)
+                caption = f"a {size} {colour} {shape} on the {place}"
+                negatives = [
+                    {
+                        "caption": caption.replace(shape, other_shape),
+                        "category": other_shape,
+                        "kind": "category",
+                        "attribute_type": None,
+                    },
+                    {
+                        "caption": caption.replace(colour, other_colour),
+                        "category": shape,
+                        "kind": "attribute",
+                        "attribute_type": "colour",
+                    },
+                ]
+                image = drawing(colour, shape, place)
+                rows.append(row(len(rows), image, caption, shape, negatives=negatives))
+    return dataset(rows, split)
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> dict[str, RetrievalDataset]:
+    return {split: drawn(split) for split in ("train", "validation", "test")}
+
+
+@pytest.fixture(scope="session")
+def clip_parts() -> Callable[..., tuple[CLIPModel, PreTrainedTokenizerFast, CLIPImageProcessor]]:
+    """(model, tokenizer, image_processor) of the tiny CLIP with the weights of a seed."""
+    return lambda seed=0: (clip_model(seed), tokenizer(), image_processor())
+
+
+@pytest.fixture(scope="session")
+def make_clip() -> Callable[..., CLIPBackbone]:
+    return tiny_backbone
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., dict[str, object]]:
+    return row
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., RetrievalDataset]:
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def make_drawing() -> Callable[[str, str, str], bytes]:
+    return drawing

@@ -318,7 +318,7 @@ def bench(
     """
     _register(plugin)
     import benchmark
-    from benchmark.method import distribute, takes
+    from benchmark.method import distribute, get_method, takes
     from benchmark.options import split_assignments
     from benchmark.report import table
     from benchmark.result import to_json
@@ -328,6 +328,8 @@ def bench(
     names = benchmark.method_names() if everything else method
     if not names:
         raise FdrdError("no method; give --method NAME or --all, `fdrd methods` lists the names")
+    for name in names:
+        get_method(name)
     options = distribute(names, split_assignments(method_option, "-M"))
     train = split_assignments(training_option, "-T")
     where = data or str(last_build())

@@ -6,31 +6,50 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 
-def fdrd(*arguments, cwd, **environment):
+def fdrd(*arguments, cwd):
     return subprocess.run(
         [sys.executable, "-m", "cli", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "cache"), **environment},
+        env={
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(cwd / "cache"),
+            "FDRD_CACHE": str(cwd / "cache" / "fdrd"),
+        },
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-@pytest.fixture
-def raw(tmp_path):
+def draw_raw(folder):
     from PIL import Image
 
     for number in range(12):
-        path = tmp_path / "raw" / ("wren", "robin")[number % 2] / f"{number}.png"
+        path = folder / "raw" / ("wren", "robin")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), (number * 20, 0, 0)).save(path)
         path.with_suffix(".txt").write_text(f"A {path.parent.name} on branch {number}.")
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder with the source `raw` in it."""
+    return draw_raw(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the source `raw` and the dataset `data/fdrd` in it."""
+    folder = draw_raw(tmp_path_factory.mktemp("built"))
+    assert fdrd("build", "--source", "raw", cwd=folder).returncode == 0
+    return folder
 
 
 def test_help_imports_nothing_heavy(tmp_path):
@@ -105,3 +124,70 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(raw):
     assert not (raw / "data/fdrd").exists()
     assert fdrd("build", "--source", "raw", cwd=raw).returncode == 0
     assert fdrd("validate", "data/fdrd", cwd=raw).returncode == 0
+
+
+TINY = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import clip_model, image_processor, tokenizer
+
+def load():
+    return clip_model(), tokenizer(), image_processor()
+"""
+
+PLUGIN = '''
+"""A method of another package: zero-shot with the scores turned round."""
+from benchmark import method
+from baselines.zero_shot import ZeroShot
+
+class Reversed(ZeroShot):
+    def similarity(self, images, texts):
+        return -super().similarity(images, texts)
+
+@method("reversed")
+def reversed_scores(backbone):
+    """Zero-shot upside down."""
+    return Reversed(backbone)
+'''
+
+
+def test_bench_prints_a_table_repeats_nothing_and_takes_plugins_and_own_backbones(built):
+    (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parent)))
+    (built / "my_package").mkdir()
+    (built / "my_package" / "__init__.py").write_text(PLUGIN)
+    names = ("zero_shot", "random", "coop", "reversed")
+    command = ["bench", *(part for name in names for part in ("--method", name)), "--json"]
+    command += ["--plugin", "my_package", "--backbone", "tiny.py:load", "--split", "train"]
+    command += ["-M", "n_ctx=2", "-T", "epochs=1"]
+    first = fdrd(*command, cwd=built)
+    assert first.returncode == 0, first.stderr
+    found = json.loads(first.stdout)
+    assert [result["settings"]["method"] for result in found] == list(names)
+    assert len(list((built / "runs").glob("*.json"))) == 4
+    again = fdrd(*command, cwd=built)
+    assert json.loads(again.stdout) == found
+    page = fdrd("report", "runs", cwd=built).stdout
+    assert page.startswith("# Results")
+    assert all(name in page for name in ("coop", "random", "reversed"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--method", "zero_shott"], "did you mean 'zero_shot'"),
+        ([], "fdrd methods"),
+        (["--method", "coop", "-M", "n_ctxt=2"], "did you mean 'n_ctx'"),
+        (["--method", "coop", "-M", "n_ctx"], "write -M name=value"),
+        (["--method", "coop", "--gallery", "some"], "give domain, joint or a number"),
+        (["--method", "random", "--split", "dev"], "train, validation, test"),
+        (["--method", "random", "--data", "nowhere"], "build it with `fdrd build`"),
+        (["--method", "zero_shot", "--backbone", "nowhere.py:load"], "no such file"),
+        (["--method", "zero_shot", "--backbone", "./nowhere"], "no config.json"),
+        (["--method", "random", "--plugin", "no_such_package"], "--plugin no_such_package"),
+    ],
+)
+def test_a_mistake_in_a_bench_names_the_remedy(built, arguments, said):
+    done = fdrd("bench", *arguments, cwd=built)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -55,6 +55,14 @@ class Sketch:
         """Add a shape of the silhouette, with a contour; returns its number, for `inside`."""
         self.shapes.append(Shape(outline, colour, inked=True))
         return len(self.shapes) - 1
+
+    def add(self, other: Sketch, *, across: float = 1.0) -> None:
+        """Add all shapes of another sketch, made narrower across its x axis."""
+        offset = len(self.shapes)
+        for shape in other.shapes:
+            inside = None if shape.inside is None else shape.inside + offset
+            outline = shape.outline * np.array((across, 1.0))
+            self.shapes.append(replace(shape, outline=outline, inside=inside))
 
     def both(self, outline: Floats, colour: Colour) -> tuple[int, int]:
         """Add a shape of the silhouette and its mirror image; returns their numbers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -197,7 +198,9 @@ def _each(
             yield _write(draft, order, position, chosen[position])
         return
     # Spawned, as everywhere in fdrd: forking a process that runs threads can hang it.
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_leave_stopping_to_us
+    ) as pool:
         try:
             waiting = {pool.submit(_write_numbered, draft, order, position) for position in todo}
             while waiting:
@@ -207,6 +210,11 @@ def _each(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _leave_stopping_to_us() -> None:
+    """Ctrl-C reaches every process of a terminal: the workers finish their category, in silence."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_numbered(draft: Path, order: Order, position: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, polygon, smooth, stroke, turned
 from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
@@ -73,22 +74,11 @@ def draw(sketch: Sketch, look: Look) -> None:
     """Draw a beetle that looks up."""
     coat = look.colour("colour")
     ink = look.colour("ink")
-    legs = COLOURS[look["legs"]]
     shield = shade(coat, 70) if look["shield"] == "same" else look.colour("shield")
     half, top, low = {"round": (0.56, -0.2, 0.82), "oval": (0.44, -0.24, 0.88),
         "long": (0.29, -0.3, 0.96)}[look["shape"]]
     middle = (top + low) / 2
-
-    for y, reach, drop in ((-0.12, 0.42, -0.3), (0.18, 0.5, 0.06), (0.46, 0.44, 0.38)):
-        for side in (-1, 1):
-            sketch.fill(curve((side * half * 0.6, y),
-                (side * (half + reach * 0.5), y + drop * 0.4 - 0.06),
-                (side * (half + reach * 0.66), y + drop), start=0.09, end=0.05), legs)
-    reach = 1.0 if look["feelers"] == "long" else 0.45
-    for side in (-1, 1):
-        sketch.fill(curve((side * 0.1, -0.62), (side * (0.16 + 0.34 * reach), -0.78),
-            (side * (0.2 + 0.62 * reach), -0.74 + 0.5 * (reach - 0.45)), start=0.045, end=0.035),
-            (38, 32, 32))
+    _limbs(sketch, look, half)
     if look["head"] == "jaws":
         sketch.both(smooth((0.06, -0.66), (0.26, -0.78), (0.22, -1.04), (0.06, -0.98),
             (0.13, -0.86), (0.02, -0.76)), (52, 42, 40))
@@ -135,11 +125,25 @@ def draw(sketch: Sketch, look: Look) -> None:
     if turn == 0:
         sketch.fill(stroke((0, top), (0, low), start=0.035, end=0.025), shade(coat, 35))
     if look["dirt"] == "drop":
-        sketch.body(ellipse(0.1, middle + 0.2, 0.12, 0.12), (206, 230, 246))
-        sketch.fill(ellipse(0.06, middle + 0.16, 0.04, 0.04, 0, 8), (255, 255, 255))
+        dewdrop(sketch, 0.1, middle + 0.2)
     elif look["dirt"] == "leaf":
         sketch.body(smooth((-0.2, middle + 0.26), (0.0, middle + 0.06), (0.22, middle + 0.1),
             (0.06, middle + 0.3)), (110, 186, 62))
+
+
+def _limbs(sketch: Sketch, look: Look, half: float) -> None:
+    """Draw legs and antennae; `half` is half the width of the body."""
+    legs = COLOURS[look["legs"]]
+    for y, reach, drop in ((-0.12, 0.42, -0.3), (0.18, 0.5, 0.06), (0.46, 0.44, 0.38)):
+        for side in (-1, 1):
+            sketch.fill(curve((side * half * 0.6, y),
+                (side * (half + reach * 0.5), y + drop * 0.4 - 0.06),
+                (side * (half + reach * 0.66), y + drop), start=0.09, end=0.05), legs)
+    reach = 1.0 if look["feelers"] == "long" else 0.45
+    for side in (-1, 1):
+        sketch.fill(curve((side * 0.1, -0.62), (side * (0.16 + 0.34 * reach), -0.78),
+            (side * (0.2 + 0.62 * reach), -0.74 + 0.5 * (reach - 0.45)), start=0.045, end=0.035),
+            (38, 32, 32))
 
 
 META_CATEGORY = MetaCategory("beetle", "beetles", ("clock", "bor", "dung", "gar", "rove", "tock"),

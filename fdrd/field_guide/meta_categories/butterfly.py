@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from fdrd.field_guide.outline import curve, ellipse, mirrored, pierced, polygon, smooth
+from dataclasses import dataclass
+
+from fdrd.field_guide.details import dewdrop
+from fdrd.field_guide.outline import Point, at, curve, ellipse, on_side, pierced, polygon, smooth
 from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
-from fdrd.field_guide.raster import Floats
+from fdrd.field_guide.raster import Colour, Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     Look,
@@ -66,84 +69,113 @@ def sensible(signature: Signature) -> bool:
     return stands_out(signature["tips"], signature["colour"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Wing:
+    """A wing on the right side: its corners, and where its markings go."""
+
+    corners: tuple[Point, ...]
+    tip: tuple[float, float, float, float]  # an ellipse: x, y and radii
+    shift: Point  # of the field inside the border
+    eye: Point
+    veins: tuple[Point, ...]
+    dots: tuple[Point, ...]
+    band: tuple[Point, ...]
+
+
+def _wings(shape: str) -> tuple[_Wing, _Wing]:
+    """The hind and the fore wing."""
+    hind, fore, tip = {
+        "rounded": (
+            ((0.05, 0.0), (0.62, 0.02), (0.76, 0.38), (0.5, 0.72), (0.16, 0.58)),
+            ((0.05, -0.2), (0.4, -0.72), (0.86, -0.72), (0.96, -0.36), (0.66, 0.02), (0.05, 0.1)),
+            (0.92, -0.66, 0.3, 0.26),
+        ),
+        "pointed": (
+            ((0.05, 0.0), (0.66, 0.04), (0.72, 0.4), (0.42, 0.74), (0.12, 0.5)),
+            ((0.04, -0.16), (0.5, -0.62), (1.04, -0.86), (0.86, -0.36), (0.6, 0.0), (0.05, 0.12)),
+            (0.98, -0.8, 0.3, 0.3),
+        ),
+        "scalloped": (
+            ((0.05, 0.0), (0.62, 0.02), (0.78, 0.2), (0.64, 0.34), (0.7, 0.54), (0.48, 0.56),
+                (0.42, 0.76), (0.28, 0.6), (0.1, 0.5)),
+            ((0.05, -0.2), (0.46, -0.72), (0.88, -0.8), (0.8, -0.58), (0.96, -0.44), (0.8, -0.26),
+                (0.86, -0.06), (0.66, -0.02), (0.05, 0.1)),
+            (0.88, -0.72, 0.26, 0.24),
+        ),
+    }[shape]
+    return (
+        _Wing(
+            hind, (0.0, 0.0, 0.0, 0.0), (0.05, 0.05), (0.36, 0.32),
+            veins=((0.66, 0.16), (0.62, 0.44), (0.36, 0.68)),
+            dots=((0.6, 0.16), (0.58, 0.36), (0.44, 0.54), (0.26, 0.58)),
+            band=((0.44, -0.02), (0.42, 0.34), (0.2, 0.66)),
+        ),
+        _Wing(
+            fore, tip, (0.05, -0.05), (0.5, -0.4),
+            veins=((0.9, -0.62), (0.9, -0.3), (0.66, -0.02)),
+            dots=((0.74, -0.62), (0.76, -0.42), (0.68, -0.24), (0.54, -0.08)),
+            band=((0.3, -0.76), (0.42, -0.3), (0.36, 0.14)),
+        ),
+    )
+
+
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a butterfly that looks up."""
     coat = look.colour("colour")
-    hind_coat = shade(coat, 78)
-    narrow = 0.62 if look["pose"] == "half" else 1.0
+    folded = Sketch()
+    hind, fore = _wings(look["wings"])
+    _tails(folded, look, shade(coat, 78))
+    for side in (1, -1):
+        _wing(folded, look, hind, shade(coat, 78), side, eye=look["eyespots"] != "none")
+    for side in (1, -1):
+        torn = side > 0 and look["damage"] == "torn"
+        _wing(folded, look, fore, coat, side, eye=look["eyespots"] == "four", torn=torn)
+    if look["damage"] == "drop":
+        dewdrop(folded, -0.62, -0.3)
+    sketch.add(folded, across=0.62 if look["pose"] == "half" else 1.0)
+    _body(sketch)
 
-    def wide(*points: tuple[float, float]) -> tuple[tuple[float, float], ...]:
-        return tuple((x * narrow, y) for x, y in points)
 
-    if look["wings"] == "rounded":
-        fore = smooth(*wide((0.05, -0.2), (0.4, -0.72), (0.86, -0.72), (0.96, -0.36), (0.66, 0.02),
-            (0.05, 0.1)))
-        hind = smooth(*wide((0.05, 0.0), (0.62, 0.02), (0.76, 0.38), (0.5, 0.72), (0.16, 0.58)))
-        tip = ellipse(0.92 * narrow, -0.66, 0.3 * narrow, 0.26)
-    elif look["wings"] == "pointed":
-        fore = polygon(*wide((0.04, -0.16), (0.5, -0.62), (1.04, -0.86), (0.86, -0.36), (0.6, 0.0),
-            (0.05, 0.12)))
-        hind = polygon(*wide((0.05, 0.0), (0.66, 0.04), (0.72, 0.4), (0.42, 0.74), (0.12, 0.5)))
-        tip = ellipse(0.98 * narrow, -0.8, 0.3 * narrow, 0.3)
-    else:
-        fore = smooth(*wide((0.05, -0.2), (0.46, -0.72), (0.88, -0.8), (0.8, -0.58), (0.96, -0.44),
-            (0.8, -0.26), (0.86, -0.06), (0.66, -0.02), (0.05, 0.1)))
-        hind = smooth(*wide((0.05, 0.0), (0.62, 0.02), (0.78, 0.2), (0.64, 0.34), (0.7, 0.54),
-            (0.48, 0.56), (0.42, 0.76), (0.28, 0.6), (0.1, 0.5)))
-        tip = ellipse(0.88 * narrow, -0.72, 0.26 * narrow, 0.24)
-
+def _tails(sketch: Sketch, look: Look, colour: Colour) -> None:
     if look["tails"] != "none":
-        club = look["tails"] == "clubs"
-        tail = curve(*wide((0.34, 0.5), (0.44, 0.78), (0.36, 1.0)), start=0.12, end=0.05)
-        sketch.both(tail, hind_coat)
-        if club:
-            sketch.both(ellipse(0.37 * narrow, 0.97, 0.1, 0.08), hind_coat)
+        sketch.both(curve((0.34, 0.5), (0.44, 0.78), (0.36, 1.0), start=0.12, end=0.05), colour)
+    if look["tails"] == "clubs":
+        sketch.both(ellipse(0.37, 0.97, 0.1, 0.08), colour)
 
-    inner = tuple((outline * 0.82 + shift for outline,
-        shift in ((fore, (0.05 * narrow, -0.05)), (hind, (0.05 * narrow, 0.05)))))
-    for outline, core, colour in ((hind, inner[1], hind_coat), (fore, inner[0], coat)):
-        is_fore = outline is fore
-        edge = colour if look["border"] == "none" else COLOURS[look["border"]]
-        whole = outline
-        if is_fore and look["damage"] == "torn":
-            whole = pierced(fore, polygon(*wide((1.2, -0.66), (0.7, -0.5), (0.76, -0.4),
-                (0.56, -0.3), (0.72, -0.22), (1.2, -0.16))))
-        for (side, wing) in enumerate((sketch.body(whole, edge),
-            sketch.body(mirrored(outline), edge))):
-            def half(shape: Floats, side: int = side) -> Floats:
-                return mirrored(shape) if side else shape
 
-            if look["border"] != "none":
-                sketch.fill(half(core), colour, inside=wing)
-            if look["markings"] == "veins":
-                for (x, y) in ((0.9, -0.62), (0.9, -0.3),
-                    (0.66, -0.02)) if is_fore else ((0.66, 0.16), (0.62, 0.44), (0.36, 0.68)):
-                    sketch.fill(half(curve((0.04, 0.0), (x * 0.5 * narrow, y * 0.6 - 0.02),
-                        (x * narrow, y), start=0.035, end=0.035)), shade(colour, 35), inside=wing)
-            elif look["markings"] == "bands":
-                band = curve(*wide((0.3, -0.76), (0.42, -0.3), (0.36, 0.14)), start=0.14,
-                    end=0.12) if is_fore else curve(*wide((0.44, -0.02), (0.42, 0.34), (0.2, 0.66)),
-                    start=0.12, end=0.12)
-                sketch.fill(half(band), shade(coat, 172), inside=wing)
-            elif look["markings"] == "dots":
-                for (x, y) in ((0.74, -0.62), (0.76, -0.42), (0.68, -0.24),
-                    (0.54, -0.08)) if is_fore else ((0.6, 0.16), (0.58, 0.36), (0.44, 0.54),
-                    (0.26, 0.58)):
-                    sketch.fill(half(ellipse(x * narrow, y, 0.05 * narrow, 0.05, 0, 10)),
-                        COLOURS["white"], inside=wing)
-            if is_fore and look["tips"] != "none":
-                sketch.fill(half(tip), COLOURS[look["tips"]], inside=wing)
-            if look["eyespots"] == "four" or (look["eyespots"] == "two" and not is_fore):
-                x, y = (0.5, -0.4) if is_fore else (0.36, 0.32)
-                sketch.fill(half(ellipse(x * narrow, y, 0.15 * narrow, 0.15)), (248, 228, 150),
-                    inside=wing)
-                sketch.fill(half(ellipse(x * narrow, y, 0.1 * narrow, 0.1)), (28, 24, 36),
-                    inside=wing)
-                sketch.fill(half(ellipse((x + 0.03) * narrow, y - 0.03, 0.035, 0.035, 0, 8)),
-                    (240, 244, 255), inside=wing)
-            if side and is_fore and look["damage"] == "drop":
-                sketch.body(ellipse(-0.62 * narrow, -0.3, 0.1, 0.1), (206, 230, 246))
-                sketch.fill(ellipse(-0.66 * narrow, -0.34, 0.035, 0.035, 0, 8), (255, 255, 255))
+def _wing(sketch: Sketch, look: Look, wing: _Wing, colour: Colour, side: int, *, eye: bool,
+    torn: bool = False) -> None:
+    """Draw a wing on side 1 or -1 with all its markings."""
+
+    def mark(outline: Floats, ink: Colour) -> None:
+        sketch.fill(on_side(outline, side), ink, inside=whole)
+
+    edge = polygon(*wing.corners) if look["wings"] == "pointed" else smooth(*wing.corners)
+    border = colour if look["border"] == "none" else COLOURS[look["border"]]
+    notch = polygon((1.2, -0.66), (0.7, -0.5), (0.76, -0.4), (0.56, -0.3), (0.72, -0.22),
+        (1.2, -0.16))
+    whole = sketch.body(on_side(pierced(edge, notch) if torn else edge, side), border)
+    if look["border"] != "none":
+        mark(at(edge, *wing.shift, 0.82), colour)
+    if look["markings"] == "veins":
+        for x, y in wing.veins:
+            vein = curve((0.04, 0.0), (x * 0.5, y * 0.6 - 0.02), (x, y), start=0.035, end=0.035)
+            mark(vein, shade(colour, 35))
+    elif look["markings"] == "bands":
+        mark(curve(*wing.band, start=0.13, end=0.12), shade(look.colour("colour"), 172))
+    elif look["markings"] == "dots":
+        for x, y in wing.dots:
+            mark(ellipse(x, y, 0.05, 0.05, 0, 10), COLOURS["white"])
+    if look["tips"] != "none":
+        mark(ellipse(*wing.tip), COLOURS[look["tips"]])
+    if eye:
+        x, y = wing.eye
+        mark(ellipse(x, y, 0.15, 0.15), (248, 228, 150))
+        mark(ellipse(x, y, 0.1, 0.1), (28, 24, 36))
+        mark(ellipse(x + 0.03, y - 0.03, 0.035, 0.035, 0, 8), (240, 244, 255))
+
+
+def _body(sketch: Sketch) -> None:
     sketch.body(ellipse(0.0, 0.02, 0.07, 0.38), (56, 42, 38))
     sketch.body(ellipse(0.0, -0.36, 0.085, 0.09), (56, 42, 38))
     for x in (-0.3, 0.3):

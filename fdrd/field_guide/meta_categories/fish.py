@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fdrd.field_guide.outline import curve, ellipse, polygon, smooth, stroke
 from fdrd.field_guide.palette import MAIN, shade, stands_out
+from fdrd.field_guide.raster import Colour, Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     SIDEWAYS,
@@ -68,10 +69,31 @@ def sensible(signature: Signature) -> bool:
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a fish that looks right."""
     coat = look.colour("colour")
-    ink = look.colour("ink")
     fins = shade(coat, 68) if look["fins"] == "same" else look.colour("fins")
     half = {"slender": 0.24, "oval": 0.38, "deep": 0.58}[look["body"]]
+    _tail(sketch, look, fins)
+    _back_fin(sketch, look, fins, -half * 0.8)
+    sketch.body(smooth((0.06, half * 0.76), (-0.06, half + 0.26), (-0.24, half + 0.2),
+        (-0.2, half * 0.7)), fins)
+    trunk = sketch.body(smooth((0.78, 0.02), (0.62, -half * 0.56), (0.2, -half),
+        (-0.2, -half * 0.8), (-0.54, -0.1), (-0.54, 0.1), (-0.2, half * 0.8), (0.2, half),
+        (0.62, half * 0.6)), coat)
+    sketch.fill(ellipse(0.1, half * 0.9, 0.72, half * 0.6), shade(coat, 150), inside=trunk,
+        opacity=90)
+    _pattern(sketch, look, half, trunk)
+    sketch.fill(curve((0.36, -half * 0.7), (0.28, 0.04), (0.38, half * 0.72), start=0.03, end=0.03),
+        shade(coat, 55), inside=trunk)
+    sketch.body(smooth((0.2, 0.08), (0.0, 0.02), (-0.1, 0.18), (0.06, 0.24)), fins)
+    sketch.fill(ellipse(0.54, -half * 0.2, 0.09, 0.09, 0, 16), (250, 246, 226))
+    sketch.fill(ellipse(0.56, -half * 0.2, 0.055, 0.055, 0, 12), (18, 18, 24))
+    _mouth(sketch, look, coat, trunk)
+    bubbles = ((0.8, -0.46, 0.1), (0.66, -0.72, 0.07), (0.9, -0.8, 0.085))
+    for x, y, radius in bubbles[: {"none": 0, "one": 1, "three": 3}[look["bubbles"]]]:
+        sketch.body(ellipse(x, y, radius, radius), (206, 232, 246))
+        sketch.fill(ellipse(x - 0.02, y - 0.03, radius * 0.4, radius * 0.4, 0, 8), (255, 255, 255))
 
+
+def _tail(sketch: Sketch, look: Look, fins: Colour) -> None:
     if look["tail"] == "forked":
         tail = polygon((-0.44, -0.1), (-1.0, -0.46), (-0.76, 0.0), (-1.0, 0.46), (-0.44, 0.1))
     elif look["tail"] == "round":
@@ -79,69 +101,56 @@ def draw(sketch: Sketch, look: Look) -> None:
     else:
         tail = smooth((-0.44, -0.1), (-0.8, -0.44), (-1.12, -0.3), (-0.98, 0.06), (-1.16, 0.5),
             (-0.84, 0.42), (-0.44, 0.12))
-    tail_fin = sketch.body(tail, fins)
+    whole = sketch.body(tail, fins)
     for y in (-0.2, 0.0, 0.2):
         sketch.fill(stroke((-0.5, y * 0.3), (-1.0, y * 1.6), start=0.02, end=0.03), shade(fins, 66),
-            inside=tail_fin)
+            inside=whole)
 
-    base = -half * 0.8
+
+def _back_fin(sketch: Sketch, look: Look, fins: Colour, y: float) -> None:
     if look["dorsal"] == "low":
-        sketch.body(smooth((0.3, base), (0.1, base - 0.2), (-0.36, base - 0.1),
-            (-0.4, base + 0.24)), fins)
+        sketch.body(smooth((0.3, y), (0.1, y - 0.2), (-0.36, y - 0.1), (-0.4, y + 0.24)), fins)
     elif look["dorsal"] == "tall":
-        sketch.body(smooth((0.3, base + 0.1), (0.06, base - 0.5), (-0.26, base - 0.42),
-            (-0.3, base + 0.2)), fins)
+        sketch.body(smooth((0.3, y + 0.1), (0.06, y - 0.5), (-0.26, y - 0.42), (-0.3, y + 0.2)),
+            fins)
     elif look["dorsal"] == "spiny":
-        sketch.body(polygon((0.36, base + 0.2), (0.26, base - 0.3), (0.14, base - 0.06),
-            (0.02, base - 0.36), (-0.08, base - 0.06), (-0.2, base - 0.3), (-0.26, base),
-            (-0.42, base - 0.12), (-0.4, base + 0.3)), fins)
+        sketch.body(polygon((0.36, y + 0.2), (0.26, y - 0.3), (0.14, y - 0.06), (0.02, y - 0.36),
+            (-0.08, y - 0.06), (-0.2, y - 0.3), (-0.26, y), (-0.42, y - 0.12), (-0.4, y + 0.3)),
+            fins)
     else:
-        sketch.body(smooth((0.34, base + 0.1), (0.24, base - 0.32), (0.06, base - 0.2),
-            (0.06, base + 0.1)), fins)
-        sketch.body(smooth((-0.12, base + 0.1), (-0.2, base - 0.22), (-0.4, base - 0.08),
-            (-0.38, base + 0.3)), fins)
-    sketch.body(smooth((0.06, half * 0.76), (-0.06, half + 0.26), (-0.24, half + 0.2),
-        (-0.2, half * 0.7)), fins)
+        sketch.body(smooth((0.34, y + 0.1), (0.24, y - 0.32), (0.06, y - 0.2), (0.06, y + 0.1)),
+            fins)
+        sketch.body(smooth((-0.12, y + 0.1), (-0.2, y - 0.22), (-0.4, y - 0.08), (-0.38, y + 0.3)),
+            fins)
 
-    trunk = sketch.body(smooth((0.78, 0.02), (0.62, -half * 0.56), (0.2, -half),
-        (-0.2, -half * 0.8), (-0.54, -0.1), (-0.54, 0.1), (-0.2, half * 0.8), (0.2, half),
-        (0.62, half * 0.6)), coat)
-    sketch.fill(ellipse(0.1, half * 0.9, 0.72, half * 0.6), shade(coat, 150), inside=trunk,
-        opacity=90)
+
+def _pattern(sketch: Sketch, look: Look, half: float, trunk: int) -> None:
+    ink, marks = look.colour("ink"), list[Floats]()
     if look["pattern"] == "bars":
-        for x in (0.22, -0.06, -0.34):
-            sketch.fill(curve((x + 0.04, -0.7), (x - 0.02, 0.0), (x + 0.04, 0.7), start=0.12,
-                end=0.12), ink, inside=trunk)
+        marks = [curve((x + 0.04, -0.7), (x - 0.02, 0.0), (x + 0.04, 0.7), start=0.12, end=0.12)
+            for x in (0.22, -0.06, -0.34)]
     elif look["pattern"] == "line":
-        sketch.fill(curve((0.4, -0.04), (0.0, 0.02), (-0.6, 0.0), start=0.15, end=0.12), ink,
-            inside=trunk)
+        marks = [curve((0.4, -0.04), (0.0, 0.02), (-0.6, 0.0), start=0.15, end=0.12)]
     elif look["pattern"] == "spots":
-        for (x, y) in ((0.28, -0.34), (0.08, 0.16), (0.02, -0.4), (-0.16, -0.1), (-0.3, 0.3),
-            (-0.4, -0.1), (0.24, 0.4)):
-            sketch.fill(ellipse(x, y * half * 1.7, 0.075, 0.075, 0, 12), ink, inside=trunk)
-    elif look["pattern"] == "tailspot":
+        marks = [ellipse(x, y * half * 1.7, 0.075, 0.075, 0, 12) for x, y in ((0.28, -0.34),
+            (0.08, 0.16), (0.02, -0.4), (-0.16, -0.1), (-0.3, 0.3), (-0.4, -0.1), (0.24, 0.4))]
+    for mark in marks:
+        sketch.fill(mark, ink, inside=trunk)
+    if look["pattern"] == "tailspot":
         sketch.fill(ellipse(-0.36, 0.0, 0.12, 0.12), (30, 28, 36), inside=trunk)
     if look["mask"] == "mask":
         sketch.fill(stroke((0.5, -0.6), (0.54, 0.6), start=0.15, end=0.15), (34, 30, 38),
             inside=trunk)
-    sketch.fill(curve((0.36, -half * 0.7), (0.28, 0.04), (0.38, half * 0.72), start=0.03, end=0.03),
-        shade(coat, 55), inside=trunk)
-    sketch.body(smooth((0.2, 0.08), (0.0, 0.02), (-0.1, 0.18), (0.06, 0.24)), fins)
-    sketch.fill(ellipse(0.54, -half * 0.2, 0.09, 0.09, 0, 16), (250, 246, 226))
-    sketch.fill(ellipse(0.56, -half * 0.2, 0.055, 0.055, 0, 12), (18, 18, 24))
-    if look["pose"] == "open":
-        sketch.fill(polygon((0.86, -0.12), (0.56, 0.08), (0.86, 0.2)), (70, 24, 30), inside=trunk)
-        sketch.body(curve((0.6, 0.02), (0.72, -0.02), (0.84, -0.12), start=0.04, end=0.07),
-            shade(coat, 80))
-        sketch.body(curve((0.6, 0.1), (0.7, 0.16), (0.82, 0.22), start=0.04, end=0.07),
-            shade(coat, 80))
-    else:
+
+
+def _mouth(sketch: Sketch, look: Look, coat: Colour, trunk: int) -> None:
+    if look["pose"] == "closed":
         sketch.fill(curve((0.78, 0.06), (0.7, 0.1), (0.6, 0.1), start=0.035, end=0.02),
             shade(coat, 35))
-    bubbles = ((0.8, -0.46, 0.1), (0.66, -0.72, 0.07), (0.9, -0.8, 0.085))
-    for x, y, radius in bubbles[: {"none": 0, "one": 1, "three": 3}[look["bubbles"]]]:
-        sketch.body(ellipse(x, y, radius, radius), (206, 232, 246))
-        sketch.fill(ellipse(x - 0.02, y - 0.03, radius * 0.4, radius * 0.4, 0, 8), (255, 255, 255))
+        return
+    sketch.fill(polygon((0.86, -0.12), (0.56, 0.08), (0.86, 0.2)), (70, 24, 30), inside=trunk)
+    for lip in (((0.6, 0.02), (0.72, -0.02), (0.84, -0.12)), ((0.6, 0.1), (0.7, 0.16), (0.82, 0.22))):
+        sketch.body(curve(*lip, start=0.04, end=0.07), shade(coat, 80))
 
 
 META_CATEGORY = MetaCategory("fish", "fish", ("bream", "ling", "rudd", "gill", "perk", "dace"),

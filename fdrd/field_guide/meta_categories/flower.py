@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fdrd.field_guide.chance import TURN, cosine, sine
+from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, smooth, stroke, turned
 from fdrd.field_guide.palette import COLOURS, shade, stands_out
 from fdrd.field_guide.raster import Floats
@@ -137,8 +138,7 @@ def draw(sketch: Sketch, look: Look) -> None:
             sketch.fill(stroke((x, hy - 0.3), (x, hy), start=0.05, end=0.05), COLOURS["black"],
                 inside=bee)
     elif look["guest"] == "drop":
-        sketch.body(ellipse(-0.32, hy - 0.18, 0.1, 0.1), (206, 230, 246))
-        sketch.fill(ellipse(-0.35, hy - 0.21, 0.035, 0.035, 0, 8), (255, 255, 255))
+        dewdrop(sketch, -0.32, hy - 0.18)
 
 
 META_CATEGORY = MetaCategory("flower", "flowers", ("bane", "wort", "mint", "bell", "rose", "bloom"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fdrd.field_guide.chance import TURN, cosine, sine
+from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, pierced, polygon, smooth, stroke
 from fdrd.field_guide.palette import COLOURS, shade, stands_out
 from fdrd.field_guide.sketch import Sketch
@@ -124,13 +125,12 @@ def draw(sketch: Sketch, look: Look) -> None:
                 end=0.02), side), veins, inside=blade)
     sketch.fill(stroke((0.0, 0.6), (0.0, -0.94), start=0.075, end=0.03), veins, inside=blade)
     if look["pattern"] == "spotted":
-        for (x, y) in ((-0.14, 0.3), (0.14, 0.14), (-0.2, -0.02), (0.1, -0.28), (-0.1, -0.4),
+        for x, y in ((-0.14, 0.3), (0.14, 0.14), (-0.2, -0.02), (0.1, -0.28), (-0.1, -0.4),
             (-0.34, 0.2), (0.3, -0.1), (0.04, -0.62)):
             sketch.fill(ellipse(x * (1.0 if x < 0 or narrow == 1 else 0.45), y, 0.06, 0.06, 0, 10),
                 shade(coat, 36), inside=blade)
     if look["guest"] == "drop":
-        sketch.body(ellipse(0.06, -0.14, 0.1, 0.1), (206, 230, 246))
-        sketch.fill(ellipse(0.03, -0.18, 0.035, 0.035, 0, 8), (255, 255, 255))
+        dewdrop(sketch, 0.06, -0.14)
     elif look["guest"] == "ladybird":
         sketch.body(ellipse(0.06, -0.22, 0.07, 0.06, 0, 14), (30, 28, 30))
         wings = sketch.body(ellipse(0.06, -0.1, 0.13, 0.13), COLOURS["red"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fdrd.field_guide.outline import curve, ellipse, pierced, polygon, smooth, stroke
 from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
+from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colours, one_of
 
@@ -69,22 +72,52 @@ def sensible(signature: Signature) -> bool:
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a mushroom that grows upwards."""
-    coat = look.colour("colour")
+    _young(sketch, look)
+    _stem(sketch, look)
+    cap = _Cap(
+        rise={"domed": 0.62, "conical": 0.84, "flat": 0.3, "funnel": 0.12}[look["cap"]],
+        wide={"domed": 0.76, "conical": 0.6, "flat": 0.94, "funnel": 0.84}[look["cap"]],
+        rim=-0.5 if look["cap"] == "funnel" else -0.14,
+    )
+    _gills(sketch, look, cap)
+    edge = _edge(look, cap)
+    if look["guest"] == "bite":
+        edge = pierced(edge, ellipse(cap.wide * 0.86, cap.rim - 0.06, 0.22, 0.2, 0, 16))
+    _pattern(sketch, look, cap, sketch.body(edge, look.colour("colour")))
+    _guest(sketch, look, cap.rim - cap.rise)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cap:
+    """The measures of a cap: its height, half its width, and the y of its rim."""
+
+    rise: float
+    wide: float
+    rim: float
+
+
+def _young(sketch: Sketch, look: Look) -> None:
+    places = ((-0.46, 0.72, 1.0), (0.46, 0.8, 0.8))
+    for x, y, size in places[: {"none": 0, "one": 1, "two": 2}[look["young"]]]:
+        sketch.body(stroke((x, y), (x, 0.98), start=0.09 * size, end=0.12 * size),
+            COLOURS[look["stem"]])
+        sketch.body(smooth((x - 0.17 * size, y), (x - 0.1 * size, y - 0.16 * size),
+            (x + 0.1 * size, y - 0.16 * size), (x + 0.17 * size, y), (x, y + 0.04)),
+            look.colour("colour"))
+
+
+def _stem(sketch: Sketch, look: Look) -> None:
     stem = COLOURS[look["stem"]]
     half = 0.2 if look["build"] == "thick" else 0.09
-    young = {"none": 0, "one": 1, "two": 2}[look["young"]]
-    for x, y, size in ((-0.46, 0.72, 1.0), (0.46, 0.8, 0.8))[:young]:
-        sketch.body(stroke((x, y), (x, 0.98), start=0.09 * size, end=0.12 * size), stem)
-        sketch.body(smooth((x - 0.17 * size, y), (x - 0.1 * size, y - 0.16 * size),
-            (x + 0.1 * size, y - 0.16 * size), (x + 0.17 * size, y), (x, y + 0.04)), coat)
+    bulb = ellipse(0.0, 0.84, half + 0.13, 0.17)
     if look["foot"] == "bulb":
-        sketch.body(ellipse(0.0, 0.84, half + 0.13, 0.17), stem)
+        sketch.body(bulb, stem)
     shaft = sketch.body(smooth((-half * 0.8, -0.2), (half * 0.8, -0.2), (half, 0.4),
         (half * 1.2, 0.92), (0.0, 1.0), (-half * 1.2, 0.92), (-half, 0.4)), stem)
     sketch.fill(polygon((half * 0.2, -0.4), (half * 2, -0.4), (half * 2, 1.1), (half * 0.2, 1.1)),
         (0, 0, 0), inside=shaft, opacity=26)
     if look["foot"] == "bulb":
-        sketch.fill(ellipse(0.0, 0.84, half + 0.13, 0.17), stem)
+        sketch.fill(bulb, stem)  # hides the contour between bulb and shaft
     elif look["foot"] == "cup":
         sketch.body(polygon((-half - 0.18, 0.6), (-half * 0.4, 0.76), (0.0, 0.64),
             (half * 0.6, 0.78), (half + 0.18, 0.62), (half + 0.14, 0.98), (0.0, 1.04),
@@ -93,59 +126,61 @@ def draw(sketch: Sketch, look: Look) -> None:
         sketch.body(smooth((-half * 0.9, 0.14), (half * 0.9, 0.14), (half + 0.17, 0.34), (0.0, 0.3),
             (-half - 0.17, 0.34)), shade(stem, 124) if look["stem"] != "white" else (228, 222, 204))
 
-    rise = {"domed": 0.62, "conical": 0.84, "flat": 0.3, "funnel": 0.12}[look["cap"]]
-    wide = {"domed": 0.76, "conical": 0.6, "flat": 0.94, "funnel": 0.84}[look["cap"]]
-    rim = -0.5 if look["cap"] == "funnel" else -0.14
-    below = look["pose"] == "below"
-    under = 0.26 if below else 0.1
-    gills = COLOURS[look["gills"]]
-    lamellae = (92, 90, 96) if look["gills"] == "black" else shade(gills, 70)
+
+def _gills(sketch: Sketch, look: Look, cap: _Cap) -> None:
+    gills, rim, wide = COLOURS[look["gills"]], cap.rim, cap.wide
     if look["cap"] == "funnel":
-        depth = rim - (0.08 if below else 0.2)  # seen from below, less of the hollow shows
-        low = sketch.body(smooth((-wide, rim), (-0.3, 0.0), (0.0, 0.1), (0.3, 0.0), (wide, rim),
-            (0.0, rim + 0.1)), gills)
-        for x in (-0.56, -0.32, -0.1, 0.1, 0.32, 0.56):
-            sketch.fill(stroke((x * 1.3, rim - 0.1), (x * 0.2, 0.1), start=0.03, end=0.02),
-                lamellae, inside=low)
-        edge = smooth((-wide, rim), (-wide * 0.5, depth), (wide * 0.5, depth), (wide, rim),
-            (wide * 0.5, rim + 0.14), (-wide * 0.5, rim + 0.14))
+        under = smooth((-wide, rim), (-0.3, 0.0), (0.0, 0.1), (0.3, 0.0), (wide, rim),
+            (0.0, rim + 0.1))
+        lines = [stroke((x * 1.3, rim - 0.1), (x * 0.2, 0.1), start=0.03, end=0.02)
+            for x in (-0.56, -0.32, -0.1, 0.1, 0.32, 0.56)]
     else:
-        low = sketch.body(ellipse(0.0, rim, wide * 0.97, under), gills)
-        for i in range(-4, 5):
-            sketch.fill(stroke((i * 0.05, rim - 0.04), (i * 0.26, rim + 0.3), start=0.02, end=0.03),
-                lamellae, inside=low)
-        if look["cap"] == "conical":
-            edge = smooth((-wide, rim + 0.02), (-wide * 0.56, rim - rise * 0.5),
-                (-0.04, rim - rise), (0.04, rim - rise), (wide * 0.56, rim - rise * 0.5),
-                (wide, rim + 0.02), (0.0, rim + 0.05))
-        else:
-            edge = smooth((-wide, rim + 0.02), (-wide * 0.8, rim - rise * 0.56),
-                (-wide * 0.34, rim - rise), (wide * 0.34, rim - rise),
-                (wide * 0.8, rim - rise * 0.56), (wide, rim + 0.02), (0.0, rim + 0.05))
-    if look["guest"] == "bite":
-        edge = pierced(edge, ellipse(wide * 0.86, rim - 0.06, 0.22, 0.2, 0, 16))
-    cap = sketch.body(edge, coat)
-    top = rim - rise
+        under = ellipse(0.0, rim, wide * 0.97, 0.26 if look["pose"] == "below" else 0.1)
+        lines = [stroke((i * 0.05, rim - 0.04), (i * 0.26, rim + 0.3), start=0.02, end=0.03)
+            for i in range(-4, 5)]
+    whole = sketch.body(under, gills)
+    for line in lines:
+        sketch.fill(line, (92, 90, 96) if look["gills"] == "black" else shade(gills, 70),
+            inside=whole)
+
+
+def _edge(look: Look, cap: _Cap) -> Floats:
+    wide, rim, rise = cap.wide, cap.rim, cap.rise
+    if look["cap"] == "funnel":
+        depth = rim - (0.08 if look["pose"] == "below" else 0.2)  # from below less hollow shows
+        return smooth((-wide, rim), (-wide * 0.5, depth), (wide * 0.5, depth), (wide, rim),
+            (wide * 0.5, rim + 0.14), (-wide * 0.5, rim + 0.14))
+    shoulder, high, crown = (0.56, 0.5, 0.04 / wide) if look["cap"] == "conical" else (0.8, 0.56, 0.34)
+    return smooth((-wide, rim + 0.02), (-wide * shoulder, rim - rise * high),
+        (-wide * crown, rim - rise), (wide * crown, rim - rise),
+        (wide * shoulder, rim - rise * high), (wide, rim + 0.02), (0.0, rim + 0.05))
+
+
+def _pattern(sketch: Sketch, look: Look, cap: _Cap, whole: int) -> None:
+    coat, wide, rim, rise, top = look.colour("colour"), cap.wide, cap.rim, cap.rise, cap.rim - cap.rise
+    ink, marks = shade(coat, 45), list[Floats]()
     if look["pattern"] == "spots":
-        for (x, y) in ((-0.44, 0.74), (-0.12, 0.5), (0.22, 0.66), (0.5, 0.82), (0.06, 0.86),
-            (-0.26, 0.88), (0.1, 0.2)):
-            sketch.fill(ellipse(x * wide * 1.2, top + rise * y, 0.09,
-                0.07 if look["cap"] in ("domed", "conical") else 0.045, 0, 12), COLOURS["white"],
-                inside=cap)
+        ink, flat = COLOURS["white"], 0.07 if rise > 0.4 else 0.045
+        marks = [ellipse(x * wide * 1.2, top + rise * y, 0.09, flat, 0, 12) for x, y in (
+            (-0.44, 0.74), (-0.12, 0.5), (0.22, 0.66), (0.5, 0.82), (0.06, 0.86), (-0.26, 0.88),
+            (0.1, 0.2))]
     elif look["pattern"] == "rings":
-        for y in (0.44, 0.8):
-            sketch.fill(curve((-wide, top + rise * y + 0.12), (0.0, top + rise * y),
-                (wide, top + rise * y + 0.12), start=0.08 if rise > 0.4 else 0.05,
-                end=0.08 if rise > 0.4 else 0.05), shade(coat, 45), inside=cap)
+        thick = 0.08 if rise > 0.4 else 0.05
+        marks = [curve((-wide, y + 0.12), (0.0, y), (wide, y + 0.12), start=thick, end=thick)
+            for y in (top + rise * 0.44, top + rise * 0.8)]
     elif look["pattern"] == "streaks":
-        for x in (-0.7, -0.36, 0.0, 0.36, 0.7):
-            sketch.fill(stroke((x * wide * 0.3, top - 0.1), (x * wide * 1.15, rim + 0.1),
-                start=0.03, end=0.07), shade(coat, 45), inside=cap)
+        marks = [stroke((x * wide * 0.3, top - 0.1), (x * wide * 1.15, rim + 0.1), start=0.03,
+            end=0.07) for x in (-0.7, -0.36, 0.0, 0.36, 0.7)]
     elif look["pattern"] == "rim":
-        sketch.fill(curve((-wide, rim), (0.0, rim + 0.05), (wide, rim), start=0.17, end=0.17),
-            shade(coat, 172), inside=cap)
+        ink = shade(coat, 172)
+        marks = [curve((-wide, rim), (0.0, rim + 0.05), (wide, rim), start=0.17, end=0.17)]
+    for mark in marks:
+        sketch.fill(mark, ink, inside=whole)
     sketch.fill(ellipse(-wide * 0.36, top + rise * 0.42, wide * 0.24, rise * 0.16, -60),
-        (255, 255, 255), inside=cap, opacity=44)
+        (255, 255, 255), inside=whole, opacity=44)
+
+
+def _guest(sketch: Sketch, look: Look, top: float) -> None:
     if look["guest"] == "slug":
         sketch.body(curve((-0.2, top + 0.02), (0.0, top - 0.1), (0.24, top + 0.02), start=0.06,
             end=0.14), (96, 74, 62))

@@ -332,13 +332,12 @@ def bench(
         get_method(name)
     options = distribute(names, split_assignments(method_option, "-M"))
     train = split_assignments(training_option, "-T")
+    competing = _gallery(gallery)
     where = data or str(last_build())
     _quiet_transformers()
     tower: Any = backbone
     if any(takes(name, "backbone") for name in names):
-        tower = open_backbone(
-            backbone, where, device=device, allow_code=backbone is not None
-        )
+        tower = open_backbone(backbone, where, device=device, allow_code=backbone is not None)
     found = []
     with _progress(
         f"Finished runs are kept in {results}; the same command goes on from there."
@@ -353,7 +352,7 @@ def bench(
 
                 result = benchmark.run(
                     name, where, split=split, backbone=tower, domain=domain, shots=shots,
-                    seed=number, gallery=_gallery(gallery), options=options[name], train=train,
+                    seed=number, gallery=competing, options=options[name], train=train,
                     checkpoint=checkpoint, results=results, progress=tell,
                 )  # fmt: skip
                 found.append(result)

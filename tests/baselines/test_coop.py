@@ -1,0 +1,24 @@
+"""CoOp learns context vectors and nothing else."""
+
+import pytest
+import torch
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark import CLIPBackbone, get_method
+from fdrd.dataset import RetrievalDataset
+
+
+def test_it_learns_n_ctx_vectors_of_the_text_width(tiny_clip: CLIPBackbone) -> None:
+    coop = get_method("coop")(tiny_clip, n_ctx=5)
+    assert isinstance(coop.learner, torch.nn.Module)
+    assert [tuple(p.shape) for p in coop.learner.parameters()] == [(5, tiny_clip.text_width)]
+
+
+def test_started_from_words_it_is_zero_shot_with_these_words(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    captions = tiny_dataset["test"].captions
+    coop = get_method("coop")(tiny_clip, n_ctx=3, ctx_init="a photo of")
+    spelled = tiny_clip.encode_text([f"a photo of {caption}" for caption in captions]).pooled
+    with torch.no_grad():
+        assert coop.encode_text(captions).pooled == pytest.approx(spelled, abs=1e-6)

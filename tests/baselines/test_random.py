@@ -1,0 +1,29 @@
+"""The floor of the table."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark import get_method
+
+Random = Callable[..., Any]
+
+
+def test_a_vector_depends_on_content_and_seed_alone() -> None:
+    random: Random = get_method("random")
+    first, other = random(seed=0), random(seed=1)
+    captions = ["a cat", "a dog"]
+    vectors = first.encode_text(captions).pooled
+    assert torch.equal(first.encode_text(captions[::-1]).pooled, vectors.flip(0))
+    assert not torch.equal(other.encode_text(captions).pooled, vectors)
+
+
+def test_an_image_and_its_caption_are_as_far_apart_as_any() -> None:
+    """Cosines of 64 random directions: mean 0, deviation 1/8."""
+    random: Random = get_method("random")
+    vectors = random(dim=64, seed=0).encode_text([str(number) for number in range(400)]).pooled
+    cosines = (vectors @ vectors.T)[~torch.eye(400, dtype=torch.bool)]
+    assert abs(cosines.mean().item()) < 0.01
+    assert abs(cosines.std().item() - 1 / 8) < 0.01

@@ -1,0 +1,367 @@
+"""The result file: complete, checked both ways, found again, and readable by other languages."""
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from rich.console import Console
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import BenchResult, CLIPBackbone
+from benchmark.metrics import KS
+from benchmark.report import command, markdown, table
+from benchmark.result import read_result, read_results, to_json, write_result
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+QUICK = {"epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Results of zero-shot, and of CoOp with two seeds."""
+    home = tmp_path_factory.mktemp("runs")
+    benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, results=home)
+    for seed in (0, 1):
+        benchmark.run(
+            "coop",
+            tiny_dataset,
+            backbone=tiny_clip,
+            results=home,
+            seed=seed,
+            options={"n_ctx": "4"},
+            train=QUICK,
+        )
+    return home
+
+
+@pytest.fixture
+def results(folder: Path) -> list[BenchResult]:
+    return read_results(folder)
+
+
+@pytest.fixture
+def result(results: list[BenchResult]) -> BenchResult:
+    return next(each for each in results if each.settings.method == "coop")
+
+
+def schema() -> dict[str, Any]:
+    text = (files("schemas") / "result.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def dataclasses_in(kind: Any) -> Iterator[type]:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        yield kind
+        for hint in get_type_hints(kind).values():
+            yield from dataclasses_in(hint)
+    for part in get_args(kind):
+        yield from dataclasses_in(part)
+
+
+def objects_in(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "properties" in node:
+            yield node
+        for part in node.values():
+            yield from objects_in(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from objects_in(part)
+
+
+def test_the_schema_has_the_fields_of_the_dataclasses_and_no_others() -> None:
+    described = {frozenset(node["properties"]) for node in objects_in(schema())}
+    fields = {
+        frozenset(field.name for field in dataclasses.fields(kind))
+        for kind in dataclasses_in(BenchResult)
+    }
+    # What has a schema of its own here, and is a plain dict there.
+    recalls = frozenset(f"R@{k}" for k in KS)
+    plain = {
+        recalls,
+        recalls | {"mrr"},
+        frozenset({"image_to_text", "text_to_image"}),
+        frozenset({"fit", "encode", "measure"}),
+        frozenset(field.name for field in dataclasses.fields(benchmark.TrainConfig)),
+    }
+    assert described == fields | plain
+
+
+def test_every_object_of_the_schema_is_closed_and_complete() -> None:
+    for node in objects_in(schema()):
+        assert node["additionalProperties"] is False
+        assert set(node["required"]) == set(node["properties"])
+
+
+def test_a_result_is_the_same_after_writing_and_reading(
+    result: BenchResult, tmp_path: Path
+) -> None:
+    write_result(result, tmp_path / "r.json")
+    assert read_result(tmp_path / "r.json") == result
+
+
+def change(value: Any, path: str, new: Any) -> Any:
+    changed = copy.deepcopy(value)
+    *parents, last = path.split(".")
+    place = changed
+    for name in parents:
+        place = place[name]
+    place[last] = new
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        ("schema_version", 99),
+        ("settings.split", "dev"),
+        ("settings.shots", 0),
+        ("settings.gallery", "all"),
+        ("settings.train.optimiser", "adam"),
+        ("settings.extra", 1),
+        ("settings.data.fingerprint", "abc"),
+        ("metrics.rsum", 7),
+        ("metrics.image_to_text.strict.mrr", 1.5),
+        ("metrics.image_to_text.strict.queries", 0),
+        ("metrics.text_to_image.ceiling", {}),
+        ("ranks.image_to_text.strict", "0 1"),
+        ("seconds.fit", -1),
+        ("versions.torch", 2),
+    ],
+)
+def test_a_broken_result_is_refused_with_the_place(
+    result: BenchResult, tmp_path: Path, path: str, new: Any
+) -> None:
+    file = tmp_path / "broken.json"
+    file.write_text(json.dumps(change(to_json(result), path, new)))
+    with pytest.raises(FdrdError) as refused:
+        read_result(file)
+    parent = path.rpartition(".")[0]
+    assert f"$.{path}" in str(refused.value) or f"$.{parent}:" in str(refused.value)
+    assert "broken.json" in str(refused.value)
+
+
+def test_half_a_file_is_refused(folder: Path, tmp_path: Path) -> None:
+    whole = next(folder.glob("*.json")).read_text()
+    (tmp_path / "half.json").write_text(whole[: len(whole) // 2])
+    with pytest.raises(FdrdError, match=r"half.json is no result file .*delete it"):
+        read_results(tmp_path)
+
+
+def test_a_folder_without_results_says_who_writes_them(tmp_path: Path) -> None:
+    with pytest.raises(FdrdError, match="holds no results; `fdrd bench` writes them"):
+        read_results(tmp_path)
+
+
+def test_ranks_are_kept_query_by_query(result: BenchResult) -> None:
+    ranks = [int(rank) for rank in result.ranks["image_to_text"].strict.split()]
+    assert len(ranks) == 24
+    found = sum(rank <= 5 for rank in ranks) / 24
+    assert found == pytest.approx(result.metrics.image_to_text.strict.recall["R@5"])
+
+
+def test_options_are_kept_resolved_and_as_given(result: BenchResult) -> None:
+    assert result.settings.options == {"n_ctx": 4, "ctx_init": "", "loss": "symmetric"}
+    assert result.settings.options_given == {"n_ctx": 4}
+    assert result.settings.train is not None
+    assert result.settings.train["learning_rate"] == 0.002
+    assert result.settings.train_given == QUICK
+    assert result.learned_parameters == 4 * 32
+
+
+def stages(
+    folder: Path, tiny_clip: CLIPBackbone, splits: Splits, method: str = "coop", **options: Any
+) -> list[str]:
+    seen: list[str] = []
+    benchmark.run(
+        method,
+        splits,
+        backbone=tiny_clip,
+        results=folder,
+        progress=lambda stage, _done, _total: seen.append(stage),
+        **options,
+    )
+    return list(dict.fromkeys(seen))
+
+
+def test_a_finished_run_is_not_run_again(
+    folder: Path, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    """Whether an option is typed as text, as a number, or is the default."""
+    options = {"n_ctx": 4, "loss": "symmetric"}
+    (only,) = stages(folder, tiny_clip, tiny_dataset, options=options, train=QUICK)
+    assert only.startswith("finished before")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"seed": 2},
+        {"options": {"n_ctx": 3}},
+        {"train": {"epochs": 1}},
+        {"shots": 4},
+        {"split": "validation"},
+        {"gallery": "joint"},
+        {"gallery": 6},
+    ],
+)
+def test_what_changes_the_numbers_is_run(
+    folder: Path,
+    tiny_clip: CLIPBackbone,
+    tiny_dataset: Splits,
+    asked: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    asked = {"options": {"n_ctx": 4}, "train": QUICK, **asked}
+    assert "encode images" in stages(tmp_path, tiny_clip, tiny_dataset, **asked)
+
+
+def test_a_seed_that_changes_nothing_is_no_other_run(
+    folder: Path, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    (only,) = stages(folder, tiny_clip, tiny_dataset, method="zero_shot", seed=7, train=QUICK)
+    assert only.startswith("finished before")
+
+
+def test_a_checkpoint_gives_the_numbers_of_its_training(
+    folder: Path, result: BenchResult, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    (checkpoint, _) = sorted(folder.glob("*.safetensors"))
+    again = benchmark.run("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    trained = [each.ranks for each in read_results(folder) if each.settings.method == "coop"]
+    assert again.ranks in trained
+    assert again.fit is None
+    assert again.settings.options["n_ctx"] == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("zero_shot", {}, "belongs to coop; give --method coop"),
+        ("coop", {"n_ctx": 4}, "holds its options; leave out -M and -T"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    folder: Path,
+    tiny_clip: CLIPBackbone,
+    tiny_dataset: Splits,
+    method: str,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    checkpoint = next(folder.glob("*.safetensors"))
+    with pytest.raises(FdrdError, match=message):
+        benchmark.run(
+            method, tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint, options=options
+        )
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    (tmp_path / "c.safetensors").write_bytes(b"nothing")
+    with pytest.raises(FdrdError, match="is no checkpoint of fdrd"):
+        benchmark.run(
+            "coop", tiny_dataset, backbone=tiny_clip, checkpoint=tmp_path / "c.safetensors"
+        )
+
+
+def test_training_without_validation_rows_is_refused(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    splits = {name: tiny_dataset[name] for name in ("train", "test")}
+    with pytest.raises(FdrdError, match="no split 'validation'"):
+        benchmark.run("coop", splits, backbone=tiny_clip)
+    benchmark.run("zero_shot", splits, backbone=tiny_clip)
+
+
+def printed(results: list[BenchResult], width: int = 100) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table(results))
+    return console.export_text()
+
+
+def test_the_table_has_a_line_for_every_method(results: list[BenchResult]) -> None:
+    text = printed(results)
+    assert "zero_shot" in text
+    assert "coop" in text
+    assert "ceiling" in text
+    assert "±" in text  # two seeds of CoOp
+
+
+def with_recall(result: BenchResult, value: float) -> BenchResult:
+    data = to_json(result)
+    data["metrics"]["text_to_image"]["strict"]["recall"]["R@1"] = value
+    from benchmark.result import _build
+
+    changed: BenchResult = _build(BenchResult, data)
+    return changed
+
+
+def test_what_is_below_zero_shot_is_marked_in_its_direction(results: list[BenchResult]) -> None:
+    zero_shot = next(each for each in results if each.settings.method == "zero_shot")
+    coop = next(each for each in results if each.settings.method == "coop")
+    page = markdown([with_recall(zero_shot, 0.5), with_recall(coop, 0.25)])
+    row = next(line for line in page.splitlines() if line.startswith("| coop"))
+    assert "25.00▼" in row
+    better = markdown([with_recall(zero_shot, 0.25), with_recall(coop, 0.5)])
+    row = next(line for line in better.splitlines() if line.startswith("| coop"))
+    assert "50.00 |" in row
+
+
+def test_without_zero_shot_nothing_is_marked(result: BenchResult) -> None:
+    assert "▼" not in markdown([result])
+
+
+def test_the_commands_of_a_page_repeat_its_runs(results: list[BenchResult]) -> None:
+    page = markdown(results)
+    assert (
+        "$ fdrd bench --method coop --split test --data drawn --backbone tiny --seed 1 "
+        "-M n_ctx=4 -T batch_size=8 -T epochs=2" in page
+    )
+
+
+def test_names_cannot_break_a_page_or_a_command(result: BenchResult) -> None:
+    data = dataclasses.replace(result.settings.data, name="a|b\n# <script>; rm")
+    settings = dataclasses.replace(result.settings, data=data)
+    page = markdown([dataclasses.replace(result, settings=settings)])
+    assert "## a\\|b \\# \\<script\\>; rm" in page
+    assert "--data 'a|b\n# <script>; rm'" in command(settings)
+
+
+Maker = Callable[..., Any]
+
+
+def test_domains_have_a_gallery_each(
+    tiny_clip: CLIPBackbone,
+    make_row: Maker,
+    make_dataset: Maker,
+    make_drawing: Maker,
+) -> None:
+    """Captions are shared between the domains: apart they are no rivals, together they are."""
+    rows = []
+    for domain, place in (("near", "left"), ("far", "right")):
+        for colour in ("red", "blue"):
+            image = make_drawing(colour, "circle", place)
+            rows.append(make_row(len(rows), image, f"a {colour} circle", "circle", domain=domain))
+    splits = {"test": make_dataset(rows, "test")}
+    apart = benchmark.run("zero_shot", splits, backbone=tiny_clip).metrics
+    joint = benchmark.run("zero_shot", splits, backbone=tiny_clip, gallery="joint").metrics
+    one = benchmark.run("zero_shot", splits, backbone=tiny_clip, domain="far").metrics
+    assert apart.image_to_text.ceiling["R@1"] == 1
+    assert joint.image_to_text.ceiling["R@1"] == 0
+    assert set(apart.by_domain) == {"near", "far"}
+    assert one.image_to_text.strict.recall == apart.by_domain["far"]["image_to_text"].recall

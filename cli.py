@@ -157,9 +157,9 @@ def build(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Build Arrow shards, a manifest and a dataset card from a raw source.
+    r"""Build Arrow shards, a manifest and a dataset card from a raw source.
 
-    Layouts: [b]image_folder[/], [split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt
+    Layouts: [b]image_folder[/], \[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt
     beside it; [b]released[/], the authors' JSON of captions beside the images. A folder of such folders
     is a dataset of several domains.
 

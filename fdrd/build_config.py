@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from fdrd.error import FdrdError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,18 @@ class BuildConfig:
     """Image bytes above which a split gets another shard."""
     backbone: str | None = None
     """Hub id that a benchmark on this dataset uses unless told otherwise."""
+
+    def __post_init__(self) -> None:
+        # The loader of `datasets` looks for names in lower case; the rest are signs of paths.
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
+            raise FdrdError(
+                f"--name {self.name!r}: use small letters, digits, '.', '_' and '-', as in 'my-birds'"
+            )
+        # A downloaded dataset must not decide what code or which local files a benchmark loads.
+        if self.backbone and not re.fullmatch(
+            r"\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|embedded", self.backbone
+        ):
+            raise FdrdError(
+                f"--backbone {self.backbone!r}: a dataset may name a Hub id, as ORG/NAME or "
+                "ORG/NAME@REVISION, or 'embedded'; give others to `fdrd bench`"
+            )

@@ -147,6 +147,22 @@ def test_an_unusable_source_says_why_and_what_to_do(tmp_path, make, said):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "My Birds"},
+        {"name": "../x"},
+        {"name": ""},
+        {"backbone": "x.py:load"},
+        {"backbone": "/clip"},
+        {"backbone": "../clip"},
+    ],
+)
+def test_a_name_or_backbone_that_a_manifest_may_not_hold_is_refused_at_once(options):
+    with pytest.raises(FdrdError, match=f"--{next(iter(options))}"):
+        BuildConfig(**options)
+
+
 def test_nothing_kept_is_an_error_that_names_an_example(tmp_path, write):
     write("pets_test.json", {"x_1": {"positive": "A cat.", "file_name": "x_1"}})
     with pytest.raises(FdrdError, match=r"1 image_missing, the first pets_test.json x_1"):

@@ -84,7 +84,8 @@ def rank(
         FdrdError: a score is not a number.
         ValueError: an image or caption is in no row, so its query has nothing to find.
 
-    >>> clear = Features(torch.eye(3))
+    >>> import torch
+    >>> clear = Features(Tensor(np.eye(3)))
     >>> found = rank(lambda i, t: i.pooled @ t.pooled.T, clear, clear,
     ...              np.array([[0, 0], [1, 1], [2, 2]]), np.array([0, 0, 1]))
     >>> found.image_to_text.strict.tolist(), found.text_to_image.strict.tolist()

@@ -197,8 +197,7 @@ def distinct(features: Features) -> tuple[Features, Indices]:
     first: list[int] = []
     which = np.zeros(len(features), dtype=np.int64)
     values = [getattr(features, field.name) for field in fields(features)]
-    # Adding zero makes one zero of the two that floats have.
-    arrays = [(value.detach() + 0).cpu().numpy() for value in values if value is not None]
+    arrays = [value.detach().cpu().numpy() for value in values if value is not None]
     for item in range(len(features)):
         content = b"".join(array[item].tobytes() for array in arrays)
         if content not in number:

@@ -262,6 +262,23 @@ def test_token_features_have_unit_length_and_no_slots(
         assert close(tokens.norm(dim=-1), torch.ones(tokens.shape[:-1]))
 
 
+def test_patches_are_projected_as_the_pooled_feature_is(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    """Layer norm, then projection: what CLIP does to its first token, done to the others."""
+    images, model = Images.of(tiny_dataset["test"]), tiny_clip.model
+    pictures = tiny_dataset["test"].images(images.numbers)
+    pixels = tiny_clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        hidden = model.vision_model(pixel_values=pixels).last_hidden_state
+        every = model.visual_projection(model.vision_model.post_layernorm(hidden))
+    every = torch.nn.functional.normalize(every, dim=-1)
+    seen = tiny_clip.encode_image(images, tokens=True)
+    assert seen.tokens is not None
+    assert close(seen.pooled, every[:, 0])
+    assert close(seen.tokens, every[:, 1:])
+
+
 def test_pooled_is_the_token_feature_at_eos(tiny_clip: CLIPBackbone) -> None:
     features = tiny_clip.encode_text(CAPTIONS, tokens=True)
     assert features.tokens is not None

@@ -188,6 +188,18 @@ def test_constant_scores_never_win(shape: tuple[int, int, int]) -> None:
         assert (found.text_to_image.strict == n_images).all()
 
 
+def test_a_product_that_rounds_by_place_cannot_break_ties() -> None:
+    """Matrix kernels round their edges differently; here every place does, on any machine."""
+
+    def uneven(images: Features, texts: Features) -> torch.Tensor:
+        return dot(images, texts) + 1e-3 * torch.rand(len(images), len(texts))
+
+    constant = Features(torch.ones(9, 4))
+    found = rank(uneven, constant, constant, diagonal(9), np.zeros(9, dtype=np.int64))
+    assert (found.image_to_text.strict == 9).all()
+    assert (found.text_to_image.strict == 9).all()
+
+
 def test_constant_captions_never_win_against_different_images() -> None:
     """Half of the method collapsed: all captions tie for an image, so none is found."""
     rng = np.random.default_rng(0)
@@ -250,7 +262,7 @@ def test_the_scores_that_a_method_keeps_are_not_touched() -> None:
     kept = torch.rand(4, 4)
     before = kept.clone()
     rank(
-        lambda images, texts: kept[images.pooled[:, 0].long()][:, texts.pooled[:, 0].long()],
+        lambda images, texts: kept,
         Features(torch.arange(4.0).view(4, 1)),
         Features(torch.arange(4.0).view(4, 1)),
         diagonal(4),
@@ -401,6 +413,14 @@ def test_the_interval_resamples_images_and_not_captions() -> None:
     wide = measure(BothRanks(ranks[0], ranks[1][many]), dataset, "domain", {})
     interval = wide.text_to_image.interval["R@1"]
     assert interval[1] - interval[0] == pytest.approx(narrow[1] - narrow[0], abs=0.02)
+
+
+def test_the_interval_of_a_mean_over_domains_lies_around_it() -> None:
+    """Half of domain 0 and all of domain 1 are found: (0.5 + 1) / 2."""
+    ranks, dataset = world([1, 20] * 50 + [1] * 50, [0] * 100 + [1] * 50)
+    low, high = measure(ranks, dataset, "domain", {}).image_to_text.interval["R@1"]
+    assert low < 0.75 < high
+    assert high - low < 0.15  # one domain alone decides it, at half its weight
 
 
 def test_a_fixed_rank_has_an_interval_of_no_width() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before the Hub's client is imported: no test waits for the network
+os.environ["HF_HUB_OFFLINE"] = (
+    "1"  # before the Hub's client is imported: no test waits for the network
+)
 
 import hashlib
 import io

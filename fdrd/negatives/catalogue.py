@@ -1,47 +1,18 @@
-"""What the drawing of negatives knows about a domain: its categories, and how its captions write them."""
+"""What the drawing of negatives knows about a domain: its categories, its values, and their odds."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
-import numpy as np
-
-from fdrd.negatives.grammar import has_article, looks_plural, plural
-from fdrd.negatives.mentions import find_mentions, key, mention_pattern, spoken
-from fdrd.negatives.samplers import Floats, balanced, uniform, unbalanced
-from fdrd.negatives.values import Values, count_values
+from fdrd.negatives.category import Category, make_categories
+from fdrd.negatives.context import around
+from fdrd.negatives.edits import Edits, make_edits
+from fdrd.negatives.mentions import find_mentions, key
+from fdrd.negatives.odds import Odds, make_odds
+from fdrd.negatives.samplers import Sampler, uniform
 from fdrd.record import Record
-
-Sampler = Callable[[Sequence[str]], Floats]
-
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """A category as captions write it.
-
-    Attributes:
-        name: as in `Record.category`.
-        spellings: how the captions write it ("shiba inu", "Shiba Inu").
-        frequency: running sum of how often each spelling occurs.
-        plural: of the most frequent spelling.
-        countable: whether "a" or "an" may stand before it; not so for "scissors".
-        pattern: finds its mentions (`fdrd.negatives.mentions`).
-        same: places in the catalogue of the names that are this one but for case, separators or number,
-            itself included: none of them is wrong for its captions.
-    """
-
-    name: str
-    spellings: tuple[str, ...]
-    frequency: tuple[int, ...]
-    plural: str
-    countable: bool
-    pattern: re.Pattern[str]
-    same: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +23,16 @@ class Catalogue:
         categories: the C categories.
         place: index of each name in `categories`.
         place_of_key: index of each normalised spelling, plurals included.
-        odds: (C, C); running sums along row i are the odds of a negative for captions of category i.
-        values: the attribute values of the captions, with their neighbours.
+        odds: with which each category is drawn for a caption.
+        edits: what makes an attribute wrong, and how likely.
         digest: changes with anything that a draw depends on.
     """
 
     categories: tuple[Category, ...]
-    place: Mapping[str, int]
+    place: Mapping[str, int] = field(repr=False)
     place_of_key: Mapping[str, int] = field(repr=False)
-    odds: Floats = field(repr=False)
-    values: Values = field(repr=False)
+    odds: Odds = field(repr=False)
+    edits: Edits = field(repr=False)
     digest: str
 
     @property
@@ -75,93 +46,54 @@ def make_catalogue(
     *,
     names: Iterable[str] = (),
     sampler: Sampler = uniform,
+    in_context: bool = True,
     balance: bool = True,
 ) -> Catalogue:
     """The catalogue of the records of one domain.
 
     Args:
-        records: read once; only caption, category and attributes count, in any order.
+        records: only caption, category and attributes count, in any order.
         names: further categories that no record may have.
-        sampler: weights (C, C) for the sorted names (`fdrd.negatives.samplers`).
-        balance: draw each category as often as it is the true one, so that its being common tells a
-            blind reader nothing; without it the sampler's weights are the odds.
+        sampler: how near two categories are (`fdrd.negatives.samplers`).
+        in_context: draw more often what the other words of the caption speak for.
+        balance: draw each category and each value as often as it is the true one.
+
+    >>> make_catalogue([], names=["pug", "boxer"]).names
+    ('boxer', 'pug')
     """
-    captions: dict[str, Counter[str]] = {name: Counter() for name in names}
-    values = count_values()
-    for record in records:
-        captions.setdefault(record.category, Counter())[record.caption] += 1
-        values.add(record)
-    sorted_names = sorted(captions)
-    categories = _categories(sorted_names, captions)
-    weights = sampler(sorted_names)
+    ordered = sorted(records, key=lambda record: (record.category, record.caption))
+    of_category: dict[str, list[Record]] = {
+        name: [] for name in sorted({*names, *(record.category for record in ordered)})
+    }
+    for record in ordered:
+        of_category[record.category].append(record)
+    categories = make_categories(of_category)
+    named = [
+        (place, around(record.caption, mentions))
+        for place, category in enumerate(categories)
+        for record in of_category[category.name]
+        if (mentions := find_mentions(record.caption, category.pattern))
+    ]
+    weights = sampler(list(of_category))
     for place, category in enumerate(categories):
         weights[place, sorted(category.same)] = 0.0
-    counts = [captions[name].total() for name in sorted_names]
-    odds = balanced(weights, counts) if balance else unbalanced(weights)
-    # Rounded, so that the last bit of another processor's arithmetic cannot change a draw.
-    running = np.round(np.cumsum(odds / np.maximum(odds.sum(axis=1, keepdims=True), 1e-300), axis=1), 9)
-    frozen = values.freeze()
-    spelled = repr([(c.name, c.spellings, c.frequency, c.countable) for c in categories])
-    digest = hashlib.sha256(spelled.encode("utf-8", "surrogatepass") + running.tobytes())
-    digest.update(frozen.digest.encode())
+    odds = make_odds(weights, named, in_context=in_context, balance=balance)
+    edits = make_edits(ordered, in_context=in_context, balance=balance)
+    places = {key(category.plural): place for place, category in enumerate(categories)}
+    places |= {key(category.name): place for place, category in enumerate(categories)}
     return Catalogue(
         categories=categories,
         place={category.name: place for place, category in enumerate(categories)},
-        place_of_key=_places(categories),
-        odds=running,
-        values=frozen,
-        digest=digest.hexdigest(),
+        place_of_key=places,
+        odds=odds,
+        edits=edits,
+        digest=_digest(categories, odds, edits),
     )
 
 
-def _categories(names: Sequence[str], captions: Mapping[str, Counter[str]]) -> tuple[Category, ...]:
-    keys = [key(name) for name in names]
-    plurals = [key(plural(spoken(name))) for name in names]
-    found = []
-    for place, name in enumerate(names):
-        longer = [
-            other
-            for other, other_key in zip(names, keys, strict=True)
-            if keys[place] in other_key and len(other_key) > len(keys[place])
-        ]
-        pattern = mention_pattern(name, longer)
-        written, with_article = _spellings(captions[name], pattern)
-        spellings = tuple(sorted(written, key=lambda text: (-written[text], text)))
-        spellings = spellings or (spoken(name) or name,)
-        same = frozenset(
-            other
-            for other in range(len(names))
-            if keys[other] == keys[place]
-            or keys[other] == plurals[place]
-            or plurals[other] == keys[place]
-        )
-        found.append(
-            Category(
-                name=name,
-                spellings=spellings,
-                frequency=tuple(accumulate(written[text] for text in spellings)) or (1,),
-                plural=plural(spellings[0]),
-                countable=with_article > 0 or not looks_plural(spoken(name)),
-                pattern=pattern,
-                same=same,
-            )
-        )
-    return tuple(found)
-
-
-def _spellings(captions: Counter[str], pattern: re.Pattern[str]) -> tuple[Counter[str], int]:
-    """How the captions write the singular, and how often after an indefinite article."""
-    written: Counter[str] = Counter()
-    articles = 0
-    for caption, times in captions.items():
-        for mention in find_mentions(caption, pattern):
-            if not mention.plural:
-                written[caption[mention.start : mention.end]] += times
-                articles += times * has_article(caption[: mention.start])
-    return written, articles
-
-
-def _places(categories: Sequence[Category]) -> dict[str, int]:
-    places = {key(category.plural): place for place, category in enumerate(categories)}
-    places.update({key(category.name): place for place, category in enumerate(categories)})
-    return places
+def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
+    spelled = [(c.name, c.spellings, c.frequency, c.countable, c.predicates) for c in categories]
+    digest = hashlib.sha256(repr(spelled).encode("utf-8", "backslashreplace"))
+    odds.feed(digest.update)
+    edits.feed(digest.update)
+    return digest.hexdigest()

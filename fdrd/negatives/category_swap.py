@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fdrd.negatives.catalogue import Catalogue, Category
+from fdrd.negatives.catalogue import Catalogue
+from fdrd.negatives.category import Category
+from fdrd.negatives.context import around
 from fdrd.negatives.draws import Draws
 from fdrd.negatives.grammar import has_article, with_article
-from fdrd.negatives.mentions import Mention, find_mentions
+from fdrd.negatives.mentions import Mention, category_pattern, find_mentions
 from fdrd.record import Negative, Record
 
 _SENTENCE_END = (".", "!", "?", ":", "\n")
-_REJECTIONS = 64
 
 
 def category_swaps(record: Record, catalogue: Catalogue, draws: Draws) -> Iterator[Negative]:
@@ -29,12 +30,15 @@ def category_swaps(record: Record, catalogue: Catalogue, draws: Draws) -> Iterat
     with_a = any(
         not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
     )
-    for other in _places(catalogue, place, draws):
+    words = around(record.caption, mentions) if catalogue.odds.context else ()
+    for other in catalogue.odds.order(place, words, draws):
         category = catalogue.categories[other]
         spelling = category.spellings[draws.weighted(category.frequency)]
         if with_a and not category.countable:
             continue
-        yield Negative(swap(record.caption, mentions, category, spelling), category.name, "category")
+        yield Negative(
+            swap(record.caption, mentions, category, spelling), category.name, "category"
+        )
 
 
 def swap(caption: str, mentions: list[Mention], category: Category, spelling: str) -> str:
@@ -58,23 +62,17 @@ def swap(caption: str, mentions: list[Mention], category: Category, spelling: st
     return "".join(parts) + caption[end:]
 
 
-def _places(catalogue: Catalogue, own: int, draws: Draws) -> Iterator[int]:
-    """Places of other categories, drawn by their odds without replacement."""
-    row = catalogue.odds[own]
-    drawn = set(catalogue.categories[own].same)
-    possible = row[-1] > 0
-    for _ in range(_REJECTIONS):
-        if not possible or len(drawn) == len(row):
-            return
-        place = int(row.searchsorted(draws.uniform() * row[-1], side="right"))
-        if place < len(row) and place not in drawn:
-            drawn.add(place)
-            yield place
-    # Few are left, or they are rare: take the rest in an order of their own.
-    rest = [
-        place
-        for place in range(len(row))
-        if place not in drawn and row[place] > (row[place - 1] if place else 0)
-    ]
-    while rest:
-        yield rest.pop(draws.index(len(rest)))
+def mend_articles(caption: str, category: str) -> str:
+    """The caption with the article right before each mention of its category.
+
+    A caption that says "a azalea" is told from its negatives, all of which have their articles right.
+
+    >>> mend_articles("This is a azalea. A azalea is pink.", "azalea")
+    'This is an azalea. An azalea is pink.'
+    """
+    parts, end = [], 0
+    for mention in find_mentions(caption, category_pattern(category)):
+        name = caption[mention.start : mention.end]
+        parts += [with_article(caption[end : mention.start], name), name]
+        end = mention.end
+    return "".join(parts) + caption[end:]

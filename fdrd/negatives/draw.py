@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+from fdrd.negatives.attribute_swap import AttributeSwapper, value_swaps
 from fdrd.negatives.catalogue import Catalogue
 from fdrd.negatives.category_swap import category_swaps
 from fdrd.negatives.draws import Draws
@@ -21,6 +22,7 @@ def draw_negatives(
     n_attribute: int = 0,
     seed: int = 0,
     epoch: int = 0,
+    swappers: Sequence[AttributeSwapper] = (value_swaps,),
 ) -> tuple[Negative, ...]:
     """Up to `k` hard negatives, category swaps first.
 
@@ -37,13 +39,28 @@ def draw_negatives(
             swaps take their place, and the other way round.
         seed: moves all draws.
         epoch: moves the draws of a training epoch.
+        swappers: give the attribute swaps, each where those before it have no more.
     """
-    true = {plain(caption) for caption in (record.caption, *captions_of_image)}
+    seen = {plain(caption) for caption in (record.caption, *captions_of_image)}
+
+    def attributes() -> Iterator[Negative]:
+        for number, swapper in enumerate(swappers):
+            yield from swapper(
+                record, catalogue, Draws(seed, epoch, record.id, "attribute", number)
+            )
+
+    n_category = k - min(k, n_attribute)
     swaps = category_swaps(record, catalogue, Draws(seed, epoch, record.id, "category"))
-    return tuple(islice(_new(swaps, true), k))
+    of_category, of_attribute = _new(swaps, seen), _new(attributes(), seen)
+    drawn = list(islice(of_category, n_category))
+    if n_attribute > 0:
+        wrong = list(islice(of_attribute, k - len(drawn)))
+        drawn += islice(of_category, k - len(drawn) - len(wrong))
+        drawn += wrong
+    return tuple(drawn)
 
 
-def _new(negatives: Iterable[Negative], seen: set[str]) -> Iterable[Negative]:
+def _new(negatives: Iterable[Negative], seen: set[str]) -> Iterator[Negative]:
     """The negatives that are none of the captions seen before."""
     for negative in negatives:
         text = plain(negative.caption)

@@ -82,5 +82,7 @@ def _either_article(pattern: str) -> str:
 
 def _named(caption: str, catalogue: Catalogue) -> set[str]:
     return {
-        category.name for category in catalogue.categories if find_mentions(caption, category.pattern)
+        category.name
+        for category in catalogue.categories
+        if find_mentions(caption, category.pattern)
     }

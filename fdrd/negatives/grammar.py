@@ -31,7 +31,7 @@ def plural(phrase: str) -> str:
     """
     if not _ENGLISH.fullmatch(phrase) or looks_plural(phrase):
         return phrase
-    return str(_engine().plural_noun(phrase) or phrase)  # type: ignore[arg-type]
+    return str(_engine().plural_noun(phrase) or phrase)
 
 
 @lru_cache(maxsize=65_536)
@@ -43,7 +43,7 @@ def looks_plural(phrase: str) -> bool:
     """
     if not _ENGLISH.fullmatch(phrase) or phrase.lower().endswith(_SINGULAR_ENDINGS):
         return False
-    return bool(_engine().singular_noun(phrase.split()[-1]))  # type: ignore[arg-type]
+    return bool(_engine().singular_noun(phrase.split()[-1]))
 
 
 @lru_cache(maxsize=65_536)
@@ -56,7 +56,7 @@ def article(phrase: str) -> str:
     word = re.match(r"[\w'’-]+", phrase.replace("_", " ").strip())
     if not word or not word.group().isascii():
         return "a"
-    return str(_engine().a(word.group())).split()[0]  # type: ignore[arg-type]
+    return str(_engine().a(word.group())).split()[0]
 
 
 def with_article(before: str, phrase: str) -> str:

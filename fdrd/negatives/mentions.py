@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from fdrd.negatives.grammar import looks_plural, plural
+from fdrd.negatives.grammar import plural
 
 _SEPARATORS = re.compile(r"[\s_\-‐‑–]+")
 _BETWEEN_WORDS = r"[\s_\-‐‑–]+"
@@ -64,6 +65,12 @@ def mention_pattern(name: str, longer: Iterable[str] = ()) -> re.Pattern[str]:
     return re.compile("|".join(choices), re.IGNORECASE)
 
 
+@lru_cache(maxsize=8192)
+def category_pattern(category: str) -> re.Pattern[str]:
+    """The pattern of a category of which no longer names are known."""
+    return mention_pattern(category)
+
+
 def find_mentions(caption: str, pattern: re.Pattern[str]) -> list[Mention]:
     """The mentions of the name that `pattern` was made for, from left to right."""
     return [
@@ -83,10 +90,13 @@ def _spelled(name: str) -> str:
     words = [word for word in _SEPARATORS.split(name) if word]
     if not words:
         return "(?!)"  # a name without a letter is never mentioned
-    left = rf"(?<!{_WORD})(?<!\d-)" if _bounded(words[0][0]) else ""
-    right = rf"(?!{_WORD})(?!-\d)" if _bounded(words[-1][-1]) else ""
-    text = _BETWEEN_WORDS.join(re.escape(word) for word in words)
-    return left + re.sub("['’]", "['’]", text) + right
+    # What may not stand before the name is looked at after its first letter: so the search skips to that
+    # letter, and is five times as fast.
+    before = rf"(?<!{_WORD}.)(?<!\d-.)" if _bounded(words[0][0]) else ""
+    after = rf"(?!{_WORD})(?!-\d)" if _bounded(words[-1][-1]) else ""
+    first, rest = words[0][0], [words[0][1:], *words[1:]]
+    text = re.escape(first) + before + _BETWEEN_WORDS.join(re.escape(word) for word in rest)
+    return re.sub("['’]", "['’]", text) + after
 
 
 def _bounded(letter: str) -> bool:

@@ -1,14 +1,13 @@
-"""How near two categories are, and how often one is drawn as a negative of the other.
+"""How near two categories are: what makes one a likely negative of the other.
 
-Each sampler gives a symmetric (C, C) array of weights over the catalogue's categories, in its order.
-`balanced` turns the weights into odds that a blind reader cannot use: as often as a category is the true
-one, it is a wrong one.
+A sampler gives a symmetric (C, C) array of weights over the sorted names of the categories. 0 means
+never; the diagonal does not matter.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,43 +15,53 @@ import numpy.typing as npt
 from fdrd.negatives.mentions import key
 
 Floats = npt.NDArray[np.float64]
+Sampler = Callable[[Sequence[str]], Floats]
 
 
 def uniform(names: Sequence[str]) -> Floats:
-    """All categories alike."""
+    """All categories alike.
+
+    >>> uniform(["cat", "dog"]).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
     return np.ones((len(names), len(names)))
 
 
-def similar_names(names: Sequence[str], temperature: float = 0.1) -> Floats:
-    """Categories whose names share letter triples are drawn more often (Dice similarity)."""
-    grams = [Counter(_triples(key(name))) for name in names]
-    alike = np.eye(len(names))
-    for i, one in enumerate(grams):
-        for j in range(i):
-            shared = (one & grams[j]).total()
-            alike[i, j] = alike[j, i] = 2 * shared / max(1, one.total() + grams[j].total())
-    return _softmax_weights(alike, temperature)
-
-
-def similar_features(features: npt.ArrayLike, temperature: float = 0.1) -> Floats:
-    """Categories whose text features point the same way are drawn more often.
+def similar(features: npt.ArrayLike | None = None, temperature: float = 0.1) -> Sampler:
+    """Categories that are alike are drawn more often: exp(similarity / temperature).
 
     Args:
-        features: (C, d), for instance CLIP's features of "a photo of <category>"; any length.
-        temperature: of the softmax over cosines.
+        features: (C, d), for instance CLIP's features of "a photo of <category>", of any length; the
+            similarity is their cosine. Without them it is the share of letter triples that two names
+            have in common (Dice).
+        temperature: the lower, the harder the negatives.
     """
-    rows = np.asarray(features, dtype=np.float64)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return _softmax_weights(rows @ rows.T, temperature)
+
+    def sampler(names: Sequence[str]) -> Floats:
+        alike = _alike_names(names) if features is None else _cosines(features)
+        if alike.shape != (len(names), len(names)):
+            raise ValueError(f"features of {len(alike)} categories for a catalogue of {len(names)}")
+        # Beyond e^-20 the weights are as good as never, but K negatives can still be drawn.
+        return np.asarray(np.exp(np.maximum((alike - 1) / temperature, -20)))
+
+    return sampler
 
 
-def meta_group(names: Sequence[str], groups: Mapping[str, str]) -> Floats:
-    """Only categories of the same meta-category; a category without one is in a group of its own."""
-    of = [groups.get(name) or f"\0{name}" for name in names]
-    return np.array([[float(one == other) for other in of] for one in of]).reshape(len(of), len(of))
+def meta_group(groups: Mapping[str, str]) -> Sampler:
+    """Only categories of the same meta-category; one without a meta-category has no negatives.
+
+    >>> meta_group({"cat": "pet", "dog": "pet"})(["cat", "dog", "van"]).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+
+    def sampler(names: Sequence[str]) -> Floats:
+        of = np.array([groups.get(name, "") for name in names])
+        return np.asarray((of[:, None] == of[None, :]) & (of != ""), dtype=np.float64)
+
+    return sampler
 
 
-def confused(table: npt.ArrayLike, floor: float = 0.01) -> Floats:
+def confused(table: npt.ArrayLike, floor: float = 0.01) -> Sampler:
     """Categories that a method takes for each other.
 
     Args:
@@ -60,40 +69,23 @@ def confused(table: npt.ArrayLike, floor: float = 0.01) -> Floats:
         floor: what a pair without a mistake counts, so that K negatives can always be drawn.
     """
     counts = np.asarray(table, dtype=np.float64)
-    return counts + counts.T + floor
+    return lambda names: counts + counts.T + floor
 
 
-def balanced(weights: Floats, counts: Sequence[int], rounds: int = 200) -> Floats:
-    """Odds (C, C) of drawing category j for a caption of category i; the diagonal is 0.
-
-    The weights are scaled to a symmetric table of pairs whose margins are the categories' shares of the
-    captions (Sinkhorn). So (true, wrong) is as frequent as (wrong, true), and knowing which categories
-    are common tells nothing. Where no such table exists (two categories in a group, one the more common)
-    the result is the nearest that the rounds reach.
-    """
-    pairs = np.array(weights, dtype=np.float64)
-    np.fill_diagonal(pairs, 0.0)
-    share = np.maximum(np.asarray(counts, dtype=np.float64), 1.0)
-    share /= share.sum()
-    scale = np.sqrt(share)
-    for _ in range(rounds):
-        reached = np.maximum((pairs * scale).sum(axis=1), 1e-300)
-        # The geometric mean of the old and the new scale converges where plain alternation swings.
-        scale = np.sqrt(scale * share / reached)
-    return pairs * scale
+def _cosines(features: npt.ArrayLike) -> Floats:
+    rows = np.asarray(features, dtype=np.float64)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows @ rows.T)
 
 
-def unbalanced(weights: Floats) -> Floats:
-    """The weights as odds, without regard to how common the categories are."""
-    odds = np.array(weights, dtype=np.float64)
-    np.fill_diagonal(odds, 0.0)
-    return odds
-
-
-def _softmax_weights(alike: Floats, temperature: float) -> Floats:
-    # The weight of a pair is taken against the nearest other category, so none underflows to nothing.
-    apart = alike - np.where(np.eye(len(alike), dtype=bool), -np.inf, alike).max(initial=-1.0)
-    return np.asarray(np.exp(np.clip(apart, -20 * temperature, 0) / temperature))
+def _alike_names(names: Sequence[str]) -> Floats:
+    grams = [Counter(_triples(key(name))) for name in names]
+    alike = np.eye(len(names))
+    for i, one in enumerate(grams):
+        for j in range(i):
+            shared = (one & grams[j]).total()
+            alike[i, j] = alike[j, i] = 2 * shared / max(1, one.total() + grams[j].total())
+    return alike
 
 
 def _triples(name: str) -> list[str]:

@@ -1,40 +1,74 @@
-"""The attribute values of a domain's captions: what can stand in the place of a value."""
+"""Which attribute values exclude one another, so that one in the place of the other makes a caption wrong.
+
+Two values exclude one another if a line of `fdrd/lexicon/contrasts.txt` holds both and does not join them
+by `=`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 
-from fdrd.record import Record
+from fdrd.lexicon import entries
+from fdrd.record import Attribute
 
+_SHADE = re.compile(r"(?:light|lighter|dark|darker|bright|deep|pale|pastel)[ -]")
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """How often each value occurs, by type."""
-
-    frequency: Mapping[str, Mapping[str, int]]
-    digest: str
+Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
+"""Value -> (line, group in the line), one for each line of a type that holds it."""
 
 
-class ValueCounter:
-    """Counts the attribute values of records."""
+def contrasting(type_: str, value: str, other: str) -> bool:
+    """Whether a caption that says `other` where `value` is true is wrong.
 
-    def __init__(self) -> None:
-        self._frequency: dict[str, Counter[str]] = {}
-
-    def add(self, record: Record) -> None:
-        """Counts the values of one record."""
-        for attribute in record.attributes:
-            self._frequency.setdefault(attribute.type, Counter())[attribute.value.lower()] += 1
-
-    def freeze(self) -> Values:
-        """What was counted."""
-        frequency = {type_: dict(sorted(f.items())) for type_, f in sorted(self._frequency.items())}
-        return Values(frequency, hashlib.sha256(repr(frequency).encode()).hexdigest())
+    >>> contrasting("size", "large", "tiny"), contrasting("size", "large", "huge")
+    (True, False)
+    >>> contrasting("colour", "light gray", "dark blue"), contrasting("colour", "gray", "light grey")
+    (True, False)
+    """
+    groups, others = _groups(type_, value), dict(_groups(type_, other))
+    shared = [others[line] == group for line, group in groups if line in others]
+    return bool(shared) and not any(shared)
 
 
-def count_values() -> ValueCounter:
-    """An empty counter."""
-    return ValueCounter()
+def same_meaning(type_: str, value: str, other: str) -> bool:
+    """Whether two values are one to a reader.
+
+    >>> same_meaning("colour", "gray", "light grey"), same_meaning("colour", "gray", "black")
+    (True, False)
+    """
+    return _base(value) == _base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})
+
+
+def swappable(attribute: Attribute) -> bool:
+    """Whether anything contrasts with an attribute."""
+    return bool(_groups(attribute.type, attribute.value.lower()))
+
+
+def contrasting_values() -> tuple[tuple[str, str], ...]:
+    """All (type, value) pairs of the lexicon that something contrasts with, sorted."""
+    return tuple(sorted((type_, value) for type_, of in _contrasts().items() for value in of))
+
+
+def _groups(type_: str, value: str) -> tuple[tuple[int, int], ...]:
+    return _contrasts().get(type_, {}).get(_base(value), ())
+
+
+def _base(value: str) -> str:
+    """A value without its shade: "light gray" is a gray."""
+    return _SHADE.sub("", value)
+
+
+@cache
+def _contrasts() -> Mapping[str, Contrasts]:
+    table: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    for line, entry in enumerate(entries("contrasts")):
+        type_, _, groups = entry.partition(":")
+        for group, values in enumerate(groups.split(",")):
+            for value in values.split("="):
+                table.setdefault(type_, {}).setdefault(value.strip(), []).append((line, group))
+    return {
+        type_: {value: tuple(places) for value, places in values.items()}
+        for type_, values in table.items()
+    }

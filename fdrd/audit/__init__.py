@@ -1,0 +1,7 @@
+"""The audit: flaws of captions and negatives counted, and a blind baseline; needs no pictures."""
+
+from fdrd.audit.blind import Blind, blind_accuracy
+from fdrd.audit.report import Audit, Bias, audit
+from fdrd.audit.show import markdown, tables
+
+__all__ = ["Audit", "Bias", "Blind", "audit", "blind_accuracy", "markdown", "tables"]

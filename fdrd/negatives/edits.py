@@ -1,0 +1,183 @@
+"""The edits that make one attribute of a caption wrong, and how likely each is.
+
+An edit puts value w in the place of value v at a span. Its odds are what the words around speak for
+(`fdrd.negatives.context`), times a factor of w over the factor of v. The factors are set so that each value
+is put in as often as it is taken out: then neither how common a value is, nor that it is there at all, tells
+a blind reader anything. An edit with no way back ("green leaves" to "green stones", where no caption of
+flowers has stones) all but vanishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fdrd.negatives.context import STEP, Context, beside, fit_context
+from fdrd.negatives.draws import Draws
+from fdrd.negatives.mentions import Mention
+from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
+from fdrd.record import Attribute, Record
+
+_UNLIKELY = round(-12 / STEP)
+_ROUNDS = 40
+_NEGATIVES = 2  # attribute negatives of a caption that the balance is made for
+_MOST_CELLS = 4_000_000
+_MOST_FACTOR = 24.0
+
+
+Integers = npt.NDArray[np.int64]
+_NONE: Integers = np.empty(0, np.int64)
+
+
+class Value(NamedTuple):
+    """An attribute value, in lower case."""
+
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """The values of a domain and the odds of one in the place of another.
+
+    Attributes:
+        values: V values, sorted, so that those of a type lie side by side.
+        place: of each in `values`.
+        others: for each value the places of those that it can become.
+        factor: (V,) logarithm, in units of `STEP`.
+        context: None if the words around shall not count.
+    """
+
+    values: tuple[Value, ...]
+    place: Mapping[Value, int]
+    others: tuple[Integers, ...]
+    factor: Integers
+    context: Context | None
+
+    def order(self, record: Record, draws: Draws) -> Iterator[tuple[Attribute, str]]:
+        """Edits drawn by their odds without replacement: one at each span, then the second ones."""
+        spans = self.spans(record)
+        row, column, scores = self.scores(record, spans)
+        keys = scores * STEP + draws.race(len(scores))
+        waiting = np.argsort(-keys, kind="stable").tolist()
+        while waiting:
+            done, later = set(), []
+            for edit in waiting:
+                span, value = spans[row[edit]], self.values[column[edit]].value
+                if row[edit] in done:
+                    later.append(edit)
+                elif not _said_already(record, span, value):
+                    done.add(row[edit])
+                    yield span, value
+            waiting = later
+
+    def spans(self, record: Record) -> list[Attribute]:
+        """The attributes of a record that something contrasts with."""
+        return [span for span in record.attributes if _value(span) in self.place]
+
+    def scores(
+        self, record: Record, spans: Sequence[Attribute]
+    ) -> tuple[Integers, Integers, Integers]:
+        """All edits of spans: number of the span, place of the value, log odds in units of `STEP`."""
+        if not spans:
+            return _NONE, _NONE, _NONE
+        own = [self.place[_value(span)] for span in spans]
+        sizes = np.array([len(self.others[place]) for place in own])
+        row = np.repeat(np.arange(len(own)), sizes)
+        column = np.concatenate([self.others[place] for place in own])
+        scores = self.factor[column] - self.factor[own][row]
+        if self.context:
+            near = np.array([self.context.rows(_near(record, span)) for span in spans])
+            here = self.context.table[near[row], column[:, None]].sum(axis=1, dtype=np.int64)
+            highest = np.maximum.reduceat(here, np.cumsum(sizes) - sizes)
+            scores += np.maximum(here - highest[row], _UNLIKELY)
+        return row, column, scores
+
+    def feed(self, update: Callable[[bytes], None]) -> None:
+        """Hands everything that a draw depends on to the `update` of a digest."""
+        update(repr(self.values).encode("utf-8", "backslashreplace") + self.factor.tobytes())
+        if self.context:
+            self.context.feed(update)
+
+
+def make_edits(records: Sequence[Record], *, in_context: bool, balance: bool) -> Edits:
+    """The edits of a domain, from records that are in an order of their own."""
+    found = {_value(span) for record in records for span in record.attributes if swappable(span)}
+    known = sorted({*found, *(Value(*pair) for pair in contrasting_values())})
+    against = {
+        one: [
+            two
+            for two in known
+            if two.type == one.type and contrasting(one.type, one.value, two.value)
+        ]
+        for one in known
+    }
+    values = tuple(value for value in known if against[value])
+    place = {value: number for number, value in enumerate(values)}
+    others = tuple(np.array([place[other] for other in against[value]]) for value in values)
+    described = [
+        (place[_value(span)], _near(record, span))
+        for record in (records if in_context else ())
+        for span in record.attributes
+        if _value(span) in place
+    ]
+    context = fit_context(described, len(values)) if described else None
+    edits = Edits(values, place, others, np.zeros(len(values), dtype=np.int64), context)
+    return _balanced(edits, records) if balance else edits
+
+
+def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
+    """The edits with factors by which each value is put in as often as it is taken out."""
+    size = len(edits.values)
+    seen = records[:: 1 + len(records) * size // _MOST_CELLS]
+    rows: list[tuple[int, int]] = []  # caption and place of the true value, for each span
+    entries: list[tuple[Integers, Integers, Integers]] = []
+    for number, record in enumerate(seen):
+        spans = edits.spans(record)
+        row, column, scores = edits.scores(record, spans)
+        entries.append((row + len(rows), column, scores))
+        rows += [(number, edits.place[_value(span)]) for span in spans]
+    if not rows:
+        return edits
+    caption, own = np.array(rows).T
+    row, column, scores = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    keys = np.full((len(rows), size), -1e9)
+    keys[row, column] = scores * STEP
+    keys += np.random.RandomState(0).gumbel(size=keys.shape)  # its stream never changes
+    factor = np.zeros(size)
+    for _ in range(_ROUNDS):
+        put_in = (keys + factor).argmax(axis=1)
+        best = keys[np.arange(len(rows)), put_in] + factor[put_in] - factor[own]
+        order = np.lexsort((-best, caption))
+        first = np.searchsorted(caption, caption)  # row where the spans of the caption begin
+        chosen = order[np.arange(len(rows)) - first < _NEGATIVES]
+        chosen = chosen[best[chosen] > -1e8]
+        came = np.bincount(put_in[chosen], minlength=size) + 0.25
+        went = np.bincount(own[chosen], minlength=size) + 0.25
+        factor = np.clip(factor + 0.25 * np.log(went / came), -_MOST_FACTOR, _MOST_FACTOR)
+    whole = np.round(factor / STEP).astype(np.int64)
+    return Edits(edits.values, edits.place, edits.others, whole, edits.context)
+
+
+def _value(span: Attribute) -> Value:
+    return Value(span.type, span.value.lower())
+
+
+def _near(record: Record, span: Attribute) -> tuple[str, ...]:
+    """What speaks for a value at a span: the words beside it, and the category ("yellow" for sunflowers)."""
+    mention = Mention(span.start, span.end, plural=False)
+    return (*beside(record.caption, mention), "=" + record.category)
+
+
+def _said_already(record: Record, span: Attribute, value: str) -> bool:
+    """Whether another span says it: "black and white" must not become "white and white"."""
+    return any(
+        other.type == span.type
+        and other != span
+        and same_meaning(span.type, other.value.lower(), value)
+        for other in record.attributes
+    )

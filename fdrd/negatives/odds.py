@@ -1,0 +1,123 @@
+"""The odds with which each category is drawn for a caption, and the bias that balances them.
+
+Three things multiply: the sampler's weight of the pair of categories, what the caption's words say of the
+category (`context`), and one bias per category. The bias is set so that a category is as often a wrong
+answer as it is the right one; else a blind reader learns which names are merely common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fdrd.negatives.context import STEP, Context, Described, fit_context
+from fdrd.negatives.draws import Draws
+from fdrd.negatives.samplers import Floats
+
+_NEVER = -(1 << 40)
+_UNLIKELY = round(
+    -12 / STEP
+)  # the least that a pair which is possible counts, against the likeliest
+_ROUNDS = 40
+_NEGATIVES = 4  # that the balance is made for; it hardly depends on them
+_MOST_CELLS = 4_000_000  # captions times categories that the balance looks at
+_MOST_BIAS = 24.0
+_FIRST = 24  # places that are sorted at once; a caption rarely needs more
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """The odds of a domain.
+
+    Attributes:
+        pairs: (C, C) log weights of the sampler in units of `STEP`; `_NEVER` where the weight is 0 or
+            two names are spellings of one.
+        bias: (C,) in units of `STEP`.
+        context: None if the caption's words shall not count.
+    """
+
+    pairs: npt.NDArray[np.int64]
+    bias: npt.NDArray[np.int64]
+    context: Context | None
+
+    def scores(self, own: int, words: Iterable[str]) -> npt.NDArray[np.int64]:
+        """(C,) log odds, in units of `STEP`, for a caption of the category at place `own`.
+
+        Args:
+            own: place of the true category.
+            words: around the mentions of the category (`fdrd.negatives.context.around`).
+        """
+        scores = self.pairs[own]
+        if self.context:
+            scores = scores + self.context.scores(words)
+        possible = scores > _NEVER // 2
+        scores = np.maximum(scores - scores.max(initial=_NEVER), _UNLIKELY) + self.bias
+        return np.where(possible, scores, _NEVER)
+
+    def feed(self, update: Callable[[bytes], None]) -> None:
+        """Hands everything that a draw depends on to the `update` of a digest."""
+        update(self.pairs.tobytes() + self.bias.tobytes())
+        if self.context:
+            self.context.feed(update)
+
+    def order(self, own: int, words: Iterable[str], draws: Draws) -> Iterator[int]:
+        """Places of wrong categories, drawn by their odds without replacement."""
+        scores = self.scores(own, words)
+        keys = scores * STEP + draws.race(len(scores))
+        impossible = _NEVER // 2 * STEP
+        head = (
+            np.argpartition(-keys, _FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
+        )
+        for place in head[np.argsort(-keys[head], kind="stable")].tolist():
+            if keys[place] < impossible:
+                return
+            yield place
+        for place in np.argsort(-keys, kind="stable")[_FIRST:].tolist():
+            if keys[place] < impossible:
+                return
+            yield place
+
+
+def make_odds(
+    weights: Floats, captions: Sequence[Described], *, in_context: bool, balance: bool
+) -> Odds:
+    """The odds of C things of which captions describe one each.
+
+    Args:
+        weights: (C, C) of the sampler; 0 where one is no wrong answer for the other.
+        captions: those that name their thing.
+        in_context: whether the words around count.
+        balance: whether to draw each thing as often as it is the true one.
+    """
+    pairs = np.full(weights.shape, _NEVER, dtype=np.int64)
+    pairs[weights > 0] = np.round(np.log(weights[weights > 0]) / STEP).astype(np.int64)
+    context = fit_context(captions, len(weights)) if in_context and captions else None
+    odds = Odds(pairs, np.zeros(len(weights), dtype=np.int64), context)
+    return _balanced(odds, captions) if balance else odds
+
+
+def _balanced(odds: Odds, captions: Sequence[Described]) -> Odds:
+    """The odds with a bias by which each thing is a negative as often as it is the true one.
+
+    Only a part of the captions is looked at where they are many, always the same.
+    """
+    size = len(odds.bias)
+    seen = captions[:: 1 + len(captions) * size // _MOST_CELLS]
+    if len(seen) < 2 or size < 3:
+        return odds
+    scores = np.stack([odds.scores(place, words) for place, words in seen]) * STEP
+    possible = scores > _NEVER // 2 * STEP
+    # RandomState never changes its stream; noise and highest K as in `order`.
+    scores += np.random.RandomState(0).gumbel(size=scores.shape)
+    wanted = np.bincount([place for place, _ in seen], minlength=size)
+    k = min(_NEGATIVES, size - 1)
+    bias = np.zeros(size)
+    for _ in range(_ROUNDS):
+        drawn = np.argpartition(-(scores + bias), k - 1, axis=1)[:, :k]
+        got = np.bincount(drawn[np.take_along_axis(possible, drawn, 1)], minlength=size) / k
+        step = 0.5 * np.log((wanted + 0.25) / (got + 0.25))
+        bias = np.clip(bias + step, -_MOST_BIAS, _MOST_BIAS)
+    return Odds(odds.pairs, np.round(bias / STEP).astype(np.int64), odds.context)

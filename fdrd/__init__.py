@@ -1,1 +1,37 @@
-"""Build a fine-category image-text retrieval dataset from a raw source, and read it."""
+"""Build a fine-category image-text retrieval dataset from a raw source, and read it.
+
+    import fdrd
+
+    fdrd.build("raw/")                          # Arrow shards, manifest and card in data/fdrd
+    test = fdrd.load("data/fdrd", "test")       # distinct images and captions of a split
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fdrd.build_config import BuildConfig
+    from fdrd.builder import Build, build
+    from fdrd.dataset import RetrievalDataset, load
+    from fdrd.error import FdrdError
+
+_HOMES = {
+    "Build": "builder",
+    "BuildConfig": "build_config",
+    "FdrdError": "error",
+    "RetrievalDataset": "dataset",
+    "build": "builder",
+    "load": "dataset",
+}
+
+__all__ = ["Build", "BuildConfig", "FdrdError", "RetrievalDataset", "build", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that the command line starts at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fdrd' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"fdrd.{_HOMES[name]}"), name)

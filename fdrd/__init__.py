@@ -4,6 +4,8 @@
 
     fdrd.build("raw/")                          # Arrow shards, manifest and card in data/fdrd
     test = fdrd.load("data/fdrd", "test")       # distinct images and captions of a split
+
+The command line (`fdrd --help`) does the same and more.
 """
 
 from __future__ import annotations

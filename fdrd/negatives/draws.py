@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+# All values that 16 bits can choose; two logarithms per number would cost more than the rest of a draw.
+_GUMBEL = -np.log(-np.log((np.arange(65536) + 0.5) / 65536))
+
 
 class Draws:
     """Numbers fixed by `names`, the same on every machine and in every process.
@@ -26,16 +29,15 @@ class Draws:
         self._key = hashlib.shake_128(repr(names).encode("utf-8", "backslashreplace"))
         self._used = 0
 
+    def _bytes(self, size: int) -> bytes:
+        stream = self._key.copy()
+        stream.update(b"%d." % self._used)
+        self._used += 1
+        return stream.digest(size)
+
     def uniform(self) -> float:
         """A number in (0, 1)."""
-        return float(self.uniforms(1)[0])
-
-    def uniforms(self, size: int) -> npt.NDArray[np.float64]:
-        """Numbers in (0, 1)."""
-        stream = self._key.copy()
-        stream.update(b"%d" % self._used)
-        self._used += 1
-        return (np.frombuffer(stream.digest(4 * size), "<u4") + 0.5) * 2.0**-32
+        return (int.from_bytes(self._bytes(6), "little") + 0.5) * 2.0**-48
 
     def index(self, size: int) -> int:
         """A number in `range(size)`."""
@@ -47,4 +49,4 @@ class Draws:
 
     def race(self, size: int) -> npt.NDArray[np.float64]:
         """Gumbel noise: added to log odds, the highest K are K draws without replacement."""
-        return np.asarray(-np.log(-np.log(self.uniforms(size))))
+        return _GUMBEL[np.frombuffer(self._bytes(2 * size), "<u2")]

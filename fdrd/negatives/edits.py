@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +29,6 @@ _MOST_FACTOR = 24.0
 
 
 Integers = npt.NDArray[np.int64]
-_NONE: Integers = np.empty(0, np.int64)
-
-
-class Value(NamedTuple):
-    """An attribute value, in lower case."""
-
-    type: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,61 +36,67 @@ class Edits:
     """The values of a domain and the odds of one in the place of another.
 
     Attributes:
-        values: V values, sorted, so that those of a type lie side by side.
+        values: V (type, value in lower case) pairs, sorted.
         place: of each in `values`.
         others: for each value the places of those that it can become.
-        factor: (V,) logarithm, in units of `STEP`.
+        gain: for each of the others its factor over the value's, as a logarithm in units of `STEP`.
         context: None if the words around shall not count.
     """
 
-    values: tuple[Value, ...]
-    place: Mapping[Value, int]
+    values: tuple[tuple[str, str], ...]
+    place: Mapping[tuple[str, str], int]
     others: tuple[Integers, ...]
-    factor: Integers
+    gain: tuple[Integers, ...]
     context: Context | None
 
     def order(self, record: Record, draws: Draws) -> Iterator[tuple[Attribute, str]]:
         """Edits drawn by their odds without replacement: one at each span, then the second ones."""
-        spans = self.spans(record)
-        row, column, scores = self.scores(record, spans)
+        spans, own = self.spans(record)
+        if not spans:
+            return
+        row, column, scores = self.scores(record, spans, own)
         keys = scores * STEP + draws.race(len(scores))
-        waiting = np.argsort(-keys, kind="stable").tolist()
+        waiting = (-keys).argsort(kind="stable").tolist()
         while waiting:
             done, later = set(), []
             for edit in waiting:
-                span, value = spans[row[edit]], self.values[column[edit]].value
                 if row[edit] in done:
                     later.append(edit)
-                elif not _said_already(record, span, value):
+                    continue
+                span, value = spans[row[edit]], self.values[column[edit]][1]
+                if not _said_already(record, span, value):
                     done.add(row[edit])
                     yield span, value
             waiting = later
 
-    def spans(self, record: Record) -> list[Attribute]:
-        """The attributes of a record that something contrasts with."""
-        return [span for span in record.attributes if _value(span) in self.place]
+    def spans(self, record: Record) -> tuple[list[Attribute], list[int]]:
+        """The attributes of a record that something contrasts with, and the places of their values."""
+        places = [self.place.get((a.type, a.value.lower()), -1) for a in record.attributes]
+        return (
+            [span for span, place in zip(record.attributes, places, strict=True) if place >= 0],
+            [place for place in places if place >= 0],
+        )
 
     def scores(
-        self, record: Record, spans: Sequence[Attribute]
+        self, record: Record, spans: Sequence[Attribute], own: Sequence[int]
     ) -> tuple[Integers, Integers, Integers]:
         """All edits of spans: number of the span, place of the value, log odds in units of `STEP`."""
-        if not spans:
-            return _NONE, _NONE, _NONE
-        own = [self.place[_value(span)] for span in spans]
         sizes = np.array([len(self.others[place]) for place in own])
-        row = np.repeat(np.arange(len(own)), sizes)
+        row = np.arange(len(own)).repeat(sizes)
         column = np.concatenate([self.others[place] for place in own])
-        scores = self.factor[column] - self.factor[own][row]
+        scores = np.concatenate([self.gain[place] for place in own])
         if self.context:
             near = np.array([self.context.rows(_near(record, span)) for span in spans])
             here = self.context.table[near[row], column[:, None]].sum(axis=1, dtype=np.int64)
-            highest = np.maximum.reduceat(here, np.cumsum(sizes) - sizes)
+            highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
             scores += np.maximum(here - highest[row], _UNLIKELY)
         return row, column, scores
 
     def feed(self, update: Callable[[bytes], None]) -> None:
         """Hands everything that a draw depends on to the `update` of a digest."""
-        update(repr(self.values).encode("utf-8", "backslashreplace") + self.factor.tobytes())
+        update(repr(self.values).encode("utf-8", "backslashreplace"))
+        for gain in self.gain:
+            update(gain.tobytes())
         if self.context:
             self.context.feed(update)
 
@@ -107,13 +104,9 @@ class Edits:
 def make_edits(records: Sequence[Record], *, in_context: bool, balance: bool) -> Edits:
     """The edits of a domain, from records that are in an order of their own."""
     found = {_value(span) for record in records for span in record.attributes if swappable(span)}
-    known = sorted({*found, *(Value(*pair) for pair in contrasting_values())})
+    known = sorted({*found, *contrasting_values()})
     against = {
-        one: [
-            two
-            for two in known
-            if two.type == one.type and contrasting(one.type, one.value, two.value)
-        ]
+        one: [two for two in known if two[0] == one[0] and contrasting(one[0], one[1], two[1])]
         for one in known
     }
     values = tuple(value for value in known if against[value])
@@ -126,7 +119,7 @@ def make_edits(records: Sequence[Record], *, in_context: bool, balance: bool) ->
         if _value(span) in place
     ]
     context = fit_context(described, len(values)) if described else None
-    edits = Edits(values, place, others, np.zeros(len(values), dtype=np.int64), context)
+    edits = Edits(values, place, others, tuple(map(np.zeros_like, others)), context)
     return _balanced(edits, records) if balance else edits
 
 
@@ -137,10 +130,12 @@ def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
     rows: list[tuple[int, int]] = []  # caption and place of the true value, for each span
     entries: list[tuple[Integers, Integers, Integers]] = []
     for number, record in enumerate(seen):
-        spans = edits.spans(record)
-        row, column, scores = edits.scores(record, spans)
+        spans, places = edits.spans(record)
+        if not spans:
+            continue
+        row, column, scores = edits.scores(record, spans, places)
         entries.append((row + len(rows), column, scores))
-        rows += [(number, edits.place[_value(span)]) for span in spans]
+        rows += [(number, place) for place in places]
     if not rows:
         return edits
     caption, own = np.array(rows).T
@@ -160,11 +155,12 @@ def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
         went = np.bincount(own[chosen], minlength=size) + 0.25
         factor = np.clip(factor + 0.25 * np.log(went / came), -_MOST_FACTOR, _MOST_FACTOR)
     whole = np.round(factor / STEP).astype(np.int64)
-    return Edits(edits.values, edits.place, edits.others, whole, edits.context)
+    gain = tuple(whole[others] - whole[place] for place, others in enumerate(edits.others))
+    return Edits(edits.values, edits.place, edits.others, gain, edits.context)
 
 
-def _value(span: Attribute) -> Value:
-    return Value(span.type, span.value.lower())
+def _value(span: Attribute) -> tuple[str, str]:
+    return span.type, span.value.lower()
 
 
 def _near(record: Record, span: Attribute) -> tuple[str, ...]:

@@ -65,20 +65,12 @@ class Odds:
 
     def order(self, own: int, words: Iterable[str], draws: Draws) -> Iterator[int]:
         """Places of wrong categories, drawn by their odds without replacement."""
-        scores = self.scores(own, words)
-        keys = scores * STEP + draws.race(len(scores))
-        impossible = _NEVER // 2 * STEP
-        head = (
-            np.argpartition(-keys, _FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
-        )
-        for place in head[np.argsort(-keys[head], kind="stable")].tolist():
-            if keys[place] < impossible:
-                return
-            yield place
-        for place in np.argsort(-keys, kind="stable")[_FIRST:].tolist():
-            if keys[place] < impossible:
-                return
-            yield place
+        keys = self.scores(own, words) * -STEP
+        keys -= draws.race(len(keys))
+        possible = int((keys < _NEVER * -STEP / 2).sum())
+        head = keys.argpartition(_FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
+        yield from head[keys[head].argsort(kind="stable")].tolist()[:possible]
+        yield from keys.argsort(kind="stable").tolist()[_FIRST:possible]
 
 
 def make_odds(

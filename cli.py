@@ -24,8 +24,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start here:  fdrd sample raw/  &&  fdrd build --source raw/  &&  fdrd bench --method random",
 )
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False)
+# Names of files and categories may hold brackets, so nothing that is printed is read as markup.
+out = Console(
+    highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160
+)
+err = Console(stderr=True, highlight=False, markup=False)
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -35,8 +38,8 @@ def main() -> None:
     try:
         app()
     except FdrdError as error:
-        err.print("[bold red]fdrd:[/]", end=" ")
-        err.print(str(error), markup=False, soft_wrap=True)
+        err.print("fdrd:", style="bold red", end=" ")
+        err.print(str(error), soft_wrap=True)
         sys.exit(2)
 
 
@@ -69,7 +72,7 @@ def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -169,7 +172,7 @@ def build(
         from fdrd.sources import find_domains
 
         for domain in find_domains(source):
-            out.print(f"{domain.name}: {domain.reader}, because {domain.why}", markup=False)
+            out.print(f"{domain.name}: {domain.reader}, because {domain.why}")
         return
     from fdrd.build_config import BuildConfig
     from fdrd.builder import build as run_build
@@ -208,7 +211,7 @@ def _print_build(built: Any) -> None:
             f"Built {built.out}: {shards} shards, {built.shards_written} of them written now."
         )
     name = built.manifest["name"]
-    out.print(f'From any project here:  load_dataset("{name}")', markup=False)
+    out.print(f'From any project here:  load_dataset("{name}")')
     out.print(f"Next:  fdrd bench --method zero_shot --data {built.out}", style="dim")
 
 
@@ -225,7 +228,7 @@ def validate(folder: Folder, json: Json = False) -> None:
         _print_json([asdict(problem) for problem in problems])
     else:
         for problem in problems:
-            out.print(f"{problem.place}: {problem.what}", markup=False)
+            out.print(f"{problem.place}: {problem.what}")
         out.print(f"{folder}: {len(problems)} problems" if problems else f"{folder}: valid")
     if problems:
         raise typer.Exit(1)
@@ -436,11 +439,10 @@ def methods(
         )
         return
     for name, said, options in [*listed, training]:
-        out.print(f"[bold]{name}[/]  {said}")
+        out.print(name, style="bold", end="  ")
+        out.print(said)
         for option in options.values():
-            out.print(
-                f"    {option.name}={option.default}  ({option.values})  {option.doc}", markup=False
-            )
+            out.print(f"    {option.name}={option.default}  ({option.values})  {option.doc}")
 
 
 if __name__ == "__main__":

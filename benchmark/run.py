@@ -159,6 +159,7 @@ def _measure(
     encoded = time.monotonic()
     progress("rank", 0, 1)
     ranks = rank_split(chosen, images, texts, measured, settings.gallery)
+    progress("rank", 1, 1)
     shares = hard_negative_shares(
         chosen.encode_text, chosen.similarity, images, measured, progress=progress
     )

@@ -269,6 +269,42 @@ def stats(folder: Folder, json: Json = False) -> None:
     out.print(table)
 
 
+@app.command(epilog="Example:  fdrd audit data/fdrd        fdrd audit --source raw/")
+def audit(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder that `fdrd build` wrote; or give --source.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Folder of annotations; the pictures need not be there.")
+    ] = None,
+    blind: Annotated[
+        bool, typer.Option(help="Train the text-only readers: some seconds per thousand rows.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Count flaws of captions and negatives, and see what a reader without pictures makes of them.
+
+    A source is audited file by file, after the normalisation that a build would do; how often each of
+    its rules applied is printed too.
+    """
+    from dataclasses import asdict
+
+    from fdrd.audit import audit as run_audit
+    from fdrd.audit import tables
+    from fdrd.audited import of_dataset, of_source
+
+    if (folder is None) == (source is None):
+        raise FdrdError("give a built dataset, or --source with annotations")
+    records, rules = of_dataset(folder) if folder else of_source(source or Path())
+    found = run_audit(records, blind=blind)
+    if json:
+        _print_json({"audits": [asdict(each) for each in found], "rules": rules})
+        return
+    out.print(tables(found))
+    for rule, count in rules.items():
+        out.print(f"{count:,} records: {rule}")
+
+
 @app.command(epilog="Example:  fdrd bench --method zero_shot --method coop --split test --seeds 3")
 def bench(
     method: Annotated[

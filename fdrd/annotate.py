@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fdrd.attributes import find_attributes
 from fdrd.negatives import Catalogue, clean_given, draw_negatives, make_catalogue, parse_given
-from fdrd.record import Attribute, Record
+from fdrd.record import Attribute, Negative, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,16 @@ def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:
     return {domain: make_catalogue(found) for domain, found in of_domain.items()}
 
 
+def named_negatives(record: Record, catalogue: Catalogue) -> tuple[Negative, ...]:
+    """The given negatives, each with the category that it names, where the source did not say."""
+    return tuple(
+        negative
+        if negative.category
+        else parse_given(negative.caption, record.caption, record.category, catalogue)
+        for negative in record.negatives
+    )
+
+
 def annotate(
     record: Record,
     captions_of_image: Collection[str],
@@ -43,13 +53,7 @@ def annotate(
     The rules by which given negatives were dropped are added to `record.rules`. Fewer come back where
     the caption does not offer more.
     """
-    named = (
-        negative
-        if negative.category
-        else parse_given(negative.caption, record.caption, record.category, catalogue)
-        for negative in record.negatives
-    )
-    given, rules = clean_given(named, captions_of_image)
+    given, rules = clean_given(named_negatives(record, catalogue), captions_of_image)
     drawn = draw_negatives(
         record,
         captions_of_image,

@@ -21,7 +21,7 @@ from fdrd.annotate import AnnotateConfig, annotate
 from fdrd.error import FdrdError
 from fdrd.images import read_inside
 from fdrd.negatives import Catalogue
-from fdrd.record import Labels, Record, Split, to_json
+from fdrd.record import Labels, Record, Split, from_json, to_json
 from fdrd.split import order
 
 BATCH_BYTES = 32 * 2**20  # of images in a record batch: bounds the memory of a worker
@@ -121,6 +121,17 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         "key": task.key,
         "rules": dict(sorted(rules.items())),
     }
+
+
+def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
+    """The records of a built dataset in the order of its shards, without their images' bytes."""
+    for shard in manifest["shards"]:
+        with pa.memory_map(str(folder / shard["path"])) as file, pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                for row in batch.drop_columns(["image"]).to_pylist():
+                    row["category"] = manifest["categories"][row["category"]]
+                    image = {"path": row["source"]["file"], "member": ""}
+                    yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
 
 
 def _batches(task: ShardTask, rules: Counter[str]) -> Iterator[list[dict[str, Any]]]:

@@ -1,8 +1,8 @@
 """Raw layouts that fdrd reads: one module each, found by looking at the folder.
 
 A module of this package has two functions. `detect(root)` says in a few words why the folder is in its
-layout, or None. `read(root)` yields a `Record` for each image-caption pair, or a `Rejection` for what
-claims to be one and is not, with paths below `root`. A new layout is one new file.
+layout, or None. `read(root, pictures)` yields a `Record` for each image-caption pair, or a `Rejection`
+for what claims to be one and is not, with paths below `root`. A new layout is one new file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ class Reader(Protocol):
     def detect(self, root: Path) -> str | None:
         """Why the folder is in this layout, or None."""
 
-    def read(self, root: Path) -> Iterator[Record | Rejection]:
-        """The pairs of the folder, in an order that depends on its content only."""
+    def read(self, root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
+        """The pairs of the folder, in an order that depends on its content only.
+
+        Without `pictures`, annotations count although their image is not there: for an audit of them.
+        """
 
 
 READERS: dict[str, Reader] = {
@@ -80,10 +83,10 @@ def find_domains(root: Path) -> list[Domain]:
     return domains
 
 
-def read_domain(root: Path, domain: Domain) -> Iterator[Record | Rejection]:
+def read_domain(root: Path, domain: Domain, pictures: bool = True) -> Iterator[Record | Rejection]:
     """What the domain's reader yields, with paths below the source root and the domain's name in the ids."""
     prefix = "" if domain.path == "." else f"{domain.path}/"
-    for found in READERS[domain.reader].read(root / domain.path):
+    for found in READERS[domain.reader].read(root / domain.path, pictures):
         if isinstance(found, Rejection):
             yield replace(found, file=prefix + found.file)
         else:

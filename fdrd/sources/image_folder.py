@@ -40,14 +40,14 @@ def detect(root: Path) -> str | None:
     return None
 
 
-def read(root: Path) -> Iterator[Record | Rejection]:
+def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
     """The pairs of every metadata file, then those of images with a text file, then images without a caption."""
     paths = list(files_below(root))
     described = {path for path in paths if PurePosixPath(path).name in METADATA}
     images = {path for path in paths if is_image(path)}
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
-        for found in _read_metadata(root, path, images):
+        for found in _read_metadata(root, path, images if pictures else None):
             if isinstance(found, Record):
                 captions_of[found.image.path] += 1
             yield _with_id(found, captions_of)
@@ -81,7 +81,7 @@ def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | R
     return replace(found, id=path if number < 2 else f"{path}#{number}")
 
 
-def _read_metadata(root: Path, file: str, images: set[str]) -> Iterator[Record | Rejection]:
+def _read_metadata(root: Path, file: str, images: set[str] | None) -> Iterator[Record | Rejection]:
     lines = _read_jsonl if file.endswith(".jsonl") else _read_csv
     for line in lines(root, file):
         if isinstance(line, Rejection):
@@ -126,8 +126,8 @@ def _read_csv(root: Path, file: str) -> Iterator[_Line | Rejection]:
         yield _Line(file, f"line {rows.line_num}", fields)
 
 
-def _pairs(line: _Line, images: set[str]) -> Iterator[Record | Rejection]:
-    """The pairs of one line: one for each of its captions."""
+def _pairs(line: _Line, images: set[str] | None) -> Iterator[Record | Rejection]:
+    """The pairs of one line: one for each of its captions. `images` are those that are there, if that counts."""
     name = line.fields.get("file_name")
     if not isinstance(name, str) or not name:
         yield line.reject("bad_field", '"file_name" is missing or not a string')
@@ -136,7 +136,7 @@ def _pairs(line: _Line, images: set[str]) -> Iterator[Record | Rejection]:
         yield line.reject("path_outside", name)
         return
     path = (PurePosixPath(line.file).parent / name).as_posix()
-    if path not in images:
+    if images is not None and path not in images:
         yield line.reject("image_missing", f"{path} is not there, or has no ending of an image")
         return
     for field in _TEXT_FIELDS:

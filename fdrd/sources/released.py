@@ -31,7 +31,7 @@ def detect(root: Path) -> str | None:
     return None
 
 
-def read(root: Path) -> Iterator[Record | Rejection]:
+def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
     """The pairs of every JSON file at the root of the folder."""
     images = _index(root)
     for path in sorted(root.glob("*.json")):
@@ -48,7 +48,7 @@ def read(root: Path) -> Iterator[Record | Rejection]:
             continue
         split = _split_of(path.stem)
         for key, value in pairs:
-            yield _record(path.name, key, value, split, images)
+            yield _record(path.name, key, value, split, images, pictures)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -59,7 +59,12 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _record(
-    file: str, key: str, value: object, split: Split, images: dict[str, list[str]]
+    file: str,
+    key: str,
+    value: object,
+    split: Split,
+    images: dict[str, list[str]],
+    pictures: bool,
 ) -> Record | Rejection:
     if not isinstance(value, _Pairs):
         return Rejection(file, key, "bad_field", f"the record is a {type(value).__name__}")
@@ -84,6 +89,8 @@ def _record(
     place = _locate(name, fields.get("file_path"), raw_category, images)
     if isinstance(place, tuple):
         path, path_rules = place
+    elif place.reason == "image_missing" and not pictures:
+        path, path_rules = name, ()
     else:
         return Rejection(file, key, place.reason, place.detail)
     caption, caption_rules = normalise_caption(caption)

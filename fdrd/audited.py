@@ -1,0 +1,44 @@
+"""What an audit looks at: the records of a built dataset, or those of annotations without their pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from fdrd.annotate import make_catalogues, named_negatives
+from fdrd.error import FdrdError
+from fdrd.manifest import annotation_file, read_manifest
+from fdrd.record import Record
+from fdrd.shards import read_records
+from fdrd.sources import find_domains, read_domain
+
+Audited = tuple[list[Record], dict[str, int]]
+"""Records, and how often each rule of normalisation was applied to them."""
+
+
+def of_dataset(folder: Path) -> Audited:
+    """The records of a built dataset, by domain."""
+    manifest = read_manifest(folder)
+    return list(read_records(folder, manifest)), manifest["rules"]
+
+
+def of_source(root: Path) -> Audited:
+    """The records of raw annotations, with the annotation file in the place of the domain.
+
+    Raises:
+        FdrdError: no layout is recognised, or there is no record in it.
+    """
+    found = (item for domain in find_domains(root) for item in read_domain(root, domain, False))
+    records = [
+        replace(item, domain=annotation_file(item)) for item in found if isinstance(item, Record)
+    ]
+    if not records:
+        raise FdrdError(f"{root}: no annotation in it is a record; `fdrd build` says why")
+    rules = Counter(rule for record in records for rule in record.rules)
+    catalogues = make_catalogues(records)
+    named = [
+        replace(record, negatives=named_negatives(record, catalogues[record.domain]))
+        for record in records
+    ]
+    return named, dict(sorted(rules.items()))

@@ -16,7 +16,7 @@ from fdrd import publish, resume
 from fdrd.annotate import AnnotateConfig, find_attributes_many, make_catalogues
 from fdrd.build_config import BuildConfig
 from fdrd.card import render_card
-from fdrd.clean import no_image_in_two_splits, unique_ids, unique_pairs, with_images
+from fdrd.clean import encodable, no_image_in_two_splits, unique_ids, unique_pairs, with_images
 from fdrd.engine import Progress, available_cores, no_progress, run_tasks
 from fdrd.error import FdrdError
 from fdrd.images import Examined, examine_many
@@ -107,7 +107,7 @@ class _Run:
 
     def build(self, domains: list[Domain]) -> Build:
         started = time.time()
-        items: list[Item] = list(unique_ids(self._read(domains)))
+        items: list[Item] = list(unique_ids(encodable(self._read(domains))))
         files_read = Counter(annotation_file(item) for item in items)
         paths = dict.fromkeys(item.image.path for item in items if isinstance(item, Record))
         stamps = {path: stamp(self.source, path) for path in paths}

@@ -5,13 +5,14 @@ They see no pixels: an image is known by the digest in `record.source.sha256`.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fdrd.images import Examined
 from fdrd.reasons import Rejection
-from fdrd.record import Record, Split
+from fdrd.record import Record, Split, to_json
 
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
 
@@ -31,6 +32,22 @@ def unique_ids(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejecti
                 yield reject(item, "duplicate_id", f"{item.id} is the id of {origin[item.id]}")
                 continue
             origin[item.id] = item.source.origin
+        yield item
+
+
+def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
+    """Rejects a record with half a character in it, which no UTF-8 file can hold.
+
+    JSON escapes and file names of other encodings bring such halves (lone surrogates) along.
+    """
+    for item in found:
+        if isinstance(item, Record):
+            try:
+                json.dumps(to_json(item), ensure_ascii=False).encode()
+            except UnicodeEncodeError as error:
+                half = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
+                yield reject(item, "bad_field", half)
+                continue
         yield item
 
 

@@ -74,7 +74,8 @@ def remove_others(stage: Path, wanted: set[str]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a small file that reaches the disk before it gets its name."""
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    # Half a character of a hostile name becomes the escape that JSON has for it.
+    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -15,8 +15,12 @@ from fdrd.record import Negative, Record
 _SENTENCE_END = (".", "!", "?", ":", "\n")
 
 
-def category_swaps(record: Record, catalogue: Catalogue, draws: Draws) -> Iterator[Negative]:
+def category_swaps(
+    record: Record, catalogue: Catalogue, k: int, draws: Draws
+) -> Iterator[Negative]:
     """Category negatives of a record, each of another category, until the catalogue has no more.
+
+    `k` are wanted: the odds are balanced for so many.
 
     None at all where the caption does not name its category, or the catalogue does not hold it.
     """
@@ -31,7 +35,7 @@ def category_swaps(record: Record, catalogue: Catalogue, draws: Draws) -> Iterat
         not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
     )
     words = around(record.caption, mentions) if catalogue.odds.context else ()
-    for other in catalogue.odds.order(place, words, draws):
+    for other in catalogue.odds.order(place, words, k, draws):
         category = catalogue.categories[other]
         spelling = category.spellings[draws.weighted(category.frequency)]
         if with_a and not category.countable:

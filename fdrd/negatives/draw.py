@@ -50,7 +50,7 @@ def draw_negatives(
             )
 
     n_category = k - min(k, n_attribute)
-    swaps = category_swaps(record, catalogue, Draws(seed, epoch, record.id, "category"))
+    swaps = category_swaps(record, catalogue, n_category, Draws(seed, epoch, record.id, "category"))
     of_category, of_attribute = _new(swaps, seen), _new(attributes(), seen)
     drawn = list(islice(of_category, n_category))
     if n_attribute > 0:

@@ -7,6 +7,7 @@ answer as it is the right one; else a blind reader learns which names are merely
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ _UNLIKELY = round(
     -12 / STEP
 )  # the least that a pair which is possible counts, against the likeliest
 _ROUNDS = 40
-_NEGATIVES = 4  # that the balance is made for; it hardly depends on them
+_BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives: the more, the more rare ones come along
 _MOST_CELLS = 4_000_000  # captions times categories that the balance looks at
 _MOST_BIAS = 24.0
 _FIRST = 24  # places that are sorted at once; a caption rarely needs more
@@ -35,7 +36,7 @@ class Odds:
     Attributes:
         pairs: (C, C) log weights of the sampler in units of `STEP`; `_NEVER` where the weight is 0 or
             two names are spellings of one.
-        bias: (C,) in units of `STEP`.
+        bias: (4, C) in units of `STEP`, for 1, 2, 4, and 8 or more negatives.
         context: None if the caption's words shall not count.
     """
 
@@ -43,18 +44,20 @@ class Odds:
     bias: npt.NDArray[np.int64]
     context: Context | None
 
-    def scores(self, own: int, words: Iterable[str]) -> npt.NDArray[np.int64]:
+    def scores(self, own: int, words: Iterable[str], k: int) -> npt.NDArray[np.int64]:
         """(C,) log odds, in units of `STEP`, for a caption of the category at place `own`.
 
         Args:
             own: place of the true category.
             words: around the mentions of the category (`fdrd.negatives.context.around`).
+            k: how many negatives are wanted.
         """
         scores = self.pairs[own]
         if self.context:
             scores = scores + self.context.scores(words)
         possible = scores > _NEVER // 2
-        scores = np.maximum(scores - scores.max(initial=_NEVER), _UNLIKELY) + self.bias
+        scores = np.maximum(scores - scores.max(initial=_NEVER), _UNLIKELY)
+        scores += self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
         return np.where(possible, scores, _NEVER)
 
     def feed(self, update: Callable[[bytes], None]) -> None:
@@ -63,9 +66,9 @@ class Odds:
         if self.context:
             self.context.feed(update)
 
-    def order(self, own: int, words: Iterable[str], draws: Draws) -> Iterator[int]:
-        """Places of wrong categories, drawn by their odds without replacement."""
-        keys = self.scores(own, words) * -STEP
+    def order(self, own: int, words: Iterable[str], k: int, draws: Draws) -> Iterator[int]:
+        """Places of wrong categories, drawn by their odds without replacement; of which `k` are wanted."""
+        keys = self.scores(own, words, k) * -STEP
         keys -= draws.race(len(keys))
         possible = int((keys < _NEVER * -STEP / 2).sum())
         head = keys.argpartition(_FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
@@ -87,7 +90,8 @@ def make_odds(
     pairs = np.full(weights.shape, _NEVER, dtype=np.int64)
     pairs[weights > 0] = np.round(np.log(weights[weights > 0]) / STEP).astype(np.int64)
     context = fit_context(captions, len(weights)) if in_context and captions else None
-    odds = Odds(pairs, np.zeros(len(weights), dtype=np.int64), context)
+    bias = np.zeros((len(_BALANCED_FOR), len(weights)), dtype=np.int64)
+    odds = Odds(pairs, bias, context)
     return _balanced(odds, captions) if balance else odds
 
 
@@ -96,20 +100,29 @@ def _balanced(odds: Odds, captions: Sequence[Described]) -> Odds:
 
     Only a part of the captions is looked at where they are many, always the same.
     """
-    size = len(odds.bias)
+    size = len(odds.pairs)
     seen = captions[:: 1 + len(captions) * size // _MOST_CELLS]
     if len(seen) < 2 or size < 3:
         return odds
-    scores = np.stack([odds.scores(place, words) for place, words in seen]) * STEP
+    whole = np.stack([odds.scores(place, words, 1) for place, words in seen])
+    scores: Floats = whole.astype(np.float64) * STEP
     possible = scores > _NEVER // 2 * STEP
     # RandomState never changes its stream; noise and highest K as in `order`.
     scores += np.random.RandomState(0).gumbel(size=scores.shape)
     wanted = np.bincount([place for place, _ in seen], minlength=size)
-    k = min(_NEGATIVES, size - 1)
-    bias = np.zeros(size)
+    biases = [_bias(scores, possible, wanted, min(k, size - 1)) for k in _BALANCED_FOR]
+    return Odds(odds.pairs, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
+
+
+def _bias(
+    scores: Floats, possible: npt.NDArray[np.bool_], wanted: npt.NDArray[np.int64], k: int
+) -> Floats:
+    """(C,) what to add to the scores (N, C) so that the highest `k` hold each thing `k` times `wanted`."""
+    bias = np.zeros(scores.shape[1])
     for _ in range(_ROUNDS):
         drawn = np.argpartition(-(scores + bias), k - 1, axis=1)[:, :k]
-        got = np.bincount(drawn[np.take_along_axis(possible, drawn, 1)], minlength=size) / k
-        step = 0.5 * np.log((wanted + 0.25) / (got + 0.25))
-        bias = np.clip(bias + step, -_MOST_BIAS, _MOST_BIAS)
-    return Odds(odds.pairs, np.round(bias / STEP).astype(np.int64), odds.context)
+        kept = drawn[np.take_along_axis(possible, drawn, 1)]
+        got = np.bincount(kept, minlength=len(bias)) / k
+        bias += 0.5 * np.log((wanted + 0.25) / (got + 0.25))
+        bias = np.clip(bias, -_MOST_BIAS, _MOST_BIAS)
+    return bias

@@ -108,6 +108,22 @@ def test_every_bad_picture_is_counted_with_its_reason(birds, tmp_path, write, dr
     assert list(validate(tmp_path / "out")) == []
 
 
+def test_half_a_character_in_a_caption_or_a_file_name_is_counted_and_not_fatal(
+    birds, tmp_path, draw
+):
+    metadata = birds / "metadata.jsonl"
+    line = '{"file_name": "train/wren/00.png", "caption": "A \\ud800 wren."}'
+    metadata.write_text(metadata.read_text() + line + "\n")
+    odd = os.fsencode(birds) + b"/train/wren/\xff.png"
+    Path(os.fsdecode(odd)).write_bytes(draw(200))
+    Path(os.fsdecode(odd)).with_suffix(".txt").write_text("A wren.")
+    built = build(birds, tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {"bad_field": 2}
+    rejected = (tmp_path / "out/rejected.jsonl").read_text().splitlines()
+    assert {json.loads(line)["reason"] for line in rejected} == {"bad_field"}
+    assert list(validate(tmp_path / "out")) == []
+
+
 def test_two_domains_share_labels_and_name_those_that_clash(birds, tmp_path, draw):
     root = tmp_path / "many"
     shutil.copytree(birds, root / "birds")

@@ -66,7 +66,10 @@ def fdrd(
 
 @contextmanager
 def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, one line per step; Ctrl-C says how to go on and exits with 130."""
+    """A progress bar on stderr for each step, or in a log a line at its end.
+
+    Ctrl-C says how to go on and exits with 130.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -85,6 +88,10 @@ def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
+            if not err.is_terminal:
+                if done == total:
+                    err.print(f"{what}: {done:,}", soft_wrap=True)
+                return
             if what not in tasks:
                 tasks[what] = bars.add_task(what)
             bars.update(tasks[what], completed=done, total=total or None)

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
-from benchmark.atomic import replacing
+from fdrd.atomic import replacing
 from fdrd.error import FdrdError
 
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.atomic import replacing
+from fdrd.atomic import replacing
 from fdrd.last_build import cache_folder
 
 Vectors = npt.NDArray[np.float32]

@@ -19,11 +19,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import jsonschema
 
-from benchmark.atomic import replacing
 from benchmark.galleries import Gallery
 from benchmark.metrics import DIRECTIONS, RetrievalMetrics
 from benchmark.ranking import BothRanks
 from benchmark.training import FitLog
+from fdrd.atomic import replacing
 from fdrd.error import FdrdError
 
 SCHEMA_VERSION = 1

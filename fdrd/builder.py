@@ -14,6 +14,7 @@ from typing import Any
 
 from fdrd import publish, resume
 from fdrd.annotate import AnnotateConfig, find_attributes_many, make_catalogues
+from fdrd.atomic import write_text
 from fdrd.build_config import BuildConfig
 from fdrd.card import render_card
 from fdrd.clean import encodable, no_image_in_two_splits, unique_ids, unique_pairs, with_images
@@ -129,9 +130,9 @@ class _Run:
         readers = {domain.name: domain.reader for domain in domains}
         manifest = make_manifest(self.config, readers, files_read, kept, rejected, shards)
         stage = publish.work_folder(self.out) / "stage"
-        publish.write_text(stage / "rejected.jsonl", _json_lines(rejected))
-        publish.write_text(stage / "README.md", render_card(manifest))
-        publish.write_text(stage / "manifest.json", dump(manifest))
+        write_text(stage / "rejected.jsonl", _json_lines(rejected))
+        write_text(stage / "README.md", render_card(manifest))
+        write_text(stage / "manifest.json", dump(manifest))
         publish.exchange(self.out)
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.workers)
@@ -242,7 +243,7 @@ class _Run:
     def _nothing_kept(self, rejected: list[Rejection]) -> str:
         """The message for a source that gives nothing: counts, an example of each reason, all in a file."""
         everything = publish.work_folder(self.out) / "rejected.jsonl"
-        publish.write_text(everything, _json_lines(rejected))
+        write_text(everything, _json_lines(rejected))
         reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
         examples = {rejection.reason: rejection for rejection in reversed(rejected)}
         said = "; ".join(

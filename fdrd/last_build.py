@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fdrd.atomic import write_text
 from fdrd.error import FdrdError
-from fdrd.publish import write_text
 
 
 def cache_folder() -> Path:
@@ -16,7 +16,6 @@ def cache_folder() -> Path:
 
 def remember_build(folder: Path) -> None:
     """Notes the folder of a dataset that was just built."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
     write_text(cache_folder() / "last_build.txt", f"{folder.resolve()}\n")
 
 

@@ -71,17 +71,6 @@ def remove_others(stage: Path, wanted: set[str]) -> None:
             path.unlink()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a small file that reaches the disk before it gets its name."""
-    partial = path.with_name(f"{path.name}.partial")
-    # Half a character of a hostile name becomes the escape that JSON has for it.
-    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _keep_foreign(old: Path, new: Path) -> None:
     for path in old.iterdir():
         if path.name not in OWNED and not (new / path.name).exists():

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fdrd.atomic import write_text
 from fdrd.ledger import Stamp
 from fdrd.manifest import dump, library_versions, read_manifest
-from fdrd.publish import work_folder, write_text
+from fdrd.publish import work_folder
 
 
 def inputs_digest(settings: Any, read: Iterable[object], stamps: Mapping[str, Stamp]) -> str:

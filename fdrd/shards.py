@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from fdrd.annotate import AnnotateConfig, annotate
+from fdrd.atomic import replacing
 from fdrd.error import FdrdError
 from fdrd.images import read_inside
 from fdrd.negatives import Catalogue
@@ -95,28 +95,23 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         FdrdError: an image changed since it was examined.
     """
     final = Path(task.folder, task.plan.path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_suffix(".partial")
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
     rules: Counter[str] = Counter()
     written = 0
-    with partial.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
+    with replacing(final) as file, pa.ipc.new_stream(file, schema) as stream:
         for batch in _batches(task, rules):
             table = pa.Table.from_pylist(batch, schema=schema)
             for piece in table.to_batches():
                 stream.write_batch(piece)
             written += len(batch)
-    with partial.open("rb+") as shard:
-        os.fsync(shard.fileno())
+    with final.open("rb") as shard:
         sha256 = hashlib.file_digest(shard, "sha256").hexdigest()
-    size = partial.stat().st_size
-    partial.replace(final)
     return {
         "path": task.plan.path,
         "domain": task.plan.domain,
         "split": task.plan.split,
         "rows": written,
-        "bytes": size,
+        "bytes": final.stat().st_size,
         "sha256": sha256,
         "key": task.key,
         "rules": dict(sorted(rules.items())),

@@ -16,7 +16,7 @@ $(BIN)/.done: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup ## draw a source, build it, load it, compare two methods on it
+demo: setup ## draw a source, build it, load it by name, bench the floor of every table on it
 	$(BIN)/fdrd sample demo/raw --categories 40 --pairs 1200
 	$(BIN)/fdrd build --source demo/raw --out demo/data/fdrd
 	cd demo && HF_HUB_OFFLINE=1 ../$(BIN)/python -c 'from datasets import load_dataset; print(load_dataset("fdrd"))'

@@ -35,6 +35,7 @@ RULES: dict[str, str] = {
     "category_underscores": "underscores in the name of the category became spaces",
     "caption_underscores": "underscores inside the caption became spaces",
     "caption_glued": "a space was put between two glued sentences",
+    "article_mended": "`a` or `an` before the category was put right, as it is in the hard negatives",
     "caption_whitespace": "runs of white space became one space, ends were trimmed, Unicode composed",
     "negative_equal": "a given negative that equals a caption of the image was dropped",
     "negative_repeated": "a given negative that repeats another was dropped",

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from fdrd.negatives import mend_articles
 from fdrd.record import Attribute
 
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
@@ -39,6 +40,19 @@ def normalise_caption(caption: str) -> tuple[str, tuple[str, ...]]:
         "caption_glued": apart != spaced,
     }
     return apart, tuple(rule for rule, applied in steps.items() if applied)
+
+
+def normalise_described(caption: str, category: str) -> tuple[str, tuple[str, ...]]:
+    """The caption of an image of `category`, normalised, with the right article before the category.
+
+    A caption that says "a azalea" would be told from its hard negatives by its grammar alone.
+
+    >>> normalise_described("This is a azalea.", "azalea")
+    ('This is an azalea.', ('article_mended',))
+    """
+    plain, rules = normalise_caption(caption)
+    mended = mend_articles(plain, category)
+    return mended, rules if mended == plain else (*rules, "article_mended")
 
 
 def normalise_category(name: str) -> tuple[str, tuple[str, ...]]:

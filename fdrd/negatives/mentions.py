@@ -52,15 +52,12 @@ def mention_pattern(name: str, longer: Iterable[str] = ()) -> re.Pattern[str]:
 
     A match with neither group is a mention of one of the `longer` names that contain this one.
     """
-    many = plural(spoken(name))
     choices = [
-        f"(?:{_spelled(other)}|{_spelled(plural(spoken(other)))})"
+        f"(?:{'|'.join(map(_spelled, (*_plurals(other), other)))})"
         for other in sorted(longer, key=lambda other: (-len(other), other))
     ]
-    if key(many) != key(name):
-        choices.append(f"(?P<plural>{_spelled(many)})")
-    else:
-        choices.append(r"(?P<plural>(?!))")
+    many = [text for text in _plurals(name) if key(text) != key(name)]
+    choices.append(f"(?P<plural>{'|'.join(map(_spelled, many)) or '(?!)'})")
     choices.append(f"(?P<name>{_spelled(name)})")
     return re.compile("|".join(choices), re.IGNORECASE)
 
@@ -84,6 +81,12 @@ def same_name(name: str, other: str) -> bool:
     """Whether two names are spellings or numbers of one name."""
     one, two = key(name), key(other)
     return one == two or key(plural(spoken(name))) == two or one == key(plural(spoken(other)))
+
+
+def _plurals(name: str) -> tuple[str, ...]:
+    """The plural, and the one that captions give a name by rule: "mayflys", "Siameses"."""
+    regular = f"{name}s" if name[-1:].isascii() and name[-1:].isalpha() else name
+    return plural(spoken(name)), regular
 
 
 def _spelled(name: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from fdrd.reasons import Rejection
 from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
 from fdrd.sources._files import SPLIT_OF_WORD, files_below, is_absolute, is_image, leaves_root
-from fdrd.text import move_spans, normalise_caption, normalise_category
+from fdrd.text import move_spans, normalise_caption, normalise_category, normalise_described
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 _TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
@@ -185,7 +185,7 @@ def _record(line: _Line, path: str, raw_caption: object) -> Record | Rejection:
     if split is None:
         known = ", ".join(sorted(SPLIT_OF_WORD))
         return line.reject("bad_field", f'"split" is {fields["split"]!r}; known are {known}')
-    caption, caption_rules = normalise_caption(raw_caption)
+    caption, caption_rules = normalise_described(raw_caption, category)
     try:
         attributes = _attributes(line.fields.get("attributes") or [], raw_caption)
         negatives = _negatives(line.fields.get("negatives") or [])

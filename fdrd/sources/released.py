@@ -17,7 +17,7 @@ from typing import Any
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Negative, Record, Source, Split
 from fdrd.sources._files import SPLIT_OF_WORD, files_below, is_absolute, is_image, leaves_root
-from fdrd.text import normalise_caption, normalise_category
+from fdrd.text import normalise_caption, normalise_category, normalise_described
 
 _KEY = re.compile(r"^(?P<category>.+?)_(?:image_)?\d+$")  # "Sphynx_43", "monkshood_image_06422"
 
@@ -93,7 +93,7 @@ def _record(
         path, path_rules = name, ()
     else:
         return Rejection(file, key, place.reason, place.detail)
-    caption, caption_rules = normalise_caption(caption)
+    caption, caption_rules = normalise_described(caption, category)
     folder = normalise_category(PurePosixPath(path).parent.name)[0]
     rules = [*path_rules, *category_rules, *caption_rules]
     if not class_name:

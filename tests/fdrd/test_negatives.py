@@ -72,6 +72,12 @@ def test_a_name_inside_a_longer_one_is_no_mention(caption, category, longer):
     assert captions(record(caption, category), catalogue) == []
 
 
+def test_a_plural_by_rule_is_a_mention_too():
+    catalogue = make_catalogue([], names=["Siamese", "mayfly"])
+    assert captions(record("Two Siameses.", "Siamese"), catalogue) == ["Two mayflies."]
+    assert captions(record("Two mayflys.", "mayfly"), catalogue) == ["Two Siamese."]
+
+
 def test_a_name_is_mentioned_beside_a_longer_one():
     catalogue = make_catalogue([], names=["A380", "A380-800"])
     pair = record("An A380 and an A380-800.", "A380")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdrd.record import Attribute
-from fdrd.text import move_spans, normalise_caption, normalise_category
+from fdrd.text import move_spans, normalise_caption, normalise_category, normalise_described
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,14 @@ def test_normalising_twice_changes_nothing(caption):
     assert normalise_caption(once) == (once, ())
     category = normalise_category(caption)[0]
     assert normalise_category(category) == (category, ())
+
+
+def test_spans_follow_a_mended_article():
+    after, rules = normalise_described("This is a azalea with red petals.", "azalea")
+    assert rules == ("article_mended",)
+    red = Attribute("colour", "red", 22, 25)
+    (moved,) = move_spans([red], "This is a azalea with red petals.", after)
+    assert (moved.value, moved.start, after[23:26]) == ("red", 23, "red")
 
 
 def test_spans_follow_their_words():

@@ -247,7 +247,8 @@ class _Run:
         reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
         examples = {rejection.reason: rejection for rejection in reversed(rejected)}
         said = "; ".join(
-            f"{count} {reason}, the first {examples[reason].file} {examples[reason].key}: "
+            f"{count} {reason}, the first "
+            f"{' '.join(filter(None, (examples[reason].file, examples[reason].key)))}: "
             f"{examples[reason].detail}"
             for reason, count in reasons
         )

@@ -1,7 +1,8 @@
 """Arrow shards: rows planned over files by a stable key, annotated and written by worker processes.
 
 A shard is an Arrow IPC stream, as the cache of `datasets` reads it. Its rows are sorted by `split.order`,
-and a shard holds a fixed range of that order, so that a changed record changes one shard.
+and a shard holds a fixed range of that order. A changed image changes its own shard; a changed caption also changes the
+catalogue that negatives are drawn from, and with it the shards of its domain.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from benchmark.method import (
     method_options,
 )
 from benchmark.metrics import RetrievalMetrics
-from benchmark.progress import Progress, silent
 from benchmark.prompting import ContextVectors, PromptMethod
 from benchmark.report import markdown, table
 from benchmark.result import BenchResult, read_result, read_results, to_json
 from benchmark.run import run
 from benchmark.training import Batch, FitLog, TrainConfig
+from fdrd.progress import Progress, silent
 
 __all__ = [
     "AnyImages",

@@ -9,9 +9,9 @@ import torch
 from benchmark.backbone import Features, concatenate
 from benchmark.galleries import Gallery, rank_galleries
 from benchmark.images import Images
-from benchmark.progress import Progress, silent
 from benchmark.ranking import BothRanks
 from fdrd.dataset import RetrievalDataset
+from fdrd.progress import Progress, silent
 
 if TYPE_CHECKING:
     from benchmark.method import Method

@@ -14,10 +14,10 @@ import torch
 
 from benchmark.backbone import Features
 from benchmark.metrics import Share
-from benchmark.progress import Progress, silent
 from benchmark.ranking import Similarity
 from benchmark.searching import distinct
 from fdrd.dataset import RetrievalDataset
+from fdrd.progress import Progress, silent
 from fdrd.record import Negative
 
 

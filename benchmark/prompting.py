@@ -13,10 +13,10 @@ from benchmark.encoding import encode_split, rank_split
 from benchmark.images import AnyImages
 from benchmark.losses import LossDirection, info_nce
 from benchmark.metrics import mean_mrr
-from benchmark.progress import Progress, silent
 from benchmark.training import Batch, FitLog, TrainConfig, fit
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
+from fdrd.progress import Progress, silent
 
 
 class PromptMethod:

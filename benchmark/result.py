@@ -11,13 +11,9 @@ import json
 import platform
 import types
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
-
-import jsonschema
 
 from benchmark.galleries import Gallery
 from benchmark.metrics import DIRECTIONS, RetrievalMetrics
@@ -25,6 +21,7 @@ from benchmark.ranking import BothRanks
 from benchmark.training import FitLog
 from fdrd.atomic import replacing
 from fdrd.error import FdrdError
+from fdrd.manifest import schema
 
 SCHEMA_VERSION = 1
 """Raised when the form changes, and when metrics, defaults or preprocessing change the numbers."""
@@ -165,14 +162,8 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-@cache
-def _validator() -> jsonschema.protocols.Validator:
-    text = (files("schemas") / "result.schema.json").read_text(encoding="utf-8")
-    return jsonschema.Draft202012Validator(json.loads(text))
-
-
 def _check(value: Any, path: Path) -> None:
-    error = next(iter(_validator().iter_errors(value)), None)
+    error = next(iter(schema("result").iter_errors(value)), None)
     if error is not None:
         raise FdrdError(
             f"{path}: {error.json_path}: {error.message}; "

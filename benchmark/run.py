@@ -26,7 +26,6 @@ from benchmark.loading import default_backbone, load_backbone
 from benchmark.method import Method, get_method, method_options, source_digest, takes
 from benchmark.metrics import measure
 from benchmark.options import options_of, read_options
-from benchmark.progress import Progress, silent
 from benchmark.result import (
     NO_BACKBONE,
     SCHEMA_VERSION,
@@ -43,6 +42,7 @@ from benchmark.splits import Data, learning_rows, split_of
 from benchmark.training import TrainConfig
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
+from fdrd.progress import Progress, silent
 
 
 def run(

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.images import Images
-from benchmark.progress import Progress, silent
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.error import FdrdError
+from fdrd.progress import Progress, silent
 
 
 @dataclass(frozen=True)

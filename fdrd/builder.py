@@ -18,12 +18,13 @@ from fdrd.atomic import write_text
 from fdrd.build_config import BuildConfig
 from fdrd.card import render_card
 from fdrd.clean import encodable, no_image_in_two_splits, unique_ids, unique_pairs, with_images
-from fdrd.engine import Progress, available_cores, no_progress, run_tasks
+from fdrd.engine import available_cores, run_tasks
 from fdrd.error import FdrdError
 from fdrd.images import Examined, examine_many
 from fdrd.last_build import remember_build
 from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.manifest import annotation_file, dump, library_versions, make_manifest, read_manifest
+from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import Record, class_labels, features
 from fdrd.registration import register
@@ -55,7 +56,7 @@ def build(
     *,
     config: BuildConfig | None = None,
     workers: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = silent,
 ) -> Build:
     """Builds a dataset from a raw source, goes on where a run was stopped, does nothing twice.
 

@@ -11,15 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are (0: not known yet)."""
-
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """Tells nobody."""
 
 
 def available_cores() -> int:

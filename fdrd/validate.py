@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from fdrd.engine import Progress, no_progress
 from fdrd.manifest import read_manifest, schema
+from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS
 from fdrd.record import features
 
@@ -28,7 +28,7 @@ class Problem:
     what: str
 
 
-def validate(folder: Path, progress: Progress = no_progress) -> Iterator[Problem]:
+def validate(folder: Path, progress: Progress = silent) -> Iterator[Problem]:
     """Yields every problem of the dataset in `folder`; nothing where it is whole.
 
     Raises:

@@ -1,9 +1,11 @@
 """What all methods share, and the measuring: towers with prompts, training, metrics, results."""
 
+from benchmark.adapter import Adapter, AdapterForm
 from benchmark.backbone import Backbone, Features, Prompts
 from benchmark.clip import CLIPBackbone
 from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.images import AnyImages, Images
+from benchmark.learning import learn
 from benchmark.loading import default_backbone, load_backbone
 from benchmark.losses import LossDirection, info_nce
 from benchmark.method import (
@@ -16,20 +18,31 @@ from benchmark.method import (
     method_options,
 )
 from benchmark.metrics import RetrievalMetrics
-from benchmark.prompting import ContextVectors, PromptMethod
+from benchmark.prompting import (
+    ContextVectors,
+    CoupledPrompts,
+    Coupling,
+    PromptMethod,
+    VisualTokens,
+)
 from benchmark.report import markdown, table
 from benchmark.result import BenchResult, read_result, read_results, to_json
 from benchmark.run import run
 from benchmark.training import Batch, FitLog, TrainConfig
+from benchmark.training_negatives import TrainingNegatives
 from fdrd.progress import Progress, silent
 
 __all__ = [
+    "Adapter",
+    "AdapterForm",
     "AnyImages",
     "Backbone",
     "Batch",
     "BenchResult",
     "CLIPBackbone",
     "ContextVectors",
+    "CoupledPrompts",
+    "Coupling",
     "Features",
     "FitLog",
     "FrozenFeatures",
@@ -41,11 +54,14 @@ __all__ = [
     "Prompts",
     "RetrievalMetrics",
     "TrainConfig",
+    "TrainingNegatives",
+    "VisualTokens",
     "default_backbone",
     "default_cache",
     "distribute",
     "get_method",
     "info_nce",
+    "learn",
     "load_backbone",
     "load_plugin",
     "markdown",

@@ -155,6 +155,13 @@ class Backbone(Protocol):
     ) -> Features:
         """Features of B captions, cut so that `reserve` slots of the context stay free."""
 
+    def trainable_copy(self) -> Backbone:
+        """One with weights of its own that take gradients, for methods that train the backbone."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Both towers; its weights stay as they are but in a `trainable_copy`."""
+
     def word_embeddings(self, words: str) -> Tensor:
         """(n, text_width) input embeddings of the tokens of some words."""
 

@@ -6,6 +6,7 @@ changed between releases. Sizes are read from the model.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -73,6 +74,18 @@ class CLIPBackbone:
         self._context = min(tokenizer.model_max_length, text.max_position_embeddings)
         self._bos, self._eos = _ends(tokenizer, text.eos_token_id, name)
         self.fingerprint = _fingerprint(model, tokenizer, image_processor)
+
+    def trainable_copy(self) -> CLIPBackbone:
+        """A backbone with weights of its own that take gradients; nothing of it is cached."""
+        copied = CLIPBackbone(
+            copy.deepcopy(self.model),
+            self.tokenizer,
+            self.image_processor,
+            name=self.name,
+            device=self.device,
+        )
+        copied.model.requires_grad_(True)
+        return copied
 
     def encode_image(
         self, images: AnyImages, prompts: Prompts = _PLAIN, *, tokens: bool = False

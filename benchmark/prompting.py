@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.backbone import Backbone, Features, Prompts
-from benchmark.encoding import encode_split, rank_split
 from benchmark.images import AnyImages
+from benchmark.learning import learn
 from benchmark.losses import LossDirection, info_nce
-from benchmark.metrics import mean_mrr
-from benchmark.training import Batch, FitLog, TrainConfig, fit
+from benchmark.training import Batch, FitLog, TrainConfig
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 from fdrd.progress import Progress, silent
@@ -50,20 +49,8 @@ class PromptMethod:
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
         """Learn the prompts."""
-
-        def validate() -> float:
-            return mean_mrr(rank_split(self, *encode_split(self, validation), validation))
-
-        return fit(
-            self.learner,
-            self.loss,
-            validate,
-            train,
-            self.config,
-            self.seed,
-            device=self.backbone.device,
-            progress=progress,
-        )
+        device = self.backbone.device
+        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE of a batch at the backbone's own scale."""
@@ -112,6 +99,91 @@ class ContextVectors(nn.Module):
     def forward(self) -> Prompts:
         """`depth` prompts of (n_ctx, text_width)."""
         return Prompts(text=list(self.text))
+
+
+class VisualTokens(nn.Module):
+    """Learned tokens behind the patches, fresh at each of the first `depth` vision layers.
+
+    Args:
+        backbone: gives the width.
+        n_vis: visual tokens per layer.
+        depth: vision layers that get them; 0 is the plain tower.
+        seed: of the drawn values.
+
+    Raises:
+        FdrdError: no token, or the tower has fewer layers.
+    """
+
+    def __init__(self, backbone: Backbone, n_vis: int, depth: int, seed: int):
+        super().__init__()
+        check_size("n_vis", n_vis, "depth", depth, backbone.vision_layers)
+        self.vision = drawn_prompts(n_vis, backbone.vision_width, depth, seed)
+
+    def forward(self) -> Prompts:
+        """`depth` prompts of (n_vis, vision_width)."""
+        return Prompts(vision=list(self.vision))
+
+
+Coupling: TypeAlias = Literal["linear", "mlp", "independent"]
+"""How visual tokens come from context vectors: a coupling function, or not at all."""
+
+
+class CoupledPrompts(nn.Module):
+    """Context vectors in the text tower, and visual tokens that are a function of them, as in MaPLe.
+
+    Each of the first `depth` layers has its own n_ctx context vectors and its own coupling function
+    from text_width to vision_width (arXiv 2210.03117, section 3.2.3).
+
+    Args:
+        backbone: gives the widths, and the embeddings of words.
+        n_ctx: context vectors, and so visual tokens, per layer.
+        words: what the first vectors of the first layer start from; the others from N(0, 0.02^2).
+        depth: layers of both towers that get prompts; 0 is the plain backbone.
+        coupling: `linear` as in MaPLe; `mlp` with a hidden layer of a quarter of the text width;
+            `independent`: visual tokens of their own.
+        seed: of the drawn values.
+
+    Raises:
+        FdrdError: the words need more vectors, or a tower has fewer layers.
+    """
+
+    def __init__(
+        self, backbone: Backbone, n_ctx: int, words: str, depth: int, coupling: Coupling, seed: int
+    ):
+        super().__init__()
+        check_size("n_ctx", n_ctx, "depth", depth, backbone.vision_layers)
+        self.context = ContextVectors(backbone, n_ctx, words, depth, seed)
+        self.tokens = self.couplings = None
+        if coupling == "independent":
+            self.tokens = VisualTokens(backbone, n_ctx, depth, seed + 1)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.couplings = nn.ModuleList(
+                    _coupling(coupling, backbone.text_width, backbone.vision_width)
+                    for _ in range(depth)
+                )
+
+    def forward(self) -> Prompts:
+        """`depth` prompts of (n_ctx, text_width) and of (n_ctx, vision_width)."""
+        text = self.context().text
+        if self.tokens is not None:
+            return Prompts(text=text, vision=self.tokens().vision)
+        assert self.couplings is not None
+        return Prompts(
+            text=text,
+            vision=[couple(prompt) for couple, prompt in zip(self.couplings, text, strict=True)],
+        )
+
+
+def _coupling(kind: Coupling, text_width: int, vision_width: int) -> nn.Module:
+    if kind == "linear":
+        return nn.Linear(text_width, vision_width)
+    return nn.Sequential(
+        nn.Linear(text_width, text_width // 4),
+        nn.ReLU(),
+        nn.Linear(text_width // 4, vision_width),
+    )
 
 
 def drawn_prompts(n: int, width: int, depth: int, seed: int) -> nn.ParameterList:

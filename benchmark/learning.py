@@ -1,0 +1,48 @@
+"""Training a method: the one loop, with the epoch chosen by retrieval on the validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmark.encoding import encode_split, rank_split
+from benchmark.method import Method
+from benchmark.metrics import mean_mrr
+from benchmark.training import Batch, FitLog, TrainConfig, fit
+from fdrd.dataset import RetrievalDataset
+from fdrd.progress import Progress, silent
+
+
+def learn(
+    method: Method,
+    loss: Callable[[Batch], Tensor],
+    train: RetrievalDataset,
+    validation: RetrievalDataset,
+    config: TrainConfig,
+    seed: int,
+    device: torch.device,
+    progress: Progress = silent,
+) -> FitLog:
+    """Train a method's learner on a loss, and leave it as it was after its best epoch.
+
+    Args:
+        method: whose `learner` learns, and which is scored after every epoch.
+        loss: of a batch.
+        train: the rows to learn from.
+        validation: the rows to choose the epoch by: mean MRR of both directions.
+        config: how.
+        seed: decides the order of the rows.
+        device: where the towers run.
+        progress: told about steps.
+    """
+    if method.learner is None:
+        raise ValueError("the method has nothing to learn")
+
+    def validate() -> float:
+        return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
+
+    return fit(
+        method.learner, loss, validate, train, config, seed, device=device, progress=progress
+    )

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from fdrd.attributes import find_attributes
-from fdrd.negatives import Catalogue, clean_given, draw_negatives, make_catalogue, parse_given
-from fdrd.record import Attribute, Negative, Record
+from fdrd.negatives import Catalogue, clean_given, draw_negatives, make_catalogue, name_given
+from fdrd.record import Attribute, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,10 @@ def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:
     return {domain: make_catalogue(found) for domain, found in of_domain.items()}
 
 
-def named_negatives(record: Record, catalogue: Catalogue) -> tuple[Negative, ...]:
-    """The given negatives, each with the category that it names, where the source did not say."""
-    return tuple(
-        negative
-        if negative.category
-        else parse_given(negative.caption, record.caption, record.category, catalogue)
-        for negative in record.negatives
-    )
+def with_given(record: Record, catalogue: Catalogue) -> Record:
+    """The record, each of its given negatives with what it names; the rules that mended one are added."""
+    negatives, rules = name_given(record.negatives, record.caption, record.category, catalogue)
+    return replace(record, negatives=negatives, rules=(*record.rules, *rules))
 
 
 def annotate(
@@ -50,10 +46,11 @@ def annotate(
 ) -> Record:
     """The record with `config.negatives` hard negatives: usable given ones first, drawn ones after.
 
-    The rules by which given negatives were dropped are added to `record.rules`. Fewer come back where
-    the caption does not offer more.
+    The rules by which given negatives were mended or dropped are added to `record.rules`. Fewer come
+    back where the caption does not offer more.
     """
-    given, rules = clean_given(named_negatives(record, catalogue), captions_of_image)
+    named = with_given(record, catalogue)
+    given, rules = clean_given(named.negatives, captions_of_image)
     drawn = draw_negatives(
         record,
         captions_of_image,
@@ -65,4 +62,4 @@ def annotate(
     # Drawn ones may repeat given ones, which is no flaw of the source and counted under no rule.
     negatives, _ = clean_given((*given, *drawn), captions_of_image)
     wanted = max(config.negatives, len(given))
-    return replace(record, negatives=negatives[:wanted], rules=(*record.rules, *rules))
+    return replace(named, negatives=negatives[:wanted], rules=(*named.rules, *rules))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from fdrd.annotate import make_catalogues, named_negatives
+from fdrd.annotate import make_catalogues, with_given
 from fdrd.error import FdrdError
 from fdrd.manifest import annotation_file, read_manifest
 from fdrd.record import Record
@@ -20,7 +22,22 @@ Audited = tuple[list[Record], dict[str, int]]
 def of_dataset(folder: Path) -> Audited:
     """The records of a built dataset, by domain."""
     manifest = read_manifest(folder)
-    return list(read_records(folder, manifest)), manifest["rules"]
+    return list(named_records(folder, manifest)), manifest["rules"]
+
+
+def named_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Record]:
+    """The records of a built dataset, domain by domain, with their categories as the captions name them.
+
+    Where domains share a category, its class label has the domain in front (`fdrd.record.class_labels`).
+    """
+    for record in read_records(folder, manifest):
+        prefix = f"{record.domain}: "
+        negatives = (
+            replace(negative, category=negative.category.removeprefix(prefix))
+            for negative in record.negatives
+        )
+        category = record.category.removeprefix(prefix)
+        yield replace(record, category=category, negatives=tuple(negatives))
 
 
 def of_source(root: Path) -> Audited:
@@ -35,10 +52,7 @@ def of_source(root: Path) -> Audited:
     ]
     if not records:
         raise FdrdError(f"{root}: no annotation in it is a record; `fdrd build` says why")
-    rules = Counter(rule for record in records for rule in record.rules)
     catalogues = make_catalogues(records)
-    named = [
-        replace(record, negatives=named_negatives(record, catalogues[record.domain]))
-        for record in records
-    ]
+    named = [with_given(record, catalogues[record.domain]) for record in records]
+    rules = Counter(rule for record in named for rule in record.rules)
     return named, dict(sorted(rules.items()))

@@ -1,13 +1,19 @@
-"""The dataset card: README.md of a built dataset, rendered from DATASET_CARD.md and the manifest."""
+"""The dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest and audit."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from fdrd.atomic import write_text
+from fdrd.audit import Audit, markdown
+from fdrd.error import FdrdError
+from fdrd.manifest import read_manifest
+from fdrd.markup import code, escape
 from fdrd.reasons import REASONS, RULES
 
 _PACKAGE = Path(__file__).parent
@@ -17,16 +23,17 @@ _TEMPLATE = next(
     for path in (_PACKAGE / "DATASET_CARD.md", _PACKAGE.parent / "DATASET_CARD.md")
     if path.is_file()
 )
+_SECTION = re.compile(r"^## Audit$.*?(?=\n## |\Z)", re.MULTILINE | re.DOTALL)
 _REPORTED = {
     "caption_in_other_split": "rows whose caption also stands, on another image, in another split",
 }
 
 
-def render_card(manifest: dict[str, Any]) -> str:
+def render_card(manifest: dict[str, Any], audits: Sequence[Audit]) -> str:
     """The card of a dataset."""
     counts = [
         (
-            domain,
+            escape(domain),
             split,
             *(f"{count[column]:,}" for column in ("pairs", "images", "captions", "categories")),
         )
@@ -35,7 +42,7 @@ def render_card(manifest: dict[str, Any]) -> str:
     ]
     files = [
         (
-            f"`{escape(file)}`",
+            code(file),
             f"{entry['read']:,}",
             f"{entry['kept']:,}",
             ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
@@ -62,16 +69,52 @@ def render_card(manifest: dict[str, Any]) -> str:
             ("domain", "split", "pairs", "images", "distinct captions", "categories"), counts
         ),
         files=table(("annotations", "read", "kept", "rejected"), files),
-        rules=table(("rule", "records", "what it does"), mended)
-        if mended
-        else "Nothing had to be.",
+        rules=table(("rule", "times", "what it does"), mended) if mended else "Nothing had to be.",
         reported=table(("rows", "flaw"), flaws) if flaws else "None that the builder looks for.",
+        audit=markdown(audits),
         licences=table(
             ("licence", "rows"),
             [(escape(name), f"{rows:,}") for name, rows in manifest["licences"].items()],
         ),
         **{key: f"{value:,}" for key, value in manifest["records"].items()},
     )
+
+
+def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
+    """Puts an audit in the place of the one on a dataset's card, or at its end; all else stays.
+
+    Args:
+        folder: of the dataset.
+        audits: of all its domains.
+        digest: of the dataset that was audited, as its manifest gives it.
+
+    Returns:
+        The card.
+
+    Raises:
+        FdrdError: there is no card, it cannot be written, or the dataset is another by now.
+    """
+    path = folder / "README.md"
+    if read_manifest(folder)["digest"] != digest:
+        raise FdrdError(
+            f"{folder} was built again during its audit; run `fdrd audit {folder}` again"
+        )
+    try:
+        card = path.read_text(encoding="utf-8")
+        write_text(path, with_audit(card, audits))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FdrdError(
+            f"{path}: the audit could not be put on the card ({error}); give --no-card to leave it alone"
+        ) from error
+    return path
+
+
+def with_audit(card: str, audits: Sequence[Audit]) -> str:
+    """A card with this audit in the place of its own, or at its end where it has none."""
+    section = markdown(audits)
+    if _SECTION.search(card):
+        return _SECTION.sub(lambda _: section, card, count=1)
+    return f"{card.rstrip()}\n\n{section}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -87,16 +130,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "|" + "|".join(f" {cell} " if cell != "---" else cell for cell in line) + "|"
         for line in lines
     )
-
-
-def escape(text: str) -> str:
-    r"""Text of a source as a cell of a Markdown table, unable to break out of it or to carry HTML.
-
-    >>> escape("a|b<script>")
-    'a\\|b&lt;script&gt;'
-    """
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return plain.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
 
 
 def _front_matter(manifest: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ RULES: dict[str, str] = {
     "caption_glued": "a space was put between two glued sentences",
     "article_mended": "`a` or `an` before the category was put right, as it is in the hard negatives",
     "caption_whitespace": "runs of white space became one space, ends were trimmed, Unicode composed",
+    "negative_article": "`a` or `an` before the category that a given negative names was put right",
     "negative_equal": "a given negative that equals a caption of the image was dropped",
     "negative_repeated": "a given negative that repeats another was dropped",
 }

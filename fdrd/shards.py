@@ -51,7 +51,6 @@ class ShardTask:
     labels: Labels
     several_captions: dict[str, tuple[str, ...]]
     """By image digest, the captions of images that have more than one."""
-    catalogue: Catalogue
     config: AnnotateConfig
 
 
@@ -87,10 +86,14 @@ def shard_key(plan: ShardPlan, *settings: Any) -> str:
     return digest.hexdigest()
 
 
-def write_shard(task: ShardTask) -> dict[str, Any]:
+def write_shard(task: ShardTask, catalogues: Mapping[str, Catalogue]) -> dict[str, Any]:
     """Annotates and writes one shard below `task.folder`; returns its entry for the manifest.
 
     The file gets its name once it is whole and on the disk.
+
+    Args:
+        task: the shard.
+        catalogues: by domain.
 
     Raises:
         FdrdError: an image changed since it was examined.
@@ -100,7 +103,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     rules: Counter[str] = Counter()
     written = 0
     with replacing(final) as file, pa.ipc.new_stream(file, schema) as stream:
-        for batch in _batches(task, rules):
+        for batch in _batches(task, catalogues[task.plan.domain], rules):
             table = pa.Table.from_pylist(batch, schema=schema)
             for piece in table.to_batches():
                 stream.write_batch(piece)
@@ -130,14 +133,16 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
                     yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
 
 
-def _batches(task: ShardTask, rules: Counter[str]) -> Iterator[list[dict[str, Any]]]:
+def _batches(
+    task: ShardTask, catalogue: Catalogue, rules: Counter[str]
+) -> Iterator[list[dict[str, Any]]]:
     """Rows with image bytes, a batch at a time; counts the rules that annotating applied."""
     number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
     batch: list[dict[str, Any]] = []
     size = 0
     for record in task.plan.records:
         captions = task.several_captions.get(record.source.sha256, (record.caption,))
-        annotated = annotate(record, captions, task.catalogue, task.config)
+        annotated = annotate(record, captions, catalogue, task.config)
         rules.update(annotated.rules[len(record.rules) :])
         data = read_inside(task.root, record.image.path)
         if hashlib.sha256(data).hexdigest() != record.source.sha256:

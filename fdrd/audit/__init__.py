@@ -1,7 +1,16 @@
 """The audit: flaws of captions and negatives counted, and a blind baseline; needs no pictures."""
 
-from fdrd.audit.blind import Blind, blind_accuracy
+from fdrd.audit.blind import Blind, blind_accuracy, blind_scores
 from fdrd.audit.report import Audit, Bias, audit
 from fdrd.audit.show import markdown, tables
 
-__all__ = ["Audit", "Bias", "Blind", "audit", "blind_accuracy", "markdown", "tables"]
+__all__ = [
+    "Audit",
+    "Bias",
+    "Blind",
+    "audit",
+    "blind_accuracy",
+    "blind_scores",
+    "markdown",
+    "tables",
+]

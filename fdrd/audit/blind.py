@@ -34,6 +34,7 @@ Integers = npt.NDArray[np.int64]
 _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 _BUCKETS = 1 << 18
 _STEPS, _RATE, _PENALTY = 60, 0.1, 1e-4
+_AT_ONCE = 4096  # rows to score whose features are held in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,19 @@ def blind_accuracy(
     chance = np.mean([1 / (1 + len(negatives)) for _, negatives in rows])
     error = hits.std() / np.sqrt(len(rows))
     return Blind(float(hits.mean()), float(chance), float(error), len(rows))
+
+
+def blind_scores(train: Sequence[Row], rows: Sequence[Row], reader: Reader) -> list[Floats]:
+    """What a reader trained on `train` gives each candidate of each of the `rows`, the true one first.
+
+    The rows' captions should be none of the training's. Equal scores are exactly equal.
+    """
+    weights = _train(_table(train, reader), np.ones(len(train), dtype=np.bool_))
+    found: list[Floats] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        table = _table(rows[start : start + _AT_ONCE], reader)
+        found += np.split(_rounded(table, weights), table.first[1:])
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +129,15 @@ def _train(table: _Table, rows: npt.NDArray[np.bool_]) -> Floats:
 
 def _hits(table: _Table, weights: Floats) -> Floats:
     """For each row 1 if the true candidate scores highest, 1/m if m candidates tie there, else 0."""
-    scores = np.round(table.scores(weights), 9)
+    scores = _rounded(table, weights)
     best = np.maximum.reduceat(scores, table.first)
     ties = np.add.reduceat((scores == best[table.row]).astype(np.float64), table.first)
     return np.where(scores[table.first] == best, 1 / ties, 0.0)
+
+
+def _rounded(table: _Table, weights: Floats) -> Floats:
+    """The scores, those that differ by the order of a sum alone made equal."""
+    return np.round(table.scores(weights), 9)
 
 
 def _table(rows: Sequence[Row], reader: Reader) -> _Table:

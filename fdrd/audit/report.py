@@ -52,7 +52,7 @@ class Audit:
         flaws: rows whose caption has the flaw, by key of `FLAWS`.
         negative_flaws: by key of `NEGATIVE_FLAWS`, rows with such a negative and the number of those.
         bias: None where no row has negatives.
-        blind: by kind of negative ("all" if there are several) and reader.
+        blind: by kind of negative ("all" if there are several) and reader; None if none was asked for.
         coverage: share of captions with an attribute, by type.
         coverage_of_category: the same for each category.
     """
@@ -67,7 +67,7 @@ class Audit:
     flaws: Mapping[str, int]
     negative_flaws: Mapping[str, tuple[int, int]]
     bias: Bias | None
-    blind: Mapping[str, Mapping[str, Blind]]
+    blind: Mapping[str, Mapping[str, Blind]] | None
     coverage: Mapping[str, float]
     coverage_of_category: Mapping[str, Mapping[str, float]]
 
@@ -114,7 +114,7 @@ def _audit(domain: str, records: Sequence[Record], blind: bool) -> Audit:
         flaws={flaw: flaws[flaw] for flaw in FLAWS},
         negative_flaws={flaw: (rows_with[flaw], number_of[flaw]) for flaw in NEGATIVE_FLAWS},
         bias=_bias([row for row in rows if row[1]]),
-        blind=_blind(records) if blind else {},
+        blind=_blind(records) if blind else None,
         coverage=coverage,
         coverage_of_category=coverage_of_category,
     )

@@ -13,7 +13,7 @@ from fdrd.negatives.grammar import has_article, looks_plural, plural
 from fdrd.negatives.mentions import find_mentions, key, mention_pattern, spoken
 from fdrd.record import Record
 
-_MOST_PREDICATES = 64  # for each category: a catalogue travels to every worker
+_MOST_PREDICATES = 64  # for each category: a catalogue travels to every worker process
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Context:
 
     def scores(self, words: Iterable[str]) -> npt.NDArray[np.int64]:
         """(C,) log odds of each category, in units of `STEP`, up to a constant."""
-        rows = [self.row[word] for word in words if word in self.row]
+        rows = [row for row in map(self.row.get, words) if row is not None]
         return np.asarray(self.table[rows].sum(axis=0, dtype=np.int64))
 
     def rows(self, words: Iterable[str]) -> list[int]:
@@ -76,7 +76,7 @@ def around(caption: str, mentions: Sequence[Mention]) -> set[str]:
 
 def beside(caption: str, mention: Mention) -> tuple[str, str, str]:
     """The two words before a mention, the one before it and the one after it, marked as such."""
-    before = caption[max(0, mention.start - _NEAR) : mention.start].lower().split()[-2:]
+    before = caption[max(0, mention.start - _NEAR) : mention.start].lower().rsplit(None, 2)[-2:]
     after = caption[mention.end : mention.end + _NEAR].lower().split(None, 1)
     first = after[0].strip(_MARKS) if after else ""
     return "<" + " ".join(before), "<" + (before[-1] if before else ""), ">" + first

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from fdrd.negatives.catalogue import Catalogue
+from fdrd.negatives.category_swap import mend_articles
 from fdrd.negatives.mentions import find_mentions, key
 from fdrd.record import Negative
 
@@ -17,16 +19,33 @@ def parse_given(caption: str, positive: str, category: str, catalogue: Catalogue
     what the catalogue calls that name, or of "" where the catalogue does not know it. So it is, too, if
     it names one other category that the positive does not name. Else an attribute differs.
     """
-    name = _put_in_place(caption, positive, category, catalogue)
-    if name is not None:
-        place = catalogue.place_of_key.get(key(name))
-        return Negative(caption, "" if place is None else catalogue.names[place], "category")
-    new = _named(caption, catalogue) - _named(positive, catalogue) - {category}
-    if len(new) == 1:
-        return Negative(caption, new.pop(), "category")
-    if new:
-        return Negative(caption, "", "category")
-    return Negative(caption, category, "attribute")
+    return _parsed(caption, positive, category, catalogue)[0]
+
+
+def name_given(
+    negatives: Iterable[Negative], positive: str, category: str, catalogue: Catalogue
+) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
+    """Given negatives, each with what it names and the right article before that name.
+
+    A negative that says "a azalea" is told from the positive, whose article is mended. For each negative
+    that was, "negative_article" of `fdrd.reasons.RULES` comes back too.
+
+    Args:
+        negatives: with the category where the source says it.
+        positive: the caption that they are negatives of.
+        category: of the image.
+        catalogue: of the domain.
+    """
+    found, rules = [], []
+    for negative in negatives:
+        name: str = negative.category
+        if not name:
+            negative, name = _parsed(negative.caption, positive, category, catalogue)
+        mended = mend_articles(negative.caption, name) if name else negative.caption
+        if mended != negative.caption:
+            rules.append("negative_article")
+        found.append(replace(negative, caption=mended))
+    return tuple(found), tuple(rules)
 
 
 def clean_given(
@@ -60,6 +79,24 @@ def plain(caption: str) -> str:
     return " ".join(caption.casefold().split())
 
 
+def _parsed(
+    caption: str, positive: str, category: str, catalogue: Catalogue
+) -> tuple[Negative, str]:
+    """The negative of `parse_given`, and what it names, in the words of the caption where they are known."""
+    name = _put_in_place(caption, positive, category, catalogue)
+    if name is not None:
+        place = catalogue.place_of_key.get(key(name))
+        named = "" if place is None else catalogue.names[place]
+        return Negative(caption, named, "category"), name
+    new = _named(caption, catalogue) - _named(positive, catalogue) - {category}
+    if len(new) == 1:
+        other = new.pop()
+        return Negative(caption, other, "category"), other
+    if new:
+        return Negative(caption, "", "category"), ""
+    return Negative(caption, category, "attribute"), category
+
+
 def _put_in_place(caption: str, positive: str, category: str, catalogue: Catalogue) -> str | None:
     """The name that stands where the positive names its category; None if anything else differs."""
     own = catalogue.place.get(category)
@@ -77,7 +114,7 @@ def _put_in_place(caption: str, positive: str, category: str, catalogue: Catalog
 
 
 def _either_article(pattern: str) -> str:
-    return re.sub(r"(?<![^\W_\\])an?\\ (?=\(\?P<name>|\(\?:\(\?P=name)", r"an?\\ ", pattern)
+    return re.sub(r"(?<![^\W_\\])[Aa]n?\\ (?=\(\?P<name>|\(\?:\(\?P=name)", r"an?\\ ", pattern)
 
 
 def _named(caption: str, catalogue: Catalogue) -> set[str]:

@@ -20,8 +20,9 @@ _UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
     r"\uff66-\uff9f\U00020000-\U0003ffff"
 )
-# A letter, a digit, or a mark that continues one (combining accents, the vowel signs of India).
-_WORD = rf"(?:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
+# A letter, a digit, or a mark that continues one (combining accents, the vowel signs of India). Case is minded
+# here, where it makes no difference: else each pattern takes 20 ms to compile, over 170,000 letters without case.
+_WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
 
 
 @dataclass(frozen=True, slots=True)

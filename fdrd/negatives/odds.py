@@ -56,7 +56,8 @@ class Odds:
         if self.context:
             scores = scores + self.context.scores(words)
         possible = scores > _NEVER // 2
-        scores = np.maximum(scores - scores.max(initial=_NEVER), _UNLIKELY)
+        scores = scores - scores.max(initial=_NEVER)
+        np.maximum(scores, _UNLIKELY, out=scores)
         scores += self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
         return np.where(possible, scores, _NEVER)
 
@@ -70,7 +71,7 @@ class Odds:
         """Places of wrong categories, drawn by their odds without replacement; of which `k` are wanted."""
         keys = self.scores(own, words, k) * -STEP
         keys -= draws.race(len(keys))
-        possible = int((keys < _NEVER * -STEP / 2).sum())
+        possible = np.count_nonzero(keys < _NEVER * -STEP / 2)
         head = keys.argpartition(_FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
         yield from head[keys[head].argsort(kind="stable")].tolist()[:possible]
         yield from keys.argsort(kind="stable").tolist()[_FIRST:possible]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from fdrd.lexicon import entries
 from fdrd.record import Attribute
@@ -32,6 +32,7 @@ def contrasting(type_: str, value: str, other: str) -> bool:
     return bool(shared) and not any(shared)
 
 
+@lru_cache(maxsize=65_536)  # asked of the same few values for every caption
 def same_meaning(type_: str, value: str, other: str) -> bool:
     """Whether two values are one to a reader.
 

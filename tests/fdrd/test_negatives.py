@@ -17,6 +17,7 @@ from fdrd.negatives import (
     draw_negatives,
     make_catalogue,
     mend_articles,
+    name_given,
     parse_given,
     released_negatives,
 )
@@ -364,6 +365,39 @@ def test_the_category_of_a_given_negative_is_found():
     assert parsed("A mexican pug.", "A mexican petunia.", "mexican petunia") == ("category", "")
     assert parsed("A black pug.", "A white pug.", "pug") == ("attribute", "pug")
     assert parsed("A black pug.", "A black pug.", "pug") == ("category", "pug")
+
+
+@pytest.mark.parametrize(
+    ("caption", "mended", "named"),
+    [
+        ("A Egyptian Mau by the hour.", "An Egyptian Mau by the hour.", "Egyptian Mau"),
+        ("An beagle by the hour.", "A beagle by the hour.", ""),  # a name that is not known
+        (
+            "A black euphonium, an Egyptian_mau.",
+            "A black euphonium, an Egyptian_mau.",
+            "Egyptian Mau",
+        ),
+        ("A egyptian mau, an orange.", "An egyptian mau, an orange.", "Egyptian Mau"),
+        ("An pug by a hour.", "A pug by a hour.", "pug"),
+    ],
+)
+def test_the_article_before_what_a_given_negative_names_is_put_right(caption, mended, named):
+    catalogue = make_catalogue([], names=["pug", "Egyptian Mau"])
+    (found,), rules = name_given(
+        [Negative(caption, "", "category")], "A pug by the hour.", "pug", catalogue
+    )
+    assert (found.caption, found.category) == (mended, named)
+    assert rules == (("negative_article",) if mended != caption else ())
+
+
+def test_a_given_negative_that_says_its_category_keeps_it_and_its_kind():
+    given_ones = [
+        Negative("An pug in a orange coat.", "pug", "attribute", "colour"),
+        Negative("A pug.", "pug", "category"),
+    ]
+    found, rules = name_given(given_ones, "A pug.", "pug", make_catalogue([], names=["pug"]))
+    assert found == (replace(given_ones[0], caption="A pug in a orange coat."), given_ones[1])
+    assert rules == ("negative_article",)
 
 
 def test_given_negatives_that_equal_or_repeat_are_dropped_by_their_rules():

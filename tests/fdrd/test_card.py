@@ -1,0 +1,119 @@
+"""The dataset card: the audit has its section, and nothing of a source gets out of its cell."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from fdrd.audit import audit, markdown
+from fdrd.audited import of_dataset
+from fdrd.builder import build
+from fdrd.card import put_audit, with_audit
+from fdrd.error import FdrdError
+from fdrd.validate import validate
+
+
+@pytest.fixture
+def built(birds, tmp_path):
+    return build(birds, tmp_path / "out", workers=1)
+
+
+@pytest.fixture
+def audited(built):
+    """The dataset's audit, blind readers included, and its digest."""
+    return audit(of_dataset(built.out)[0]), built.manifest["digest"]
+
+
+def headings(card):
+    return [line for line in card.splitlines() if line.startswith("## ")]
+
+
+def test_the_card_of_a_build_has_the_figures_and_says_how_to_get_the_blind_reader(built):
+    card = (built.out / "README.md").read_text()
+    place = headings(card).index("## Audit")
+    assert headings(card)[place - 1 : place + 2] == ["## Known flaws", "## Audit", "## Licences"]
+    records, _ = of_dataset(built.out)
+    negatives = sum(len(record.negatives) for record in records)
+    assert f"| rows | {len(records)} |" in card
+    assert f"| negatives | {negatives} |" in card
+    assert "`fdrd audit` on this folder" in card
+    assert "picks the true caption**" not in card
+
+
+def test_an_audit_puts_the_blind_reader_on_the_card_and_changes_nothing_else(built, audited):
+    path = built.out / "README.md"
+    before = path.read_text()
+    assert put_audit(built.out, *audited) == path
+    card = path.read_text()
+    assert "picks the true caption**" in card
+    assert "`fdrd audit` on this folder" not in card
+    assert with_audit(card, []) == with_audit(before, [])
+    assert headings(card) == headings(before)
+    put_audit(built.out, *audited)
+    assert path.read_text() == card
+
+
+def test_a_card_with_an_audit_is_no_damage_and_no_reason_to_build_again(birds, built, audited):
+    path = put_audit(built.out, *audited)
+    card = path.read_text()
+    assert list(validate(built.out)) == []
+    assert build(birds, built.out, workers=1).nothing_to_do
+    assert path.read_text() == card
+
+
+def test_a_changed_source_gets_a_card_without_the_old_figures(birds, built, audited, draw):
+    path = put_audit(built.out, *audited)
+    (birds / "train/wren/02.png").write_bytes(draw(99))
+    build(birds, built.out, workers=1)
+    assert "picks the true caption**" not in path.read_text()
+
+
+def test_a_card_of_ones_own_gets_the_audit_at_its_end(built, audited):
+    path = built.out / "README.md"
+    path.write_text("# My birds\n\nNo audit yet.\n")
+    put_audit(built.out, *audited)
+    assert path.read_text() == f"# My birds\n\nNo audit yet.\n\n{markdown(audited[0])}"
+    assert with_audit(path.read_text(), audited[0]) == path.read_text()
+
+
+def test_an_audit_of_an_earlier_build_is_not_put_on_the_card(built, audited):
+    before = (built.out / "README.md").read_text()
+    with pytest.raises(FdrdError, match="was built again during its audit; run `fdrd audit"):
+        put_audit(built.out, audited[0], "0" * 64)
+    assert (built.out / "README.md").read_text() == before
+
+
+def test_without_a_card_there_is_a_remedy(built, audited):
+    (built.out / "README.md").unlink()
+    with pytest.raises(FdrdError, match=r"README.md: .* give --no-card"):
+        put_audit(built.out, *audited)
+    assert not (built.out / "README.md").exists()
+
+
+def test_words_and_names_of_a_source_cannot_leave_their_cells(built):
+    records = [
+        replace(record, domain="a|b\n## Licences\n<img src=x>", caption=f"[x](y) <b>| {n}")
+        for n, record in enumerate(of_dataset(built.out)[0])
+    ]
+    section = markdown(audit(records, blind=False))
+    assert headings(section) == ["## Audit"]
+    assert r"a\|b \#\# Licences \<img src=x\>" in section
+    words = next(line for line in section.splitlines() if line.startswith("| more often in true"))
+    assert r"\[x\](y) " in words
+    assert not {"<b>", "[x]"} & set(words.split())
+
+
+def test_a_category_of_two_domains_is_found_in_its_captions(birds, tmp_path, draw):
+    shutil.copytree(birds, tmp_path / "many/birds")
+    for number in range(8):
+        picture = tmp_path / "many/pets" / ("wren", "cat")[number % 2] / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw(100 + number))
+        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} number {number}.")
+    built = build(tmp_path / "many", tmp_path / "out", workers=1)
+    assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
+    found = audit(of_dataset(built.out)[0], blind=False)
+    assert [each.domain for each in found] == ["birds", "pets"]
+    assert [each.flaws["category_not_named"] for each in found] == [0, 0]
+    assert {record.category for record in of_dataset(built.out)[0]} == {"cat", "robin", "wren"}
+    assert "| rows | 49 | 8 |" in (built.out / "README.md").read_text()

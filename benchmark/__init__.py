@@ -2,7 +2,9 @@
 
 from benchmark.adapter import Adapter, AdapterForm
 from benchmark.backbone import Backbone, Features, Prompts
+from benchmark.categories import CategoryList, read_categories
 from benchmark.clip import CLIPBackbone
+from benchmark.fine_tuning import FineTuned
 from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.images import AnyImages, Images
 from benchmark.learning import learn
@@ -27,7 +29,7 @@ from benchmark.prompting import (
 )
 from benchmark.report import markdown, table
 from benchmark.result import BenchResult, read_result, read_results, to_json
-from benchmark.run import run
+from benchmark.run import run, run_each
 from benchmark.training import Batch, FitLog, TrainConfig
 from benchmark.training_negatives import TrainingNegatives
 from fdrd.progress import Progress, silent
@@ -40,10 +42,12 @@ __all__ = [
     "Batch",
     "BenchResult",
     "CLIPBackbone",
+    "CategoryList",
     "ContextVectors",
     "CoupledPrompts",
     "Coupling",
     "Features",
+    "FineTuned",
     "FitLog",
     "FrozenFeatures",
     "Images",
@@ -68,9 +72,11 @@ __all__ = [
     "method",
     "method_names",
     "method_options",
+    "read_categories",
     "read_result",
     "read_results",
     "run",
+    "run_each",
     "silent",
     "table",
     "to_json",

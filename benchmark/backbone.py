@@ -37,6 +37,15 @@ class Prompts:
     vision: Sequence[Tensor] = ()
     word_weights: Tensor | None = None
 
+    def __getitem__(self, rows: slice) -> Prompts:
+        """The prompts of some rows of the batch; those that all rows share stay."""
+        text, vision = (
+            [entry[rows] if entry.dim() == 3 else entry for entry in entries]
+            for entries in (self.text, self.vision)
+        )
+        weights = None if self.word_weights is None else self.word_weights[rows]
+        return Prompts(text, vision, weights)
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -159,8 +168,8 @@ class Backbone(Protocol):
         """One with weights of its own that take gradients, for methods that train the backbone."""
 
     @property
-    def model(self) -> nn.Module:
-        """Both towers; its weights stay as they are but in a `trainable_copy`."""
+    def model(self) -> Any:
+        """The CLIPModel; its weights stay as they are but in a `trainable_copy`."""
 
     def word_embeddings(self, words: str) -> Tensor:
         """(n, text_width) input embeddings of the tokens of some words."""

@@ -7,6 +7,7 @@ changed between releases. Sizes are read from the model.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from torch.nn.functional import normalize
 from transformers import CLIPModel
 
 from benchmark.backbone import Features, Prompts, inject, weigh_words
+from benchmark.chunks import in_chunks
 from benchmark.frozen import FrozenFeatures
 from benchmark.images import AnyImages, chosen, decoded, digests
+from benchmark.processes import shared
 from fdrd.error import FdrdError
 
 _PLAIN = Prompts()
@@ -92,7 +95,7 @@ class CLIPBackbone:
     ) -> Features:
         """Features of B images."""
         if self.frozen is None or prompts.vision or tokens:
-            return self._look(images, prompts, tokens)
+            return shared(len(images), lambda rows: self._look(images[rows], prompts[rows], tokens))
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             pooled = self.frozen.get(
                 self.fingerprint,
@@ -112,15 +115,24 @@ class CLIPBackbone:
     ) -> Features:
         """Features of B captions, cut so that `reserve` slots of the context stay free."""
         prompted = len(prompts.text) > 0 or prompts.word_weights is not None
+        room = self._context - max(_length(prompts.text, self.text_width, "text"), reserve)
         if self.frozen is None or prompted or tokens:
-            return self._read(captions, prompts, tokens, reserve)
+            ids, words = self._tokenise(captions, room)  # (B, T) each
+            read = shared(len(ids), lambda rows: self._read(ids[rows], prompts[rows], tokens))
+            return (
+                dataclasses.replace(read, valid=words >= 0, token_ids=ids, words=words)
+                if tokens
+                else read
+            )
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             pooled = self.frozen.get(
                 self.fingerprint,
                 "text",
                 [_digest(f"{reserve}\n{caption}".encode()) for caption in captions],
                 lambda rows: (
-                    self._read([captions[row] for row in rows], prompts, False, reserve).pooled
+                    self._read(
+                        self._tokenise([captions[row] for row in rows], room)[0], prompts, False
+                    ).pooled
                 ),
             )
         return Features(pooled.to(self.device))
@@ -134,9 +146,14 @@ class CLIPBackbone:
         )
 
     def _look(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
+        pixels = self.image_processor(images=decoded(images), return_tensors="pt")["pixel_values"]
+        return in_chunks(
+            len(pixels), lambda rows: self._vision_tower(pixels[rows], prompts[rows], tokens)
+        )
+
+    def _vision_tower(self, pixels: Tensor, prompts: Prompts, tokens: bool) -> Features:
         tower = self.model.vision_model
         n_vis = _length(prompts.vision, self.vision_width, "vision")
-        pixels = self.image_processor(images=decoded(images), return_tensors="pt")["pixel_values"]
 
         def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
             return torch.cat([hidden, _rows(prompt, hidden)], dim=1)
@@ -153,13 +170,13 @@ class CLIPBackbone:
         patches = tower.post_layernorm(hidden[:, 1 : hidden.shape[1] - n_vis])
         return Features(pooled, _unit(self.model.visual_projection(patches)))
 
-    def _read(
-        self, captions: Sequence[str], prompts: Prompts, tokens: bool, reserve: int
-    ) -> Features:
+    def _read(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
+        return in_chunks(len(ids), lambda rows: self._text_tower(ids[rows], prompts[rows], tokens))
+
+    def _text_tower(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
         tower = self.model.text_model
         embed = tower.embeddings.token_embedding
         n_ctx = _length(prompts.text, self.text_width, "text")
-        ids, words = self._tokenise(captions, self._context - max(n_ctx, reserve))  # (B, T) each
         # A slot holds BOS until the hook overwrites it: any id would do but EOS, where CLIP pools.
         slots = ids.new_full((len(ids), n_ctx), self._bos)
 
@@ -176,7 +193,7 @@ class CLIPBackbone:
         if not tokens:
             return Features(pooled)
         hidden = torch.cat([out.last_hidden_state[:, :1], out.last_hidden_state[:, 1 + n_ctx :]], 1)
-        return Features(pooled, _unit(self.model.text_projection(hidden)), words >= 0, ids, words)
+        return Features(pooled, _unit(self.model.text_projection(hidden)))
 
     def _tokenise(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
         if longest < 3:

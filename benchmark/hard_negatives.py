@@ -7,9 +7,11 @@ CLIP_benchmark and others take the first of the best, so constant scores look pe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmark.backbone import Features
@@ -28,6 +30,7 @@ def hard_negative_shares(
     images: Features,
     dataset: RetrievalDataset,
     *,
+    blind: Mapping[str, float] | None = None,
     batch: int = 64,
     progress: Progress = silent,
 ) -> dict[str, Share]:
@@ -38,6 +41,7 @@ def hard_negative_shares(
         similarity: scores of some images with some captions.
         images: features of the dataset's I images.
         dataset: rows with their negatives.
+        blind: by the same names, what a reader of captions alone gets (`benchmark/blind.py`).
         batch: rows that are scored at a time.
         progress: told about rows done.
     """
@@ -56,26 +60,36 @@ def hard_negative_shares(
         scores = similarity(images[dataset.pairs[chosen, 0]], parts).float().cpu().numpy()
         for place, row in enumerate(chosen):
             own = scores[place, vector[[number[text] for text in candidates[place]]]]
-            for name, members in _kinds(dataset.negatives[row]).items():
-                won[name].append(bool((own[0] > own[members]).all()))
+            for name, members in kinds(dataset.negatives[row]).items():
+                won[name].append(wins(own, members))
                 chance[name].append(1 / (1 + len(members)))
         progress("score hard negatives", len(rows[: start + batch]), len(rows))
     return {
-        name: Share(float(np.mean(won[name])), len(won[name]), float(np.mean(chance[name])))
+        name: Share(
+            accuracy=float(np.mean(won[name])),
+            rows=len(won[name]),
+            chance=float(np.mean(chance[name])),
+            blind=(blind or {}).get(name),
+        )
         for name in sorted(won)
     }
 
 
-def _kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
+def wins(scores: npt.NDArray[Any], members: Sequence[int]) -> bool:
+    """Whether the true caption, number 0, scores above all the others of `members`; a tie is a loss."""
+    return bool((scores[0] > scores[members]).all())
+
+
+def kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
     """Which candidates (the true caption is number 0) are negatives of each kind.
 
-    >>> _kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "colour")])
+    >>> kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "colour")])
     {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: colour': [2]}
     """
-    kinds: dict[str, list[int]] = defaultdict(list)
+    found: dict[str, list[int]] = defaultdict(list)
     for place, negative in enumerate(negatives, 1):
-        kinds["all"].append(place)
-        kinds[negative.kind].append(place)
+        found["all"].append(place)
+        found[negative.kind].append(place)
         if negative.attribute_type:
-            kinds[f"{negative.kind}: {negative.attribute_type}"].append(place)
-    return dict(kinds)
+            found[f"{negative.kind}: {negative.attribute_type}"].append(place)
+    return dict(found)

@@ -26,6 +26,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from benchmark.clip import CLIPBackbone
 from benchmark.frozen import FrozenFeatures
+from benchmark.processes import default_device
 from fdrd.error import FdrdError
 
 EMBEDDED = "embedded"
@@ -66,8 +67,14 @@ def load_backbone(
     else:
         parts = _hub(spec)
     model, tokenizer, image_processor = parts
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return CLIPBackbone(model, tokenizer, image_processor, name=spec, frozen=frozen, device=device)
+    return CLIPBackbone(
+        model,
+        tokenizer,
+        image_processor,
+        name=spec,
+        frozen=frozen,
+        device=device or default_device(),
+    )
 
 
 def default_backbone(data: str | Path) -> str:

@@ -15,17 +15,19 @@ def info_nce(logits: Tensor, direction: LossDirection = "symmetric") -> Tensor:
     """InfoNCE of a batch whose row i belongs to column i, arXiv 1807.03748; both ways as in CLIP.
 
     One direction alone is what classification-style prompt learners use; it tends to cost the other
-    direction of retrieval.
+    direction of retrieval. Captions beyond the first B are hard negatives: an image must not choose
+    them, and they have no image to choose, as in NegCLIP (arXiv 2210.01936).
 
     Args:
-        logits: (B, B) scaled similarities of images (rows) with captions.
+        logits: (B, B + H) scaled similarities of images (rows) with captions and H hard negatives.
         direction: which cross entropies are averaged.
 
     >>> round(float(info_nce(torch.zeros(4, 4))), 4)  # four equal choices: log 4
     1.3863
     """
     target = torch.arange(len(logits), device=logits.device)
-    to_text, to_image = cross_entropy(logits, target), cross_entropy(logits.T, target)
+    to_text = cross_entropy(logits, target)
+    to_image = cross_entropy(logits[:, : len(logits)].T, target)
     if direction == "symmetric":
         return (to_text + to_image) / 2
     return to_text if direction == "image_to_text" else to_image

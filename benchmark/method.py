@@ -34,8 +34,11 @@ class Method(Protocol):
     """A way to score images with captions; any class with these names will do."""
 
     @property
-    def trains(self) -> Literal["nothing", "prompts", "backbone"]:
-        """What `fit` changes; a method that trains the backbone works on a copy of it."""
+    def trains(self) -> Literal["nothing", "statistics", "prompts", "backbone"]:
+        """What `fit` changes; `statistics` of the training rows are kept without any training.
+
+        A method that trains the backbone works on a copy of it.
+        """
 
     @property
     def learner(self) -> nn.Module | None:
@@ -58,11 +61,19 @@ class Method(Protocol):
 
 Factory = TypeVar("Factory", bound=Callable[..., Method])
 
+Ablations = Mapping[str, Mapping[str, Any]]
+"""Options of a method by the name of the variant, the whole method among them."""
+
 _METHODS: dict[str, Callable[..., Method]] = {}
+_ABLATIONS: dict[str, Ablations] = {}
 
 
-def method(name: str) -> Callable[[Factory], Factory]:
+def method(name: str, ablations: Ablations | None = None) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
+
+    Args:
+        name: as in `--method`.
+        ablations: variants that `--ablate` runs, each with the options that make it.
 
     Raises:
         ValueError: another factory has the name.
@@ -75,6 +86,7 @@ def method(name: str) -> Callable[[Factory], Factory]:
                 f"two methods are called {name!r}: {_place(owner)} and {_place(factory)}"
             )
         _METHODS[name] = factory
+        _ABLATIONS[name] = ablations or {}
         return factory
 
     return register
@@ -89,6 +101,19 @@ def get_method(name: str) -> Callable[..., Method]:
     if name not in _METHODS:
         raise FdrdError(unknown("method", name, _METHODS, "fdrd"))
     return _METHODS[name]
+
+
+def ablations_of(name: str) -> Ablations:
+    """The variants of a method.
+
+    Raises:
+        FdrdError: there is no such method, or it names no variants.
+    """
+    get_method(name)
+    if not _ABLATIONS[name]:
+        having = ", ".join(sorted(known for known, found in _ABLATIONS.items() if found))
+        raise FdrdError(f"--ablate {name}: it names no variants; these do: {having or 'none'}")
+    return _ABLATIONS[name]
 
 
 def method_names() -> list[str]:

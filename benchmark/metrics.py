@@ -92,6 +92,8 @@ class Share:
     rows: int
     chance: float
     """what guessing gets"""
+    blind: float | None
+    """accuracy of a reader of captions alone (`benchmark/blind.py`); None where it has nothing to learn from"""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from statistics import fmean
@@ -13,20 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.comparison import (
+    LEVEL,
     REFERENCE,
     Cell,
     Column,
     Comparison,
     Row,
+    base_to_new,
     compare,
     hard_negatives,
+    harmonic,
     percent_columns,
     side,
 )
-from benchmark.metrics import DIRECTIONS
+from benchmark.metrics import DIRECTIONS, Share
 from benchmark.result import NO_BACKBONE, BenchResult, Settings
+from fdrd.markup import escape
 
 BELOW = "▼"
+UNSEPARATED = "≈"
 SHORT = {"image_to_text": "I2T", "text_to_image": "T2I"}
 
 
@@ -36,9 +40,10 @@ def table(results: Sequence[BenchResult]) -> RenderableType:
     lines = {each: [c for c in columns if c.direction == each] for each in DIRECTIONS}
     both = [column for column in columns if not column.direction]
     parts: list[RenderableType] = []
-    for comparison in compare(results, columns):
+    comparisons = compare(results, columns)
+    for comparison in comparisons:
         grid = Table(
-            title=Text(_heading(comparison.settings)),
+            title=Text(heading(comparison.settings)),
             title_justify="left",
             box=SIMPLE,
             pad_edge=False,
@@ -56,16 +61,26 @@ def table(results: Sequence[BenchResult]) -> RenderableType:
         for place, each in enumerate(DIRECTIONS):
             printed = [_ceiling(comparison, column) for column in lines[each]]
             grid.add_row("" if place else "ceiling", SHORT[each], *printed)
-        parts += [grid, Text(_legend(comparison))]
+        parts += [grid, Text(_legend(comparison)), *_negatives_grid(comparison)]
+    for base, new in base_to_new(comparisons):
+        head, rows = _halves(base, new)
+        title = Text(f"{heading(base.settings)} to new")
+        grid = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+        for name in head:
+            grid.add_column(name, justify="left" if name in head[:2] else "right")
+        for cells in rows:
+            grid.add_row(*map(Text, cells))
+        parts += [grid, Text(HARMONIC)]
     return Group(*parts)
 
 
 def markdown(results: Sequence[BenchResult]) -> str:
     """A page with all tables, settings, and the commands that give the same numbers again."""
     parts = ["# Results", ""]
-    for comparison in compare(results, percent_columns()):
+    comparisons = compare(results, percent_columns())
+    for comparison in comparisons:
         parts += [
-            f"## {escape(_heading(comparison.settings))}",
+            f"## {escape(heading(comparison.settings))}",
             "",
             _gallery(comparison.settings),
             "",
@@ -79,6 +94,11 @@ def markdown(results: Sequence[BenchResult]) -> str:
             *_domains(comparison),
             *_settings(comparison),
         ]
+    for base, new in base_to_new(comparisons):
+        head, rows = _halves(base, new)
+        title = f"{heading(base.settings)} to new"
+        escaped = [[escape(cell) for cell in row] for row in rows]
+        parts += [f"## {escape(title)}", "", *_grid(head, escaped), "", HARMONIC, ""]
     return "\n".join(parts)
 
 
@@ -93,6 +113,10 @@ def command(settings: Settings) -> str:
         words += ["--backbone", settings.backbone.name]
     if settings.domain is not None:
         words += ["--domain", settings.domain]
+    if settings.train_domain is not None:
+        words += ["--train-domain", settings.train_domain]
+    if settings.categories is not None:
+        words += ["--categories", settings.categories.name]
     if settings.shots is not None:
         words += ["--shots", str(settings.shots)]
     if settings.seed is not None:
@@ -107,19 +131,14 @@ def command(settings: Settings) -> str:
     return shlex.join(words)
 
 
-def escape(text: str) -> str:
-    r"""Text that Markdown shows as it is, in a table too.
-
-    >>> escape("a|b_c")
-    'a\\|b\\_c'
-    """
-    return re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", " ".join(text.split()))
-
-
-def _heading(settings: Settings) -> str:
+def heading(settings: Settings) -> str:
+    """What was measured, in a line."""
     domain = f", {settings.domain}" if settings.domain else ""
     backbone = "" if settings.backbone == NO_BACKBONE else f", {settings.backbone.name}"
-    return f"{settings.data.name}, {settings.split}{domain}{backbone}"
+    half = (
+        f", {settings.half} categories of {settings.categories.name}" if settings.categories else ""
+    )
+    return f"{settings.data.name}, {settings.split}{domain}{backbone}{half}"
 
 
 def _gallery(settings: Settings) -> str:
@@ -139,7 +158,7 @@ def _number(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     deviation = "" if cell.deviation is None else f" ±{100 * cell.deviation:.2f}"
-    return f"{100 * cell.mean:.2f}{BELOW if cell.below else ''}{deviation}"
+    return f"{100 * cell.mean:.2f}{BELOW if cell.below else ''}{UNSEPARATED if cell.unseparated else ''}{deviation}"
 
 
 def _ceiling(comparison: Comparison, column: Column) -> str:
@@ -155,6 +174,11 @@ def _legend(comparison: Comparison) -> str:
         said += " Mean ± standard deviation over seeds."
     if any(row.label == REFERENCE for row in comparison.rows):
         said += f" {BELOW} below zero-shot."
+    if any(cell and cell.unseparated for row in comparison.rows for cell in row.cells):
+        said += (
+            f" {UNSEPARATED} no difference to zero-shot's MRR shown (paired randomisation over "
+            f"images, Holm over the methods, p ≥ {LEVEL})."
+        )
     return f"{said} Ceiling: what a perfect method gets, given that images share captions."
 
 
@@ -171,6 +195,31 @@ def _main(comparison: Comparison) -> list[str]:
     rows = [[escape(row.label), *map(_number, row.cells)] for row in comparison.rows]
     rows.append(["*ceiling*", *(_ceiling(comparison, column) for column in columns)])
     return _grid(["method", *(column.title for column in columns)], rows)
+
+
+HARMONIC = (
+    "Percent. H: harmonic mean of base and new, each the mean over seeds, each half with a gallery "
+    "of its own: only the listed categories were learned from."
+)
+
+
+def _halves(base: Comparison, new: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the methods that were measured on both halves; numbers as text."""
+    names = [c.title for c in percent_columns()]
+    unseen = {row.label: dict(zip(names, row.cells, strict=True)) for row in new.rows}
+    rows = []
+    for row in base.rows:
+        seen = dict(zip(names, row.cells, strict=True))
+        for each in DIRECTIONS if row.label in unseen else ():
+            printed = [row.label, SHORT[each]]
+            for name in ("R@1", "MRR"):
+                one, other = (of[f"{SHORT[each]} {name}"] for of in (seen, unseen[row.label]))
+                if one is not None and other is not None:
+                    means = (one.mean, other.mean, harmonic(one.mean, other.mean))
+                    printed += [f"{100 * mean:.2f}" for mean in means]
+            rows.append(printed)
+    head = [f"{name} {part}" for name in ("R@1", "MRR") for part in ("base", "new", "H")]
+    return ["method", "", *head], rows
 
 
 def _intervals(comparison: Comparison) -> list[str]:
@@ -214,23 +263,49 @@ def _more(comparison: Comparison) -> list[str]:
     return ["Ranks and categories, means over seeds:", "", *_grid(head, rows), ""]
 
 
+NEGATIVES = (
+    "True caption above all its hard negatives; a tie is a loss. Blind: a reader of captions alone, which "
+    "learned from the training split's; what it reaches takes no image."
+)
+
+
+def _shares(comparison: Comparison) -> dict[str, Share]:
+    """What all methods of a comparison have in common: rows, chance and blind accuracy, by kind."""
+    return dict(sorted(comparison.rows[0].results[0].metrics.hard_negatives.items()))
+
+
+def _blind(share: Share) -> str:
+    return _percent([] if share.blind is None else [share.blind])
+
+
 def _negatives(comparison: Comparison) -> list[str]:
-    kinds = sorted({k for row in comparison.rows for k in row.results[0].metrics.hard_negatives})
-    if not kinds:
+    shares = _shares(comparison)
+    if not shares:
         return []
-    shares = comparison.rows[0].results[0].metrics.hard_negatives
     rows = [
-        [escape(row.label), *(_percent(_values(row, kind)) for kind in kinds)]
+        [escape(row.label), *(_percent(_values(row, kind)) for kind in shares)]
         for row in comparison.rows
     ]
-    rows.append(["*guessing*", *(f"{100 * shares[kind].chance:.2f}" for kind in kinds)])
-    rows.append(["*rows*", *(str(shares[kind].rows) for kind in kinds)])
-    return [
-        "True caption above all its hard negatives; a tie is a loss:",
-        "",
-        *_grid(["method", *map(escape, kinds)], rows),
-        "",
-    ]
+    rows.append(["*blind*", *map(_blind, shares.values())])
+    rows.append(["*guessing*", *(f"{100 * share.chance:.2f}" for share in shares.values())])
+    rows.append(["*rows*", *(str(share.rows) for share in shares.values())])
+    return [NEGATIVES, "", *_grid(["method", *map(escape, shares)], rows), ""]
+
+
+def _negatives_grid(comparison: Comparison) -> list[RenderableType]:
+    """The same for a terminal, on its side: a line for each kind, so that names of many kinds fit."""
+    shares = _shares(comparison)
+    if not shares:
+        return []
+    grid = Table(box=SIMPLE, pad_edge=False)
+    grid.add_column("hard negatives", no_wrap=True)
+    for name in (*(row.label for row in comparison.rows), "blind", "guessing", "rows"):
+        grid.add_column(Text(name), justify="right", overflow="fold")
+    for kind, share in shares.items():
+        accuracies = [_percent(_values(row, kind)) for row in comparison.rows]
+        known = (_blind(share), f"{100 * share.chance:.2f}", str(share.rows))
+        grid.add_row(Text(kind), *accuracies, *known)
+    return [grid, Text(NEGATIVES)]
 
 
 def _domains(comparison: Comparison) -> list[str]:

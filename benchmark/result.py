@@ -10,20 +10,23 @@ import hashlib
 import json
 import platform
 import types
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from benchmark.categories import Half
 from benchmark.galleries import Gallery
 from benchmark.metrics import DIRECTIONS, RetrievalMetrics
 from benchmark.ranking import BothRanks
 from benchmark.training import FitLog
 from fdrd.atomic import replacing
+from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 from fdrd.manifest import schema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when the form changes, and when metrics, defaults or preprocessing change the numbers."""
 
 
@@ -56,6 +59,12 @@ class Settings:
     """null where it changes nothing"""
     split: str
     domain: str | None
+    train_domain: str | None
+    """where it is not the domain that is measured: another, or `all`"""
+    categories: Named | None
+    """the list of base categories; only these are learned from"""
+    half: Half | None
+    """what is measured of them: `base` the listed categories, `new` the others"""
     shots: int | None
     gallery: Gallery
     data: Named
@@ -69,9 +78,20 @@ class Settings:
         """Digest of what decides the numbers, so not of names and of what was typed."""
         said = dataclasses.asdict(self)
         del said["options_given"], said["train_given"]
-        said["data"], said["backbone"] = self.data.fingerprint, self.backbone.fingerprint
+        for named in ("data", "backbone", "categories"):
+            said[named] = said[named] and said[named]["fingerprint"]
         said["schema_version"] = SCHEMA_VERSION
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Who belongs together, as numbers between spaces, counted from 0 in order of the dataset."""
+
+    image_of_row: str
+    """image of each row"""
+    domain_of_image: str
+    """domain of each image"""
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,7 @@ class BenchResult:
     learned_parameters: int
     fit: FitLog | None
     metrics: RetrievalMetrics
+    queries: Queries
     ranks: dict[str, QueryRanks]
     """by direction: image by image, row by row"""
     seconds: dict[str, float]
@@ -137,16 +158,32 @@ def read_results(folder: Path) -> list[BenchResult]:
     Raises:
         FdrdError: there are none, or one of them is broken.
     """
-    paths = sorted(folder.glob("*.json"))
-    if not paths:
-        raise FdrdError(f"{folder} holds no results; `fdrd bench` writes them")
-    return [read_result(path) for path in paths]
+    return [read_result(path) for path in _files(folder)]
+
+
+def read_runs(paths: Sequence[Path]) -> list[BenchResult]:
+    """The results of some files, and of folders of such, each file once.
+
+    Raises:
+        FdrdError: one is missing, broken, or a folder without results.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        if not path.exists():
+            raise FdrdError(f"{path}: no such file or folder; give results, such as runs/")
+        files.update(dict.fromkeys(_files(path) if path.is_dir() else [path]))
+    return [read_result(file) for file in files]
+
+
+def queries_of(dataset: RetrievalDataset) -> Queries:
+    """Which image each row asks about, and the domain of each image."""
+    return Queries(*(_numbers(each) for each in (dataset.pairs[:, 0], dataset.image_domain)))
 
 
 def ranks_as_text(ranks: BothRanks) -> dict[str, QueryRanks]:
     """All ranks, compactly."""
     return {
-        direction: QueryRanks(*(" ".join(map(str, each)) for each in (side.strict, side.caption)))
+        direction: QueryRanks(*map(_numbers, (side.strict, side.caption)))
         for direction, side in zip(DIRECTIONS, ranks, strict=True)
     }
 
@@ -160,6 +197,17 @@ def installed_versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a checkout
             found[package] = "not installed"
     return found
+
+
+def _files(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise FdrdError(f"{folder} holds no results; `fdrd bench` writes them")
+    return paths
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return " ".join(map(str, values))
 
 
 def _check(value: Any, path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark import processes
 from benchmark.backbone import Backbone
+from benchmark.blind import blind_accuracy
+from benchmark.categories import HALVES, CategoryList, Half, half_of
 from benchmark.checkpoint import (
     CheckpointHeader,
     file_digest,
@@ -34,12 +37,14 @@ from benchmark.result import (
     Settings,
     file_name,
     installed_versions,
+    queries_of,
     ranks_as_text,
     read_result,
     write_result,
 )
-from benchmark.splits import Data, learning_rows, split_of
-from benchmark.training import TrainConfig
+from benchmark.splits import Data, learning_domain, learning_rows, split_of, train_split
+from benchmark.training import FitLog, TrainConfig
+from benchmark.unfinished import resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 from fdrd.progress import Progress, silent
@@ -52,6 +57,9 @@ def run(
     split: str = "test",
     backbone: str | Backbone | None = None,
     domain: str | None = None,
+    train_domain: str | None = None,
+    categories: CategoryList | None = None,
+    half: Half = "base",
     shots: int | None = None,
     seed: int = 0,
     gallery: Gallery = "domain",
@@ -66,6 +74,8 @@ def run(
 ) -> BenchResult:
     """Train a method where it trains, encode a split, measure, and write the result.
 
+    A training that another run in `results` has done (to measure another split, say) is not done again.
+
     Args:
         method: registered name.
         data: folder, registered name or Hub id; or the splits themselves.
@@ -73,6 +83,9 @@ def run(
         backbone: what `load_backbone` takes, or a backbone; else the one the manifest names.
             A name is not even looked at for a method that asks for no backbone.
         domain: only the rows of this domain, in training too.
+        train_domain: learn from this domain instead, or from `all`.
+        categories: learn from these only.
+        half: where `categories` are given, what is measured: those, or all others.
         shots: images per category to learn from (and at most 4 to choose the epoch by, as in CoOp).
         seed: of training and few-shot draw; methods that use none give one result for all seeds.
         gallery: per domain, one for all domains, or of so many images.
@@ -80,7 +93,7 @@ def run(
         train: fields of `TrainConfig`, as values or as text; no matter where nothing is trained.
         checkpoint: learned tensors to use instead of training.
         results: folder that holds the result files; a finished one is returned without a run, and
-            what was learned is written beside it.
+            what was learned is written beside it. A training that was killed goes on from there.
         cache: of frozen features, else `default_cache()`; ignored where `backbone` is no name.
         device: `cpu`, `cuda`; ignored where `backbone` is no name.
         allow_code: `backbone` comes from the user, so it may name a function.
@@ -107,8 +120,12 @@ def run(
             f"{method} learns nothing, so it has no checkpoints; leave out --checkpoint"
         )
     learns = chosen.trains != "nothing" and checkpoint is None
-    rows = learning_rows(data, domain, shots, seed) if learns else {}
+    source = learning_domain(domain, train_domain)
+    rows = learning_rows(data, source, shots, seed, categories) if learns else {}
     measured = split_of(data, split, domain)
+    if categories is not None:  # both, so that an empty one is not found after a training
+        measured = {each: half_of(measured, categories, each) for each in HALVES}[half]
+    drawn = takes(method, "seed") or (learns and shots is not None)
     settings = Settings(
         method=method,
         code=source_digest(method),
@@ -116,9 +133,12 @@ def run(
         options_given=given,
         train=dataclasses.asdict(config) if config and learns else None,
         train_given=dict(train or {}) if learns else {},
-        seed=seed if takes(method, "seed") and checkpoint is None else None,
+        seed=seed if drawn and checkpoint is None else None,
         split=split,
         domain=domain,
+        train_domain=train_domain if learns and source != domain else None,
+        categories=Named(categories.name, categories.fingerprint) if categories else None,
+        half=half if categories else None,
         shots=shots if learns else None,
         gallery=gallery,
         data=Named(measured.name, measured.fingerprint),
@@ -127,41 +147,140 @@ def run(
         checkpoint=file_digest(checkpoint) if checkpoint else None,
     )
     path = results / file_name(settings) if results else None
-    if path is not None and path.is_file():
+    if path is not None and processes.agreed(path.is_file()):
         progress(f"finished before: {path}", 1, 1)
         return read_result(path)
-    try:
-        if checkpoint is not None and chosen.learner is not None:
-            load_checkpoint(checkpoint, chosen.learner, settings.backbone.fingerprint)
-        result = _measure(chosen, settings, rows, measured, progress)
-    finally:
-        if isinstance(tower, CLIPBackbone) and tower.frozen is not None:
+    partial = path.with_suffix(".partial.safetensors") if path and learns else None
+
+    def flush() -> None:  # a training goes on from the very features it began with
+        if isinstance(tower, CLIPBackbone) and tower.frozen is not None and processes.is_main():
             tower.frozen.flush()
-    if path is not None:
-        if learns and chosen.learner is not None:
-            save_checkpoint(path.with_suffix(".safetensors"), chosen.learner, _header(settings))
-        write_result(result, path)
+
+    with resumable(partial, flush):
+        try:
+            if checkpoint is not None and chosen.learner is not None:
+                load_checkpoint(checkpoint, chosen.learner, settings.backbone.fingerprint)
+            fit, seconds = _fit(chosen, settings, rows, results, progress)
+            train_rows = train_split(data, domain)
+            result = _measure(chosen, settings, fit, seconds, measured, train_rows, progress)
+        finally:
+            flush()
+        if path is not None and processes.is_main():
+            if learns and chosen.learner is not None:
+                save_checkpoint(path.with_suffix(".safetensors"), chosen.learner, _header(settings))
+            write_result(result, path)
     return result
+
+
+def run_each(
+    methods: Sequence[str],
+    data: Data,
+    *,
+    seeds: Iterable[int] = (0,),
+    categories: CategoryList | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress = silent,
+    **asked: Any,
+) -> tuple[list[BenchResult], dict[str, FdrdError]]:
+    """`run` for several methods and seeds, and with `categories` for both halves.
+
+    Args:
+        methods: registered names.
+        data: what `run` takes.
+        seeds: a method that draws nothing is run once.
+        categories: the base categories.
+        options: of each method.
+        progress: told the method and the seed, too.
+        asked: whatever else `run` takes.
+
+    Returns:
+        The results, and why a method has none: one that fails does not stop the others.
+    """
+    found: list[BenchResult] = []
+    failed: dict[str, FdrdError] = {}
+    seeds = list(seeds)
+    for name in dict.fromkeys(methods):
+        try:
+            for seed in seeds:
+
+                def tell(what: str, done: int, total: int, to: str = f"{name} {seed}") -> None:
+                    progress(f"{to}: {what}", done, total)
+
+                for half in HALVES if categories else HALVES[:1]:
+                    result = run(
+                        name, data, seed=seed, categories=categories, half=half,
+                        options=(options or {}).get(name), progress=tell, **asked,
+                    )  # fmt: skip
+                    found.append(result)
+                if result.settings.seed is None:
+                    break  # another seed gives the same numbers
+        except FdrdError as error:
+            failed[name] = error
+    return found, failed
+
+
+def _fit(
+    chosen: Method,
+    settings: Settings,
+    rows: Mapping[str, RetrievalDataset],
+    results: Path | None,
+    progress: Progress,
+) -> tuple[FitLog | None, float]:
+    """Learn from the rows, where there are any; what came of it, and the seconds that it took."""
+    if not rows:
+        return None, 0.0
+    if chosen.learner is not None and results is not None:
+        # Whether, the main process says: by then it has written what the others look for again.
+        found = processes.agreed(_trained_before(settings, results) is not None)
+        before = _trained_before(settings, results) if found else None
+        if before is not None:
+            path, result = before
+            progress(f"trained before: {path}", 1, 1)
+            load_checkpoint(path, chosen.learner, settings.backbone.fingerprint)
+            return result.fit, result.seconds["fit"]
+    started = time.monotonic()
+    fit = chosen.fit(rows["train"], rows["validation"], progress)
+    spent = sum(epoch.seconds for epoch in fit.epochs)  # in earlier, killed processes too
+    return fit, max(time.monotonic() - started, spent)
+
+
+def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
+    """The checkpoint of the same training, with the result that it was kept for."""
+    wanted = dataclasses.replace(_header(settings), backbone="")
+    for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
+        try:  # the header first: a result file is long
+            if dataclasses.replace(read_header(path), backbone="") != wanted:
+                continue
+            result = read_result(path.with_suffix(".json"))
+        except FdrdError:  # a run that was killed, or another version's
+            continue
+        said = result.settings
+        if (said.code, said.learned_from) == (settings.code, settings.learned_from):
+            return path, result
+    return None
 
 
 def _measure(
     chosen: Method,
     settings: Settings,
-    rows: Mapping[str, RetrievalDataset],
+    fit: FitLog | None,
+    fit_seconds: float,
     measured: RetrievalDataset,
+    train: RetrievalDataset | None,
     progress: Progress,
 ) -> BenchResult:
-    """Fit where there are rows to learn from, encode, rank."""
+    """Encode, rank, and put the result together; `train` is what the blind reader learns from."""
     started = time.monotonic()
-    fit = chosen.fit(rows["train"], rows["validation"], progress) if rows else None
-    fitted = time.monotonic()
     images, texts = encode_split(chosen, measured, progress)
     encoded = time.monotonic()
     progress("rank", 0, 1)
     ranks = rank_split(chosen, images, texts, measured, settings.gallery)
     progress("rank", 1, 1)
+    progress("train the blind reader", 0, 1)
+    blind = blind_accuracy(measured, train)
+    progress("train the blind reader", 1, 1)
     shares = hard_negative_shares(
-        chosen.encode_text, chosen.similarity, images, measured, progress=progress
+        chosen.encode_text, chosen.similarity, images, measured, blind=blind, progress=progress
     )
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
@@ -171,8 +290,9 @@ def _measure(
         learned_parameters=_count(chosen),
         fit=fit,
         metrics=metrics,
+        queries=queries_of(measured),
         ranks=ranks_as_text(ranks),
-        seconds={"fit": fitted - started, "encode": encoded - fitted, "measure": done - encoded},
+        seconds={"fit": fit_seconds, "encode": encoded - started, "measure": done - encoded},
         versions=installed_versions(),
     )
 

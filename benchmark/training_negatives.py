@@ -54,6 +54,10 @@ class TrainingNegatives:
         wrong = of_kind["attribute"][: k - len(swapped)] if n_attribute else wrong
         return [*swapped, *wrong]
 
+    def category(self, row: int) -> str:
+        """The category of a row, under the name that negatives use."""
+        return self._records[row].category
+
     def _pool(self, row: int) -> tuple[Negative, ...]:
         if row not in self._pools:
             record = self._records[row]

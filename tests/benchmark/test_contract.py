@@ -1,7 +1,8 @@
 """What every registered method must do. A new method is tested here by existing."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 import baselines  # noqa: F401  # registers the methods
 import benchmark
+import dcar  # noqa: F401
 from benchmark import CLIPBackbone, Images, Method, TrainConfig
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from benchmark.method import get_method, method_names, method_options, takes
@@ -19,8 +21,8 @@ from fdrd.error import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
-SMALL = {"n_ctx": 4}
-"""Options at which a method fits a tower of three layers and 24 tokens."""
+SMALL = {"n_ctx": 4, "rerank": 1, "gpa_mean": 3}
+"""Options at which a method fits a tower of three layers and 24 tokens, and a few epochs of 24 rows."""
 
 
 def make(name: str, backbone: CLIPBackbone, seed: int = 0, train: TrainConfig = TRAIN) -> Method:
@@ -40,8 +42,20 @@ def features(method: Method, dataset: RetrievalDataset) -> tuple[torch.Tensor, t
         return images.pooled, method.encode_text(dataset.captions).pooled
 
 
-every_method = pytest.mark.parametrize("name", method_names())
-every_learner = pytest.mark.parametrize("name", [n for n in method_names() if takes(n, "train")])
+NEEDS = {"lora": "peft"}
+"""Packages that an extra brings."""
+
+
+def parametrised(names: Iterable[str]) -> pytest.MarkDecorator:
+    def missing(name: str) -> bool:
+        return name in NEEDS and find_spec(NEEDS[name]) is None
+
+    skipped = {n: pytest.mark.skipif(missing(n), reason=f"needs {NEEDS.get(n)}") for n in names}
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=skipped[n]) for n in skipped])
+
+
+every_method = parametrised(method_names())
+every_learner = parametrised(n for n in method_names() if takes(n, "train"))
 
 
 @pytest.fixture
@@ -111,13 +125,34 @@ def test_fit_leaves_the_backbone_bitwise_as_it_was(
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@every_method
+def test_what_is_learned_is_nothing_of_the_given_backbone(
+    name: str, make_clip: Callable[..., CLIPBackbone]
+) -> None:
+    """Where the backbone is trained, it is a part of a copy whose features it decides."""
+    backbone = make_clip()
+    method = make(name, backbone)
+    assert (method.learner is None) == (method.trains == "nothing")
+    mine = method.learner.parameters() if method.learner is not None else []
+    theirs = {each.data_ptr() for each in backbone.model.parameters()}
+    assert theirs.isdisjoint(each.data_ptr() for each in mine)
+    if method.trains == "backbone":
+        assert isinstance(method.learner, nn.Module)
+        of_copy = {id(each) for each in method.backbone.model.modules()}
+        assert all(id(each) in of_copy for each in method.learner.children())
+
+
 @every_learner
 def test_every_learned_parameter_changes(
     trained: Method, name: str, tiny_clip: CLIPBackbone
 ) -> None:
+    """Buffers may stay: what a method keeps of earlier epochs, where the first one was best."""
     fresh = make(name, tiny_clip)
-    for before, after in zip(learned(fresh), learned(trained), strict=True):
-        assert not torch.equal(before, after)
+    assert isinstance(fresh.learner, nn.Module)
+    assert isinstance(trained.learner, nn.Module)
+    now = dict(trained.learner.named_parameters())
+    for key, before in fresh.learner.named_parameters():
+        assert not before.requires_grad or not torch.equal(before, now[key])
 
 
 @every_learner

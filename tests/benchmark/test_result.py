@@ -302,6 +302,56 @@ def test_the_table_has_a_line_for_every_method(results: list[BenchResult]) -> No
     assert "±" in text  # two seeds of CoOp
 
 
+def test_the_blind_reader_stands_beside_the_methods(results: list[BenchResult]) -> None:
+    """One reader for all: it learned from the training split, whether the method did or not."""
+    blind = {json.dumps(_blind_of(result)) for result in results}
+    assert len(blind) == 1
+    (share,) = {result.metrics.hard_negatives["category"].blind for result in results}
+    assert share is not None
+    head, row = _negatives_of(markdown(results), "*blind*")
+    assert row[head.index("category")] == f"{100 * share:.2f}"
+    lines = printed(results).splitlines()
+    assert next(line for line in lines if "guessing" in line).split()[-3] == "blind"
+    line = next(line for line in lines if "attribute: colour" in line)
+    assert line.split()[-3] == f"{100 * _blind_of(results[0])['attribute: colour']:.2f}"
+
+
+def test_without_a_training_split_there_is_no_blind_reader(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    splits = {"test": tiny_dataset["test"]}
+    benchmark.run("zero_shot", splits, backbone=tiny_clip, results=tmp_path)
+    (result,) = read_results(tmp_path)
+    assert set(_blind_of(result).values()) == {None}
+    _, row = _negatives_of(markdown([result]), "*blind*")
+    assert set(row[1:]) == {"–"}
+
+
+def test_a_result_of_the_first_form_is_refused_with_what_to_do(
+    result: BenchResult, tmp_path: Path
+) -> None:
+    value = {**to_json(result), "schema_version": 1}
+    for share in value["metrics"]["hard_negatives"].values():
+        del share["blind"]
+    (tmp_path / "old.json").write_text(json.dumps(value))
+    with pytest.raises(FdrdError, match=r"old.json: .*another version .* delete it to run again"):
+        read_results(tmp_path)
+
+
+def _blind_of(result: BenchResult) -> dict[str, Any]:
+    return {kind: share.blind for kind, share in result.metrics.hard_negatives.items()}
+
+
+def _negatives_of(page: str, name: str) -> tuple[list[str], list[str]]:
+    """Head and one row of the table of hard negatives."""
+    lines = page.splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith(f"| {name}"))
+    head = next(line for line in reversed(lines[:row]) if line.startswith("| method"))
+    return tuple(
+        [cell.strip() for cell in line.strip("|").split("|")] for line in (head, lines[row])
+    )
+
+
 def with_recall(result: BenchResult, value: float) -> BenchResult:
     data = to_json(result)
     data["metrics"]["text_to_image"]["strict"]["recall"]["R@1"] = value

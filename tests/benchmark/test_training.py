@@ -12,7 +12,7 @@ from benchmark.clip import CLIPBackbone
 from benchmark.losses import info_nce
 from benchmark.prompting import ContextVectors
 from benchmark.splits import few, learning_rows
-from benchmark.training import Batch, TrainConfig, batches, fit, learning_rate
+from benchmark.training import Batch, FitLog, TrainConfig, batches, fit, learning_rate
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 
@@ -50,6 +50,46 @@ def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset: Splits) -> None:
     log = train(learner, loss, [0.1, 0.5, 0.5, 0.2], tiny_dataset["train"])
     assert log.best_epoch == 2
     assert learner.value.item() == seen[2]  # as the third epoch found it
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_one(tiny_dataset: Splits) -> None:
+    """Of six epochs the second is best, so with a patience of two the fourth is the last."""
+    seen: list[tuple[str, int, int]] = []
+
+    def course(patience: int) -> tuple[FitLog, float]:
+        learner, scores = OneNumber(), iter([0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
+        config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
+        log = fit(
+            learner, learner.loss, lambda: next(scores), tiny_dataset["train"], config, 0,
+            device=torch.device("cpu"), progress=lambda *told: seen.append(told),
+        )  # fmt: skip
+        return log, learner.value.item()
+
+    log, value = course(2)
+    assert (len(log.epochs), log.best_epoch) == (4, 2)
+    assert seen[-1][0].startswith("epoch 4 of 6 | loss")
+    assert {total for stage, _, total in seen if stage.startswith("train")} == {18}
+    whole, later = course(0)
+    assert (len(whole.epochs), whole.best_epoch) == (6, 6)
+    assert [each.loss for each in whole.epochs[:4]] == [each.loss for each in log.epochs]
+    assert value > later
+
+
+def test_progress_tells_loss_and_validation_score(tiny_dataset: Splits) -> None:
+    told: list[tuple[str, int, int]] = []
+    learner, scores = OneNumber(), iter([0.25, 0.5])
+    fit(
+        learner, learner.loss, lambda: next(scores), tiny_dataset["train"],
+        TrainConfig(epochs=2, batch_size=12), 0,
+        device=torch.device("cpu"), progress=lambda *each: told.append(each),
+    )  # fmt: skip
+    assert told[0] == ("train | epoch 1 of 2, loss 1.000", 1, 4)
+    assert told[2] == ("epoch 1 of 2 | validating", 0, 2)
+    assert told[3][0].startswith("epoch 1 of 2 | loss 0.99")
+    assert "validation MRR 0.250" in told[3][0]
+    assert "validation MRR 0.250" in told[4][0]
+    assert told[3][1:] == (2, 2)
+    assert told[5][1:] == (4, 4)
 
 
 def test_a_loss_that_is_no_number_stops_with_a_remedy(tiny_dataset: Splits) -> None:

@@ -1,0 +1,320 @@
+"""What is learned from and what is measured: base to new, across domains, seeds, several methods."""
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import BenchResult, CLIPBackbone, Method, TrainConfig, get_method, read_categories
+from benchmark.categories import CategoryList, half_of
+from benchmark.comparison import harmonic
+from benchmark.method import _METHODS
+from benchmark.report import command, markdown, table
+from benchmark.splits import learning_rows
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+Maker = Callable[..., Any]
+QUICK = {"epochs": 2, "batch_size": 8}
+BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "categories.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path: Path) -> None:
+    text = "\ufeff# half of the shapes\r\ncircle\r\n\r\n  square \r\n  # no more\r\ncircle\r\n"
+    listed = read_categories(written(tmp_path, text))
+    assert listed.lines == {"circle": 2, "square": 4}
+    assert listed.name == str(tmp_path / "categories.txt")
+    assert listed.fingerprint == CategoryList("other.txt", {"square": 1, "circle": 9}).fingerprint
+    assert listed.fingerprint != CategoryList("other.txt", {"circle": 1}).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# nothing\n\n", "names no category; write one per line"),
+        (b"\xff\xfe\x00", "give a text file"),
+    ],
+)
+def test_a_list_that_says_nothing_is_refused(tmp_path: Path, text: str | bytes, said: str) -> None:
+    with pytest.raises(FdrdError, match=said):
+        read_categories(written(tmp_path, text))
+    with pytest.raises(FdrdError, match=r"nowhere\.txt: .*No such file"):
+        read_categories(tmp_path / "nowhere.txt")
+
+
+@pytest.mark.parametrize(
+    ("lines", "half", "said"),
+    [
+        (["circle", "sqare"], "base", r"mine, line 2: drawn has no category 'sqare'; did you mean 'square'"),
+        (["Circle"], "new", r"line 1: .*did you mean 'circle'\?"),
+        (["aardvark"], "base", r"line 1: .*write one per line"),
+        (["circle", "square", "triangle"], "new", r"lists all categories of test .*leave some out"),
+    ],
+)  # fmt: skip
+def test_a_list_that_does_not_fit_is_refused(
+    tiny_dataset: Splits, lines: list[str], half: Any, said: str
+) -> None:
+    listed = CategoryList("mine", {name: number for number, name in enumerate(lines, 1)})
+    with pytest.raises(FdrdError, match=said):
+        half_of(tiny_dataset["test"], listed, half)
+
+
+def test_a_category_without_rows_in_a_split_is_said(
+    make_row: Maker, make_dataset: Maker, make_drawing: Maker
+) -> None:
+    rows = [make_row(0, make_drawing("red", "circle", "left"), "a red circle", "circle")]
+    with pytest.raises(FdrdError, match="none of its categories occurs in test of drawn"):
+        half_of(make_dataset(rows, "test"), CategoryList("mine", {"square": 1}), "base")
+
+
+def test_halves_share_nothing_and_leave_nothing_out(tiny_dataset: Splits) -> None:
+    test = tiny_dataset["test"]
+    base, new = (half_of(test, BASE, half) for half in ("base", "new"))
+    assert {base.categories[number] for number in base.row_category} == {"circle", "square"}
+    assert {new.categories[number] for number in new.row_category} == {"triangle"}
+    assert sorted(base.ids + new.ids) == sorted(test.ids)
+
+
+def stages(seen: list[str]) -> Callable[[str, int, int], None]:
+    return lambda stage, _done, _total: seen.append(stage)
+
+
+@pytest.fixture(scope="module")
+def both(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[BenchResult], list[str], Path]:
+    """Zero-shot and CoOp with two seeds on both halves, what was going on, and the folder."""
+    folder = tmp_path_factory.mktemp("runs")
+    seen: list[str] = []
+    found, failed = benchmark.run_each(
+        ["zero_shot", "coop"], tiny_dataset, seeds=range(2), categories=BASE,
+        options={"coop": {"n_ctx": 4}}, progress=stages(seen), backbone=tiny_clip, train=QUICK,
+        results=folder,
+    )  # fmt: skip
+    assert not failed
+    return found, seen, folder
+
+
+def test_base_to_new_learns_from_the_listed_categories_once_and_measures_both_halves(
+    both: tuple[list[BenchResult], list[str], Path], tiny_dataset: Splits
+) -> None:
+    found, seen, _ = both
+    assert [(each.settings.method, each.settings.seed, each.settings.half) for each in found] == [
+        ("zero_shot", None, "base"), ("zero_shot", None, "new"),
+        ("coop", 0, "base"), ("coop", 0, "new"), ("coop", 1, "base"), ("coop", 1, "new"),
+    ]  # fmt: skip
+    base, new = found[2:4]
+    queries = [len(each.ranks["image_to_text"].strict.split()) for each in (base, new)]
+    assert queries == [16, 8]  # a gallery for each
+    assert set(new.metrics.by_category) == {"triangle"}
+    train = tiny_dataset["train"]
+    learned = half_of(train, BASE, "base").fingerprint
+    assert base.settings.learned_from["train"] == new.settings.learned_from["train"] == learned
+    assert base.fit == new.fit
+    assert sum(stage.startswith("coop 0: trained before") for stage in seen) == 1
+    assert base.settings.categories is not None
+    assert base.settings.categories.name == "base.txt"
+
+
+def test_the_new_half_has_the_ranks_of_the_trained_method(
+    both: tuple[list[BenchResult], list[str], Path],
+    tiny_clip: CLIPBackbone,
+    tiny_dataset: Splits,
+) -> None:
+    """A training of its own gives what the kept one gives."""
+    again = benchmark.run(
+        "coop", tiny_dataset, backbone=tiny_clip, categories=BASE, half="new",
+        options={"n_ctx": 4}, train=QUICK,
+    )  # fmt: skip
+    assert again.ranks == both[0][3].ranks
+    assert again.settings == both[0][3].settings
+
+
+def test_halves_and_the_whole_do_not_collide(
+    both: tuple[list[BenchResult], list[str], Path],
+    tiny_clip: CLIPBackbone,
+    tiny_dataset: Splits,
+) -> None:
+    whole = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    page = markdown([*both[0], whole])
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## drawn, test, tiny, base categories of base.txt",
+        "## drawn, test, tiny, new categories of base.txt",
+        "## drawn, test, tiny",
+        "## drawn, test, tiny, base categories of base.txt to new",
+    ]
+    other = CategoryList("base.txt", {"triangle": 1})
+    settings = [
+        benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, **asked).settings.identity()
+        for asked in ({"categories": BASE, "half": "new"}, {"categories": other, "half": "base"})
+    ]
+    assert len(set(settings)) == 2  # the same triangles, but learned from in one of them only
+
+
+def test_the_harmonic_mean_is_shown_for_both_halves(
+    both: tuple[list[BenchResult], list[str], Path],
+) -> None:
+    found = both[0]
+    page = markdown(found)
+    section = page[page.index("to new\n") :]
+    row = next(line for line in section.splitlines() if line.startswith("| coop"))
+    mrr = [each.metrics.image_to_text.strict.mrr for each in found[2:]]
+    base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
+    assert row.split(" | ")[1] == "I2T"
+    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.2f} |"
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table(found))
+    assert "to new" in console.export_text()
+    console.print(table(found[::2]))
+    assert "to new" not in console.export_text()
+
+
+def test_the_command_names_the_list(both: tuple[list[BenchResult], list[str], Path]) -> None:
+    assert "--categories base.txt" in command(both[0][0].settings)
+    across = dataclasses.replace(both[0][0].settings, train_domain="near", categories=None)
+    assert "--train-domain near" in command(across)
+
+
+def test_few_shots_are_drawn_from_the_listed_categories(tiny_dataset: Splits) -> None:
+    rows = learning_rows(tiny_dataset, None, 2, 0, BASE)
+    assert len(rows["train"]) == 4
+    assert set(rows["train"].row_category) <= {0, 1}
+
+
+def test_a_training_is_not_repeated_to_measure_another_split(
+    tiny_clip: CLIPBackbone,
+    tiny_dataset: Splits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trained(splits: Splits = tiny_dataset, **asked: Any) -> bool:
+        seen: list[str] = []
+        benchmark.run(
+            "coop", splits, backbone=tiny_clip, results=tmp_path, progress=stages(seen),
+            **{"train": QUICK, "options": {"n_ctx": 4}, **asked},
+        )  # fmt: skip
+        assert "encode images" in seen
+        return not any(stage.startswith("trained before") for stage in seen)
+
+    assert trained(split="validation")
+    assert not trained(split="test")
+    assert not trained(gallery="joint")
+    assert trained(seed=1)
+    assert trained(shots=2)
+    assert trained(train={**QUICK, "epochs": 1})
+    assert trained(options={"n_ctx": 3})
+    assert trained(categories=BASE)
+    assert trained({**tiny_dataset, "validation": tiny_dataset["test"]})
+    with monkeypatch.context() as edited:
+        edited.setattr(sys.modules["benchmark.run"], "source_digest", lambda _name: "e" * 64)
+        assert trained()
+    for broken in tmp_path.glob("*.json"):
+        broken.write_text("{")
+    assert trained(split="train")  # killed before the result was written
+
+
+@pytest.fixture
+def domains(make_row: Maker, make_dataset: Maker, make_drawing: Maker) -> Splits:
+    """Two domains, circles near and squares far."""
+    splits = {}
+    for split, size in (("train", "big"), ("validation", "small"), ("test", "the")):
+        rows = []
+        for (domain, shape), colour, place in itertools.product(
+            (("near", "circle"), ("far", "square")), ("red", "blue", "green"), ("left", "right")
+        ):
+            image = make_drawing(colour, shape, place)
+            caption = f"a {size} {colour} {shape} on the {place}"
+            rows.append(make_row(len(rows), image, caption, shape, domain=domain))
+        splits[split] = make_dataset(rows, split)
+    return splits
+
+
+@pytest.mark.parametrize(
+    ("asked", "measured", "learned", "label"),
+    [
+        ({}, 12, 12, "coop"),
+        ({"domain": "near"}, 6, "near", "coop"),
+        ({"domain": "near", "train_domain": "far"}, 6, "far", "coop (train-domain=far)"),
+        ({"domain": "near", "train_domain": "all"}, 6, 12, "coop (train-domain=all)"),
+        ({"train_domain": "far"}, 12, "far", "coop (train-domain=far)"),
+        ({"train_domain": "all"}, 12, 12, "coop"),
+        ({"domain": "near", "train_domain": "near"}, 6, "near", "coop"),
+    ],
+)
+def test_domains_that_are_learned_from_and_measured(
+    domains: Splits,
+    tiny_clip: CLIPBackbone,
+    asked: dict[str, str],
+    measured: int,
+    learned: Any,
+    label: str,
+) -> None:
+    from benchmark.comparison import label as labelled
+
+    result = benchmark.run(
+        "coop", domains, backbone=tiny_clip, train={"epochs": 1}, options={"n_ctx": 4}, **asked
+    )
+    assert len(result.ranks["text_to_image"].strict.split()) == measured
+    train = domains["train"]
+    source = train if learned == 12 else train.of_domain(learned)
+    assert result.settings.learned_from["train"] == source.fingerprint
+    bare = dataclasses.replace(result.settings, options_given={}, train_given={})
+    assert labelled(bare) == label
+
+
+def test_a_domain_that_is_not_there_is_refused(domains: Splits, tiny_clip: CLIPBackbone) -> None:
+    with pytest.raises(FdrdError, match="no domain 'nera' in train; it has far, near"):
+        benchmark.run("coop", domains, backbone=tiny_clip, train_domain="nera")
+
+
+def test_seeds_are_run_where_something_is_drawn(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    found, _ = benchmark.run_each(
+        ["random", "zero_shot", "random"], tiny_dataset, seeds=range(3, 6), backbone=tiny_clip
+    )
+    assert [(each.settings.method, each.settings.seed) for each in found] == [
+        ("random", 3), ("random", 4), ("random", 5), ("zero_shot", None),
+    ]  # fmt: skip
+
+
+def test_a_few_shot_draw_has_a_seed_although_the_method_asks_for_none(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unseeded(backbone: CLIPBackbone, *, train: TrainConfig = TrainConfig()) -> Method:
+        made: Method = get_method("coop")(backbone, n_ctx=4, train=train)
+        return made
+
+    monkeypatch.setitem(_METHODS, "unseeded", unseeded)
+    asked: dict[str, Any] = {"backbone": tiny_clip, "train": {"epochs": 1}, "seeds": range(2)}
+    few, failed = benchmark.run_each(["unseeded"], tiny_dataset, shots=1, **asked)
+    assert not failed
+    assert [each.settings.seed for each in few] == [0, 1]
+    every, _ = benchmark.run_each(["unseeded"], tiny_dataset, **asked)
+    assert [each.settings.seed for each in every] == [None]
+
+
+def test_a_method_that_fails_does_not_stop_the_others(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    found, failed = benchmark.run_each(
+        ["coop", "zero_shot"], tiny_dataset, backbone=tiny_clip, train={"epochs": 0}
+    )
+    assert [each.settings.method for each in found] == ["zero_shot"]
+    assert list(failed) == ["coop"]
+    assert "epochs=0: must be at least 1" in str(failed["coop"])

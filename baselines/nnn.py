@@ -1,0 +1,177 @@
+"""Nearest Neighbor Normalization (arXiv 2410.24114): what is near to every query is scored lower.
+
+From the score of a candidate a bias is subtracted: alpha times the mean similarity of the candidate with
+the k queries nearest to it, out of a bank of training queries: captions for an image, images for a
+caption. Nothing is trained.
+
+One score serves both directions, s - b(image) - b(caption): where captions are ranked for an image, the
+image's own bias is the same for all of them and changes no rank, and the other way round. So each
+direction has the ranking that its own correction gives, and may have an alpha and a k of its own.
+
+Differs from the paper: the bank is the whole train split, every image and every caption once; alpha and k
+are chosen per direction on validation out of a grid of 20 and no correction at all, which is coarser
+than the paper's sweep and is what this method spends of its trials; the search is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from baselines.zero_shot import ZeroShot
+from benchmark import AnyImages, Backbone, Features, FitLog, Progress, method, silent
+from benchmark.encoding import encode_split, rank_split
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+ALPHAS = (0.25, 0.5, 0.75, 1.0)
+KS = (1, 8, 32, 128, 512)
+LARGEST_ALPHA = 2.0
+_LENGTH_SQUARED = 2 + LARGEST_ALPHA**2
+"""Squared length of a feature with its bias, before it is brought to 1; a bias is at most alpha."""
+
+
+class Bank(nn.Module):
+    """Training queries of one modality, and how the candidates of the other pay for being near them.
+
+    The queries are extra state, since a checkpoint may hold any number of them.
+
+    Args:
+        dim: of the joint space.
+    """
+
+    alpha: Tensor
+    k: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.queries = torch.zeros(0, dim)
+        self.register_buffer("alpha", torch.tensor(0.0))
+        self.register_buffer("k", torch.tensor(1))
+
+    def choose(self, alpha: float, k: int) -> None:
+        """Set the strength and the number of neighbours."""
+        self.alpha.fill_(alpha)
+        self.k.fill_(k)
+
+    def bias(self, candidates: Tensor) -> Tensor:
+        """(B,) what is subtracted from the scores of B candidates (B, d)."""
+        if not len(self.queries):  # before `fit`
+            return candidates.new_zeros(len(candidates))
+        near = (candidates @ self.queries.to(candidates.device).T).topk(
+            min(int(self.k), len(self.queries)), dim=1
+        )
+        return self.alpha.to(candidates.device) * near.values.mean(dim=1)
+
+    def get_extra_state(self) -> Tensor:
+        """The queries."""
+        return self.queries
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Put the queries back."""
+        self.queries = state
+
+
+class NNN:
+    """A frozen backbone whose scores are corrected by the neighbourhoods of the candidates.
+
+    Biases travel in the features, as coordinates behind those of the backbone, so each is computed once.
+
+    Args:
+        backbone: stays as it is.
+        alpha: strength in both directions; 0 is chosen on validation.
+        k: neighbours in both directions; 0 is chosen on validation.
+    """
+
+    trains: Literal["statistics"] = "statistics"
+
+    def __init__(self, backbone: Backbone, alpha: float, k: int):
+        if not 0 <= alpha <= LARGEST_ALPHA:
+            raise FdrdError(f"nnn: alpha={alpha}: choose from 0 to {LARGEST_ALPHA:g}")
+        if k < 0:
+            raise FdrdError(f"nnn: k={k}: must be at least 1, or 0 to choose it on validation")
+        self.plain = ZeroShot(backbone)
+        self.alpha = alpha
+        self.k = k
+        # An image pays for being near to many captions, a caption for being near to many images.
+        self.captions, self.images = Bank(backbone.dim), Bank(backbone.dim)
+        self.learner = nn.ModuleDict({"captions": self.captions, "images": self.images})
+
+    def fit(
+        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+    ) -> FitLog:
+        """Fill the banks from the training rows, and choose on validation what was not given."""
+        images, texts = encode_split(self.plain, train, progress)
+        self.images.queries, self.captions.queries = images.pooled.cpu(), texts.pooled.cpu()
+        images, texts = encode_split(self.plain, validation, progress)
+        grid = list(_grid(self.alpha, self.k))
+        found = []
+        for number, (alpha, k) in enumerate(grid):
+            self.captions.choose(alpha, k)
+            self.images.choose(alpha, k)
+            ranks = rank_split(self, self._image(images), self._text(texts), validation)
+            found.append([float((1 / side.strict).mean()) for side in ranks])
+            progress("choose alpha and k", number + 1, len(grid))
+        # Captions are the candidates of image-to-text, and the first of equals has the least strength.
+        for bank, scores in zip(
+            (self.images, self.captions), zip(*found, strict=True), strict=True
+        ):
+            bank.choose(*grid[scores.index(max(scores))])
+        return FitLog()
+
+    def encode_image(self, images: AnyImages) -> Features:
+        """Features of B images, each with its bias."""
+        return self._image(self.plain.encode_image(images))
+
+    def encode_text(self, captions: Sequence[str]) -> Features:
+        """Features of B captions, each with its bias."""
+        return self._text(self.plain.encode_text(captions))
+
+    def similarity(self, images: Features, texts: Features) -> Tensor:
+        """(I, C) cosines of the backbone, less the biases of image and caption."""
+        return _LENGTH_SQUARED * images.pooled @ texts.pooled.T
+
+    def _image(self, features: Features) -> Features:
+        pooled, bias = features.pooled, self.captions.bias(features.pooled)
+        return _with_coordinates(pooled, [-bias, torch.ones_like(bias), _rest(bias), 0 * bias])
+
+    def _text(self, features: Features) -> Features:
+        pooled, bias = features.pooled, self.images.bias(features.pooled)
+        return _with_coordinates(pooled, [torch.ones_like(bias), -bias, 0 * bias, _rest(bias)])
+
+
+def _with_coordinates(pooled: Tensor, others: Sequence[Tensor]) -> Features:
+    return Features(normalize(torch.cat([pooled, torch.stack(list(others), dim=1)], dim=1), dim=1))
+
+
+def _rest(bias: Tensor) -> Tensor:
+    """What gives all features the same length, where the other side has 0: (B,) like the bias."""
+    return (LARGEST_ALPHA**2 - bias.square()).clamp_min(0).sqrt()
+
+
+def _grid(alpha: float, k: int) -> Iterator[tuple[float, int]]:
+    """What is tried, the weakest correction first.
+
+    >>> list(_grid(0.5, 0))
+    [(0.5, 1), (0.5, 8), (0.5, 32), (0.5, 128), (0.5, 512)]
+    """
+    if not alpha:
+        yield 0.0, k or 1
+    yield from product([alpha] if alpha else ALPHAS, [k] if k else KS)
+
+
+@method("nnn")
+def nnn(backbone: Backbone, *, alpha: float = 0.0, k: int = 0) -> NNN:
+    """Scores less the candidate's nearness to training queries; training-free (arXiv 2410.24114).
+
+    Args:
+        backbone: stays frozen.
+        alpha: strength of the correction in both directions; 0 is chosen on validation, for each.
+        k: neighbours in both directions; 0 is chosen on validation, for each.
+    """
+    return NNN(backbone, alpha, k)

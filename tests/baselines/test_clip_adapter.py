@@ -1,0 +1,108 @@
+"""CLIP-Adapter learns behind the towers, on frozen features alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
+from benchmark.encoding import encode_split
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+
+
+def features(method: Any, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        images = method.encode_image(Images.of(dataset)).pooled
+        return images, method.encode_text(dataset.captions).pooled
+
+
+def test_the_bottleneck_is_a_share_of_the_result(tiny_clip: CLIPBackbone) -> None:
+    """x = e0; W1 = first row e0 * 2, others 0; W2 gives 3 of it to axis 1 and -3 to axis 2.
+
+    ReLU(W1 x) = (2, 0, 0, 0); ReLU(W2 ...) = 6 on axis 1, 0 on axis 2.
+    With ratio 0.2: 0.2 * 6 = 1.2 on axis 1, 0.8 * 1 on axis 0; of unit length.
+    """
+    method = get_method("clip_adapter")(tiny_clip)
+    adapter = method.learner["text"]
+    first, last = adapter.inner[0].weight, adapter.inner[2].weight
+    with torch.no_grad():
+        first.zero_()[0, 0] = 2
+        last.zero_()[1, 0], last[2, 0] = 3, -3
+        found = adapter(torch.eye(16)[:1])[0]
+    assert first.shape == (4, 16)
+    expected = normalize(torch.tensor([0.8, 1.2, *[0.0] * 14]), dim=0)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "adapted"), [("text", {"text"}), ("image", {"image"}), ("both", {"image", "text"})]
+)
+def test_the_chosen_side_is_adapted_and_the_other_is_zero_shot(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, side: str, adapted: set[str]
+) -> None:
+    dataset = tiny_dataset["test"]
+    method = get_method("clip_adapter")(tiny_clip, side=side)
+    plain = features(get_method("zero_shot")(tiny_clip), dataset)
+    found = features(method, dataset)
+    for name, before, after in zip(("image", "text"), plain, found, strict=True):
+        if name in adapted:
+            assert not torch.equal(before, after)
+            assert torch.equal(after, method.learner[name](before))
+        else:
+            assert torch.equal(before, after)
+    assert set(method.learner) == adapted
+
+
+def test_the_sides_have_weights_of_their_own(tiny_clip: CLIPBackbone) -> None:
+    learner = get_method("clip_adapter")(tiny_clip, side="both").learner
+    one, other = (learner[side].inner[0].weight for side in ("image", "text"))
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("form", ["residual", "linear"])
+def test_the_other_forms_start_from_zero_shot(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, form: str
+) -> None:
+    method = get_method("clip_adapter")(tiny_clip, form=form, side="both")
+    plain = features(get_method("zero_shot")(tiny_clip), tiny_dataset["test"])
+    for before, after in zip(plain, features(method, tiny_dataset["test"]), strict=True):
+        assert after == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.parametrize("side", ["text", "image", "both"])
+def test_once_the_features_are_known_training_runs_no_tower(
+    make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path, side: str
+) -> None:
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    calls = []
+    for tower in (backbone.model.vision_model, backbone.model.text_model):
+        tower.register_forward_pre_hook(lambda *_: calls.append(1))
+    for split in ("train", "validation"):
+        encode_split(get_method("zero_shot")(backbone), tiny_dataset[split])
+    assert calls
+    calls.clear()
+    train = TrainConfig(epochs=3, batch_size=8)
+    method = get_method("clip_adapter")(backbone, side=side, train=train)
+    assert len(method.fit(tiny_dataset["train"], tiny_dataset["validation"]).epochs) == 3
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reduction": 0}, "reduction=0: must be at least 1"),
+        ({"ratio": 1.5}, r"ratio=1.5: must be above 0 and at most 1"),
+    ],
+)
+def test_an_impossible_adapter_is_refused(
+    tiny_clip: CLIPBackbone, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FdrdError, match=message):
+        get_method("clip_adapter")(tiny_clip, **options)

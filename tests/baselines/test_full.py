@@ -1,0 +1,73 @@
+"""Full fine-tuning learns all of a copy, and nothing of it is remembered from before a step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
+from fdrd.dataset import RetrievalDataset
+
+Splits = dict[str, RetrievalDataset]
+Make = Callable[..., CLIPBackbone]
+TRAIN = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02)
+
+
+def features(method: object, dataset: RetrievalDataset) -> list[torch.Tensor]:
+    with torch.no_grad():
+        images = method.encode_image(Images.of(dataset)).pooled
+        return [images, method.encode_text(dataset.captions).pooled]
+
+
+def test_all_of_both_towers_is_learned_but_not_the_logit_scale(tiny_clip: CLIPBackbone) -> None:
+    learner = get_method("full")(tiny_clip).learner
+    learned = {name for name, each in learner.named_parameters() if each.requires_grad}
+    assert learned == {name for name, _ in tiny_clip.model.named_parameters()} - {"logit_scale"}
+
+
+def test_it_starts_from_zero_shot(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+    dataset = tiny_dataset["test"]
+    plain = features(get_method("zero_shot")(tiny_clip), dataset)
+    for before, after in zip(plain, features(get_method("full")(tiny_clip), dataset), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_features_after_training_are_those_of_the_new_weights(
+    make_clip: Make, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """Although all features of the old weights are cached, and are not overwritten."""
+    cached, dataset = make_clip(FrozenFeatures(tmp_path)), tiny_dataset["validation"]
+    zero_shot = get_method("zero_shot")(cached)
+    before = features(zero_shot, dataset)
+    method = get_method("full")(cached, train=TRAIN)
+    method.fit(tiny_dataset["train"], dataset)
+    after = features(method, dataset)
+    own = make_clip()
+    own.model.load_state_dict(method.learner.state_dict(), strict=False)
+    for old, new, recomputed, kept in zip(
+        before,
+        after,
+        features(get_method("zero_shot")(own), dataset),
+        features(zero_shot, dataset),
+        strict=True,
+    ):
+        assert torch.equal(new, recomputed)
+        assert not torch.equal(new, old)
+        assert torch.equal(kept, old)
+
+
+def test_each_epoch_is_judged_by_the_weights_that_it_left(
+    make_clip: Make, tiny_dataset: Splits
+) -> None:
+    """Features that outlived a step would give every epoch the same score."""
+
+    def scores(rate: float) -> list[float]:
+        train = TrainConfig(epochs=4, batch_size=8, learning_rate=rate, schedule="constant")
+        log = get_method("full")(make_clip(), train=train).fit(
+            tiny_dataset["train"], tiny_dataset["validation"]
+        )
+        return [epoch.validation_mrr for epoch in log.epochs]
+
+    assert len(set(scores(0.02))) > 1
+    assert len(set(scores(1e-12))) == 1

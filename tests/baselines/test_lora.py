@@ -1,0 +1,133 @@
+"""LoRA learns low-rank updates of query and value projections, and nothing else."""
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark import CLIPBackbone, Images, TrainConfig, get_method
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+
+
+def lora(backbone: CLIPBackbone, **options: Any) -> Any:
+    pytest.importorskip("peft")
+    return get_method("lora")(backbone, **options)
+
+
+def features(method: Any, dataset: RetrievalDataset) -> list[torch.Tensor]:
+    with torch.no_grad():
+        images = method.encode_image(Images.of(dataset)).pooled
+        return [images, method.encode_text(dataset.captions).pooled]
+
+
+def zero_shot(backbone: CLIPBackbone, dataset: RetrievalDataset) -> list[torch.Tensor]:
+    return features(get_method("zero_shot")(backbone), dataset)
+
+
+def test_it_starts_from_zero_shot(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+    dataset = tiny_dataset["test"]
+    for before, after in zip(
+        zero_shot(tiny_clip, dataset), features(lora(tiny_clip), dataset), strict=True
+    ):
+        assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("towers", "widths"), [("both", (32, 48)), ("text", (32,)), ("image", (48,))]
+)
+def test_what_is_learned_is_two_small_matrices_per_projection(
+    tiny_clip: CLIPBackbone, towers: str, widths: tuple[int, ...]
+) -> None:
+    """Three layers, two projections each, A (rank, width) and B (width, rank)."""
+    learner = lora(tiny_clip, rank=3, towers=towers).learner
+    learned = [each for each in learner.parameters() if each.requires_grad]
+    assert sum(each.numel() for each in learned) == sum(3 * 2 * 2 * 3 * width for width in widths)
+    assert len(learner.state_dict()) == len(learned)  # so a checkpoint holds nothing else
+    places = {name.rpartition("/")[0].rpartition("/")[2] for name, _ in learner.named_children()}
+    assert places == {"q_proj", "v_proj"}
+
+
+def test_the_update_is_alpha_over_rank_times_b_a_x(tiny_clip: CLIPBackbone) -> None:
+    """A picks coordinates 0 and 1, B adds their sum to output 5: alpha 6, rank 2, so three times."""
+    method = lora(tiny_clip, rank=2, alpha=6)
+    model = method.backbone.model
+    layer = model.text_model.encoder.layers[0].self_attn.q_proj
+    plain = tiny_clip.model.text_model.encoder.layers[0].self_attn.q_proj
+    x = torch.arange(32.0)[None] / 10
+    with torch.no_grad():
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        a.zero_()[0, 0] = a[1, 1] = 1
+        b.zero_()[5] = 1
+        change = (layer(x) - plain(x))[0]
+    expected = torch.zeros(32)
+    expected[5] = 3 * (0.0 + 0.1)
+    assert change == pytest.approx(expected, abs=1e-5)
+    on_values = method.learner["text_model/encoder/layers/0/self_attn/v_proj/lora_A"]
+    on_queries = method.learner["text_model/encoder/layers/0/self_attn/q_proj/lora_A"]
+    assert isinstance(on_values, nn.Module)
+    assert on_queries["default"].weight is a  # what is learned is what the tower multiplies by
+
+
+def test_one_tower_alone_can_learn(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+    train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05, schedule="constant")
+    for towers, learns in (("image", [True, False]), ("text", [False, True])):
+        method = lora(tiny_clip, towers=towers, train=train)
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        before = zero_shot(tiny_clip, tiny_dataset["test"])
+        after = features(method, tiny_dataset["test"])
+        changed = [not torch.equal(*each) for each in zip(before, after, strict=True)]
+        assert changed == learns
+
+
+def test_the_weights_of_the_copy_stay_as_they_are(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
+    method = lora(tiny_clip, train=train)
+    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    after = {
+        name.replace(".base_layer", ""): value
+        for name, value in method.backbone.model.state_dict().items()
+        if "lora_" not in name
+    }
+    before = tiny_clip.model.state_dict()
+    assert set(after) == set(before)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_seed_draws_the_updates(tiny_clip: CLIPBackbone) -> None:
+    def drawn(seed: int) -> list[torch.Tensor]:
+        return list(lora(tiny_clip, seed=seed).learner.state_dict().values())
+
+    def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+        return all(torch.equal(*each) for each in zip(one, other, strict=True))
+
+    state = torch.random.get_rng_state()
+    assert same(drawn(0), drawn(0))
+    assert not same(drawn(0), drawn(1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_without_peft_the_remedy_is_named(
+    tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(FdrdError, match=r"lora needs peft.*pip install 'fdrd\[lora\]'"):
+        get_method("lora")(tiny_clip)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rank": 0}, "rank=0: must be at least 1"), ({"alpha": 0}, "alpha=0: must be at least 1")],
+)
+def test_impossible_updates_are_refused(
+    tiny_clip: CLIPBackbone, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FdrdError, match=message):
+        get_method("lora")(tiny_clip, **options)

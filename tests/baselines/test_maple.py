@@ -1,0 +1,82 @@
+"""MaPLe's visual tokens are a function of its context vectors."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark import CLIPBackbone, Images, get_method
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+VIT_B_16: Any = SimpleNamespace(
+    text_width=512,
+    vision_width=768,
+    text_layers=12,
+    vision_layers=12,
+    device=torch.device("cpu"),
+    word_embeddings=lambda words: torch.zeros(len(words.split()), 512),
+)
+"""The sizes that a learner looks at."""
+
+
+def test_it_has_as_many_parameters_as_published() -> None:
+    """Nine layers of 2 x 512 context vectors and a map from 512 to 768 with its bias: 3.55 M."""
+    maple = get_method("maple")(VIT_B_16, n_ctx=2, depth=9)
+    assert isinstance(maple.learner, nn.Module)
+    learned = sum(each.numel() for each in maple.learner.parameters() if each.requires_grad)
+    assert learned == 9 * (2 * 512 + 512 * 768 + 768) == 3_555_072
+
+
+@pytest.mark.parametrize(("layers", "prompted"), [((12, 12), 9), ((12, 5), 5), ((4, 24), 4)])
+def test_the_default_depth_is_nine_or_all_there_are(layers: tuple[int, int], prompted: int) -> None:
+    sizes = vars(VIT_B_16) | {"text_layers": layers[0], "vision_layers": layers[1]}
+    maple: Any = get_method("maple")(SimpleNamespace(**sizes))
+    assert len(maple.learner().text) == len(maple.learner().vision) == prompted
+
+
+def test_a_depth_that_does_not_fit_is_refused(tiny_clip: CLIPBackbone) -> None:
+    with pytest.raises(FdrdError, match="depth=9: the tower has 3 layers; choose 0 to 3"):
+        get_method("maple")(tiny_clip, depth=9)
+    with pytest.raises(FdrdError, match=r"maple: depth=0 leaves nothing to learn.*zero_shot"):
+        get_method("maple")(tiny_clip, depth=0)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_an_image_looks_different_when_only_a_context_vector_changes(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], layer: int
+) -> None:
+    maple: Any = get_method("maple")(tiny_clip)
+    independent: Any = get_method("maple")(tiny_clip, coupling="independent")
+    images = Images.of(tiny_dataset["test"])
+    for method, changes in ((maple, True), (independent, False)):
+        with torch.no_grad():
+            before = method.encode_image(images).pooled
+            method.learner.context.text[layer][0] += 1.0
+            after = method.encode_image(images).pooled
+        assert ((after - before).abs().max() > 1e-4) == changes
+
+
+def test_a_visual_token_is_the_linear_map_of_its_context_vector(tiny_clip: CLIPBackbone) -> None:
+    """The map of layer 1 set to 'every coordinate is twice the first, plus one'."""
+    maple: Any = get_method("maple")(tiny_clip, n_ctx=2)
+    with torch.no_grad():
+        maple.learner.couplings[1].weight.zero_()[:, 0] = 2.0
+        maple.learner.couplings[1].bias.fill_(1.0)
+        maple.learner.context.text[1][:, 0] = torch.tensor([3.0, -1.0])
+    tokens = maple.learner().vision[1].detach()
+    assert torch.equal(tokens, torch.tensor([[7.0], [-1.0]]).expand(2, tiny_clip.vision_width))
+
+
+def test_it_starts_from_the_first_words_and_never_refuses_them(tiny_clip: CLIPBackbone) -> None:
+    """The tokeniser spells 'xylophone' in nine pieces, of which two vectors take two."""
+    for words in ("a photo of a", "xylophone"):
+        maple: Any = get_method("maple")(tiny_clip, n_ctx=2, ctx_init=words)
+        spelled = tiny_clip.word_embeddings(words)
+        assert len(spelled) > 2
+        assert torch.equal(maple.learner().text[0].detach(), spelled[:2])
+    drawn: Any = get_method("maple")(tiny_clip, n_ctx=2, ctx_init="")
+    assert 0 < drawn.learner().text[0].abs().max().item() < 0.2

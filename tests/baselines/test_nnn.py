@@ -1,0 +1,200 @@
+"""NNN lowers the score of a candidate that is near to the queries of training."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.nnn import ALPHAS, KS, NNN, _grid
+from benchmark import CLIPBackbone, Features, get_method
+from benchmark.encoding import encode_split, rank_split
+from benchmark.run import run
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+
+
+class Plane:
+    """A backbone whose images and captions are directions in the plane, in degrees."""
+
+    dim = 2
+
+    def encode_image(self, images: Sequence[float]) -> Features:
+        angles = torch.deg2rad(torch.tensor(images))
+        return Features(torch.stack([angles.cos(), angles.sin()], dim=1))
+
+    encode_text = encode_image
+
+
+def plane(images: Sequence[float], captions: Sequence[float], alpha: float, k: int) -> Any:
+    """An NNN that has seen training images and captions."""
+    method: Any = NNN(Plane(), alpha, k)  # type: ignore[arg-type]
+    method.images.queries = Plane().encode_image(images).pooled
+    method.captions.queries = Plane().encode_text(captions).pooled
+    for bank in (method.images, method.captions):
+        bank.choose(alpha, k)
+    return method
+
+
+def cos(degrees: float) -> float:
+    return float(np.cos(np.deg2rad(degrees)))
+
+
+def score(method: Any, images: Sequence[float], captions: Sequence[float]) -> np.ndarray:
+    return np.asarray(method.similarity(method.encode_image(images), method.encode_text(captions)))
+
+
+def test_a_score_is_less_the_nearness_of_image_and_caption_to_training() -> None:
+    """An image at 0 and a caption at 90 degrees; training captions at 30, 60 and 120, images at 90, 210.
+
+    The image's two nearest captions are at 30 and 60: alpha / 2 * (cos 30 + cos 60).
+    The caption's two nearest images are at 0 and 120 from it: alpha / 2 * (cos 0 + cos 120).
+    """
+    method = plane([90, 210], [30, 60, 120], alpha=0.5, k=2)
+    expected = cos(90) - 0.25 * (cos(30) + cos(60)) - 0.25 * (cos(0) + cos(120))
+    assert score(method, [0], [90]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_image_that_is_near_to_every_caption_no_longer_wins() -> None:
+    """Captions at 0 and 60 degrees, their images at -35 and 95, and a hub at 30 in between.
+
+    Each caption is at 30 degrees from the hub and at 35 from its image. In training, captions lie
+    where those of the test lie. The hub pays cos 30, the images cos 35 of alpha = 1.
+    """
+    images, captions = [-35, 95, 30], [0, 60]
+    assert score(plane([0], [0], 0.0, 1), images, captions).argmax(axis=0).tolist() == [2, 2]
+    corrected = score(plane([0], [0, 60], 1.0, 1), images, captions)
+    assert corrected[0, 0] == pytest.approx(
+        corrected[2, 0], abs=1e-6
+    )  # both 0, less what captions pay
+    stronger = score(plane([0], [0, 60], 1.5, 1), images, captions)
+    assert stronger.argmax(axis=0).tolist() == [0, 1]
+
+
+def test_more_neighbours_than_the_bank_holds_are_all_of_it() -> None:
+    many, three = (plane([10, 20], [1, 2, 3], 0.5, k) for k in (100, 3))
+    three.images.choose(0.5, 2)
+    assert score(many, [0], [40]) == pytest.approx(score(three, [0], [40]))
+
+
+def test_features_have_unit_length_at_the_greatest_strength() -> None:
+    method = plane([90], [0], alpha=2.0, k=1)
+    for features in (method.encode_image([0, 180]), method.encode_text([90, 270])):
+        assert features.pooled.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
+    assert score(method, [0], [90]) == pytest.approx(cos(90) - 2 - 2, abs=1e-6)
+
+
+def zero_shot(backbone: CLIPBackbone, dataset: RetrievalDataset) -> tuple[Features, Features]:
+    return encode_split(get_method("zero_shot")(backbone), dataset)
+
+
+def nearness(candidates: Features, queries: Features, k: int) -> np.ndarray:
+    """Mean of the k highest cosines, the slow way."""
+    cosines = np.asarray(candidates.pooled.double() @ queries.pooled.double().T)
+    return np.sort(cosines, axis=1)[:, -k:].mean(axis=1)
+
+
+def test_one_score_gives_each_direction_the_ranks_of_its_own_correction(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    """Image to text is ranked by s - b(caption) alone, text to image by s - b(image) alone."""
+    method, test = get_method("nnn")(tiny_clip, alpha=0.75, k=3), tiny_dataset["test"]
+    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    ranks = rank_split(method, *encode_split(method, test), test)
+    images, texts = zero_shot(tiny_clip, test)
+    train_images, train_texts = zero_shot(tiny_clip, tiny_dataset["train"])
+    scores = np.asarray(images.pooled.double() @ texts.pooled.double().T)
+    to_text = scores - 0.75 * nearness(texts, train_images, 3)
+    to_image = scores - 0.75 * nearness(images, train_texts, 3)[:, None]
+    image, caption = test.pairs.T
+    own_text = [(to_text[i] >= to_text[i, c]).sum() for i, c in sorted(test.pairs.tolist())]
+    own_image = (to_image[:, caption] >= to_image[image, caption]).sum(axis=0)
+    assert ranks.image_to_text.strict.tolist() == own_text
+    assert ranks.text_to_image.strict.tolist() == own_image.tolist()
+    plain = rank_split(get_method("zero_shot")(tiny_clip), images, texts, test)
+    for corrected, before in zip(ranks, plain, strict=True):
+        assert corrected.strict.tolist() != before.strict.tolist()
+
+
+def test_the_banks_are_the_train_split_and_nothing_else(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method = get_method("nnn")(tiny_clip)
+    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    images, texts = zero_shot(tiny_clip, tiny_dataset["train"])
+    assert torch.equal(method.images.queries, images.pooled)
+    assert torch.equal(method.captions.queries, texts.pooled)
+
+
+def test_each_direction_gets_what_validation_liked_best(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    """Tried by hand, one after another, with both directions read off the same ranks."""
+    train, validation = tiny_dataset["train"], tiny_dataset["validation"]
+    chosen = get_method("nnn")(tiny_clip)
+    chosen.fit(train, validation)
+    tried: dict[tuple[float, int], list[float]] = {(0.0, 1): []}
+    tried |= {(alpha, k): [] for alpha in ALPHAS for k in KS}
+    for (alpha, k), scores in tried.items():
+        method = get_method("nnn")(tiny_clip, alpha=alpha or 1.0, k=k)
+        method.fit(train, validation)
+        for bank in (method.images, method.captions):
+            bank.choose(alpha, k)
+        ranks = rank_split(method, *encode_split(method, validation), validation)
+        scores += [float((1 / side.strict).mean()) for side in ranks]
+    for direction, bank in enumerate((chosen.images, chosen.captions)):
+        best = max(tried, key=lambda each: tried[each][direction])
+        assert (float(bank.alpha), int(bank.k)) == best
+    best_of_both = [max(tried, key=lambda each: tried[each][direction]) for direction in (0, 1)]
+    assert best_of_both[0] != best_of_both[1]  # else the test would not tell them apart
+
+
+def test_at_most_24_settings_are_tried() -> None:
+    assert len(list(_grid(0, 0))) == 1 + len(ALPHAS) * len(KS) <= 24
+    assert list(_grid(0.5, 8)) == [(0.5, 8)]
+    assert list(_grid(0, 8)) == [(0.0, 8), *((alpha, 8) for alpha in ALPHAS)]
+
+
+def test_a_run_keeps_the_banks_and_finds_them_again(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    result = run("nnn", tiny_dataset, backbone=tiny_clip, results=tmp_path)
+    assert result.learned_parameters == 0
+    assert result.settings.learned_from["train"] == tiny_dataset["train"].fingerprint
+    assert result.settings.train is None
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    again = run("nnn", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    assert again.ranks == result.ranks
+    bare = {**tiny_dataset, "train": tiny_dataset["train"].select(range(8))}
+    assert run("nnn", bare, backbone=tiny_clip).ranks != result.ranks
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(
+    tiny_clip: CLIPBackbone,
+    make_clip: Callable[..., CLIPBackbone],
+    tiny_dataset: Splits,
+    tmp_path: Path,
+) -> None:
+    run("nnn", tiny_dataset, backbone=tiny_clip, results=tmp_path)
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    with pytest.raises(FdrdError, match="give the same --backbone"):
+        run("nnn", tiny_dataset, backbone=make_clip(seed=1), checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": -0.5}, "alpha=-0.5: choose from 0 to 2"),
+        ({"alpha": 2.5}, "alpha=2.5: choose from 0 to 2"),
+        ({"k": -1}, "k=-1: must be at least 1, or 0"),
+    ],
+)
+def test_impossible_corrections_are_refused(
+    tiny_clip: CLIPBackbone, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FdrdError, match=message):
+        get_method("nnn")(tiny_clip, **options)

@@ -1,0 +1,164 @@
+"""PromptSRC holds its prompts near the frozen backbone, and evaluates their mean over epochs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import log_softmax
+
+import baselines  # noqa: F401  # registers the methods
+from baselines.promptsrc import divergence
+from benchmark import CLIPBackbone, Images, TrainConfig, get_method
+from benchmark.training import Batch
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+TRAIN = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02)
+UNREGULATED = {"text_weight": 0.0, "image_weight": 0.0, "logit_weight": 0.0, "gpa_std": 0.0}
+
+
+def make(backbone: CLIPBackbone, **options: float) -> Any:
+    return get_method("promptsrc")(backbone, train=TRAIN, **options)
+
+
+def batch(rows: RetrievalDataset, epoch: int = 0) -> Batch:
+    """Four pairs; the first caption is longer than the tower reads."""
+    captions = ["a cat and a dog on the left " * 5, *rows.captions[1:4]]
+    return Batch(epoch, np.arange(4), Images.of(rows)[:4], captions)
+
+
+def test_without_regulation_it_is_independent_prompts(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    """Trained the same way, every number is the same; any one regulation changes them."""
+
+    def trained(method: Any) -> list[torch.Tensor]:
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        prompts = method.learner()
+        return [each.detach() for each in (*prompts.text, *prompts.vision)]
+
+    independent = trained(
+        get_method("maple")(tiny_clip, n_ctx=4, coupling="independent", train=TRAIN)
+    )
+    assert all(map(torch.equal, trained(make(tiny_clip, **UNREGULATED)), independent))
+    for regulation, strength in (("text_weight", 25), ("image_weight", 10), ("logit_weight", 1)):
+        regulated = trained(make(tiny_clip, **{**UNREGULATED, regulation: strength}))
+        assert not all(map(torch.equal, regulated, independent))
+
+
+@pytest.mark.parametrize("side", ["text", "image"])
+def test_features_pay_for_their_mean_distance_from_the_frozen_ones(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, side: str
+) -> None:
+    """Frozen captions are cut where the prompted ones are, four tokens earlier."""
+    rows = batch(tiny_dataset["train"])
+    with torch.no_grad():
+        method = make(tiny_clip)
+        if side == "text":
+            mine = method.encode_text(rows.captions).pooled
+            frozen = tiny_clip.encode_text(rows.captions, reserve=4).pooled
+            assert not torch.equal(frozen, tiny_clip.encode_text(rows.captions).pooled)
+        else:
+            mine = method.encode_image(rows.images).pooled
+            frozen = tiny_clip.encode_image(rows.images).pooled
+        paid = make(tiny_clip, **{**UNREGULATED, f"{side}_weight": 2.0}).loss(rows)
+        free = make(tiny_clip, **UNREGULATED).loss(rows)
+    distance = sum(abs(a - b) for a, b in zip(mine.flatten(), frozen.flatten(), strict=True)) / (
+        4 * 16
+    )
+    assert distance > 0.01
+    assert float(paid - free) == pytest.approx(2 * float(distance), abs=1e-5)
+
+
+def test_similarities_pay_for_their_divergence_from_the_frozen_ones(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    rows = batch(tiny_dataset["train"])
+    with torch.no_grad():
+        method = make(tiny_clip)
+        mine = method.encode_image(rows.images).pooled @ method.encode_text(rows.captions).pooled.T
+        plain_texts = tiny_clip.encode_text(rows.captions, reserve=4).pooled
+        frozen = tiny_clip.encode_image(rows.images).pooled @ plain_texts.T
+        paid = make(tiny_clip, **{**UNREGULATED, "logit_weight": 3.0}).loss(rows)
+        free = make(tiny_clip, **UNREGULATED).loss(rows)
+    scale = tiny_clip.logit_scale
+    by_hand = 0.0
+    for a, b in ((mine, frozen), (mine.T, frozen.T)):
+        p, q = log_softmax(scale * b, dim=1), log_softmax(scale * a, dim=1)
+        by_hand += float((p.exp() * (p - q)).sum()) / 16 / 2
+    assert by_hand > 1e-4
+    assert float(paid - free) == pytest.approx(3 * by_hand, rel=1e-3)
+
+
+def test_a_divergence_worked_by_hand() -> None:
+    """Frozen halves against 1/4 and 3/4: log 2 / 2 + log(2/3) / 2 in one row of two, of four logits."""
+    logits = torch.tensor([[0.0, np.log(3)], [0.0, 0.0]])
+    of_row = (np.log(2) + np.log(2 / 3)) / 2
+    assert float(divergence(logits, torch.zeros(2, 2), "image_to_text")) == pytest.approx(
+        of_row / 4
+    )
+    assert float(divergence(logits.T, torch.zeros(2, 2), "text_to_image")) == pytest.approx(
+        of_row / 4
+    )
+    # Frozen 1/4 and 3/4 against halves is another number: the order of the two matters.
+    turned = (np.log(1 / 2) + 3 * np.log(3 / 2)) / 4
+    assert float(divergence(torch.zeros(2, 2), logits, "image_to_text")) == pytest.approx(
+        turned / 4
+    )
+
+
+def test_the_mean_over_epochs_is_weighted_by_a_gaussian(tiny_clip: CLIPBackbone) -> None:
+    """Prompts 1, 2 and 4 at the ends of three epochs; mean 2 and deviation 1 weigh them g, 1, g."""
+    g = np.exp(-1 / 2)
+    expected = [1.0, (g * 1 + 2) / (g + 1), (g * 1 + 2 + g * 4) / (g + 1 + g)]
+    learner = make(tiny_clip, gpa_mean=2, gpa_std=1).learner
+    for epoch, value in enumerate((1.0, 2.0, 4.0)):
+        learner.train()
+        learner.enter(epoch)
+        with torch.no_grad():
+            for parameter in learner.prompts.parameters():
+                parameter.fill_(value)
+        for prompt in (*learner().text, *learner().vision):
+            assert torch.equal(prompt, torch.full_like(prompt, value))  # trained as they are
+        learner.eval()
+        for prompt in (*learner().text, *learner().vision):
+            assert prompt.detach().numpy() == pytest.approx(expected[epoch], abs=1e-6)
+
+    other = make(tiny_clip, gpa_mean=2, gpa_std=1).learner
+    other.load_state_dict(learner.state_dict())
+    assert other().text[0].detach().numpy() == pytest.approx(expected[2], abs=1e-6)
+
+
+def test_a_far_gaussian_is_still_a_mean(tiny_clip: CLIPBackbone) -> None:
+    """Weights of e^-2000 are no numbers; the latest epoch outweighs the ones before."""
+    learner = make(tiny_clip, gpa_mean=64, gpa_std=1).learner
+    learner.enter(1)
+    assert learner().text[0].detach().isfinite().all()
+
+
+def test_training_says_which_epoch_runs(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+    method = make(tiny_clip, gpa_mean=1)
+    method.loss(batch(tiny_dataset["train"], epoch=0))
+    assert method.learner.epoch == 0
+    method.loss(batch(tiny_dataset["train"], epoch=1))
+    assert method.learner.epoch == 1
+
+
+def test_the_default_mean_is_at_three_quarters_of_the_epochs(tiny_clip: CLIPBackbone) -> None:
+    twenty = get_method("promptsrc")(tiny_clip, train=TrainConfig(epochs=20))
+    assert isinstance(twenty.learner, torch.nn.Module)
+    assert twenty.learner.mean == 15  # the paper's
+    assert make(tiny_clip, gpa_mean=3).learner.mean == 3
+
+
+def test_the_mean_is_not_learned(tiny_clip: CLIPBackbone) -> None:
+    learner = make(tiny_clip).learner
+    learned = sum(each.numel() for each in learner.parameters() if each.requires_grad)
+    assert learned == 3 * 4 * (tiny_clip.text_width + tiny_clip.vision_width)
+
+
+def test_a_negative_weight_is_refused(tiny_clip: CLIPBackbone) -> None:
+    with pytest.raises(FdrdError, match="promptsrc: image_weight=-1: must be at least 0"):
+        make(tiny_clip, image_weight=-1.0)

@@ -1,0 +1,26 @@
+"""What `fdrd bench --ablate dcar` runs: parts added one by one, then taken out one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "prompts": {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0},
+    "prompts + token weights": {"lambda_cate": 0.0, "gamma": 0.0},
+    "prompts + category loss": {"beta": 0.0, "alpha": 0.0, "gamma": 0.0},
+    "prompts + category loss + matching weight": {"beta": 0.0, "gamma": 0.0},
+    "whole, prompted feature scored alone": {"gamma": 0.0},
+    "whole": {},
+    "whole without token weights": {"beta": 0.0},
+    "whole without matching weight": {"alpha": 0.0},
+    "whole without adapter": {"adapter": "identity"},
+    "whole without prompts": {"depth": 0},
+    "whole with category negatives only": {"n_attribute": 0},
+    "whole with attribute negatives only": {"n_attribute": 4},
+    "whole without negatives": {"n_negatives": 0, "n_attribute": 0},
+    "whole, own candidates, one direction": {
+        "category_candidates": "own",
+        "category_symmetric": False,
+    },
+}
+"""By name, the options that differ from the defaults."""

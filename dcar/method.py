@@ -1,0 +1,354 @@
+"""DCAR: prompts in both towers, token weights against a blank image, a category-aware loss.
+
+After figure 2 of arXiv 2508.04028; `dcar/README.md` says of each part how sure it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss, normalize
+
+from benchmark import (
+    Adapter,
+    AdapterForm,
+    AnyImages,
+    Backbone,
+    Batch,
+    CoupledPrompts,
+    Coupling,
+    Features,
+    FitLog,
+    Progress,
+    Prompts,
+    TrainConfig,
+    TrainingNegatives,
+    info_nce,
+    learn,
+    method,
+    silent,
+)
+from benchmark.images import decoded
+from dcar.ablation import VARIANTS
+from dcar.blank import Blank, blank_image
+from dcar.category_loss import Candidates, WeightMode, category_aware_loss
+from dcar.learner import Learner
+from dcar.token_weights import (
+    Look,
+    Normalisation,
+    Sign,
+    by_word,
+    similarity_change,
+    token_weights,
+)
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Preset: TypeAlias = Literal["figure", "maple"]
+
+TestWeights: TypeAlias = Literal["none", "token_mean", "predictor"]
+"""Token weights when no image may be looked at."""
+
+DEPTH: dict[Preset, int] = {"figure": 1, "maple": 9}
+"""Layers with prompts, as far as the towers have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DCARConfig:
+    """The options of `dcar` that its losses and features depend on; see there."""
+
+    slots: int
+    """context tokens in front of a caption: n_ctx, or 0 without prompts"""
+    beta: float
+    weight_sign: Sign
+    weight_norm: Normalisation
+    weight_look: Look
+    weight_image: Literal["prompted", "frozen"]
+    weight_unit: Literal["token", "word"]
+    blank: Blank
+    test_weights: TestWeights
+    n_negatives: int
+    n_attribute: int
+    lambda_cate: float
+    alpha: float
+    category_mode: WeightMode
+    category_candidates: Candidates
+    category_symmetric: bool
+    gamma: float
+
+
+class DCAR:
+    """A frozen backbone with coupled prompts and an adapter; options as in `dcar`.
+
+    A caption has two features: that of the prompted tower, and that of the plain tower through the
+    adapter. What is scored is the first plus gamma times the second, at unit length.
+    """
+
+    trains: Literal["prompts"] = "prompts"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        learner: Learner,
+        config: DCARConfig,
+        train: TrainConfig,
+        seed: int = 0,
+    ):
+        self.backbone = backbone
+        self.learner = learner.to(backbone.device)
+        self.config = config
+        self.training = train
+        self.seed = seed
+        self._blank = blank_image(config.blank)
+        self._negatives: TrainingNegatives | None = None
+
+    def fit(
+        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+    ) -> FitLog:
+        """Learn the prompts and the adapter."""
+        self._negatives = TrainingNegatives(train, self.seed)
+        device = self.backbone.device
+        return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The contrastive loss of the prompted features plus the category-aware loss."""
+        config, prompts = self.config, self.learner.prompts()
+        if config.beta:
+            images, compared, blank = self._look(batch.images, prompts)
+            plain = self._plain(batch.captions, tokens=True)
+            weights = self._weights(plain, compared, blank)
+            foretelling = self._foretelling_loss(plain, weights)
+        else:
+            images = self.backbone.encode_image(batch.images, prompts).pooled
+            weights, foretelling = None, images.new_zeros(())
+        texts = self.backbone.encode_text(
+            batch.captions, Prompts(text=prompts.text, word_weights=weights)
+        ).pooled
+        loss = info_nce((self.backbone.logit_scale * images @ texts.T).float()) + foretelling
+        if config.lambda_cate:
+            loss = loss + config.lambda_cate * self._category_loss(batch, images)
+        return loss
+
+    def encode_image(self, images: AnyImages) -> Features:
+        """Features of B images under the current prompts."""
+        return self.backbone.encode_image(images, self.learner.prompts())
+
+    def encode_text(self, captions: Sequence[str]) -> Features:
+        """Features of B captions, from the captions alone."""
+        context = self.learner.prompts().text
+        prompts = Prompts(text=context, word_weights=self._weights_without_image(captions))
+        pooled = self.backbone.encode_text(captions, prompts).pooled
+        if self.config.gamma:
+            adapted = self.learner.adapter(self._plain(captions).pooled)
+            pooled = normalize(pooled + self.config.gamma * adapted, dim=-1)
+        return Features(pooled)
+
+    def similarity(self, images: Features, texts: Features) -> Tensor:
+        """(I, C) cosines."""
+        return images.pooled @ texts.pooled.T
+
+    @torch.no_grad()
+    def _plain(self, captions: Sequence[str], *, tokens: bool = False) -> Features:
+        """Features of the plain text tower, of captions cut where the prompted one cuts them."""
+        return self.backbone.encode_text(captions, tokens=tokens, reserve=self.config.slots)
+
+    def _look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, d) prompted features; then, without gradient, what token weights compare: own, blank.
+
+        The blank image rides in the same batch: a pass of its own would cost as much as ten images.
+        """
+        patches = self.config.weight_look != "global"
+        if self.config.weight_image == "prompted":
+            both = self.backbone.encode_image(
+                [*decoded(images), self._blank], prompts, tokens=patches
+            )
+            seen = both.pooled[:-1]
+        else:
+            seen = self.backbone.encode_image(images, prompts).pooled
+            with torch.no_grad():
+                both = self.backbone.encode_image([*decoded(images), self._blank], tokens=patches)
+        compared = both.pooled if both.tokens is None else both.tokens
+        return seen, compared[:-1].detach(), compared[-1].detach()
+
+    def _weights(self, plain: Features, images: Tensor, blank: Tensor) -> Tensor:
+        """(B, T) weights of the captions' tokens under their own images, without gradient."""
+        config = self.config
+        assert plain.tokens is not None
+        assert plain.valid is not None
+        assert plain.words is not None
+        change = similarity_change(plain.tokens, images, blank, config.weight_look)
+        if config.weight_unit == "word":
+            change = by_word(change, plain.words)
+        return token_weights(
+            change,
+            plain.valid,
+            beta=config.beta,
+            sign=config.weight_sign,
+            normalisation=config.weight_norm,
+        )
+
+    def _foretelling_loss(self, plain: Features, weights: Tensor) -> Tensor:
+        """What the weights without an image learn from; no gradient of it reaches the prompts."""
+        if self.config.test_weights == "token_mean":
+            self.learner.remember(plain, weights)
+        elif self.config.test_weights == "predictor":
+            return mse_loss(self.learner.foretold(plain), weights)
+        return weights.new_zeros(())
+
+    def _weights_without_image(self, captions: Sequence[str]) -> Tensor | None:
+        if self.config.test_weights == "none":
+            return None
+        plain = self._plain(captions, tokens=True)
+        if self.config.test_weights == "token_mean":
+            return self.learner.remembered(plain)
+        return self.learner.foretold(plain)
+
+    def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
+        """The category-aware loss over the plain features of captions, through the adapter."""
+        config = self.config
+        assert self._negatives is not None, "fit makes them"
+        drawn = [
+            self._negatives.draw(row, batch.epoch, config.n_negatives, config.n_attribute)
+            for row in batch.rows.tolist()
+        ]
+        texts = [*batch.captions, *(each.caption for row in drawn for each in row)]
+        adapted = self.learner.adapter(self._plain(texts).pooled)
+        positives, others = adapted[: len(drawn)], adapted[len(drawn) :]
+
+        names = [self._negatives.category(row) for row in batch.rows.tolist()]
+        number = {name: place for place, name in enumerate(sorted(set(names)))}
+        present = torch.zeros(len(drawn), config.n_negatives, dtype=torch.bool)
+        category = torch.full(present.shape, -1)
+        for place, row in enumerate(drawn):
+            present[place, : len(row)] = True
+            for slot, negative in enumerate(row):
+                category[place, slot] = number.get(negative.category, -1)
+        present, category = present.to(images.device), category.to(images.device)
+        negatives = adapted.new_zeros(*present.shape, adapted.shape[-1])
+        negatives[present] = others
+        return category_aware_loss(
+            images,
+            positives,
+            negatives,
+            present,
+            torch.tensor([number[name] for name in names], device=images.device),
+            category,
+            scale=self.backbone.logit_scale,
+            alpha=config.alpha,
+            mode=config.category_mode,
+            candidates=config.category_candidates,
+            symmetric=config.category_symmetric,
+        )
+
+
+@method("dcar", VARIANTS)
+def dcar(
+    backbone: Backbone,
+    *,
+    preset: Preset = "maple",
+    n_ctx: int = 4,
+    depth: int = -1,
+    ctx_init: str = "",
+    coupling: Coupling = "linear",
+    beta: float = 0.5,
+    weight_sign: Sign = "abs",
+    weight_norm: Normalisation = "mean1",
+    weight_look: Look = "global",
+    weight_image: Literal["prompted", "frozen"] = "prompted",
+    weight_unit: Literal["token", "word"] = "token",
+    blank: Blank = "white",
+    test_weights: TestWeights = "none",
+    n_negatives: int = 4,
+    n_attribute: int = 2,
+    lambda_cate: float = 1.0,
+    alpha: float = 0.5,
+    category_mode: WeightMode = "log_add",
+    category_candidates: Candidates = "in_batch",
+    category_symmetric: bool = True,
+    adapter: AdapterForm = "residual",
+    adapter_reduction: int = 4,
+    adapter_ratio: float = 1.0,
+    gamma: float = 1.0,
+    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=0.002, batch_size=64),
+    seed: int = 0,
+) -> DCAR:
+    """Coupled prompts, token weights and a category-aware loss (arXiv 2508.04028).
+
+    The paper has no code and leaves much open. `sure`, `likely` and `open` say how well each option
+    is founded in its figure 2 and abstract.
+
+    Args:
+        backbone: stays frozen.
+        preset: depth 1 as the figure draws it, or 9 as the code that it descends from (open).
+        n_ctx: context tokens, and visual tokens, per layer (open).
+        depth: layers of both towers with prompts, at most what they have; -1 as the preset says.
+        ctx_init: words that the first context tokens start from, such as "a photo of" (open).
+        coupling: from context tokens to visual tokens (likely linear).
+        beta: strength of the token weights in training; 0 for none (open).
+        weight_sign: the figure prints an absolute value (sure).
+        weight_norm: how changes of similarity become weights (open; `raw` is the figure's).
+        weight_look: what of the image a token is compared with (likely global).
+        weight_image: from the prompted image tower, or from the plain one (likely prompted).
+        weight_unit: one weight for each token, or one for all pieces of a word (open).
+        blank: the image without content (likely white).
+        test_weights: weights of a caption at test time, never from its image (open).
+        n_negatives: hard negatives per caption and epoch (open).
+        n_attribute: how many of them swap an attribute, the others the category (open).
+        lambda_cate: weight of the category-aware loss (the figure adds it plainly: likely 1).
+        alpha: extra weight of captions of the image's own category (open).
+        category_mode: how that weight enters (open).
+        category_candidates: whose captions an image chooses from (open).
+        category_symmetric: captions choose among the images of the batch, too (open).
+        adapter: the trained box behind the plain text tower (likely a bottleneck).
+        adapter_reduction: d / reduction is the width of the bottleneck.
+        adapter_ratio: share of what the adapter learned (open).
+        gamma: share of the adapted feature in what is scored; 0 scores the prompted one alone (open).
+        train: the training.
+        seed: of initial values, order of the rows, and negatives.
+    """
+    for name, value in (("n_negatives", n_negatives), ("n_attribute", n_attribute)):
+        if value < 0:
+            raise FdrdError(f"{name}={value}: must be at least 0")
+    if n_attribute > n_negatives:
+        raise FdrdError(
+            f"n_attribute={n_attribute} of n_negatives={n_negatives}: raise n_negatives"
+        )
+    for name, amount in (("alpha", alpha), ("beta", beta), ("lambda_cate", lambda_cate)):
+        if amount < 0:
+            raise FdrdError(f"{name}={amount}: must be at least 0")
+    if depth < 0:
+        depth = min(DEPTH[preset], backbone.text_layers, backbone.vision_layers)
+    prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, coupling, seed)
+    box = Adapter(backbone.dim, adapter, adapter_reduction, adapter_ratio, seed)
+    vocabulary = len(backbone.model.text_model.embeddings.token_embedding.weight)
+    learner = Learner(
+        prompts,
+        box,
+        vocabulary if test_weights == "token_mean" else 0,
+        backbone.dim if test_weights == "predictor" else 0,
+        seed,
+    )
+    config = DCARConfig(
+        slots=n_ctx if depth else 0,
+        beta=beta,
+        weight_sign=weight_sign,
+        weight_norm=weight_norm,
+        weight_look=weight_look,
+        weight_image=weight_image,
+        weight_unit=weight_unit,
+        blank=blank,
+        test_weights=test_weights,
+        n_negatives=n_negatives,
+        n_attribute=n_attribute,
+        lambda_cate=lambda_cate,
+        alpha=alpha,
+        category_mode=category_mode,
+        category_candidates=category_candidates,
+        category_symmetric=category_symmetric,
+        gamma=gamma,
+    )
+    return DCAR(backbone, learner, config, train, seed)

@@ -1,0 +1,182 @@
+"""What DCAR must reduce to, and what its text features may know."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image
+
+import baselines  # noqa: F401  # registers the methods
+import dcar  # noqa: F401
+from benchmark import CLIPBackbone, Images, TrainConfig, get_method
+from benchmark.method import method_options
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
+SMALL = {"n_ctx": 2, "depth": 2, "train": TRAIN}
+
+
+def fitted(backbone: CLIPBackbone, splits: Splits, name: str = "dcar", **options: object):  # type: ignore[no-untyped-def]
+    method = get_method(name)(backbone, **{**SMALL, **options})
+    method.fit(splits["train"], splits["validation"])
+    return method
+
+
+@torch.no_grad()
+def features(method, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+    images = method.encode_image(Images.of(dataset)).pooled
+    return images, method.encode_text(dataset.captions).pooled
+
+
+def test_without_weights_and_category_loss_it_is_maple(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    plain = fitted(tiny_clip, tiny_dataset, beta=0.0, lambda_cate=0.0, gamma=0.0)
+    maple = fitted(tiny_clip, tiny_dataset, "maple", ctx_init="")
+    for one, other in zip(
+        features(plain, tiny_dataset["test"]), features(maple, tiny_dataset["test"]), strict=True
+    ):
+        assert (one - other).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "options", [{"beta": 0.5}, {"lambda_cate": 1.0}, {"gamma": 1.0}], ids=lambda o: next(iter(o))
+)
+def test_each_part_changes_what_is_learned(
+    options: dict[str, float], tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    off = {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0}
+    plain = features(fitted(tiny_clip, tiny_dataset, **off), tiny_dataset["test"])
+    other = features(fitted(tiny_clip, tiny_dataset, **{**off, **options}), tiny_dataset["test"])
+    assert (plain[1] - other[1]).abs().max() > 1e-4
+
+
+def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method = fitted(tiny_clip, tiny_dataset, depth=0)
+    images, texts = features(method, tiny_dataset["test"])
+    with torch.no_grad():
+        plain = tiny_clip.encode_text(tiny_dataset["test"].captions).pooled
+        adapted = method.learner.adapter(plain)
+        expected = torch.nn.functional.normalize(plain + adapted, dim=-1)
+        seen = tiny_clip.encode_image(Images.of(tiny_dataset["test"])).pooled
+    assert (images - seen).abs().max() < 1e-6
+    assert (texts - expected).abs().max() < 1e-6
+    assert (adapted - plain).abs().max() > 1e-3  # it has learned something
+
+
+@pytest.mark.parametrize("test_weights", ["none", "token_mean", "predictor"])
+def test_text_features_are_the_same_bits_whatever_the_images(
+    test_weights: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method, dataset = fitted(tiny_clip, tiny_dataset, test_weights=test_weights), tiny_dataset["test"]
+    with torch.no_grad():
+        before = method.encode_text(dataset.captions).pooled
+        method.encode_image(Images.of(dataset)[list(range(23, -1, -1))])
+        method.encode_image([Image.new("RGB", (40, 40), "red")] * 24)
+        assert torch.equal(method.encode_text(dataset.captions).pooled, before)
+        order = list(range(23, -1, -1))
+        turned = method.encode_text([dataset.captions[place] for place in order]).pooled
+        assert torch.equal(turned, before[order])
+
+
+@pytest.mark.parametrize("test_weights", ["token_mean", "predictor"])
+def test_weights_without_an_image_are_learned(
+    test_weights: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method = fitted(tiny_clip, tiny_dataset, test_weights=test_weights, beta=1.0)
+    with torch.no_grad():
+        weights = method._weights_without_image(tiny_dataset["test"].captions)
+    assert (weights[:, 1:4] - 1).abs().max() > 1e-3
+    assert (weights[:, 0] == 1).all()  # BOS
+
+
+def test_prompts_get_no_gradient_through_the_weights(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method = fitted(tiny_clip, tiny_dataset)
+    pictures = tiny_dataset["train"].images([0, 1])
+    _, compared, blank = method._look(pictures, method.learner.prompts())
+    plain = method._plain(tiny_dataset["train"].captions[:2], tokens=True)
+    assert not method._weights(plain, compared, blank).requires_grad
+
+
+def test_the_weights_come_from_the_own_image_against_blank(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    """A blank picture changes nothing, so its caption is not weighted; a drawing's is."""
+    method = fitted(tiny_clip, tiny_dataset)
+    white = Image.new("RGB", (40, 40), "white")
+    drawing = tiny_dataset["train"].images([0])[0]
+    captions = [tiny_dataset["train"].captions[0]] * 2
+    with torch.no_grad():
+        _, compared, blank = method._look([white, drawing], method.learner.prompts())
+        weights = method._weights(method._plain(captions, tokens=True), compared, blank)
+    assert (weights[0] - 1).abs().max() < 1e-3
+    assert (weights[1] - 1).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_look": "patch_max"},
+        {"weight_look": "patch_mean", "weight_image": "frozen"},
+        {"weight_unit": "word", "weight_norm": "cal", "weight_sign": "relu", "blank": "noise"},
+        {"category_candidates": "own", "category_symmetric": False, "category_mode": "loss"},
+        {"n_negatives": 3, "n_attribute": 0, "category_mode": "logit"},
+        {"n_negatives": 0, "n_attribute": 0},
+        {"adapter": "bottleneck", "adapter_ratio": 0.2, "coupling": "mlp"},
+        {"adapter": "identity", "coupling": "independent", "preset": "figure", "depth": -1},
+    ],
+    ids=lambda options: ",".join(options),
+)
+def test_every_option_trains(
+    options: dict[str, object], tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    method = get_method("dcar")(tiny_clip, **{**SMALL, **options})
+    log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    assert log.epochs[-1].loss < log.epochs[0].loss
+
+
+def test_the_figure_prompts_the_first_layer_alone(tiny_clip: CLIPBackbone) -> None:
+    figure = get_method("dcar")(tiny_clip, preset="figure", n_ctx=2).learner.prompts()
+    maple = get_method("dcar")(tiny_clip, preset="maple", n_ctx=2).learner.prompts()
+    assert [len(figure.text), len(figure.vision)] == [1, 1]
+    assert [len(maple.text), len(maple.vision)] == [3, 3]
+
+
+def test_impossible_options_are_refused(tiny_clip: CLIPBackbone) -> None:
+    make = get_method("dcar")
+    with pytest.raises(FdrdError, match="raise n_negatives"):
+        make(tiny_clip, n_negatives=1, n_attribute=2)
+    with pytest.raises(FdrdError, match="alpha=-1"):
+        make(tiny_clip, alpha=-1.0)
+    with pytest.raises(FdrdError, match="tower has 3 layers"):
+        make(tiny_clip, depth=9)
+
+
+def test_a_dataset_of_one_category_and_captions_of_one_word(
+    tiny_clip: CLIPBackbone,
+    make_row: Callable[..., dict[str, object]],
+    make_dataset: Callable[..., RetrievalDataset],
+    make_drawing: Callable[[str, str, str], bytes],
+) -> None:
+    """No category to swap in and nothing to say: fewer negatives, and no error."""
+    words = ["circle", "red", "a " * 300 + "circle", "blue"]
+    colours = ["red", "green", "blue", "black"]
+    rows = [
+        make_row(number, make_drawing(colour, "circle", "left"), word, "circle")
+        for number, (word, colour) in enumerate(zip(words, colours, strict=True))
+    ]
+    splits = {name: make_dataset(rows, name, ["circle"]) for name in ("train", "validation")}
+    method = fitted(tiny_clip, splits)
+    images, texts = features(method, splits["train"])
+    assert images.isfinite().all()
+    assert texts.isfinite().all()
+
+
+def test_every_option_says_what_it_is() -> None:
+    assert all(option.doc for option in method_options("dcar").values())

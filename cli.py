@@ -66,35 +66,46 @@ def fdrd(
 
 @contextmanager
 def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr for each step, or in a log a line at its end.
+    """A progress bar on stderr for each step while it runs, and a line at its end, as in a log.
 
-    Ctrl-C says how to go on and exits with 130.
+    What a stage says behind " | " may change as it goes on. Ctrl-C says how to go on and exits with 130.
     """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}", markup=False),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
-            if not err.is_terminal:
-                if done == total:
-                    err.print(f"{what}: {done:,}", soft_wrap=True)
-                return
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total or None)
+            stage, _, said = what.partition(" | ")
+            if done == total:
+                if stage in tasks:
+                    bars.remove_task(tasks.pop(stage))
+                err.print(f"{stage}: {done:,}  {said}".rstrip(), soft_wrap=True)
+            elif stage in tasks:
+                bars.update(tasks[stage], completed=done, total=total or None, said=said)
+            elif err.is_terminal:
+                tasks[stage] = bars.add_task(stage, completed=done, total=total or None, said=said)
 
         try:
             yield show
@@ -107,7 +118,8 @@ def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
 def _print_json(value: object) -> None:
     import json
 
-    print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201 - for machines, so without rich
+    if not out.quiet:
+        print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201 - for machines, so without rich
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -291,11 +303,15 @@ def audit(
     blind: Annotated[
         bool, typer.Option(help="Train the text-only readers: some seconds per thousand rows.")
     ] = True,
+    card: Annotated[
+        bool, typer.Option(help="Put the figures on the dataset's card, README.md.")
+    ] = True,
     json: Json = False,
 ) -> None:
     """Count flaws of captions and negatives, and see what a reader without pictures makes of them.
 
-    A source is audited file by file, after the normalisation that a build would do; how often each of
+    The figures are put on the card of a built dataset; without the text-only readers they are there
+    since the build. A source is audited file by file, after the normalisation that a build would do; how often each of
     its rules applied is printed too.
     """
     from dataclasses import asdict
@@ -303,17 +319,22 @@ def audit(
     from fdrd.audit import audit as run_audit
     from fdrd.audit import tables
     from fdrd.audited import of_dataset, of_source
+    from fdrd.card import put_audit
+    from fdrd.manifest import read_manifest
 
     if (folder is None) == (source is None):
         raise FdrdError("give a built dataset, or --source with annotations")
+    digest = read_manifest(folder)["digest"] if folder else ""
     records, rules = of_dataset(folder) if folder else of_source(source or Path())
     found = run_audit(records, blind=blind)
     if json:
         _print_json({"audits": [asdict(each) for each in found], "rules": rules})
-        return
-    out.print(tables(found))
-    for rule, count in rules.items():
-        out.print(f"{count:,} records: {rule}")
+    else:
+        out.print(tables(found))
+        for rule, count in rules.items():
+            out.print(f"{count:,} times: {rule}")
+    if folder and blind and card:
+        err.print(f"On the card now: {put_audit(folder, found, digest)}", soft_wrap=True)
 
 
 @app.command(epilog="Example:  fdrd bench --method zero_shot --method coop --split test --seeds 3")
@@ -322,6 +343,10 @@ def bench(
         list[str], typer.Option("--method", help="`fdrd methods` lists them; several may be given.")
     ] = [],  # noqa: B006 - how Typer spells an option that repeats
     everything: Annotated[bool, typer.Option("--all", help="Every method that is known.")] = False,
+    ablate: Annotated[
+        str | None,
+        typer.Option(help="Every variant of this method, with and without each of its parts."),
+    ] = None,
     split: Annotated[
         str, typer.Option(help="What is measured: test, validation or train.")
     ] = "test",
@@ -338,6 +363,17 @@ def bench(
         ),
     ] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain, in training too.")] = None,
+    train_domain: Annotated[
+        str | None,
+        typer.Option(help="Learn from this domain instead, or from all (joint training)."),
+    ] = None,
+    categories: Annotated[
+        Path | None,
+        typer.Option(
+            help="Base to new: a text file with a category per line. Learn from these only, and "
+            "measure them (base) and all others (new), each half with its own gallery."
+        ),
+    ] = None,
     shots: Annotated[
         int | None, typer.Option(min=1, help="Learn from so many images per category.")
     ] = None,
@@ -364,55 +400,71 @@ def bench(
 ) -> None:
     """Train methods where they train, and print recalls of image-to-text and text-to-image retrieval.
 
-    A run whose result file is there already is not repeated. Ties count against a method.
+    A run whose result file is there already is not repeated, nor is a training that another split,
+    domain or half was measured with. Ties count against a method. A method that fails does not stop
+    the others.
+
+    Domains: several are measured one by one, and learned from together; --domain D is D alone;
+    --train-domain D measures all on what D taught; with --domain E too, it is D to E.
     """
     _register(plugin)
     import benchmark
-    from benchmark.method import distribute, get_method, takes
+    from benchmark.comparison import label
+    from benchmark.method import ablations_of, distribute, get_method, takes
     from benchmark.options import split_assignments
+    from benchmark.processes import is_main
     from benchmark.report import table
     from benchmark.result import to_json
     from benchmark.run import open_backbone
+    from benchmark.versus import versus, versus_table
     from fdrd.last_build import last_build
 
-    names = benchmark.method_names() if everything else method
-    if not names:
-        raise FdrdError("no method; give --method NAME or --all, `fdrd methods` lists the names")
+    if sum((bool(method), everything, ablate is not None)) != 1:
+        raise FdrdError(
+            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
+        )
+    names = [ablate] if ablate else benchmark.method_names() if everything else method
     for name in names:
         get_method(name)
     options = distribute(names, split_assignments(method_option, "-M"))
+    variants = [options]
+    if ablate:
+        variants = [{ablate: {**options[ablate], **own}} for own in ablations_of(ablate).values()]
     train = split_assignments(training_option, "-T")
     competing = _gallery(gallery)
+    base = benchmark.read_categories(categories) if categories else None
     where = data or str(last_build())
     _quiet_transformers()
+    out.quiet = err.quiet = not is_main()  # several processes that share a bench speak once
     tower: Any = backbone
     if any(takes(name, "backbone") for name in names):
         tower = open_backbone(backbone, where, device=device, allow_code=backbone is not None)
-    found = []
     with _progress(
-        f"Finished runs are kept in {results}; the same command goes on from there."
+        f"Finished runs and the training in hand are kept in {results}; the same command goes on from there."
     ) as progress:
-        for name in dict.fromkeys(names):
-            for number in range(seed, seed + seeds):
-
-                def tell(
-                    what: str, done: int, total: int, prefix: str = f"{name} {number}"
-                ) -> None:
-                    progress(f"{prefix}: {what}", done, total)
-
-                result = benchmark.run(
-                    name, where, split=split, backbone=tower, domain=domain, shots=shots,
-                    seed=number, gallery=competing, options=options[name], train=train,
-                    checkpoint=checkpoint, results=results, progress=tell,
-                )  # fmt: skip
-                found.append(result)
-                if result.settings.seed is None:
-                    break  # nothing in it is drawn, so another seed gives the same numbers
+        found: list[benchmark.BenchResult] = []
+        failed: dict[str, FdrdError] = {}
+        for chosen in variants:
+            measured, without = benchmark.run_each(
+                names, where, seeds=range(seed, seed + seeds), categories=base, options=chosen,
+                progress=progress, split=split, backbone=tower, domain=domain,
+                train_domain=train_domain, shots=shots, gallery=competing, train=train,
+                checkpoint=checkpoint, results=results,
+            )  # fmt: skip
+            found += measured
+            failed |= without
+    if not found:
+        raise next(iter(failed.values()))
     if json:
         _print_json([to_json(result) for result in found])
     else:
         out.print(table(found))
-        out.print(f"Next:  fdrd report {results}", style="dim")
+        if ablate and len(found) > 1:
+            whole = [each for each in found if each.settings.options_given == options[ablate]]
+            out.print(versus_table(versus(found, label(whole[0].settings))))
+        out.print(f"Next:  fdrd report {results}        fdrd compare {results}", style="dim")
+    if failed:
+        raise FdrdError("; ".join(f"{name} failed: {error}" for name, error in failed.items()))
 
 
 def _quiet_transformers() -> None:
@@ -434,6 +486,7 @@ def _gallery(given: str) -> Any:
 def _register(plugins: list[str]) -> None:
     """Makes the methods of this package and of the plugins known."""
     import baselines  # noqa: F401 - registers them
+    import dcar  # noqa: F401
     from benchmark.method import load_plugin
 
     sys.path.insert(0, "")  # a plugin may lie in the folder where the command runs
@@ -450,6 +503,32 @@ def report(
     from benchmark.result import read_results
 
     print(markdown(read_results(folder)))  # noqa: T201 - Markdown goes out as it is
+
+
+@app.command(epilog="Example:  fdrd compare runs/ --against zero_shot")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="The method to compare with: by default dcar if it is there, else zero_shot."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Test methods against one of them, query by query: differences in MRR, intervals, p, verdicts.
+
+    Nothing is run again: result files hold the rank of every query. Seeds of a method are averaged.
+    Files must have been measured on the same data, split, gallery and backbone; in a folder, each
+    such group is compared by itself.
+    """
+    from benchmark.versus import compare_runs, versus_json, versus_table
+
+    found, alone = compare_runs(runs, against)
+    if json:
+        _print_json(versus_json(found, alone))
+    else:
+        out.print(versus_table(found, alone))
 
 
 @app.command(epilog="Example:  fdrd methods")

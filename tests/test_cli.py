@@ -82,6 +82,22 @@ def test_build_stats_validate_and_a_rerun(raw):
     assert (broken.returncode, "sha256" in broken.stdout) == (1, True)
 
 
+def test_a_whole_audit_goes_on_the_card_unless_it_is_to_stay(raw):
+    assert fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).returncode == 0
+    card = raw / "data/fdrd/README.md"
+    card.write_text(before := card.read_text().replace("| rows | 12 |", "| rows | none |"))
+    for option in ("--no-blind", "--no-card"):
+        done = fdrd("audit", "data/fdrd", option, cwd=raw)
+        assert (done.returncode, card.read_text()) == (0, before)
+    done = fdrd("audit", "data/fdrd", "--json", cwd=raw)
+    assert json.loads(done.stdout)["audits"][0]["rows"] == 12
+    assert "data/fdrd/README.md" in done.stderr
+    assert "| rows | 12 |" in card.read_text()
+    card.unlink()
+    done = fdrd("audit", "data/fdrd", cwd=raw)
+    assert (done.returncode, "give --no-card" in done.stderr) == (2, True)
+
+
 def test_explain_says_which_layout_was_recognised(raw):
     done = fdrd("build", "--source", "raw", "--explain", cwd=raw)
     assert done.stdout.startswith("raw: image_folder, because images lie in folders of categories")
@@ -173,9 +189,26 @@ def test_bench_prints_a_table_repeats_nothing_and_takes_plugins_and_own_backbone
     assert all(name in page for name in ("coop", "random", "reversed"))
 
 
+@pytest.mark.slow
+def test_an_ablation_runs_every_variant_and_compares_them_with_the_whole(built):
+    (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parent)))
+    command = ["bench", "--ablate", "dcar", "--backbone", "tiny.py:load", "--split", "train"]
+    command += ["-M", "n_ctx=2", "-T", "epochs=1", "--results", "ablation"]
+    first = fdrd(*command, cwd=built)
+    assert first.returncode == 0, first.stderr
+    assert "MRR against dcar (epochs=1, n_ctx=2)" in " ".join(first.stdout.split())
+    again = fdrd(*command, "--json", cwd=built)
+    given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
+    assert {"n_ctx": 2} in given
+    assert {"n_ctx": 2, "depth": 0} in given
+    assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--ablate", "coop"], "names no variants; these do: dcar"),
+        (["--ablate", "dcar", "--method", "coop"], "give either --method"),
         (["--method", "zero_shott"], "did you mean 'zero_shot'"),
         ([], "fdrd methods"),
         (["--method", "coop", "-M", "n_ctxt=2"], "did you mean 'n_ctx'"),
@@ -196,3 +229,67 @@ def test_a_mistake_in_a_bench_names_the_remedy(built, arguments, said, monkeypat
         cli.main()
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def called(built, monkeypatch, capsys):
+    """Runs the command line in this process, in the folder `built`: exit code, stdout, stderr."""
+    monkeypatch.chdir(built)
+    monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
+    (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parent)))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]
+
+
+def test_compare_tests_runs_and_refuses_what_was_measured_on_something_else(called, tmp_path):
+    measured = ["bench", *TWO, "--split", "train", "--results", tmp_path]
+    assert called(*measured, "--seeds", 2)[0] == 0
+    code, text, _ = called("compare", tmp_path)
+    assert code == 0
+    assert "MRR against zero_shot" in text
+    assert "Holm p" in text
+    code, text, _ = called("compare", tmp_path, "--against", "random", "--json")
+    (comparison,) = json.loads(text)["comparisons"]
+    assert comparison["against"] == "random"
+    (method,) = comparison["methods"]
+    assert method["method"] == "zero_shot"
+    assert set(method["mean"]) == {
+        *("difference", "interval", "p", "holm", "verdict", "mrr", "mrr_against")
+    }
+    called("bench", *TWO, "--split", "train", "--gallery", "2", "--results", tmp_path / "cut")
+    files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]
+    code, text, said = called("compare", *files)
+    assert (code, text) == (2, "")
+    assert "cannot be compared: zero_shot and random have other gallery (domain, 2)" in said
+
+
+def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path):
+    listed = tmp_path / "base.txt"
+    listed.write_text("# one of two\nwren\n")
+    command = ["bench", *TWO, "--split", "train", "--results", tmp_path, "--categories", listed]
+    code, text, _ = called(*command)
+    assert code == 0
+    assert text.index("base categories") < text.index("new categories") < text.index("to new")
+    listed.write_text("\nwern\n")
+    code, _, said = called(*command)
+    assert code == 2
+    assert f"{listed}, line 2:" in said.replace("\n", "")
+    assert "did you mean 'wren'?" in said
+
+
+def test_all_is_every_method_and_one_that_fails_stops_no_other(called, tmp_path):
+    command = ["bench", "--all", "--backbone", "tiny.py:load", "--results", tmp_path, "--json"]
+    code, text, said = called(*command, "--split", "train", "-T", "epochs=0")
+    assert code == 2
+    assert {each["settings"]["method"] for each in json.loads(text)} >= {"zero_shot", "random"}
+    assert "coop failed: epochs=0: must be at least 1" in said
+    assert "give either --method" in called(*command, "--method", "coop")[2]

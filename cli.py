@@ -79,19 +79,24 @@ def _progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
+    class Said(ProgressColumn):  # what a narrow terminal cuts first
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["said"], no_wrap=True, overflow="ellipsis")
+
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        Rate(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        Said(),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
@@ -395,6 +400,9 @@ def bench(
         list[str], typer.Option(help="Import this module first, to know its methods.")
     ] = [],  # noqa: B006
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("runs"),
+    log: Annotated[
+        Path | None, typer.Option(help="Draw curves of each training here, for TensorBoard.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the best by default.")] = None,
     json: Json = False,
 ) -> None:
@@ -449,7 +457,7 @@ def bench(
                 names, where, seeds=range(seed, seed + seeds), categories=base, options=chosen,
                 progress=progress, split=split, backbone=tower, domain=domain,
                 train_domain=train_domain, shots=shots, gallery=competing, train=train,
-                checkpoint=checkpoint, results=results,
+                checkpoint=checkpoint, results=results, log=log,
             )  # fmt: skip
             found += measured
             failed |= without

@@ -21,6 +21,7 @@ from benchmark.checkpoint import (
     save_checkpoint,
 )
 from benchmark.clip import CLIPBackbone
+from benchmark.curves import curves_in
 from benchmark.encoding import encode_split, rank_split
 from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.galleries import Gallery
@@ -67,6 +68,7 @@ def run(
     train: Mapping[str, Any] | None = None,
     checkpoint: Path | None = None,
     results: Path | None = None,
+    log: Path | None = None,
     cache: Path | None = None,
     device: str | None = None,
     allow_code: bool = False,
@@ -94,6 +96,7 @@ def run(
         checkpoint: learned tensors to use instead of training.
         results: folder that holds the result files; a finished one is returned without a run, and
             what was learned is written beside it. A training that was killed goes on from there.
+        log: folder for TensorBoard, where each training draws its curves.
         cache: of frozen features, else `default_cache()`; ignored where `backbone` is no name.
         device: `cpu`, `cuda`; ignored where `backbone` is no name.
         allow_code: `backbone` comes from the user, so it may name a function.
@@ -156,7 +159,8 @@ def run(
         if isinstance(tower, CLIPBackbone) and tower.frozen is not None and processes.is_main():
             tower.frozen.flush()
 
-    with resumable(partial, flush):
+    curves = log / Path(file_name(settings)).stem if log and learns else None
+    with resumable(partial, flush), curves_in(curves):
         try:
             if checkpoint is not None and chosen.learner is not None:
                 load_checkpoint(checkpoint, chosen.learner, settings.backbone.fingerprint)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmark import processes
 from benchmark.chunks import chunks_of
+from benchmark.curves import point
 from benchmark.images import Images
 from benchmark.unfinished import EVERY, Kept, Snapshot, interrupt_waits
 from fdrd.dataset import Indices, RetrievalDataset
@@ -241,6 +242,9 @@ def fit(
             for batch in islice(batches(train, config.batch_size, seed, epoch), taken, None):
                 with interrupt_waits() as interrupted:
                     course.losses.append(take_step(batch))
+                    done = epoch * per_epoch + len(course.losses)
+                    point("loss", done, course.losses[-1])
+                    point("learning_rate", done, optimiser.param_groups[0]["lr"])
                     course.seconds = time.monotonic() - started
                     tell()
                     if interrupted or kept.is_due(EVERY):
@@ -254,6 +258,7 @@ def fit(
             with torch.no_grad():
                 mrr = processes.agreed(validate())
             course.close_epoch(mrr, time.monotonic() - started)
+            point("validation_mrr", len(course.log.epochs) * per_epoch, mrr)
             progress(_account(course.log, config), per_epoch, per_epoch)
             if kept.is_due(0):
                 kept.write(course.snapshot())

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 _ENGLISH = re.compile(r"[A-Za-z][A-Za-z'’ -]*[A-Za-z]")
 _ARTICLE_BEFORE = re.compile(r"(?<![^\W_])(an?)[\s_]+$", re.IGNORECASE)
-_NEAR = 16  # characters in which an article and the white space after it must lie
 # inflect takes these for plurals ("cactu", "iri", "bas"); they are singular.
 _SINGULAR_ENDINGS = ("us", "is", "ss", "as", "os", "ese")
 
@@ -66,7 +65,7 @@ def with_article(before: str, phrase: str) -> str:
     >>> with_article("Here is A ", "Egyptian Mau"), with_article("This is the ", "ant")
     ('Here is An ', 'This is the ')
     """
-    found = _article_before(before)
+    found = _ARTICLE_BEFORE.search(before)
     if not found:
         return before
     right = article(phrase)
@@ -78,9 +77,4 @@ def with_article(before: str, phrase: str) -> str:
 
 def has_article(before: str) -> bool:
     """Whether `before` ends with an indefinite article."""
-    return _article_before(before) is not None
-
-
-def _article_before(before: str) -> re.Match[str] | None:
-    # Only the end is looked at: to try each "a" of a caption would take as long as the rest of a swap.
-    return _ARTICLE_BEFORE.search(before, max(0, len(before) - _NEAR))
+    return _ARTICLE_BEFORE.search(before) is not None

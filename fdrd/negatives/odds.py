@@ -56,8 +56,7 @@ class Odds:
         if self.context:
             scores = scores + self.context.scores(words)
         possible = scores > _NEVER // 2
-        scores = scores - scores.max(initial=_NEVER)
-        np.maximum(scores, _UNLIKELY, out=scores)
+        scores = np.maximum(scores - scores.max(initial=_NEVER), _UNLIKELY)
         scores += self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
         return np.where(possible, scores, _NEVER)
 

@@ -1,6 +1,7 @@
 """What every registered method must do. A new method is tested here by existing."""
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from benchmark import CLIPBackbone, Images, Method, TrainConfig
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from benchmark.method import get_method, method_names, method_options, takes
 from benchmark.training import batches
+from benchmark.unfinished import resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 
@@ -175,6 +177,50 @@ def test_the_best_epoch_is_kept(name: str, tiny_clip: CLIPBackbone, tiny_dataset
     again = make(name, tiny_clip, train=short)
     again.fit(tiny_dataset["train"], tiny_dataset["validation"])
     assert all(torch.equal(a, b) for a, b in zip(learned(method), learned(again), strict=True))
+
+
+@every_learner
+def test_a_killed_training_ends_with_the_same_tensors(
+    name: str,
+    make_clip: Callable[..., CLIPBackbone],
+    tiny_dataset: Splits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed inside of the second epoch. What is not in the learner's state is lost, and shows."""
+    monkeypatch.setattr(benchmark.training, "EVERY", 0)
+    train = dataclasses.replace(TRAIN, epochs=3)
+
+    def fitted(place: str, dies_at: int | None = None) -> Method:
+        def tell(stage: str, done: int, _total: int) -> None:
+            if stage.startswith("train") and done == dies_at:
+                raise RuntimeError("killed")
+
+        frozen = benchmark.FrozenFeatures(tmp_path / place)
+        method = make(name, make_clip(frozen), train=train)
+        with resumable(tmp_path / f"{place}.safetensors", frozen.flush):
+            method.fit(tiny_dataset["train"], tiny_dataset["validation"], tell)
+        return method
+
+    whole = fitted("whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        fitted("killed", dies_at=5)
+    assert (tmp_path / "killed.safetensors").is_file()
+    resumed = fitted("killed")
+    assert all(torch.equal(a, b) for a, b in zip(learned(whole), learned(resumed), strict=True))
+
+
+@every_learner
+def test_a_training_in_chunks_has_the_same_losses(
+    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    def losses(size: int) -> list[float]:
+        train = dataclasses.replace(TRAIN, epochs=2, optimiser="sgd", chunk_size=size)
+        method = make(name, tiny_clip, train=train)
+        log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        return [epoch.loss for epoch in log.epochs]
+
+    assert losses(3) == pytest.approx(losses(0), rel=1e-4)
 
 
 @every_method

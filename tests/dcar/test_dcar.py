@@ -72,7 +72,10 @@ def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(
 def test_text_features_are_the_same_bits_whatever_the_images(
     test_weights: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
-    method, dataset = fitted(tiny_clip, tiny_dataset, test_weights=test_weights), tiny_dataset["test"]
+    method, dataset = (
+        fitted(tiny_clip, tiny_dataset, test_weights=test_weights),
+        tiny_dataset["test"],
+    )
     with torch.no_grad():
         before = method.encode_text(dataset.captions).pooled
         method.encode_image(Images.of(dataset)[list(range(23, -1, -1))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -226,6 +226,15 @@ def interrupting(run: Run, at: int, times: int) -> Callable[[Batch], Tensor]:
     return loss
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a job in the background of a script is born deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_ends_the_step_and_keeps_it(tiny_dataset: Splits, path: Path) -> None:
     whole = Run(tiny_dataset["train"], None)
     log = whole.run()
@@ -240,6 +249,7 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tiny_dataset: Splits, path: Path) -> 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("listening")
 def test_a_second_ctrl_c_does_not_wait_and_keeps_no_half_step(
     tiny_dataset: Splits, path: Path
 ) -> None:

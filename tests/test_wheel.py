@@ -22,6 +22,9 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
         "fdrd/py.typed",
         "benchmark/py.typed",
         "baselines/coop.py",
+        "dcar/method.py",
+        "benchmark/embedded/model.safetensors",
+        "benchmark/embedded/tokenizer.json",
         *(f"schemas/{name}.schema.json" for name in ("record", "manifest", "result")),
         *(path.relative_to(ROOT).as_posix() for path in (ROOT / "fdrd").rglob("*.py")),
     }
@@ -30,6 +33,7 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
         "baselines",
         "benchmark",
         "cli.py",
+        "dcar",
         "fdrd",
         "schemas",
     }

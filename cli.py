@@ -417,14 +417,13 @@ def bench(
     """
     _register(plugin)
     import benchmark
-    from benchmark.comparison import label
-    from benchmark.method import ablations_of, distribute, get_method, takes
+    from benchmark.method import distribute, get_method, takes, variants_of
     from benchmark.options import split_assignments
     from benchmark.processes import is_main
     from benchmark.report import table
     from benchmark.result import to_json
     from benchmark.run import open_backbone
-    from benchmark.versus import versus, versus_table
+    from benchmark.versus import ablation_table
     from fdrd.last_build import last_build
 
     if sum((bool(method), everything, ablate is not None)) != 1:
@@ -435,9 +434,10 @@ def bench(
     for name in names:
         get_method(name)
     options = distribute(names, split_assignments(method_option, "-M"))
-    variants = [options]
+    variants = {"": options}
     if ablate:
-        variants = [{ablate: {**options[ablate], **own}} for own in ablations_of(ablate).values()]
+        named = variants_of(ablate, options[ablate])
+        variants = {variant: {ablate: chosen} for variant, chosen in named.items()}
     train = split_assignments(training_option, "-T")
     competing = _gallery(gallery)
     base = benchmark.read_categories(categories) if categories else None
@@ -452,7 +452,7 @@ def bench(
     ) as progress:
         found: list[benchmark.BenchResult] = []
         failed: dict[str, FdrdError] = {}
-        for chosen in variants:
+        for variant, chosen in variants.items():
             measured, without = benchmark.run_each(
                 names, where, seeds=range(seed, seed + seeds), categories=base, options=chosen,
                 progress=progress, split=split, backbone=tower, domain=domain,
@@ -460,16 +460,15 @@ def bench(
                 checkpoint=checkpoint, results=results, log=log,
             )  # fmt: skip
             found += measured
-            failed |= without
+            failed |= {f"{name} {variant}".rstrip(): error for name, error in without.items()}
     if not found:
         raise next(iter(failed.values()))
     if json:
         _print_json([to_json(result) for result in found])
     else:
         out.print(table(found))
-        if ablate and len(found) > 1:
-            whole = [each for each in found if each.settings.options_given == options[ablate]]
-            out.print(versus_table(versus(found, label(whole[0].settings))))
+        if ablate:
+            out.print(ablation_table(found, named, options[ablate]))
         out.print(f"Next:  fdrd report {results}        fdrd compare {results}", style="dim")
     if failed:
         raise FdrdError("; ".join(f"{name} failed: {error}" for name, error in failed.items()))

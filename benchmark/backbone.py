@@ -146,6 +146,10 @@ class Backbone(Protocol):
         """Layers of the vision tower, hence the greatest depth of visual prompts."""
 
     @property
+    def vocabulary_size(self) -> int:
+        """How many token ids there are."""
+
+    @property
     def logit_scale(self) -> float:
         """What cosines are multiplied by in its contrastive loss, about 100 for CLIP."""
 

@@ -73,6 +73,7 @@ class CLIPBackbone:
         self.vision_width: int = vision.hidden_size
         self.text_layers: int = text.num_hidden_layers
         self.vision_layers: int = vision.num_hidden_layers
+        self.vocabulary_size: int = text.vocab_size
         self.logit_scale = float(model.logit_scale.detach().float().exp())
         self._context = min(tokenizer.model_max_length, text.max_position_embeddings)
         self._bos, self._eos = _ends(tokenizer, text.eos_token_id, name)

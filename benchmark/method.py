@@ -103,8 +103,8 @@ def get_method(name: str) -> Callable[..., Method]:
     return _METHODS[name]
 
 
-def ablations_of(name: str) -> Ablations:
-    """The variants of a method.
+def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options of each variant of a method, over those that are given; of equal ones the first.
 
     Raises:
         FdrdError: there is no such method, or it names no variants.
@@ -113,7 +113,11 @@ def ablations_of(name: str) -> Ablations:
     if not _ABLATIONS[name]:
         having = ", ".join(sorted(known for known, found in _ABLATIONS.items() if found))
         raise FdrdError(f"--ablate {name}: it names no variants; these do: {having or 'none'}")
-    return _ABLATIONS[name]
+    found: dict[str, dict[str, Any]] = {}
+    for variant, own in _ABLATIONS[name].items():
+        if (options := {**given, **own}) not in found.values():
+            found[variant] = options
+    return found
 
 
 def method_names() -> list[str]:

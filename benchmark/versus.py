@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.comparison import LEVEL, Comparison, Row, compare, differences, measured, side
+from benchmark.comparison import (
+    LEVEL,
+    Comparison,
+    Row,
+    compare,
+    differences,
+    label,
+    measured,
+    side,
+)
 from benchmark.metrics import DIRECTIONS
 from benchmark.paired import PARTS, Difference
 from benchmark.report import SHORT, heading
@@ -64,15 +73,6 @@ def compare_runs(
     return [_versus(comparison, against) for comparison in pairs], alone
 
 
-def versus(results: Sequence[BenchResult], against: str) -> list[Versus]:
-    """Results as one `Versus` for each thing that was measured.
-
-    Raises:
-        FdrdError: `against` is no single row.
-    """
-    return [_versus(each, against) for each in compare(results, []) if len(each.rows) > 1]
-
-
 def verdict(difference: Difference) -> str:
     """What the corrected test allows to be said of the method, as against the reference.
 
@@ -118,6 +118,31 @@ def versus_table(found: Sequence[Versus], alone: Sequence[Comparison] = ()) -> R
     )
     parts += [Text(f"Left out: {_alone(each)}") for each in alone]
     return Group(*parts)
+
+
+def ablation_table(
+    results: Sequence[BenchResult],
+    variants: Mapping[str, Mapping[str, Any]],
+    whole: Mapping[str, Any],
+) -> RenderableType:
+    """The variants of a method against the whole of it, and what each of them is called.
+
+    Args:
+        results: of the variants.
+        variants: options by name.
+        whole: options of the variant that the others are tested against; without a result of it there
+            are names alone.
+    """
+    labels = {label(r.settings): r.settings.options_given for r in results}
+    names = [
+        f"{row}: {name}"
+        for row, options in labels.items()
+        for name, own in variants.items()
+        if own == options
+    ]
+    against = next((row for row, options in labels.items() if options == whole), None)
+    pairs = [each for each in compare(results, []) if len(each.rows) > 1] if against else []
+    return Group(versus_table([_versus(each, against) for each in pairs]), Text("\n".join(names)))
 
 
 def versus_json(found: Sequence[Versus], alone: Sequence[Comparison] = ()) -> dict[str, Any]:

@@ -23,4 +23,4 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "category_symmetric": False,
     },
 }
-"""By name, the options that differ from the defaults."""
+"""By name, the options that differ from the defaults; `--ablate` prints the names under its table."""

@@ -104,13 +104,15 @@ class DCAR:
         self.training = train
         self.seed = seed
         self._blank = blank_image(config.blank)
-        self._negatives: TrainingNegatives | None = None
+        self.negatives: TrainingNegatives | None = None
+        """of the rows that it learns from, while the category-aware loss wants them"""
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
         """Learn the prompts and the adapter."""
-        self._negatives = TrainingNegatives(train, self.seed)
+        if self.config.lambda_cate:
+            self.negatives = TrainingNegatives(train, self.seed)
         device = self.backbone.device
         return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
 
@@ -210,16 +212,16 @@ class DCAR:
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
         """The category-aware loss over the plain features of captions, through the adapter."""
         config = self.config
-        assert self._negatives is not None, "fit makes them"
+        assert self.negatives is not None, "fit makes them"
         drawn = [
-            self._negatives.draw(row, batch.epoch, config.n_negatives, config.n_attribute)
+            self.negatives.draw(row, batch.epoch, config.n_negatives, config.n_attribute)
             for row in batch.rows.tolist()
         ]
         texts = [*batch.captions, *(each.caption for row in drawn for each in row)]
         adapted = self.learner.adapter(self._plain(texts).pooled)
         positives, others = adapted[: len(drawn)], adapted[len(drawn) :]
 
-        names = [self._negatives.category(row) for row in batch.rows.tolist()]
+        names = [self.negatives.category(row) for row in batch.rows.tolist()]
         number = {name: place for place, name in enumerate(sorted(set(names)))}
         present = torch.zeros(len(drawn), config.n_negatives, dtype=torch.bool)
         category = torch.full(present.shape, -1)
@@ -324,11 +326,10 @@ def dcar(
         depth = min(DEPTH[preset], backbone.text_layers, backbone.vision_layers)
     prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, coupling, seed)
     box = Adapter(backbone.dim, adapter, adapter_reduction, adapter_ratio, seed)
-    vocabulary = len(backbone.model.text_model.embeddings.token_embedding.weight)
     learner = Learner(
         prompts,
         box,
-        vocabulary if test_weights == "token_mean" else 0,
+        backbone.vocabulary_size if test_weights == "token_mean" else 0,
         backbone.dim if test_weights == "predictor" else 0,
         seed,
     )

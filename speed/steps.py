@@ -46,7 +46,7 @@ def main() -> None:
         size: dict[str, Any] = {"n_ctx": given.n_ctx, "depth": given.depth}
         maple = get_method("maple")(backbone, **size)
         whole: Any = get_method("dcar")(backbone, **size)
-        whole._negatives = TrainingNegatives(train, seed=0)
+        whole.negatives = TrainingNegatives(train, seed=0)
         entering = CoupledPrompts(backbone, given.n_ctx, "", 1, "independent", seed=0)
 
         def towers(batch: Batch) -> Any:

@@ -197,10 +197,15 @@ def test_an_ablation_runs_every_variant_and_compares_them_with_the_whole(built):
     first = fdrd(*command, cwd=built)
     assert first.returncode == 0, first.stderr
     assert "MRR against dcar (epochs=1, n_ctx=2)" in " ".join(first.stdout.split())
+    assert "dcar (depth=0, epochs=1, n_ctx=2): whole without prompts" in first.stdout
     again = fdrd(*command, "--json", cwd=built)
     given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
     assert {"n_ctx": 2} in given
     assert {"n_ctx": 2, "depth": 0} in given
+    refused = fdrd(*command, "-M", "alpha=-1", "--results", "refused", cwd=built)
+    assert refused.returncode == 2
+    assert "dcar whole failed: alpha=-1" in refused.stderr  # some variants set alpha, and run
+    assert "Traceback" not in refused.stderr
     assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10
 
 

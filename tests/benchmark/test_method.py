@@ -183,3 +183,15 @@ def test_an_edited_method_has_another_source_digest(
     with (home / edited).open("a") as file:
         file.write("# changed\n")
     assert source_digest(package) != before
+
+
+def test_of_equal_variants_one_is_left() -> None:
+    """What a user gives may make a variant the whole method: its result would count as another seed."""
+    import dcar  # noqa: F401
+    from benchmark.method import variants_of
+
+    assert len(variants_of("dcar", {"n_ctx": 2})) == len(variants_of("dcar", {}))
+    given = variants_of("dcar", {"beta": 0.0})
+    assert given["whole"] == {"beta": 0.0}
+    assert "whole without token weights" not in given
+    assert all("beta" in options for options in given.values())

@@ -28,9 +28,9 @@ from benchmark import (
     LossDirection,
     Progress,
     TrainConfig,
-    info_nce,
     learn,
     method,
+    pair_loss,
     silent,
 )
 from fdrd.dataset import RetrievalDataset
@@ -75,9 +75,7 @@ class ClipAdapter:
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE of a batch at the backbone's own scale."""
-        images, texts = self.encode_image(batch.images), self.encode_text(batch.captions)
-        logits = self.backbone.logit_scale * self.similarity(images, texts)
-        return info_nce(logits.float(), self.direction)
+        return pair_loss(self, batch, self.backbone.logit_scale, self.direction)
 
     def encode_image(self, images: AnyImages) -> Features:
         """Features of B images, adapted where that side is."""

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.maple import start_from_words
 from benchmark import (
     AnyImages,
     Backbone,
@@ -44,6 +43,7 @@ from benchmark import (
     method,
     silent,
 )
+from benchmark.prompting import start_from_words
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 

@@ -33,9 +33,9 @@ from benchmark import (
     LossDirection,
     Progress,
     TrainConfig,
-    info_nce,
     learn,
     method,
+    pair_loss,
     silent,
 )
 from fdrd.dataset import RetrievalDataset
@@ -80,9 +80,7 @@ class FILIP:
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE of a batch at the backbone's own scale."""
-        images, texts = self.encode_image(batch.images), self.encode_text(batch.captions)
-        logits = self.backbone.logit_scale * self.similarity(images, texts)
-        return info_nce(logits.float(), self.direction)
+        return pair_loss(self, batch, self.backbone.logit_scale, self.direction)
 
     def encode_image(self, images: AnyImages) -> Features:
         """Features of B images: pooled, and of 1 + P tokens, the first of which is the pooled one."""

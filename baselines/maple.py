@@ -13,9 +13,6 @@ default depth is all of them.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from benchmark import (
     Backbone,
     CoupledPrompts,
@@ -25,6 +22,7 @@ from benchmark import (
     TrainConfig,
     method,
 )
+from benchmark.prompting import at_most
 from fdrd.error import FdrdError
 
 DEPTH = 9
@@ -59,8 +57,7 @@ def maple(
         FdrdError: depth 0, which leaves nothing to learn.
     """
     depth = prompted_layers(backbone, depth, "maple")
-    learner = CoupledPrompts(backbone, n_ctx, "", depth, coupling, seed)
-    start_from_words(learner.context.text[0], backbone, ctx_init)
+    learner = CoupledPrompts(backbone, n_ctx, ctx_init, depth, coupling, seed)
     return PromptMethod(backbone, learner, train, seed, loss)
 
 
@@ -73,15 +70,5 @@ def prompted_layers(backbone: Backbone, depth: int, whose: str) -> int:
     if depth == 0:
         raise FdrdError(f"{whose}: depth=0 leaves nothing to learn; raise it, or run zero_shot")
     if depth == -1:
-        return min(DEPTH, backbone.text_layers, backbone.vision_layers)
+        return at_most(backbone, DEPTH)
     return depth
-
-
-@torch.no_grad()
-def start_from_words(context: Tensor, backbone: Backbone, words: str) -> None:
-    """Put the embeddings of the first tokens of some words over the first context vectors.
-
-    As many as there are of both, so that words fit whatever a tokenizer makes of them.
-    """
-    spelled = backbone.word_embeddings(words)[: len(context)] if words else context[:0]
-    context[: len(spelled)] = spelled

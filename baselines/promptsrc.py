@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, l1_loss, log_softmax
 
-from baselines.maple import prompted_layers, start_from_words
+from baselines.maple import prompted_layers
 from benchmark import (
     AnyImages,
     Backbone,
@@ -248,7 +248,6 @@ def promptsrc(
         if value < 0:
             raise FdrdError(f"promptsrc: {name}={value:g}: must be at least 0")
     depth = prompted_layers(backbone, depth, "promptsrc")
-    prompts = CoupledPrompts(backbone, n_ctx, "", depth, "independent", seed)
-    start_from_words(prompts.context.text[0], backbone, ctx_init)
+    prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, "independent", seed)
     learner = AveragedPrompts(prompts, gpa_mean or 0.75 * train.epochs, gpa_std)
     return PromptSRC(backbone, learner, n_ctx, weights, train, seed, loss)

@@ -7,7 +7,7 @@ from benchmark.clip import CLIPBackbone
 from benchmark.fine_tuning import FineTuned
 from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.images import AnyImages, Images
-from benchmark.learning import learn
+from benchmark.learning import learn, pair_loss
 from benchmark.loading import default_backbone, load_backbone
 from benchmark.losses import LossDirection, info_nce
 from benchmark.method import (
@@ -72,6 +72,7 @@ __all__ = [
     "method",
     "method_names",
     "method_options",
+    "pair_loss",
     "read_categories",
     "read_result",
     "read_results",

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from benchmark.backbone import Backbone, Features
 from benchmark.images import AnyImages
-from benchmark.learning import learn
-from benchmark.losses import LossDirection, info_nce
+from benchmark.learning import learn, pair_loss
+from benchmark.losses import LossDirection
 from benchmark.training import Batch, FitLog, TrainConfig
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
@@ -72,10 +72,7 @@ class FineTuned:
 
     def loss(self, batch: Batch, negatives: Sequence[str] = ()) -> Tensor:
         """InfoNCE of a batch and hard negatives at the given backbone's scale, which is not learned."""
-        images = self.encode_image(batch.images)
-        texts = self.encode_text([*batch.captions, *negatives])
-        logits = self.backbone.logit_scale * self.similarity(images, texts)
-        return info_nce(logits.float(), self.direction)
+        return pair_loss(self, batch, self.backbone.logit_scale, self.direction, negatives)
 
     def encode_image(self, images: AnyImages) -> Features:
         """Features of B images under the current weights."""

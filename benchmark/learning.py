@@ -1,18 +1,40 @@
-"""Training a method: the one loop, with the epoch chosen by retrieval on the validation split."""
+"""Training a method: the loss of pairs, and the one loop with the epoch chosen on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from benchmark.encoding import encode_split, rank_split
+from benchmark.losses import LossDirection, info_nce
 from benchmark.method import Method
 from benchmark.metrics import mean_mrr
 from benchmark.training import Batch, FitLog, TrainConfig, fit
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
+
+
+def pair_loss(
+    method: Method,
+    batch: Batch,
+    scale: float,
+    direction: LossDirection,
+    negatives: Sequence[str] = (),
+) -> Tensor:
+    """InfoNCE of a batch by a method's own similarity.
+
+    Args:
+        method: encodes and scores.
+        batch: B pairs.
+        scale: what similarities are multiplied by.
+        direction: who chooses whom.
+        negatives: captions that no image of the batch may choose.
+    """
+    images = method.encode_image(batch.images)
+    texts = method.encode_text([*batch.captions, *negatives])
+    return info_nce((scale * method.similarity(images, texts)).float(), direction)
 
 
 def learn(

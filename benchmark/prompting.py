@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from benchmark.backbone import Backbone, Features, Prompts
 from benchmark.images import AnyImages
-from benchmark.learning import learn
-from benchmark.losses import LossDirection, info_nce
+from benchmark.learning import learn, pair_loss
+from benchmark.losses import LossDirection
 from benchmark.training import Batch, FitLog, TrainConfig
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
@@ -54,9 +54,7 @@ class PromptMethod:
 
     def loss(self, batch: Batch) -> Tensor:
         """InfoNCE of a batch at the backbone's own scale."""
-        images, texts = self.encode_image(batch.images), self.encode_text(batch.captions)
-        logits = self.backbone.logit_scale * self.similarity(images, texts)
-        return info_nce(logits.float(), self.direction)
+        return pair_loss(self, batch, self.backbone.logit_scale, self.direction)
 
     def encode_image(self, images: AnyImages) -> Features:
         """Features of B images under the current prompts."""
@@ -137,14 +135,14 @@ class CoupledPrompts(nn.Module):
     Args:
         backbone: gives the widths, and the embeddings of words.
         n_ctx: context vectors, and so visual tokens, per layer.
-        words: what the first vectors of the first layer start from; the others from N(0, 0.02^2).
+        words: whose first n_ctx tokens the first layer starts from; all else from N(0, 0.02^2).
         depth: layers of both towers that get prompts; 0 is the plain backbone.
         coupling: `linear` as in MaPLe; `mlp` with a hidden layer of a quarter of the text width;
             `independent`: visual tokens of their own.
         seed: of the drawn values.
 
     Raises:
-        FdrdError: the words need more vectors, or a tower has fewer layers.
+        FdrdError: no vector, or a tower has fewer layers.
     """
 
     def __init__(
@@ -152,7 +150,9 @@ class CoupledPrompts(nn.Module):
     ):
         super().__init__()
         check_size("n_ctx", n_ctx, "depth", depth, backbone.vision_layers)
-        self.context = ContextVectors(backbone, n_ctx, words, depth, seed)
+        self.context = ContextVectors(backbone, n_ctx, "", depth, seed)
+        if depth:
+            start_from_words(self.context.text[0], backbone, words)
         self.tokens = self.couplings = None
         if coupling == "independent":
             self.tokens = VisualTokens(backbone, n_ctx, depth, seed + 1)
@@ -184,6 +184,21 @@ def _coupling(kind: Coupling, text_width: int, vision_width: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(text_width // 4, vision_width),
     )
+
+
+@torch.no_grad()
+def start_from_words(context: Tensor, backbone: Backbone, words: str) -> None:
+    """Put the embeddings of the first tokens of some words over the first context vectors.
+
+    As many as there are of both, so that words fit whatever a tokenizer makes of them.
+    """
+    spelled = backbone.word_embeddings(words)[: len(context)] if words else context[:0]
+    context[: len(spelled)] = spelled
+
+
+def at_most(backbone: Backbone, depth: int) -> int:
+    """So many layers, or all where a tower has fewer."""
+    return min(depth, backbone.text_layers, backbone.vision_layers)
 
 
 def drawn_prompts(n: int, width: int, depth: int, seed: int) -> nn.ParameterList:

@@ -33,6 +33,7 @@ from benchmark import (
     silent,
 )
 from benchmark.images import decoded
+from benchmark.prompting import at_most
 from dcar.ablation import VARIANTS
 from dcar.blank import Blank, blank_image
 from dcar.category_loss import Candidates, WeightMode, category_aware_loss
@@ -288,7 +289,7 @@ def dcar(
         preset: depth 1 as the figure draws it, or 9 as the code that it descends from (open).
         n_ctx: context tokens, and visual tokens, per layer (open).
         depth: layers of both towers with prompts, at most what they have; -1 as the preset says.
-        ctx_init: words that the first context tokens start from, such as "a photo of" (open).
+        ctx_init: words whose first n_ctx tokens the first layer starts from; else random (open).
         coupling: from context tokens to visual tokens (likely linear).
         beta: strength of the token weights in training; 0 for none (open).
         weight_sign: the figure prints an absolute value (sure).
@@ -323,7 +324,7 @@ def dcar(
         if amount < 0:
             raise FdrdError(f"{name}={amount}: must be at least 0")
     if depth < 0:
-        depth = min(DEPTH[preset], backbone.text_layers, backbone.vision_layers)
+        depth = at_most(backbone, DEPTH[preset])
     prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, coupling, seed)
     box = Adapter(backbone.dim, adapter, adapter_reduction, adapter_ratio, seed)
     learner = Learner(

@@ -80,9 +80,20 @@ class CLIPBackbone:
         self.fingerprint = _fingerprint(model, tokenizer, image_processor)
 
     def trainable_copy(self) -> CLIPBackbone:
-        """A backbone with weights of its own that take gradients; nothing of it is cached."""
+        """A backbone with weights of its own that take gradients; nothing of it is cached.
+
+        Raises:
+            FdrdError: the model holds something that cannot be copied.
+        """
+        try:
+            model = copy.deepcopy(self.model)
+        except TypeError as error:
+            raise FdrdError(
+                f"backbone {self.name!r} cannot be copied, as fine-tuning asks ({error}); give its "
+                f"modules a __deepcopy__, or choose a method that leaves the backbone frozen"
+            ) from error
         copied = CLIPBackbone(
-            copy.deepcopy(self.model),
+            model,
             self.tokenizer,
             self.image_processor,
             name=self.name,

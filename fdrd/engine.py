@@ -58,6 +58,7 @@ def _begin(common: bytes) -> None:
     """Prepares a worker process: Ctrl-C is left to the parent, which stops the pool in order."""
     global _known
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Written by our own parent, and read only here: a second of reading must not hear Ctrl-C.
     _known = pickle.loads(common)
 
 

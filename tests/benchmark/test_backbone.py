@@ -1,5 +1,6 @@
 """What the prompt seam promises: an unmodified CLIP, with prompts in it only while it is asked."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_context_that_spells_words_equals_the_words(tiny_clip: CLIPBackbone) -> 
     spelled = tiny_clip.encode_text([f"{words} {caption}" for caption in CAPTIONS])
     context = Prompts(text=[tiny_clip.word_embeddings(words)])
     assert close(tiny_clip.encode_text(CAPTIONS, context).pooled, spelled.pooled)
+
+
+def test_a_model_that_cannot_be_copied_is_refused_in_words(
+    make_clip: Callable[..., CLIPBackbone],
+) -> None:
+    backbone = make_clip()
+    backbone.model.session = threading.Lock()  # as an ONNX session, which cannot be copied either
+    with pytest.raises(FdrdError, match=r"'tiny' cannot be copied.*leaves the backbone frozen"):
+        backbone.trainable_copy()
 
 
 def test_slot_tokens_are_invisible(

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-import cli
+from commands import console
 
 TOLD = [
     ("coop 0: train | epoch 1 of 2, loss 1.500", 1, 4),
@@ -19,9 +19,9 @@ TOLD = [
 
 def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     written = io.StringIO()
-    console = Console(file=written, force_terminal=terminal, width=120, color_system=None)
-    monkeypatch.setattr(cli, "err", console)
-    with cli._progress("") as progress:
+    shown_on = Console(file=written, force_terminal=terminal, width=120, color_system=None)
+    monkeypatch.setattr(console, "err", shown_on)
+    with console.show_progress("") as progress:
         for told in TOLD:
             progress(*told)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())

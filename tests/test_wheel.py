@@ -18,6 +18,7 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     needed = {
         "cli.py",
+        "commands/bench.py",
         "fdrd/DATASET_CARD.md",
         "fdrd/py.typed",
         "benchmark/py.typed",
@@ -33,6 +34,7 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
         "baselines",
         "benchmark",
         "cli.py",
+        "commands",
         "dcar",
         "fdrd",
         "schemas",

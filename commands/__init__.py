@@ -1,0 +1,25 @@
+"""The commands of `fdrd`, one file each: a command parses, calls one library function and prints.
+
+Results go to stdout, progress and errors to stderr. What is slow to import is imported inside of the command.
+"""
+
+from importlib import import_module
+
+from commands.console import app, err, out
+
+COMMANDS = (  # in the order of `fdrd --help`
+    "sample",
+    "build",
+    "validate",
+    "stats",
+    "audit",
+    "bench",
+    "report",
+    "compare",
+    "methods",
+)
+
+for _name in COMMANDS:
+    import_module(f"commands.{_name}")
+
+__all__ = ["app", "err", "out"]

@@ -1,0 +1,94 @@
+"""`fdrd build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands.console import Json, app, out, print_json, show_progress
+
+
+@app.command(epilog="Example:  fdrd build --source raw/ --out data/fdrd")
+def build(
+    source: Annotated[Path, typer.Option(help="Folder of a domain, or of folders of domains.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = Path(
+        "data/fdrd"
+    ),
+    name: Annotated[
+        str, typer.Option(help="What `load_dataset` will call it on this machine.")
+    ] = "fdrd",
+    seed: Annotated[int, typer.Option(help="Moves the hashed splits and the hard negatives.")] = 0,
+    negatives: Annotated[int, typer.Option(min=0, help="Hard negatives for each pair.")] = 4,
+    attribute_negatives: Annotated[
+        int, typer.Option(min=0, help="How many of them swap an attribute, not the category.")
+    ] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one per core by default.")
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Refuse images of more pixels.")
+    ] = 50_000_000,
+    shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 256,
+    backbone: Annotated[
+        str | None, typer.Option(help="Hub id that a benchmark on this dataset uses by default.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which layout was recognised, and stop.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    r"""Build Arrow shards, a manifest and a dataset card from a raw source.
+
+    Layouts: [b]image_folder[/], \[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt
+    beside it; [b]released[/], the authors' JSON of captions beside the images. A folder of such folders
+    is a dataset of several domains.
+
+    A rerun does nothing where nothing changed, and goes on where a run was stopped.
+    """
+    if explain:
+        from fdrd.sources import find_domains
+
+        for domain in find_domains(source):
+            out.print(f"{domain.name}: {domain.reader}, because {domain.why}")
+        return
+    from fdrd.build_config import BuildConfig
+    from fdrd.builder import build as run_build
+
+    config = BuildConfig(
+        name=name, seed=seed, negatives=negatives, attribute_negatives=attribute_negatives,
+        max_pixels=max_pixels, shard_bytes=shard_mb * 2**20, backbone=backbone,
+    )  # fmt: skip
+    with show_progress(
+        f"What is done is kept in {target}.work; the same command goes on from there."
+    ) as progress:
+        built = run_build(source, target, config=config, workers=workers, progress=progress)
+    if json:
+        print_json({"nothing_to_do": built.nothing_to_do, **built.manifest})
+        return
+    _print_build(built)
+
+
+def _print_build(built: Any) -> None:
+    from rich.table import Table
+
+    records = built.manifest["records"]
+    table = Table("annotations", "read", "kept", "rejected", box=None, header_style="bold")
+    for file, entry in built.manifest["files"].items():
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
+        table.add_row(file, f"{entry['read']:,}", f"{entry['kept']:,}", reasons or "none")
+    out.print(table)
+    out.print(
+        f"{records['read']:,} read = {records['kept']:,} kept + {records['rejected']:,} rejected"
+    )
+    if built.nothing_to_do:
+        out.print(f"Nothing to do: {built.out} is built from this very source.")
+    else:
+        shards = len(built.manifest["shards"])
+        out.print(
+            f"Built {built.out}: {shards} shards, {built.shards_written} of them written now."
+        )
+    name = built.manifest["name"]
+    out.print(f'From any project here:  load_dataset("{name}")')
+    out.print(f"Next:  fdrd bench --method zero_shot --data {built.out}", style="dim")

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from benchmark.backbone import Features
 from benchmark.images import AnyImages
-from benchmark.options import Option, options_of, read_options, unknown
 from benchmark.training import FitLog
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
+from fdrd.options import Option, options_of, read_options, unknown
 from fdrd.progress import Progress
 
 

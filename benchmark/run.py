@@ -29,7 +29,6 @@ from benchmark.hard_negatives import hard_negative_shares
 from benchmark.loading import default_backbone, load_backbone
 from benchmark.method import Method, get_method, method_options, source_digest, takes
 from benchmark.metrics import measure
-from benchmark.options import options_of, read_options
 from benchmark.result import (
     NO_BACKBONE,
     SCHEMA_VERSION,
@@ -48,6 +47,7 @@ from benchmark.training import FitLog, TrainConfig
 from benchmark.unfinished import resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
+from fdrd.options import options_of, read_options
 from fdrd.progress import Progress, silent
 
 

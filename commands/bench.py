@@ -88,13 +88,13 @@ def bench(
     register_methods(plugin)
     import benchmark
     from benchmark.method import distribute, get_method, takes, variants_of
-    from benchmark.options import split_assignments
     from benchmark.processes import is_main
     from benchmark.report import table
     from benchmark.result import to_json
     from benchmark.run import open_backbone
     from benchmark.versus import ablation_table
     from fdrd.last_build import last_build
+    from fdrd.options import split_assignments
 
     if sum((bool(method), everything, ablate is not None)) != 1:
         raise FdrdError(

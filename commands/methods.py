@@ -20,8 +20,8 @@ def methods(
     """List the methods and their options, and the options of the training."""
     register_methods(plugin)
     from benchmark.method import method_names, method_options, summary
-    from benchmark.options import options_of
     from benchmark.training import TrainConfig
+    from fdrd.options import options_of
 
     listed = [(name, summary(name), method_options(name)) for name in method_names()]
     training = ("training (-T)", "what every method that trains takes", options_of(TrainConfig))

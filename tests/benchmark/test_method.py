@@ -17,9 +17,9 @@ from benchmark.method import (
     source_digest,
     summary,
 )
-from benchmark.options import options_of, read_options, split_assignments
 from benchmark.training import TrainConfig
 from fdrd.error import FdrdError
+from fdrd.options import options_of, read_options, split_assignments
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -27,9 +27,10 @@ from fdrd.images import Examined, examine_many
 from fdrd.last_build import remember_build
 from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.manifest import annotation_file, dump, library_versions, make_manifest, read_manifest
+from fdrd.members import forget_unpacked
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.record import Record, class_labels, features
+from fdrd.record import ImageRef, Record, class_labels, features
 from fdrd.registration import register
 from fdrd.shards import ShardTask, plan_shards, shard_key, write_shard
 from fdrd.sources import Domain, find_domains, read_domain
@@ -114,7 +115,8 @@ class _Run:
         started = time.time()
         items: list[Item] = list(unique_ids(encodable(self._read(domains))))
         files_read = Counter(annotation_file(item) for item in items)
-        paths = dict.fromkeys(item.image.path for item in items if isinstance(item, Record))
+        images = dict.fromkeys(item.image for item in items if isinstance(item, Record))
+        paths = dict.fromkeys(image.path for image in images)
         stamps = {path: stamp(self.source, path) for path in paths}
         inputs = resume.inputs_digest(asdict(self.config), (*domains, *items), stamps)
         if resume.is_built_from(self.out, inputs):
@@ -122,7 +124,7 @@ class _Run:
             remember_build(self.out)
             return Build(self.out, manifest, 0, True, register(self.out, manifest))
 
-        examined = self._examine(stamps)
+        examined = self._examine(images, stamps)
         items = list(with_images(items, examined))
         items = list(unique_pairs(no_image_in_two_splits(self._split(items))))
         kept = [item for item in items if isinstance(item, Record)]
@@ -138,6 +140,7 @@ class _Run:
         write_text(stage / "README.md", render_card(manifest, self._audit(stage, manifest)))
         write_text(stage / "manifest.json", dump(manifest))
         publish.exchange(self.out)
+        forget_unpacked({self.source / image.path for image in images if image.member})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.workers)
         remember_build(self.out)
@@ -153,18 +156,21 @@ class _Run:
                 yield item
         self.progress("reading annotations", count, count)
 
-    def _examine(self, stamps: dict[str, Stamp]) -> dict[str, Examined]:
+    def _examine(
+        self, images: Iterable[ImageRef], stamps: dict[str, Stamp]
+    ) -> dict[ImageRef, Examined]:
         """What every image is worth: from the ledger where the file did not change, else decoded."""
+        images = list(images)
         ledger = publish.work_folder(self.out) / "examined.jsonl"
         examined = read_ledger(ledger, stamps)
-        new = [path for path in stamps if path not in examined]
+        new = [image for image in images if image not in examined]
         chunks = [new[start : start + CHUNK] for start in range(0, len(new), CHUNK)]
         tasks = ((str(self.source), chunk, self.config.max_pixels) for chunk in chunks)
-        self.progress("decoding images", len(examined), len(stamps))
+        self.progress("decoding images", len(examined), len(images))
         for chunk, found in zip(chunks, run_tasks(examine_many, tasks, self.workers), strict=True):
             examined.update(zip(chunk, found, strict=True))
-            append_ledger(ledger, ((path, stamps[path], examined[path]) for path in chunk))
-            self.progress("decoding images", len(examined), len(stamps))
+            append_ledger(ledger, ((image, stamps[image.path], examined[image]) for image in chunk))
+            self.progress("decoding images", len(examined), len(images))
         return examined
 
     def _split(self, items: list[Item]) -> Iterator[Item]:
@@ -198,7 +204,7 @@ class _Run:
         return described
 
     def _write(
-        self, kept: list[Record], examined: dict[str, Examined]
+        self, kept: list[Record], examined: dict[ImageRef, Examined]
     ) -> tuple[list[dict[str, Any]], int]:
         """Manifest entries of all shards, by path, and how many of them had to be written."""
         stage = publish.work_folder(self.out) / "stage"
@@ -213,7 +219,7 @@ class _Run:
         for record in kept:
             digest = record.source.sha256
             captions[digest] = (*captions.get(digest, ()), record.caption)
-        bytes_of = {path: image.bytes for path, image in examined.items()}
+        bytes_of = {image: found.bytes for image, found in examined.items()}
 
         whole = resume.whole_shards(self.out)
         entries, tasks = [], []

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from fdrd.images import Examined
 from fdrd.reasons import Rejection
-from fdrd.record import Record, Split, to_json
+from fdrd.record import ImageRef, Record, Split, to_json
 
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
 
@@ -52,16 +52,16 @@ def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejectio
 
 
 def with_images(
-    found: Iterable[Record | Rejection], examined: Mapping[str, Examined]
+    found: Iterable[Record | Rejection], examined: Mapping[ImageRef, Examined]
 ) -> Iterator[Record | Rejection]:
     """Rejects records of bad images; gives the others digest, width, height, and the digest as a default group."""
     for item in found:
         if isinstance(item, Rejection):
             yield item
             continue
-        image = examined[item.image.path]
+        image = examined[item.image]
         if image.reason:
-            yield reject(item, image.reason, f"{item.image.path}: {image.detail}")
+            yield reject(item, image.reason, f"{item.image}: {image.detail}")
         else:
             yield replace(
                 item,
@@ -85,7 +85,7 @@ def no_image_in_two_splits(found: Iterable[Record | Rejection]) -> Iterator[Reco
         if isinstance(item, Record):
             other = best[item.source.sha256]
             if RANK[other.split] > RANK[item.split]:
-                detail = f"{item.image.path} is {other.image.path} of {other.split}"
+                detail = f"{item.image} is {other.image} of {other.split}"
                 yield reject(item, "image_in_other_split", detail)
                 continue
         yield item
@@ -99,9 +99,7 @@ def unique_pairs(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejec
             pair = (item.source.sha256, item.caption.casefold())
             earlier = first.setdefault(pair, item.id)
             if earlier != item.id:
-                yield reject(
-                    item, "duplicate_pair", f"{item.image.path}: the same pair as {earlier}"
-                )
+                yield reject(item, "duplicate_pair", f"{item.image}: the same pair as {earlier}")
                 continue
         yield item
 

@@ -5,15 +5,20 @@ An image is examined once per content of the file; what was found is kept by the
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
+
+from fdrd.members import read_member
+from fdrd.record import ImageRef
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _ORIENTATION, _SIDEWAYS = (
@@ -34,28 +39,63 @@ class Examined:
     detail: str = ""
 
 
-def read_inside(root: str, path: str) -> bytes:
-    """The bytes of a file below the root.
+MAX_BYTES = 2**28
+"""Above this many an image is not read: it would fill the memory of a worker."""
+
+
+class TooManyBytesError(ValueError):
+    """An image that is too large to be read at all."""
+
+
+def read_image(root: str, image: ImageRef) -> bytes:
+    """The bytes of an image that lies in a file below the root.
 
     Raises:
         PermissionError: a link on the way leads out of the root.
+        TooManyBytesError: there are more than `MAX_BYTES`.
+        LookupError: the member or row of the file holds none.
         OSError: the operating system would not give the bytes.
     """
+    if not image.member:
+        return read_inside(root, image.path)
+    data = read_member(_inside(root, image.path), image.member)
+    if len(data) > MAX_BYTES:
+        raise TooManyBytesError(f"{len(data)} bytes, the limit is {MAX_BYTES}")
+    return data
+
+
+def read_inside(root: str, path: str) -> bytes:
+    """The bytes of a file below the root; raises as `read_image` does."""
+    file = _inside(root, path)
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe would never end
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if status.st_size > MAX_BYTES:
+        raise TooManyBytesError(f"{status.st_size} bytes, the limit is {MAX_BYTES}")
+    return file.read_bytes()
+
+
+def _inside(root: str, path: str) -> Path:
+    """Where a file below the root really lies."""
     real = os.path.realpath(os.path.join(root, path))  # noqa: PTH118 - called once per image
     if not real.startswith(os.path.join(os.path.realpath(root), "")):  # noqa: PTH118
         raise PermissionError(f"{path} is a link that leaves the source folder")
-    return Path(real).read_bytes()
+    return Path(real)
 
 
-def examine(root: str, path: str, max_pixels: int) -> Examined:
+def examine(root: str, image: ImageRef, max_pixels: int) -> Examined:
     """Reads, decodes and digests one image. Never raises for a bad image; says why it is one."""
     try:
-        data = read_inside(root, path)
+        data = read_image(root, image)
+    except TooManyBytesError as error:
+        return Examined(reason="image_too_large", detail=str(error))
+    except LookupError as error:
+        return Examined(reason="image_missing", detail=str(error))
     except PermissionError as error:
         outside = "leaves the source folder" in str(error)
         return Examined(reason="path_outside" if outside else "read_error", detail=str(error))
     except OSError as error:
-        return Examined(reason="read_error", detail=f"{error.strerror}: {path}")
+        return Examined(reason="read_error", detail=f"{error.strerror}: {image.path}")
     return examine_bytes(data, max_pixels)
 
 
@@ -93,7 +133,7 @@ def examine_bytes(data: bytes, max_pixels: int) -> Examined:
     return Examined(sha256, len(data), width, height)
 
 
-def examine_many(task: tuple[str, Sequence[str], int]) -> list[Examined]:
-    """`examine` for a (root, paths, max_pixels) task: the unit of work of a worker process."""
-    root, paths, max_pixels = task
-    return [examine(root, path, max_pixels) for path in paths]
+def examine_many(task: tuple[str, Sequence[ImageRef], int]) -> list[Examined]:
+    """`examine` for a (root, images, max_pixels) task: the unit of work of a worker process."""
+    root, images, max_pixels = task
+    return [examine(root, image, max_pixels) for image in images]

@@ -1,6 +1,6 @@
 """What earlier builds found in the images of a source, so that an unchanged file is not decoded twice.
 
-One JSON line per image: path, size, time of change, and the fields of `Examined`. The file is only ever
+One JSON line per image: path, member, size, time of change, and the fields of `Examined`. The file is only ever
 appended to while a build runs; a last line that a kill cut short is ignored.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.images import Examined
+from fdrd.record import ImageRef
 
 Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
 
@@ -27,23 +28,23 @@ def stamp(root: Path, path: str) -> Stamp:
     return (status.st_size, status.st_mtime_ns)
 
 
-def read_ledger(file: Path, stamps: Mapping[str, Stamp]) -> dict[str, Examined]:
+def read_ledger(file: Path, stamps: Mapping[str, Stamp]) -> dict[ImageRef, Examined]:
     """What is known of the images whose stamp is still the same; read errors are forgotten, to be tried again."""
-    known: dict[str, Examined] = {}
+    known: dict[ImageRef, Examined] = {}
     for line in _lines(file):
-        path = line.pop("path")
+        path, member = line.pop("path"), line.pop("member", "")
         if (line.pop("size"), line.pop("mtime_ns")) == stamps.get(path):
             examined = Examined(**line)
             if examined.reason != "read_error":
-                known[path] = examined
+                known[ImageRef(path, member)] = examined
     return known
 
 
-def append_ledger(file: Path, found: Iterable[tuple[str, Stamp, Examined]]) -> None:
+def append_ledger(file: Path, found: Iterable[tuple[ImageRef, Stamp, Examined]]) -> None:
     """Adds what was found, in one write that reaches the disk."""
     rows = [
-        {"path": path, "size": size, "mtime_ns": mtime_ns, **asdict(examined)}
-        for path, (size, mtime_ns), examined in found
+        {**asdict(image), "size": size, "mtime_ns": mtime_ns, **asdict(examined)}
+        for image, (size, mtime_ns), examined in found
     ]
     with file.open("a", encoding="utf-8") as ledger:
         ledger.write("".join(json.dumps(row) + "\n" for row in rows))

@@ -49,11 +49,18 @@ class Negative:
 class ImageRef:
     """Where the bytes of an image lie: a POSIX path below the source root, never absolute, never with `..`.
 
-    `member` names the member of a tar archive or the row of a table, and is empty for a plain file.
+    `member` names the member of a tar archive or the row of a table (`fdrd.members`), and is empty for a
+    plain file.
+
+    >>> print(ImageRef("a.jpg"), ImageRef("a.parquet", "7 of image"))
+    a.jpg a.parquet: 7 of image
     """
 
     path: str
     member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.member}" if self.member else self.path
 
 
 @dataclass(frozen=True, slots=True)

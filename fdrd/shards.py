@@ -20,9 +20,10 @@ import pyarrow as pa
 from fdrd.annotate import AnnotateConfig, annotate
 from fdrd.atomic import replacing
 from fdrd.error import FdrdError
-from fdrd.images import read_inside
+from fdrd.images import read_image
+from fdrd.members import member_name
 from fdrd.negatives import Catalogue
-from fdrd.record import Labels, Record, Split, from_json, to_json
+from fdrd.record import ImageRef, Labels, Record, Split, from_json, to_json
 from fdrd.split import order
 
 BATCH_BYTES = 32 * 2**20  # of images in a record batch: bounds the memory of a worker
@@ -55,7 +56,7 @@ class ShardTask:
 
 
 def plan_shards(
-    records: Iterable[Record], bytes_of: Mapping[str, int], shard_bytes: int
+    records: Iterable[Record], bytes_of: Mapping[ImageRef, int], shard_bytes: int
 ) -> list[ShardPlan]:
     """Shards of about `shard_bytes` of images per domain and split, in the order domain, split, number."""
     rows: dict[tuple[str, Split], list[tuple[str, Record]]] = defaultdict(list)
@@ -63,7 +64,7 @@ def plan_shards(
         rows[record.domain, record.split].append((order(record), record))
     plans = []
     for (domain, split), found in sorted(rows.items()):
-        total = sum(bytes_of[record.image.path] for _, record in found)
+        total = sum(bytes_of[record.image] for _, record in found)
         ranges: dict[int, list[tuple[str, Record]]] = defaultdict(list)
         count = max(1, -(-total // shard_bytes))
         for key, record in found:
@@ -144,11 +145,12 @@ def _batches(
         captions = task.several_captions.get(record.source.sha256, (record.caption,))
         annotated = annotate(record, captions, catalogue, task.config)
         rules.update(annotated.rules[len(record.rules) :])
-        data = read_inside(task.root, record.image.path)
+        data = read_image(task.root, record.image)
         if hashlib.sha256(data).hexdigest() != record.source.sha256:
-            raise FdrdError(f"{record.image.path} changed during the build; run the command again")
+            raise FdrdError(f"{record.image} changed during the build; run the command again")
         row = _row(annotated, task.labels)
-        row["image"] = {"bytes": data, "path": Path(record.image.path).name}
+        name = member_name(record.image.member) or Path(record.image.path).name
+        row["image"] = {"bytes": data, "path": name}
         row["category"] = number[task.labels[record.domain, record.category]]
         batch.append(row)
         size += len(data)

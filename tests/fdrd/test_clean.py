@@ -33,7 +33,10 @@ def test_three_records_that_share_their_place_too_are_told_apart():
 
 
 def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
-    examined = {"1.jpg": Examined("d" * 64, 10, 3, 4), "2.jpg": Examined(reason="not_an_image")}
+    examined = {
+        ImageRef("1.jpg"): Examined("d" * 64, 10, 3, 4),
+        ImageRef("2.jpg"): Examined(reason="not_an_image"),
+    }
     found = list(with_images([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
     assert rejections(found) == [("2", "not_an_image")]
     assert (found[0].width, found[0].height, found[0].group) == (3, 4, "d" * 16)

@@ -1,9 +1,11 @@
 import hashlib
+import os
 
 import pytest
 from PIL import Image
 
-from fdrd.images import examine, examine_bytes, read_inside
+from fdrd.images import MAX_BYTES, examine, examine_bytes, read_inside
+from fdrd.record import ImageRef
 
 LIMIT = 10_000
 
@@ -57,11 +59,19 @@ def test_a_link_out_of_the_source_is_not_followed(tmp_path, draw):
     (root / "in.png").symlink_to("../secret.png")
     (root / "good.png").write_bytes(draw(2))
     (root / "also.png").symlink_to("good.png")
-    assert examine(str(root), "in.png", LIMIT).reason == "path_outside"
+    assert examine(str(root), ImageRef("in.png"), LIMIT).reason == "path_outside"
     assert read_inside(str(root), "also.png") == draw(2)
 
 
 def test_an_unreadable_file_is_a_read_error(tmp_path):
     (tmp_path / "folder.png").mkdir()
-    assert examine(str(tmp_path), "folder.png", LIMIT).reason == "read_error"
-    assert examine(str(tmp_path), "gone.png", LIMIT).reason == "read_error"
+    assert examine(str(tmp_path), ImageRef("folder.png"), LIMIT).reason == "read_error"
+    assert examine(str(tmp_path), ImageRef("gone.png"), LIMIT).reason == "read_error"
+
+
+def test_a_pipe_is_not_waited_for_and_a_file_of_gigabytes_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert examine(str(tmp_path), ImageRef("pipe.png"), LIMIT).reason == "read_error"
+    assert examine(str(tmp_path), ImageRef("huge.png"), LIMIT).reason == "image_too_large"

@@ -6,7 +6,6 @@ changed between releases. Sizes are read from the model.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -20,6 +19,7 @@ from transformers import CLIPModel
 
 from benchmark.backbone import Features, Prompts, inject, weigh_words
 from benchmark.chunks import in_chunks
+from benchmark.copying import with_own_weights
 from benchmark.frozen import FrozenFeatures
 from benchmark.images import AnyImages, chosen, decoded, digests
 from benchmark.processes import shared
@@ -86,8 +86,8 @@ class CLIPBackbone:
             FdrdError: the model holds something that cannot be copied.
         """
         try:
-            model = copy.deepcopy(self.model)
-        except TypeError as error:
+            model = with_own_weights(self.model)
+        except (TypeError, RuntimeError) as error:
             raise FdrdError(
                 f"backbone {self.name!r} cannot be copied, as fine-tuning asks ({error}); give its "
                 f"modules a __deepcopy__, or choose a method that leaves the backbone frozen"

@@ -54,11 +54,53 @@ def test_context_that_spells_words_equals_the_words(tiny_clip: CLIPBackbone) -> 
     assert close(tiny_clip.encode_text(CAPTIONS, context).pooled, spelled.pooled)
 
 
-def test_a_model_that_cannot_be_copied_is_refused_in_words(
+class Session(torch.nn.Module):
+    """A patch embedding with a session that cannot be copied, as ONNX's, and a cache of what it saw."""
+
+    def __init__(self, inner: torch.nn.Module):
+        super().__init__()
+        self.inner = inner
+        self.session = threading.Lock()
+        self.seen: dict[bytes, np.ndarray] = {}
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.inner.weight
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.seen[b"last"] = pixels.detach().numpy()
+        with self.session:
+            return self.inner(pixels)
+
+
+def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
     make_clip: Callable[..., CLIPBackbone],
 ) -> None:
     backbone = make_clip()
-    backbone.model.session = threading.Lock()  # as an ONNX session, which cannot be copied either
+    embeddings = backbone.model.vision_model.embeddings
+    embeddings.patch_embedding = Session(embeddings.patch_embedding)
+    images = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    before = backbone.encode_image(images).pooled
+    copied = backbone.trainable_copy()
+    stem = copied.model.vision_model.embeddings.patch_embedding
+    assert torch.equal(copied.encode_image(images).pooled, before)
+    assert stem.session is embeddings.patch_embedding.session
+    assert stem.seen is embeddings.patch_embedding.seen  # a cache may be large
+    theirs = {each.data_ptr() for each in backbone.model.parameters()}
+    assert theirs.isdisjoint(each.data_ptr() for each in copied.model.parameters())
+    with torch.no_grad():
+        for weight in copied.model.parameters():
+            weight.add_(0.1)
+    assert torch.equal(backbone.encode_image(images).pooled, before)
+    assert not torch.equal(copied.encode_image(images).pooled, before)
+
+
+def test_weights_beside_what_cannot_be_copied_are_never_shared(
+    make_clip: Callable[..., CLIPBackbone],
+) -> None:
+    """Shared, they would be trained in the given backbone too."""
+    backbone = make_clip()
+    backbone.model.session = [threading.Lock(), backbone.model.visual_projection]
     with pytest.raises(FdrdError, match=r"'tiny' cannot be copied.*leaves the backbone frozen"):
         backbone.trainable_copy()
 

@@ -210,7 +210,10 @@ def _rows(results: Sequence[BenchResult]) -> dict[str, list[BenchResult]]:
         source = tuple(sorted(said.learned_from.items()))
         # A few-shot draw has rows of its own for every seed. What is measured is the same for all.
         shared = {} if said.shots is not None else said.learned_from
-        kind = replace(said, seed=None, domain=None, learned_from=shared).identity()
+        # Another blind reader is no other method; the report says where readers disagree.
+        kind = replace(
+            said, seed=None, domain=None, learned_from=shared, blind_from=None
+        ).identity()
         kinds[label(said)][kind][said.seed, source] = result
     return {
         name if len(same) == 1 else f"{name} #{kind[:8]}": list(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from rich.box import SIMPLE
@@ -270,8 +271,17 @@ NEGATIVES = (
 
 
 def _shares(comparison: Comparison) -> dict[str, Share]:
-    """What all methods of a comparison have in common: rows, chance and blind accuracy, by kind."""
-    return dict(sorted(comparison.rows[0].results[0].metrics.hard_negatives.items()))
+    """What all methods of a comparison have in common: rows, chance and blind accuracy, by kind.
+
+    Where training rows changed between runs, their blind readers may disagree; none is shown then.
+    """
+    every = [result.metrics.hard_negatives for row in comparison.rows for result in row.results]
+    return {
+        kind: share
+        if len({each[kind].blind for each in every}) == 1
+        else replace(share, blind=None)
+        for kind, share in sorted(every[0].items())
+    }
 
 
 def _blind(share: Share) -> str:

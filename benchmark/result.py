@@ -73,6 +73,8 @@ class Settings:
     """fingerprints of the training and validation rows"""
     checkpoint: str | None
     """sha256 of the checkpoint that took the place of training"""
+    blind_from: str | None = None
+    """fingerprint of the rows that the blind reader learned from; null where there is no such reader"""
 
     def identity(self) -> str:
         """Digest of what decides the numbers, so not of names and of what was typed."""

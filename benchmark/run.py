@@ -128,6 +128,7 @@ def run(
     measured = split_of(data, split, domain)
     if categories is not None:  # both, so that an empty one is not found after a training
         measured = {each: half_of(measured, categories, each) for each in HALVES}[half]
+    read_blind = train_split(data, domain) if any(measured.negatives) else None
     drawn = takes(method, "seed") or (learns and shots is not None)
     settings = Settings(
         method=method,
@@ -148,6 +149,7 @@ def run(
         backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
         learned_from={name: each.fingerprint for name, each in rows.items()},
         checkpoint=file_digest(checkpoint) if checkpoint else None,
+        blind_from=read_blind.fingerprint if read_blind else None,
     )
     path = results / file_name(settings) if results else None
     if path is not None and processes.agreed(path.is_file()):
@@ -165,8 +167,7 @@ def run(
             if checkpoint is not None and chosen.learner is not None:
                 load_checkpoint(checkpoint, chosen.learner, settings.backbone.fingerprint)
             fit, seconds = _fit(chosen, settings, rows, results, progress)
-            train_rows = train_split(data, domain)
-            result = _measure(chosen, settings, fit, seconds, measured, train_rows, progress)
+            result = _measure(chosen, settings, fit, seconds, measured, read_blind, progress)
         finally:
             flush()
         if path is not None and processes.is_main():
@@ -270,10 +271,10 @@ def _measure(
     fit: FitLog | None,
     fit_seconds: float,
     measured: RetrievalDataset,
-    train: RetrievalDataset | None,
+    read_blind: RetrievalDataset | None,
     progress: Progress,
 ) -> BenchResult:
-    """Encode, rank, and put the result together; `train` is what the blind reader learns from."""
+    """Encode, rank, and put the result together; `read_blind` is what the blind reader learns from."""
     started = time.monotonic()
     images, texts = encode_split(chosen, measured, progress)
     encoded = time.monotonic()
@@ -281,7 +282,7 @@ def _measure(
     ranks = rank_split(chosen, images, texts, measured, settings.gallery)
     progress("rank", 1, 1)
     progress("train the blind reader", 0, 1)
-    blind = blind_accuracy(measured, train)
+    blind = blind_accuracy(measured, read_blind)
     progress("train the blind reader", 1, 1)
     shares = hard_negative_shares(
         chosen.encode_text, chosen.similarity, images, measured, blind=blind, progress=progress

@@ -10,10 +10,11 @@ os.environ["HF_HUB_OFFLINE"] = (
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
+from hub_server import WRITER, Hub
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -226,3 +227,26 @@ def make_dataset() -> Callable[..., RetrievalDataset]:
 @pytest.fixture(scope="session")
 def make_drawing() -> Callable[[str, str, str], bytes]:
     return drawing
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on localhost, which this process and those it starts take for the real one; its user may write to `org`."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    with Hub() as running:
+        for variable, setting in running.environment().items():
+            monkeypatch.setenv(variable, setting)
+        template = f"{running.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", running.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield running
+        close_session()
+
+
+@pytest.fixture
+def writer_token() -> str:
+    return WRITER

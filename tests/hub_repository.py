@@ -1,0 +1,235 @@
+"""What a Hub keeps, and what it refuses: repositories with commits, branches, tags, pull requests and large files.
+
+Nothing here speaks HTTP; `hub_server` does.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+REGULAR_LIMIT = 10 * 2**20  # bytes above which a file must be a large one
+DATE = "2026-01-01T00:00:00.000Z"
+GIT_ATTRIBUTES = "".join(  # the part of what the Hub puts into a new repository that matters here
+    f"{pattern} filter=lfs diff=lfs merge=lfs -text\n"
+    for pattern in (
+        *("*.arrow", "*.bin", "*.gz", "*.npy", "*.npz", "*.parquet", "*.pt", "*.safetensors"),
+        *("*.tar", "*.zip", "*.jpg", "*.jpeg", "*.png", "*.webp"),
+    )
+).encode()
+
+
+class RefusedError(Exception):
+    """What the Hub answers to a request that it does not carry out."""
+
+    def __init__(self, status: int, message: str, code: str = ""):
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a commit: the bytes of a regular one, the digest of a large one."""
+
+    content: bytes = b""
+    size: int = 0
+    sha256: str = ""
+
+    @property
+    def oid(self) -> str:
+        """The git object id; of a large file, that of the pointer to it."""
+        content = self.content
+        if self.sha256:
+            content = (
+                f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\n"
+                f"size {self.size}\n"
+            ).encode()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    oid: str
+    parent: str
+    title: str
+    message: str
+    author: str
+    files: dict[str, File]
+
+
+@dataclass
+class Proposal:
+    """A discussion or a pull request."""
+
+    number: int
+    title: str
+    author: str
+    is_pull_request: bool
+    base: str = "refs/heads/main"
+    status: str = "open"
+
+
+@dataclass
+class Repository:
+    """One repository; `refs` maps `refs/heads/main` and the like to a commit's oid."""
+
+    kind: str
+    name: str
+    private: bool = False
+    refs: dict[str, str] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
+    large: dict[str, bytes] = field(default_factory=dict)
+    """Content of large files by sha256, whether a commit holds them or not yet."""
+    proposals: dict[int, Proposal] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        files = {".gitattributes": File(GIT_ATTRIBUTES, len(GIT_ATTRIBUTES))}
+        self.refs["refs/heads/main"] = self._keep("", "initial commit", "", "system", files)
+
+    def resolve(self, revision: str) -> Commit:
+        """The commit of a branch, a tag, a full ref or an oid."""
+        for name in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
+            if name in self.refs:
+                return self.commits[self.refs[name]]
+        if revision in self.commits:
+            return self.commits[revision]
+        raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+
+    def file(self, revision: str, path: str) -> File:
+        files = self.resolve(revision).files
+        if path not in files:
+            raise RefusedError(404, "Entry not found", "EntryNotFound")
+        return files[path]
+
+    def content(self, file: File) -> bytes:
+        return self.large[file.sha256] if file.sha256 else file.content
+
+    def history(self, revision: str) -> Iterator[Commit]:
+        oid = self.resolve(revision).oid
+        while oid:
+            yield self.commits[oid]
+            oid = self.commits[oid].parent
+
+    def is_large(self, path: str, size: int, sample: bytes) -> bool:
+        """Whether the Hub wants a file as a large one: by size, `.gitattributes`, or because it is binary."""
+        attributes = self.resolve("main").files.get(".gitattributes", File()).content.decode()
+        patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
+        name = PurePosixPath(path).name
+        matches = any(
+            fnmatch.fnmatch(name, each) or fnmatch.fnmatch(path, each) for each in patterns
+        )
+        return size > REGULAR_LIMIT or matches or b"\0" in sample
+
+    def put_large(self, sha256: str, size: int, content: bytes) -> None:
+        """Takes an uploaded large file if it is what was announced."""
+        if len(content) != size:
+            raise RefusedError(400, f"{len(content)} bytes came, {size} were announced")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise RefusedError(400, "BadDigest: the bytes do not have the announced sha256")
+        self.large[sha256] = content
+
+    def verify_large(self, sha256: str, size: int) -> None:
+        if sha256 not in self.large:
+            raise RefusedError(404, f"no object {sha256} was uploaded")
+        if len(self.large[sha256]) != size:
+            raise RefusedError(
+                422, f"object {sha256} has {len(self.large[sha256])} bytes, not {size}"
+            )
+
+    def commit(
+        self,
+        ref: str,
+        parent: str | None,
+        title: str,
+        message: str,
+        author: str,
+        changes: Iterable[tuple[str, str, File]],
+    ) -> str:
+        """Moves `ref` to a new commit; all of the changes, or none.
+
+        Args:
+            ref: full name of a branch or of a pull request.
+            parent: what the author took for the head, None for any.
+            title: of the commit.
+            message: of the commit.
+            author: name of a user.
+            changes: `("put", path, file)`, `("delete", path, _)` or `("delete_folder", path, _)`.
+        """
+        if ref not in self.refs:
+            raise RefusedError(404, f"Invalid rev id: {ref}", "RevisionNotFound")
+        head = self.commits[self.refs[ref]]
+        if parent not in (None, head.oid):
+            raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
+        if not title:
+            raise RefusedError(400, "a commit needs a summary")
+        files = dict(head.files)
+        for what, path, file in changes:
+            _check_path(path)
+            if what == "put":
+                self._check(path, file)
+                files[path] = file
+            elif what == "delete":
+                if files.pop(path, None) is None:
+                    raise RefusedError(
+                        404, f"A file with this name doesn't exist: {path}", "EntryNotFound"
+                    )
+            else:
+                inside = [each for each in files if each.startswith(path.rstrip("/") + "/")]
+                if not inside:
+                    raise RefusedError(404, f"no folder {path}", "EntryNotFound")
+                for each in inside:
+                    del files[each]
+        self.refs[ref] = self._keep(head.oid, title, message, author, files)
+        return self.refs[ref]
+
+    def propose(self, title: str, author: str, is_pull_request: bool, base: str) -> Proposal:
+        number = len(self.proposals) + 1
+        proposal = Proposal(number, title, author, is_pull_request, base)
+        self.proposals[number] = proposal
+        if is_pull_request:
+            self.refs[f"refs/pr/{number}"] = self.refs[base]
+        return proposal
+
+    def merge(self, number: int, author: str) -> str:
+        proposal = self.proposals[number]
+        if not proposal.is_pull_request or proposal.status != "open":
+            raise RefusedError(400, "this is no open pull request")
+        mine = self.commits[self.refs[f"refs/pr/{number}"]]
+        head = self.commits[self.refs[proposal.base]]
+        if head.oid not in {each.oid for each in self.history(mine.oid)}:
+            raise RefusedError(409, "the base has moved since; this server merges no conflicts")
+        proposal.status = "merged"
+        self.refs[proposal.base] = self._keep(
+            head.oid, f"{proposal.title} (#{number})", "", author, mine.files
+        )
+        return self.refs[proposal.base]
+
+    def _check(self, path: str, file: File) -> None:
+        if file.sha256:
+            if file.sha256 not in self.large:
+                raise RefusedError(400, f"{path}: LFS object {file.sha256} was not uploaded")
+            if len(self.large[file.sha256]) != file.size:
+                raise RefusedError(
+                    400, f"{path}: LFS object {file.sha256} is not {file.size} bytes"
+                )
+        elif len(file.content) > REGULAR_LIMIT:
+            raise RefusedError(400, f"{path}: files above {REGULAR_LIMIT} bytes must be LFS files")
+
+    def _keep(
+        self, parent: str, title: str, message: str, author: str, files: dict[str, File]
+    ) -> str:
+        said = repr(
+            (parent, title, message, author, [(p, f.oid) for p, f in sorted(files.items())])
+        )
+        oid = hashlib.sha1(f"{len(self.commits)} {said}".encode()).hexdigest()
+        self.commits[oid] = Commit(oid, parent, title, message, author, files)
+        return oid
+
+
+def _check_path(path: str) -> None:
+    parts = path.rstrip("/").split("/")
+    if not path or any(part in ("", ".", "..", ".git") for part in parts):
+        raise RefusedError(400, f"invalid path {path!r}")

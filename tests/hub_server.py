@@ -1,0 +1,679 @@
+"""The Hub's protocol on localhost, for the real `huggingface_hub` client and the real loader of `datasets`.
+
+    with Hub() as hub:
+        subprocess.run([...], env={**os.environ, **hub.environment()})
+
+or `python tests/hub_server.py`, which prints what to export. It serves models and datasets: create, preupload, LFS
+(batch, upload, verify), commits of NDJSON, trees, branches, tags, pull requests, and files with ranges and etags.
+Large files lie behind another host name, as on the Hub's store, where only a signed address is let in. There is
+no Xet storage, so clients are told to do without (`HF_HUB_DISABLE_XET`). What is refused, and why, says
+`hub_repository`; `Hub.fail` makes it ill.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from hub_repository import DATE, File, Proposal, RefusedError, Repository
+
+WRITER, READER = "hf_writersecret", "hf_readersecret"  # tokens
+
+Ill = int | Literal["drop", "lose", "cut"]
+"""A status; or the connection ends while the request comes in ("drop"), after it was carried out but before the
+answer ("lose"), or in the middle of the answer ("cut")."""
+
+
+@dataclass(frozen=True)
+class User:
+    name: str
+    namespaces: tuple[str, ...]
+    """Where the user may write."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came in, for a test to look at."""
+
+    method: str
+    path: str
+    status: int
+    received: int
+    """Bytes of the body."""
+
+
+@dataclass
+class Fault:
+    method: str
+    path: str
+    ill: Ill
+    after: int
+    times: int
+    retry_after: int | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def _json(value: Any, status: int = 200, *headers: tuple[str, str]) -> Reply:
+    body = json.dumps(value).encode()
+    return Reply(status, body, (("Content-Type", "application/json"), *headers))
+
+
+class Hub:
+    """A running server with a user who may write to `org` and `writer`, and one who may only read."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.users = {
+            WRITER: User("writer", ("writer", "org")),
+            READER: User("reader", ("reader",)),
+        }
+        self.repositories: dict[tuple[str, str], Repository] = {}
+        self.requests: list[Request] = []
+        self.page_size = 1000
+        self.lock = threading.RLock()
+        self._faults: list[Fault] = []
+        self._key = hashlib.sha256(b"storage").digest()
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.storage = f"http://localhost:{self.port}"
+
+    def __enter__(self) -> Hub:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def environment(self, token: str | None = WRITER) -> dict[str, str]:
+        """What a process needs to take this server for the Hub."""
+        local = "127.0.0.1,localhost"
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_TOKEN": token or "",
+            "NO_PROXY": local,
+            "no_proxy": local,
+        }
+
+    def fail(
+        self,
+        method: str,
+        path: str,
+        ill: Ill,
+        *,
+        after: int = 0,
+        times: int = 1,
+        retry_after: int | None = None,
+    ) -> None:
+        """Lets requests whose path matches fail: `times` of them, once `after` of them went well."""
+        self._faults.append(Fault(method, path, ill, after, times, retry_after))
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+    def repository(self, name: str, kind: str = "dataset") -> Repository:
+        return self.repositories[kind, name]
+
+    def count(self, method: str, path: str) -> int:
+        """How many requests were answered, of those whose path matches."""
+        return sum(
+            request.method == method and re.search(path, request.path) is not None
+            for request in self.requests
+        )
+
+    def fault(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            for fault in self._faults:
+                if fault.method == method and re.search(fault.path, path) and fault.times:
+                    if fault.after:
+                        fault.after -= 1
+                        return None
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def sign(self, *what: object) -> str:
+        return hmac.new(self._key, repr(what).encode(), "sha256").hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection. Every route is a method named in `ROUTES`; it gets the groups of its pattern."""
+
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def log_message(self, *_: Any) -> None:
+        """Keeps quiet: `Hub.requests` is the log."""
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
+
+    def _serve(self) -> None:
+        split = urlsplit(self.path)
+        path, self.query = split.path, parse_qs(split.query)
+        fault = self.hub.fault(self.command, path)
+        self.body = self._read(half=fault is not None and fault.ill == "drop")
+        if fault is not None and fault.ill == "drop":
+            self._hang_up(path)
+            return
+        try:
+            if fault is not None and isinstance(fault.ill, int):
+                reply = _json({"error": "injected"}, fault.ill)
+                if fault.retry_after is not None:
+                    headers = (*reply.headers, ("Retry-After", str(fault.retry_after)))
+                    reply = Reply(reply.status, reply.body, headers)
+            else:
+                with self.hub.lock:
+                    reply = self._route(path)
+        except RefusedError as error:
+            headers = (("X-Error-Message", error.message), ("X-Error-Code", error.code))
+            reply = _json({"error": error.message}, error.status, *(h for h in headers if h[1]))
+        if fault is not None and fault.ill == "lose":
+            self._hang_up(path)
+            return
+        self.hub.requests.append(Request(self.command, path, reply.status, len(self.body)))
+        self._answer(reply, cut=fault is not None and fault.ill == "cut")
+
+    def _route(self, path: str) -> Reply:
+        for method, pattern, answer in ROUTES:
+            found = re.fullmatch(pattern, path) if method == self.command else None
+            if found:
+                return answer(self, *(unquote(group or "") for group in found.groups()))
+        raise RefusedError(404, f"no such page: {self.command} {path}")
+
+    def _read(self, half: bool) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        length = int(self.headers.get("Content-Length") or 0)
+        return self.rfile.read(length // 2 if half else length)
+
+    def _hang_up(self, path: str) -> None:
+        self.hub.requests.append(Request(self.command, path, 0, len(self.body)))
+        self.close_connection = True
+
+    def _answer(self, reply: Reply, cut: bool) -> None:
+        self.send_response(reply.status)
+        self.send_header("X-Request-Id", f"request-{len(self.hub.requests)}")
+        headers = dict(reply.headers)
+        headers.setdefault("Content-Length", str(len(reply.body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body[: len(reply.body) // 2] if cut else reply.body)
+        if cut:
+            self.close_connection = True
+
+    # Who asks, and what for
+
+    def _user(self) -> User | None:
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        if not given:
+            return None
+        if given not in self.hub.users:
+            raise RefusedError(401, "Invalid credentials in Authorization header")
+        return self.hub.users[given]
+
+    def _may_write(self, namespace: str) -> User:
+        user = self._user()
+        if user is None:
+            raise RefusedError(401, "Invalid username or password.")
+        if namespace not in user.namespaces:
+            raise RefusedError(
+                403, f"You don't have the rights to write under the namespace {namespace!r}"
+            )
+        return user
+
+    def _repository(self, kind: str, name: str, *, write: bool = False) -> Repository:
+        user = self._user()
+        found = self.hub.repositories.get((kind.strip("/").rstrip("s") or "model", name))
+        namespace = name.split("/")[0]
+        hidden = (
+            found is not None and found.private and (not user or namespace not in user.namespaces)
+        )
+        if found is None or hidden:
+            # The Hub does not tell a stranger whether a repository exists.
+            raise RefusedError(404 if user else 401, "Repository not found", "RepoNotFound")
+        if write:
+            self._may_write(namespace)
+        return found
+
+    def _sent(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.body or b"{}")
+        except ValueError:
+            raise RefusedError(400, "the body is no JSON") from None
+        if not isinstance(value, dict):
+            raise RefusedError(400, "the body is no JSON object")
+        return value
+
+    # The repository as a whole
+
+    def whoami(self) -> Reply:
+        user = self._user()
+        if user is None:
+            raise RefusedError(401, "Invalid username or password.")
+        orgs = [{"name": name} for name in user.namespaces if name != user.name]
+        return _json({"type": "user", "name": user.name, "fullname": user.name, "orgs": orgs,
+                      "auth": {"accessToken": {"role": "write"}}})  # fmt: skip
+
+    def validate_yaml(self) -> Reply:
+        content = str(self._sent().get("content"))
+        import yaml
+
+        block = re.match(r"\s*---\r?\n(.*?)\r?\n---", content, re.DOTALL)
+        if not block:
+            return _json(
+                {"errors": [], "warnings": [{"message": "empty or missing yaml metadata"}]}
+            )
+        try:
+            if not isinstance(yaml.safe_load(block[1]), dict):
+                raise yaml.YAMLError("the metadata is no mapping")
+        except yaml.YAMLError as error:
+            return _json({"errors": [{"message": str(error)}], "warnings": []}, 400)
+        return _json({"errors": [], "warnings": []})
+
+    def create(self) -> Reply:
+        sent = self._sent()
+        user = self._user()
+        if user is None:
+            raise RefusedError(401, "Invalid username or password.")
+        namespace = sent.get("organization") or user.name
+        self._may_write(namespace)
+        kind, name = sent.get("type") or "model", f"{namespace}/{sent['name']}"
+        url = f"{self.hub.url}/{'' if kind == 'model' else kind + 's/'}{name}"
+        if (kind, name) in self.hub.repositories:
+            return _json({"error": "You already created this repo", "url": url}, 409)
+        private = sent.get("visibility") == "private" or bool(sent.get("private"))
+        self.hub.repositories[kind, name] = Repository(kind, name, private)
+        return _json({"url": url, "name": name})
+
+    def delete(self) -> Reply:
+        sent = self._sent()
+        name = f"{sent.get('organization') or ''}/{sent['name']}"
+        repository = self._repository(sent.get("type") or "model", name, write=True)
+        del self.hub.repositories[repository.kind, repository.name]
+        return _json({})
+
+    def settings(self, kind: str, name: str) -> Reply:
+        repository = self._repository(kind, name, write=True)
+        sent = self._sent()
+        if "visibility" in sent or "private" in sent:
+            repository.private = sent.get("visibility") == "private" or bool(sent.get("private"))
+        return _json({"private": repository.private})
+
+    def auth_check(self, kind: str, name: str, write: str) -> Reply:
+        self._repository(kind, name, write=bool(write))
+        return _json({})
+
+    def info(self, kind: str, name: str, revision: str) -> Reply:
+        repository = self._repository(kind, name)
+        commit = repository.resolve(revision or "main")
+        siblings: list[dict[str, Any]] = []
+        for path, file in sorted(commit.files.items()):
+            siblings.append({"rfilename": path})
+            if "blobs" in self.query:
+                siblings[-1] |= {"size": file.size, "blobId": file.oid}
+                siblings[-1] |= {"lfs": _large(file)} if file.sha256 else {}
+        return _json({
+            "_id": commit.oid[:24], "id": name, "author": name.split("/")[0], "sha": commit.oid,
+            "private": repository.private, "gated": False, "disabled": False, "tags": [],
+            "downloads": 0, "likes": 0, "createdAt": DATE, "lastModified": DATE,
+            "cardData": _card_data(commit.files.get("README.md")), "siblings": siblings,
+        })  # fmt: skip
+
+    # What a revision holds
+
+    def tree(self, kind: str, name: str, revision: str, folder: str) -> Reply:
+        commit = self._repository(kind, name).resolve(revision)
+        folder = folder.strip("/")
+        recursive = self.query.get("recursive", ["false"])[0].lower() in ("true", "1")
+        entries = list(_entries(commit.files, folder, recursive))
+        if folder and not entries:
+            raise RefusedError(404, f"{folder} does not exist on {revision}", "EntryNotFound")
+        start = int(self.query.get("cursor", ["0"])[0])
+        end = start + self.hub.page_size
+        headers = []
+        if end < len(entries):
+            asked = [pair for pair in parse_qsl(urlsplit(self.path).query) if pair[0] != "cursor"]
+            following = urlencode([*asked, ("cursor", str(end))])
+            address = f"{self.hub.url}{urlsplit(self.path).path}?{following}"
+            headers.append(("Link", f'<{address}>; rel="next"'))
+        return _json(entries[start:end], 200, *headers)
+
+    def paths_info(self, kind: str, name: str, revision: str) -> Reply:
+        files = self._repository(kind, name).resolve(revision).files
+        if self.headers.get("Content-Type", "").startswith("application/json"):
+            paths = self._sent()["paths"]
+        else:
+            paths = parse_qs(self.body.decode()).get("paths", [])
+        every = {entry["path"]: entry for entry in _entries(files, "", True)}
+        return _json([every[path] for path in paths if path in every])
+
+    def commits(self, kind: str, name: str, revision: str) -> Reply:
+        return _json([
+            {"id": commit.oid, "title": commit.title, "message": commit.message, "date": DATE,
+             "authors": [{"user": commit.author}]}
+            for commit in self._repository(kind, name).history(revision)
+        ])  # fmt: skip
+
+    def refs(self, kind: str, name: str) -> Reply:
+        repository = self._repository(kind, name)
+        found: dict[str, list[dict[str, str]]] = {"heads": [], "tags": [], "pr": []}
+        for ref, oid in repository.refs.items():
+            _, space, short = ref.split("/", 2)
+            found[space].append({"name": short, "ref": ref, "targetCommit": oid})
+        reply = {"branches": found["heads"], "tags": found["tags"], "converts": []}
+        return _json(
+            {**reply, "pullRequests": found["pr"]} if "include_prs" in self.query else reply
+        )
+
+    def new_branch(self, kind: str, name: str, branch: str) -> Reply:
+        repository = self._repository(kind, name, write=True)
+        start = repository.resolve(self._sent().get("startingPoint") or "main")
+        return self._new_ref(repository, f"refs/heads/{branch}", start.oid)
+
+    def new_tag(self, kind: str, name: str, revision: str) -> Reply:
+        repository = self._repository(kind, name, write=True)
+        start = repository.resolve(revision)
+        return self._new_ref(repository, f"refs/tags/{self._sent()['tag']}", start.oid)
+
+    def _new_ref(self, repository: Repository, ref: str, oid: str) -> Reply:
+        if ref in repository.refs:
+            raise RefusedError(409, f"Reference already exists: {ref}")
+        repository.refs[ref] = oid
+        return _json({})
+
+    def drop_branch(self, kind: str, name: str, branch: str) -> Reply:
+        return self._drop_ref(self._repository(kind, name, write=True), f"refs/heads/{branch}")
+
+    def drop_tag(self, kind: str, name: str, tag: str) -> Reply:
+        return self._drop_ref(self._repository(kind, name, write=True), f"refs/tags/{tag}")
+
+    def _drop_ref(self, repository: Repository, ref: str) -> Reply:
+        if repository.refs.pop(ref, None) is None:
+            raise RefusedError(404, f"Invalid rev id: {ref}", "RevisionNotFound")
+        return _json({})
+
+    # Uploads
+
+    def preupload(self, kind: str, name: str, revision: str) -> Reply:
+        repository = self._repository(kind, name, write="create_pr" not in self.query)
+        self._signed_in()
+        files = repository.resolve(revision).files
+        told = []
+        for sent in self._sent()["files"]:
+            path, known = sent["path"], files.get(sent["path"])
+            large = repository.is_large(path, sent["size"], base64.b64decode(sent["sample"]))
+            told.append({"path": path, "uploadMode": "lfs" if large else "regular",
+                         "shouldIgnore": False})  # fmt: skip
+            if known:
+                told[-1]["oid"] = known.sha256 or known.oid
+        return _json({"files": told})
+
+    def lfs_batch(self, kind: str, name: str) -> Reply:
+        repository = self._repository(kind, name)
+        self._signed_in()
+        objects = []
+        for sent in self._sent()["objects"]:
+            oid, size = str(sent["oid"]), int(sent["size"])
+            entry: dict[str, Any] = {"oid": oid, "size": size}
+            if not re.fullmatch("[0-9a-f]{64}", oid):
+                entry["error"] = {"code": 422, "message": f"{oid!r} is no sha256"}
+            elif oid in repository.large and len(repository.large[oid]) != size:
+                entry["error"] = {"code": 422, "message": f"{oid} does not have {size} bytes"}
+            elif oid not in repository.large:
+                place = f"/storage/{repository.kind}/{name}/{oid}/{size}"
+                signature = self.hub.sign("PUT", place)
+                entry["actions"] = {
+                    "upload": {"href": f"{self.hub.storage}{place}?signature={signature}"},
+                    "verify": {"href": f"{self.hub.url}/{kind}{name}.git/info/lfs/verify"},
+                }
+            objects.append(entry)
+        return _json({"transfer": "basic", "objects": objects})
+
+    def lfs_verify(self, kind: str, name: str) -> Reply:
+        repository = self._repository(kind, name)
+        self._signed_in()
+        sent = self._sent()
+        repository.verify_large(sent["oid"], sent["size"])
+        return _json({})
+
+    def store(self, kind: str, name: str, sha256: str, size: str) -> Reply:
+        self._signature("PUT")
+        self.hub.repositories[kind, name].put_large(sha256, int(size), self.body)
+        return Reply()
+
+    def commit(self, kind: str, name: str, revision: str) -> Reply:
+        proposing = "create_pr" in self.query
+        repository = self._repository(kind, name, write=not proposing)
+        user = self._signed_in()
+        header: dict[str, Any] = {}
+        changes = []
+        for line in self.body.splitlines():
+            try:
+                sent = json.loads(line)
+                key, value = sent["key"], sent["value"]
+                if key == "header":
+                    header = value
+                elif key == "file":
+                    content = base64.b64decode(value["content"], validate=True)
+                    changes.append(("put", value["path"], File(content, len(content))))
+                elif key == "lfsFile":
+                    large = File(b"", int(value["size"]), str(value["oid"]))
+                    changes.append(("put", value["path"], large))
+                elif key in ("deletedFile", "deletedFolder"):
+                    what = "delete" if key == "deletedFile" else "delete_folder"
+                    changes.append((what, value["path"], File()))
+                else:
+                    raise RefusedError(400, f"unknown key {key!r}")
+            except (ValueError, KeyError, TypeError) as error:
+                raise RefusedError(400, f"a line of the commit cannot be read: {error!r}") from None
+        said = (str(header.get("summary") or ""), str(header.get("description") or ""))
+        ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
+        prefix = f"{self.hub.url}/{'' if kind == 'model' else kind + '/'}{name}"
+        reply: dict[str, Any] = {"success": True, "hookOutput": ""}
+        proposal = None
+        if proposing:
+            proposal = repository.propose(said[0], user.name, True, ref)
+            ref = f"refs/pr/{proposal.number}"
+            reply["pullRequestUrl"] = f"{prefix}/discussions/{proposal.number}"
+        try:
+            oid = repository.commit(ref, header.get("parentCommit"), *said, user.name, changes)
+        except RefusedError:
+            if proposal:
+                del repository.refs[ref], repository.proposals[proposal.number]
+            raise
+        return _json({**reply, "commitOid": oid, "commitUrl": f"{prefix}/commit/{oid}"})
+
+    def _signed_in(self) -> User:
+        user = self._user()
+        if user is None:
+            raise RefusedError(401, "Invalid username or password.")
+        return user
+
+    # Discussions
+
+    def discussions(self, kind: str, name: str) -> Reply:
+        repository = self._repository(kind, name)
+        found = [_proposal(repository, each) for each in repository.proposals.values()]
+        return _json({"discussions": found, "count": len(found), "start": 0})
+
+    def discuss(self, kind: str, name: str) -> Reply:
+        repository, user, sent = self._repository(kind, name), self._signed_in(), self._sent()
+        proposal = repository.propose(
+            sent["title"], user.name, bool(sent.get("pullRequest")), "refs/heads/main"
+        )
+        return _json({"num": proposal.number, "pullRequest": proposal.is_pull_request})
+
+    def discussion(self, kind: str, name: str, number: str) -> Reply:
+        repository = self._repository(kind, name)
+        if int(number) not in repository.proposals:
+            raise RefusedError(404, "Discussion not found")
+        return _json(_proposal(repository, repository.proposals[int(number)]))
+
+    def merge(self, kind: str, name: str, number: str) -> Reply:
+        repository = self._repository(kind, name, write=True)
+        return _json({"commitOid": repository.merge(int(number), self._signed_in().name)})
+
+    # Files
+
+    def file(self, kind: str, name: str, revision: str, path: str) -> Reply:
+        repository = self._repository(kind or "model", name)
+        oid = repository.resolve(revision).oid
+        try:
+            file = repository.file(revision, path)
+        except RefusedError as error:
+            return _json({"error": error.message}, 404, ("X-Error-Code", error.code),
+                         ("X-Error-Message", error.message), ("X-Repo-Commit", oid))  # fmt: skip
+        if not file.sha256:
+            return self._content(file.content, file.oid, ("X-Repo-Commit", oid))
+        place = f"/storage/{repository.kind}/{name}/{file.sha256}/{file.size}"
+        return Reply(302, b"", (
+            ("Location", f"{self.hub.storage}{place}?signature={self.hub.sign('GET', place)}"),
+            ("X-Repo-Commit", oid), ("X-Linked-Size", str(file.size)),
+            ("X-Linked-Etag", f'"{file.sha256}"'), ("ETag", f'"{file.sha256}"'),
+        ))  # fmt: skip
+
+    def stored(self, kind: str, name: str, sha256: str, size: str) -> Reply:
+        self._signature("GET")
+        del size
+        return self._content(self.hub.repositories[kind, name].large[sha256], sha256)
+
+    def _signature(self, method: str) -> None:
+        if self.headers.get("Authorization"):
+            raise RefusedError(400, "a token was sent to the store, which is another host")
+        given = self.query.get("signature", [""])[0]
+        if not hmac.compare_digest(given, self.hub.sign(method, urlsplit(self.path).path)):
+            raise RefusedError(403, "SignatureDoesNotMatch")
+
+    def _content(self, content: bytes, etag: str, *headers: tuple[str, str]) -> Reply:
+        """The content, or the range that is asked for."""
+        headers = (*headers, ("ETag", f'"{etag}"'), ("Accept-Ranges", "bytes"),
+                   ("Content-Type", "application/octet-stream"))  # fmt: skip
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "").replace(" ", ""))
+        if not asked or asked[0] == "bytes=-":
+            return Reply(200, content, headers)
+        size = len(content)
+        first, last = (int(number) if number else None for number in asked.groups())
+        if first is None:
+            first, last = max(size - (last or 0), 0), size - 1
+        last = size - 1 if last is None else min(last, size - 1)
+        if first >= size or last < first:
+            return Reply(416, b"", (*headers, ("Content-Range", f"bytes */{size}")))
+        part = content[first : last + 1]
+        return Reply(206, part, (*headers, ("Content-Range", f"bytes {first}-{last}/{size}")))
+
+
+def _large(file: File) -> dict[str, Any]:
+    return {"oid": file.sha256, "sha256": file.sha256, "size": file.size, "pointerSize": 134}
+
+
+def _entries(files: dict[str, File], folder: str, recursive: bool) -> Iterator[dict[str, Any]]:
+    """The entries of a folder as `/tree` gives them, folders too."""
+    prefix = f"{folder}/" if folder else ""
+    folders = set()
+    for path, file in sorted(files.items()):
+        if not path.startswith(prefix):
+            continue
+        parts = path[len(prefix) :].split("/")
+        for depth in range(1, len(parts) if recursive else min(len(parts), 2)):
+            inner = prefix + "/".join(parts[:depth])
+            if inner not in folders:
+                folders.add(inner)
+                oid = hashlib.sha1(f"tree {inner}".encode()).hexdigest()
+                yield {"type": "directory", "path": inner, "oid": oid, "size": 0}
+        if recursive or len(parts) == 1:
+            entry = {"type": "file", "path": path, "oid": file.oid, "size": file.size}
+            yield {**entry, "lfs": _large(file)} if file.sha256 else entry
+
+
+def _card_data(card: File | None) -> dict[str, Any] | None:
+    import yaml
+
+    found = re.match(r"---\r?\n(.*?)\r?\n---", card.content.decode() if card else "", re.DOTALL)
+    return yaml.safe_load(found[1]) if found else None
+
+
+def _proposal(repository: Repository, proposal: Proposal) -> dict[str, Any]:
+    return {
+        "num": proposal.number, "title": proposal.title, "author": {"name": proposal.author},
+        "createdAt": DATE, "status": proposal.status, "isPullRequest": proposal.is_pull_request,
+        "repo": {"name": repository.name, "type": repository.kind}, "events": [],
+        "changes": {"base": proposal.base}, "filesWithConflicts": [], "diff": "",
+    }  # fmt: skip
+
+
+_REPO = "/api/(models|datasets)/([^/]+/[^/]+)"
+_GIT = r"/(datasets/|)([^/]+/[^/]+)\.git/info/lfs"
+_STORED = "/storage/(model|dataset)/([^/]+/[^/]+)/([0-9a-f]{64})/([0-9]+)"
+_RESOLVED = "/(?:(datasets)/)?([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)"
+
+ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
+    ("GET", "/api/whoami-v2", _Handler.whoami),
+    ("POST", "/api/validate-yaml", _Handler.validate_yaml),
+    ("POST", "/api/repos/create", _Handler.create),
+    ("DELETE", "/api/repos/delete", _Handler.delete),
+    ("PUT", f"{_REPO}/settings", _Handler.settings),
+    ("GET", f"{_REPO}/auth-check(/write)?", _Handler.auth_check),
+    ("GET", f"{_REPO}(?:/revision/([^/]+))?", _Handler.info),
+    ("GET", f"{_REPO}/tree/([^/]+)(/.*)?", _Handler.tree),
+    ("POST", f"{_REPO}/paths-info/([^/]+)", _Handler.paths_info),
+    ("GET", f"{_REPO}/commits/([^/]+)", _Handler.commits),
+    ("GET", f"{_REPO}/refs", _Handler.refs),
+    ("POST", f"{_REPO}/branch/([^/]+)", _Handler.new_branch),
+    ("DELETE", f"{_REPO}/branch/([^/]+)", _Handler.drop_branch),
+    ("POST", f"{_REPO}/tag/([^/]+)", _Handler.new_tag),
+    ("DELETE", f"{_REPO}/tag/([^/]+)", _Handler.drop_tag),
+    ("POST", f"{_REPO}/preupload/([^/]+)", _Handler.preupload),
+    ("POST", f"{_REPO}/commit/([^/]+)", _Handler.commit),
+    ("GET", f"{_REPO}/discussions", _Handler.discussions),
+    ("POST", f"{_REPO}/discussions", _Handler.discuss),
+    ("GET", f"{_REPO}/discussions/([0-9]+)", _Handler.discussion),
+    ("POST", f"{_REPO}/discussions/([0-9]+)/merge", _Handler.merge),
+    ("POST", f"{_GIT}/objects/batch", _Handler.lfs_batch),
+    ("POST", f"{_GIT}/verify", _Handler.lfs_verify),
+    ("PUT", _STORED, _Handler.store),
+    ("GET", _STORED, _Handler.stored),
+    ("HEAD", _STORED, _Handler.stored),
+    ("GET", _RESOLVED, _Handler.file),
+    ("HEAD", _RESOLVED, _Handler.file),
+]
+
+
+if __name__ == "__main__":
+    import time
+
+    with Hub() as running:
+        for variable, setting in running.environment().items():
+            print(f"export {variable}={quote(setting, safe=':/,.')}", flush=True)  # noqa: T201
+        while True:
+            time.sleep(3600)

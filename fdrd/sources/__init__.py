@@ -29,7 +29,8 @@ class Reader(Protocol):
     def read(self, root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
         """The pairs of the folder, in an order that depends on its content only.
 
-        Without `pictures`, annotations count although their image is not there: for an audit of them.
+        An image without a caption is a record with an empty one. Without `pictures`, annotations count
+        although their image is not there: for an audit of them.
         """
 
 
@@ -83,20 +84,30 @@ def find_domains(root: Path) -> list[Domain]:
     return domains
 
 
-def read_domain(root: Path, domain: Domain, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """What the domain's reader yields, with paths below the source root and the domain's name in the ids."""
+def read_domain(
+    root: Path, domain: Domain, pictures: bool = True, *, captions: bool = True
+) -> Iterator[Record | Rejection]:
+    """What the domain's reader yields, with paths below the source root and the domain's name in the ids.
+
+    A record without a caption is a rejection, but where captions do not count.
+    """
     prefix = "" if domain.path == "." else f"{domain.path}/"
     for found in READERS[domain.reader].read(root / domain.path, pictures):
         if isinstance(found, Rejection):
             yield replace(found, file=prefix + found.file)
         else:
-            path = prefix + found.image.path
+            path, origin = prefix + found.image.path, prefix + found.source.origin
+            if captions and not found.caption:
+                file, _, key = origin.partition(": ")
+                detail = f"no caption for {path}; `fdrd caption` writes captions"
+                yield Rejection(file, key, "caption_missing", detail)
+                continue
             yield replace(
                 found,
                 id=f"{domain.name}/{found.id}",
                 domain=domain.name,
                 image=ImageRef(path, found.image.member),
-                source=replace(found.source, file=path, origin=prefix + found.source.origin),
+                source=replace(found.source, file=path, origin=origin),
             )
 
 

@@ -48,7 +48,7 @@ def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
         for found in _read_metadata(root, path, images if pictures else None):
-            if isinstance(found, Record):
+            if isinstance(found, Record) and found.caption:
                 captions_of[found.image.path] += 1
             yield _with_id(found, captions_of)
     texts = set(paths) - described
@@ -145,18 +145,14 @@ def _pairs(line: _Line, images: set[str] | None) -> Iterator[Record | Rejection]
             yield line.reject("bad_field", f'"{field}" is a {type(value).__name__}, not a string')
             return
     captions = line.fields.get("caption", line.fields.get("text"))
-    for caption in captions if isinstance(captions, list) else [captions]:
+    for caption in (captions or [None]) if isinstance(captions, list) else [captions]:
         yield _record(line, path, caption)
-    if captions == []:
-        yield line.reject("caption_missing", f"no caption for {path}")
 
 
 def _read_text(root: Path, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     text = PurePosixPath(path).with_suffix(".txt").as_posix()
     if text not in texts:
-        yield Rejection(
-            path, "", "caption_missing", f"no metadata names the image, and {text} is not there"
-        )
+        yield _record(_Line(path, "", {}), path, None)
         return
     try:
         captions = (root / text).read_text(encoding="utf-8-sig").splitlines()
@@ -172,8 +168,8 @@ def _read_text(root: Path, path: str, texts: set[str]) -> Iterator[Record | Reje
 
 
 def _record(line: _Line, path: str, raw_caption: object) -> Record | Rejection:
-    if raw_caption is None or (isinstance(raw_caption, str) and not raw_caption.strip()):
-        return line.reject("caption_missing", f"no caption for {path}")
+    if raw_caption is None:
+        raw_caption = ""
     if not isinstance(raw_caption, str):
         return line.reject("bad_field", f'"caption" is a {type(raw_caption).__name__}')
     fields = {name: str(line.fields.get(name) or "") for name in _TEXT_FIELDS}

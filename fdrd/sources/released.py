@@ -1,5 +1,6 @@
 """The authors' layout: JSON files that map a key to {file_name, file_path, class_name?, positive, negative}.
 
+`fdrd caption` writes it too, with `meta_category`, `group` and `license` where the source has them.
 The published files name paths of another machine, differ in their fields, and join folder and file into
 one name. What is mended, and by which rule, is counted (`fdrd.reasons.RULES`); nothing outside the source
 root is ever opened.
@@ -69,11 +70,11 @@ def _record(
     if not isinstance(value, _Pairs):
         return Rejection(file, key, "bad_field", f"the record is a {type(value).__name__}")
     fields = value.fields()
-    caption, negatives = fields.get("positive"), fields.get("negative") or []
+    caption, negatives = fields.get("positive") or "", fields.get("negative") or []
     name, class_name = fields.get("file_name") or key, fields.get("class_name") or ""
-    if caption is None or (isinstance(caption, str) and not caption.strip()):
-        return Rejection(file, key, "caption_missing", '"positive" is missing or empty')
-    for field, found in (("positive", caption), ("file_name", name), ("class_name", class_name)):
+    further = {field: fields.get(field) or "" for field in ("meta_category", "group", "license")}
+    named = {"positive": caption, "file_name": name, "class_name": class_name, **further}
+    for field, found in named.items():
         if not isinstance(found, str):
             return Rejection(file, key, "bad_field", f'"{field}" is a {type(found).__name__}')
     if not isinstance(negatives, list) or not all(isinstance(text, str) for text in negatives):
@@ -105,7 +106,9 @@ def _record(
         image=ImageRef(path),
         caption=caption,
         category=category,
-        source=Source(path, origin=f"{file}: {key}"),
+        source=Source(path, license=further["license"] or "unknown", origin=f"{file}: {key}"),
+        meta_category=further["meta_category"],
+        group=further["group"],
         split=split,
         negatives=tuple(Negative(normalise_caption(text)[0], "", "category") for text in negatives),
         rules=tuple(rules),

@@ -4,7 +4,7 @@ import pytest
 
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, Negative
-from fdrd.sources import image_folder
+from fdrd.sources import find_domains, image_folder, read_domain
 
 
 def read(root):
@@ -83,8 +83,6 @@ def test_csv_is_read_with_line_numbers_and_any_script(tmp_path, write, draw):
         ("{", "unreadable_annotations"),
         ("[1]", "bad_field"),
         ('{"caption": "A wren."}', "bad_field"),
-        ('{"file_name": "wren/1.png"}', "caption_missing"),
-        ('{"file_name": "wren/1.png", "caption": []}', "caption_missing"),
         ('{"file_name": "wren/1.png", "caption": 5}', "bad_field"),
         ('{"file_name": "wren/1.png", "caption": "A.", "category": ["wren"]}', "bad_field"),
         ('{"file_name": "wren/1.png", "caption": "A.", "split": "holdout"}', "bad_field"),
@@ -116,10 +114,33 @@ def test_a_bad_line_is_one_rejection_with_its_number(tmp_path, write, draw, line
     assert (found.file, found.reason) == ("metadata.jsonl", reason)
 
 
-def test_an_image_without_a_caption_is_not_lost(tmp_path, write, draw):
+def test_an_image_without_a_caption_is_a_rejection_unless_captions_do_not_count(
+    tmp_path, write, draw
+):
     write("wren/1.png", draw(1))
-    (found,) = read(tmp_path)
-    assert (found.file, found.reason) == ("wren/1.png", "caption_missing")
+    write("wren/2.png", draw(2))
+    write("wren/3.png", draw(3))
+    write("wren/3.txt", "\n")
+    lines = [
+        '{"file_name": "wren/1.png"}',
+        '{"file_name": "wren/2.png", "caption": [], "split": "test"}',
+    ]
+    write("metadata.jsonl", "\n".join(lines))
+    (domain,) = find_domains(tmp_path / "raw")
+    rejected = list(read_domain(tmp_path / "raw", domain))
+    assert {(found.file, found.key, found.reason) for found in rejected} == {
+        ("metadata.jsonl", "line 1", "caption_missing"),
+        ("metadata.jsonl", "line 2", "caption_missing"),
+        ("wren/1.png", "", "caption_missing"),
+        ("wren/2.png", "", "caption_missing"),
+        ("wren/3.txt", "line 1", "caption_missing"),
+    }
+    open_ = list(read_domain(tmp_path / "raw", domain, captions=False))
+    assert [(found.image.path, found.category, found.split) for found in open_[:2]] == [
+        ("wren/1.png", "wren", ""),
+        ("wren/2.png", "wren", "test"),
+    ]
+    assert {found.caption for found in open_} == {""}
 
 
 def test_bytes_that_are_no_text_reject_their_file_or_line(tmp_path, write, draw):

@@ -61,6 +61,14 @@ def test_pets_have_no_class_name_no_extension_and_a_path_of_another_machine(tmp_
     }
 
 
+def test_what_a_file_of_ours_adds_is_read(tmp_path, write, draw):
+    write("x_1.jpg", draw(1))
+    further = {"meta_category": "pet", "group": "litter 1", "license": "CC0-1.0"}
+    found = one(tmp_path, write, {"x_1.jpg": record(**further)})
+    assert (found.meta_category, found.group) == ("pet", "litter 1")
+    assert found.source.license == "CC0-1.0"
+
+
 def test_flowers_put_the_category_before_the_name(tmp_path, write, draw):
     write("jpg/image_06422.jpg", draw(1))
     fields = {"file_name": "ball moss_image_06422", "class_name": "ball moss"}
@@ -80,8 +88,6 @@ def test_negatives_are_normalised_like_captions(tmp_path, write, draw):
 @pytest.mark.parametrize(
     ("key", "fields", "reason"),
     [
-        ("x_1.jpg", {"positive": None}, "caption_missing"),
-        ("x_1.jpg", {"positive": "  "}, "caption_missing"),
         ("x_1.jpg", {"positive": 7}, "bad_field"),
         ("x_1.jpg", {"negative": "A dog."}, "bad_field"),
         ("x_1.jpg", {"class_name": ["x"]}, "bad_field"),
@@ -101,6 +107,15 @@ def test_what_cannot_be_mended_is_rejected_with_its_reason(
     found = one(tmp_path, write, {key: record(**fields)})
     assert isinstance(found, Rejection)
     assert (found.file, found.key, found.reason) == ("pets_test.json", key, reason)
+
+
+@pytest.mark.parametrize("caption", [None, "", "  "])
+def test_a_record_without_a_caption_is_a_rejection_with_its_key(tmp_path, write, draw, caption):
+    write("x_1.jpg", draw(1))
+    write("pets_test.json", {"x_1.jpg": record(positive=caption)})
+    (domain,) = find_domains(tmp_path / "raw")
+    (found,) = read_domain(tmp_path / "raw", domain)
+    assert (found.file, found.key, found.reason) == ("pets_test.json", "x_1.jpg", "caption_missing")
 
 
 def test_a_record_that_is_no_object_is_rejected(tmp_path, write):

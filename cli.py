@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from commands import app, err, out
-from fdrd.error import FdrdError
+from fdrd.error import CheckError, FdrdError
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one line on stderr and exit code 2."""
+    """Runs the command line; a user's mistake is one line on stderr and exit code 2, a failed check 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
@@ -22,7 +22,7 @@ def main() -> None:
     except FdrdError as error:
         err.print("fdrd:", style="bold red", end=" ")
         err.print(str(error), soft_wrap=True)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, CheckError) else 2)
 
 
 def _version(wanted: bool) -> None:

@@ -8,9 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from commands.console import Json, app, out, print_json, show_progress
+from fdrd.policy import default_action, parse
+from fdrd.reasons import KEEPABLE, REASONS
 
 
-@app.command(epilog="Example:  fdrd build --source raw/ --out data/fdrd")
+def _reasons() -> str:
+    """A paragraph for each reason, as the end of the help shows them."""
+    lines = ["Reasons for --policy, with what is done unless you choose:"]
+    for reason, what in REASONS.items():
+        choice = default_action(reason) if reason in KEEPABLE else "drop, or fail"
+        lines.append(f"[b]{reason}[/] ({choice}): {what}")
+    return "\n\n".join([*lines, "Example:  fdrd build --source raw/ --out data/fdrd"])
+
+
+@app.command(epilog=_reasons())
 def build(
     source: Annotated[Path, typer.Option(help="Folder of a domain, or of folders of domains.")],
     target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = Path(
@@ -33,6 +44,13 @@ def build(
     shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 256,
     backbone: Annotated[
         str | None, typer.Option(help="Hub id that a benchmark on this dataset uses by default.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REASON=keep|drop|fail",
+            help="What is done about a reason, of those below; repeat it for several.",
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which layout was recognised, and stop.")
@@ -59,6 +77,7 @@ def build(
     config = BuildConfig(
         name=name, seed=seed, negatives=negatives, attribute_negatives=attribute_negatives,
         max_pixels=max_pixels, shard_bytes=shard_mb * 2**20, backbone=backbone,
+        policy=parse(policy or []),
     )  # fmt: skip
     with show_progress(
         f"What is done is kept in {target}.work; the same command goes on from there."

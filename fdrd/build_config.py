@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fdrd.error import FdrdError
+from fdrd.policy import resolve
+from fdrd.reasons import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,11 @@ class BuildConfig:
     """Image bytes above which a split gets another shard."""
     backbone: str | None = None
     """Hub id that a benchmark on this dataset uses unless told otherwise."""
+    policy: Mapping[str, Action] = field(default_factory=dict)
+    """What is done about each reason of `fdrd.reasons`; those that are not named get their defaults."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "policy", resolve(self.policy))
         # The loader of `datasets` looks for names in lower case; the rest are signs of paths.
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
             raise FdrdError(

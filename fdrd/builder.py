@@ -20,7 +20,7 @@ from fdrd.audit import Audit, audit
 from fdrd.audited import named_records
 from fdrd.build_config import BuildConfig
 from fdrd.card import render_card
-from fdrd.clean import encodable, no_image_in_two_splits, unique_ids, unique_pairs, with_images
+from fdrd.clean import clean, encodable, unique_ids, with_images
 from fdrd.engine import available_cores, run_tasks
 from fdrd.error import FdrdError
 from fdrd.images import Examined, examine_many
@@ -28,6 +28,7 @@ from fdrd.last_build import remember_build
 from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.manifest import annotation_file, dump, library_versions, make_manifest, read_manifest
 from fdrd.members import forget_unpacked
+from fdrd.policy import refusal, refused
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, class_labels, features
@@ -126,9 +127,11 @@ class _Run:
 
         examined = self._examine(images, stamps)
         items = list(with_images(items, examined))
-        items = list(unique_pairs(no_image_in_two_splits(self._split(items))))
+        items = list(clean(self._split(items), self.config.policy))
         kept = [item for item in items if isinstance(item, Record)]
         rejected = [item for item in items if isinstance(item, Rejection)]
+        if failing := refused(rejected, self.config.policy):
+            raise refusal(failing, self._list(rejected))
         if not kept:
             raise FdrdError(self._nothing_kept(rejected))
         kept = self._describe(kept)
@@ -259,10 +262,14 @@ class _Run:
             self.progress("auditing captions", sum(each.rows for each in audits), rows)
         return sorted(audits, key=lambda each: each.domain)
 
+    def _list(self, rejected: list[Rejection]) -> Path:
+        """A file that lists the rejections of a build that fails."""
+        file = publish.work_folder(self.out) / "rejected.jsonl"
+        write_text(file, _json_lines(rejected))
+        return file
+
     def _nothing_kept(self, rejected: list[Rejection]) -> str:
         """The message for a source that gives nothing: counts, an example of each reason, all in a file."""
-        everything = publish.work_folder(self.out) / "rejected.jsonl"
-        write_text(everything, _json_lines(rejected))
         reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
         examples = {rejection.reason: rejection for rejection in reversed(rejected)}
         said = "; ".join(
@@ -273,7 +280,7 @@ class _Run:
         )
         return (
             f"{self.source}: {len(rejected)} records were read and none could be kept: {said}. "
-            f"All are in {everything}"
+            f"All are in {self._list(rejected)}"
         )
 
 

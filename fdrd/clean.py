@@ -1,26 +1,27 @@
 """Filters over the records of a whole source: each passes a record on, or says why not.
 
+Those that take a policy leave it to the policy whether the record stays (`fdrd.policy.settle`).
+
 They see no pixels: an image is known by the digest in `record.source.sha256`.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fdrd.images import Examined
+from fdrd.policy import Policy, reject, settle
 from fdrd.reasons import Rejection
+<<<<<<< HEAD
 from fdrd.record import ImageRef, Record, Split, to_json
+=======
+from fdrd.record import Record, Split, to_json
+from fdrd.split import split_unit
+>>>>>>> 764baad (A policy decides about each reason: keep, drop or fail; groups and captions of two splits are found like images)
 
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
-
-
-def reject(record: Record, reason: str, detail: str) -> Rejection:
-    """The rejection of a record, under the annotation that it came from."""
-    file, _, key = record.source.origin.partition(": ")
-    return Rejection(file, key, reason, detail)
 
 
 def unique_ids(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
@@ -54,7 +55,7 @@ def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejectio
 def with_images(
     found: Iterable[Record | Rejection], examined: Mapping[ImageRef, Examined]
 ) -> Iterator[Record | Rejection]:
-    """Rejects records of bad images; gives the others digest, width, height, and the digest as a default group."""
+    """Rejects records of bad images; gives the others digest, width and height."""
     for item in found:
         if isinstance(item, Rejection):
             yield item
@@ -68,10 +69,10 @@ def with_images(
                 source=replace(item.source, sha256=image.sha256),
                 width=image.width,
                 height=image.height,
-                group=item.group or image.sha256[:16],
             )
 
 
+<<<<<<< HEAD
 def no_image_in_two_splits(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
     """Rejects a record whose image is also in a split of higher rank: test before validation before train."""
     items = list(found)
@@ -89,27 +90,91 @@ def no_image_in_two_splits(found: Iterable[Record | Rejection]) -> Iterator[Reco
                 yield reject(item, "image_in_other_split", detail)
                 continue
         yield item
+=======
+def clean(found: Iterable[Record | Rejection], policy: Policy) -> Iterator[Record | Rejection]:
+    """All filters over records that have their image's digest and their split, in the order of their reports."""
+    found = no_image_in_two_splits(found, policy)
+    found = no_group_in_two_splits(found, policy)
+    found = unique_pairs(found, policy)
+    found = no_caption_in_two_splits(found, policy)
+    return (with_group(item) if isinstance(item, Record) else item for item in found)
+>>>>>>> 764baad (A policy decides about each reason: keep, drop or fail; groups and captions of two splits are found like images)
 
 
-def unique_pairs(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
-    """Rejects a record whose image and caption, compared without case, an earlier one has."""
+def no_image_in_two_splits(
+    found: Iterable[Record | Rejection], policy: Policy
+) -> Iterator[Record | Rejection]:
+    """Settles a record whose image is also in a split of higher rank: test before validation before train."""
+    return _in_two_splits(
+        found, "image_in_other_split", lambda record: record.source.sha256, policy
+    )
+
+
+def no_group_in_two_splits(
+    found: Iterable[Record | Rejection], policy: Policy
+) -> Iterator[Record | Rejection]:
+    """Settles a record of a given group that is also in a split of higher rank, within a domain."""
+    return _in_two_splits(
+        found,
+        "group_in_other_split",
+        lambda record: (record.domain, record.group or record.id),
+        policy,
+    )
+
+
+def no_caption_in_two_splits(
+    found: Iterable[Record | Rejection], policy: Policy
+) -> Iterator[Record | Rejection]:
+    """Settles a record whose caption, compared without case, also stands in a split of higher rank."""
+    return _in_two_splits(
+        found, "caption_in_other_split", lambda record: record.caption.casefold(), policy
+    )
+
+
+def unique_pairs(
+    found: Iterable[Record | Rejection], policy: Policy
+) -> Iterator[Record | Rejection]:
+    """Settles a record whose image and caption, compared without case, an earlier one has."""
     first: dict[tuple[str, str], str] = {}
     for item in found:
         if isinstance(item, Record):
             pair = (item.source.sha256, item.caption.casefold())
             earlier = first.setdefault(pair, item.id)
             if earlier != item.id:
+<<<<<<< HEAD
                 yield reject(item, "duplicate_pair", f"{item.image}: the same pair as {earlier}")
+=======
+                detail = f"{item.image.path}: the same pair as {earlier}"
+                yield settle(item, "duplicate_pair", detail, policy)
+>>>>>>> 764baad (A policy decides about each reason: keep, drop or fail; groups and captions of two splits are found like images)
                 continue
         yield item
 
 
-def captions_in_two_splits(records: Iterable[Record]) -> int:
-    """How many records have a caption, compared without case, that also stands in another split."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    count: dict[str, int] = defaultdict(int)
-    for record in records:
-        caption = record.caption.casefold()
-        splits[caption].add(record.split)
-        count[caption] += 1
-    return sum(count[caption] for caption, found in splits.items() if len(found) > 1)
+def with_group(record: Record) -> Record:
+    """The record with its image as its group, where the source gives none."""
+    return replace(record, group=split_unit(record))
+
+
+def _in_two_splits(
+    found: Iterable[Record | Rejection],
+    reason: str,
+    key: Callable[[Record], Hashable],
+    policy: Policy,
+) -> Iterator[Record | Rejection]:
+    """Settles each record that shares its key with one of a split of higher rank."""
+    items = list(found)
+    best: dict[Hashable, Record] = {}
+    for item in items:
+        if isinstance(item, Record):
+            other = best.setdefault(key(item), item)
+            if RANK[item.split] > RANK[other.split]:
+                best[key(item)] = item
+    for item in items:
+        if isinstance(item, Record):
+            other = best[key(item)]
+            if RANK[other.split] > RANK[item.split]:
+                detail = f"{item.image.path}: {other.image.path} of {other.split}"
+                yield settle(item, reason, detail, policy)
+                continue
+        yield item

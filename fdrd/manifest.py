@@ -17,9 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from fdrd.build_config import BuildConfig
-from fdrd.clean import captions_in_two_splits
 from fdrd.error import FdrdError
-from fdrd.reasons import Rejection
+from fdrd.reasons import REASONS, Rejection
 from fdrd.record import SPLITS, Record, class_labels
 
 if TYPE_CHECKING:
@@ -105,8 +104,8 @@ def make_manifest(
         },
         "files": _account(files_read, kept, rejected),
         "rejected": _counted(rejection.reason for rejection in rejected),
-        "rules": dict(sorted(rules.items())),
-        "reported": {"caption_in_other_split": captions_in_two_splits(kept)},
+        "rules": {rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
+        "reported": {reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
         "licences": _counted(record.source.license for record in kept),
         "splits": _split_counts(kept),
         "categories": sorted(class_labels(kept).values()),

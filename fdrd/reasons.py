@@ -1,11 +1,15 @@
 """Why a record was rejected, and what was mended in one that was kept: every code, in one place.
 
-`rejected.jsonl` and the manifest use these codes; `fdrd build --help` lists them.
+`rejected.jsonl` and the manifest use these codes; `fdrd build --help` lists them. What is done about a
+reason, `fdrd.policy` decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["keep", "drop", "fail"]
 
 REASONS: dict[str, str] = {
     "unreadable_annotations": "the annotation file or line is not what its name promises",
@@ -22,7 +26,17 @@ REASONS: dict[str, str] = {
     "duplicate_id": "an earlier record has the same id",
     "duplicate_pair": "the same image with the same caption is there already",
     "image_in_other_split": "the same image is in a split of higher rank (test, validation, train)",
+    "group_in_other_split": "its group, as the frames of a video, is in a split of higher rank",
+    "caption_in_other_split": "the same caption stands on another image in a split of higher rank",
 }
+
+KEEPABLE: dict[str, Action] = {
+    "duplicate_pair": "drop",
+    "image_in_other_split": "drop",
+    "group_in_other_split": "drop",
+    "caption_in_other_split": "keep",
+}
+"""The reasons that leave a usable record, with what is done unless `--policy` says otherwise; all others drop."""
 
 RULES: dict[str, str] = {
     "path_of_another_machine": "an absolute path of another machine was ignored; the file name decides",

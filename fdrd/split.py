@@ -27,6 +27,11 @@ def share(seed: int, group: str, purpose: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def split_unit(record: Record) -> str:
+    """What a split must not tear apart: the given group, else all records of the image."""
+    return record.group or record.source.sha256[:16]
+
+
 def split_domain(records: Iterable[Record], seed: int) -> list[Record]:
     """The records of one domain, each with its split."""
     records = list(records)
@@ -37,7 +42,7 @@ def split_domain(records: Iterable[Record], seed: int) -> list[Record]:
         records = [
             record
             if record.split
-            else replace(record, split="test" if record.group in for_test else "train")
+            else replace(record, split="test" if split_unit(record) in for_test else "train")
             for record in records
         ]
     if "validation" not in given:
@@ -45,7 +50,7 @@ def split_domain(records: Iterable[Record], seed: int) -> list[Record]:
         for_validation = _chosen(train, seed, "validation", VALIDATION_SHARE)
         records = [
             replace(record, split="validation")
-            if record.split == "train" and record.group in for_validation
+            if record.split == "train" and split_unit(record) in for_validation
             else record
             for record in records
         ]
@@ -56,7 +61,7 @@ def _chosen(records: list[Record], seed: int, purpose: str, wanted: float) -> se
     """Groups whose share is below `wanted`, less what a category needs to keep one group."""
     groups_of: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        groups_of[record.category].add(record.group)
+        groups_of[record.category].add(split_unit(record))
     shares = {
         group: share(seed, group, purpose) for groups in groups_of.values() for group in groups
     }

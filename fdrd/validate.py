@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from fdrd.manifest import read_manifest, schema
+from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS
 from fdrd.record import features
@@ -40,7 +41,7 @@ def validate(folder: Path, progress: Progress = silent) -> Iterator[Problem]:
     for path in sorted((folder / "data").rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in listed:
             yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
-    seen = _Seen({}, {}, {})
+    seen = _Seen(resolve(manifest["config"]["policy"]))
     done = 0
     for shard in manifest["shards"]:
         problem = _check_file(folder, shard)
@@ -54,11 +55,13 @@ def validate(folder: Path, progress: Progress = silent) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Where ids, images and pairs were first found, over all shards."""
+    """Where ids, pairs and what must stay in one split were first found, over all shards."""
 
-    ids: dict[str, str]
-    split_of_image: dict[str, str]
-    pairs: dict[tuple[str, str], str]
+    policy: Policy
+    ids: dict[str, str] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], str] = field(default_factory=dict)
+    splits: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """By reason and value: the split in which an image, a group or a caption was first found."""
 
 
 def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
@@ -145,12 +148,21 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
         yield f"the same id stands in {seen.ids[row['id']]}"
     seen.ids[row["id"]] = shard["path"]
     pair = (sha256, row["caption"].casefold())
-    if pair in seen.pairs:
+    if pair in seen.pairs and seen.policy["duplicate_pair"] != "keep":
         yield f"the same image and caption as {seen.pairs[pair]}"
     seen.pairs[pair] = row["id"]
-    split = seen.split_of_image.setdefault(sha256, shard["split"])
-    if split != shard["split"]:
-        yield f"its image is also in {split}"
+    belongs: dict[tuple[str, ...], str] = {
+        ("image_in_other_split", sha256): "image",
+        ("caption_in_other_split", row["caption"].casefold()): "caption",
+    }
+    if row["group"] != sha256[:16]:  # a given one
+        belongs["group_in_other_split", row["domain"], row["group"]] = "group"
+    for key, what in belongs.items():
+        if seen.policy[key[0]] == "keep":
+            continue
+        split = seen.splits.setdefault(key, shard["split"])
+        if split != shard["split"]:
+            yield f"its {what} is also in {split}"
     for attribute in row["attributes"]:
         if row["caption"][attribute["start"] : attribute["end"]] != attribute["value"]:
             yield f"the attribute {attribute['value']!r} is not at its place in the caption"

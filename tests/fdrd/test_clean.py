@@ -3,15 +3,20 @@
 from dataclasses import replace
 
 from fdrd.clean import (
-    captions_in_two_splits,
+    no_caption_in_two_splits,
+    no_group_in_two_splits,
     no_image_in_two_splits,
     unique_ids,
     unique_pairs,
+    with_group,
     with_images,
 )
 from fdrd.images import Examined
+from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+
+DEFAULTS = resolve({})
 
 
 def pair(name, image="a", caption="A cat.", split="train"):
@@ -39,8 +44,8 @@ def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
     }
     found = list(with_images([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
     assert rejections(found) == [("2", "not_an_image")]
-    assert (found[0].width, found[0].height, found[0].group) == (3, 4, "d" * 16)
-    assert found[1].group == "clip"
+    assert (found[0].width, found[0].height) == (3, 4)
+    assert [with_group(item).group for item in found[:2]] == ["d" * 16, "clip"]
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():
@@ -51,8 +56,8 @@ def test_an_image_stays_in_the_split_of_the_highest_rank():
         pair("4", "b", split="train"),
     ]
     wanted = {("1", "image_in_other_split"), ("3", "image_in_other_split")}
-    assert set(rejections(no_image_in_two_splits(records))) == wanted
-    assert set(rejections(no_image_in_two_splits(records[::-1]))) == wanted
+    assert set(rejections(no_image_in_two_splits(records, DEFAULTS))) == wanted
+    assert set(rejections(no_image_in_two_splits(records[::-1], DEFAULTS))) == wanted
 
 
 def test_the_same_image_with_the_same_caption_is_one_pair():
@@ -62,14 +67,35 @@ def test_the_same_image_with_the_same_caption_is_one_pair():
         pair("3", caption="Another."),
         pair("4", "b"),
     ]
-    assert rejections(unique_pairs(records)) == [("2", "duplicate_pair")]
+    assert rejections(unique_pairs(records, DEFAULTS)) == [("2", "duplicate_pair")]
 
 
-def test_captions_of_two_splits_are_counted_by_row():
+def test_a_caption_of_two_splits_is_kept_and_reported_unless_the_policy_drops_it():
     records = [
         pair("1", "a", split="train"),
         pair("2", "b", split="train"),
         pair("3", "c", caption="a cat.", split="test"),
         pair("4", "d", caption="Another.", split="test"),
     ]
-    assert captions_in_two_splits(records) == 3
+    kept = list(no_caption_in_two_splits(records, DEFAULTS))
+    assert [record.rules for record in kept] == [("caption_in_other_split",)] * 2 + [()] * 2
+    dropping = resolve({"caption_in_other_split": "drop"})
+    assert rejections(no_caption_in_two_splits(records, dropping)) == [
+        ("1", "caption_in_other_split"),
+        ("2", "caption_in_other_split"),
+    ]
+
+
+def test_a_group_stays_in_the_split_of_the_highest_rank_of_its_domain():
+    clip = [replace(pair(str(n), str(n), split=split), group="clip", domain="videos")
+            for n, split in enumerate(["train", "test"])]  # fmt: skip
+    elsewhere = replace(clip[0], id="2", domain="others")
+    found = rejections(no_group_in_two_splits([*clip, elsewhere], DEFAULTS))
+    assert found == [("0", "group_in_other_split")]
+
+
+def test_what_the_policy_keeps_stays_with_its_reason_and_nothing_is_lost():
+    records = [pair("1", "a", split="train"), pair("2", "a", split="test")]
+    keeping = resolve({"image_in_other_split": "keep"})
+    (train, test) = no_image_in_two_splits(records, keeping)
+    assert (train.id, train.rules, test) == ("1", ("image_in_other_split",), records[1])

@@ -1,0 +1,97 @@
+"""A policy is refused before anything is read, and says what was meant."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from commands import app
+from fdrd.build_config import BuildConfig
+from fdrd.builder import build
+from fdrd.error import CheckError, FdrdError
+from fdrd.policy import parse
+from fdrd.reasons import KEEPABLE, REASONS
+from fdrd.validate import validate
+
+
+@pytest.fixture
+def leaky(birds, write, draw):
+    """A train picture that is one of test, too, and a train caption that stands in test."""
+    write("train/robin/copy.png", draw(5))  # 05.png is of the test split
+    write("train/robin/other.png", draw(300))
+    caption = "A small robin sits on branch 5 in the green shade."
+    lines = [
+        {"file_name": "train/robin/copy.png", "caption": "A copy."},
+        {"file_name": "train/robin/other.png", "caption": caption},
+    ]
+    metadata = birds / "metadata.jsonl"
+    metadata.write_text(metadata.read_text() + "".join(json.dumps(line) + "\n" for line in lines))
+    return birds
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("image_in_other_splt=drop", "did you mean image_in_other_split"),
+        ("duplicate_pair=kep", "did you mean keep"),
+        ("image_broken=keep", "cannot be kept"),
+        ("duplicate_pair", "give REASON=keep"),
+        ("=keep", "give REASON=keep"),
+        ("zzz=drop", "`fdrd build --help` lists them"),
+    ],
+)
+def test_a_policy_that_is_none_says_what_was_meant(option, said):
+    with pytest.raises(FdrdError, match=said):
+        parse([option])
+
+
+def test_a_config_has_the_whole_policy_and_checks_it():
+    policy = BuildConfig(policy={"duplicate_pair": "fail"}).policy
+    assert set(policy) == set(REASONS)
+    assert (policy["duplicate_pair"], policy["caption_in_other_split"]) == ("fail", "keep")
+    assert parse(["duplicate_pair=keep", "duplicate_pair=fail"]) == policy
+    with pytest.raises(FdrdError, match="no reason is called"):
+        BuildConfig(policy={"x": "keep"})
+
+
+def test_the_default_policy_drops_what_must_not_leak_and_reports_captions(leaky, tmp_path):
+    built = build(leaky, tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {"image_in_other_split": 1}
+    assert built.manifest["reported"] == {"caption_in_other_split": 1}
+    assert "caption_in_other_split" not in built.manifest["rules"]
+    assert list(validate(tmp_path / "out")) == []
+
+
+@pytest.mark.parametrize("reason", ["image_in_other_split", "caption_in_other_split"])
+def test_a_leak_that_is_kept_is_reported_and_valid_and_one_that_is_not_is_a_problem(
+    leaky, tmp_path, reason
+):
+    built = build(leaky, tmp_path / "out", config=BuildConfig(policy={reason: "keep"}), workers=1)
+    assert built.manifest["reported"][reason] == 1
+    assert list(validate(tmp_path / "out")) == []
+    manifest = tmp_path / "out/manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"{reason}": "keep"', f'"{reason}": "drop"'))
+    what = reason.split("_", maxsplit=1)[0]
+    assert [f"its {what} is also in" in each.what for each in validate(tmp_path / "out")] == [True]
+
+
+def test_a_policy_that_fails_names_the_first_and_leaves_no_dataset(leaky, tmp_path):
+    config = BuildConfig(policy={"image_in_other_split": "fail"})
+    with pytest.raises(CheckError, match=r"1 image_in_other_split; the first is metadata.jsonl"):
+        build(leaky, tmp_path / "out", config=config, workers=1)
+    assert not (tmp_path / "out").exists()
+    assert "image_in_other_split" in (tmp_path / "out.work/rejected.jsonl").read_text()
+    assert build(leaky, tmp_path / "out", workers=1).manifest["records"]["rejected"] == 1
+
+
+def test_a_changed_policy_is_not_nothing_to_do(leaky, tmp_path):
+    build(leaky, tmp_path / "out", workers=1)
+    config = BuildConfig(policy={"caption_in_other_split": "drop"})
+    again = build(leaky, tmp_path / "out", config=config, workers=1)
+    assert again.manifest["rejected"]["caption_in_other_split"] == 1
+
+
+def test_the_help_lists_every_reason():
+    shown = CliRunner().invoke(app, ["build", "--help"], env={"COLUMNS": "200"}).output
+    assert [reason for reason in REASONS if f"{reason} (" not in shown] == []
+    assert set(KEEPABLE) <= set(REASONS)

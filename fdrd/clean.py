@@ -14,12 +14,8 @@ from dataclasses import replace
 from fdrd.images import Examined
 from fdrd.policy import Policy, reject, settle
 from fdrd.reasons import Rejection
-<<<<<<< HEAD
 from fdrd.record import ImageRef, Record, Split, to_json
-=======
-from fdrd.record import Record, Split, to_json
 from fdrd.split import split_unit
->>>>>>> 764baad (A policy decides about each reason: keep, drop or fail; groups and captions of two splits are found like images)
 
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
 
@@ -72,25 +68,6 @@ def with_images(
             )
 
 
-<<<<<<< HEAD
-def no_image_in_two_splits(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
-    """Rejects a record whose image is also in a split of higher rank: test before validation before train."""
-    items = list(found)
-    best: dict[str, Record] = {}
-    for item in items:
-        if isinstance(item, Record):
-            other = best.setdefault(item.source.sha256, item)
-            if RANK[item.split] > RANK[other.split]:
-                best[item.source.sha256] = item
-    for item in items:
-        if isinstance(item, Record):
-            other = best[item.source.sha256]
-            if RANK[other.split] > RANK[item.split]:
-                detail = f"{item.image} is {other.image} of {other.split}"
-                yield reject(item, "image_in_other_split", detail)
-                continue
-        yield item
-=======
 def clean(found: Iterable[Record | Rejection], policy: Policy) -> Iterator[Record | Rejection]:
     """All filters over records that have their image's digest and their split, in the order of their reports."""
     found = no_image_in_two_splits(found, policy)
@@ -98,7 +75,6 @@ def clean(found: Iterable[Record | Rejection], policy: Policy) -> Iterator[Recor
     found = unique_pairs(found, policy)
     found = no_caption_in_two_splits(found, policy)
     return (with_group(item) if isinstance(item, Record) else item for item in found)
->>>>>>> 764baad (A policy decides about each reason: keep, drop or fail; groups and captions of two splits are found like images)
 
 
 def no_image_in_two_splits(
@@ -141,12 +117,8 @@ def unique_pairs(
             pair = (item.source.sha256, item.caption.casefold())
             earlier = first.setdefault(pair, item.id)
             if earlier != item.id:
-<<<<<<< HEAD
-                yield reject(item, "duplicate_pair", f"{item.image}: the same pair as {earlier}")
-=======
-                detail = f"{item.image.path}: the same pair as {earlier}"
+                detail = f"{item.image}: the same pair as {earlier}"
                 yield settle(item, "duplicate_pair", detail, policy)
->>>>>>> 764baad (A policy decides about each reason: keep, drop or fail; groups and captions of two splits are found like images)
                 continue
         yield item
 
@@ -174,7 +146,7 @@ def _in_two_splits(
         if isinstance(item, Record):
             other = best[key(item)]
             if RANK[other.split] > RANK[item.split]:
-                detail = f"{item.image.path}: {other.image.path} of {other.split}"
+                detail = f"{item.image}: {other.image} of {other.split}"
                 yield settle(item, reason, detail, policy)
                 continue
         yield item

@@ -136,8 +136,7 @@ class _Run:
             raise FdrdError(self._nothing_kept(rejected))
         kept = self._describe(kept)
         shards, written = self._write(kept, examined)
-        readers = {domain.name: domain.reader for domain in domains}
-        manifest = make_manifest(self.config, readers, files_read, kept, rejected, shards)
+        manifest = make_manifest(self.config, domains, files_read, kept, rejected, shards)
         stage = publish.work_folder(self.out) / "stage"
         write_text(stage / "rejected.jsonl", _json_lines(rejected))
         write_text(stage / "README.md", render_card(manifest, self._audit(stage, manifest)))

@@ -5,18 +5,15 @@ An image is examined once per content of the file; what was found is kept by the
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
-import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from fdrd.inside import resolve_inside
 from fdrd.members import read_member
 from fdrd.record import ImageRef
 
@@ -58,7 +55,7 @@ def read_image(root: str, image: ImageRef) -> bytes:
     """
     if not image.member:
         return read_inside(root, image.path)
-    data = read_member(_inside(root, image.path), image.member)
+    data = read_member(resolve_inside(root, image.path), image.member)
     if len(data) > MAX_BYTES:
         raise TooManyBytesError(f"{len(data)} bytes, the limit is {MAX_BYTES}")
     return data
@@ -66,21 +63,11 @@ def read_image(root: str, image: ImageRef) -> bytes:
 
 def read_inside(root: str, path: str) -> bytes:
     """The bytes of a file below the root; raises as `read_image` does."""
-    file = _inside(root, path)
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would never end
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    if status.st_size > MAX_BYTES:
-        raise TooManyBytesError(f"{status.st_size} bytes, the limit is {MAX_BYTES}")
+    file = resolve_inside(root, path)
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise TooManyBytesError(f"{size} bytes, the limit is {MAX_BYTES}")
     return file.read_bytes()
-
-
-def _inside(root: str, path: str) -> Path:
-    """Where a file below the root really lies."""
-    real = os.path.realpath(os.path.join(root, path))  # noqa: PTH118 - called once per image
-    if not real.startswith(os.path.join(os.path.realpath(root), "")):  # noqa: PTH118
-        raise PermissionError(f"{path} is a link that leaves the source folder")
-    return Path(real)
 
 
 def examine(root: str, image: ImageRef, max_pixels: int) -> Examined:

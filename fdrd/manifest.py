@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +23,8 @@ from fdrd.record import SPLITS, Record, class_labels
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
+
+    from fdrd.sources import Domain
 
 SCHEMA_VERSION = 1
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # those whose version can change the bytes
@@ -70,7 +72,7 @@ def annotation_file(item: Record | Rejection) -> str:
 
 def make_manifest(
     config: BuildConfig,
-    readers: Mapping[str, str],
+    domains: Sequence[Domain],
     files_read: Counter[str],
     kept: list[Record],
     rejected: list[Rejection],
@@ -80,7 +82,7 @@ def make_manifest(
 
     Args:
         config: the build's.
-        readers: name of the reader of each domain.
+        domains: with their readers, and what their `domain.toml` says.
         files_read: records that were read, by `annotation_file`.
         kept: records in the shards.
         rejected: all others.
@@ -96,7 +98,7 @@ def make_manifest(
         "config": asdict(config),
         "libraries": library_versions(),
         "backbone": config.backbone,
-        "domains": [{"name": name, "reader": reader} for name, reader in readers.items()],
+        "domains": [_domain(domain) for domain in domains],
         "records": {
             "read": files_read.total(),
             "kept": len(kept),
@@ -114,6 +116,11 @@ def make_manifest(
     }
     schema("manifest").validate(manifest)
     return manifest
+
+
+def _domain(domain: Domain) -> dict[str, Any]:
+    said = {key: value for key, value in domain.about.to_json().items() if value}
+    return {"name": domain.name, "reader": domain.reader, **said}
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:

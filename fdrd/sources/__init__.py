@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
+from fdrd.domain_file import NOTHING_SAID, About, Completer, read_domain_file
 from fdrd.error import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
@@ -51,6 +52,7 @@ class Domain:
     path: str
     reader: str
     why: str
+    about: About = NOTHING_SAID
 
 
 def find_domains(root: Path) -> list[Domain]:
@@ -92,10 +94,14 @@ def read_domain(
     A record without a caption is a rejection, but where captions do not count.
     """
     prefix = "" if domain.path == "." else f"{domain.path}/"
+    completer = Completer(domain.about)
+    categories: dict[str, None] = {}
     for found in READERS[domain.reader].read(root / domain.path, pictures):
         if isinstance(found, Rejection):
             yield replace(found, file=prefix + found.file)
         else:
+            categories[found.category] = None
+            found = completer.complete(found)
             path, origin = prefix + found.image.path, prefix + found.source.origin
             if captions and not found.caption:
                 file, _, key = origin.partition(": ")
@@ -109,13 +115,14 @@ def read_domain(
                 image=ImageRef(path, found.image.member),
                 source=replace(found.source, file=path, origin=origin),
             )
+    completer.check_names(categories, f"{root / domain.path}/domain.toml")
 
 
 def _recognise(folder: Path, path: str, name: str) -> Domain | None:
     for reader, module in READERS.items():
         why = module.detect(folder)
         if why:
-            return Domain(_domain_name(name), path, reader, why)
+            return Domain(_domain_name(name), path, reader, why, read_domain_file(folder))
     return None
 
 

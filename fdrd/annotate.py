@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from fdrd.attributes import find_attributes
 from fdrd.negatives import Catalogue, clean_given, draw_negatives, make_catalogue, name_given
-from fdrd.record import Attribute, Record
+from fdrd.record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +16,6 @@ class AnnotateConfig:
     seed: int
     negatives: int
     attribute_negatives: int
-
-
-def find_attributes_many(pairs: Iterable[tuple[str, str]]) -> list[tuple[Attribute, ...]]:
-    """The attributes of (caption, category) pairs: the unit of work of a worker process."""
-    return [find_attributes(caption, category) for caption, category in pairs]
 
 
 def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from fdrd import publish, resume
-from fdrd.annotate import AnnotateConfig, find_attributes_many, make_catalogues
 from fdrd.atomic import write_text
 from fdrd.audit import Audit, audit
 from fdrd.audited import named_records
 from fdrd.build_config import BuildConfig
 from fdrd.card import render_card
-from fdrd.clean import clean, encodable, unique_ids, with_images
-from fdrd.engine import available_cores, run_tasks
+from fdrd.decide import decide
+from fdrd.engine import Engine, open_engine
 from fdrd.error import FdrdError
-from fdrd.images import Examined, examine_many
+from fdrd.gather import gather
 from fdrd.last_build import remember_build
-from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
-from fdrd.manifest import annotation_file, dump, library_versions, make_manifest, read_manifest
+from fdrd.manifest import annotation_file, dump, make_manifest, read_manifest
 from fdrd.members import forget_unpacked
 from fdrd.policy import refusal, refused
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, class_labels, features
+from fdrd.record import Record
 from fdrd.registration import register
-from fdrd.shards import ShardTask, plan_shards, shard_key, write_shard
-from fdrd.sources import Domain, find_domains, read_domain
-from fdrd.split import split_domain
+from fdrd.sources import Domain, find_domains
+from fdrd.stage import stage_folder, stage_shards
 
-Item = Record | Rejection
-
-CHUNK = 64  # images that a worker examines per task: large enough to hide the cost of a task
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -61,6 +54,7 @@ def build(
     *,
     config: BuildConfig | None = None,
     workers: int | None = None,
+    engine: str = "local",
     progress: Progress = silent,
 ) -> Build:
     """Builds a dataset from a raw source, goes on where a run was stopped, does nothing twice.
@@ -70,6 +64,7 @@ def build(
         out: folder of the dataset; `<out>.work` beside it holds what a later run can use again.
         config: what determines the bytes.
         workers: processes that decode images and write shards, by default one per core.
+        engine: where they run, of `fdrd.engine.ENGINES`.
         progress: told of each step.
 
     Raises:
@@ -84,11 +79,11 @@ def build(
         raise FdrdError(f"{out} lies inside the source {source}; choose an --out outside of it")
     try:
         publish.work_folder(out).mkdir(parents=True, exist_ok=True)
-        with FileLock(publish.work_folder(out) / "lock", timeout=0):
+        lock = FileLock(publish.work_folder(out) / "lock", timeout=0)
+        with lock, open_engine(engine, workers) as opened:
             publish.recover(out)
             publish.check_target(out)
-            run = _Run(source, out, config or BuildConfig(), workers or available_cores(), progress)
-            return run.build(domains)
+            return _Run(source, out, config or BuildConfig(), opened, progress).build(domains)
     except Timeout:
         raise FdrdError(
             f"another build is writing to {out}; wait for it, or choose another --out"
@@ -109,147 +104,47 @@ class _Run:
     source: Path
     out: Path
     config: BuildConfig
-    workers: int
+    engine: Engine
     progress: Progress
 
     def build(self, domains: list[Domain]) -> Build:
         started = time.time()
-        items: list[Item] = list(unique_ids(encodable(self._read(domains))))
-        files_read = Counter(annotation_file(item) for item in items)
-        images = dict.fromkeys(item.image for item in items if isinstance(item, Record))
-        paths = dict.fromkeys(image.path for image in images)
-        stamps = {path: stamp(self.source, path) for path in paths}
-        inputs = resume.inputs_digest(asdict(self.config), (*domains, *items), stamps)
+        tree = resume.look_over(self.source)
+        inputs = resume.inputs_digest(asdict(self.config), domains, tree)
         if resume.is_built_from(self.out, inputs):
             manifest = read_manifest(self.out)
             remember_build(self.out)
             return Build(self.out, manifest, 0, True, register(self.out, manifest))
 
-        examined = self._examine(images, stamps)
-        items = list(with_images(items, examined))
-        items = list(clean(self._split(items), self.config.policy))
+        ledger = publish.work_folder(self.out) / "examined.jsonl"
+        gathered = gather(
+            self.source, domains, self.config.max_pixels, ledger, self.engine, self.progress,
+            expected=tree.files,
+        )  # fmt: skip
+        files_read = Counter(annotation_file(item) for item in gathered.items)
+        items = decide(gathered, self.config)
+        gathered.items.clear()
         kept = [item for item in items if isinstance(item, Record)]
         rejected = [item for item in items if isinstance(item, Rejection)]
+        del items
         if failing := refused(rejected, self.config.policy):
             raise refusal(failing, self._list(rejected))
         if not kept:
             raise FdrdError(self._nothing_kept(rejected))
-        kept = self._describe(kept)
-        shards, written = self._write(kept, examined)
-        manifest = make_manifest(self.config, domains, files_read, kept, rejected, shards)
-        stage = publish.work_folder(self.out) / "stage"
+        staged = stage_shards(
+            self.source, self.out, kept, gathered.examined, self.config, self.engine, self.progress
+        )
+        manifest = make_manifest(self.config, domains, files_read, kept, rejected, staged.shards)
+        stage = stage_folder(self.out)
         write_text(stage / "rejected.jsonl", _json_lines(rejected))
         write_text(stage / "README.md", render_card(manifest, self._audit(stage, manifest)))
         write_text(stage / "manifest.json", dump(manifest))
         publish.exchange(self.out)
-        forget_unpacked({self.source / image.path for image in images if image.member})
+        forget_unpacked({self.source / image.path for image in gathered.examined if image.member})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
-        resume.log_build(self.out, None if retry else inputs, started, self.workers)
+        resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         remember_build(self.out)
-        return Build(self.out, manifest, written, False, register(self.out, manifest))
-
-    def _read(self, domains: list[Domain]) -> Iterator[Item]:
-        count = 0
-        for domain in domains:
-            for item in read_domain(self.source, domain):
-                count += 1
-                if count % 1000 == 0:
-                    self.progress("reading annotations", count, 0)
-                yield item
-        self.progress("reading annotations", count, count)
-
-    def _examine(
-        self, images: Iterable[ImageRef], stamps: dict[str, Stamp]
-    ) -> dict[ImageRef, Examined]:
-        """What every image is worth: from the ledger where the file did not change, else decoded."""
-        images = list(images)
-        ledger = publish.work_folder(self.out) / "examined.jsonl"
-        examined = read_ledger(ledger, stamps)
-        new = [image for image in images if image not in examined]
-        chunks = [new[start : start + CHUNK] for start in range(0, len(new), CHUNK)]
-        tasks = ((str(self.source), chunk, self.config.max_pixels) for chunk in chunks)
-        self.progress("decoding images", len(examined), len(images))
-        for chunk, found in zip(chunks, run_tasks(examine_many, tasks, self.workers), strict=True):
-            examined.update(zip(chunk, found, strict=True))
-            append_ledger(ledger, ((image, stamps[image.path], examined[image]) for image in chunk))
-            self.progress("decoding images", len(examined), len(images))
-        return examined
-
-    def _split(self, items: list[Item]) -> Iterator[Item]:
-        """The items in their order, each record with its split."""
-        by_domain: dict[str, list[Record]] = {}
-        for item in items:
-            if isinstance(item, Record):
-                by_domain.setdefault(item.domain, []).append(item)
-        placed = {
-            record.id: record
-            for records in by_domain.values()
-            for record in split_domain(records, self.config.seed)
-        }
-        return (placed[item.id] if isinstance(item, Record) else item for item in items)
-
-    def _describe(self, kept: list[Record]) -> list[Record]:
-        """The records, those without given attributes with the ones that their captions describe."""
-        bare = [place for place, record in enumerate(kept) if not record.attributes]
-        chunks = [bare[start : start + 8 * CHUNK] for start in range(0, len(bare), 8 * CHUNK)]
-        tasks = (
-            [(kept[place].caption, kept[place].category) for place in chunk] for chunk in chunks
-        )
-        found = run_tasks(find_attributes_many, tasks, self.workers if len(chunks) > 8 else 1)
-        described = list(kept)
-        done = 0
-        for chunk, attributes in zip(chunks, found, strict=True):
-            for place, spans in zip(chunk, attributes, strict=True):
-                described[place] = replace(kept[place], attributes=spans)
-            done += len(chunk)
-            self.progress("finding attributes", done, len(bare))
-        return described
-
-    def _write(
-        self, kept: list[Record], examined: dict[ImageRef, Examined]
-    ) -> tuple[list[dict[str, Any]], int]:
-        """Manifest entries of all shards, by path, and how many of them had to be written."""
-        stage = publish.work_folder(self.out) / "stage"
-        (stage / "data").mkdir(parents=True, exist_ok=True)
-        labels = class_labels(kept)
-        schema = features(sorted(labels.values())).arrow_schema.serialize().to_pybytes()
-        catalogues = make_catalogues(kept)
-        config = self.config
-        annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
-        settings = [asdict(annotating), library_versions(), hashlib.sha256(schema).hexdigest()]
-        captions: dict[str, tuple[str, ...]] = {}
-        for record in kept:
-            digest = record.source.sha256
-            captions[digest] = (*captions.get(digest, ()), record.caption)
-        bytes_of = {image: found.bytes for image, found in examined.items()}
-
-        whole = resume.whole_shards(self.out)
-        entries, tasks = [], []
-        for plan in plan_shards(kept, bytes_of, config.shard_bytes):
-            key = shard_key(plan, settings, catalogues[plan.domain].digest)
-            if key in whole:
-                folder, entry = whole[key]
-                if folder != stage:
-                    publish.link_or_copy(folder / plan.path, stage / plan.path)
-                entries.append(entry)
-                continue
-            digests = {record.source.sha256 for record in plan.records}
-            several = {digest: captions[digest] for digest in digests if len(captions[digest]) > 1}
-            tasks.append(
-                ShardTask(
-                    plan, key, str(self.source), str(stage), schema, labels, several, annotating
-                )
-            )  # fmt: skip
-        rows = sum(entry["rows"] for entry in entries)
-        self.progress("writing shards", rows, len(kept))
-        wanted = {task.plan.domain: catalogues[task.plan.domain] for task in tasks}
-        for entry in run_tasks(write_shard, tasks, self.workers, wanted):
-            resume.note_shard(self.out, entry)
-            entries.append(entry)
-            rows += entry["rows"]
-            self.progress("writing shards", rows, len(kept))
-        publish.remove_others(stage, {entry["path"] for entry in entries})
-        return sorted(entries, key=lambda entry: str(entry["path"])), len(tasks)
+        return Build(self.out, manifest, staged.written, False, register(self.out, manifest))
 
     def _audit(self, stage: Path, manifest: dict[str, Any]) -> list[Audit]:
         """What the card says of the captions: without the blind readers, which take longer than all else."""

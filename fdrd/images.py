@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
@@ -111,6 +110,8 @@ def examine_bytes(data: bytes, max_pixels: int) -> Examined:
             "image_too_large", f"{width} x {height} pixels, the limit is {max_pixels} in all"
         )
     try:
+        # A JPEG's colours need not be put together to know that all of its data is there.
+        image.draft("L", image.size)
         image.load()
         orientation = image.getexif().get(_ORIENTATION)
     except Exception as error:  # as above, now in the pixel data
@@ -118,9 +119,3 @@ def examine_bytes(data: bytes, max_pixels: int) -> Examined:
     if orientation in _SIDEWAYS:
         width, height = height, width
     return Examined(sha256, len(data), width, height)
-
-
-def examine_many(task: tuple[str, Sequence[ImageRef], int]) -> list[Examined]:
-    """`examine` for a (root, images, max_pixels) task: the unit of work of a worker process."""
-    root, images, max_pixels = task
-    return [examine(root, image, max_pixels) for image in images]

@@ -1,6 +1,6 @@
 """What earlier builds found in the images of a source, so that an unchanged file is not decoded twice.
 
-One JSON line per image: path, member, size, time of change, and the fields of `Examined`. The file is only ever
+One JSON line per image: path, size, time of change, and the fields of `Examined`. The file is only ever
 appended to while a build runs; a last line that a kill cut short is ignored.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,32 +19,41 @@ from fdrd.record import ImageRef
 Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
 
 
-def stamp(root: Path, path: str) -> Stamp:
-    """Size and time of change of a file, zeros where there is none."""
+def stamp(root: Path, image: ImageRef) -> Stamp:
+    """Size and time of change of the file that an image lies in, zeros where there is none."""
     try:
-        status = os.stat(root / path)  # noqa: PTH116 - called once per image
+        status = os.stat(f"{root}/{image.path}")  # noqa: PTH116 - called once per image
     except OSError:
         return (0, 0)
     return (status.st_size, status.st_mtime_ns)
 
 
-def read_ledger(file: Path, stamps: Mapping[str, Stamp]) -> dict[ImageRef, Examined]:
-    """What is known of the images whose stamp is still the same; read errors are forgotten, to be tried again."""
-    known: dict[ImageRef, Examined] = {}
+def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, Examined]]:
+    """What was found last in each image, and its stamp then; read errors are forgotten, to be tried again."""
+    known: dict[ImageRef, tuple[Stamp, Examined]] = {}
     for line in _lines(file):
-        path, member = line.pop("path"), line.pop("member", "")
-        if (line.pop("size"), line.pop("mtime_ns")) == stamps.get(path):
+        try:
+            ref = ImageRef(line.pop("path"), line.pop("member"))
+            before = (line.pop("size"), line.pop("mtime_ns"))
             examined = Examined(**line)
-            if examined.reason != "read_error":
-                known[ImageRef(path, member)] = examined
+        except (KeyError, TypeError):
+            continue  # of another version of fdrd
+        if examined.reason != "read_error":
+            known[ref] = (before, examined)
     return known
 
 
 def append_ledger(file: Path, found: Iterable[tuple[ImageRef, Stamp, Examined]]) -> None:
-    """Adds what was found, in one write that reaches the disk."""
+    """Adds what was found, in one write: a kill cuts one line short at most."""
     rows = [
-        {**asdict(image), "size": size, "mtime_ns": mtime_ns, **asdict(examined)}
-        for image, (size, mtime_ns), examined in found
+        {
+            "path": ref.path,
+            "member": ref.member,
+            "size": size,
+            "mtime_ns": mtime_ns,
+            **asdict(examined),
+        }
+        for ref, (size, mtime_ns), examined in found
     ]
     with file.open("a", encoding="utf-8") as ledger:
         ledger.write("".join(json.dumps(row) + "\n" for row in rows))

@@ -7,25 +7,51 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fdrd.atomic import write_text
-from fdrd.ledger import Stamp
 from fdrd.manifest import dump, library_versions, read_manifest
 from fdrd.publish import work_folder
 
 
-def inputs_digest(settings: Any, read: Iterable[object], stamps: Mapping[str, Stamp]) -> str:
-    """Digest of all that determines a build: settings, what the sources say, stamps of the images."""
-    digest = hashlib.sha256(json.dumps([settings, library_versions()]).encode())
-    for item in read:
-        digest.update(repr(item).encode("utf-8", "surrogatepass"))
-    digest.update(json.dumps(stamps, sort_keys=True).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files below a folder: a digest of their paths, sizes and times of change, and their number."""
+
+    digest: str
+    files: int
+
+
+def look_over(root: Path) -> Tree:
+    """All files below a folder, without opening one. Links to folders are not followed."""
+    digest, files = hashlib.sha256(), 0
+    folders = [os.fspath(root)]
+    while folders:
+        folder = folders.pop()
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+                continue
+            try:
+                status = entry.stat()
+            except OSError:  # a link to nothing
+                status = entry.stat(follow_symlinks=False)
+            said = f"{entry.path[len(os.fspath(root)) :]}\0{status.st_size} {status.st_mtime_ns}\n"
+            digest.update(said.encode("utf-8", "surrogatepass"))
+            files += 1
+    return Tree(digest.hexdigest(), files)
+
+
+def inputs_digest(settings: Any, domains: Iterable[object], tree: Tree) -> str:
+    """Digest of all that determines a build: settings, libraries, layouts, and the files of the source."""
+    said = [settings, library_versions(), [repr(domain) for domain in domains], tree.digest]
+    return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_built_from(out: Path, inputs: str) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from fdrd.annotate import AnnotateConfig, annotate
 from fdrd.atomic import replacing
 from fdrd.error import FdrdError
-from fdrd.images import read_image
+from fdrd.images import Examined, read_image
 from fdrd.members import member_name
 from fdrd.negatives import Catalogue
 from fdrd.record import ImageRef, Labels, Record, Split, from_json, to_json
@@ -56,7 +56,7 @@ class ShardTask:
 
 
 def plan_shards(
-    records: Iterable[Record], bytes_of: Mapping[ImageRef, int], shard_bytes: int
+    records: Iterable[Record], examined: Mapping[ImageRef, Examined], shard_bytes: int
 ) -> list[ShardPlan]:
     """Shards of about `shard_bytes` of images per domain and split, in the order domain, split, number."""
     rows: dict[tuple[str, Split], list[tuple[str, Record]]] = defaultdict(list)
@@ -64,7 +64,7 @@ def plan_shards(
         rows[record.domain, record.split].append((order(record), record))
     plans = []
     for (domain, split), found in sorted(rows.items()):
-        total = sum(bytes_of[record.image] for _, record in found)
+        total = sum(examined[record.image].bytes for _, record in found)
         ranges: dict[int, list[tuple[str, Record]]] = defaultdict(list)
         count = max(1, -(-total // shard_bytes))
         for key, record in found:

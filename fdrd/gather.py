@@ -1,0 +1,147 @@
+"""What a source holds: its records and rejections in order, what each image is worth, attributes found in captions.
+
+Workers decode images and read captions while the annotations are still being read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fdrd.attributes import find_attributes
+from fdrd.clean import encodable, unique_ids
+from fdrd.engine import Engine
+from fdrd.images import Examined, examine
+from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
+from fdrd.progress import Progress
+from fdrd.reasons import Rejection
+from fdrd.record import Attribute, ImageRef, Record
+from fdrd.sources import Domain, read_domain
+
+Item = Record | Rejection
+
+IMAGES = 64  # of a task: large enough to hide its cost
+CAPTIONS = 8 * IMAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A source before anything is decided: `examined` has the image of each record."""
+
+    items: list[Item]
+    examined: Mapping[ImageRef, Examined]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A task: images to examine, and (caption, category) pairs to find attributes in."""
+
+    root: str
+    max_pixels: int
+    images: list[ImageRef] = field(default_factory=list)
+    described: list[tuple[str, str]] = field(default_factory=list)
+
+
+def look(task: Look) -> tuple[list[Examined], list[tuple[Attribute, ...]]]:
+    """What the images of a task are worth, and the attributes of its captions: the unit of work of a worker."""
+    return (
+        [examine(task.root, ref, task.max_pixels) for ref in task.images],
+        [find_attributes(caption, category) for caption, category in task.described],
+    )
+
+
+def gather(
+    source: Path,
+    domains: Iterable[Domain],
+    max_pixels: int,
+    ledger: Path,
+    engine: Engine,
+    progress: Progress,
+    expected: int = 0,
+) -> Gathered:
+    """Reads a source. Images that the ledger knows are not decoded again; what is found is added to it.
+
+    Args:
+        source: the root.
+        domains: below it.
+        max_pixels: above which an image is refused.
+        ledger: a file; made where there is none.
+        engine: runs what examines.
+        progress: told of each task that is done.
+        expected: about how many images there are, for the progress alone.
+    """
+    items: list[Item] = []
+    examined: dict[ImageRef, Examined] = {}
+    known = read_ledger(ledger)
+    asked: deque[tuple[list[tuple[ImageRef, Stamp]], list[int]]] = deque()
+    seen: set[ImageRef] = set()
+
+    def tasks() -> Iterator[Look]:
+        images: list[tuple[ImageRef, Stamp]] = []
+        places: list[int] = []
+        for item in _read(source, domains):
+            items.append(item)
+            if isinstance(item, Rejection):
+                continue
+            if item.image not in seen:
+                seen.add(item.image)
+                now = stamp(source, item.image)
+                before, found = known.pop(item.image, (None, Examined()))
+                if before == now:
+                    examined[item.image] = found
+                else:
+                    images.append((item.image, now))
+            if not item.attributes:
+                places.append(len(items) - 1)
+            if len(images) >= IMAGES or len(places) >= CAPTIONS:
+                yield ask(images, places)
+                images, places = [], []
+        if images or places:
+            yield ask(images, places)
+
+    def ask(images: list[tuple[ImageRef, Stamp]], places: list[int]) -> Look:
+        asked.append((images, places))
+        records = [record for place in places if isinstance(record := items[place], Record)]
+        described = [(record.caption, record.category) for record in records]
+        return Look(str(source), max_pixels, [image for image, _ in images], described)
+
+    for found, attributes in engine.run(look, tasks()):
+        images, places = asked.popleft()
+        append_ledger(
+            ledger, ((ref, now, each) for (ref, now), each in zip(images, found, strict=True))
+        )
+        examined.update((ref, each) for (ref, _), each in zip(images, found, strict=True))
+        for place, spans in zip(places, attributes, strict=True):
+            record = items[place]
+            if isinstance(record, Record):
+                items[place] = replace(record, attributes=_shared(spans))
+        progress("decoding images", len(examined), max(expected, len(examined) + 1))
+    progress("decoding images", len(examined), len(examined))
+    return Gathered(items, examined)
+
+
+def _read(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
+    """All items, each id once; equal short texts are one object, as millions of them stay in memory."""
+    read = (item for domain in domains for item in read_domain(source, domain))
+    for item in unique_ids(encodable(read)):
+        if isinstance(item, Rejection):
+            yield item
+        else:
+            licence = sys.intern(item.source.license)
+            yield replace(
+                item,
+                category=sys.intern(item.category),
+                meta_category=sys.intern(item.meta_category),
+                source=replace(item.source, license=licence),
+                attributes=_shared(item.attributes),
+            )
+
+
+def _shared(spans: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
+    return tuple(
+        Attribute(sys.intern(span.type), sys.intern(span.value), span.start, span.end)
+        for span in spans
+    )

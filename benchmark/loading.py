@@ -2,12 +2,13 @@
 
 | `spec` | what is loaded |
 |---|---|
-| `openai/clip-vit-base-patch32`, `ORG/NAME@REVISION` | a CLIPModel of the Hub |
-| `path/to/folder` | a CLIPModel saved there |
+| `openai/clip-vit-base-patch32`, `ORG/NAME@REVISION` | a CLIPModel or open_clip model of the Hub |
+| `path/to/folder` | a CLIPModel saved there, or an open_clip model |
 | `package.module:function`, `path/to/file.py:function` | (CLIPModel, tokenizer, image_processor) |
 | `embedded` | the small CLIP inside the package |
 
-Weights are read from safetensors alone and no code of a repository is run. A function is code, so
+Weights are read from safetensors alone and no code of a repository is run. An open_clip model (one
+with `open_clip_config.json`) becomes a CLIPModel as it is read. A function is code, so
 it is taken from the command line (`allow_code`) and never from a manifest or a checkpoint: a
 downloaded dataset must not decide what runs here.
 """
@@ -22,11 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
+from benchmark import open_clip
 from benchmark.clip import CLIPBackbone
 from benchmark.frozen import FrozenFeatures
 from benchmark.processes import default_device
+from benchmark.tensors import read_tensors
+from benchmark.tokenizing import FILES as TOKENIZER_FILES
+from benchmark.tokenizing import tokenizer_of
 from fdrd.error import FdrdError
 
 EMBEDDED = "embedded"
@@ -100,10 +106,10 @@ def _hub(spec: str) -> tuple[Any, Any, Any]:
 
 
 def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
-    if not (folder / "config.json").is_file():
+    if not any((folder / config).is_file() for config in ("config.json", open_clip.CONFIG)):
         raise FdrdError(
             f"backbone {spec!r}: {folder} holds no config.json; give a folder that "
-            f"CLIPModel.save_pretrained and its processor wrote"
+            f"CLIPModel.save_pretrained and its processor wrote, or one with {open_clip.CONFIG}"
         )
     try:
         return _pretrained(str(folder), "main")
@@ -124,13 +130,46 @@ def _embedded() -> tuple[Any, Any, Any]:
 
 
 def _pretrained(name: str, revision: str) -> tuple[Any, Any, Any]:
-    return (
-        CLIPModel.from_pretrained(
-            name, revision=revision, use_safetensors=True, dtype=torch.float32
-        ),
-        AutoTokenizer.from_pretrained(name, revision=revision),
-        AutoImageProcessor.from_pretrained(name, revision=revision),
+    try:
+        return (
+            CLIPModel.from_pretrained(
+                name, revision=revision, use_safetensors=True, dtype=torch.float32
+            ),
+            AutoTokenizer.from_pretrained(name, revision=revision),
+            AutoImageProcessor.from_pretrained(name, revision=revision),
+        )
+    except (OSError, ValueError):
+        config = _file(name, revision, open_clip.CONFIG)
+        if config is None:
+            raise
+        return _open_clip(name, revision, config)
+
+
+def _open_clip(name: str, revision: str, config: Path) -> tuple[Any, Any, Any]:
+    """An open_clip model, converted; `fdrd convert` is for those whose weights are a pickle."""
+    found = (_file(name, revision, weights) for weights in open_clip.WEIGHTS)
+    weights = next((path for path in found if path is not None), None)
+    if weights is None:
+        raise FdrdError(
+            f"{name} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
+            f".bin or .pt file, `fdrd convert` makes a folder of them that --backbone takes"
+        )
+    cfg = open_clip.read_config(config)
+    own = any(_file(name, revision, file) for file in TOKENIZER_FILES)
+    tokenizer = tokenizer_of(
+        name if own else None, revision, context=cfg.text.get("context_length", 77)
     )
+    return open_clip.clip_parts(cfg, read_tensors(weights), tokenizer, name=name)
+
+
+def _file(name: str, revision: str, file: str) -> Path | None:
+    """A file of a folder or of a Hub repository; None where there is none, or no way to know."""
+    if Path(name).is_dir():
+        return Path(name) / file if (Path(name) / file).is_file() else None
+    try:
+        return Path(hf_hub_download(name, file, revision=revision))
+    except (OSError, ValueError):
+        return None
 
 
 def _call(target: str, function: str, spec: str) -> tuple[Any, Any, Any]:

@@ -17,6 +17,7 @@ COMMANDS = (  # in the order of `fdrd --help`
     "report",
     "compare",
     "methods",
+    "convert",
 )
 
 for _name in COMMANDS:

@@ -298,3 +298,16 @@ def test_all_is_every_method_and_one_that_fails_stops_no_other(called, tmp_path)
     assert {each["settings"]["method"] for each in json.loads(text)} >= {"zero_shot", "random"}
     assert "coop failed: epochs=0: must be at least 1" in said
     assert "give either --method" in called(*command, "--method", "coop")[2]
+
+
+def test_convert_says_what_it_wants_and_writes_nothing(tmp_path):
+    import torch
+
+    torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
+    done = fdrd("convert", "clip.pt", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give --activation quick_gelu for OpenAI's models" in done.stderr
+    done = fdrd("convert", "clip.pt", "out", "--activation", "gelu", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not the tensors of a CLIP with a vision transformer" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.pt"]

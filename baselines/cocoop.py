@@ -44,6 +44,8 @@ from benchmark import (
     silent,
 )
 from benchmark.prompting import start_from_words
+from benchmark.scoring import Scoring
+from benchmark.written import read, written
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 
@@ -55,6 +57,11 @@ PAIRS = 256
 
 ROUNDING = 1e-5
 """How far below its bar a similarity still counts: a caption of the sample must reach its own."""
+
+_SHORTLIST = (
+    "only the {share:g} of the captions that frozen CLIP ranks highest for an image are read in its "
+    "context, each in a pass of the text tower; the others keep the frozen order below them."
+)
 
 
 class ConditionalContext(nn.Module):
@@ -130,6 +137,9 @@ class CoCoOp:
         self.config = train
         self.seed = seed
         self.direction: LossDirection = loss
+        self.scoring = Scoring(
+            {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
+        )
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
@@ -187,27 +197,6 @@ class CoCoOp:
         """(n,) cosine of each image's feature (n, d) with its own caption, read in its context."""
         context = Prompts(text=[self.learner(images)])
         return (images * self.backbone.encode_text(captions, context).pooled).sum(dim=1)
-
-
-def written(captions: Sequence[str]) -> Tensor:
-    """(B, bytes) the captions in UTF-8, filled up with zeros.
-
-    >>> written(["aé", "b"]).tolist()
-    [[97, 195, 169], [98, 0, 0]]
-    """
-    coded = [caption.encode() for caption in captions]
-    longest = max(len(each) for each in coded)
-    rows = [list(each.ljust(longest, b"\0")) for each in coded]
-    return torch.tensor(rows, dtype=torch.uint8)
-
-
-def read(rows: Tensor) -> list[str]:
-    """The captions that `written` wrote.
-
-    >>> read(written(["aé", "b"]))
-    ['aé', 'b']
-    """
-    return [bytes(row).rstrip(b"\0").decode() for row in rows.tolist()]
 
 
 @method("cocoop")

@@ -175,6 +175,9 @@ class Backbone(Protocol):
     def model(self) -> Any:
         """The CLIPModel; its weights stay as they are but in a `trainable_copy`."""
 
+    def words(self, captions: Sequence[str]) -> list[list[str]]:
+        """The words of each caption, by the numbers that `Features.words` gives them."""
+
     def word_embeddings(self, words: str) -> Tensor:
         """(n, text_width) input embeddings of the tokens of some words."""
 

@@ -149,6 +149,19 @@ class CLIPBackbone:
             )
         return Features(pooled.to(self.device))
 
+    def words(self, captions: Sequence[str]) -> list[list[str]]:
+        """The words of each caption, by the numbers that `Features.words` gives them."""
+        coded = self.tokenizer(list(captions), add_special_tokens=False)
+        return [
+            [
+                caption[slice(*coded.word_to_chars(row, number))]
+                for number in range(
+                    1 + max((n for n in coded.word_ids(row) if n is not None), default=-1)
+                )
+            ]
+            for row, caption in enumerate(captions)
+        ]
+
     def word_embeddings(self, words: str) -> Tensor:
         """(n, text_width) input embeddings of the tokens of some words."""
         ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]

@@ -166,7 +166,8 @@ def label(settings: Settings) -> str:
     if settings.checkpoint is not None:
         asked = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(asked.items()))
-    return f"{settings.method} ({words})" if words else settings.method
+    marks = "".join(f" [{mark}]" for mark in settings.remarks)
+    return (f"{settings.method} ({words})" if words else settings.method) + marks
 
 
 def _recall(direction: str, name: str) -> Callable[[BenchResult], float | None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from benchmark.backbone import Features, concatenate
 from benchmark.galleries import Gallery, rank_galleries
 from benchmark.images import Images
 from benchmark.ranking import BothRanks
+from benchmark.scoring import Again, Leak
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 
@@ -21,16 +23,25 @@ BATCH = 64
 
 @torch.no_grad()
 def encode_split(
-    method: Method, dataset: RetrievalDataset, progress: Progress = silent
+    method: Method,
+    dataset: RetrievalDataset,
+    progress: Progress = silent,
+    leak: Leak | None = None,
 ) -> tuple[Features, Features]:
-    """Features of the I distinct images and of the C distinct captions, each encoded once."""
+    """Features of the I distinct images and of the C distinct captions, each encoded once.
+
+    With a `leak`, each caption is encoded under the image of the first row that it stands in.
+    """
     images, captions = Images.of(dataset), dataset.captions
+    own = dataset.pairs[np.unique(dataset.pairs[:, 1], return_index=True)[1], 0]
     seen, read = [], []
     for start in range(0, len(images), BATCH):
         seen.append(method.encode_image(images[start : start + BATCH]))
         progress("encode images", len(images[: start + BATCH]), len(images))
     for start in range(0, len(captions), BATCH):
-        read.append(method.encode_text(captions[start : start + BATCH]))
+        some = captions[start : start + BATCH]
+        shown = Images(dataset, own[start : start + BATCH])
+        read.append(leak(some, shown) if leak else method.encode_text(some))
         progress("encode captions", len(captions[: start + BATCH]), len(captions))
     return concatenate(seen), concatenate(read)
 
@@ -42,8 +53,9 @@ def rank_split(
     texts: Features,
     dataset: RetrievalDataset,
     gallery: Gallery = "domain",
+    again: Again | None = None,
 ) -> BothRanks:
-    """Ranks of all queries of a split by a method's similarity."""
+    """Ranks of all queries of a split by a method's similarity, and `again` for the best items."""
     return rank_galleries(
         method.similarity,
         images,
@@ -52,4 +64,5 @@ def rank_split(
         dataset.row_category,
         dataset.image_domain,
         gallery,
+        again,
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.backbone import Features
 from benchmark.ranking import BothRanks, Ranks, Similarity, rank
+from benchmark.scoring import Again
 from fdrd.dataset import Indices
 from fdrd.error import FdrdError
 
@@ -60,6 +61,7 @@ def rank_galleries(
     category: Indices,
     image_domain: Indices,
     gallery: Gallery,
+    again: Again | None = None,
 ) -> BothRanks:
     """`rank` in every gallery of a split, put together by image number and by row."""
     to_text, to_image = _empty(len(images)), _empty(len(pairs))
@@ -73,6 +75,7 @@ def rank_galleries(
             texts[caption_numbers],
             np.stack([image, caption], axis=1),
             category[rows],
+            again=again,
         )
         asked = np.isin(image_numbers, queries)
         for whole, part, place, mine in (

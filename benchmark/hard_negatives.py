@@ -17,6 +17,7 @@ import torch
 from benchmark.backbone import Features
 from benchmark.metrics import Share
 from benchmark.ranking import Similarity
+from benchmark.scoring import Again
 from benchmark.searching import distinct
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
@@ -32,6 +33,7 @@ def hard_negative_shares(
     *,
     blind: Mapping[str, float] | None = None,
     batch: int = 64,
+    again: Again | None = None,
     progress: Progress = silent,
 ) -> dict[str, Share]:
     """Accuracy by `all`, kind, and `attribute: type`, over the rows that have such a negative.
@@ -43,6 +45,7 @@ def hard_negative_shares(
         dataset: rows with their negatives.
         blind: by the same names, what a reader of captions alone gets (`benchmark/blind.py`).
         batch: rows that are scored at a time.
+        again: scores each row's image with its candidates again.
         progress: told about rows done.
     """
     won: dict[str, list[bool]] = defaultdict(list)
@@ -57,9 +60,17 @@ def hard_negative_shares(
         texts = dict.fromkeys(text for row in candidates for text in row)
         number = {text: place for place, text in enumerate(texts)}
         parts, vector = distinct(encode_text(list(number)))
-        scores = similarity(images[dataset.pairs[chosen, 0]], parts).float().cpu().numpy()
+        of_row = [vector[[number[text] for text in row]] for row in candidates]
+        seen = images[dataset.pairs[chosen, 0]]
+        found = similarity(seen, parts)
+        if again is not None:
+            pairs = [
+                (place, each) for place, own in enumerate(of_row) for each in set(own.tolist())
+            ]
+            found = again.chosen(found, torch.tensor(pairs, device=found.device), seen, parts)
+        scores = found.float().cpu().numpy()
         for place, row in enumerate(chosen):
-            own = scores[place, vector[[number[text] for text in candidates[place]]]]
+            own = scores[place, of_row[place]]
             for name, members in kinds(dataset.negatives[row]).items():
                 won[name].append(wins(own, members))
                 chance[name].append(1 / (1 + len(members)))

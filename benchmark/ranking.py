@@ -25,6 +25,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from benchmark.backbone import Features
+from benchmark.scoring import Again
 from benchmark.searching import Floats, Search, distinct, relevance, search, unique_rows
 from fdrd.dataset import Indices
 
@@ -69,6 +70,7 @@ def rank(
     category: Indices,
     *,
     block: int | None = None,
+    again: Again | None = None,
 ) -> BothRanks:
     """Ranks within one gallery.
 
@@ -79,6 +81,7 @@ def rank(
         pairs: (N, 2) image number and caption number of each row; every number occurs.
         category: (N,) category of each row.
         block: queries that are scored at a time; decides memory and speed, not the ranks.
+        again: scores the best items of each query again.
 
     Raises:
         FdrdError: a score is not a number.
@@ -103,9 +106,13 @@ def rank(
     text_vectors, text_vector = distinct(texts)
     image_vectors, image_vector = distinct(images)
 
+    def score(some: Features, others: Features, dim: int) -> Tensor:
+        scores = similarity(some, others)
+        return scores if again is None else again.best(scores, some, others, dim)
+
     to_text = search(
         Search(
-            score=lambda rows: similarity(images[rows], text_vectors),
+            score=lambda rows: score(images[rows], text_vectors, 1),
             n_queries=len(images),
             item_vector=text_vector[caption],
             item_category=category,
@@ -117,7 +124,7 @@ def rank(
     )
     to_image = search(
         Search(
-            score=lambda rows: similarity(image_vectors, texts[rows]).T,
+            score=lambda rows: score(image_vectors, texts[rows], 0).T,
             n_queries=len(texts),
             item_vector=image_vector,
             item_category=image_category,

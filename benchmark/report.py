@@ -180,7 +180,10 @@ def _legend(comparison: Comparison) -> str:
             f" {UNSEPARATED} no difference to zero-shot's MRR shown (paired randomisation over "
             f"images, Holm over the methods, p ≥ {LEVEL})."
         )
-    return f"{said} Ceiling: what a perfect method gets, given that images share captions."
+    said += " Ceiling: what a perfect method gets, given that images share captions."
+    results = [result for row in comparison.rows for result in row.results]
+    remarks = {mark: line for each in results for mark, line in each.settings.remarks.items()}
+    return " ".join([said, *(f"[{mark}]: {line}" for mark, line in sorted(remarks.items()))])
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

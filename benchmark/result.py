@@ -11,7 +11,7 @@ import json
 import platform
 import types
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -75,11 +75,13 @@ class Settings:
     """sha256 of the checkpoint that took the place of training"""
     blind_from: str | None = None
     """fingerprint of the rows that the blind reader learned from; null where there is no such reader"""
+    remarks: dict[str, str] = field(default_factory=dict)
+    """what must be said wherever the numbers are printed: a word for the name, and the sentence"""
 
     def identity(self) -> str:
-        """Digest of what decides the numbers, so not of names and of what was typed."""
+        """Digest of what decides the numbers, so not of names and of what was typed or remarked."""
         said = dataclasses.asdict(self)
-        del said["options_given"], said["train_given"]
+        del said["options_given"], said["train_given"], said["remarks"]
         for named in ("data", "backbone", "categories"):
             said[named] = said[named] and said[named]["fingerprint"]
         said["schema_version"] = SCHEMA_VERSION

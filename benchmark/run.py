@@ -42,6 +42,7 @@ from benchmark.result import (
     read_result,
     write_result,
 )
+from benchmark.scoring import again_on, scoring_of
 from benchmark.splits import Data, learning_domain, learning_rows, split_of, train_split
 from benchmark.training import FitLog, TrainConfig
 from benchmark.unfinished import resumable
@@ -128,6 +129,8 @@ def run(
     measured = split_of(data, split, domain)
     if categories is not None:  # both, so that an empty one is not found after a training
         measured = {each: half_of(measured, categories, each) for each in HALVES}[half]
+    scoring = scoring_of(chosen)
+    again_on(measured, scoring, method)  # refuses what costs too much, before a training
     read_blind = train_split(data, domain) if any(measured.negatives) else None
     drawn = takes(method, "seed") or (learns and shots is not None)
     settings = Settings(
@@ -150,6 +153,7 @@ def run(
         learned_from={name: each.fingerprint for name, each in rows.items()},
         checkpoint=file_digest(checkpoint) if checkpoint else None,
         blind_from=read_blind.fingerprint if read_blind else None,
+        remarks=dict(scoring.remarks),
     )
     path = results / file_name(settings) if results else None
     if path is not None and processes.agreed(path.is_file()):
@@ -276,17 +280,20 @@ def _measure(
 ) -> BenchResult:
     """Encode, rank, and put the result together; `read_blind` is what the blind reader learns from."""
     started = time.monotonic()
-    images, texts = encode_split(chosen, measured, progress)
+    scoring = scoring_of(chosen)
+    images, texts = encode_split(chosen, measured, progress, scoring.leak)
     encoded = time.monotonic()
     progress("rank", 0, 1)
-    ranks = rank_split(chosen, images, texts, measured, settings.gallery)
+    again = again_on(measured, scoring, settings.method, progress)
+    ranks = rank_split(chosen, images, texts, measured, settings.gallery, again)
     progress("rank", 1, 1)
     progress("train the blind reader", 0, 1)
     blind = blind_accuracy(measured, read_blind)
     progress("train the blind reader", 1, 1)
     shares = hard_negative_shares(
-        chosen.encode_text, chosen.similarity, images, measured, blind=blind, progress=progress
-    )
+        chosen.encode_text, chosen.similarity, images, measured,
+        blind=blind, again=again, progress=progress,
+    )  # fmt: skip
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
     return BenchResult(

@@ -5,7 +5,7 @@ After figure 2 of arXiv 2508.04028; `dcar/README.md` says of each part how sure 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -34,6 +34,8 @@ from benchmark import (
 )
 from benchmark.images import decoded
 from benchmark.prompting import at_most
+from benchmark.scoring import Scoring
+from benchmark.written import written
 from dcar.ablation import VARIANTS
 from dcar.blank import Blank, blank_image
 from dcar.category_loss import Candidates, WeightMode, category_aware_loss
@@ -46,13 +48,15 @@ from dcar.token_weights import (
     similarity_change,
     token_weights,
 )
+from dcar.with_image import scoring
+from dcar.words import WordFeatures
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 
 Preset: TypeAlias = Literal["figure", "maple"]
 
-TestWeights: TypeAlias = Literal["none", "token_mean", "predictor"]
-"""Token weights when no image may be looked at."""
+TestWeights: TypeAlias = Literal["none", "token_mean", "predictor", "rerank", "leak_paired"]
+"""Token weights at test time. The first three are of captions alone; for the others `with_image.py`."""
 
 DEPTH: dict[Preset, int] = {"figure": 1, "maple": 9}
 """Layers with prompts, as far as the towers have them."""
@@ -70,6 +74,7 @@ class DCARConfig:
     weight_look: Look
     weight_image: Literal["prompted", "frozen"]
     weight_unit: Literal["token", "word"]
+    weight_token: Literal["contextual", "isolated"]
     blank: Blank
     test_weights: TestWeights
     n_negatives: int
@@ -98,13 +103,16 @@ class DCAR:
         config: DCARConfig,
         train: TrainConfig,
         seed: int = 0,
+        scoring: Callable[[DCAR], Scoring] = lambda _: Scoring(),
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
         self.config = config
         self.training = train
         self.seed = seed
+        self.scoring = scoring(self)
         self._blank = blank_image(config.blank)
+        self._words = WordFeatures(backbone)
         self.negatives: TrainingNegatives | None = None
         """of the rows that it learns from, while the category-aware loss wants them"""
 
@@ -121,9 +129,9 @@ class DCAR:
         """The contrastive loss of the prompted features plus the category-aware loss."""
         config, prompts = self.config, self.learner.prompts()
         if config.beta:
-            images, compared, blank = self._look(batch.images, prompts)
-            plain = self._plain(batch.captions, tokens=True)
-            weights = self._weights(plain, compared, blank)
+            images, compared, blank = self.look(batch.images, prompts)
+            plain = self.plain(batch.captions, tokens=True)
+            weights = self.weights(batch.captions, plain, compared, blank)
             foretelling = self._foretelling_loss(plain, weights)
         else:
             images = self.backbone.encode_image(batch.images, prompts).pooled
@@ -137,29 +145,47 @@ class DCAR:
         return loss
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images under the current prompts."""
-        return self.backbone.encode_image(images, self.learner.prompts())
+        """Features of B images under the current prompts; for `rerank`, what weights are made of, too."""
+        if self.config.test_weights != "rerank":
+            return self.backbone.encode_image(images, self.learner.prompts())
+        seen, compared, _ = self.look(images, self.learner.prompts())
+        return Features(seen, compared if compared.dim() == 3 else compared[:, None])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions, from the captions alone."""
-        context = self.learner.prompts().text
-        prompts = Prompts(text=context, word_weights=self._weights_without_image(captions))
+        """Features of B captions, from the captions alone; for `rerank`, the captions, too."""
+        pooled = self.features(captions, self._weights_without_image(captions))
+        if self.config.test_weights != "rerank":
+            return Features(pooled)
+        return Features(pooled, token_ids=written(captions).to(pooled.device))
+
+    def features(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
+        """(B, d) what is scored of B captions under some token weights (B, T)."""
+        prompts = Prompts(text=self.learner.prompts().text, word_weights=weights)
         pooled = self.backbone.encode_text(captions, prompts).pooled
         if self.config.gamma:
-            adapted = self.learner.adapter(self._plain(captions).pooled)
+            adapted = self.learner.adapter(self.plain(captions).pooled)
             pooled = normalize(pooled + self.config.gamma * adapted, dim=-1)
-        return Features(pooled)
+        return pooled
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
         """(I, C) cosines."""
         return images.pooled @ texts.pooled.T
 
     @torch.no_grad()
-    def _plain(self, captions: Sequence[str], *, tokens: bool = False) -> Features:
+    def blank(self) -> Tensor:
+        """(d) or (P, d) what `look` gives of the blank image."""
+        prompted = self.config.weight_image == "prompted"
+        prompts = self.learner.prompts() if prompted else Prompts()
+        patches = self.config.weight_look != "global"
+        seen = self.backbone.encode_image([self._blank], prompts, tokens=patches)
+        return (seen.pooled if seen.tokens is None else seen.tokens)[0]
+
+    @torch.no_grad()
+    def plain(self, captions: Sequence[str], *, tokens: bool = False) -> Features:
         """Features of the plain text tower, of captions cut where the prompted one cuts them."""
         return self.backbone.encode_text(captions, tokens=tokens, reserve=self.config.slots)
 
-    def _look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
+    def look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
         """(B, d) prompted features; then, without gradient, what token weights compare: own, blank.
 
         The blank image rides in the same batch: a pass of its own would cost as much as ten images.
@@ -177,13 +203,17 @@ class DCAR:
         compared = both.pooled if both.tokens is None else both.tokens
         return seen, compared[:-1].detach(), compared[-1].detach()
 
-    def _weights(self, plain: Features, images: Tensor, blank: Tensor) -> Tensor:
-        """(B, T) weights of the captions' tokens under their own images, without gradient."""
+    def weights(
+        self, captions: Sequence[str], plain: Features, images: Tensor, blank: Tensor
+    ) -> Tensor:
+        """(B, T) weights of the captions' tokens under an image each, without gradient."""
         config = self.config
-        assert plain.tokens is not None
         assert plain.valid is not None
         assert plain.words is not None
-        change = similarity_change(plain.tokens, images, blank, config.weight_look)
+        isolated = config.weight_token == "isolated"
+        tokens = self._words.of(captions, plain.words) if isolated else plain.tokens
+        assert tokens is not None
+        change = similarity_change(tokens, images, blank, config.weight_look)
         if config.weight_unit == "word":
             change = by_word(change, plain.words)
         return token_weights(
@@ -203,12 +233,11 @@ class DCAR:
         return weights.new_zeros(())
 
     def _weights_without_image(self, captions: Sequence[str]) -> Tensor | None:
-        if self.config.test_weights == "none":
-            return None
-        plain = self._plain(captions, tokens=True)
         if self.config.test_weights == "token_mean":
-            return self.learner.remembered(plain)
-        return self.learner.foretold(plain)
+            return self.learner.remembered(self.plain(captions, tokens=True))
+        if self.config.test_weights == "predictor":
+            return self.learner.foretold(self.plain(captions, tokens=True))
+        return None
 
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
         """The category-aware loss over the plain features of captions, through the adapter."""
@@ -219,7 +248,7 @@ class DCAR:
             for row in batch.rows.tolist()
         ]
         texts = [*batch.captions, *(each.caption for row in drawn for each in row)]
-        adapted = self.learner.adapter(self._plain(texts).pooled)
+        adapted = self.learner.adapter(self.plain(texts).pooled)
         positives, others = adapted[: len(drawn)], adapted[len(drawn) :]
 
         names = [self.negatives.category(row) for row in batch.rows.tolist()]
@@ -263,8 +292,11 @@ def dcar(
     weight_look: Look = "global",
     weight_image: Literal["prompted", "frozen"] = "prompted",
     weight_unit: Literal["token", "word"] = "token",
+    weight_token: Literal["contextual", "isolated"] = "contextual",
     blank: Blank = "white",
     test_weights: TestWeights = "none",
+    shortlist: int = 20,
+    pair_limit: int = 200_000,
     n_negatives: int = 4,
     n_attribute: int = 2,
     lambda_cate: float = 1.0,
@@ -297,8 +329,13 @@ def dcar(
         weight_look: what of the image a token is compared with (likely global).
         weight_image: from the prompted image tower, or from the plain one (likely prompted).
         weight_unit: one weight for each token, or one for all pieces of a word (open).
+        weight_token: a token's feature within its caption, or that of its word alone (open).
         blank: the image without content (likely white).
-        test_weights: weights of a caption at test time, never from its image (open).
+        test_weights: weights of a caption at test time, none or from the caption alone; `rerank` reads the
+            shortlist of each query again under each image at hand; `leak_paired` reads captions under
+            their own images, which leaks the answer, and its results say so (open).
+        shortlist: items of each query that `rerank` reads again.
+        pair_limit: pairs that `rerank` may read before the run is refused.
         n_negatives: hard negatives per caption and epoch (open).
         n_attribute: how many of them swap an attribute, the others the category (open).
         lambda_cate: weight of the category-aware loss (the figure adds it plainly: likely 1).
@@ -313,9 +350,13 @@ def dcar(
         train: the training.
         seed: of initial values, order of the rows, and negatives.
     """
-    for name, value in (("n_negatives", n_negatives), ("n_attribute", n_attribute)):
-        if value < 0:
-            raise FdrdError(f"{name}={value}: must be at least 0")
+    for name, value, least in (
+        ("n_negatives", n_negatives, 0),
+        ("n_attribute", n_attribute, 0),
+        ("shortlist", shortlist, 1),
+    ):
+        if value < least:
+            raise FdrdError(f"{name}={value}: must be at least {least}")
     if n_attribute > n_negatives:
         raise FdrdError(
             f"n_attribute={n_attribute} of n_negatives={n_negatives}: raise n_negatives"
@@ -342,6 +383,7 @@ def dcar(
         weight_look=weight_look,
         weight_image=weight_image,
         weight_unit=weight_unit,
+        weight_token=weight_token,
         blank=blank,
         test_weights=test_weights,
         n_negatives=n_negatives,
@@ -353,4 +395,6 @@ def dcar(
         category_symmetric=category_symmetric,
         gamma=gamma,
     )
-    return DCAR(backbone, learner, config, train, seed)
+    return DCAR(
+        backbone, learner, config, train, seed, lambda made: scoring(made, shortlist, pair_limit)
+    )

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import baselines  # noqa: F401  # registers the methods
-from baselines.cocoop import SAMPLE, read, written
+from baselines.cocoop import SAMPLE
 from benchmark import CLIPBackbone, Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.encoding import encode_split
 from benchmark.ranking import rank
 from benchmark.training import Batch
+from benchmark.written import read, written
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 

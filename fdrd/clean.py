@@ -7,14 +7,13 @@ They see no pixels: an image is known by the digest in `record.source.sha256`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fdrd.images import Examined
 from fdrd.policy import Policy, reject, settle
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, Split, to_json
+from fdrd.record import ImageRef, Record, Split, texts
 from fdrd.split import split_unit
 
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
@@ -40,7 +39,7 @@ def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejectio
     for item in found:
         if isinstance(item, Record):
             try:
-                json.dumps(to_json(item), ensure_ascii=False).encode()
+                "".join(texts(item)).encode()
             except UnicodeEncodeError as error:
                 half = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
                 yield reject(item, "bad_field", half)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -16,8 +17,12 @@ def resolve_inside(root: str | Path, path: str) -> Path:
         PermissionError: a link on the way leads out of the root.
         OSError: there is none, or it is a folder, a pipe or a device, which might never end.
     """
-    real = os.path.realpath(os.path.join(root, path))  # noqa: PTH118 - called once per image
-    if not real.startswith(os.path.join(os.path.realpath(root), "")):  # noqa: PTH118
+    top = os.path.join(Path.cwd(), root)  # noqa: PTH118 - all this is called once per image
+    folder, _, name = f"{top}/{path}".rpartition("/")
+    real = f"{_real_folder(folder)}{os.sep}{name}"
+    if name in ("", ".", "..") or os.path.islink(real):  # noqa: PTH114
+        real = os.path.realpath(real)
+    if not real.startswith(_real_folder(top).rstrip(os.sep) + os.sep):
         raise PermissionError(f"{path} is a link that leaves the source folder")
     if not stat.S_ISREG(os.stat(real).st_mode):  # noqa: PTH116
         raise OSError(errno.EINVAL, "not a regular file", path)
@@ -27,3 +32,9 @@ def resolve_inside(root: str | Path, path: str) -> Path:
 def open_inside(root: str | Path, path: str) -> IO[bytes]:
     """A file below the root, opened for reading; raises as `resolve_inside` does."""
     return resolve_inside(root, path).open("rb")
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    """Where a folder really lies: found once for all of its files, as each step of it is a system call."""
+    return os.path.realpath(folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -109,7 +109,53 @@ def to_json(record: Record) -> dict[str, Any]:
     >>> from_json(to_json(pair)) == pair
     True
     """
-    return asdict(record)
+    # Written out: `dataclasses.asdict` takes twenty times as long, and a build needs this for each record.
+    image, source = record.image, record.source
+    return {
+        "id": record.id,
+        "image": {"path": image.path, "member": image.member},
+        "caption": record.caption,
+        "category": record.category,
+        "source": {
+            "file": source.file,
+            "sha256": source.sha256,
+            "license": source.license,
+            "origin": source.origin,
+        },
+        "domain": record.domain,
+        "meta_category": record.meta_category,
+        "group": record.group,
+        "split": record.split,
+        "attributes": [
+            {"type": span.type, "value": span.value, "start": span.start, "end": span.end}
+            for span in record.attributes
+        ],
+        "negatives": [
+            {
+                "caption": negative.caption,
+                "category": negative.category,
+                "kind": negative.kind,
+                "attribute_type": negative.attribute_type,
+            }
+            for negative in record.negatives
+        ],
+        "width": record.width,
+        "height": record.height,
+        "rules": list(record.rules),
+    }
+
+
+def texts(record: Record) -> list[str]:
+    """Every text of a record."""
+    image, source = record.image, record.source
+    found = [record.id, image.path, image.member, record.caption, record.category, record.domain]
+    found += [record.meta_category, record.group, record.split]
+    found += [source.file, source.sha256, source.license, source.origin]
+    for span in record.attributes:
+        found += [span.type, span.value]
+    for negative in record.negatives:
+        found += [negative.caption, negative.category, negative.attribute_type or ""]
+    return found
 
 
 def from_json(value: dict[str, Any]) -> Record:

@@ -35,6 +35,7 @@ from benchmark import (
 from benchmark.images import decoded
 from benchmark.prompting import at_most
 from benchmark.scoring import Scoring
+from benchmark.training_negatives import POOL
 from benchmark.written import written
 from dcar.ablation import VARIANTS
 from dcar.blank import Blank, blank_image
@@ -336,7 +337,7 @@ def dcar(
             their own images, which leaks the answer, and its results say so (open).
         shortlist: items of each query that `rerank` reads again.
         pair_limit: pairs that `rerank` may read before the run is refused.
-        n_negatives: hard negatives per caption and epoch (open).
+        n_negatives: hard negatives per caption and epoch, at most 16 (open).
         n_attribute: how many of them swap an attribute, the others the category (open).
         lambda_cate: weight of the category-aware loss (the figure adds it plainly: likely 1).
         alpha: extra weight of captions of the image's own category (open).
@@ -357,6 +358,8 @@ def dcar(
     ):
         if value < least:
             raise FdrdError(f"{name}={value}: must be at least {least}")
+    if n_negatives > POOL:
+        raise FdrdError(f"n_negatives={n_negatives}: at most {POOL} are drawn for a caption")
     if n_attribute > n_negatives:
         raise FdrdError(
             f"n_attribute={n_attribute} of n_negatives={n_negatives}: raise n_negatives"

@@ -1,0 +1,161 @@
+"""Data and options at their limits, for DCAR and for a baseline: a right result, or a message that helps."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+import dcar  # noqa: F401
+from benchmark import BenchResult, CLIPBackbone
+from benchmark.metrics import DIRECTIONS
+from fdrd.dataset import RetrievalDataset
+from fdrd.error import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+Make = Callable[..., Splits]
+TRAIN = {"epochs": 2, "batch_size": 4}
+COLOURS = ("red", "green", "blue", "black")
+
+both = pytest.mark.parametrize("method", ["dcar", "maple"])
+
+
+@pytest.fixture
+def splits(
+    make_row: Callable[..., dict[str, object]],
+    make_dataset: Callable[..., RetrievalDataset],
+    make_drawing: Callable[[str, str, str], bytes],
+) -> Make:
+    """The same few rows as training, validation and test split, from (colour, shape, caption)."""
+
+    def make(described: Sequence[tuple[str, str, str]], categories: Sequence[str]) -> Splits:
+        rows = []
+        for number, (colour, shape, caption) in enumerate(described):
+            row = make_row(number, make_drawing(colour, shape, "left"), caption, shape)
+            if colour in caption.split():
+                start = caption.index(colour)
+                span = {
+                    "type": "colour",
+                    "value": colour,
+                    "start": start,
+                    "end": start + len(colour),
+                }
+                row["attributes"] = [span]
+            rows.append(row)
+        return {
+            name: make_dataset(rows, name, categories) for name in ("train", "validation", "test")
+        }
+
+    return make
+
+
+def run(method: str, data: Splits, backbone: CLIPBackbone, **asked: Any) -> BenchResult:
+    options = {"n_ctx": 2, "depth": 2, **asked.pop("options", {})}
+    train = {**TRAIN, **asked.pop("train", {})}
+    return benchmark.run(method, data, backbone=backbone, options=options, train=train, **asked)
+
+
+def check(result: BenchResult, queries: int) -> None:
+    """Every query has a rank within the gallery, and the training came to an end."""
+    assert result.fit is not None
+    assert len(result.fit.epochs) == 2
+    for direction in DIRECTIONS:
+        ranks = list(map(int, result.ranks[direction].strict.split()))
+        assert len(ranks) == queries
+        assert all(1 <= rank <= queries for rank in ranks)
+
+
+@both
+def test_a_loss_that_is_no_number_is_refused_with_the_step_and_a_remedy(
+    method: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would go on from."""
+    rate = {"learning_rate": 1e30, "optimiser": "sgd"}
+    with pytest.raises(FdrdError, match=r"step \d+ of 12; lower the rate, as in -T learning_rate"):
+        run(method, tiny_dataset, tiny_clip, train=rate, results=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@both
+def test_a_category_may_have_one_image(method: str, tiny_clip: CLIPBackbone, splits: Make) -> None:
+    rows = [(colour, "circle", f"a {colour} circle") for colour in COLOURS]
+    data = splits([*rows, ("red", "square", "a red square")], ["circle", "square"])
+    result = run(method, data, tiny_clip)
+    check(result, 5)
+    assert set(result.metrics.by_category) == {"circle", "square"}
+    assert result.metrics.by_category["square"]["image_to_text"].queries == 1
+    check(run(method, data, tiny_clip, shots=1, train={"batch_size": 2}), 5)
+
+
+@both
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_a_dataset_may_have_one_category(
+    method: str, named: bool, tiny_clip: CLIPBackbone, splits: Make
+) -> None:
+    """There is no other category to swap in; where nothing is described either, no negative at all."""
+    rows = [
+        (colour, "circle", f"a {colour} circle" if named else f"thing {number}")
+        for number, colour in enumerate(COLOURS)
+    ]
+    check(run(method, splits(rows, ["circle"]), tiny_clip), 4)
+
+
+@both
+def test_a_training_split_of_one_row_is_refused(
+    method: str, tiny_clip: CLIPBackbone, splits: Make
+) -> None:
+    with pytest.raises(FdrdError, match="one training row has nothing to be told apart from"):
+        run(method, splits([("red", "circle", "a red circle")], ["circle"]), tiny_clip)
+
+
+@both
+def test_captions_may_have_one_word_or_two_hundred(
+    method: str, tiny_clip: CLIPBackbone, splits: Make
+) -> None:
+    """What does not fit the context is cut; two captions that agree up to there tie, and a tie is lost."""
+    long = "red circle " * 100
+    captions = ["circle", "red", f"{long}on the left", f"{long}on the right"]
+    rows = [(colour, "circle", text) for colour, text in zip(COLOURS, captions, strict=True)]
+    result = run(method, splits(rows, ["circle"]), tiny_clip)
+    check(result, 4)
+    to_text = list(map(int, result.ranks["image_to_text"].strict.split()))
+    assert to_text[2] > 1
+    assert to_text[3] > 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_negatives": 12, "n_attribute": 0},
+        {"n_negatives": 12, "n_attribute": 12},
+        {"n_negatives": 12, "n_attribute": 6, "category_candidates": "own"},
+    ],
+    ids=["categories", "attributes", "own"],
+)
+def test_more_negatives_than_there_are_are_as_many_as_there_are(
+    options: dict[str, Any], tiny_clip: CLIPBackbone, splits: Make
+) -> None:
+    """Two categories allow one swap; the empty slots take no part in the loss."""
+    rows = [(c, shape, f"a {c} {shape}") for c in COLOURS for shape in ("circle", "square")]
+    data = splits(rows, ["circle", "square"])
+    check(run("dcar", data, tiny_clip, options=options), 8)
+    check(run("maple", data, tiny_clip), 8)
+
+
+def test_more_negatives_than_are_ever_drawn_are_refused(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    with pytest.raises(FdrdError, match="n_negatives=17: at most 16 are drawn for a caption"):
+        run("dcar", tiny_dataset, tiny_clip, options={"n_negatives": 17})
+
+
+@both
+def test_a_checkpoint_of_another_backbone_is_refused(
+    method: str, make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    run(method, tiny_dataset, make_clip(seed=0), train={"epochs": 1}, results=tmp_path)
+    (saved,) = tmp_path.glob("*.safetensors")
+    with pytest.raises(FdrdError, match=r"was learned on tiny with .* give the same --backbone"):
+        benchmark.run(method, tiny_dataset, backbone=make_clip(seed=1), checkpoint=saved)

@@ -8,17 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from fdrd import publish, resume
 from fdrd.atomic import write_text
-from fdrd.audit import Audit, audit
-from fdrd.audited import named_records
 from fdrd.build_config import BuildConfig
-from fdrd.card import render_card
 from fdrd.decide import decide
+from fdrd.documents import write_documents
 from fdrd.engine import Engine, open_engine
 from fdrd.error import FdrdError
 from fdrd.gather import gather
@@ -137,7 +134,7 @@ class _Run:
         manifest = make_manifest(self.config, domains, files_read, kept, rejected, staged.shards)
         stage = stage_folder(self.out)
         write_text(stage / "rejected.jsonl", _json_lines(rejected))
-        write_text(stage / "README.md", render_card(manifest, self._audit(stage, manifest)))
+        write_documents(stage, manifest, self.progress)
         write_text(stage / "manifest.json", dump(manifest))
         publish.exchange(self.out)
         forget_unpacked({self.source / image.path for image in gathered.examined if image.member})
@@ -145,16 +142,6 @@ class _Run:
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         remember_build(self.out)
         return Build(self.out, manifest, staged.written, False, register(self.out, manifest))
-
-    def _audit(self, stage: Path, manifest: dict[str, Any]) -> list[Audit]:
-        """What the card says of the captions: without the blind readers, which take longer than all else."""
-        rows = manifest["records"]["kept"]
-        self.progress("auditing captions", 0, rows)
-        audits: list[Audit] = []
-        for _, found in groupby(named_records(stage, manifest), lambda record: record.domain):
-            audits += audit(found, blind=False)
-            self.progress("auditing captions", sum(each.rows for each in audits), rows)
-        return sorted(audits, key=lambda each: each.domain)
 
     def _list(self, rejected: list[Rejection]) -> Path:
         """A file that lists the rejections of a build that fails."""

@@ -1,20 +1,25 @@
-"""The dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest and audit."""
+"""The dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest, audit and counts."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from fdrd.atomic import write_text
 from fdrd.audit import Audit, markdown
+from fdrd.build_config import BuildConfig
 from fdrd.error import FdrdError
+from fdrd.front_matter import dump, front_matter
 from fdrd.manifest import read_manifest
 from fdrd.markup import code, escape
+from fdrd.plots import Plot
 from fdrd.reasons import REASONS, RULES
+from fdrd.sections import put_section
+from fdrd.summary import Summary, quantile
 
 _PACKAGE = Path(__file__).parent
 # The wheel carries the template inside the package; a checkout has it at the top.
@@ -23,10 +28,14 @@ _TEMPLATE = next(
     for path in (_PACKAGE / "DATASET_CARD.md", _PACKAGE.parent / "DATASET_CARD.md")
     if path.is_file()
 )
-_SECTION = re.compile(r"^## Audit$.*?(?=\n## |\Z)", re.MULTILINE | re.DOTALL)
 
 
-def render_card(manifest: dict[str, Any], audits: Sequence[Audit]) -> str:
+def render_card(
+    manifest: dict[str, Any],
+    audits: Sequence[Audit],
+    summaries: Sequence[Summary],
+    plots: Sequence[Plot],
+) -> str:
     """The card of a dataset."""
     counts = [
         (
@@ -55,26 +64,48 @@ def render_card(manifest: dict[str, Any], audits: Sequence[Audit]) -> str:
         (f"{count:,}", f"rejected: {REASONS[reason]}")
         for reason, count in manifest["rejected"].items()
     ]
+    images = sum(split["images"] for of in manifest["splits"].values() for split in of.values())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        front_matter=_front_matter(manifest),
+        front_matter=dump(front_matter(manifest, summaries)),
         name=manifest["name"],
         version=manifest["libraries"]["fdrd"],
         pairs=f"{manifest['records']['kept']:,}",
+        images=f"{images:,}",
         categories=f"{len(manifest['categories']):,}",
-        first_domain=next(iter(manifest["splits"])),
+        load=load_section(manifest),
         splits=table(
             ("domain", "split", "pairs", "images", "distinct captions", "categories"), counts
         ),
+        statistics=_statistics(summaries),
+        plots="\n\n".join(f"![{plot.text}]({plot.path})" for plot in plots),
+        command=_command(manifest["config"]),
+        versions=table(("library", "version"), sorted(manifest["libraries"].items())),
+        digest=manifest["digest"],
         files=table(("annotations", "read", "kept", "rejected"), files),
         rules=table(("rule", "times", "what it does"), mended) if mended else "Nothing had to be.",
         reported=table(("rows", "flaw"), flaws) if flaws else "None that the builder looks for.",
         audit=markdown(audits),
-        licences=table(
-            ("licence", "rows"),
-            [(escape(name), f"{rows:,}") for name, rows in manifest["licences"].items()],
-        ),
+        licences=_provenance(manifest, summaries),
         **{key: f"{value:,}" for key, value in manifest["records"].items()},
     )
+
+
+def load_section(manifest: Mapping[str, Any], repo_id: str | None = None) -> str:
+    """How to load the dataset: from the Hub's repository, or on the machine that built it."""
+    name = repo_id or manifest["name"]
+    where = "" if repo_id else "  # on the machine that built it, from any folder"
+    domain = next(iter(manifest["splits"]))
+    return f"""## Load it
+
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("{name}"){where}
+stream = load_dataset("{name}", streaming=True)  # row by row, nothing is stored
+```
+
+One domain: `load_dataset("{name}", {code(repr(domain)).strip("` ")})`. From a copy of this repository:
+`load_dataset("path/to/the/copy")`."""
 
 
 def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
@@ -108,10 +139,7 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
 
 def with_audit(card: str, audits: Sequence[Audit]) -> str:
     """A card with this audit in the place of its own, or at its end where it has none."""
-    section = markdown(audits)
-    if _SECTION.search(card):
-        return _SECTION.sub(lambda _: section, card, count=1)
-    return f"{card.rstrip()}\n\n{section}"
+    return put_section(card, "audit", markdown(audits))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -129,26 +157,55 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _front_matter(manifest: dict[str, Any]) -> str:
-    """The YAML that tells the loader of `datasets` which shards belong to which config and split."""
-    configs = [("default", list(manifest["splits"]))] + [
-        (name, [name]) for name in manifest["splits"]
-    ]
-    lines = ["configs:"]
-    for config, domains in configs:
-        lines.append(f"- config_name: {json.dumps(config)}")
-        if config == "default":
-            lines.append("  default: true")
-        lines.append("  data_files:")
-        splits = dict.fromkeys(
-            shard["split"] for shard in manifest["shards"] if shard["domain"] in domains
+def _statistics(summaries: Sequence[Summary]) -> str:
+    """Lengths of captions, attributes and negatives of each domain."""
+    rows = [
+        (
+            escape(each.domain),
+            *(f"{quantile(each.words, share)}" for share in (0.05, 0.5, 0.95)),
+            f"{each.attributes.total() / each.rows:.1f}",
+            f"{each.described / each.rows:.0%}",
+            f"{each.negatives.total() / each.rows:.1f}",
         )
-        for split in splits:
-            lines.append(f"  - split: {split}")
-            lines.append("    path:")
-            lines += [
-                f"    - {json.dumps(f'data/{domain}/{split}-*')}"
-                for domain in domains
-                if split in manifest["splits"][domain]
-            ]
-    return "\n".join(lines) + "\n"
+        for each in summaries
+    ]
+    head = ("domain", "words, 5 %", "median", "95 %", "attributes per pair", "pairs with any")
+    return table((*head, "negatives per pair"), rows)
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    """The command that built it: options that are not the default, and a place for the source."""
+    plain = asdict(BuildConfig())
+    words = ["fdrd", "build", "--source", "SOURCE"]
+    for option, value in config.items():
+        if value == plain.get(option):
+            continue
+        if isinstance(value, Mapping):
+            chosen = [(key, each) for key, each in value.items() if each != plain[option].get(key)]
+            words += [f"--{option} {shlex.quote(f'{key}={each}')}" for key, each in chosen]
+        elif option == "shard_bytes":
+            words.append(f"--shard-mb {value // 2**20}")
+        else:
+            words.append(f"--{option.replace('_', '-')} {shlex.quote(str(value))}")
+    return " ".join(words)
+
+
+def _provenance(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> str:
+    """Licences of the rows of each domain, and where the domain comes from."""
+    about = {domain["name"]: domain for domain in manifest["domains"]}
+    rows = []
+    for each in summaries:
+        said = about.get(each.domain, {})
+        origin = f"<{said['homepage']}>" if said.get("homepage") else "not stated"
+        for licence, count in sorted(each.licences.items()):
+            reader = code(str(said.get("reader", "")))
+            rows.append((escape(each.domain), escape(licence), f"{count:,}", reader, origin))
+    cited = [
+        f"{escape(name)}: {escape(said['citation'])}"
+        for name, said in about.items()
+        if said.get("citation")
+    ]
+    found = table(("domain", "licence", "rows", "layout", "origin"), rows)
+    return found + (
+        "\n\nCite the sources:\n\n" + "\n".join(f"- {c}" for c in cited) if cited else ""
+    )

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from fdrd.error import FdrdError
 
-OWNED = frozenset({"README.md", "croissant.json", "data", "manifest.json", "rejected.jsonl"})
+OWNED = frozenset(
+    {"README.md", "croissant.json", "data", "manifest.json", "plots", "rejected.jsonl"}
+)
 
 
 def work_folder(out: Path) -> Path:

@@ -1,15 +1,27 @@
 """The dataset card: the audit has its section, and nothing of a source gets out of its cell."""
 
+import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from datasets import load_dataset
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
+from PIL import Image
 
 from fdrd.audit import audit, markdown
 from fdrd.audited import of_dataset
+from fdrd.build_config import BuildConfig
 from fdrd.builder import build
 from fdrd.card import put_audit, with_audit
 from fdrd.error import FdrdError
+from fdrd.front_matter import front_matter
+from fdrd.plots import plots
+from fdrd.sections import put_sections, section, sections
+from fdrd.summary import Summary
 from fdrd.validate import validate
 
 
@@ -72,7 +84,8 @@ def test_a_card_of_ones_own_gets_the_audit_at_its_end(built, audited):
     path = built.out / "README.md"
     path.write_text("# My birds\n\nNo audit yet.\n")
     put_audit(built.out, *audited)
-    assert path.read_text() == f"# My birds\n\nNo audit yet.\n\n{markdown(audited[0])}"
+    mine = section("audit", markdown(audited[0]))
+    assert path.read_text() == f"# My birds\n\nNo audit yet.\n\n{mine}\n"
     assert with_audit(path.read_text(), audited[0]) == path.read_text()
 
 
@@ -117,3 +130,66 @@ def test_a_category_of_two_domains_is_found_in_its_captions(birds, tmp_path, dra
     assert [each.flaws["category_not_named"] for each in found] == [0, 0]
     assert {record.category for record in of_dataset(built.out)[0]} == {"cat", "robin", "wren"}
     assert "| rows | 49 | 8 |" in (built.out / "README.md").read_text()
+
+
+def test_the_metadata_round_trip_through_the_hubs_classes_and_fit_the_data(built):
+    card = DatasetCard.load(built.out / "README.md")
+    again = DatasetCard(str(card))
+    assert again.data.to_dict() == card.data.to_dict()
+    assert again.text == card.text
+    assert card.data.language == ["en"]
+    assert card.data.size_categories == ["n<1K"]
+    assert "arxiv:2508.04028" in card.data.tags
+    infos = DatasetInfosDict.from_dataset_card_data(card.data)
+    configs = MetadataConfigs.from_dataset_card_data(card.data)
+    assert set(infos) == set(configs) == {"default", "raw"}
+    loaded = load_dataset(str(built.out), "raw")
+    for split, rows in loaded.items():
+        assert infos["raw"].splits[split].num_examples == rows.num_rows
+        assert infos["raw"].features == rows.features
+
+
+def test_licences_that_the_hub_does_not_know_are_named(built):
+    manifest = {**built.manifest, "licences": {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}}
+    data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
+    assert data["license"] == ["cc-by-4.0", "unknown", "other"]
+    assert data["license_name"] == "Flickr terms"
+    assert "language" not in data  # of captions without an English word nothing is claimed
+
+
+def test_the_card_shows_its_plots_and_the_same_counts_draw_the_same_bytes(built, birds, tmp_path):
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (built.out / "README.md").read_text())
+    files = sorted(
+        path.relative_to(built.out).as_posix() for path in (built.out / "plots").iterdir()
+    )
+    assert sorted(shown) == files != []
+    again = build(birds, tmp_path / "again", workers=2)
+    for file in [*files, "README.md", "croissant.json"]:
+        assert (again.out / file).read_bytes() == (built.out / file).read_bytes(), file
+    for file in files:
+        with Image.open(built.out / file) as picture:
+            assert picture.width == 960
+            assert len(picture.convert("RGB").getcolors(1 << 16) or []) > 3
+
+
+def test_the_card_names_the_options_of_its_build(birds, tmp_path):
+    config = BuildConfig(seed=3, shard_bytes=2**20, policy={"duplicate_pair": "keep"})
+    card = (build(birds, tmp_path / "out", config=config, workers=1).out / "README.md").read_text()
+    told = sections(card)["build"]
+    assert "fdrd build --source SOURCE --seed 3 --shard-mb 1 --policy duplicate_pair=keep\n" in told
+
+
+def test_columns_of_a_plot_count_every_caption():
+    words = Counter({1: 2, 3: 1, 200: 4})
+    summary = Summary("d", rows=7, words=words, categories=Counter({"a": 1, "b": 6}))
+    first, second = plots([summary])
+    assert first.text == "words of a caption: median 200, nine of ten between 1 and 200"
+    assert second.text == "pairs of a category: 1 to 6, 2 categories"
+
+
+def test_a_section_ends_at_its_own_mark_only():
+    card = "Mine\n" + section("a", "| <!-- /fdrd:a --> |\nold") + "\nYours\n" + section("b", "x")
+    put = put_sections(card, {"a": "new", "c": "more"})
+    assert put == f"Mine\n{section('a', 'new')}\nYours\n\n{section('c', 'more')}\n"
+    assert sections(put) == {"a": "new", "c": "more"}
+    assert put_sections(put.replace("\n", "\r\n"), {"a": "z"}).startswith("Mine\r\n<!-- fdrd:a -->")

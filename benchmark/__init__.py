@@ -27,9 +27,10 @@ from benchmark.prompting import (
     PromptMethod,
     VisualTokens,
 )
-from benchmark.report import markdown, table
+from benchmark.report import markdown
 from benchmark.result import BenchResult, read_result, read_results, to_json
 from benchmark.run import run, run_each
+from benchmark.terminal import table
 from benchmark.training import Batch, FitLog, TrainConfig
 from benchmark.training_negatives import TrainingNegatives
 from fdrd.progress import Progress, silent

@@ -24,8 +24,8 @@ from benchmark.comparison import (
 )
 from benchmark.metrics import DIRECTIONS
 from benchmark.paired import PARTS, Difference
-from benchmark.report import SHORT, heading
 from benchmark.result import BenchResult, Settings, read_runs
+from benchmark.wording import SHORT, heading
 from fdrd.error import FdrdError
 
 PREFERRED = ("dcar", "zero_shot")

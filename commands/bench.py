@@ -89,9 +89,9 @@ def bench(
     import benchmark
     from benchmark.method import distribute, get_method, takes, variants_of
     from benchmark.processes import is_main
-    from benchmark.report import table
     from benchmark.result import to_json
     from benchmark.run import open_backbone
+    from benchmark.terminal import table
     from benchmark.versus import ablation_table
     from fdrd.last_build import last_build
     from fdrd.options import split_assignments

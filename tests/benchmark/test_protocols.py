@@ -16,8 +16,10 @@ from benchmark import BenchResult, CLIPBackbone, Method, TrainConfig, get_method
 from benchmark.categories import CategoryList, half_of
 from benchmark.comparison import harmonic
 from benchmark.method import _METHODS
-from benchmark.report import command, markdown, table
+from benchmark.report import markdown
 from benchmark.splits import learning_rows
+from benchmark.terminal import table
+from benchmark.wording import command
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 

@@ -15,8 +15,10 @@ import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone
 from benchmark.metrics import KS
-from benchmark.report import command, markdown, table
+from benchmark.report import markdown
 from benchmark.result import read_result, read_results, to_json, write_result
+from benchmark.terminal import table
+from benchmark.wording import command
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 

@@ -41,7 +41,10 @@ def build(
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Refuse images of more pixels.")
     ] = 50_000_000,
-    shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 256,
+    shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 64,
+    format: Annotated[
+        str, typer.Option(help="Of the shards: arrow, or parquet for the Hub's viewer.")
+    ] = "arrow",
     backbone: Annotated[
         str | None, typer.Option(help="Hub id that a benchmark on this dataset uses by default.")
     ] = None,
@@ -76,7 +79,7 @@ def build(
 
     config = BuildConfig(
         name=name, seed=seed, negatives=negatives, attribute_negatives=attribute_negatives,
-        max_pixels=max_pixels, shard_bytes=shard_mb * 2**20, backbone=backbone,
+        max_pixels=max_pixels, shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
         policy=parse(policy or []),
     )  # fmt: skip
     with show_progress(

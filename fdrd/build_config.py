@@ -10,6 +10,8 @@ from fdrd.error import FdrdError
 from fdrd.policy import resolve
 from fdrd.reasons import Action
 
+FORMATS = ("arrow", "parquet")
+
 
 @dataclass(frozen=True, slots=True)
 class BuildConfig:
@@ -25,14 +27,18 @@ class BuildConfig:
     """How many of them swap an attribute rather than the category, where the caption allows it."""
     max_pixels: int = 50_000_000
     """Width times height above which an image is refused."""
-    shard_bytes: int = 256 * 2**20
-    """Image bytes above which a split gets another shard."""
+    shard_bytes: int = 64 * 2**20
+    """Image bytes above which a split gets another shard. A killed build redoes less of small ones."""
+    format: str = "arrow"
+    """Of the shards: one of `FORMATS`."""
     backbone: str | None = None
     """Hub id that a benchmark on this dataset uses unless told otherwise."""
     policy: Mapping[str, Action] = field(default_factory=dict)
     """What is done about each reason of `fdrd.reasons`; those that are not named get their defaults."""
 
     def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise FdrdError(f"--format {self.format!r}: choose from {', '.join(FORMATS)}")
         object.__setattr__(self, "policy", resolve(self.policy))
         # The loader of `datasets` looks for names in lower case; the rest are signs of paths.
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):

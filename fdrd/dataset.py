@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fdrd.error import FdrdError
 from fdrd.record import SPLITS, Attribute, Negative
+from fdrd.shard_file import PARQUET
 
 if TYPE_CHECKING:
     import datasets
@@ -162,7 +163,10 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
         if not shards:
             place = f"{split} of {domain}" if domain else split
             raise FdrdError(f"{folder} has no {place}; `fdrd stats {folder}` lists what it has")
-        rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
+        if shards[0].suffix == PARQUET:
+            rows = Dataset.from_parquet([str(shard) for shard in shards])
+        else:
+            rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
     else:
         try:
             rows = load_dataset(str(name), domain or "default", split=split)

@@ -5,14 +5,22 @@ Everything is written into a work folder beside the dataset and renamed when it 
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from fdrd.atomic import sync_folder
 from fdrd.error import FdrdError
 
 OWNED = frozenset(
-    {"README.md", "croissant.json", "data", "manifest.json", "plots", "rejected.jsonl"}
+    {
+        "README.md",
+        "croissant.json",
+        "data",
+        "digests",
+        "manifest.json",
+        "plots",
+        "rejected.jsonl",
+    }
 )
 
 
@@ -44,10 +52,13 @@ def check_target(out: Path) -> None:
 def exchange(out: Path) -> None:
     """Renames the staged build to `out`; files in `out` that fdrd does not own move along."""
     stage, old = work_folder(out) / "stage", work_folder(out) / "old"
+    for folder in (path for path in stage.rglob("*") if path.is_dir()):
+        sync_folder(folder)  # shards that were linked from an earlier build have new names there
+    sync_folder(stage)
     if out.exists():
         out.rename(old)
     stage.rename(out)
-    _sync(out.parent)
+    sync_folder(out.parent)
     if old.exists():
         _keep_foreign(old, out)
         shutil.rmtree(old)
@@ -77,13 +88,3 @@ def _keep_foreign(old: Path, new: Path) -> None:
     for path in old.iterdir():
         if path.name not in OWNED and not (new / path.name).exists():
             path.rename(new / path.name)
-
-
-def _sync(folder: Path) -> None:
-    """Makes renames in a folder survive a power cut, where folders can be opened (not on Windows)."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,8 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from fdrd.publish import link_or_copy
 from fdrd.record import features
+from fdrd.shard_file import PARQUET, read_batches, read_schema
 
 VERSION = "0.0.0"
 MARKER = "registered_by_fdrd.txt"
@@ -64,7 +67,7 @@ def _write_config(
             str(partial), name, split, filetype_suffix="arrow", shard_lengths=lengths
         )
         for shard, path in zip(of_split, names, strict=True):
-            link_or_copy(folder / shard["path"], Path(path))
+            _as_arrow(folder / shard["path"], Path(path))
     DatasetInfo(
         features=features(categories),
         splits=splits,
@@ -78,3 +81,14 @@ def _write_config(
     if target.exists():
         shutil.rmtree(target)
     partial.rename(target)
+
+
+def _as_arrow(shard: Path, target: Path) -> None:
+    """A second name for an Arrow shard; of a Parquet one its rows as Arrow, as the cache holds nothing else."""
+    if shard.suffix != PARQUET:
+        link_or_copy(shard, target)
+        return
+    schema = read_schema(shard)
+    with target.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
+        for batch in read_batches(shard):
+            stream.write_batch(batch.cast(schema))

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fdrd.atomic import write_text
+from fdrd.atomic import sha256_of, write_text
 from fdrd.manifest import dump, library_versions, read_manifest
 from fdrd.publish import work_folder
+from fdrd.shard_file import digests_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,17 @@ def whole_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
             except ValueError:
                 continue  # cut short by a kill
     return {
-        entry["key"]: (folder, entry)
-        for folder, entry in candidates
-        if _is_whole(folder / entry["path"], entry)
+        entry["key"]: (folder, entry) for folder, entry in candidates if _is_whole(folder, entry)
     }
 
 
-def _is_whole(file: Path, entry: Mapping[str, Any]) -> bool:
-    if not file.is_file() or file.stat().st_size != entry["bytes"]:
+def _is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a shard, and the digests of its rows, are still what was written."""
+    file, rows = folder / entry["path"], folder / digests_path(entry["path"])
+    if not file.is_file() or file.stat().st_size != entry["bytes"] or not rows.is_file():
         return False
-    with file.open("rb") as shard:
-        return bool(hashlib.file_digest(shard, "sha256").hexdigest() == entry["sha256"])
+    found = (sha256_of(file), sha256_of(rows))
+    return found == (entry["sha256"], entry["rows_sha256"])
 
 
 def _journal(out: Path) -> Path:

@@ -1,8 +1,8 @@
-"""Arrow shards: rows planned over files by a stable key, annotated and written by worker processes.
+"""Shards: rows planned over files by a stable key, annotated and written by worker processes.
 
-A shard is an Arrow IPC stream, as the cache of `datasets` reads it. Its rows are sorted by `split.order`,
-and a shard holds a fixed range of that order. A changed image changes its own shard; a changed caption also changes the
-catalogue that negatives are drawn from, and with it the shards of its domain.
+Rows are sorted by `split.order`, and a shard holds a fixed range of that order. A changed image changes its own
+shard; a changed caption also changes the catalogue that negatives are drawn from, and with it the shards of its
+domain.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from typing import Any
 import pyarrow as pa
 
 from fdrd.annotate import AnnotateConfig, annotate
-from fdrd.atomic import replacing
+from fdrd.atomic import replacing, sha256_of
 from fdrd.error import FdrdError
 from fdrd.images import Examined, read_image
 from fdrd.members import member_name
 from fdrd.negatives import Catalogue
 from fdrd.record import ImageRef, Labels, Record, Split, from_json, to_json
+from fdrd.shard_file import digests_path, open_shard, read_batches, row_digest, row_text
 from fdrd.split import order
 
-BATCH_BYTES = 32 * 2**20  # of images in a record batch: bounds the memory of a worker
+BATCH_BYTES = (
+    32 * 2**20
+)  # of a record batch: bounds the memory of a worker, and of whoever reads it
 BATCH_ROWS = 1000  # what `datasets` writes, and fast for random access
 
 
@@ -56,7 +59,10 @@ class ShardTask:
 
 
 def plan_shards(
-    records: Iterable[Record], examined: Mapping[ImageRef, Examined], shard_bytes: int
+    records: Iterable[Record],
+    examined: Mapping[ImageRef, Examined],
+    shard_bytes: int,
+    format: str = "arrow",
 ) -> list[ShardPlan]:
     """Shards of about `shard_bytes` of images per domain and split, in the order domain, split, number."""
     rows: dict[tuple[str, Split], list[tuple[str, Record]]] = defaultdict(list)
@@ -74,7 +80,7 @@ def plan_shards(
             for part in sorted(ranges)
         ]
         for number, part in enumerate(parts):
-            path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.arrow"
+            path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.{format}"
             plans.append(ShardPlan(path, domain, split, part))
     return plans
 
@@ -102,22 +108,24 @@ def write_shard(task: ShardTask, catalogues: Mapping[str, Catalogue]) -> dict[st
     final = Path(task.folder, task.plan.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
     rules: Counter[str] = Counter()
-    written = 0
-    with replacing(final) as file, pa.ipc.new_stream(file, schema) as stream:
-        for batch in _batches(task, catalogues[task.plan.domain], rules):
-            table = pa.Table.from_pylist(batch, schema=schema)
-            for piece in table.to_batches():
-                stream.write_batch(piece)
-            written += len(batch)
-    with final.open("rb") as shard:
-        sha256 = hashlib.file_digest(shard, "sha256").hexdigest()
+    digests: list[str] = []
+    with (
+        replacing(final) as file,
+        open_shard(file, schema, final.suffix.removeprefix(".")) as write,
+    ):
+        for batch in _batches(task, catalogues[task.plan.domain], rules, digests):
+            write(batch)
+    lines = "".join(digests).encode()
+    with replacing(Path(task.folder, digests_path(task.plan.path))) as file:
+        file.write(lines)
     return {
         "path": task.plan.path,
         "domain": task.plan.domain,
         "split": task.plan.split,
-        "rows": written,
+        "rows": len(digests),
         "bytes": final.stat().st_size,
-        "sha256": sha256,
+        "sha256": sha256_of(final),
+        "rows_sha256": hashlib.sha256(lines).hexdigest(),
         "key": task.key,
         "rules": dict(sorted(rules.items())),
     }
@@ -126,18 +134,17 @@ def write_shard(task: ShardTask, catalogues: Mapping[str, Catalogue]) -> dict[st
 def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
     """The records of a built dataset in the order of its shards, without their images' bytes."""
     for shard in manifest["shards"]:
-        with pa.memory_map(str(folder / shard["path"])) as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                for row in batch.drop_columns(["image"]).to_pylist():
-                    row["category"] = manifest["categories"][row["category"]]
-                    image = {"path": row["source"]["file"], "member": ""}
-                    yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
+        for batch in read_batches(folder / shard["path"], images=False):
+            for row in batch.to_pylist():
+                row["category"] = manifest["categories"][row["category"]]
+                image = {"path": row["source"]["file"], "member": ""}
+                yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
 
 
 def _batches(
-    task: ShardTask, catalogue: Catalogue, rules: Counter[str]
+    task: ShardTask, catalogue: Catalogue, rules: Counter[str], digests: list[str]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows with image bytes, a batch at a time; counts the rules that annotating applied."""
+    """Rows with image bytes, a batch at a time; notes the rules that annotating applied, and each row's digest."""
     number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
     batch: list[dict[str, Any]] = []
     size = 0
@@ -145,25 +152,44 @@ def _batches(
         captions = task.several_captions.get(record.source.sha256, (record.caption,))
         annotated = annotate(record, captions, catalogue, task.config)
         rules.update(annotated.rules[len(record.rules) :])
-        data = read_image(task.root, record.image)
-        if hashlib.sha256(data).hexdigest() != record.source.sha256:
-            raise FdrdError(f"{record.image} changed during the build; run the command again")
+        data = _image(task, record)
         row = _row(annotated, task.labels)
+        row["category"] = number[task.labels[record.domain, record.category]]
         name = member_name(record.image.member) or Path(record.image.path).name
         row["image"] = {"bytes": data, "path": name}
-        row["category"] = number[task.labels[record.domain, record.category]]
+        text = row_text(row)
+        digests.append(f"{row_digest(text)}  {record.id}\n")
+        if batch and size + len(data) + len(text) > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
         batch.append(row)
-        size += len(data)
-        if size >= BATCH_BYTES or len(batch) >= BATCH_ROWS:
+        size += len(data) + len(text)
+        if len(batch) >= BATCH_ROWS:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
 
 
+def _image(task: ShardTask, record: Record) -> bytes:
+    """The bytes of a record's image, if they are still those that were examined."""
+    try:
+        data = read_image(task.root, record.image)
+    except (OSError, LookupError, ValueError) as error:
+        raise FdrdError(
+            f"{record.image}: could be read when it was examined, and cannot be read now ({error}); "
+            "run the command again: it goes on from what is done"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != record.source.sha256:
+        raise FdrdError(f"{record.image} changed during the build; run the command again")
+    return data
+
+
 def _row(record: Record, labels: Labels) -> dict[str, Any]:
     """The columns of `fdrd.record.features` that need no bytes; negatives name class labels, as `category` does."""
     row = to_json(record)
+    for column in ("split", "rules"):  # the one is the shard's, the other are counted
+        del row[column]
     for negative in row["negatives"]:
         named = (record.domain, negative["category"])
         negative["category"] = labels.get(named, negative["category"])

@@ -16,6 +16,7 @@ from fdrd.images import Examined
 from fdrd.manifest import library_versions
 from fdrd.progress import Progress
 from fdrd.record import ImageRef, Record, class_labels, features
+from fdrd.shard_file import digests_path
 from fdrd.shards import ShardTask, plan_shards, shard_key, write_shard
 
 
@@ -55,12 +56,13 @@ def stage_shards(
 
     whole = resume.whole_shards(out)
     entries, missing = [], []
-    for plan in plan_shards(kept, examined, config.shard_bytes):
+    for plan in plan_shards(kept, examined, config.shard_bytes, config.format):
         key = shard_key(plan, settings, catalogues[plan.domain].digest)
         if key in whole:
             folder, entry = whole[key]
             if folder != stage:
-                publish.link_or_copy(folder / plan.path, stage / plan.path)
+                for path in (plan.path, digests_path(plan.path)):
+                    publish.link_or_copy(folder / path, stage / path)
             entries.append(entry)
         else:
             missing.append((plan, key))
@@ -83,7 +85,8 @@ def stage_shards(
         entries.append(entry)
         rows += entry["rows"]
         progress("writing shards", rows, len(kept))
-    publish.remove_others(stage, {entry["path"] for entry in entries})
+    paths = {entry["path"] for entry in entries}
+    publish.remove_others(stage, paths | set(map(digests_path, paths)))
     return Staged(sorted(entries, key=lambda entry: str(entry["path"])), len(missing))
 
 

@@ -14,11 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from fdrd.atomic import sha256_of
 from fdrd.manifest import read_manifest, schema
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS
 from fdrd.record import features
+from fdrd.shard_file import digests_path, read_batches, read_schema, row_digest, row_text
+
+_NAMED = 3  # damaged rows that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +41,27 @@ def validate(folder: Path, progress: Progress = silent) -> Iterator[Problem]:
     """
     manifest = read_manifest(folder)
     yield from _check_sums(folder, manifest)
-    listed = {shard["path"] for shard in manifest["shards"]}
-    for path in sorted((folder / "data").rglob("*")):
+    shards = {shard["path"] for shard in manifest["shards"]}
+    listed = shards | set(map(digests_path, shards))
+    for path in sorted((*(folder / "data").rglob("*"), *(folder / "digests").rglob("*"))):
         if path.is_file() and path.relative_to(folder).as_posix() not in listed:
             yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
     seen = _Seen(resolve(manifest["config"]["policy"]))
     done = 0
     for shard in manifest["shards"]:
-        problem = _check_file(folder, shard)
-        if problem:
-            yield problem
+        digests, problems = _row_digests(folder, shard)
+        yield from problems
+        path = folder / shard["path"]
+        if not path.is_file():
+            yield Problem(shard["path"], "is missing; build again")
+        elif sha256_of(path) != shard["sha256"]:
+            yield Problem(
+                shard["path"],
+                "its bytes are not those that were built (sha256)"
+                f"{_damaged_rows(path, digests)}; build again",
+            )
         else:
-            yield from _check_rows(folder, manifest, shard, seen)
+            yield from _check_rows(path, manifest, shard, digests, seen)
         done += shard["rows"]
         progress("checking rows", done, manifest["records"]["kept"])
 
@@ -94,46 +107,69 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
             yield Problem("rejected.jsonl", f"line {number} is no rejection")
 
 
-def _check_file(folder: Path, shard: dict[str, Any]) -> Problem | None:
-    path = folder / shard["path"]
-    if not path.is_file():
-        return Problem(shard["path"], "is missing; build again")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-            return Problem(
-                shard["path"], "its bytes are not those that were built (sha256); build again"
-            )
-    return None
+def _row_digests(folder: Path, shard: dict[str, Any]) -> tuple[list[str], list[Problem]]:
+    """The digests of a shard's rows as they were built, and what is wrong with the file of them."""
+    place = digests_path(shard["path"])
+    if not (folder / place).is_file():
+        return [], [Problem(place, "is missing; build again")]
+    if sha256_of(folder / place) != shard["rows_sha256"]:
+        return [], [Problem(place, "its bytes are not those that were built (sha256); build again")]
+    lines = (folder / place).read_text(encoding="utf-8").split("\n")
+    return [line.partition(" ")[0] for line in lines], []
+
+
+def _damaged_rows(path: Path, digests: list[str]) -> str:
+    """Which rows of a damaged shard are not as they were built, in words."""
+    damaged, number = [], 0
+    try:
+        for batch in read_batches(path):
+            batch.validate(full=True)  # what is not sound must not be looked into
+            for row in batch.to_pylist():
+                if number < len(digests) and not _is_as_built(row, digests[number]):
+                    damaged.append(f"row {number} ({row['id']})")
+                number += 1
+    except (pa.ArrowException, ValueError, OSError) as error:
+        damaged.append(f"nothing from row {number} on can be read ({type(error).__name__})")
+    if len(damaged) > _NAMED:
+        damaged[_NAMED:] = [f"{len(damaged) - _NAMED} more"]
+    return f": {', '.join(damaged)}" if damaged else ""
+
+
+def _is_as_built(row: dict[str, Any], digest: str) -> bool:
+    image = hashlib.sha256(row["image"]["bytes"]).hexdigest()
+    return image == row["source"]["sha256"] and row_digest(row_text(row)) == digest
 
 
 def _check_rows(
-    folder: Path, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
+    path: Path, manifest: dict[str, Any], shard: dict[str, Any], digests: list[str], seen: _Seen
 ) -> Iterator[Problem]:
     wanted = features(manifest["categories"]).arrow_schema
     validator = schema("record")
+    found = read_schema(path)
+    if not found.equals(wanted) or found.metadata != wanted.metadata:
+        yield Problem(
+            shard["path"], "its columns or its class labels are not those of the manifest"
+        )
+        return
     rows = 0
-    with pa.memory_map(str(folder / shard["path"])) as file, pa.ipc.open_stream(file) as stream:
-        if not stream.schema.equals(wanted, check_metadata=True):
-            yield Problem(
-                shard["path"], "its columns or its class labels are not those of the manifest"
-            )
-            return
-        for batch in stream:
-            for row in batch.to_pylist():
-                place = f"{shard['path']}: row {rows}"
-                rows += 1
-                image = row.pop("image")["bytes"]
-                row["category"] = manifest["categories"][row["category"]]
-                record = {
-                    **row,
-                    "image": {"path": row["source"]["file"], "member": ""},
-                    "split": shard["split"],
-                    "rules": [],
-                }
-                for error in validator.iter_errors(record):
-                    yield Problem(place, f"{error.json_path}: {error.message}")
-                for what in _flaws(row, image, shard, seen):
-                    yield Problem(place, f"{row['id']}: {what}")
+    for batch in read_batches(path):
+        for row in batch.to_pylist():
+            place = f"{shard['path']}: row {rows}"
+            if rows < len(digests) and row_digest(row_text(row)) != digests[rows]:
+                yield Problem(place, f"{row['id']}: is not as it was built (its digest)")
+            rows += 1
+            image = row.pop("image")["bytes"]
+            row["category"] = manifest["categories"][row["category"]]
+            record = {
+                **row,
+                "image": {"path": row["source"]["file"], "member": ""},
+                "split": shard["split"],
+                "rules": [],
+            }
+            for error in validator.iter_errors(record):
+                yield Problem(place, f"{error.json_path}: {error.message}")
+            for what in _flaws(row, image, shard, seen):
+                yield Problem(place, f"{row['id']}: {what}")
     if rows != shard["rows"]:
         yield Problem(shard["path"], f"has {rows} rows, the manifest says {shard['rows']}")
 

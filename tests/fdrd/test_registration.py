@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from fdrd.build_config import BuildConfig
 from fdrd.builder import build
 
@@ -38,8 +40,12 @@ def read(folder, own_cache, streaming, config):
     return json.loads(done.stdout)
 
 
-def test_another_project_loads_it_by_name_by_domain_and_streaming(birds, tmp_path, own_cache):
-    built = build(birds, tmp_path / "out", config=BuildConfig(shard_bytes=800), workers=1)
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_another_project_loads_it_by_name_by_domain_and_streaming(
+    birds, tmp_path, own_cache, format
+):
+    config = BuildConfig(shard_bytes=800, format=format)
+    built = build(birds, tmp_path / "out", config=config, workers=1)
     found = read(tmp_path, own_cache, False, None)
     assert {split: len(rows) for split, rows in found.items()} == {
         split: count["pairs"] for split, count in built.manifest["splits"]["raw"].items()

@@ -55,6 +55,33 @@ def test_one_flipped_bit_is_found(built, share):
     assert "sha256" in found
 
 
+def test_a_damaged_row_is_named(built):
+    shard = sorted((built / "data").rglob("*.arrow"))[0]
+    row = pa.ipc.open_stream(shard.read_bytes()).read_all().to_pylist()[2]
+    data = bytearray(shard.read_bytes())
+    data[data.index(row["image"]["bytes"]) + 40] ^= 4
+    shard.write_bytes(data)
+    (found,) = problems(built)
+    assert f"row 2 ({row['id']})" in found
+    assert "row 1 " not in found
+
+
+def test_damage_to_the_digests_of_rows_is_found(built):
+    digests = sorted((built / "digests").rglob("*.txt"))
+    digests[0].write_text(digests[0].read_text().replace("a", "b"))
+    digests[1].unlink()
+    found = " ".join(problems(built))
+    assert f"{digests[0].name}: its bytes are not" in found
+    assert f"{digests[1].name}: is missing" in found
+
+
+def test_a_row_that_was_changed_together_with_its_shard_is_found(built):
+    rewrite(built, lambda rows: rows[0].update(meta_category="forged"))
+    (found,) = problems(built)
+    assert "row 0: " in found
+    assert "is not as it was built" in found
+
+
 def test_a_missing_and_a_foreign_shard_are_found(built):
     shard = sorted((built / "data").rglob("*.arrow"))[0]
     shard.rename(shard.with_name("other.arrow"))

@@ -63,16 +63,19 @@ def build(
     r"""Build Arrow shards, a manifest and a dataset card from a raw source.
 
     Layouts: [b]image_folder[/], \[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt
-    beside it; [b]released[/], the authors' JSON of captions beside the images. A folder of such folders
-    is a dataset of several domains.
+    beside it; [b]released[/], the authors' JSON of captions beside the images; [b]table[/], CSV, TSV, JSON
+    lines or Parquet with a column for the image, as path or bytes; [b]webdataset[/], tar archives of jpg
+    with txt or json; [b]saved_dataset[/], what `datasets` saved to disk; [b]coop_splits[/], split_zhou_*.json
+    without captions, which `fdrd caption` writes. A folder of such folders is a dataset of several domains;
+    domain.toml in one of them gives its licence, meta-categories and groups.
 
     A rerun does nothing where nothing changed, and goes on where a run was stopped.
     """
     if explain:
-        from fdrd.sources import find_domains
+        from fdrd.explain import explain as explain_source
 
-        for domain in find_domains(source):
-            out.print(f"{domain.name}: {domain.reader}, because {domain.why}")
+        for line in explain_source(source):
+            out.print(line)
         return
     from fdrd.build_config import BuildConfig
     from fdrd.builder import build as run_build

@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from fdrd.attributes import find_attributes
@@ -19,7 +20,7 @@ from fdrd.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.progress import Progress
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, ImageRef, Record
-from fdrd.sources import Domain, read_domain
+from fdrd.sources import Domain, left_out, read_domain
 
 Item = Record | Rejection
 
@@ -125,8 +126,9 @@ def gather(
 
 def _read(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
     """All items, each id once; equal short texts are one object, as millions of them stay in memory."""
+    domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain))
-    for item in unique_ids(encodable(read)):
+    for item in unique_ids(encodable(chain(left_out(source, domains), read))):
         if isinstance(item, Rejection):
             yield item
         else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fdrd.sources import Domain
 
 SCHEMA_VERSION = 1
+ANNOTATIONS = frozenset({".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".tar"})
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # those whose version can change the bytes
 
 
@@ -66,7 +67,7 @@ def annotation_file(item: Record | Rejection) -> str:
     '(images and their text files)'
     """
     file = item.file if isinstance(item, Rejection) else item.source.origin.partition(": ")[0]
-    known = PurePosixPath(file).suffix in (".json", ".jsonl", ".csv")
+    known = PurePosixPath(file).suffix.lower() in ANNOTATIONS
     return file if known else "(images and their text files)"
 
 

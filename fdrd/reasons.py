@@ -19,6 +19,7 @@ REASONS: dict[str, str] = {
     "image_missing": "no file below the source root has the name that the annotation gives",
     "image_ambiguous": "several files below the source root could be meant",
     "path_outside": "the path is absolute or leaves the source root",
+    "not_a_file": "the member of the archive is a link, a device or a sparse file",
     "read_error": "the operating system would not give the bytes; tried again on the next build",
     "not_an_image": "the bytes are in no accepted image format",
     "image_broken": "the image does not decode to its last row",

@@ -1,8 +1,9 @@
 """Raw layouts that fdrd reads: one module each, found by looking at the folder.
 
-A module of this package has two functions. `detect(root)` says in a few words why the folder is in its
-layout, or None. `read(root, pictures)` yields a `Record` for each image-caption pair, or a `Rejection`
-for what claims to be one and is not, with paths below `root`. A new layout is one new file.
+A module of this package has three functions. `detect(root)` says in a few words why the folder is in its
+layout, or None; `near(root)` what is almost so. `read(root, pictures)` yields a `Record` for each
+image-caption pair, or a `Rejection` for what claims to be one and is not, with paths below `root`. A new
+layout is one new file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -19,6 +20,7 @@ from fdrd.domain_file import NOTHING_SAID, About, Completer, read_domain_file
 from fdrd.error import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
+from fdrd.sources._files import files_below, is_image
 
 
 class Reader(Protocol):
@@ -26,6 +28,9 @@ class Reader(Protocol):
 
     def detect(self, root: Path) -> str | None:
         """Why the folder is in this layout, or None."""
+
+    def near(self, root: Path) -> str | None:
+        """What in the folder is almost in this layout and what it lacks, or None; asked where none fits."""
 
     def read(self, root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
         """The pairs of the folder, in an order that depends on its content only.
@@ -35,13 +40,16 @@ class Reader(Protocol):
         """
 
 
+_LAST = ("coop_splits", "table", "image_folder")  # what others, more particular, are asked before
+
 READERS: dict[str, Reader] = {
-    module.name: cast(Reader, importlib.import_module(f"{__name__}.{module.name}"))
-    for module in sorted(
-        pkgutil.iter_modules(__path__), key=lambda module: module.name, reverse=True
+    name: cast(Reader, importlib.import_module(f"{__name__}.{name}"))
+    for name in sorted(
+        (module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"),
+        key=lambda name: (_LAST.index(name) if name in _LAST else -1, name),
     )
-    if not module.name.startswith("_")
 }
+"""By name, in the order in which they are asked: the first that fits reads a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +77,66 @@ def find_domains(root: Path) -> list[Domain]:
     domain = _recognise(root, ".", root.resolve().name)
     if domain:
         return [domain]
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
     domains = [
-        found for folder in folders if (found := _recognise(folder, folder.name, folder.name))
+        found
+        for folder in folders_of(root)
+        if (found := _recognise(folder, folder.name, folder.name))
     ]
     if not domains:
+        almost = [why for folder in [root, *folders_of(root)] for why in nearly(folder)]
         raise FdrdError(
-            f"{root}: no reader knows this layout; fdrd reads {', '.join(sorted(READERS))}: "
-            "[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt beside it, "
-            "or images with the authors' JSON of captions"
+            f"{root}: no reader knows this layout. "
+            + ("Near to one: " + "; ".join(almost[:5]) + ". " if almost else "")
+            + f"fdrd reads {', '.join(sorted(READERS))}; `fdrd build --help` says what they look like"
         )
     names = [domain.name for domain in domains]
     for name in names:
         if names.count(name) > 1:
             raise FdrdError(f"{root}: two folders give the domain name {name!r}; rename one")
     return domains
+
+
+def folders_of(root: Path) -> list[Path]:
+    """The folders that may be domains. Links to folders are not followed, as they may lead anywhere."""
+    return sorted(
+        path
+        for path in root.iterdir()
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+    )
+
+
+def nearly(folder: Path) -> list[str]:
+    """What in a folder is almost in a layout, and what hides its images from all readers."""
+    found = [
+        f"{reader}: {why}" for reader, module in READERS.items() if (why := module.near(folder))
+    ]
+    if (folder / "manifest.json").is_file() and (folder / "data").is_dir():
+        found.append("manifest.json and data are those of a dataset that was built already")
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            found.append(
+                f"{path.name} is a link out of the folder and not followed; move or copy it"
+            )
+        elif path.suffix.lower() in (".zip", ".rar", ".7z"):
+            found.append(f"{path.name} is an archive; unpack it")
+    return [f"{folder.name}: {why}" for why in found]
+
+
+def left_out(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
+    """Folders beside those of the domains that hold images, and that no reader knows."""
+    if [domain.path for domain in domains] == ["."]:
+        return
+    known = {domain.path for domain in domains}
+    for folder in folders_of(root):
+        image = (
+            next(filter(is_image, files_below(folder)), None) if folder.name not in known else None
+        )
+        if image:
+            detail = (
+                f"it holds {image}, and no reader knows its layout; "
+                "`fdrd build --explain` says what came near"
+            )
+            yield Rejection(folder.name, "", "unreadable_annotations", detail)
 
 
 def read_domain(

@@ -13,6 +13,7 @@ COMMANDS = (  # in the order of `fdrd --help`
     "validate",
     "stats",
     "audit",
+    "push",
     "bench",
     "report",
     "compare",

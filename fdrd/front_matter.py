@@ -135,11 +135,14 @@ def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         files = [
             {
                 "split": split,
-                "path": [
-                    f"data/{domain}/{split}-*"
-                    for domain in domains
-                    if split in manifest["splits"][domain]
-                ],
+                "path": list(
+                    dict.fromkeys(
+                        # With the number of shards, so that no other file is taken for one.
+                        re.sub(r"-\d{5}-of-", "-*-of-", shard["path"])
+                        for shard in shards
+                        if shard["split"] == split
+                    )
+                ),
             }
             for split in dict.fromkeys(shard["split"] for shard in shards)
         ]

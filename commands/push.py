@@ -1,0 +1,108 @@
+"""`fdrd push`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from commands.console import Folder, Json, app, err, out, print_json, show_progress
+
+
+@app.command(epilog="Example:  fdrd push data/fdrd --repo-id ORG/fdrd --private")
+def push(
+    folder: Folder,
+    repo_id: Annotated[str, typer.Option(help="The dataset's name on the Hub, as ORG/fdrd.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="A new repository is for its members only.")
+    ] = False,
+    revision: Annotated[
+        str, typer.Option(help="Branch to commit to, made where it is missing; or refs/pr/N.")
+    ] = "main",
+    tag: Annotated[str | None, typer.Option(help="Name for the commit, as v1.0.")] = None,
+    pr: Annotated[
+        bool, typer.Option("--pr", help="Open a pull request instead of committing.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and stop.")
+    ] = False,
+    rights: Annotated[
+        bool,
+        typer.Option(
+            "--i-have-the-rights", help="You may publish the rows whose licence is unknown."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Upload a built dataset to the Hugging Face Hub.
+
+    Files go up one after the other, then one commit puts them in place: no reader sees half a build. What is there
+    already is not sent again, also after a push that was cut. What an earlier build left behind is deleted; files
+    that you put there stay, and so does what you wrote on the card outside of fdrd's sections.
+
+    The token is that of `hf auth login`, or of HF_TOKEN. HF_ENDPOINT names another Hub.
+    """
+    from fdrd.hub import carry_out, prepare
+    from fdrd.hub.push import Options
+
+    options = Options(private, revision, tag, pr, rights)
+    with show_progress(
+        "What is uploaded stays on the Hub; the same command goes on from there."
+    ) as bar:
+        plan = prepare(folder, repo_id, options, dry_run=dry_run, progress=bar)
+        if not json:
+            _print_plan(plan, options)
+        if dry_run:
+            if json:
+                print_json(_as_json(plan, None))
+            return
+        pushed = carry_out(plan, folder, options, progress=bar)
+    if json:
+        print_json(_as_json(plan, pushed))
+        return
+    if plan.is_done:
+        out.print(f"Nothing to do: {pushed.url} holds this very build.")
+    else:
+        out.print(f"{pushed.verified} files checked by digest in commit {pushed.commit[:12]}.")
+    if tag:
+        out.print(f"Tag {tag} names commit {pushed.commit[:12]}.")
+    out.print(f"Pull request: {pushed.pull_request}" if pushed.pull_request else pushed.url)
+    if not pushed.pull_request:
+        at = f', revision="{revision}"' if revision != "main" else ""
+        out.print(f'From anywhere:  load_dataset("{repo_id}"{at})')
+
+
+def _print_plan(plan: Any, options: Any) -> None:
+    """What is about to happen, on stderr, before it does."""
+    where = f"{plan.repo_id} ({plan.revision})" if plan.revision != "main" else plan.repo_id
+    if plan.head is None:
+        kind = "private" if options.private else "public"
+        err.print(f"{where}: a new {kind} dataset repository", soft_wrap=True)
+    else:
+        branch = ", in a new branch" if plan.new_branch else ""
+        err.print(f"{where}: at {plan.head[:12]}{branch}", soft_wrap=True)
+    rows = [("upload", plan.new), ("replace", plan.changed), ("keep, unchanged", plan.unchanged)]
+    for what, files in rows:
+        if files:
+            size = sum(file.size for file in files)
+            err.print(f"  {what}: {len(files)} files, {size / 1e6:,.1f} MB", soft_wrap=True)
+    for what, paths in (("delete", plan.deleted), ("leave alone", plan.foreign)):
+        if paths:
+            named = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
+            err.print(f"  {what}: {len(paths)} files ({named})", soft_wrap=True)
+
+
+def _as_json(plan: Any, pushed: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "repo_id": plan.repo_id,
+        "revision": plan.revision,
+        "head": plan.head,
+        "upload": [file.path for file in plan.new],
+        "replace": [file.path for file in plan.changed],
+        "unchanged": [file.path for file in plan.unchanged],
+        "delete": list(plan.deleted),
+        "foreign": list(plan.foreign),
+        "pushed": asdict(pushed) if pushed else None,
+    }

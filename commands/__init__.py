@@ -19,6 +19,7 @@ COMMANDS = (  # in the order of `fdrd --help`
     "compare",
     "methods",
     "convert",
+    "export",
 )
 
 for _name in COMMANDS:

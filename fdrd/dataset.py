@@ -82,6 +82,25 @@ class RetrievalDataset:
         rows = [int(self._row_of_image[number]) for number in numbers]
         return [image.convert("RGB") for image in self._rows.select_columns("image")[rows]["image"]]
 
+    def files(self, numbers: Iterable[int]) -> list[bytes]:
+        """The images of these numbers as the source had them: the bytes of their files."""
+        from datasets import Image
+
+        rows = [int(self._row_of_image[number]) for number in numbers]
+        files = self._rows.select_columns("image").cast_column("image", Image(decode=False))
+        return [image["bytes"] for image in files[rows]["image"]]
+
+    def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """All that is said of these rows, by column; the category by its name, the image left out."""
+        columns = [name for name in self._rows.column_names if name != "image"]
+        said = self._rows.select_columns(columns).with_format(None)[list(rows)]
+        found = [
+            dict(zip(said, values, strict=True)) for values in zip(*said.values(), strict=True)
+        ]
+        for record in found:
+            record["category"] = self.categories[record["category"]]
+        return found
+
     @cached_property
     def ids(self) -> list[str]:
         """The record id of each row."""

@@ -17,10 +17,10 @@ from fdrd.members import read_member
 from fdrd.record import ImageRef
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_ORIENTATION, _SIDEWAYS = (
-    0x0112,
-    {5, 6, 7, 8},
-)  # the EXIF tag, and its values that swap width and height
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture must be turned; 1 is upright."""
+
+_SIDEWAYS = {5, 6, 7, 8}  # its values that swap width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def examine_bytes(data: bytes, max_pixels: int) -> Examined:
         # A JPEG's colours need not be put together to know that all of its data is there.
         image.draft("L", image.size)
         image.load()
-        orientation = image.getexif().get(_ORIENTATION)
+        orientation = image.getexif().get(ORIENTATION)
     except Exception as error:  # as above, now in the pixel data
         return bad("image_broken", f"{type(error).__name__}: {error}")
     if orientation in _SIDEWAYS:

@@ -1,0 +1,1 @@
+"""A dataset in the form of another tool: one file for each form."""

@@ -1,0 +1,251 @@
+"""`open_clip` and `clip_benchmark`, in an environment of their own, agree with what fdrd makes of models and data."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import fdrd
+from benchmark.backbone import Prompts
+from benchmark.convert import convert
+from benchmark.images import Images
+from benchmark.loading import load_backbone
+
+pytestmark = pytest.mark.slow
+
+CAPTIONS = [
+    "a black car on a brick driveway",
+    "A Photo of  the café's 12 cats, isn't it?",
+    " ".join(["word"] * 120),
+]
+MODELS = {
+    "gelu": {"text_cfg": {"heads": 4}},
+    "quickgelu": {"quick_gelu": True, "vision_cfg": {"head_width": 32, "mlp_ratio": 2.5}},
+    "custom_text": {
+        "custom_text": True,
+        "init_logit_bias": -10,
+        "text_cfg": {"context_length": 50, "norm_kwargs": {"eps": 1e-4}},
+    },
+}
+WRITE_MODELS = """
+import json, sys
+from pathlib import Path
+import open_clip, torch
+from open_clip.model import CLIP, CustomTextCLIP
+from safetensors.torch import save_file
+
+models, captions = json.loads(sys.argv[1])
+for name, config in models.items():
+    torch.manual_seed(0)
+    form = {key: value for key, value in config.items() if key != "custom_text"}
+    model = (CustomTextCLIP if "custom_text" in config else CLIP)(**form).eval()
+    for each in model.parameters():  # norms and biases, too, which are 1 and 0 else
+        each.data.add_(0.05 * torch.randn_like(each))
+    read = open_clip.tokenizer.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+    pixels = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        found = {
+            "pixels": pixels,
+            "images": model.encode_image(pixels, normalize=True),
+            "texts": model.encode_text(read(captions), normalize=True),
+        }
+    folder = Path(name)
+    folder.mkdir()
+    save_file(found, folder / "expected.safetensors")
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    torch.save({"state_dict": {"module." + k: v for k, v in model.state_dict().items()}}, folder / "epoch.pt")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+"""
+PIXELS = """
+import sys
+from pathlib import Path
+import open_clip, torch
+from PIL import Image
+from safetensors.torch import save_file
+
+_, _, transform = open_clip.create_model_and_transforms("local-dir:gelu")
+save_file({path.stem: transform(Image.open(path)) for path in Path("pictures").iterdir()}, "pixels.safetensors")
+"""
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A folder, and a way to run a program of an environment that holds clip_benchmark and open_clip in it."""
+    folder = tmp_path_factory.mktemp("tools")
+    subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=folder, check=True)
+    programs = folder / "venv" / "bin"
+    wanted = ["torch", "torchvision", "open_clip_torch", "clip_benchmark"]
+    # What clip_benchmark 1.6.2 imports without asking for it, and what it needs of numpy.
+    wanted += ["requests", "numpy<2.4"]
+    done = subprocess.run(
+        [programs / "python", "-m", "pip", "install", "--quiet", *wanted],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if "(from versions: none)" in done.stderr:
+        pytest.skip("clip_benchmark cannot be installed: no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(program: str, *arguments: object) -> None:
+        done = subprocess.run(
+            [programs / program, *map(str, arguments)],
+            cwd=folder, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    yield SimpleNamespace(folder=folder, run=run)
+    subprocess.run(["rm", "-rf", folder / "venv"], check=True)  # 1.5 GB
+
+
+@pytest.fixture(scope="module")
+def models(tools: SimpleNamespace) -> Path:
+    """A folder for each of MODELS, with weights and features that open_clip itself made."""
+    vision = {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 3}
+    configs = {
+        name: {
+            "embed_dim": 32,
+            **special,
+            "vision_cfg": vision | special.get("vision_cfg", {}),
+            "text_cfg": text | special.get("text_cfg", {}),
+        }
+        for name, special in MODELS.items()
+    }
+    tools.run("python", "-c", WRITE_MODELS, json.dumps([configs, CAPTIONS]))
+    return tools.folder
+
+
+@pytest.fixture(scope="module")
+def byte_pairs(tools: SimpleNamespace) -> str:
+    (file,) = tools.folder.glob("venv/lib/*/site-packages/open_clip/bpe_simple_vocab_16e6.txt.gz")
+    return str(file)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_towers_give_what_open_clip_gives(
+    models: Path, byte_pairs: str, name: str, tmp_path: Path
+) -> None:
+    expected = load_file(models / name / "expected.safetensors")
+    for source in (models / name, models / name / "epoch.pt"):
+        out = convert(source, tmp_path / source.name, tokenizer=byte_pairs)
+        clip = load_backbone(str(out), device="cpu")
+        images = clip._vision_tower(expected["pixels"], Prompts(), False).pooled
+        assert (images - expected["images"]).abs().max() < 1e-5
+        assert (clip.encode_text(CAPTIONS).pooled - expected["texts"]).abs().max() < 1e-5
+
+
+def draw(folder: Path) -> None:
+    """90 pictures of the split `test`, a few with two captions or a caption that others have."""
+    from PIL import Image
+
+    chance = np.random.default_rng(0)
+    place = folder / "raw" / "birds" / "test"
+    lines = []
+    for number in range(90):
+        category = ("wren", "robin", "tit")[number % 3]
+        path = place / category / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        corners = chance.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(corners).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+        said = [f"A {category}, number {number}."] if number % 10 else ["A bird in the sun."]
+        said += [f"Branch {number * 7} carries a {category}."] if number % 4 == 1 else []
+        lines += [{"file_name": f"{category}/{path.name}", "text": text} for text in said]
+    (place / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
+    models: Path, byte_pairs: str, tools: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Ranks whose scores lie within 1e-6 may fall either way, so a recall lies between two bounds; few do."""
+    draw(tmp_path)
+    environment = {
+        **os.environ,
+        "FDRD_CACHE": str(tmp_path / "cache"),
+        "HF_HOME": str(tmp_path / "home"),
+    }
+
+    def fdrd_says(*arguments: object) -> str:
+        command = [sys.executable, "-m", "cli", *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    fdrd_says("build", "--source", "raw")
+    told = fdrd_says("export", "data/fdrd", "--to", "webdataset", tools.folder / "wds")
+    fdrd_says("convert", models / "gelu", "clip", "--tokenizer", byte_pairs)
+    bench = ("bench", "--method", "zero_shot", "--data", "data/fdrd", "--backbone", "clip")
+    (ours,) = json.loads(fdrd_says(*bench, "--json"))
+
+    cutoffs = (1, 2, 5, 10, 20, 40, 80)
+    command = told.split("Next:  ")[1].split("--recall_k")[0].split()
+    assert command[:2] == ["clip_benchmark", "eval"]
+    tools.run(
+        *command, "--recall_k", *cutoffs, "--no_amp",
+        "--model", "local-dir:gelu", "--pretrained", "none", "--output", "theirs.json",
+    )  # fmt: skip
+    theirs = json.loads((tools.folder / "theirs.json").read_text())["metrics"]
+
+    view = fdrd.load(tmp_path / "data/fdrd", "test")
+    clip = load_backbone(str(tmp_path / "clip"), device="cpu")
+    (tools.folder / "pictures").mkdir()
+    shown = view.images(range(len(view.image_digests)))
+    for digest, picture in zip(view.image_digests, shown, strict=True):
+        picture.save(tools.folder / "pictures" / f"{digest}.png")
+    tools.run("python", "-c", PIXELS)
+    pixels = clip.image_processor(images=shown, return_tensors="pt")["pixel_values"]
+    same = load_file(tools.folder / "pixels.safetensors")
+    wanted = torch.stack([same[digest] for digest in view.image_digests])
+    assert (pixels - wanted).abs().max() < 1e-6
+
+    images, texts = clip.encode_image(Images.of(view)), clip.encode_text(view.captions)
+    scores = (texts.pooled.double() @ images.pooled.double().T).numpy()[view.pairs[:, 1]]  # (N, I)
+    own = np.zeros(scores.shape, dtype=bool)
+    own[np.arange(len(view)), view.pairs[:, 0]] = True
+    for direction, name, table, relevant in (
+        ("image_to_text", "text_retrieval", scores.T, own.T),
+        ("text_to_image", "image_retrieval", scores, own),
+    ):
+        best = np.where(relevant, table, -2).max(axis=1, keepdims=True)
+        above = ((table > best + 1e-6) & ~relevant).sum(axis=1) + 1
+        at_most = ((table >= best - 1e-6) & ~relevant).sum(axis=1) + 1
+        assert (above != at_most).mean() < 0.15  # the shared captions; else the check is empty
+        ranks = np.array(ours["ranks"][direction]["strict"].split(), dtype=int)
+        for k in cutoffs:
+            low, high = (at_most <= k).mean() - 1e-6, (above <= k).mean() + 1e-6
+            assert low <= theirs[f"{name}_recall@{k}"] <= high
+            assert low <= (ranks <= k).mean() <= high
+        certain = above == at_most
+        assert (ranks[certain] == above[certain]).all()
+
+
+def test_clip_benchmark_reads_classes(models: Path, tools: SimpleNamespace, tmp_path: Path) -> None:
+    from fdrd.exports.webdataset import export_webdataset
+
+    draw(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+        fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
+    export_webdataset(tmp_path / "data", tools.folder / "classes", task="zeroshot_classification")
+    tools.run(
+        "clip_benchmark", "eval", "--dataset", "wds/birds", "--dataset_root", "classes/birds",
+        "--task", "zeroshot_classification", "--no_amp", "--model", "local-dir:gelu",
+        "--pretrained", "none", "--output", "classes.json", "--dump_classnames",
+    )  # fmt: skip
+    said = json.loads((tools.folder / "classes.json").read_text())
+    assert said["classnames"] == ["robin", "tit", "wren"]
+    assert 0 <= said["metrics"]["acc1"] <= 1

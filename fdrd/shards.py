@@ -158,7 +158,8 @@ def _batches(
         name = member_name(record.image.member) or Path(record.image.path).name
         row["image"] = {"bytes": data, "path": name}
         text = row_text(row)
-        digests.append(f"{row_digest(text)}  {record.id}\n")
+        name = json.dumps(record.id, ensure_ascii=False)[1:-1]  # a line break in it is escaped
+        digests.append(f"{row_digest(text)}  {name}\n")
         if batch and size + len(data) + len(text) > BATCH_BYTES:
             yield batch
             batch, size = [], 0

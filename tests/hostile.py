@@ -1,0 +1,419 @@
+"""A source of hostile inputs, made on the spot. Each has a mark in its name or key, and an outcome that is expected.
+
+`draw_hostile` writes the domains `folder` (image_folder), `authors` (released), `rows` (table), `tars`
+(webdataset) and `splits` (coop_splits), each with a few good pairs, and returns the inputs.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, PngImagePlugin
+
+SECRET = "TOP-SECRET-OUTSIDE"  # stands in files outside of the source, and must be in no output
+LONG = "A wren sings. " * 750_000  # 10 MB
+DEEP = "[" * 100_000
+
+KEPT = "kept"  # may lose to a policy about duplicates, as any good picture may
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """An input: its class, the mark or place that finds it in the account, and what it may be rejected for."""
+
+    kind: str
+    mark: str
+    outcomes: tuple[str, ...]
+    place: tuple[str, str] | None = None
+    """File and key of an annotation whose rejection does not repeat the mark."""
+
+
+@dataclass
+class Corpus:
+    """Writes hostile inputs below `root` and remembers them."""
+
+    root: Path
+    outside: Path
+    inputs: list[Hostile] = field(default_factory=list)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    members: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
+    authors: list[tuple[str, object]] = field(default_factory=list)
+
+    def expect(self, kind: str, *outcomes: str) -> str:
+        """A new mark, for an input of this class."""
+        mark = f"h{len(self.inputs):03d}x"
+        self.inputs.append(Hostile(kind, mark, outcomes))
+        return mark
+
+    def write(self, path: str, data: bytes | str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
+        return file
+
+    def image(self, kind: str, data: bytes, *outcomes: str, ending: str = "jpg") -> None:
+        """A picture with a good caption."""
+        mark = self.expect(kind, *outcomes)
+        self.write(f"folder/wren/{mark}.{ending}", data)
+        self.write(f"folder/wren/{mark}.txt", f"A wren that is called {mark}.")
+
+    def line(
+        self, kind: str, text: str, *outcomes: str, file: str = "folder/metadata.jsonl"
+    ) -> None:
+        """A line of metadata; `MARK` in it becomes the mark, of which there is a good picture."""
+        mark = self.expect(kind, *outcomes)
+        self.write(f"folder/wren/{mark}.png", picture(len(self.inputs)))
+        lines = self.lines.setdefault(file, [])
+        lines.append(text.replace("MARK", mark))
+        self.inputs[-1] = replace(self.inputs[-1], place=(file, f"line {len(lines)}"))
+
+    def member(self, kind: str, name: str, data: bytes, *outcomes: str, **fields: object) -> None:
+        """A member of the archive."""
+        info = tarfile.TarInfo(name.replace("MARK", self.expect(kind, *outcomes)))
+        for key, value in fields.items():
+            setattr(info, key, value)
+        self.members.append((info, data))
+
+    def sample(self, kind: str, text: bytes, *outcomes: str, ending: str = "txt") -> None:
+        """A good picture in the archive, with a bad text."""
+        mark = self.expect(kind, *outcomes)
+        for name, data in ((f"{mark}.png", picture(len(self.inputs))), (f"{mark}.{ending}", text)):
+            self.members.append((tarfile.TarInfo(f"wren/{name}"), data))
+
+    def file(self, kind: str, path: str, data: bytes | str, *outcomes: str) -> None:
+        """A file with the mark in its name."""
+        mark = self.expect(kind, *outcomes)
+        text = data.replace("MARK", mark) if isinstance(data, str) else data
+        self.write(path.replace("MARK", mark), text)
+
+    def link(self, kind: str, path: str, to: Path | str, *outcomes: str) -> None:
+        """A symbolic link with the mark in its name."""
+        file = self.root / path.replace("MARK", self.expect(kind, *outcomes))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.symlink_to(to)
+
+
+def picture(
+    seed: int, form: str = "PNG", size: tuple[int, int] = (32, 24), **options: object
+) -> bytes:
+    """A picture of noise that is like no other."""
+    noise = b"".join(zlib.crc32(b"%d %d" % (seed, at)).to_bytes(4, "big") for at in range(36))
+    small = Image.frombytes("RGB", (8, 6), noise)
+    buffer = io.BytesIO()
+    small.resize(size, Image.Resampling.NEAREST).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, data: bytes = b"", *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with a header that may lie."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    found = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(data, 9)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in found
+    )
+
+
+def draw_hostile(root: Path, outside: Path) -> list[Hostile]:
+    """Writes the whole source; returns its hostile inputs."""
+    outside.mkdir()
+    (outside / "secret.png").write_bytes(picture(10_000) + SECRET.encode())
+    (outside / "secret.txt").write_text(f"A wren with a {SECRET}.\n")
+    line = {"file_name": "wren/good1.png", "caption": f"A wren with a {SECRET}."}
+    (outside / "secret.jsonl").write_text(json.dumps(line) + "\n")
+    record = {"file_name": "good1.png", "class_name": "wren", "positive": f"A {SECRET} wren."}
+    (outside / "secret.json").write_text(json.dumps({"secret": record}))
+    (outside / "folder").mkdir()
+    (outside / "folder/1.png").write_bytes(picture(10_001) + SECRET.encode())
+    corpus = Corpus(root, outside)
+    for draw in (
+        *(_good, _bombs, _truncated, _wrong_endings, _polyglots, _parents, _links, _escaping),
+        *(_odd_names, _long_captions, _deep, _twice, _not_utf8, _sizes, _no_files),
+    ):
+        draw(corpus)
+    _finish(corpus)
+    return corpus.inputs
+
+
+def _good(corpus: Corpus) -> None:
+    for number in range(12):
+        split = "test" if number % 4 == 3 else "train"
+        data, caption = picture(20_000 + number), f"A wren on branch {number}."
+        name = f"good{number}.png"
+        if number < 6:
+            corpus.write(f"folder/wren/{name}", data)
+            text = {"file_name": f"wren/{name}", "caption": caption, "split": split}
+            corpus.lines.setdefault("folder/metadata.jsonl", []).append(json.dumps(text))
+        elif number < 8:
+            corpus.write(f"authors/images/{name}", data)
+            record = {"file_name": name, "class_name": "wren", "positive": caption}
+            corpus.authors.append((f"good{number}", record))
+        elif number < 10:
+            corpus.write(f"rows/wren/{name}", data)
+            corpus.lines.setdefault("rows/pairs.csv", ["image,caption"]).append(
+                f"wren/{name},{caption}"
+            )
+        else:
+            corpus.members.append((tarfile.TarInfo(f"wren/{name}"), data))
+            corpus.members.append((tarfile.TarInfo(f"wren/good{number}.txt"), caption.encode()))
+    corpus.write("splits/images/good.png", picture(30_000))
+    corpus.write("splits/split_zhou_A.json", '{"train": [["good.png", 0, "wren"]]}')
+
+
+def _bombs(corpus: Corpus) -> None:
+    corpus.image("bomb", png(30_000, 30_000, bytes(10**6)), "image_too_large", ending="png")
+    corpus.image("bomb", png(20, 20, bytes(10**8)), KEPT, "image_broken", ending="png")
+    text = (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(10**8), 9))
+    corpus.image("bomb", png(4, 4, bytes(52), text), "image_broken", ending="png")
+    profile = (b"iCCP", b"x\0\0" + zlib.compress(bytes(10**8), 9))
+    corpus.image("bomb", png(4, 4, bytes(52), profile), KEPT, "image_broken", ending="png")
+    gif = b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + b"\xf0\0\0" + bytes(6) + b",\0\0\0\0"
+    corpus.image("bomb", gif + struct.pack("<HH", 65_535, 65_535) + b"\0\2\2L\1\0;",
+                 "image_too_large", ending="gif")  # fmt: skip
+    mark = corpus.expect("bomb", "unreadable_annotations")
+    table = pa.table({"image": pa.array(["x.png"] * 3_000_000).dictionary_encode()})
+    corpus.write(f"rows/{mark}.parquet", b"")
+    pq.write_table(table, corpus.root / f"rows/{mark}.parquet", compression="zstd")
+
+
+def _truncated(corpus: Corpus) -> None:
+    for form, ending in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")):
+        data = picture(100 + len(form), form, (200, 150))
+        corpus.image(
+            "truncated", data[: len(data) * 2 // 3], "image_broken", "not_an_image", ending=ending
+        )
+    corpus.line("truncated", '{"file_name": "wren/MARK.png", "capt', "unreadable_annotations",
+                file="folder/robin/metadata.jsonl")  # fmt: skip
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [picture(110)], "caption": ["A."], "class": ["wren"]}), file)
+    corpus.file("truncated", "rows/MARK.parquet", file.getvalue()[:-40], "unreadable_annotations")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        info = tarfile.TarInfo("wren/1.png")
+        info.size = 5000
+        tar.addfile(info, io.BytesIO(bytes(5000)))
+    corpus.file("truncated", "tars/MARK.tar", archive.getvalue()[:2000], "unreadable_annotations")
+
+
+def _wrong_endings(corpus: Corpus) -> None:
+    corpus.image("wrong ending", b"<!DOCTYPE html><title>404</title>", "not_an_image")
+    corpus.image("wrong ending", b"%PDF-1.7\n1 0 obj\n", "not_an_image")
+    corpus.image("wrong ending", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image")
+    corpus.image("wrong ending", b"\0\0\0\x18ftypmp42" + bytes(99), "not_an_image", "image_broken")
+    corpus.image("wrong ending", picture(120, "PNG"), KEPT, ending="jpg")
+    corpus.file(
+        "wrong ending", "rows/MARK.parquet", "image,caption\nx,y\n", "unreadable_annotations"
+    )
+    corpus.file("wrong ending", "tars/MARK.tar", picture(121), "unreadable_annotations")
+
+
+def _polyglots(corpus: Corpus) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("evil.sh", "rm -rf /")
+    corpus.image("polyglot", picture(130, "JPEG") + archive.getvalue(), KEPT)
+    corpus.image("polyglot", archive.getvalue() + picture(131, "JPEG"), "not_an_image")
+    corpus.image("polyglot", b"GIF89a/*" + b"\0" * 20 + b"*/=alert(1)//;", "image_broken", "image_too_large",
+                 "not_an_image", ending="gif")  # fmt: skip
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Comment", "<?php system($_GET['x']); ?><script>alert(1)</script>")
+    corpus.image("polyglot", picture(132, "PNG", pnginfo=note), KEPT, ending="png")
+    corpus.image("polyglot", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + picture(133),
+                 "not_an_image", ending="png")  # fmt: skip
+
+
+def _parents(corpus: Corpus) -> None:
+    for name in ("../../outside/secret.png?MARK", "wren/../../../outside/secret.png#MARK"):
+        corpus.line("..", json.dumps({"file_name": name, "caption": "A."}), "path_outside")
+    name = "..\\\\..\\\\outside\\\\secret.png MARK"
+    corpus.line("..", f'{{"file_name": "{name}", "caption": "A."}}', "path_outside")
+    corpus.line("..", '{"file_name": "/etc/MARK.png", "caption": "A."}', "path_outside")
+    corpus.line("..", "../../outside/MARK.png,A wren.", "path_outside", file="rows/pairs.csv")
+    mark = corpus.expect("..", "path_outside")
+    place = {"file_name": "secret.png", "file_path": "../../outside/secret.png"}
+    corpus.authors.append((mark, {**place, "class_name": "wren", "positive": "A."}))
+    mark = corpus.expect("..", "path_outside")
+    text = {"train": [[f"../../outside/secret.png?{mark}", 0, "wren"]]}
+    corpus.write("splits/split_zhou_B.json", json.dumps(text))
+
+
+def _links(corpus: Corpus) -> None:
+    corpus.link(
+        "link",
+        "folder/wren/MARK.png",
+        corpus.outside / "secret.png",
+        "caption_missing",
+        "path_outside",
+    )
+    mark = corpus.expect("link", "path_outside")
+    (corpus.root / f"folder/wren/{mark}.png").symlink_to("../../../outside/secret.png")
+    corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
+    corpus.file("link", "folder/wren/MARK.png", picture(140), "path_outside")
+    mark = corpus.inputs[-1].mark
+    (corpus.root / f"folder/wren/{mark}.txt").symlink_to(corpus.outside / "secret.txt")
+    corpus.link(
+        "link", "folder/MARK/metadata.jsonl", corpus.outside / "secret.jsonl", "path_outside"
+    )
+    corpus.link("link", "authors/MARK.json", corpus.outside / "secret.json", "path_outside")
+    corpus.link("link", "rows/MARK.jsonl", corpus.outside / "secret.jsonl", "path_outside")
+    corpus.link("link", "tars/MARK.tar", "../../outside/secret.png", "path_outside")
+    mark = corpus.expect("link", "read_error")
+    (corpus.root / f"folder/wren/{mark}.png").symlink_to(f"{mark}.png")
+    corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
+    mark = corpus.expect("link", "image_missing")
+    (corpus.root / f"folder/{mark}").symlink_to(corpus.outside / "folder")
+    text = {"file_name": f"{mark}/1.png", "caption": "A wren."}
+    corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
+
+
+def _escaping(corpus: Corpus) -> None:
+    data = picture(150)
+    corpus.member("tar", "../../outside/MARK.png", data, "path_outside")
+    corpus.member("tar", "/tmp/MARK.png", data, "path_outside")
+    corpus.member("tar", "wren/../../MARK.png", data, "path_outside")
+    corpus.member("tar", "C:\\MARK.png", data, "path_outside")
+    for kind, to, reason in (
+        (tarfile.SYMTYPE, "../../outside/secret.png", "path_outside"),
+        (tarfile.LNKTYPE, "/etc/passwd", "path_outside"),
+        (tarfile.CHRTYPE, "", "not_a_file"),
+        (tarfile.FIFOTYPE, "", "not_a_file"),
+    ):
+        corpus.member("tar", "wren/MARK.png", b"", reason, type=kind, linkname=to)
+    corpus.member("tar", "wren/plain.png", data, "path_outside")
+    info, _ = corpus.members[-1]
+    info.pax_headers = {"path": f"../../{corpus.inputs[-1].mark}.png"}
+
+
+def _odd_names(corpus: Corpus) -> None:
+    corpus.line(
+        "odd name", '{"file_name": "wren/MARK.png\\u0000.png", "caption": "A."}', "path_outside"
+    )
+    corpus.line(
+        "odd name", '{"file_name": "wren/MARK.png", "caption": "A\\u0000 wren."}', KEPT, "bad_field"
+    )
+    for odd in ("\u202egnp.", "\u200b \u2066", "\x1b[2J", "a\nb", "x" * 200):
+        mark = corpus.expect("odd name", KEPT)
+        corpus.write(f"folder/wren/{mark}{odd}.png", picture(160 + len(corpus.inputs)))
+        corpus.write(f"folder/wren/{mark}{odd}.txt", f"A wren that is called {mark}.")
+    mark = corpus.expect("odd name", "bad_field")
+    name = os.fsdecode(b"folder/wren/" + mark.encode() + b"\xff")
+    corpus.write(f"{name}.png", picture(161))
+    corpus.write(f"{name}.txt", f"A wren {mark}.")
+    text = '{"file_name": "wren/MARK.png", "caption": "A.", "category": "\\u202ewren\\u202c"}'
+    corpus.line("odd name", text, KEPT)
+
+
+def _long_captions(corpus: Corpus) -> None:
+    text = json.dumps({"file_name": "wren/MARK.png", "caption": LONG})
+    corpus.line("long caption", text, "bad_field")
+    text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "negatives": [LONG]})
+    corpus.line("long caption", text, "bad_field")
+    text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "category": LONG})
+    corpus.line("long caption", text, "bad_field")
+    mark = corpus.expect("long caption", "bad_field")
+    corpus.write(f"folder/wren/{mark}.png", picture(170))
+    corpus.write(f"folder/wren/{mark}.txt", LONG)
+    corpus.sample("long caption", LONG.encode(), "bad_field")
+    mark = corpus.expect("long caption", "bad_field")
+    corpus.authors.append((mark, {"file_name": "x.png", "class_name": "wren", "positive": LONG}))
+    corpus.file("long caption", "rows/MARK.csv", f"image,caption\nwren/good8.png,{LONG}\n",
+                "unreadable_annotations")  # fmt: skip
+    mark = corpus.expect("long caption", "bad_field")
+    columns = {"image": [picture(171)], "caption": [LONG], "class": ["wren"]}
+    pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
+
+
+def _deep(corpus: Corpus) -> None:
+    text = '{"file_name": "wren/MARK.png", "caption": ' + DEEP
+    corpus.file("deep", "folder/MARK/metadata.jsonl", text + "\n", "unreadable_annotations")
+    nested = "[" * 500 + "]" * 500
+    text = f'{{"file_name": "wren/MARK.png", "caption": "A.", "attributes": {nested}}}'
+    corpus.line("deep", text, "bad_field")
+    corpus.file("deep", "authors/MARK.json", '{"a": {"positive": ' + DEEP, "unreadable_annotations")
+    corpus.sample("deep", DEEP.encode(), "unreadable_annotations", ending="json")
+    corpus.file(
+        "deep", "splits/split_zhou_MARK.json", '{"train": ' + DEEP, "unreadable_annotations"
+    )
+    corpus.file("deep", "folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", "unreadable_annotations")
+
+
+def _twice(corpus: Corpus) -> None:
+    text = '{"file_name": "wren/MARK.png", "caption": "A.", "caption": "B."}'
+    corpus.file("twice", "folder/MARK/metadata.jsonl", text + "\n", "bad_field")
+    corpus.file("twice", "rows/MARK.csv", "image,caption,caption\nwren/good8.png,A.,B.\n",
+                "unreadable_annotations")  # fmt: skip
+    corpus.sample("twice", b'{"caption": "A.", "caption": "B."}', "bad_field", ending="json")
+    text = '"k_1": {"file_name": "good6.png", "class_name": "wren", "positive": "Twice %d MARK."}'
+    mark = corpus.expect("twice", "duplicate_id")
+    both = ", ".join((text % number).replace("MARK", mark) for number in (1, 2))
+    corpus.write(f"authors/{mark}.json", f"{{{both}}}")
+    text = '{"k_2": {"file_name": "good6.png", "positive": "A.", "positive": "B."}}'
+    corpus.file("twice", "authors/MARK.json", text, "bad_field")
+    corpus.sample("twice", b"A wren.", "duplicate_id")
+    corpus.members.append(corpus.members[-1])
+
+
+def _not_utf8(corpus: Corpus) -> None:
+    text = b'{"file_name": "wren/MARK.png", "caption": "A \xff wren."}\n'
+    corpus.file("not UTF-8", "folder/MARK/metadata.jsonl", text, "unreadable_annotations")
+    corpus.file("not UTF-8", "rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n",
+                "unreadable_annotations")  # fmt: skip
+    mark = corpus.expect("not UTF-8", "unreadable_annotations")
+    corpus.write(f"folder/wren/{mark}.png", picture(180))
+    corpus.write(f"folder/wren/{mark}.txt", b"A \xc3\x28 wren.")
+    corpus.sample("not UTF-8", b"A \xff wren.", "unreadable_annotations")
+    text = b'{"a_1": {"positive": "A \xff wren."}}'
+    corpus.file("not UTF-8", "authors/MARK.json", text, "unreadable_annotations")
+    corpus.line("not UTF-8", '{"file_name": "wren/MARK.png", "caption": "A \\ud800."}', "bad_field")
+
+
+def _sizes(corpus: Corpus) -> None:
+    corpus.image("size", b"", "not_an_image")
+    corpus.sample("size", b"A wren.", "not_an_image")
+    corpus.members[-2] = (corpus.members[-2][0], b"")
+    mark = corpus.expect("size", "not_an_image")
+    columns = {"image": [b""], "caption": ["A wren."], "class": ["wren"]}
+    pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
+    corpus.image("size", png(0, 10), "image_broken", "not_an_image", ending="png")
+    corpus.image("size", png(2**31 - 1, 2**31 - 1), "image_too_large", "image_broken", ending="png")
+    head = base64.b64decode("/9j/4AAQSkZJRgABAQAAAQABAAD/wAARCP//AAD//wMBIgACEQEDEQH/2Q==")
+    corpus.image("size", head, "image_too_large", "image_broken", "not_an_image")
+    bmp = b"BM" + struct.pack(
+        "<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2**30, -(2**30), 1, 24, *[0] * 6
+    )
+    corpus.image("size", bmp, "image_too_large", "image_broken", ending="bmp")
+
+
+def _no_files(corpus: Corpus) -> None:
+    mark = corpus.expect("no file", "read_error")
+    corpus.write(f"folder/wren/{mark}.txt", "A wren.")
+    os.mkfifo(corpus.root / f"folder/wren/{mark}.png")
+    mark = corpus.expect("no file", "read_error")
+    (corpus.root / f"folder/{mark}").mkdir()
+    os.mkfifo(corpus.root / f"folder/{mark}/metadata.jsonl")
+    mark = corpus.expect("no file", "image_missing")
+    (corpus.root / f"folder/wren/{mark}.png").mkdir()
+    text = {"file_name": f"wren/{mark}.png", "caption": "A wren."}
+    corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
+    corpus.file("no file", "tars/MARK.tar", b"", "unreadable_annotations")
+
+
+def _finish(corpus: Corpus) -> None:
+    for file, lines in corpus.lines.items():
+        corpus.write(file, "\n".join(lines) + "\n")
+    corpus.write("authors/all.json", json.dumps(dict(corpus.authors)))
+    with tarfile.open(corpus.root / "tars/0.tar", "w") as archive:
+        for info, data in corpus.members:
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))

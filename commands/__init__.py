@@ -10,6 +10,7 @@ from commands.console import app, err, out
 COMMANDS = (  # in the order of `fdrd --help`
     "sample",
     "build",
+    "merge",
     "validate",
     "stats",
     "audit",

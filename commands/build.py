@@ -11,6 +11,10 @@ from commands.console import Json, app, out, print_json, show_progress
 from fdrd.policy import default_action, parse
 from fdrd.reasons import KEEPABLE, REASONS
 
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
+Engine = Annotated[str, typer.Option(help="Where they run: local, or ray for a Ray cluster.")]
+OUT = Path("data/fdrd")
+
 
 def _reasons() -> str:
     """A paragraph for each reason, as the end of the help shows them."""
@@ -24,9 +28,7 @@ def _reasons() -> str:
 @app.command(epilog=_reasons())
 def build(
     source: Annotated[Path, typer.Option(help="Folder of a domain, or of folders of domains.")],
-    target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = Path(
-        "data/fdrd"
-    ),
+    target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = OUT,
     name: Annotated[
         str, typer.Option(help="What `load_dataset` will call it on this machine.")
     ] = "fdrd",
@@ -35,8 +37,14 @@ def build(
     attribute_negatives: Annotated[
         int, typer.Option(min=0, help="How many of them swap an attribute, not the category.")
     ] = 2,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one per core by default.")
+    workers: Workers = None,
+    engine: Engine = "local",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Build part I of N, as in a job array; `fdrd merge` puts them together.",
+        ),
     ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Refuse images of more pixels.")
@@ -85,17 +93,23 @@ def build(
         max_pixels=max_pixels, shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
         policy=parse(policy or []),
     )  # fmt: skip
+    if part is not None:
+        _build_part(source, target, part, config, workers, engine)
+        return
     with show_progress(
         f"What is done is kept in {target}.work; the same command goes on from there."
     ) as progress:
-        built = run_build(source, target, config=config, workers=workers, progress=progress)
+        built = run_build(
+            source, target, config=config, workers=workers, engine=engine, progress=progress
+        )
     if json:
         print_json({"nothing_to_do": built.nothing_to_do, **built.manifest})
         return
-    _print_build(built)
+    print_build(built)
 
 
-def _print_build(built: Any) -> None:
+def print_build(built: Any) -> None:
+    """What a build or a merge did, and what may come next."""
     from rich.table import Table
 
     records = built.manifest["records"]
@@ -117,3 +131,22 @@ def _print_build(built: Any) -> None:
     name = built.manifest["name"]
     out.print(f'From any project here:  load_dataset("{name}")')
     out.print(f"Next:  fdrd bench --method zero_shot --data {built.out}", style="dim")
+
+
+def _build_part(
+    source: Path, target: Path, text: str, config: Any, workers: int | None, engine: str
+) -> None:
+    from fdrd.part_builder import build_part
+    from fdrd.parts import parse_part
+
+    part = parse_part(text)
+    if target == OUT:
+        target = Path("data/parts") / f"{part.number}-of-{part.of}"
+    with show_progress(
+        f"What is done is kept in {target}.work; the same command goes on from there."
+    ) as progress:
+        built = build_part(
+            source, target, part, config=config, workers=workers, engine=engine, progress=progress
+        )
+    out.print(f"Built {target}." if built else f"Nothing to do: {target} is this very part.")
+    out.print(f"Once all {part.of} are there:  fdrd merge {target.parent}/*", style="dim")

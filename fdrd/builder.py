@@ -1,12 +1,10 @@
-"""Wires a build: source, records, images, clean, split, negatives, shards, manifest, card, registration."""
+"""Wires a build: a source, or the parts of one, is gathered, decided over, staged, described, published, registered."""
 
 from __future__ import annotations
 
-import errno
-import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,30 @@ from typing import Any
 from fdrd import publish, resume
 from fdrd.atomic import write_text
 from fdrd.build_config import BuildConfig
+from fdrd.claim import claim, usable_source
 from fdrd.decide import decide
 from fdrd.documents import write_documents
 from fdrd.engine import Engine, open_engine
 from fdrd.error import FdrdError
-from fdrd.gather import gather
+from fdrd.gather import Gathered, gather, read_items
 from fdrd.last_build import remember_build
-from fdrd.manifest import annotation_file, dump, make_manifest, read_manifest
+from fdrd.manifest import (
+    annotation_file,
+    describe_domain,
+    dump,
+    library_versions,
+    make_manifest,
+    read_manifest,
+)
 from fdrd.members import forget_unpacked
+from fdrd.parts import read_parts
 from fdrd.policy import refusal, refused
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.registration import register
-from fdrd.sources import Domain, find_domains
+from fdrd.rejected import list_rejected, nothing_kept
 from fdrd.stage import stage_folder, stage_shards
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,56 +73,87 @@ def build(
         FdrdError: the source or the target is not usable, no record survived, another build is
             writing to the same target, or the disk is full.
     """
-    from filelock import FileLock, Timeout
+    source, config = Path(source), config or BuildConfig()
+    domains = usable_source(source, Path(out))
+    with claim(Path(out)) as target, open_engine(engine, workers) as opened:
+        run = _Run(target, config, opened, progress)
+        tree = resume.look_over(source)
+        described = [describe_domain(domain) for domain in domains]
+        built = run.build(
+            resume.inputs_digest(asdict(config), domains, tree),
+            described,
+            lambda: gather(
+                source, read_items(source, domains), config.max_pixels, run.ledger, opened, progress,
+                expected=tree.files,
+            ),
+            str(source),
+        )  # fmt: skip
+        return built
 
-    source, out = Path(source), Path(out)
-    domains = find_domains(source)
-    if out.resolve().is_relative_to(source.resolve()):
-        raise FdrdError(f"{out} lies inside the source {source}; choose an --out outside of it")
-    try:
-        publish.work_folder(out).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(publish.work_folder(out) / "lock", timeout=0)
-        with lock, open_engine(engine, workers) as opened:
-            publish.recover(out)
-            publish.check_target(out)
-            return _Run(source, out, config or BuildConfig(), opened, progress).build(domains)
-    except Timeout:
-        raise FdrdError(
-            f"another build is writing to {out}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise FdrdError(
-            f"{error.filename or out}: {error.strerror}; make room or choose another --out, then "
-            "run the command again: it goes on from what is done"
-        ) from error
+
+def merge(
+    parts: Sequence[str | Path],
+    out: str | Path = "data/fdrd",
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    progress: Progress = silent,
+) -> Build:
+    """Puts the parts of a build together: the same bytes as `build` would have written.
+
+    Args:
+        parts: folders that `build_part` wrote, all of one build, in any order.
+        out: as for `build`, and so are the others.
+        workers: as above.
+        engine: as above.
+        progress: as above.
+
+    Raises:
+        FdrdError: a part is missing, damaged or of another build; or as `build`.
+    """
+    folders = [Path(part).resolve() for part in parts]
+    with claim(Path(out)) as target, open_engine(engine, workers) as opened:
+        gathered, common = read_parts(folders)
+        config = BuildConfig(**common["config"])
+        if library_versions() != common["libraries"]:
+            raise FdrdError(
+                f"the parts were built with {common['libraries']}, here are {library_versions()}; "
+                "merge with the versions that built them"
+            )
+        inputs = resume.inputs_digest(common, (), resume.Tree("", 0))
+        run = _Run(target, config, opened, progress)
+        return run.build(inputs, common["domains"], lambda: gathered, f"{len(folders)} parts")
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One build under its lock."""
+    """One build of a target that is claimed."""
 
-    source: Path
     out: Path
     config: BuildConfig
     engine: Engine
     progress: Progress
 
-    def build(self, domains: list[Domain]) -> Build:
+    @property
+    def ledger(self) -> Path:
+        return publish.work_folder(self.out) / "examined.jsonl"
+
+    def build(
+        self,
+        inputs: str,
+        domains: list[dict[str, Any]],
+        gathering: Callable[[], Gathered],
+        source: str,
+    ) -> Build:
         started = time.time()
-        tree = resume.look_over(self.source)
-        inputs = resume.inputs_digest(asdict(self.config), domains, tree)
+        publish.recover(self.out)
+        publish.check_target(self.out)
         if resume.is_built_from(self.out, inputs):
             manifest = read_manifest(self.out)
             remember_build(self.out)
             return Build(self.out, manifest, 0, True, register(self.out, manifest))
 
-        ledger = publish.work_folder(self.out) / "examined.jsonl"
-        gathered = gather(
-            self.source, domains, self.config.max_pixels, ledger, self.engine, self.progress,
-            expected=tree.files,
-        )  # fmt: skip
+        gathered = gathering()
         files_read = Counter(annotation_file(item) for item in gathered.items)
         items = decide(gathered, self.config)
         gathered.items.clear()
@@ -125,45 +161,21 @@ class _Run:
         rejected = [item for item in items if isinstance(item, Rejection)]
         del items
         if failing := refused(rejected, self.config.policy):
-            raise refusal(failing, self._list(rejected))
+            raise refusal(failing, list_rejected(publish.work_folder(self.out), rejected))
         if not kept:
-            raise FdrdError(self._nothing_kept(rejected))
-        staged = stage_shards(
-            self.source, self.out, kept, gathered.examined, self.config, self.engine, self.progress
-        )
+            listed = list_rejected(publish.work_folder(self.out), rejected)
+            raise FdrdError(f"{source}: {nothing_kept(rejected)}. All are in {listed}")
+        staged = stage_shards(self.out, kept, gathered, self.config, self.engine, self.progress)
         manifest = make_manifest(self.config, domains, files_read, kept, rejected, staged.shards)
         stage = stage_folder(self.out)
-        write_text(stage / "rejected.jsonl", _json_lines(rejected))
+        list_rejected(stage, rejected)
         write_documents(stage, manifest, self.progress)
         write_text(stage / "manifest.json", dump(manifest))
         publish.exchange(self.out)
-        forget_unpacked({self.source / image.path for image in gathered.examined if image.member})
+        if gathered.root:
+            unpacked = {image.path for image in gathered.examined if image.member}
+            forget_unpacked({Path(gathered.root, path) for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         remember_build(self.out)
         return Build(self.out, manifest, staged.written, False, register(self.out, manifest))
-
-    def _list(self, rejected: list[Rejection]) -> Path:
-        """A file that lists the rejections of a build that fails."""
-        file = publish.work_folder(self.out) / "rejected.jsonl"
-        write_text(file, _json_lines(rejected))
-        return file
-
-    def _nothing_kept(self, rejected: list[Rejection]) -> str:
-        """The message for a source that gives nothing: counts, an example of each reason, all in a file."""
-        reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
-        examples = {rejection.reason: rejection for rejection in reversed(rejected)}
-        said = "; ".join(
-            f"{count} {reason}, the first "
-            f"{' '.join(filter(None, (examples[reason].file, examples[reason].key)))}: "
-            f"{examples[reason].detail}"
-            for reason, count in reasons
-        )
-        return (
-            f"{self.source}: {len(rejected)} records were read and none could be kept: {said}. "
-            f"All are in {self._list(rejected)}"
-        )
-
-
-def _json_lines(rejected: Sequence[Rejection]) -> str:
-    return "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in rejected)

@@ -24,7 +24,7 @@ from fdrd.error import FdrdError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 AHEAD = (
     4  # tasks of each worker that are under way: enough to keep it busy, few enough to bound memory
 )
@@ -53,6 +53,10 @@ def open_engine(name: str, workers: int | None = None) -> AbstractContextManager
     """
     if name == "local":
         return LocalEngine(workers or available_cores())
+    if name == "ray":
+        from fdrd.ray_engine import RayEngine
+
+        return RayEngine(workers)
     raise FdrdError(f"no engine is called {name!r}; choose from {', '.join(ENGINES)}")
 
 

@@ -29,11 +29,28 @@ CAPTIONS = 8 * IMAGES
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """An image below a root."""
+
+    root: str
+    image: ImageRef
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
-    """A source before anything is decided: `examined` has the image of each record."""
+    """A source before anything is decided.
+
+    Attributes:
+        items: in the order of the source.
+        examined: the image of each record.
+        root: below which images lie.
+        packed: by digest, where images lie that are not below the root.
+    """
 
     items: list[Item]
     examined: Mapping[ImageRef, Examined]
+    root: str
+    packed: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +73,18 @@ def look(task: Look) -> tuple[list[Examined], list[tuple[Attribute, ...]]]:
 
 def gather(
     source: Path,
-    domains: Iterable[Domain],
+    found: Iterable[Item],
     max_pixels: int,
     ledger: Path,
     engine: Engine,
     progress: Progress,
     expected: int = 0,
 ) -> Gathered:
-    """Reads a source. Images that the ledger knows are not decoded again; what is found is added to it.
+    """Examines what a source says. Images that the ledger knows are not decoded again; what is new is added to it.
 
     Args:
         source: the root.
-        domains: below it.
+        found: its items, of which images and captions are looked at while they are read.
         max_pixels: above which an image is refused.
         ledger: a file; made where there is none.
         engine: runs what examines.
@@ -83,16 +100,16 @@ def gather(
     def tasks() -> Iterator[Look]:
         images: list[tuple[ImageRef, Stamp]] = []
         places: list[int] = []
-        for item in _read(source, domains):
+        for item in found:
             items.append(item)
             if isinstance(item, Rejection):
                 continue
             if item.image not in seen:
                 seen.add(item.image)
                 now = stamp(source, item.image)
-                before, found = known.pop(item.image, (None, Examined()))
+                before, earlier = known.pop(item.image, (None, Examined()))
                 if before == now:
-                    examined[item.image] = found
+                    examined[item.image] = earlier
                 else:
                     images.append((item.image, now))
             if not item.attributes:
@@ -109,22 +126,22 @@ def gather(
         described = [(record.caption, record.category) for record in records]
         return Look(str(source), max_pixels, [image for image, _ in images], described)
 
-    for found, attributes in engine.run(look, tasks()):
+    for worth, attributes in engine.run(look, tasks()):
         images, places = asked.popleft()
         append_ledger(
-            ledger, ((ref, now, each) for (ref, now), each in zip(images, found, strict=True))
+            ledger, ((ref, now, each) for (ref, now), each in zip(images, worth, strict=True))
         )
-        examined.update((ref, each) for (ref, _), each in zip(images, found, strict=True))
+        examined.update((ref, each) for (ref, _), each in zip(images, worth, strict=True))
         for place, spans in zip(places, attributes, strict=True):
             record = items[place]
             if isinstance(record, Record):
                 items[place] = replace(record, attributes=_shared(spans))
         progress("decoding images", len(examined), max(expected, len(examined) + 1))
     progress("decoding images", len(examined), len(examined))
-    return Gathered(items, examined)
+    return Gathered(items, examined, str(source))
 
 
-def _read(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
+def read_items(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
     """All items, each id once; equal short texts are one object, as millions of them stay in memory."""
     domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -73,7 +73,7 @@ def annotation_file(item: Record | Rejection) -> str:
 
 def make_manifest(
     config: BuildConfig,
-    domains: Sequence[Domain],
+    domains: list[dict[str, Any]],
     files_read: Counter[str],
     kept: list[Record],
     rejected: list[Rejection],
@@ -83,7 +83,7 @@ def make_manifest(
 
     Args:
         config: the build's.
-        domains: with their readers, and what their `domain.toml` says.
+        domains: as `describe_domain` gives them.
         files_read: records that were read, by `annotation_file`.
         kept: records in the shards.
         rejected: all others.
@@ -99,7 +99,7 @@ def make_manifest(
         "config": asdict(config),
         "libraries": library_versions(),
         "backbone": config.backbone,
-        "domains": [_domain(domain) for domain in domains],
+        "domains": domains,
         "records": {
             "read": files_read.total(),
             "kept": len(kept),
@@ -119,7 +119,8 @@ def make_manifest(
     return manifest
 
 
-def _domain(domain: Domain) -> dict[str, Any]:
+def describe_domain(domain: Domain) -> dict[str, Any]:
+    """A domain as the manifest has it: its reader, and what its `domain.toml` says."""
     said = {key: value for key, value in domain.about.to_json().items() if value}
     return {"name": domain.name, "reader": domain.reader, **said}
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 from fdrd.annotate import AnnotateConfig, annotate
 from fdrd.atomic import replacing, sha256_of
 from fdrd.error import FdrdError
+from fdrd.gather import Place
 from fdrd.images import Examined, read_image
 from fdrd.members import member_name
 from fdrd.negatives import Catalogue
@@ -50,6 +51,8 @@ class ShardTask:
     plan: ShardPlan
     key: str
     root: str
+    packed: dict[str, Place]
+    """By image digest, where images lie that are not below the root."""
     folder: str
     schema: bytes
     labels: Labels
@@ -175,7 +178,8 @@ def _batches(
 def _image(task: ShardTask, record: Record) -> bytes:
     """The bytes of a record's image, if they are still those that were examined."""
     try:
-        data = read_image(task.root, record.image)
+        place = task.packed.get(record.source.sha256, Place(task.root, record.image))
+        data = read_image(place.root, place.image)
     except (OSError, LookupError, ValueError) as error:
         raise FdrdError(
             f"{record.image}: could be read when it was examined, and cannot be read now ({error}); "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from fdrd import publish, resume
 from fdrd.annotate import AnnotateConfig, make_catalogues
 from fdrd.build_config import BuildConfig
 from fdrd.engine import Engine
-from fdrd.images import Examined
+from fdrd.gather import Gathered
 from fdrd.manifest import library_versions
 from fdrd.progress import Progress
-from fdrd.record import ImageRef, Record, class_labels, features
+from fdrd.record import Record, class_labels, features
 from fdrd.shard_file import digests_path
 from fdrd.shards import ShardTask, plan_shards, shard_key, write_shard
 
@@ -34,10 +34,9 @@ def stage_folder(out: Path) -> Path:
 
 
 def stage_shards(
-    source: Path,
     out: Path,
     kept: list[Record],
-    examined: Mapping[ImageRef, Examined],
+    gathered: Gathered,
     config: BuildConfig,
     engine: Engine,
     progress: Progress,
@@ -56,7 +55,7 @@ def stage_shards(
 
     whole = resume.whole_shards(out)
     entries, missing = [], []
-    for plan in plan_shards(kept, examined, config.shard_bytes, config.format):
+    for plan in plan_shards(kept, gathered.examined, config.shard_bytes, config.format):
         key = shard_key(plan, settings, catalogues[plan.domain].digest)
         if key in whole:
             folder, entry = whole[key]
@@ -74,8 +73,11 @@ def stage_shards(
         for plan, key in missing:
             digests = {record.source.sha256 for record in plan.records}
             several = {digest: captions[digest] for digest in digests & captions.keys()}
+            packed = {
+                digest: gathered.packed[digest] for digest in digests & gathered.packed.keys()
+            }
             yield ShardTask(
-                plan, key, str(source), str(stage), schema, labels, several, annotating
+                plan, key, gathered.root, packed, str(stage), schema, labels, several, annotating
             )  # fmt: skip
 
     rows = sum(entry["rows"] for entry in entries)

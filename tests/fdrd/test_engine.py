@@ -61,5 +61,5 @@ def test_a_killed_worker_is_said_plainly():
 
 
 def test_an_engine_that_is_not_known_names_those_that_are():
-    with pytest.raises(FdrdError, match="choose from local"):
+    with pytest.raises(FdrdError, match="local, ray"):
         open_engine("spark")

@@ -1,0 +1,54 @@
+"""What a build may read, and the target that it has for itself: the lock, and what a full disk is told."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fdrd.error import FdrdError
+from fdrd.publish import work_folder
+from fdrd.sources import Domain, find_domains
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+
+
+@contextmanager
+def claim(out: Path) -> Iterator[Path]:
+    """The target, claimed until the block ends, with a work folder beside it; a link is followed first.
+
+    Raises:
+        FdrdError: another build has it, or the disk is full.
+    """
+    from filelock import FileLock, Timeout
+
+    if out.is_symlink() or not out.name:  # its work folder lies beside the true one
+        out = out.resolve()
+    try:
+        work_folder(out).mkdir(parents=True, exist_ok=True)
+        with FileLock(work_folder(out) / "lock", timeout=0):
+            yield out
+    except Timeout:
+        raise FdrdError(
+            f"another build is writing to {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise FdrdError(
+            f"{error.filename or out}: {error.strerror}; make room or choose another --out, then "
+            "run the command again: it goes on from what is done"
+        ) from error
+
+
+def usable_source(source: Path, out: Path) -> list[Domain]:
+    """The domains of a source that a build may read.
+
+    Raises:
+        FdrdError: there are none, or the target lies inside of it.
+    """
+    domains = find_domains(source)
+    if out.resolve().is_relative_to(source.resolve()):
+        raise FdrdError(f"{out} lies inside the source {source}; choose an --out outside of it")
+    return domains

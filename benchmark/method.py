@@ -12,7 +12,6 @@ are its options, but for those that the run fills in: `backbone` (where it is as
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from benchmark.training import FitLog
 from fdrd.dataset import RetrievalDataset
 from fdrd.error import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
+from fdrd.plugin import load_plugin as load_plugin
 from fdrd.progress import Progress
 
 
@@ -123,21 +123,6 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
 def method_names() -> list[str]:
     """All registered names, sorted."""
     return sorted(_METHODS)
-
-
-def load_plugin(module: str) -> None:
-    """Import a package whose methods should be known too, as `--plugin` does.
-
-    Raises:
-        FdrdError: it cannot be imported.
-    """
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise FdrdError(
-            f"--plugin {module}: {error}; it must be importable from here, "
-            f"so install it or set PYTHONPATH"
-        ) from error
 
 
 def method_options(name: str) -> dict[str, Option]:

@@ -9,6 +9,8 @@ from commands.console import app, err, out
 
 COMMANDS = (  # in the order of `fdrd --help`
     "sample",
+    "caption",
+    "captioners",
     "build",
     "merge",
     "validate",

@@ -2,7 +2,7 @@
 
 `split_zhou_<Name>.json` maps train, val and test to lists of [path, number, category]; FGVCAircraft has
 `images_variant_{train,val,test}.txt` in its place, with a line `<image> <category>` for each. `fdrd caption`
-writes captions beside them, after which the folder is in the layout `released`.
+writes captions for them, into a folder of its own in the layout `released`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,195 @@
+"""A server that speaks OpenAI's chat completions, with faults on demand, and a vision-language model in miniature."""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+KEY = "sk-no-one-may-read-this-0123456789"
+
+
+@dataclass
+class Chat:
+    """The server. `faults` are taken one by one, a request each; then it answers."""
+
+    port: int = 0
+    faults: list[str] = field(default_factory=list)
+    always: str = ""
+    answer: Callable[[str, int], str] | None = None
+    """(question, number of the request) -> what it says."""
+    delay: float = 0.0
+    retry_after: str = "0.05"
+    key: str = ""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """(digest of the picture, question) of each request that was understood."""
+    times: list[float] = field(default_factory=list)
+    pictures: list[bytes] = field(default_factory=list)
+    answered: Counter = field(default_factory=Counter)
+    """Full answers that went out, by picture and question."""
+    dies_after: int | None = None
+    most_at_once: int = 0
+    _now: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self) -> "Chat":
+        chat = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with chat._lock:
+                    chat._now += 1
+                    chat.most_at_once = max(chat.most_at_once, chat._now)
+                try:
+                    chat.reply(self, body)
+                except OSError:
+                    pass  # who asked is gone
+                finally:
+                    with chat._lock:
+                        chat._now -= 1
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def reply(self, handler: BaseHTTPRequestHandler, body: dict) -> None:
+        content = body["messages"][0]["content"]
+        url, text = content[0]["image_url"]["url"], content[1]["text"]
+        picture = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
+        asked = (hashlib.sha256(picture).hexdigest(), text)
+        with self._lock:
+            if self.dies_after is not None and sum(self.answered.values()) >= self.dies_after:
+                handler.close_connection = True
+                handler.connection.close()
+                return
+            self.times.append(time.monotonic())
+            self.asked.append(asked)
+            self.pictures.append(picture)
+            number = len(self.asked)
+            fault = self.always or (self.faults.pop(0) if self.faults else "")
+        time.sleep(self.delay)
+        sent = handler.headers.get("Authorization", "")
+        if self.key and sent != f"Bearer {self.key}":
+            return send(handler, 401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
+        if fault == "timeout":
+            time.sleep(2.5)
+            return None
+        if fault == "hang_up":
+            handler.close_connection = True
+            return handler.connection.close()
+        if fault == "429":
+            return send(
+                handler, 429, {"error": {"message": "slow down"}}, {"Retry-After": self.retry_after}
+            )
+        if fault == "500":
+            return send(handler, 500, {"error": {"message": f"out of memory, {sent}"}})
+        if fault == "400":
+            return send(handler, 400, {"error": {"message": "this picture is too large"}})
+        if fault == "malformed":
+            return send(handler, 200, b'{"choices": [{"mess')
+        if fault == "shape":
+            return send(handler, 200, {"choices": []})
+        said = "" if fault == "empty" else self.says(text, number)
+        send(
+            handler,
+            200,
+            {
+                "choices": [{"message": {"content": said}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1000, "completion_tokens": 20},
+            },
+        )
+        if said:
+            with self._lock:
+                self.answered[asked] += 1
+        return None
+
+    def says(self, text: str, number: int) -> str:
+        if self.answer:
+            return self.answer(text, number)
+        if "JSON object" in text:
+            return '{"names_category": true, "contradictions": [], "inventions": [], "advice": ""}'
+        category = re.search(r"by its name, ([^.]+)\.", text)[1]
+        return f"A small {category} sits on branch {number} in the green shade."
+
+
+def send(
+    handler: BaseHTTPRequestHandler, status: int, body: object, headers: dict | None = None
+) -> None:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(data)))
+    for name, value in (headers or {}).items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+@pytest.fixture
+def chat() -> Iterator[Chat]:
+    server = Chat().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return KEY
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the cache of the user."""
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Twelve pictures of two categories, without captions."""
+    return draw_raw(tmp_path / "raw", 12)
+
+
+@pytest.fixture
+def make_raw() -> Callable[[Path, int], Path]:
+    return draw_raw
+
+
+def draw_raw(folder: Path, number: int) -> Path:
+    for place in range(number):
+        picture = Image.new("RGB", (24, 16), (place * 37 % 256, place * 91 % 256, place // 256))
+        picture.putpixel((place % 24, place // 24 % 16), (255, 255, 255))
+        file = folder / ("house wren", "robin")[place % 2] / f"{place:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x010E] = "where the photographer lives"
+        picture.save(file, exif=exif)
+    return folder

@@ -1,0 +1,159 @@
+"""The captioned source: what a build makes of it, and what it must not lose or touch."""
+
+import json
+
+import pytest
+
+from captioners.template import template
+from fdrd.builder import build
+from fdrd.captioning import AnswerCache, Spending
+from fdrd.captioning.pictures import find_pictures
+from fdrd.captioning.rounds import Desk, Plan
+from fdrd.captioning.run import run, sample
+from fdrd.captioning.writing import check_out
+from fdrd.error import FdrdError
+from fdrd.shards import read_records
+
+TEXT = "A small brown {category} sits on a mossy post."
+
+
+def caption(source, out, text=TEXT, number=None):
+    found = find_pictures(source, 10**6)
+    with AnswerCache(source.parent / "answers.sqlite") as cache:
+        desk = Desk(template(Spending(), text=text), None, None, cache)
+        pictures = sample(found.pictures, number)
+        return run(source, out, found, pictures, Plan(), desk, Spending())
+
+
+def tree(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def source(write, draw, tmp_path):
+    """Two domains: one with splits, groups and a licence, and one with a caption that is there already."""
+    for number in range(12):
+        split = ("train", "test")[number % 3 == 0]
+        write(f"birds/{split}/{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
+    lines = [
+        {
+            "file_name": "train/robin/1.png",
+            "group": "nest 1",
+            "license": "CC0-1.0",
+            "meta_category": "songbird",
+        },
+        {
+            "file_name": "train/wren/2.png",
+            "caption": "A wren that has its caption.",
+            "group": "nest 1",
+        },
+    ]
+    write("birds/metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    write("birds/domain.toml", 'citation = "@misc{birds}"\n')
+    for number in range(20, 32):
+        write(f"cats/{('pug_cat', 'tabby')[number % 2]}/{number}.png", draw(number))
+    return tmp_path / "raw"
+
+
+def test_a_build_of_what_was_written_has_every_picture_with_all_that_the_source_said(
+    source, tmp_path
+):
+    done = caption(source, tmp_path / "captioned")
+    assert (done.summary["kept"], done.summary["given"]) == (23, 1)
+    built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
+    assert built.manifest["records"] == {"read": 24, "kept": 24, "rejected": 0}
+    records = {record.id: record for record in read_records(tmp_path / "data", built.manifest)}
+    one = records["birds/train/robin/1.png"]
+    assert (one.group, one.source.license, one.meta_category, one.split) == (
+        "nest 1",
+        "CC0-1.0",
+        "songbird",
+        "train",
+    )
+    assert one.caption == "A small brown robin sits on a mossy post."
+    assert records["birds/train/wren/2.png"].caption == "A wren that has its caption."
+    assert {record.category for record in records.values() if record.domain == "cats"} == {
+        "pug cat",
+        "tabby",
+    }
+    splits = {record.id: record.split for record in records.values() if record.domain == "birds"}
+    assert splits["birds/test/wren/0.png"] == "test"
+    assert "@misc{birds}" in (tmp_path / "data" / "manifest.json").read_text()
+
+
+def test_the_same_run_writes_the_same_bytes_and_leaves_the_source_alone(source, tmp_path):
+    before = tree(source)
+    caption(source, tmp_path / "one")
+    caption(source, tmp_path / "two")
+    first = tree(tmp_path / "one")
+    assert tree(tmp_path / "two") == first
+    caption(source, tmp_path / "one")
+    assert tree(tmp_path / "one") == first
+    assert tree(source) == before
+
+
+def test_who_made_a_caption_stands_beside_it(source, tmp_path):
+    caption(source, tmp_path / "captioned")
+    entries = json.loads((tmp_path / "captioned" / "cats" / "captions.json").read_text())
+    made = entries["tabby/21.png"]["captioning"]
+    assert made["captioner"]["name"] == "template"
+    assert (made["rounds"], made["problems"], len(made["question"])) == (1, [[]], 16)
+
+
+def test_a_rejected_picture_is_a_line_with_reason_and_caption(source, tmp_path):
+    done = caption(source, tmp_path / "captioned", "The image shows a {category}, small and brown.")
+    assert done.summary["rejected"] == {"meta_talk": 23}
+    lines = (tmp_path / "captioned" / "cats" / "rejected_captions.jsonl").read_text().splitlines()
+    assert len(lines) == 12
+    first = json.loads(lines[0])
+    assert (first["reason"], first["file_path"]) == ("meta_talk", "pug_cat/20.png")
+    caption(source, tmp_path / "captioned")
+    assert not list((tmp_path / "captioned").rglob("rejected_captions.jsonl"))
+
+
+def test_a_sample_is_the_same_pictures_whatever_else_there_is(source, tmp_path, write, draw):
+    few = {picture.path for picture in sample(find_pictures(source, 10**6).pictures, 5)}
+    assert len(few) == 5
+    write("cats/tabby/99.png", draw(99))
+    more = {picture.path for picture in sample(find_pictures(source, 10**6).pictures, 6)}
+    assert len(few & more) >= 5
+
+
+def test_pictures_at_the_top_of_a_domain_are_written_where_a_build_finds_them(
+    write, draw, tmp_path
+):
+    lines = [
+        {"file_name": f"{number}.png", "category": ("wren", "robin")[number % 2]}
+        for number in range(8)
+    ]
+    for number in range(8):
+        write(f"{number}.png", draw(number))
+    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    caption(tmp_path / "raw", tmp_path / "captioned")
+    built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
+    assert built.manifest["records"]["kept"] == 8
+    assert [domain["name"] for domain in built.manifest["domains"]] == ["raw"]
+
+
+def test_no_picture_from_outside_of_the_source_gets_in(source, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    (source / "cats" / "tabby" / "link.png").symlink_to(secret)
+    done = caption(source, tmp_path / "captioned")
+    assert done.summary["not_examined"] == 1
+    assert b"secret" not in tree(tmp_path / "captioned").values()
+
+
+def test_a_folder_with_other_things_is_refused(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("important")
+    with pytest.raises(FdrdError, match=r"captioning\.json"):
+        check_out(tmp_path / "mine", source)
+    for inside in (source, source / "captioned"):
+        with pytest.raises(FdrdError, match="inside the source"):
+            check_out(inside, source)
+    check_out(tmp_path / "new", source)

@@ -32,6 +32,10 @@ def push(
             "--i-have-the-rights", help="You may publish the rows whose licence is unknown."
         ),
     ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(help="arrow or parquet; that of the build unless given.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Upload a built dataset to the Hugging Face Hub.
@@ -44,11 +48,13 @@ def push(
     """
     from fdrd.hub import carry_out, prepare
     from fdrd.hub.push import Options
+    from fdrd.reformat import in_format
 
     options = Options(private, revision, tag, pr, rights)
     with show_progress(
         "What is uploaded stays on the Hub; the same command goes on from there."
     ) as bar:
+        folder = in_format(folder, format, bar)
         plan = prepare(folder, repo_id, options, dry_run=dry_run, progress=bar)
         if not json:
             _print_plan(plan, options)

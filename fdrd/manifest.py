@@ -92,7 +92,6 @@ def make_manifest(
     rules = Counter(rule for record in kept for rule in record.rules)
     for shard in shards:
         rules.update(shard["rules"])
-    digests = "".join(f"{shard['path']} {shard['sha256']}\n" for shard in shards)
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": config.name,
@@ -113,10 +112,16 @@ def make_manifest(
         "splits": _split_counts(kept),
         "categories": sorted(class_labels(kept).values()),
         "shards": shards,
-        "digest": hashlib.sha256(digests.encode()).hexdigest(),
+        "digest": digest_of_shards(shards),
     }
     schema("manifest").validate(manifest)
     return manifest
+
+
+def digest_of_shards(shards: Iterable[Mapping[str, Any]]) -> str:
+    """The digest of a dataset: of the paths and digests of its shards."""
+    digests = "".join(f"{shard['path']} {shard['sha256']}\n" for shard in shards)
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def describe_domain(domain: Domain) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fdrd.card import load_section
 from fdrd.error import FdrdError
 from fdrd.front_matter import dump, merged, split_card
 from fdrd.sections import put_sections, sections
+from fdrd.shard_file import digests_path
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _OWNED = re.compile(
     r"README\.md|manifest\.json|rejected\.jsonl|croissant\.json|"
     r"plots/(caption_words|category_pairs|attributes|negatives)\.png|"
-    r"data/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.(arrow|parquet)"
+    r"data/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.(arrow|parquet)|"
+    r"digests/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.txt"
 )
 _GIT_LIMIT = 10 * 2**20  # bytes above which the Hub has no plain git file
 _CHUNK = 2**20
@@ -151,6 +153,8 @@ def local_files(
     for path in ["rejected.jsonl", *(path for path in paths if _OWNED.fullmatch(path))]:
         files.append(_digested(path, folder / path, counted))
     for shard in manifest["shards"]:
+        rows = digests_path(shard["path"])
+        files.append(_digested(rows, folder / rows, counted))
         file = _digested(shard["path"], folder / shard["path"], counted)
         if file.sha256 != shard["sha256"]:
             raise FdrdError(

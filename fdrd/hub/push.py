@@ -250,7 +250,8 @@ def _upload(api: HfApi, plan: Plan, options: Options, progress: Progress) -> lis
     operations: list[Any] = []
     done = 0
     for group in _groups(plan.sent):
-        progress("uploading (MB)", done // _MB, max(total // _MB, 1))
+        if done // _MB < total // _MB:
+            progress("uploading (MB)", done // _MB, total // _MB)
         additions = [CommitOperationAdd(file.path, file.content) for file in group]
         for addition, file in zip(additions, group, strict=True):
             addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # so that it is not read twice
@@ -268,7 +269,7 @@ def _upload(api: HfApi, plan: Plan, options: Options, progress: Progress) -> lis
         patiently(send)
         operations += additions
         done += sum(file.size for file in group)
-    progress("uploading (MB)", max(total // _MB, 1), max(total // _MB, 1))
+    progress("uploading (MB)", -(-total // _MB), -(-total // _MB))
     return operations + [CommitOperationDelete(path) for path in plan.deleted]
 
 

@@ -100,8 +100,8 @@ def carry_out(plan: Plan, folder: Path, options: Options, *, progress: Progress 
             if plan.is_done:
                 commit = plan.head or ""
                 break
+            operations = _upload(api, plan, options, progress)
             try:
-                operations = _upload(api, plan, options, progress)
                 commit, pull_request = _commit(api, plan, operations, manifest, options)
                 break
             except Exception as error:
@@ -208,11 +208,8 @@ def _plan(
 def _files_at(api: HfApi, repo_id: str, revision: str) -> dict[str, RepoFile]:
     from huggingface_hub.hf_api import RepoFile
 
-    def read() -> dict[str, RepoFile]:
-        found = api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type="dataset")
-        return {entry.path: entry for entry in found if isinstance(entry, RepoFile)}
-
-    return patiently(read)
+    found = api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type="dataset")
+    return {entry.path: entry for entry in found if isinstance(entry, RepoFile)}
 
 
 def _text_at(api: HfApi, repo_id: str, revision: str, path: str) -> str:
@@ -256,17 +253,15 @@ def _upload(api: HfApi, plan: Plan, options: Options, progress: Progress) -> lis
         for addition, file in zip(additions, group, strict=True):
             addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # so that it is not read twice
 
-        def send(additions: list[Any] = additions) -> None:
-            api.preupload_lfs_files(
-                plan.repo_id,
-                additions,
-                repo_type="dataset",
-                revision=plan.revision,
-                create_pr=options.pull_request,
-                free_memory=False,
-            )
-
-        patiently(send)
+        # The client is patient with each of its requests here, which it is not with others.
+        api.preupload_lfs_files(
+            plan.repo_id,
+            additions,
+            repo_type="dataset",
+            revision=plan.revision,
+            create_pr=options.pull_request,
+            free_memory=False,
+        )
         operations += additions
         done += sum(file.size for file in group)
     progress("uploading (MB)", -(-total // _MB), -(-total // _MB))

@@ -190,9 +190,9 @@ def test_a_new_build_replaces_the_old_one_and_what_others_made_stays(built, hub,
     assert {"data/notes.txt", "LICENSE", "data/raw/train-more.arrow"} <= there
     shards = {path for path in there if re.fullmatch(r"data/.*-of-.*\.arrow", path)}
     assert shards == {shard["path"] for shard in other.manifest["shards"]}
-    assert plan.deleted == tuple(
-        sorted(f"data/raw/{s}-00000-of-00001.arrow" for s in ("test", "train", "validation"))
-    )
+    old = [f"raw/{split}-00000-of-00001" for split in ("test", "train", "validation")]
+    files = [*(f"data/{name}.arrow" for name in old), *(f"digests/{name}.txt" for name in old)]
+    assert list(plan.deleted) == files
     assert set(plan.foreign) == {"data/notes.txt", "LICENSE", "data/raw/train-more.arrow"}
 
 

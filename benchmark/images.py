@@ -11,6 +11,7 @@ import numpy as np
 from PIL.Image import Image
 
 from fdrd.dataset import Indices, RetrievalDataset
+from fdrd.pixels import as_seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +51,10 @@ def chosen(images: AnyImages, rows: Sequence[int]) -> AnyImages:
 
 
 def decoded(images: AnyImages) -> list[Image]:
-    """The pictures themselves, RGB."""
+    """The pictures themselves, as a person sees them: upright, RGB."""
     if isinstance(images, Images):
         return images.dataset.images(images.numbers)
-    return [image.convert("RGB") for image in images]
+    return [as_seen(image) for image in images]
 
 
 def digests(images: AnyImages) -> list[str]:

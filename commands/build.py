@@ -49,6 +49,15 @@ def build(
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Refuse images of more pixels.")
     ] = 50_000_000,
+    min_side: Annotated[
+        int, typer.Option(min=1, help="Pixels that the shorter side of an image must have.")
+    ] = 8,
+    max_aspect: Annotated[
+        float, typer.Option(min=1, help="How many times the shorter side the longer may be.")
+    ] = 20,
+    max_caption: Annotated[
+        int, typer.Option(min=1, help="Characters that a caption may have.")
+    ] = 5000,
     shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 64,
     format: Annotated[
         str, typer.Option(help="Of the shards: arrow, or parquet for the Hub's viewer.")
@@ -90,7 +99,8 @@ def build(
 
     config = BuildConfig(
         name=name, seed=seed, negatives=negatives, attribute_negatives=attribute_negatives,
-        max_pixels=max_pixels, shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
+        max_pixels=max_pixels, min_side=min_side, max_aspect=max_aspect, max_caption=max_caption,
+        shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
         policy=parse(policy or []),
     )  # fmt: skip
     if part is not None:

@@ -27,6 +27,12 @@ class BuildConfig:
     """How many of them swap an attribute rather than the category, where the caption allows it."""
     max_pixels: int = 50_000_000
     """Width times height above which an image is refused."""
+    min_side: int = 8
+    """Pixels of the shorter side below which an image is too small."""
+    max_aspect: float = 20.0
+    """Longer side over shorter side above which an image is too narrow."""
+    max_caption: int = 5000
+    """Characters above which a caption is refused; text towers read some hundred."""
     shard_bytes: int = 64 * 2**20
     """Image bytes above which a split gets another shard. A killed build redoes less of small ones."""
     format: str = "arrow"

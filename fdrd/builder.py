@@ -155,7 +155,7 @@ class _Run:
 
         gathered = gathering()
         files_read = Counter(annotation_file(item) for item in gathered.items)
-        items = decide(gathered, self.config)
+        items = decide(gathered, self.config, self.progress)
         gathered.items.clear()
         kept = [item for item in items if isinstance(item, Record)]
         rejected = [item for item in items if isinstance(item, Rejection)]

@@ -7,16 +7,14 @@ They see no pixels: an image is known by the digest in `record.source.sha256`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from fdrd.build_config import BuildConfig
 from fdrd.images import Examined
 from fdrd.policy import Policy, reject, settle
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, Split, texts
-from fdrd.split import split_unit
-
-RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
+from fdrd.record import ImageRef, Record, texts
 
 
 def unique_ids(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
@@ -50,7 +48,7 @@ def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejectio
 def with_images(
     found: Iterable[Record | Rejection], examined: Mapping[ImageRef, Examined]
 ) -> Iterator[Record | Rejection]:
-    """Rejects records of bad images; gives the others digest, width and height."""
+    """Rejects records of bad images; gives the others digest, width, height, and what must be done to see them."""
     for item in found:
         if isinstance(item, Rejection):
             yield item
@@ -64,46 +62,18 @@ def with_images(
                 source=replace(item.source, sha256=image.sha256),
                 width=image.width,
                 height=image.height,
+                rules=(*item.rules, *image.rules),
             )
 
 
-def clean(found: Iterable[Record | Rejection], policy: Policy) -> Iterator[Record | Rejection]:
-    """All filters over records that have their image's digest and their split, in the order of their reports."""
-    found = no_image_in_two_splits(found, policy)
-    found = no_group_in_two_splits(found, policy)
-    found = unique_pairs(found, policy)
-    found = no_caption_in_two_splits(found, policy)
-    return (with_group(item) if isinstance(item, Record) else item for item in found)
-
-
-def no_image_in_two_splits(
-    found: Iterable[Record | Rejection], policy: Policy
-) -> Iterator[Record | Rejection]:
-    """Settles a record whose image is also in a split of higher rank: test before validation before train."""
-    return _in_two_splits(
-        found, "image_in_other_split", lambda record: record.source.sha256, policy
-    )
-
-
-def no_group_in_two_splits(
-    found: Iterable[Record | Rejection], policy: Policy
-) -> Iterator[Record | Rejection]:
-    """Settles a record of a given group that is also in a split of higher rank, within a domain."""
-    return _in_two_splits(
-        found,
-        "group_in_other_split",
-        lambda record: (record.domain, record.group or record.id),
-        policy,
-    )
-
-
-def no_caption_in_two_splits(
-    found: Iterable[Record | Rejection], policy: Policy
-) -> Iterator[Record | Rejection]:
-    """Settles a record whose caption, compared without case, also stands in a split of higher rank."""
-    return _in_two_splits(
-        found, "caption_in_other_split", lambda record: record.caption.casefold(), policy
-    )
+def sized(found: Iterable[Record | Rejection], config: BuildConfig) -> Iterator[Record | Rejection]:
+    """Settles records whose image, or whose caption, has a size out of the limits."""
+    for item in found:
+        if isinstance(item, Record):
+            flaw = _size_flaw(item, config)
+            yield settle(item, *flaw, config.policy) if flaw else item
+        else:
+            yield item
 
 
 def unique_pairs(
@@ -122,30 +92,20 @@ def unique_pairs(
         yield item
 
 
-def with_group(record: Record) -> Record:
-    """The record with its image as its group, where the source gives none."""
-    return replace(record, group=split_unit(record))
-
-
-def _in_two_splits(
-    found: Iterable[Record | Rejection],
-    reason: str,
-    key: Callable[[Record], Hashable],
-    policy: Policy,
-) -> Iterator[Record | Rejection]:
-    """Settles each record that shares its key with one of a split of higher rank."""
-    items = list(found)
-    best: dict[Hashable, Record] = {}
-    for item in items:
-        if isinstance(item, Record):
-            other = best.setdefault(key(item), item)
-            if RANK[item.split] > RANK[other.split]:
-                best[key(item)] = item
-    for item in items:
-        if isinstance(item, Record):
-            other = best[key(item)]
-            if RANK[other.split] > RANK[item.split]:
-                detail = f"{item.image}: {other.image} of {other.split}"
-                yield settle(item, reason, detail, policy)
-                continue
-        yield item
+def _size_flaw(record: Record, config: BuildConfig) -> tuple[str, str] | None:
+    """The first reason against a record's sizes, and its detail."""
+    width, height = record.width, record.height
+    shown = f"{record.image}: {width} x {height} pixels"
+    short, long = sorted((width, height))
+    if width * height > config.max_pixels:
+        return "image_too_large", f"{shown}, the limit is {config.max_pixels} in all"
+    if short < config.min_side:
+        return "image_too_small", f"{shown}, the limit is {config.min_side} for the shorter side"
+    if long > config.max_aspect * short:
+        return "image_too_narrow", f"{shown}, the limit is {config.max_aspect:g} to 1"
+    if not record.caption:
+        return "caption_missing", "nothing of the caption can be seen"
+    if len(record.caption) > config.max_caption:
+        size = len(record.caption)
+        return "caption_too_long", f"{size} characters, the limit is {config.max_caption}"
+    return None

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.error import FdrdError
+from fdrd.pixels import as_seen
 from fdrd.record import SPLITS, Attribute, Negative
 from fdrd.shard_file import PARQUET
 
@@ -80,7 +81,7 @@ class RetrievalDataset:
     def images(self, numbers: Iterable[int]) -> list[Image]:
         """The images of these numbers, decoded, upright, RGB."""
         rows = [int(self._row_of_image[number]) for number in numbers]
-        return [image.convert("RGB") for image in self._rows.select_columns("image")[rows]["image"]]
+        return [as_seen(image) for image in self._rows.select_columns("image")[rows]["image"]]
 
     def files(self, numbers: Iterable[int]) -> list[bytes]:
         """The images of these numbers as the source had them: the bytes of their files."""

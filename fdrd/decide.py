@@ -5,30 +5,63 @@ It needs the whole source at once: a leak between splits is seen from both sides
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fdrd.build_config import BuildConfig
-from fdrd.clean import clean, with_images
+from fdrd.clean import sized, unique_pairs, with_images
 from fdrd.gather import Gathered, Item
-from fdrd.record import Record
-from fdrd.split import split_domain
+from fdrd.images import Examined
+from fdrd.leaks import (
+    joined_units,
+    no_caption_in_two_splits,
+    no_leaks,
+    no_near_image_in_a_split,
+    with_groups,
+)
+from fdrd.near import NearImages, find_near
+from fdrd.progress import Progress, silent
+from fdrd.record import ImageRef, Record
+from fdrd.split import split_domain, split_unit
 
 
-def decide(gathered: Gathered, config: BuildConfig) -> list[Item]:
+def decide(gathered: Gathered, config: BuildConfig, progress: Progress = silent) -> list[Item]:
     """The items in their order: kept records with image and split, rejections for all others."""
-    items = list(with_images(gathered.items, gathered.examined))
-    return list(clean(_split(items, config.seed), config.policy))
+    items = list(sized(with_images(gathered.items, gathered.examined), config))
+    near = _near(items, gathered.examined, progress)
+    found = no_leaks(_split(items, near, config.seed), near, config.policy)
+    found = unique_pairs(found, config.policy)
+    found = no_caption_in_two_splits(found, config.policy)
+    found = no_near_image_in_a_split(found, near, config.policy)
+    return list(with_groups(found, near))
 
 
-def _split(items: list[Item], seed: int) -> Iterator[Item]:
+def _near(
+    items: list[Item], examined: Mapping[ImageRef, Examined], progress: Progress
+) -> NearImages:
+    """Which images of the records look alike."""
+    records = [item for item in items if isinstance(item, Record)]
+    look_of = {record.source.sha256: examined[record.image].look for record in records}
+    progress("comparing images", 0, len(look_of))
+    near = find_near(look_of)
+    progress(f"comparing images | {len(near.look):,} look like another", len(look_of), len(look_of))
+    return near
+
+
+def _split(items: list[Item], near: NearImages, seed: int) -> Iterator[Item]:
     """The items in their order, each record with its split."""
     by_domain: dict[str, list[Record]] = {}
     for item in items:
         if isinstance(item, Record):
             by_domain.setdefault(item.domain, []).append(item)
+    joined = joined_units((item for item in items if isinstance(item, Record)), near)
+
+    def unit(record: Record) -> str:
+        own = split_unit(record)
+        return joined.get((record.domain, own), own)
+
     placed = {
         record.id: record
         for records in by_domain.values()
-        for record in split_domain(records, seed)
+        for record in split_domain(records, seed, unit)
     }
     return (placed[item.id] if isinstance(item, Record) else item for item in items)

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from fdrd.inside import resolve_inside
+from fdrd.looks import look_of
 from fdrd.members import read_member
+from fdrd.pixels import rules_of, upright
 from fdrd.record import ImageRef
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-ORIENTATION = 0x0112
-"""The EXIF tag that says how a picture must be turned; 1 is upright."""
-
-_SIDEWAYS = {5, 6, 7, 8}  # its values that swap width and height
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What is known of an image file. `reason` is empty for a good one, else a key of `fdrd.reasons.REASONS`."""
+    """What is known of an image file.
+
+    `reason` is empty for a good one, else a key of `fdrd.reasons.REASONS`. `look` is what it looks like
+    (`fdrd.looks`), `rules` what must be done to see it (`fdrd.pixels`); width and height are of the upright picture.
+    """
 
     sha256: str = ""
     bytes: int = 0
@@ -33,6 +35,8 @@ class Examined:
     height: int = 0
     reason: str = ""
     detail: str = ""
+    look: str = ""
+    rules: tuple[str, ...] = ()
 
 
 MAX_BYTES = 2**28
@@ -113,9 +117,9 @@ def examine_bytes(data: bytes, max_pixels: int) -> Examined:
         # A JPEG's colours need not be put together to know that all of its data is there.
         image.draft("L", image.size)
         image.load()
-        orientation = image.getexif().get(ORIENTATION)
+        rules = rules_of(image)
+        seen = upright(image)
+        look = look_of(seen)
     except Exception as error:  # as above, now in the pixel data
         return bad("image_broken", f"{type(error).__name__}: {error}")
-    if orientation in _SIDEWAYS:
-        width, height = height, width
-    return Examined(sha256, len(data), width, height)
+    return Examined(sha256, len(data), *seen.size, look=look, rules=rules)

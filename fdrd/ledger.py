@@ -29,16 +29,16 @@ def stamp(root: Path, image: ImageRef) -> Stamp:
 
 
 def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, Examined]]:
-    """What was found last in each image, and its stamp then; read errors are forgotten, to be tried again."""
+    """What was found last in each image, and its stamp then, but for read errors and a limit that may have changed."""
     known: dict[ImageRef, tuple[Stamp, Examined]] = {}
     for line in _lines(file):
         try:
             ref = ImageRef(line.pop("path"), line.pop("member"))
             before = (line.pop("size"), line.pop("mtime_ns"))
-            examined = Examined(**line)
+            examined = Examined(**{**line, "rules": tuple(line["rules"])})
         except (KeyError, TypeError):
             continue  # of another version of fdrd
-        if examined.reason != "read_error":
+        if examined.reason not in ("read_error", "image_too_large"):
             known[ref] = (before, examined)
     return known
 

@@ -23,23 +23,41 @@ REASONS: dict[str, str] = {
     "read_error": "the operating system would not give the bytes; tried again on the next build",
     "not_an_image": "the bytes are in no accepted image format",
     "image_broken": "the image does not decode to its last row",
-    "image_too_large": "the image has more pixels than the limit",
+    "image_too_large": "the image has more pixels than --max-pixels",
+    "image_too_small": "the shorter side of the image is less than --min-side",
+    "image_too_narrow": "one side of the image is more than --max-aspect times the other",
+    "caption_too_long": "the caption has more characters than --max-caption",
+    "caption_over_tokens": "the text tower cuts the caption off: it has more tokens than the tower reads",
     "duplicate_id": "an earlier record has the same id",
     "duplicate_pair": "the same image with the same caption is there already",
     "image_in_other_split": "the same image is in a split of higher rank (test, validation, train)",
+    "near_image_in_other_split": "an image that looks alike is in a split of higher rank",
+    "near_image_in_split": "an image that looks alike, as large or larger, is in the same split",
     "group_in_other_split": "its group, as the frames of a video, is in a split of higher rank",
     "caption_in_other_split": "the same caption stands on another image in a split of higher rank",
 }
 
 KEEPABLE: dict[str, Action] = {
+    "image_too_small": "drop",
+    "image_too_narrow": "drop",
+    "caption_over_tokens": "keep",
     "duplicate_pair": "drop",
     "image_in_other_split": "drop",
+    "near_image_in_other_split": "drop",
+    "near_image_in_split": "keep",
     "group_in_other_split": "drop",
     "caption_in_other_split": "keep",
 }
 """The reasons that leave a usable record, with what is done unless `--policy` says otherwise; all others drop."""
 
 RULES: dict[str, str] = {
+    "image_turned": "the picture lies on its side by its EXIF; fdrd shows it upright",
+    "image_first_of_many": "the file holds several pictures; fdrd shows the first",
+    "image_on_white": "parts of the picture are transparent; fdrd shows them on white",
+    "image_made_8_bit": "the picture has more than 8 bits for a pixel; fdrd shows it in 8",
+    "image_made_rgb": "the picture is in other colours, as CMYK; fdrd shows it in RGB",
+    "caption_invisible": "control and other invisible characters of the caption were taken out",
+    "caption_entities": "HTML entities in the caption became characters",
     "path_of_another_machine": "an absolute path of another machine was ignored; the file name decides",
     "path_placeholder": "a placeholder stood in the place of the path; the file name decides",
     "extension_added": "the name had no extension; the file on disk has",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from fdrd.record import Record
@@ -32,36 +32,40 @@ def split_unit(record: Record) -> str:
     return record.group or record.source.sha256[:16]
 
 
-def split_domain(records: Iterable[Record], seed: int) -> list[Record]:
-    """The records of one domain, each with its split."""
+def split_domain(
+    records: Iterable[Record], seed: int, unit: Callable[[Record], str] = split_unit
+) -> list[Record]:
+    """The records of one domain, each with its split; `unit` says what must not be torn apart."""
     records = list(records)
     given = {record.split for record in records} - {""}
     if "" in {record.split for record in records}:
         unsplit = [record for record in records if not record.split]
-        for_test = set() if given else _chosen(unsplit, seed, "test", TEST_SHARE)
+        for_test = set() if given else _chosen(unsplit, unit, seed, "test", TEST_SHARE)
         records = [
             record
             if record.split
-            else replace(record, split="test" if split_unit(record) in for_test else "train")
+            else replace(record, split="test" if unit(record) in for_test else "train")
             for record in records
         ]
     if "validation" not in given:
         train = [record for record in records if record.split == "train"]
-        for_validation = _chosen(train, seed, "validation", VALIDATION_SHARE)
+        for_validation = _chosen(train, unit, seed, "validation", VALIDATION_SHARE)
         records = [
             replace(record, split="validation")
-            if record.split == "train" and split_unit(record) in for_validation
+            if record.split == "train" and unit(record) in for_validation
             else record
             for record in records
         ]
     return records
 
 
-def _chosen(records: list[Record], seed: int, purpose: str, wanted: float) -> set[str]:
-    """Groups whose share is below `wanted`, less what a category needs to keep one group."""
+def _chosen(
+    records: list[Record], unit: Callable[[Record], str], seed: int, purpose: str, wanted: float
+) -> set[str]:
+    """Units whose share is below `wanted`, less what a category needs to keep one group."""
     groups_of: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        groups_of[record.category].add(split_unit(record))
+        groups_of[record.category].add(unit(record))
     shares = {
         group: share(seed, group, purpose) for groups in groups_of.values() for group in groups
     }

@@ -6,6 +6,7 @@ The rules are keys of `fdrd.reasons.RULES`.
 from __future__ import annotations
 
 import difflib
+import html
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from fdrd.negatives import mend_articles
 from fdrd.record import Attribute
 
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 # A sentence end without its space: "banded.The image", "SUV 2000.The", "MG.A car", but not "U.S.A" or "e.g.".
 _GLUED = re.compile(
@@ -22,24 +24,39 @@ _GLUED = re.compile(
 
 
 def normalise_caption(caption: str) -> tuple[str, tuple[str, ...]]:
-    """The caption with composed Unicode, single spaces, no inner underscores, sentences apart.
+    """The caption with composed Unicode, single spaces, no inner underscores, sentences apart, and nothing hidden.
 
     >>> normalise_caption("This is a photo of car_side.The  car is red.")[0]
     'This is a photo of car side. The car is red.'
     >>> normalise_caption("A  car_side.")[1]
     ('caption_whitespace', 'caption_underscores')
+    >>> normalise_caption("Salt &amp; pepper\u200b.")
+    ('Salt & pepper.', ('caption_entities', 'caption_invisible'))
     >>> normalise_caption("A U.S.A. flag, e.g. this one.")
     ('A U.S.A. flag, e.g. this one.', ())
     """
-    single = " ".join(unicodedata.normalize("NFC", caption).split())
+    plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), caption)
+    shown = plain if plain.isprintable() else "".join(filter(_shows, plain))
+    single = " ".join(unicodedata.normalize("NFC", shown).split())
     spaced = _INNER_UNDERSCORES.sub(" ", single)
     apart = _GLUED.sub(" ", spaced)
     steps = {
-        "caption_whitespace": single != caption,
+        "caption_entities": plain != caption,
+        "caption_invisible": shown != plain,
+        "caption_whitespace": single != shown,
         "caption_underscores": spaced != single,
         "caption_glued": apart != spaced,
     }
     return apart, tuple(rule for rule, applied in steps.items() if applied)
+
+
+def _shows(character: str) -> bool:
+    """Whether a character is more than a control or format character; the joiners of scripts and emoji are."""
+    return (
+        unicodedata.category(character) not in ("Cc", "Cf")
+        or character.isspace()
+        or character in "\u200c\u200d"
+    )
 
 
 def normalise_described(caption: str, category: str) -> tuple[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from fdrd.atomic import sha256_of
+from fdrd.leaks import CLUSTER
 from fdrd.manifest import read_manifest, schema
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
@@ -191,7 +192,9 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
         ("image_in_other_split", sha256): "image",
         ("caption_in_other_split", row["caption"].casefold()): "caption",
     }
-    if row["group"] != sha256[:16]:  # a given one
+    if row["group"].startswith(CLUSTER):
+        belongs["near_image_in_other_split", row["group"]] = "group of images that look alike"
+    elif row["group"] != sha256[:16]:  # a given one
         belongs["group_in_other_split", row["domain"], row["group"]] = "group"
     for key, what in belongs.items():
         if seen.policy[key[0]] == "keep":

@@ -29,7 +29,7 @@ from PIL import Image
 from fdrd.atomic import new_folder
 from fdrd.dataset import RetrievalDataset, load
 from fdrd.error import FdrdError
-from fdrd.images import ORIENTATION
+from fdrd.pixels import ORIENTATION
 from fdrd.progress import Progress, silent
 from fdrd.record import SPLITS
 

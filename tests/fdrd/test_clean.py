@@ -2,16 +2,15 @@
 
 from dataclasses import replace
 
-from fdrd.clean import (
+from fdrd.clean import unique_ids, unique_pairs, with_images
+from fdrd.images import Examined
+from fdrd.leaks import (
     no_caption_in_two_splits,
     no_group_in_two_splits,
     no_image_in_two_splits,
-    unique_ids,
-    unique_pairs,
-    with_group,
-    with_images,
+    with_groups,
 )
-from fdrd.images import Examined
+from fdrd.near import NearImages
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
@@ -45,7 +44,7 @@ def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
     found = list(with_images([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
     assert rejections(found) == [("2", "not_an_image")]
     assert (found[0].width, found[0].height) == (3, 4)
-    assert [with_group(item).group for item in found[:2]] == ["d" * 16, "clip"]
+    assert [item.group for item in with_groups(found[:2], NearImages())] == ["d" * 16, "clip"]
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():

@@ -29,7 +29,7 @@ from benchmark.prompting import (
 )
 from benchmark.report import markdown
 from benchmark.result import BenchResult, read_result, read_results, to_json
-from benchmark.run import run, run_each
+from benchmark.run import open_backbone, run, run_each
 from benchmark.terminal import table
 from benchmark.training import Batch, FitLog, TrainConfig
 from benchmark.training_negatives import TrainingNegatives
@@ -73,6 +73,7 @@ __all__ = [
     "method",
     "method_names",
     "method_options",
+    "open_backbone",
     "pair_loss",
     "read_categories",
     "read_result",

@@ -8,6 +8,7 @@ from importlib import import_module
 from commands.console import app, err, out
 
 COMMANDS = (  # in the order of `fdrd --help`
+    "demo",
     "sample",
     "caption",
     "captioners",

@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here:  fdrd sample raw/  &&  fdrd build --source raw/  &&  fdrd bench --method random",
+    epilog="Start here:  fdrd demo",
 )
 # Names of files and categories may hold brackets, so nothing that is printed is read as markup.
 out = Console(

@@ -16,11 +16,8 @@ $(BIN)/.done: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup ## draw a source, build it, load it by name, score the embedded backbone on it
-	$(BIN)/fdrd sample demo/raw --categories 40 --pairs 1200
-	$(BIN)/fdrd build --source demo/raw --out demo/data/fdrd --backbone embedded
-	cd demo && HF_HUB_OFFLINE=1 ../$(BIN)/python -c 'from datasets import load_dataset; print(load_dataset("fdrd"))'
-	$(BIN)/fdrd bench --method zero_shot --method random --data demo/data/fdrd --results demo/runs
+demo: setup ## draw a source, build it, train methods and rank them: `fdrd demo`
+	$(BIN)/fdrd demo demo
 
 test: setup ## the tests that need no network and no patience
 	$(BIN)/python -m pytest

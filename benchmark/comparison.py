@@ -21,6 +21,10 @@ LEVEL = 0.05
 """A corrected p below it tells two methods apart."""
 
 
+Name = Callable[[Settings], str]
+"""What a row of a table is called."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One number of a table."""
@@ -64,15 +68,22 @@ class Comparison:
     rows: list[Row]
 
 
-def compare(results: Sequence[BenchResult], columns: Sequence[Column]) -> list[Comparison]:
+def compare(
+    results: Sequence[BenchResult], columns: Sequence[Column], named: Name | None = None
+) -> list[Comparison]:
     """Results grouped by what they were measured on, then by method and options.
 
     Rows are sorted by name, the reference first.
+
+    Args:
+        results: of any runs.
+        columns: the numbers.
+        named: what a row is called, by default `label`.
     """
     groups: dict[tuple[str, ...], list[BenchResult]] = defaultdict(list)
     for result in results:
         groups[tuple(measured(result.settings).values())].append(result)
-    return [_comparison(group, columns) for group in groups.values()]
+    return [_comparison(group, columns, named or label) for group in groups.values()]
 
 
 def measured(settings: Settings) -> dict[str, str]:
@@ -166,8 +177,16 @@ def label(settings: Settings) -> str:
     if settings.checkpoint is not None:
         asked = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(asked.items()))
-    marks = "".join(f" [{mark}]" for mark in settings.remarks)
-    return (f"{settings.method} ({words})" if words else settings.method) + marks
+    return _marked(f"{settings.method} ({words})" if words else settings.method, settings)
+
+
+def short_label(settings: Settings) -> str:
+    """The method alone, for a table whose options are told elsewhere."""
+    return _marked(settings.method, settings)
+
+
+def _marked(name: str, settings: Settings) -> str:
+    return name + "".join(f" [{mark}]" for mark in settings.remarks)
 
 
 def _recall(direction: str, name: str) -> Callable[[BenchResult], float | None]:
@@ -178,8 +197,10 @@ def _mrr(direction: str) -> Callable[[BenchResult], float | None]:
     return lambda result: side(result, direction).strict.mrr
 
 
-def _comparison(results: Sequence[BenchResult], columns: Sequence[Column]) -> Comparison:
-    rows = _rows(results)
+def _comparison(
+    results: Sequence[BenchResult], columns: Sequence[Column], named: Name
+) -> Comparison:
+    rows = _rows(results, named)
     reference = rows.get(REFERENCE)
     baseline = [_mean(reference, column) if reference else None for column in columns]
     order = sorted(rows, key=lambda name: (name != REFERENCE, name))
@@ -200,7 +221,7 @@ def _comparison(results: Sequence[BenchResult], columns: Sequence[Column]) -> Co
     )
 
 
-def _rows(results: Sequence[BenchResult]) -> dict[str, list[BenchResult]]:
+def _rows(results: Sequence[BenchResult], named: Name) -> dict[str, list[BenchResult]]:
     """Results by label. What differs in more than the seed is no other seed of the same row.
 
     An edited method, say, is asked for by the same words: a digest then tells the rows apart.
@@ -215,7 +236,7 @@ def _rows(results: Sequence[BenchResult]) -> dict[str, list[BenchResult]]:
         kind = replace(
             said, seed=None, domain=None, learned_from=shared, blind_from=None
         ).identity()
-        kinds[label(said)][kind][said.seed, source] = result
+        kinds[named(said)][kind][said.seed, source] = result
     return {
         name if len(same) == 1 else f"{name} #{kind[:8]}": list(found.values())
         for name, same in kinds.items()

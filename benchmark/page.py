@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from benchmark.comparison import Comparison, base_to_new, compare, percent_columns
+from benchmark.comparison import Comparison, Name, base_to_new, compare, percent_columns
 from benchmark.examples import Example, Examples, examples
 from benchmark.grids import (
     Grid,
@@ -57,9 +57,9 @@ pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line); border-ra
 """
 
 
-def page(results: Sequence[BenchResult]) -> str:
+def page(results: Sequence[BenchResult], named: Name | None = None) -> str:
     """The whole page; examples with pictures where the dataset lies on this machine as measured."""
-    comparisons = compare(results, percent_columns())
+    comparisons = compare(results, percent_columns(), named)
     parts = [HEAD, *map(_comparison, comparisons)]
     for base, new in base_to_new(comparisons):
         grid = halves_grid(base, new)

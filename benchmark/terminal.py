@@ -9,20 +9,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.comparison import Comparison, base_to_new, compare, percent_columns
+from benchmark.comparison import Comparison, Name, base_to_new, compare, percent_columns
 from benchmark.grids import halves_grid, negatives_grid
 from benchmark.metrics import DIRECTIONS
 from benchmark.result import BenchResult
 from benchmark.wording import HARMONIC, SHORT, ceiling, heading, legend, number
 
 
-def table(results: Sequence[BenchResult]) -> RenderableType:
+def table(results: Sequence[BenchResult], named: Name | None = None) -> RenderableType:
     """The main numbers of each comparison, for a terminal: a line per method and direction."""
     columns = percent_columns()
     lines = {each: [c for c in columns if c.direction == each] for each in DIRECTIONS}
     both = [column for column in columns if not column.direction]
     parts: list[RenderableType] = []
-    comparisons = compare(results, columns)
+    comparisons = compare(results, columns, named)
     for comparison in comparisons:
         grid = Table(
             title=Text(heading(comparison.settings)),

@@ -26,6 +26,7 @@ def demo(
     """
     register_methods([])
     import benchmark
+    from benchmark.comparison import short_label
     from benchmark.page import page
     from benchmark.result import BenchResult
     from commands.demo_plan import PLAN
@@ -61,8 +62,8 @@ def demo(
                 raise failed[name]
             found += results
         err.print("4/4  Writing the report")
-        write_text(report, page(found))
-    out.print(benchmark.table(found))
+        write_text(report, page(found, short_label))
+    out.print(benchmark.table(found, short_label))
     out.print(f"Report: {report}")
     out.print("Next:")
     shown = shlex.quote(str(runs))

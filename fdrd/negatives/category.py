@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from fdrd.negatives.grammar import has_article, looks_plural, plural
-from fdrd.negatives.mentions import find_mentions, key, mention_pattern, spoken
+from fdrd.negatives.mentions import MentionPattern, find_mentions, key, mention_pattern, spoken
 from fdrd.record import Record
 
 _MOST_PREDICATES = 64  # for each category: a catalogue travels to every worker process
@@ -45,7 +44,7 @@ class Category:
     frequency: tuple[int, ...]
     plural: str
     countable: bool
-    pattern: re.Pattern[str]
+    pattern: MentionPattern
     same: frozenset[int]
     predicates: tuple[Predicate, ...] = field(repr=False)
 
@@ -84,7 +83,7 @@ def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, 
     return tuple(found)
 
 
-def _spellings(records: Sequence[Record], pattern: re.Pattern[str]) -> tuple[Counter[str], int]:
+def _spellings(records: Sequence[Record], pattern: MentionPattern) -> tuple[Counter[str], int]:
     """How the captions write the singular, and how often after an indefinite article."""
     written: Counter[str] = Counter()
     articles = 0
@@ -96,7 +95,7 @@ def _spellings(records: Sequence[Record], pattern: re.Pattern[str]) -> tuple[Cou
     return written, articles
 
 
-def _predicates(records: Sequence[Record], pattern: re.Pattern[str]) -> tuple[Predicate, ...]:
+def _predicates(records: Sequence[Record], pattern: MentionPattern) -> tuple[Predicate, ...]:
     found: dict[str, Predicate] = {}
     for record in records:
         mentions = find_mentions(record.caption, pattern)

@@ -140,23 +140,38 @@ def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
         return edits
     caption, own = np.array(rows).T
     row, column, scores = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    keys = np.full((len(rows), size), -1e9)
-    keys[row, column] = scores * STEP
-    keys += np.random.RandomState(0).gumbel(size=keys.shape)  # its stream never changes
+    keys = scores * STEP + _noise(row, column, (len(rows), size))
+    begins = np.searchsorted(row, np.arange(len(rows)))  # where the edits of each span begin
+    first = np.searchsorted(caption, caption)  # row where the spans of the caption begin
     factor = np.zeros(size)
     for _ in range(_ROUNDS):
-        put_in = (keys + factor).argmax(axis=1)
-        best = keys[np.arange(len(rows)), put_in] + factor[put_in] - factor[own]
+        odds = keys + factor[column]
+        highest = np.maximum.reduceat(odds, begins)
+        likeliest = np.flatnonzero(odds == highest[row])
+        likeliest = likeliest[
+            np.searchsorted(row[likeliest], np.arange(len(rows)))
+        ]  # of equals the first
+        put_in = column[likeliest]
+        best = highest - factor[own]
         order = np.lexsort((-best, caption))
-        first = np.searchsorted(caption, caption)  # row where the spans of the caption begin
         chosen = order[np.arange(len(rows)) - first < _NEGATIVES]
-        chosen = chosen[best[chosen] > -1e8]
         came = np.bincount(put_in[chosen], minlength=size) + 0.25
         went = np.bincount(own[chosen], minlength=size) + 0.25
         factor = np.clip(factor + 0.25 * np.log(went / came), -_MOST_FACTOR, _MOST_FACTOR)
     whole = np.round(factor / STEP).astype(np.int64)
     gain = tuple(whole[others] - whole[place] for place, others in enumerate(edits.others))
     return Edits(edits.values, edits.place, edits.others, gain, edits.context)
+
+
+def _noise(row: Integers, column: Integers, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Gumbel noise at some cells of an array of a shape; all of it is drawn, a few rows at a time."""
+    stream = np.random.RandomState(0)  # its stream never changes
+    found = []
+    for start in range(0, shape[0], 1000):
+        noise = stream.gumbel(size=(min(1000, shape[0] - start), shape[1]))
+        here = slice(*np.searchsorted(row, (start, start + 1000)))
+        found.append(noise[row[here] - start, column[here]])
+    return np.concatenate(found)
 
 
 def _value(span: Attribute) -> tuple[str, str]:

@@ -120,9 +120,9 @@ def _bias(
     """(C,) what to add to the scores (N, C) so that the highest `k` hold each thing `k` times `wanted`."""
     bias = np.zeros(scores.shape[1])
     for _ in range(_ROUNDS):
-        drawn = np.argpartition(-(scores + bias), k - 1, axis=1)[:, :k]
-        kept = drawn[np.take_along_axis(possible, drawn, 1)]
-        got = np.bincount(kept, minlength=len(bias)) / k
+        now = scores + bias
+        least = np.partition(now, -k, axis=1)[:, -k:] if k > 1 else now.max(axis=1, keepdims=True)
+        got = np.count_nonzero((now >= least[:, :1]) & possible, axis=0) / k
         bias += 0.5 * np.log((wanted + 0.25) / (got + 0.25))
         bias = np.clip(bias, -_MOST_BIAS, _MOST_BIAS)
     return bias

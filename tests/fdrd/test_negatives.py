@@ -23,7 +23,7 @@ from fdrd.negatives import (
 )
 from fdrd.negatives.attribute_swap import model_swaps, predicate_swaps, rewritten
 from fdrd.negatives.given import plain
-from fdrd.negatives.mentions import category_pattern, find_mentions, key, same_name
+from fdrd.negatives.mentions import category_pattern, find_mentions, key, mention_pattern, same_name
 from fdrd.negatives.samplers import confused, meta_group, similar
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text import normalise_caption
@@ -441,3 +441,43 @@ def test_negatives_of_the_published_captions_have_no_flaw(file):
         wrong = {article for n in found for article in wrong_articles(n.caption)}
         assert wrong <= set(wrong_articles(pair.caption))
     assert counts[4] / len(pairs) > 0.995
+
+
+NAMES = [
+    "Shiba Inu",
+    "A380",
+    "A380-800",
+    "bird-of-paradise",
+    "o'neill’s finch",
+    "mayfly",
+    "ſtar",
+    "Käfer",
+    "2CV",
+    "柴犬",
+]
+TEXT = st.text(
+    alphabet=st.sampled_from("aAsS38 0-_'.,;Kyh") | st.characters(max_codepoint=127), max_size=20
+)
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    before=TEXT,
+    after=TEXT,
+    change=st.sampled_from(
+        [str, str.upper, str.lower, str.title, lambda text: text.replace(" ", "_")]
+    ),
+    many=st.booleans(),
+)
+def test_ascii_captions_have_the_mentions_that_the_pattern_for_all_texts_finds(
+    name, before, after, change, many
+):
+    pattern = mention_pattern(name, [other for other in NAMES if name in other and name != other])
+    form = pattern.plurals[-1] if many and pattern.plurals else name
+    caption = before + change(form).encode("ascii", "ignore").decode() + after
+    assert caption.isascii()
+    found = [match.span() for match in pattern._ascii.finditer(caption)]
+    assert found == [match.span() for match in pattern._any.finditer(caption)]
+    assert find_mentions(caption, pattern) == find_mentions(
+        caption, pickle.loads(pickle.dumps(pattern))
+    )

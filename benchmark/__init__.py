@@ -4,6 +4,7 @@ from benchmark.adapter import Adapter, AdapterForm
 from benchmark.backbone import Backbone, Features, Prompts
 from benchmark.categories import CategoryList, read_categories
 from benchmark.clip import CLIPBackbone
+from benchmark.collating import ClipCollator
 from benchmark.fine_tuning import FineTuned
 from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.images import AnyImages, Images
@@ -44,6 +45,7 @@ __all__ = [
     "BenchResult",
     "CLIPBackbone",
     "CategoryList",
+    "ClipCollator",
     "ContextVectors",
     "CoupledPrompts",
     "Coupling",

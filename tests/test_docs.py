@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub_server import Hub
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,9 +44,14 @@ def test_the_examples_of_a_document_run(document, tmp_path):
     }
     folder = tmp_path / "empty"
     folder.mkdir()
-    for command in commands(document.read_text(encoding="utf-8")):
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+    with Hub() as hub:
+        if document.name == "hub.md":
+            environment |= hub.environment()
+        for command in commands(document.read_text(encoding="utf-8")):
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
 
 
 def test_every_link_inside_the_documents_leads_somewhere():

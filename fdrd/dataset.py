@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fdrd.error import FdrdError
 from fdrd.pixels import as_seen
 from fdrd.record import SPLITS, Attribute, Negative
+from fdrd.registration import registered_shards
 from fdrd.shard_file import PARQUET
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
             rows = Dataset.from_parquet([str(shard) for shard in shards])
         else:
             rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
+    elif here := registered_shards(str(name), domain or "default", split):
+        rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in here])
     else:
         try:
             rows = load_dataset(str(name), domain or "default", split=split)

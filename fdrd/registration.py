@@ -6,6 +6,7 @@ has no dataset of that name: `<cache>/<name>/<config>/<version>/<digest>/`, as `
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -41,6 +42,32 @@ def register(folder: Path, manifest: dict[str, Any]) -> list[str]:
         target = root / config / VERSION / f"{manifest['digest'][:60]}{number:04x}"
         _write_config(folder, target, name, config, shards, manifest["categories"])
     return [*domains, "default"]
+
+
+def registered_shards(name: str, config: str, split: str) -> list[Path]:
+    """The shards of a split that a build registered under a name; none where there is no such thing.
+
+    For those who need not ask the Hub first, as the loader of `datasets` does.
+    """
+    from datasets import DatasetInfo
+    from datasets import config as datasets_config
+    from datasets.naming import filenames_for_dataset_split
+
+    if "/" in name or name in (".", ".."):
+        return []  # a Hub id or a path, which no build registers
+    root = Path(datasets_config.HF_DATASETS_CACHE).expanduser() / name
+    for marker in root.glob(f"{glob.escape(config)}/*/*/{MARKER}"):
+        splits = DatasetInfo.from_directory(str(marker.parent)).splits or {}
+        if split in splits:
+            files = filenames_for_dataset_split(
+                str(marker.parent),
+                name,
+                split,
+                filetype_suffix="arrow",
+                shard_lengths=splits[split].shard_lengths,
+            )
+            return [Path(file) for file in files]
+    return []
 
 
 def _write_config(

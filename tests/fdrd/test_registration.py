@@ -9,6 +9,8 @@ import pytest
 
 from fdrd.build_config import BuildConfig
 from fdrd.builder import build
+from fdrd.dataset import load
+from fdrd.error import FdrdError
 
 READ = """
 import hashlib, json, sys
@@ -72,3 +74,26 @@ def test_the_shards_are_linked_and_not_copied(birds, tmp_path, own_cache):
     names = list((own_cache / "datasets" / "fdrd").glob("*/*/*/fdrd-test.arrow"))
     assert len(names) == 2
     assert all(name.samefile(shard) for name in names)
+
+
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_fdrd_itself_loads_a_registered_name_without_asking_the_hub(
+    birds, tmp_path, monkeypatch, format
+):
+    config = BuildConfig(name="finches", shard_bytes=800, format=format)
+    built = build(birds, tmp_path / "out", config=config, workers=1)
+    asked = []
+
+    def ask(*names, **_):
+        asked.append(names)
+        raise ValueError("not found")
+
+    monkeypatch.setattr("datasets.load_dataset", ask)
+    for domain in (None, "raw"):
+        found, folder = load("finches", "test", domain), load(built.out, "test", domain)
+        assert found.fingerprint == folder.fingerprint
+        assert found.categories == folder.categories
+    assert not asked
+    with pytest.raises(FdrdError, match="no dataset 'finches'"):
+        load("finches", "test", "no-such-domain")
+    assert asked == [("finches", "no-such-domain")]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import Json, app, out, print_json, show_progress
+from commands.console import Json, app, err, out, print_json, show_progress
+from fdrd.error import FdrdError
 from fdrd.policy import default_action, parse
 from fdrd.reasons import KEEPABLE, REASONS
+
+if TYPE_CHECKING:
+    from fdrd.tokens import TokenCounter
 
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 Engine = Annotated[str, typer.Option(help="Where they run: local, or ray for a Ray cluster.")]
@@ -110,12 +114,24 @@ def build(
         f"What is done is kept in {target}.work; the same command goes on from there."
     ) as progress:
         built = run_build(
-            source, target, config=config, workers=workers, engine=engine, progress=progress
-        )
+            source, target, config=config, workers=workers, engine=engine,
+            tokens=tokens_of, progress=progress,
+        )  # fmt: skip
     if json:
         print_json({"nothing_to_do": built.nothing_to_do, **built.manifest})
         return
     print_build(built)
+
+
+def tokens_of(backbone: str) -> TokenCounter | None:
+    """What counts tokens as the backbone does; None, and a line on stderr, where its tokenizer is out of reach."""
+    from benchmark.token_counter import token_counter
+
+    try:
+        return token_counter(backbone)
+    except FdrdError as error:
+        err.print(f"{error}; CLIP's BPE counts tokens instead, if a package holds it", style="dim")
+        return None
 
 
 def print_build(built: Any) -> None:
@@ -138,9 +154,25 @@ def print_build(built: Any) -> None:
         out.print(
             f"Built {built.out}: {shards} shards, {built.shards_written} of them written now."
         )
+    _print_tokens(built.manifest["tokens"])
     name = built.manifest["name"]
     out.print(f'From any project here:  load_dataset("{name}")')
     out.print(f"Next:  fdrd bench --method zero_shot --data {built.out}", style="dim")
+
+
+def _print_tokens(tokens: dict[str, Any] | None) -> None:
+    """How many captions the text tower cuts off, or how to know."""
+    if tokens is None:
+        from fdrd.tokens import HOW_TO_GET
+
+        out.print(f"Caption lengths in tokens were not counted: {HOW_TO_GET}.", style="dim")
+        return
+    splits = [split for splits in tokens["splits"].values() for split in splits.values()]
+    longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
+    out.print(
+        f"Captions have up to {longest} tokens by {tokens['tokenizer']}; {over:,} have more than the "
+        f"{tokens['limit']} that its text tower reads"
+    )
 
 
 def _build_part(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from commands.build import tokens_of
 from commands.console import app, err, out, show_progress
 from commands.known_methods import quiet_transformers, register_methods
 
@@ -49,7 +50,9 @@ def demo(
             progress=lambda done, total: progress("drawing", done, total),
         )
         err.print("2/4  Building the dataset: checks, splits, attributes, hard negatives, shards")
-        build(raw, data, config=BuildConfig(backbone="embedded"), progress=progress)
+        build(
+            raw, data, config=BuildConfig(backbone="embedded"), tokens=tokens_of, progress=progress
+        )
         err.print(f"3/4  Training and measuring {', '.join(PLAN.methods)}")
         tower = benchmark.open_backbone(None, data)
         for name, trained in PLAN.methods.items():

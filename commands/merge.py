@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.build import Engine, Workers, print_build
+from commands.build import Engine, Workers, print_build, tokens_of
 from commands.console import Json, app, print_json, show_progress
 
 
@@ -32,7 +32,9 @@ def merge(
     with show_progress(
         f"What is done is kept in {target}.work; the same command goes on from there."
     ) as progress:
-        built = run_merge(parts, target, workers=workers, engine=engine, progress=progress)
+        built = run_merge(
+            parts, target, workers=workers, engine=engine, tokens=tokens_of, progress=progress
+        )
     if json:
         print_json({"nothing_to_do": built.nothing_to_do, **built.manifest})
         return

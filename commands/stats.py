@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from commands.console import Folder, Json, app, out, print_json
+
+if TYPE_CHECKING:
+    from fdrd.stats import SplitStats
 
 
 @app.command(epilog="Example:  fdrd stats data/fdrd")
@@ -27,6 +32,7 @@ def stats(folder: Folder, json: Json = False) -> None:
         "shared",
         "categories",
         "words",
+        "tokens",
         "negatives",
         "attributes",
     )
@@ -35,6 +41,14 @@ def stats(folder: Folder, json: Json = False) -> None:
         table.add_row(
             split.domain, split.split, f"{split.pairs:,}", f"{split.images:,}", f"{split.captions:,}",
             f"{split.shared_captions:,}", f"{split.categories:,}", f"{split.words_median:g} (max {split.words_max})",
+            _tokens(split),
             f"{split.negatives_per_pair:.2f}", f"{split.attributes_per_pair:.2f}",
         )  # fmt: skip
     out.print(table)
+
+
+def _tokens(split: SplitStats) -> str:
+    """Caption lengths in tokens, and how many captions the text tower cuts off."""
+    if split.tokens_median is None:
+        return "not counted"
+    return f"{split.tokens_median:g} (max {split.tokens_max}), {split.over_limit} cut off"

@@ -36,6 +36,7 @@ from fdrd.record import Record
 from fdrd.registration import register
 from fdrd.rejected import list_rejected, nothing_kept
 from fdrd.stage import stage_folder, stage_shards
+from fdrd.tokens import CounterOf, TokenCounter, counter_for, measure, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def build(
     config: BuildConfig | None = None,
     workers: int | None = None,
     engine: str = "local",
+    tokens: CounterOf | None = None,
     progress: Progress = silent,
 ) -> Build:
     """Builds a dataset from a raw source, goes on where a run was stopped, does nothing twice.
@@ -67,6 +69,8 @@ def build(
         config: what determines the bytes.
         workers: processes that decode images and write shards, by default one per core.
         engine: where they run, of `fdrd.engine.ENGINES`.
+        tokens: what counts the tokens of captions for a backbone; by default, and where it gives none,
+            CLIP's BPE, where a package ships it.
         progress: told of each step.
 
     Raises:
@@ -76,11 +80,11 @@ def build(
     source, config = Path(source), config or BuildConfig()
     domains = usable_source(source, Path(out))
     with claim(Path(out)) as target, open_engine(engine, workers) as opened:
-        run = _Run(target, config, opened, progress)
+        run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens))
         tree = resume.look_over(source)
         described = [describe_domain(domain) for domain in domains]
         built = run.build(
-            resume.inputs_digest(asdict(config), domains, tree),
+            resume.inputs_digest([asdict(config), run.tokenizer], domains, tree),
             described,
             lambda: gather(
                 source, read_items(source, domains), config.max_pixels, run.ledger, opened, progress,
@@ -97,6 +101,7 @@ def merge(
     *,
     workers: int | None = None,
     engine: str = "local",
+    tokens: CounterOf | None = None,
     progress: Progress = silent,
 ) -> Build:
     """Puts the parts of a build together: the same bytes as `build` would have written.
@@ -106,6 +111,7 @@ def merge(
         out: as for `build`, and so are the others.
         workers: as above.
         engine: as above.
+        tokens: as above.
         progress: as above.
 
     Raises:
@@ -120,8 +126,8 @@ def merge(
                 f"the parts were built with {common['libraries']}, here are {library_versions()}; "
                 "merge with the versions that built them"
             )
-        inputs = resume.inputs_digest(common, (), resume.Tree("", 0))
-        run = _Run(target, config, opened, progress)
+        run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens))
+        inputs = resume.inputs_digest([common, run.tokenizer], (), resume.Tree("", 0))
         return run.build(inputs, common["domains"], lambda: gathered, f"{len(folders)} parts")
 
 
@@ -133,6 +139,11 @@ class _Run:
     config: BuildConfig
     engine: Engine
     progress: Progress
+    tokens: TokenCounter | None
+
+    @property
+    def tokenizer(self) -> str | None:
+        return self.tokens.name if self.tokens else None
 
     @property
     def ledger(self) -> Path:
@@ -155,7 +166,8 @@ class _Run:
 
         gathered = gathering()
         files_read = Counter(annotation_file(item) for item in gathered.items)
-        items = decide(gathered, self.config, self.progress)
+        lengths = measure(gathered.items, self.tokens, self.progress)
+        items = decide(gathered, self.config, lengths, self.progress)
         gathered.items.clear()
         kept = [item for item in items if isinstance(item, Record)]
         rejected = [item for item in items if isinstance(item, Rejection)]
@@ -166,7 +178,9 @@ class _Run:
             listed = list_rejected(publish.work_folder(self.out), rejected)
             raise FdrdError(f"{source}: {nothing_kept(rejected)}. All are in {listed}")
         staged = stage_shards(self.out, kept, gathered, self.config, self.engine, self.progress)
-        manifest = make_manifest(self.config, domains, files_read, kept, rejected, staged.shards)
+        manifest = make_manifest(
+            self.config, domains, files_read, kept, rejected, staged.shards, summary(kept, lengths)
+        )
         stage = stage_folder(self.out)
         list_rejected(stage, rejected)
         write_documents(stage, manifest, self.progress)

@@ -76,7 +76,7 @@ def render_card(
         splits=table(
             ("domain", "split", "pairs", "images", "distinct captions", "categories"), counts
         ),
-        statistics=_statistics(summaries),
+        statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}",
         plots="\n\n".join(f"![{plot.text}]({plot.path})" for plot in plots),
         command=_command(manifest["config"]),
         versions=table(("library", "version"), sorted(manifest["libraries"].items())),
@@ -171,6 +171,22 @@ def _statistics(summaries: Sequence[Summary]) -> str:
     ]
     head = ("domain", "words, 5 %", "median", "95 %", "attributes per pair", "pairs with any")
     return table((*head, "negatives per pair"), rows)
+
+
+def _tokens(tokens: Mapping[str, Any] | None) -> str:
+    """Lengths of captions in tokens, and how many a text tower cuts off."""
+    if tokens is None:
+        return "Tokens of captions were not counted: no tokenizer was at hand."
+    rows = [
+        (escape(domain), split, f"{found['median']:g}", f"{found['max']}", f"{found['over']:,}")
+        for domain, splits in tokens["splits"].items()
+        for split, found in splits.items()
+    ]
+    said = (
+        f"Tokens by the tokenizer {code(tokens['tokenizer'])}, begin and end included; its text tower "
+        f"reads {tokens['limit']}."
+    )
+    return f"{said}\n\n" + table(("domain", "split", "median", "longest", "rows cut off"), rows)
 
 
 def _command(config: Mapping[str, Any]) -> str:

@@ -22,11 +22,18 @@ from fdrd.near import NearImages, find_near
 from fdrd.progress import Progress, silent
 from fdrd.record import ImageRef, Record
 from fdrd.split import split_domain, split_unit
+from fdrd.tokens import TokenLengths, within_tokens
 
 
-def decide(gathered: Gathered, config: BuildConfig, progress: Progress = silent) -> list[Item]:
+def decide(
+    gathered: Gathered,
+    config: BuildConfig,
+    lengths: TokenLengths | None = None,
+    progress: Progress = silent,
+) -> list[Item]:
     """The items in their order: kept records with image and split, rejections for all others."""
-    items = list(sized(with_images(gathered.items, gathered.examined), config))
+    usable = sized(with_images(gathered.items, gathered.examined), config)
+    items = list(within_tokens(usable, lengths, config.policy))
     near = _near(items, gathered.examined, progress)
     found = no_leaks(_split(items, near, config.seed), near, config.policy)
     found = unique_pairs(found, config.policy)

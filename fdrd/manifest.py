@@ -78,6 +78,7 @@ def make_manifest(
     kept: list[Record],
     rejected: list[Rejection],
     shards: list[dict[str, Any]],
+    tokens: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a build.
 
@@ -88,6 +89,7 @@ def make_manifest(
         kept: records in the shards.
         rejected: all others.
         shards: entries as `fdrd.shards.write_shard` returns them.
+        tokens: lengths of captions, as `fdrd.tokens.summary` gives them.
     """
     rules = Counter(rule for record in kept for rule in record.rules)
     for shard in shards:
@@ -110,6 +112,7 @@ def make_manifest(
         "reported": {reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
         "licences": _counted(record.source.license for record in kept),
         "splits": _split_counts(kept),
+        "tokens": tokens,
         "categories": sorted(class_labels(kept).values()),
         "shards": shards,
         "digest": digest_of_shards(shards),

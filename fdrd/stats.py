@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +29,11 @@ class SplitStats:
     attributes_per_pair: float
     shared_captions: int
     """Rows whose caption stands on another row of the split as well."""
+    tokens_median: float | None = None
+    """By the tokenizer that the manifest names; None where the build had none."""
+    tokens_max: int | None = None
+    over_limit: int | None = None
+    """Rows whose caption has more tokens than the text tower reads."""
 
 
 def stats(folder: Path) -> list[SplitStats]:
@@ -46,7 +51,15 @@ def stats(folder: Path) -> list[SplitStats]:
                 for shard in manifest["shards"]
                 if (shard["domain"], shard["split"]) == (domain, split)
             ]
-            found.append(_of_split(domain, split, paths))
+            tokens = (manifest["tokens"] or {"splits": {}})["splits"].get(domain, {}).get(split, {})
+            found.append(
+                replace(
+                    _of_split(domain, split, paths),
+                    tokens_median=tokens.get("median"),
+                    tokens_max=tokens.get("max"),
+                    over_limit=tokens.get("over"),
+                )
+            )
     return found
 
 

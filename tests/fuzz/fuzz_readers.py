@@ -1,0 +1,231 @@
+"""Fuzz target for the annotation readers: any bytes give records and rejections, never an error.
+
+    python tests/fuzz/fuzz_readers.py                # with atheris (pip install atheris), until it finds something
+    python tests/fuzz/fuzz_readers.py found/ -runs=100000  # its options; the folder keeps what is new
+    python tests/fuzz/fuzz_readers.py --plain 5000   # without atheris: so many random changes of the seeds
+    python tests/fuzz/fuzz_readers.py crash-0123abcd # one input again, as atheris wrote it down
+
+The first byte of an input chooses the file (`FILES`), the rest is its content. `SEEDS` holds a good input of
+each; `tests/fdrd/test_readers.py` runs them and some changes of them in every run of the tests.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fdrd.error import FdrdError
+from fdrd.manifest import schema
+from fdrd.reasons import Rejection
+from fdrd.record import Record, to_json
+from fdrd.sources import READERS, find_domains, read_domain
+
+FILES: tuple[tuple[str, str], ...] = (
+    ("image_folder", "metadata.jsonl"),
+    ("image_folder", "metadata.csv"),
+    ("image_folder", "wren/a.txt"),
+    ("released", "captions_test.json"),
+    ("table", "pairs.csv"),
+    ("table", "pairs.tsv"),
+    ("table", "pairs.jsonl"),
+    ("table", "pairs.parquet"),
+    ("saved_dataset", "data-00000-of-00001.arrow"),
+    ("webdataset", "0.tar"),
+    ("coop_splits", "split_zhou_X.json"),
+    ("coop_splits", "images_variant_train.txt"),
+    ("", "domain.toml"),
+)
+"""The reader of each kind of annotation, and the file that is fuzzed."""
+
+
+def check(data: bytes) -> int:
+    """Reads one input with its reader and looks at all that comes back; the number of items.
+
+    Raises:
+        AssertionError: an item breaks a promise of the readers.
+        Exception: a reader let one through.
+    """
+    reader, file = FILES[data[0] % len(FILES)] if data else FILES[0]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        _draw(root, reader)
+        (root / file).write_bytes(data[1:])
+        if not reader:
+            return _check_domain_file(root)
+        module = READERS[reader]
+        for said in (module.detect(root), module.near(root)):
+            assert said is None or isinstance(said, str)
+        items = list(module.read(root))
+        assert items == list(module.read(root)), "two readings differ"
+        for item in items:
+            _check_item(item)
+        return len(items)
+
+
+def _check_domain_file(root: Path) -> int:
+    try:
+        return sum(len(list(read_domain(root, domain))) for domain in find_domains(root))
+    except FdrdError as error:
+        if "domain.toml" not in str(error):
+            raise
+        return 0
+
+
+def _check_item(item: Record | Rejection) -> None:
+    if isinstance(item, Rejection):
+        assert item.file
+        assert len(item.detail) < 10_000
+        return
+    assert item.id
+    assert item.category
+    assert not item.image.path.startswith("/")
+    assert ".." not in item.image.path.split("/")
+    for span in item.attributes:
+        assert item.caption[span.start : span.end] == span.value
+    try:
+        value = json.loads(json.dumps(to_json(item), ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return  # half a character, which a filter of the build rejects
+    if item.caption:  # without one it goes to `fdrd caption`, not into a dataset
+        for flaw in schema("record").iter_errors(value):
+            raise AssertionError(flaw)
+
+
+def _draw(root: Path, reader: str) -> None:
+    """Two pictures, so that annotations have something to find."""
+    for name in ("wren/a.png", "images/b_1.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (2, 2)).save(root / name)
+    if reader == "saved_dataset":
+        (root / "state.json").write_text("{}")
+        (root / "dataset_info.json").write_text("{}")
+
+
+def _seeds() -> Iterator[bytes]:
+    line = {
+        "file_name": "wren/a.png",
+        "caption": ["A  brown wren.", "A wren."],
+        "category": "house_wren",
+        "split": "val",
+        "attributes": [{"type": "colour", "value": "brown", "start": 3, "end": 8}],
+        "negatives": ["A robin.", {"caption": "A red wren.", "kind": "attribute"}],
+    }
+    record = {"file_name": "b_1", "class_name": "b", "positive": "A b.It is.", "negative": ["A c."]}
+    cells = 'image,caption,label,negatives\nwren/a.png,"A wren, brown",wren,"[""A robin.""]"\n'
+    table = pa.table({"image": [{"bytes": b"x", "path": "a.png"}], "text": ["A."], "label": ["b"]})
+    parquet, arrow, archive = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    pq.write_table(table, parquet)
+    with pa.ipc.new_stream(arrow, table.schema) as stream:
+        stream.write_table(table)
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in (
+            ("wren/a.png", b"x"),
+            ("wren/a.txt", b"A."),
+            ("wren/a.json", b'{"id": 1}'),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    contents = (
+        json.dumps(line).encode() + b"\n",
+        cells.replace("image,", "file_name,").encode(),
+        b"A brown wren.\nA wren.\n",
+        json.dumps({"b_1": record}).encode(),
+        cells.encode(),
+        cells.replace(",", "\t").encode(),
+        json.dumps(line).encode() + b"\n",
+        parquet.getvalue(),
+        arrow.getvalue(),
+        archive.getvalue(),
+        json.dumps({"train": [["b_1.png", 0, "b"]], "test": []}).encode(),
+        b"b_1 707-320\n",
+        b'licence = "CC0-1.0"\ngroup = "{group}_*"\n[meta_categories]\nbird = ["wren"]\n',
+    )
+    for number, content in enumerate(contents):
+        yield bytes([number]) + content
+
+
+SEEDS: tuple[bytes, ...] = tuple(_seeds())
+
+_SIGNS = (
+    *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\0", b"\xff", b"\\", b"\t", b"..", b"/"),
+    *(
+        b"null",
+        b"true",
+        b"-1",
+        b"1e999",
+        b"99999999999999999999",
+        b'"caption"',
+        b"\\ud800",
+        b"\xe2\x80\xae",
+    ),
+)
+
+
+def changed(seed: bytes, chance: random.Random) -> bytes:
+    """A seed with some bytes changed, cut, doubled, or signs put in; its first byte stays."""
+    data = bytearray(seed[1:])
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(data) + 1)
+        to = min(len(data), at + chance.choice((1, 1, 4, 32)))
+        match chance.randrange(5):
+            case 0:
+                data[at:to] = bytes(chance.randrange(256) for _ in range(to - at))
+            case 1:
+                del data[at:to]
+            case 2:
+                data[at:at] = data[at:to]
+            case 3:
+                data[at:at] = chance.choice(_SIGNS)
+            case _:
+                data[at:to] = chance.choice(_SIGNS)
+    return seed[:1] + bytes(data)
+
+
+def plain(runs: int, seed: int = 0) -> None:
+    """`check` on the seeds and on so many changes of them; names the input that failed."""
+    chance = random.Random(seed)
+    for number in range(runs):
+        data = SEEDS[number] if number < len(SEEDS) else changed(chance.choice(SEEDS), chance)
+        try:
+            check(data)
+        except BaseException as error:
+            error.add_note(f"the input: {data!r}")
+            raise
+
+
+def main() -> None:
+    """Runs with atheris, or without it where `--plain` says so."""
+    if sys.argv[1:2] == ["--plain"]:
+        plain(int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+        return
+    import atheris
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number, seed in enumerate(SEEDS):
+            Path(folder, str(number)).write_bytes(seed)
+        for name, module in list(sys.modules.items()):
+            if name.startswith("fdrd"):  # all of Python would take minutes
+                for function in vars(module).values():
+                    if isinstance(function, FunctionType) and function.__module__ == name:
+                        atheris.instrument_func(function)
+        given = [Path(name).is_file() for name in sys.argv[1:]]
+        atheris.Setup(
+            [*sys.argv, *([] if any(given) else [folder])], lambda data: check(data) and None
+        )
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

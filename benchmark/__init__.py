@@ -7,6 +7,7 @@ from benchmark.clip import CLIPBackbone
 from benchmark.collating import ClipCollator
 from benchmark.fine_tuning import FineTuned
 from benchmark.frozen import FrozenFeatures, default_cache
+from benchmark.hits import Hit, search, search_data
 from benchmark.images import AnyImages, Images
 from benchmark.learning import learn, pair_loss
 from benchmark.loading import default_backbone, load_backbone
@@ -32,6 +33,7 @@ from benchmark.report import markdown
 from benchmark.result import BenchResult, read_result, read_results, to_json
 from benchmark.run import open_backbone, run, run_each
 from benchmark.terminal import table
+from benchmark.trained import load_method
 from benchmark.training import Batch, FitLog, TrainConfig
 from benchmark.training_negatives import TrainingNegatives
 from fdrd.progress import Progress, silent
@@ -53,6 +55,7 @@ __all__ = [
     "FineTuned",
     "FitLog",
     "FrozenFeatures",
+    "Hit",
     "Images",
     "LossDirection",
     "Method",
@@ -70,6 +73,7 @@ __all__ = [
     "info_nce",
     "learn",
     "load_backbone",
+    "load_method",
     "load_plugin",
     "markdown",
     "method",
@@ -82,6 +86,8 @@ __all__ = [
     "read_results",
     "run",
     "run_each",
+    "search",
+    "search_data",
     "silent",
     "table",
     "to_json",

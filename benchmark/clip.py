@@ -65,9 +65,8 @@ class CLIPBackbone:
         self.frozen = frozen
         self.device = torch.device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
-        if (
-            self.device.type == "cpu"
-        ):  # captions are short: the fused kernel is slower than its parts
+        if self.device.type == "cpu":
+            # Captions are short, and the fused kernel is slower than its parts.
             self.model.set_attn_implementation("eager")
         self.tokenizer = tokenizer
         self.image_processor = image_processor

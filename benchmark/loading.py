@@ -27,8 +27,9 @@ from huggingface_hub import hf_hub_download
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from benchmark import open_clip
+from benchmark.backbone import Backbone
 from benchmark.clip import CLIPBackbone
-from benchmark.frozen import FrozenFeatures
+from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.processes import default_device
 from benchmark.tensors import read_tensors
 from benchmark.tokenizing import FILES as TOKENIZER_FILES
@@ -81,6 +82,20 @@ def load_backbone(
         frozen=frozen,
         device=device or default_device(),
     )
+
+
+def cached_backbone(
+    backbone: str | Backbone,
+    *,
+    cache: Path | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+) -> Backbone:
+    """`load_backbone` with frozen features in `cache`, else `default_cache()`; a backbone stays as it is."""
+    if not isinstance(backbone, str):
+        return backbone
+    frozen = FrozenFeatures(cache or default_cache())
+    return load_backbone(backbone, allow_code=allow_code, device=device, frozen=frozen)
 
 
 def default_backbone(data: str | Path) -> str:

@@ -140,6 +140,12 @@ def takes(name: str, argument: str) -> bool:
     return argument in inspect.signature(get_method(name)).parameters
 
 
+def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:
+    """A method with these options, given those arguments of the run that it asks for."""
+    asked = {argument: value for argument, value in arguments.items() if takes(name, argument)}
+    return get_method(name)(**options, **asked)
+
+
 def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Options for each of several methods, as `-M` hands them out.
 

@@ -23,11 +23,17 @@ from benchmark.checkpoint import (
 from benchmark.clip import CLIPBackbone
 from benchmark.curves import curves_in
 from benchmark.encoding import encode_split, rank_split
-from benchmark.frozen import FrozenFeatures, default_cache
 from benchmark.galleries import Gallery
 from benchmark.hard_negatives import hard_negative_shares
-from benchmark.loading import default_backbone, load_backbone
-from benchmark.method import Method, get_method, method_options, source_digest, takes
+from benchmark.loading import cached_backbone, default_backbone
+from benchmark.method import (
+    Method,
+    get_method,
+    make_method,
+    method_options,
+    source_digest,
+    takes,
+)
 from benchmark.metrics import measure
 from benchmark.result import (
     NO_BACKBONE,
@@ -44,6 +50,7 @@ from benchmark.result import (
 )
 from benchmark.scoring import again_on, scoring_of
 from benchmark.splits import Data, learning_domain, learning_rows, split_of, train_split
+from benchmark.trained import find_checkpoint
 from benchmark.training import FitLog, TrainConfig
 from benchmark.unfinished import resumable
 from fdrd.dataset import RetrievalDataset
@@ -67,7 +74,7 @@ def run(
     gallery: Gallery = "domain",
     options: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     results: Path | None = None,
     log: Path | None = None,
     cache: Path | None = None,
@@ -83,7 +90,8 @@ def run(
         method: registered name.
         data: folder, registered name or Hub id; or the splits themselves.
         split: what is measured.
-        backbone: what `load_backbone` takes, or a backbone; else the one the manifest names.
+        backbone: what `load_backbone` takes, or a backbone; else the one that the checkpoint or
+            the manifest names.
             A name is not even looked at for a method that asks for no backbone.
         domain: only the rows of this domain, in training too.
         train_domain: learn from this domain instead, or from `all`.
@@ -94,7 +102,7 @@ def run(
         gallery: per domain, one for all domains, or of so many images.
         options: of the method, as values or as text.
         train: fields of `TrainConfig`, as values or as text; no matter where nothing is trained.
-        checkpoint: learned tensors to use instead of training.
+        checkpoint: learned tensors to use instead of training, as a file or a model of the Hub.
         results: folder that holds the result files; a finished one is returned without a run, and
             what was learned is written beside it. A training that was killed goes on from there.
         log: folder for TensorBoard, where each training draws its curves.
@@ -109,16 +117,21 @@ def run(
     if checkpoint is not None:
         if options or train:
             raise FdrdError(f"{checkpoint} holds its options; leave out -M and -T")
-        options = _options_of_checkpoint(checkpoint, method)
+        checkpoint = find_checkpoint(checkpoint)
+        header = read_header(checkpoint)
+        if header.method != method:
+            raise FdrdError(
+                f"{checkpoint} belongs to {header.method}; give --method {header.method}"
+            )
+        options = header.options
+        if backbone is None:
+            backbone, allow_code = header.backbone, False
     tower = None
     if takes(method, "backbone") or not isinstance(backbone, str | None):
         tower = open_backbone(backbone, data, cache=cache, device=device, allow_code=allow_code)
     given = read_options(method_options(method), options or {}, method)
     config = _train_config(method, train or {}) if takes(method, "train") else None
-    arguments = {"backbone": tower, "train": config, "seed": seed}
-    chosen: Method = get_method(method)(
-        **given, **{name: each for name, each in arguments.items() if takes(method, name)}
-    )
+    chosen = make_method(method, given, backbone=tower, train=config, seed=seed)
     if checkpoint is not None and chosen.learner is None:
         raise FdrdError(
             f"{method} learns nothing, so it has no checkpoints; leave out --checkpoint"
@@ -333,21 +346,11 @@ def open_backbone(
 
     Several runs may share it, so that its weights are read once.
     """
-    if backbone is not None and not isinstance(backbone, str):
-        return backbone
     if backbone is None:
         if isinstance(data, Mapping):
             raise FdrdError("splits name no backbone; give one")
         backbone, allow_code = default_backbone(data), False
-    frozen = FrozenFeatures(cache or default_cache())
-    return load_backbone(backbone, allow_code=allow_code, device=device, frozen=frozen)
-
-
-def _options_of_checkpoint(path: Path, name: str) -> dict[str, Any]:
-    header = read_header(path)
-    if header.method != name:
-        raise FdrdError(f"{path} belongs to {header.method}; give --method {header.method}")
-    return header.options
+    return cached_backbone(backbone, cache=cache, device=device, allow_code=allow_code)
 
 
 def _train_config(name: str, given: Mapping[str, Any]) -> TrainConfig:

@@ -18,12 +18,13 @@ COMMANDS = (  # in the order of `fdrd --help`
     "stats",
     "audit",
     "push",
+    "export",
     "bench",
     "report",
     "compare",
+    "search",
     "methods",
     "convert",
-    "export",
 )
 
 for _name in COMMANDS:

@@ -58,7 +58,11 @@ def bench(
         str, typer.Option(help="domain, joint, or a number: seeded galleries of that many images.")
     ] = "domain",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Learned tensors to use instead of training.")
+        str | None,
+        typer.Option(
+            help="Learned tensors to use instead of training: a .safetensors file that a bench wrote, "
+            "or a model of the Hub, as ORG/NAME or ORG/NAME@REVISION. It names its method and backbone."
+        ),
     ] = None,
     method_option: Annotated[
         list[str], typer.Option("-M", help="option=value of the methods that have it.")
@@ -87,15 +91,22 @@ def bench(
     """
     register_methods(plugin)
     import benchmark
+    from benchmark.checkpoint import read_header
     from benchmark.method import distribute, get_method, takes, variants_of
     from benchmark.processes import is_main
     from benchmark.result import to_json
     from benchmark.run import open_backbone
     from benchmark.terminal import table
+    from benchmark.trained import find_checkpoint
     from benchmark.versus import ablation_table
     from fdrd.last_build import last_build
     from fdrd.options import split_assignments
 
+    header = None
+    if checkpoint is not None:
+        checkpoint = str(find_checkpoint(checkpoint))
+        header = read_header(Path(checkpoint))
+        method = method or [header.method]
     if sum((bool(method), everything, ablate is not None)) != 1:
         raise FdrdError(
             "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
@@ -116,7 +127,8 @@ def bench(
     out.quiet = err.quiet = not is_main()  # several processes that share a bench speak once
     tower: Any = backbone
     if any(takes(name, "backbone") for name in names):
-        tower = open_backbone(backbone, where, device=device, allow_code=backbone is not None)
+        wanted = backbone or (header.backbone if header else None)
+        tower = open_backbone(wanted, where, device=device, allow_code=backbone is not None)
     with show_progress(
         f"Finished runs and the training in hand are kept in {results}; the same command goes on from there."
     ) as progress:

@@ -201,6 +201,27 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
     return RetrievalDataset(rows, name=str(name), split=split)
 
 
+def load_splits(
+    name: str | Path, split: str | None = None, domain: str | None = None
+) -> list[RetrievalDataset]:
+    """All splits that a dataset has, or the one that is asked for.
+
+    Raises:
+        FdrdError: as `load`.
+    """
+    if split is not None:
+        return [load(name, split, domain)]
+    found, missing = [], []
+    for each in SPLITS:
+        try:
+            found.append(load(name, each, domain))
+        except FdrdError as error:  # not every dataset has all three
+            missing.append(error)
+    if not found:
+        raise missing[-1]
+    return found
+
+
 def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 

@@ -9,13 +9,15 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from fdrd.error import FdrdError
 from fdrd.inside import resolve_inside
 from fdrd.looks import look_of
 from fdrd.members import read_member
-from fdrd.pixels import rules_of, upright
+from fdrd.pixels import as_seen, rules_of, upright
 from fdrd.record import ImageRef
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -123,3 +125,22 @@ def examine_bytes(data: bytes, max_pixels: int) -> Examined:
     except Exception as error:  # as above, now in the pixel data
         return bad("image_broken", f"{type(error).__name__}: {error}")
     return Examined(sha256, len(data), *seen.size, look=look, rules=rules)
+
+
+def open_picture(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
+    """A picture that somebody asks with, as a person sees it.
+
+    Raises:
+        FdrdError: the file is missing, no picture, damaged, or too large.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise FdrdError(f"{path}: more than {MAX_BYTES} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise FdrdError(f"{path}: {error.strerror}; give the file of a picture") from error
+    examined = examine_bytes(data, max_pixels)
+    if examined.reason:
+        raise FdrdError(f"{path}: {examined.detail}")
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return as_seen(image)

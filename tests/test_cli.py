@@ -311,3 +311,56 @@ def test_convert_says_what_it_wants_and_writes_nothing(tmp_path):
     assert done.returncode == 2
     assert "not the tensors of a CLIP with a vision transformer" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.pt"]
+
+
+def test_search_prints_ranked_records(called):
+    asked = ("search", "data/fdrd", "A wren on branch 2.", "--backbone", "embedded", "--k", 3)
+    code, text, _ = called(*asked, "--json")
+    hits = json.loads(text)
+    assert code == 0
+    assert [hit["rank"] for hit in hits] == [1, 2, 3]
+    assert sorted((hit["score"] for hit in hits), reverse=True) == [h["score"] for h in hits]
+    assert {"id", "caption", "category", "source"} <= hits[0]["record"].keys()
+    assert hits[0]["record"]["source"]["file"] in called(*asked)[1]
+    code, text, _ = called(*asked[:2], "--image", "raw/wren/0.png", *asked[3:], "--json")
+    assert code == 0
+    assert len(json.loads(text)) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ((), "give either a text"),
+        (("a text", "--image", "raw/wren/0.png"), "give either a text"),
+        (("--image", "raw/wren/0.txt"), "begins with"),
+        (("--image", "none.png"), "none.png: No such file"),
+        (("a text", "--method", "coop", "--backbone", "embedded"), "coop must learn first"),
+        (("a text", "--checkpoint", "none.safetensors"), "no checkpoint none.safetensors"),
+        (("a text", "--split", "tset"), "no split is called"),
+    ],
+)
+def test_a_search_that_cannot_be_made_says_why(called, wrong, said):
+    code, text, message = called("search", "data/fdrd", *wrong)
+    assert (code, text) == (2, "")
+    assert said in message
+
+
+def test_a_checkpoint_brings_its_method_and_backbone(called, tmp_path):
+    learn = ["bench", "--method", "coop", "-T", "epochs=1", "--results", tmp_path / "runs"]
+    code, text, said = called(*learn, "--backbone", "embedded", "--json")
+    assert code == 0, said
+    (learned,) = json.loads(text)
+    (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
+    again = ["bench", "--checkpoint", checkpoint, "--results", tmp_path / "again"]
+    code, text, said = called(*again, "--json")
+    assert code == 0, said
+    (measured,) = json.loads(text)
+    assert measured["settings"]["method"] == "coop"
+    assert measured["settings"]["backbone"]["name"] == "embedded"
+    assert measured["ranks"] == learned["ranks"]
+    code, _, said = called(*again, "--backbone", "tiny.py:load")
+    assert code == 2
+    assert "was learned on embedded with the fingerprint" in said
+    code, text, said = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
+    assert code == 0, said
+    assert "wren" in text

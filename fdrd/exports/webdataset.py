@@ -9,8 +9,8 @@ category (`.cls`), and its rows with attributes and hard negatives (`.json`). A 
 makes each domain a gallery, as in `fdrd bench`. Read in clip_benchmark 1.6.2,
 `datasets/builder.py:build_wds_dataset`.
 
-An image keeps the bytes of its file, but where a reader that knows JPEG, PNG and WebP alone and
-turns nothing upright would see another picture: that one is written as PNG.
+An image keeps the bytes of its file, but where a reader that knows JPEG, PNG and WebP alone, turns
+nothing upright and puts nothing on white would see another picture: that one is written as PNG.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ import numpy as np
 from PIL import Image
 
 from fdrd.atomic import new_folder
-from fdrd.dataset import RetrievalDataset, load
+from fdrd.dataset import RetrievalDataset, load_splits
 from fdrd.error import FdrdError
-from fdrd.pixels import ORIENTATION
+from fdrd.pixels import rules_of
 from fdrd.progress import Progress, silent
-from fdrd.record import SPLITS
 
 Sample = dict[str, bytes]
 """Content of each file of a sample, by ending."""
@@ -47,6 +46,9 @@ MOST_IMAGES = 10_000
 
 _TEMPLATE = "a photo of a {c}."
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+_SEEN_OTHERWISE = {"image_turned", "image_on_white", "image_made_8_bit"}
+"""What a reader does not do that knows nothing but `convert("RGB")`."""
+
 _BATCH = 64
 
 
@@ -88,7 +90,7 @@ def export_webdataset(
     with new_folder(out) as stage:  # checked first: loading takes time
         views = [
             view.of_domain(name)
-            for view in _splits(data, split, domain)
+            for view in load_splits(data, split, domain)
             for name in view.domains
             if domain in (None, name)
         ]
@@ -96,20 +98,6 @@ def export_webdataset(
         for name in sorted({view.domains[0] for view in views}):
             own = [view for view in views if view.domains == [name]]
             found += _write_domain(stage / _folder(name), name, own, task, shard_bytes, progress)
-    return found
-
-
-def _splits(data: str | Path, split: str | None, domain: str | None) -> list[RetrievalDataset]:
-    if split is not None:
-        return [load(data, split, domain)]
-    found, missing = [], []
-    for each in SPLITS:
-        try:
-            found.append(load(data, each, domain))
-        except FdrdError as error:  # not every dataset has all
-            missing.append(error)
-    if not found:
-        raise missing[-1]
     return found
 
 
@@ -177,8 +165,8 @@ def _readable(file: bytes, view: RetrievalDataset, number: int) -> tuple[str, by
     """The ending and bytes that a simple reader decodes to the picture that the dataset shows."""
     with Image.open(io.BytesIO(file)) as image:
         ending = _ENDINGS.get(image.format or "")
-        upright = image.getexif().get(ORIENTATION, 1) in range(0, 2)
-    if ending and upright:
+        as_it_is = not _SEEN_OTHERWISE.intersection(rules_of(image))
+    if ending and as_it_is:
         return ending, file
     png = io.BytesIO()
     view.images([number])[0].save(png, "PNG")

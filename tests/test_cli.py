@@ -66,7 +66,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "fdrd sample raw/" in done.stdout
+    assert "fdrd demo" in done.stdout
 
 
 def test_build_stats_validate_and_a_rerun(raw):

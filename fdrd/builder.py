@@ -183,7 +183,8 @@ class _Run:
         )
         stage = stage_folder(self.out)
         list_rejected(stage, rejected)
-        write_documents(stage, manifest, self.progress)
+        del kept  # what is read again below needs its room
+        write_documents(stage, manifest, self.progress, self.engine)
         write_text(stage / "manifest.json", dump(manifest))
         publish.exchange(self.out)
         if gathered.root:

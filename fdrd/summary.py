@@ -54,6 +54,20 @@ class Summary:
             self.licences[record.source.license] += 1
             yield record
 
+    def add(self, other: Summary) -> None:
+        """Adds the counts of other rows of the domain."""
+        self.rows += other.rows
+        self.described += other.described
+        self.english += other.english
+        for mine, counts in (
+            (self.attributes, other.attributes),
+            (self.negatives, other.negatives),
+            (self.categories, other.categories),
+            (self.licences, other.licences),
+        ):
+            mine.update(counts)
+        self.words.update(other.words)
+
 
 def quantile(counts: Counter[int], share: float) -> int:
     """The smallest value that at least `share` of the counted ones do not exceed.

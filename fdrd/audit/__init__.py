@@ -1,7 +1,7 @@
 """The audit: flaws of captions and negatives counted, and a blind baseline; needs no pictures."""
 
 from fdrd.audit.blind import Blind, blind_accuracy, blind_scores
-from fdrd.audit.report import Audit, Bias, audit
+from fdrd.audit.report import Audit, Bias, audit, report
 from fdrd.audit.show import markdown, tables
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "blind_accuracy",
     "blind_scores",
     "markdown",
+    "report",
     "tables",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 
 from fdrd.negatives.given import plain
 from fdrd.negatives.grammar import article
@@ -77,13 +77,13 @@ def caption_flaws(caption: str, category: str) -> Iterator[str]:
 
 
 def negative_flaws(
-    record: Record, captions_elsewhere: Collection[str]
+    record: Record, is_true: Callable[[str], bool]
 ) -> Iterator[tuple[Negative, str]]:
     """Each negative of a record with each key of `NEGATIVE_FLAWS` that applies to it.
 
     Args:
         record: with its negatives.
-        captions_elsewhere: the true captions of all rows, in the form of `fdrd.negatives.given.plain`.
+        is_true: whether a text, in the form of `fdrd.negatives.given.plain`, is the caption of some row.
     """
     own = plain(record.caption)
     seen: set[str] = set()
@@ -91,7 +91,7 @@ def negative_flaws(
         text = plain(negative.caption)
         if text == own:
             yield negative, "equal"
-        elif text in captions_elsewhere:
+        elif is_true(text):
             yield negative, "true_elsewhere"
         if text in seen:
             yield negative, "repeated"

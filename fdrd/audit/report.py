@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fdrd.attributes import TYPES, find_attributes
-from fdrd.audit.blind import Blind, Row, blind_accuracy
-from fdrd.audit.flaws import FLAWS, NEGATIVE_FLAWS, caption_flaws, clip_tokens, negative_flaws
-from fdrd.negatives.given import plain
+from fdrd.attributes import TYPES
+from fdrd.audit.blind import Blind, blind_accuracy
+from fdrd.audit.flaws import FLAWS, NEGATIVE_FLAWS
+from fdrd.audit.tally import Tally, true_captions
 from fdrd.record import Record
 
 _TILTED = 5  # words shown as most typical of true captions, and of negatives
@@ -86,37 +86,41 @@ def audit(records: Iterable[Record], *, blind: bool = True) -> tuple[Audit, ...]
     of_domain: dict[str, list[Record]] = {}
     for record in records:
         of_domain.setdefault(record.domain, []).append(record)
-    return tuple(_audit(domain, of, blind) for domain, of in sorted(of_domain.items()))
+    audits = []
+    for domain, found in sorted(of_domain.items()):
+        tally, true = Tally(), true_captions([record.caption for record in found])
+        for record in found:
+            tally.count(record, true)
+        audits.append(report(domain, tally, _blind(found) if blind else None))
+    return tuple(audits)
 
 
-def _audit(domain: str, records: Sequence[Record], blind: bool) -> Audit:
-    true = {plain(record.caption) for record in records}
-    times = Counter(record.caption for record in records)
-    flaws: Counter[str] = Counter()
-    rows_with: Counter[str] = Counter()
-    number_of: Counter[str] = Counter()
-    for record in records:
-        flaws.update(caption_flaws(record.caption, record.category))
-        found = [flaw for _, flaw in negative_flaws(record, true)]
-        number_of.update(found)
-        rows_with.update(set(found))
-    tokens = [clip_tokens(record.caption) for record in records]
-    coverage, coverage_of_category = _coverage(records)
-    rows = [(record.caption, [n.caption for n in record.negatives]) for record in records]
+def report(
+    domain: str, tally: Tally, blind: Mapping[str, Mapping[str, Blind]] | None = None
+) -> Audit:
+    """The audit of a domain, all rows of which were counted."""
+    of_all = sum(tally.having.values(), Counter())
     return Audit(
         domain=domain,
-        rows=len(records),
-        captions=len(times),
-        sharing=sum(number for number in times.values() if number > 1),
-        categories=len({record.category for record in records}),
-        negatives=sum(len(record.negatives) for record in records),
-        clip_tokens=(sum(tokens) / len(tokens), max(tokens)),
-        flaws={flaw: flaws[flaw] for flaw in FLAWS},
-        negative_flaws={flaw: (rows_with[flaw], number_of[flaw]) for flaw in NEGATIVE_FLAWS},
-        bias=_bias([row for row in rows if row[1]]),
-        blind=_blind(records) if blind else None,
-        coverage=coverage,
-        coverage_of_category=coverage_of_category,
+        rows=tally.rows,
+        captions=len(tally.captions),
+        sharing=sum(number for number in tally.captions.values() if number > 1),
+        categories=len(tally.size),
+        negatives=tally.negatives,
+        clip_tokens=(tally.tokens / tally.rows, tally.most_tokens),
+        flaws={flaw: tally.flaws[flaw] for flaw in FLAWS},
+        negative_flaws={
+            flaw: (tally.rows_with[flaw], tally.number_of[flaw]) for flaw in NEGATIVE_FLAWS
+        },
+        bias=_bias(tally) if tally.rows_with_negatives else None,
+        blind=blind,
+        coverage={type_: of_all[type_] / tally.rows for type_ in TYPES},
+        coverage_of_category={
+            category: {
+                type_: tally.having[category][type_] / tally.size[category] for type_ in TYPES
+            }
+            for category in sorted(tally.having)
+        },
     )
 
 
@@ -135,21 +139,10 @@ def _blind(records: Sequence[Record]) -> dict[str, dict[str, Blind]]:
     return found
 
 
-def _bias(rows: Sequence[Row]) -> Bias | None:
-    if not rows:
-        return None
-    true: Counter[str] = Counter()
-    negative: Counter[str] = Counter()
-    longest = true_words = negative_words = 0.0
-    for caption, negatives in rows:
-        longest += _is_longest(caption, negatives)
-        true_words += len(caption.split())
-        negative_words += sum(len(text.split()) for text in negatives) / len(negatives)
-        true.update({word: len(negatives) for word in set(caption.split())})
-        for text in negatives:
-            negative.update(set(text.split()))
+def _bias(tally: Tally) -> Bias:
+    rows, true, negative = tally.rows_with_negatives, tally.in_true, tally.in_negatives
     # A word needs some occurrences before its factor says anything.
-    enough = 5 + len(rows) // 200
+    enough = 5 + rows // 200
     tilt = {
         word: math.log((true[word] + 1) / (negative[word] + 1))
         for word in true.keys() | negative.keys()
@@ -157,33 +150,9 @@ def _bias(rows: Sequence[Row]) -> Bias | None:
     }
     ordered = sorted(tilt, key=lambda word: (tilt[word], word))
     return Bias(
-        true_words=true_words / len(rows),
-        negative_words=negative_words / len(rows),
-        longest_is_true=longest / len(rows),
+        true_words=tally.true_words / rows,
+        negative_words=tally.negative_words / rows,
+        longest_is_true=tally.longest_is_true / rows,
         true=tuple((word, math.exp(tilt[word])) for word in reversed(ordered[-_TILTED:])),
         negative=tuple((word, math.exp(-tilt[word])) for word in ordered[:_TILTED]),
-    )
-
-
-def _is_longest(caption: str, negatives: Sequence[str]) -> float:
-    longest = max(map(len, negatives))
-    if len(caption) < longest:
-        return 0.0
-    return 1 / (1 + sum(len(text) == len(caption) for text in negatives))
-
-
-def _coverage(records: Sequence[Record]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    having: dict[str, Counter[str]] = {}
-    size: Counter[str] = Counter()
-    for record in records:
-        attributes = record.attributes or find_attributes(record.caption, record.category)
-        having.setdefault(record.category, Counter()).update({a.type for a in attributes})
-        size[record.category] += 1
-    of_all = sum(having.values(), Counter())
-    return (
-        {type_: of_all[type_] / len(records) for type_ in TYPES},
-        {
-            category: {type_: having[category][type_] / size[category] for type_ in TYPES}
-            for category in sorted(having)
-        },
     )

@@ -14,7 +14,14 @@ from functools import lru_cache
 
 from fdrd.audit.flaws import CLIP_TOKENS
 from fdrd.captioning.wording import ends
-from fdrd.negatives.mentions import category_pattern, find_mentions, key, mention_pattern, same_name
+from fdrd.negatives.mentions import (
+    MentionPattern,
+    category_pattern,
+    find_mentions,
+    key,
+    mention_pattern,
+    same_name,
+)
 
 FEWEST_WORDS = 3
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -214,7 +221,7 @@ def rivals_named(draft: Draft) -> Iterable[str]:
 
 
 @lru_cache(maxsize=65_536)
-def _pattern_of(name: str, names: tuple[str, ...]) -> re.Pattern[str]:
+def _pattern_of(name: str, names: tuple[str, ...]) -> MentionPattern:
     own = key(name)
     return mention_pattern(
         name, [other for other in names if own in key(other) and own != key(other)]

@@ -77,7 +77,14 @@ class MentionPattern:
 
     def finditer(self, caption: str) -> Iterator[re.Match[str]]:
         """Matches whose group `name` or `plural` is set; one with neither is a mention of a longer name."""
-        return (self._ascii if caption.isascii() else self._any).finditer(caption)
+        return self._fitting(caption).finditer(caption)
+
+    def sub(self, replacement: str, caption: str) -> str:
+        """The caption with something else in the place of each match."""
+        return self._fitting(caption).sub(replacement, caption)
+
+    def _fitting(self, caption: str) -> re.Pattern[str]:
+        return self._ascii if caption.isascii() else self._any
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was compiled."""

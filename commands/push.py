@@ -46,8 +46,7 @@ def push(
 
     The token is that of `hf auth login`, or of HF_TOKEN. HF_ENDPOINT names another Hub.
     """
-    from fdrd.hub import carry_out, prepare
-    from fdrd.hub.push import Options
+    from fdrd.hub import Options, carry_out, prepare
     from fdrd.reformat import in_format
 
     options = Options(private, revision, tag, pr, rights)

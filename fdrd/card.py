@@ -94,7 +94,7 @@ def load_section(manifest: Mapping[str, Any], repo_id: str | None = None) -> str
     """How to load the dataset: from the Hub's repository, or on the machine that built it."""
     name = repo_id or manifest["name"]
     where = "" if repo_id else "  # on the machine that built it, from any folder"
-    domain = next(iter(manifest["splits"]))
+    one = code(f'load_dataset("{name}", "{next(iter(manifest["splits"]))}")')
     return f"""## Load it
 
 ```python
@@ -104,7 +104,7 @@ dataset = load_dataset("{name}"){where}
 stream = load_dataset("{name}", streaming=True)  # row by row, nothing is stored
 ```
 
-One domain: `load_dataset("{name}", {code(repr(domain)).strip("` ")})`. From a copy of this repository:
+One domain: {one}. From a copy of this repository:
 `load_dataset("path/to/the/copy")`."""
 
 

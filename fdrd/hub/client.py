@@ -132,6 +132,8 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
         return f"the Hub refuses ({status}): {said or _first_line(error)}"
     if _is_network(error):
         return f"no connection to {constants.ENDPOINT} ({_first_line(error)}); {AGAIN}"
+    if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
+        return f"the upload failed ({_first_line(error)}); {AGAIN}"  # as the Hub's own storage reports it
     return None
 
 

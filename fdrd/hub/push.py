@@ -6,7 +6,6 @@ No reader sees half a build: until the commit the repository is what it was.
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from fdrd.hub.client import (
     quiet,
     wanted_wait,
 )
-from fdrd.hub.plan import File, Plan, compare, is_same, local_files
+from fdrd.hub.look import Options, files_at, missing, page, plan_push
+from fdrd.hub.plan import File, Plan
 from fdrd.manifest import read_manifest
 from fdrd.progress import Progress, silent
 
@@ -33,18 +33,6 @@ if TYPE_CHECKING:
 _TRIES = 4  # of the commit, each after a new look at the repository
 _GROUP_FILES, _GROUP_BYTES = 8, 2**30
 _MB = 10**6
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a dataset is pushed. `revision` is a branch, or `refs/pr/N`."""
-
-    private: bool = False
-    revision: str = "main"
-    tag: str | None = None
-    pull_request: bool = False
-    rights: bool = False
-    """The user says that they may publish rows of unknown licence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +66,7 @@ def prepare(
     _check_rights(manifest, options.rights)
     api = open_client(must_write=not dry_run)
     with clear_errors(repo_id), quiet():
-        return _plan(api, folder, manifest, repo_id, options, progress)
+        return plan_push(api, folder, manifest, repo_id, options, progress)
 
 
 def carry_out(plan: Plan, folder: Path, options: Options, *, progress: Progress = silent) -> Pushed:
@@ -94,7 +82,7 @@ def carry_out(plan: Plan, folder: Path, options: Options, *, progress: Progress 
     with clear_errors(plan.repo_id), quiet():
         if plan.head is None or plan.new_branch:
             _make_room(api, plan, options)
-            plan = _plan(api, folder, manifest, plan.repo_id, options, progress)
+            plan = plan_push(api, folder, manifest, plan.repo_id, options, progress)
         commit, pull_request = plan.head or "", None
         for attempt in range(_TRIES):
             if plan.is_done:
@@ -115,20 +103,13 @@ def carry_out(plan: Plan, folder: Path, options: Options, *, progress: Progress 
                 if found:
                     commit, pull_request = found
                     break
-                plan = _plan(api, folder, manifest, plan.repo_id, options, silent)
+                plan = plan_push(api, folder, manifest, plan.repo_id, options, silent)
         progress("checking what arrived", 0, len(plan.wanted))
-        _verify(plan, _files_at(api, plan.repo_id, commit))
+        _verify(plan, files_at(api, plan.repo_id, commit))
         progress("checking what arrived", len(plan.wanted), len(plan.wanted))
         if options.tag:
             _tag(api, plan.repo_id, options.tag, commit)
     return Pushed(page(plan.repo_id), commit, pull_request, len(plan.wanted))
-
-
-def page(repo_id: str) -> str:
-    """Address of a dataset's page."""
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/datasets/{repo_id}"
 
 
 def _check(repo_id: str, options: Options) -> None:
@@ -154,73 +135,6 @@ def _check_rights(manifest: dict[str, Any], rights: bool) -> None:
             "(`license` of a row, `licence` in domain.toml) and build again, or say that you may publish "
             "them with --i-have-the-rights"
         )
-
-
-def _plan(
-    api: HfApi,
-    folder: Path,
-    manifest: dict[str, Any],
-    repo_id: str,
-    options: Options,
-    progress: Progress,
-) -> Plan:
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    head, new_branch = None, False
-    info = None
-    try:
-        info = patiently(lambda: api.dataset_info(repo_id, revision=options.revision), WAITS[:2])
-    except RevisionNotFoundError:
-        if options.revision.startswith("refs/"):
-            raise
-        new_branch = True
-        info = patiently(lambda: api.dataset_info(repo_id))
-    except RepositoryNotFoundError as error:
-        if "credentials" in str(error):
-            raise
-    remote: dict[str, RepoFile] = {}
-    card = None
-    if info is not None:
-        if options.private and not info.private:
-            raise FdrdError(
-                f"{repo_id} is public already, and --private makes new repositories private; "
-                "change it on its page, or choose another --repo-id"
-            )
-        head = str(info.sha)
-        remote = _files_at(api, repo_id, head)
-        if options.tag:
-            _check_tag(api, repo_id, options.tag)
-        if "README.md" in remote:
-            card = _text_at(api, repo_id, head, "README.md")
-    total = sum(shard["bytes"] for shard in manifest["shards"])
-    done = 0
-
-    def counted(size: int) -> None:
-        nonlocal done
-        before, done = done, done + size
-        if before // (64 * _MB) != done // (64 * _MB) and done < total:
-            progress("digesting (MB)", done // _MB, total // _MB)
-
-    files = local_files(folder, manifest, repo_id, page(repo_id), card, counted)
-    return compare(repo_id, options.revision, head, new_branch, files, remote)
-
-
-def _files_at(api: HfApi, repo_id: str, revision: str) -> dict[str, RepoFile]:
-    from huggingface_hub.hf_api import RepoFile
-
-    found = api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type="dataset")
-    return {entry.path: entry for entry in found if isinstance(entry, RepoFile)}
-
-
-def _text_at(api: HfApi, repo_id: str, revision: str, path: str) -> str:
-    """A file of a commit; under a new name in no cache, so that nothing old is read."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = patiently(
-            lambda: api.hf_hub_download(
-                repo_id, path, repo_type="dataset", revision=revision, cache_dir=folder
-            )
-        )
-        return Path(found).read_text(encoding="utf-8")
 
 
 def _make_room(api: HfApi, plan: Plan, options: Options) -> None:
@@ -310,30 +224,16 @@ def _lost_pull_request(api: HfApi, plan: Plan) -> tuple[str, str] | None:
     )
     for proposal in proposals:
         commit = str(api.dataset_info(plan.repo_id, revision=f"refs/pr/{proposal.num}").sha)
-        if not _missing(plan, _files_at(api, plan.repo_id, commit)):
+        if not missing(plan, files_at(api, plan.repo_id, commit)):
             return commit, f"{page(plan.repo_id)}/discussions/{proposal.num}"
     return None
 
 
-def _missing(plan: Plan, there: dict[str, RepoFile]) -> list[str]:
-    """Files that are not as the plan wants them."""
-    return [
-        *(f.path for f in plan.wanted if f.path not in there or not is_same(f, there[f.path])),
-        *(path for path in plan.deleted if path in there),
-    ]
-
-
 def _verify(plan: Plan, there: dict[str, RepoFile]) -> None:
-    if wrong := _missing(plan, there):
+    if wrong := missing(plan, there):
         raise FdrdError(
             f"{plan.repo_id}: {len(wrong)} files arrived damaged, the first {wrong[0]}; run the command again"
         )
-
-
-def _check_tag(api: HfApi, repo_id: str, tag: str) -> None:
-    refs = patiently(lambda: api.list_repo_refs(repo_id, repo_type="dataset"))
-    if any(ref.name == tag for ref in refs.tags):
-        raise FdrdError(f"{repo_id} has a tag {tag} already; choose another --tag")
 
 
 def _tag(api: HfApi, repo_id: str, tag: str, commit: str) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 from hub_server import Hub
+from huggingface_hub import snapshot_download
 
 from fdrd.builder import build
-from fdrd.hub import carry_out, prepare
-from fdrd.hub.push import Options
+from fdrd.dataset import load
+from fdrd.hub import Options, carry_out, prepare
 from fdrd.reformat import in_format
+from fdrd.validate import validate
 
 ROOT = Path(__file__).parent.parent.parent
 LOADER = """
@@ -73,6 +75,9 @@ def test_a_fresh_process_loads_every_image_with_its_digest(birds, tmp_path, hub,
             assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
             assert file.parent.name == told["names"][category]
     assert told["size"] == [24, 16]
+    copy = snapshot_download("org/birds", repo_type="dataset", local_dir=tmp_path / "copy")
+    assert not list(validate(Path(copy)))
+    assert load(copy, "test").fingerprint == load(built.out, "test").fingerprint
     if format == "parquet":
         assert any(request.status == 206 for request in hub.requests)  # a stream reads ranges
 

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from commands import app
 from fdrd.builder import build
 from fdrd.error import FdrdError
-from fdrd.hub import Plan, Pushed, carry_out, client, prepare
-from fdrd.hub.push import Options
+from fdrd.hub import Options, Plan, Pushed, carry_out, client, prepare
 
 REPO = "org/birds"
 RIGHTS = Options(rights=True)  # one of the birds has no licence
@@ -159,8 +158,12 @@ def test_a_lost_answer_to_a_pull_request_opens_no_second_one(built, hub, no_wait
     assert pushed.pull_request == f"{hub.url}/datasets/{REPO}/discussions/1"
 
 
-def test_a_pull_request_leaves_main_alone(built, hub):
+@pytest.mark.parametrize("token", [WRITER, READER])
+def test_a_pull_request_leaves_main_alone_and_needs_no_right_to_write(
+    built, hub, monkeypatch, token
+):
     HfApi().create_repo(REPO, repo_type="dataset")
+    monkeypatch.setenv("HF_TOKEN", token)
     _, pushed = push(built, Options(pull_request=True, rights=True))
     assert set(content(hub)) == {".gitattributes"}
     assert "manifest.json" in content(hub, "refs/pr/1")
@@ -359,6 +362,16 @@ def test_what_cannot_be_meant_is_refused(built, hub, options, repo_id, message):
     HfApi().create_repo("org/public", repo_type="dataset")
     with pytest.raises(FdrdError, match=message):
         prepare(built, repo_id, options)
+
+
+def test_an_upload_that_fails_for_a_reason_of_its_own_is_one_line():
+    with (
+        pytest.raises(
+            FdrdError, match=r"the upload failed \(CAS is full\); what is uploaded stays"
+        ),
+        client.clear_errors(REPO),
+    ):
+        raise RuntimeError("CAS is full")
 
 
 def test_a_token_in_a_message_of_the_hub_is_blanked(monkeypatch):

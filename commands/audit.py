@@ -39,11 +39,13 @@ def audit(
     from fdrd.audit import tables
     from fdrd.audited import of_dataset, of_source
     from fdrd.card import put_audit
+    from fdrd.hub.source import local_source
     from fdrd.manifest import read_manifest
 
     if (folder is None) == (source is None):
         raise FdrdError("give a built dataset, or --source with annotations")
     digest = read_manifest(folder)["digest"] if folder else ""
+    source = local_source(source) if source else None
     records, rules = of_dataset(folder) if folder else of_source(source or Path())
     found = run_audit(records, blind=blind)
     if json:

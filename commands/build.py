@@ -31,7 +31,12 @@ def _reasons() -> str:
 
 @app.command(epilog=_reasons())
 def build(
-    source: Annotated[Path, typer.Option(help="Folder of a domain, or of folders of domains.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of a domain, or of folders of domains; or hub:ORG/NAME, a dataset of the Hub."
+        ),
+    ],
     target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = OUT,
     name: Annotated[
         str, typer.Option(help="What `load_dataset` will call it on this machine.")
@@ -92,6 +97,10 @@ def build(
 
     A rerun does nothing where nothing changed, and goes on where a run was stopped.
     """
+    from fdrd.hub.source import local_source
+
+    with show_progress("The same command goes on from there.") as progress:
+        source = local_source(source, progress)
     if explain:
         from fdrd.explain import explain as explain_source
 

@@ -90,8 +90,10 @@ def caption(
     from fdrd.captioning.run import run
     from fdrd.captioning.run import sample as draw
     from fdrd.captioning.writing import check_out
+    from fdrd.hub.source import local_source
 
     register_captioners(plugin)
+    source = local_source(source)
     check_out(target, source)
     spending = Spending(budget)
     writer = _make(captioner, option, spending, "-C")

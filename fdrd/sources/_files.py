@@ -12,7 +12,7 @@ from fdrd.inside import open_inside
 from fdrd.reasons import Rejection
 from fdrd.record import Split
 
-MAX_CAPTION = 10_000  # characters; what CLIP reads of a caption are some 300
+MAX_CAPTION = 20_000  # characters, for the sake of time; a filter of the build has a lower limit
 MAX_FILE = 2**30  # bytes of a file that is read as a whole
 MAX_NAME = 1000  # characters of a category, a group, a licence
 

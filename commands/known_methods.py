@@ -15,6 +15,7 @@ def quiet_transformers() -> None:
 
 def register_methods(plugins: list[str]) -> None:
     """Makes the methods of this package and of the plugins known."""
+    quiet_transformers()  # before the imports that it would comment on
     import baselines  # noqa: F401 - registers them
     import dcar  # noqa: F401
     from benchmark.method import load_plugin

@@ -23,7 +23,7 @@ from PIL import Image
 
 from fdrd.hamming import pairs_within
 from fdrd.images import examine_bytes
-from fdrd.near import RADIUS, find_near
+from fdrd.near import RADIUS, NearImages, find_near
 
 CODES = 100_000
 PART = 4_000
@@ -41,7 +41,7 @@ def cut(image: Image.Image, left: float, top: float, right: float, bottom: float
     """A picture without these shares of its sides."""
     width, height = image.size
     box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
-    return jpeg(image.crop(tuple(round(side) for side in box)))
+    return jpeg(image.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))))
 
 
 def scaled(image: Image.Image, x: float, y: float) -> bytes:
@@ -121,8 +121,8 @@ def made_copies(folder: Path) -> None:
         near = find_near(looks | copies)
         right = wrong = 0
         for copy in copies:
-            linked = _linked(near.look, near.alike, copy)
-            family = {copy[1:], *_linked(near.look, near.alike, copy[1:])}
+            linked = _linked(near, copy)
+            family = {copy[1:], *_linked(near, copy[1:])}
             right += copy[1:] in linked
             wrong += len({other for other in linked if other[0] != "\0"} - family)
         share = right / (right + wrong) if right + wrong else 0
@@ -131,12 +131,12 @@ def made_copies(folder: Path) -> None:
         )
 
 
-def _linked(look: dict[str, int], alike: dict[int, tuple[int, ...]], name: str) -> set[str]:
+def _linked(near: NearImages, name: str) -> set[str]:
     """The pictures that look like this one."""
-    if name not in look:
+    if name not in near.look:
         return set()
-    wanted = {*alike[look[name]]}
-    return {other for other, number in look.items() if number in wanted} - {name}
+    wanted = {*near.alike[near.look[name]]}
+    return {other for other, number in near.look.items() if number in wanted} - {name}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,7 +101,7 @@ def caption(
     judge = _make(evaluator, evaluator_option, spending, "-E") if evaluator else None
     if judge and not judge.converses:
         raise FdrdError(f"--evaluator {evaluator} answers no questions; name one that does")
-    plan = _plan(rounds, questions, opening, without, min_clip_score)
+    plan = _plan(rounds, questions, opening, without, min_clip_score, backbone)
     if min_clip_score is not None and backbone is None:
         raise FdrdError("--min-clip-score needs --backbone, whose cosines it limits")
     score = _score(backbone) if backbone else None
@@ -162,14 +163,21 @@ def _make(name: str, given: list[str], spending: Any, flag: str) -> Any:
 
 
 def _plan(
-    rounds: int, questions: Path | None, opening: str, without: list[str], score: float | None
+    rounds: int,
+    questions: Path | None,
+    opening: str,
+    without: list[str],
+    score: float | None,
+    backbone: str | None,
 ) -> Any:
+    from commands.build import tokens_of
     from fdrd.captioning.noise import FILTERS
     from fdrd.captioning.questions import QUESTIONS, read_questions
     from fdrd.captioning.reasons import VERDICTS
     from fdrd.captioning.rounds import Plan
     from fdrd.captioning.wording import fill
     from fdrd.options import unknown
+    from fdrd.tokens import counter_for
 
     for name in without:
         if name not in FILTERS and name not in VERDICTS:
@@ -181,7 +189,19 @@ def _plan(
             f"--opening: {{{error.args[0]}}} is not known; write {{a category}}"
         ) from error
     asked = read_questions(questions) if questions else QUESTIONS
-    return Plan(rounds, asked, opening, frozenset(without), score)
+    plan = Plan(rounds, asked, opening, frozenset(without), score)
+    named = (
+        backbone if backbone and ":" not in backbone else None
+    )  # a function brings no file to count with
+    counter = counter_for(named, tokens_of)
+    if counter is None:
+        return plan  # which estimates, and leaves room
+    return replace(
+        plan,
+        tokenizer=counter.name,
+        most_tokens=counter.limit,
+        count=lambda text: counter.count([text])[0],
+    )
 
 
 def _score(spec: str) -> Any:

@@ -23,6 +23,7 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
         "fdrd/py.typed",
         "benchmark/py.typed",
         "baselines/coop.py",
+        "captioners/endpoint.py",
         "dcar/method.py",
         "benchmark/embedded/model.safetensors",
         "benchmark/embedded/tokenizer.json",
@@ -33,6 +34,7 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
         "baselines",
         "benchmark",
+        "captioners",
         "cli.py",
         "commands",
         "dcar",

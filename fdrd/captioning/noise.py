@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fdrd.audit.flaws import CLIP_TOKENS
-from fdrd.captioning.wording import ends
+from fdrd.captioning.wording import breaks_off, ends
 from fdrd.negatives.mentions import (
     MentionPattern,
     category_pattern,
@@ -25,8 +25,12 @@ from fdrd.negatives.mentions import (
 
 FEWEST_WORDS = 3
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_NOUN = (
-    r"(?:image|picture|photo|photograph|photography|scene|shot|frame|snapshot|caption|description)"
+_QUOTED = re.compile(r"[\"“][^\"“”]*[\"”]")  # text in the picture may say anything
+_NOUN = r"(?:image|picture|photo|photograph|snapshot|caption|description)"
+_WHERE = re.compile(  # "on the left side of the image" says where a thing is
+    r"\b(?:sides?|corners?|top|bottom|left|right|cent(?:er|re)|middle|edges?|background|foreground) of "
+    rf"(?:the|this) {_NOUN}\b",
+    re.IGNORECASE,
 )
 _REFUSAL = re.compile(
     r"\b(?:i['’]?m sorry|i am sorry|i apologi[sz]e|i(?:['’]m| am)? (?:unable|not able)"
@@ -57,7 +61,9 @@ class Draft:
         caption: in the form that a build gives it.
         category: of the picture.
         categories: of the domain, its own among them.
-        tokens: of the caption, as CLIP counts them.
+        tokens: of the caption, as the text tower counts them.
+        most_tokens: that it reads.
+        cut: the answer ended at the limit of its length.
         score: cosine of picture and caption under the backbone; None if none was asked.
         least_score: what it must be at least; None for no limit.
     """
@@ -66,6 +72,8 @@ class Draft:
     category: str
     categories: tuple[str, ...] = ()
     tokens: int = 0
+    most_tokens: int = CLIP_TOKENS
+    cut: bool = False
     score: float | None = None
     least_score: float | None = None
 
@@ -90,7 +98,7 @@ def refusal(draft: Draft) -> bool:
     >>> refusal(Draft("I'm sorry, but I can't identify this bird.", "wren"))
     True
     """
-    return _REFUSAL.search(draft.caption) is not None
+    return _REFUSAL.search(_QUOTED.sub(" ", draft.caption)) is not None
 
 
 @_filter("meta_talk", 'It speaks of the picture ("the image shows") and not of what is there.')
@@ -100,7 +108,7 @@ def meta_talk(draft: Draft) -> bool:
     >>> meta_talk(Draft("The image features a wren.", "wren")), meta_talk(Draft("This is a photo of a wren.", "wren"))
     (True, False)
     """
-    return _META.search(draft.caption) is not None
+    return _META.search(_WHERE.sub(" ", _QUOTED.sub(" ", draft.caption))) is not None
 
 
 @_filter("too_short", f"It has fewer than {FEWEST_WORDS} words beside the name of its subject.")
@@ -168,24 +176,22 @@ def category_not_named(draft: Draft) -> bool:
 
 @_filter("cut_short", "It ends in the middle of a sentence.")
 def cut_short(draft: Draft) -> bool:
-    """The last sentence has no end.
+    """The last sentence has no end: the model was cut off, or its words break off. A missing full stop is no such.
 
-    >>> cut_short(Draft("A wren on a", "wren"))
-    True
+    >>> cut_short(Draft("A wren on a", "wren")), cut_short(Draft("A wren on a post", "wren"))
+    (True, False)
     """
-    return not ends(draft.caption)
+    return (draft.cut and not ends(draft.caption)) or breaks_off(draft.caption)
 
 
-@_filter(
-    "too_long", f"Its first sentence alone is longer than the {CLIP_TOKENS} tokens that CLIP reads."
-)
+@_filter("too_long", "Its first sentence alone is longer than what CLIP reads.")
 def too_long(draft: Draft) -> bool:
     """CLIP would not read it to its end.
 
     >>> too_long(Draft("A wren.", "wren", tokens=78))
     True
     """
-    return draft.tokens > CLIP_TOKENS
+    return draft.tokens > draft.most_tokens
 
 
 @_filter("clip_score", "CLIP finds little in common between the caption and the picture.")

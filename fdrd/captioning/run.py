@@ -144,6 +144,8 @@ def run(
         "opening": plan.opening,
         "without": sorted(plan.without),
         "least_score": plan.least_score,
+        "tokenizer": plan.tokenizer,
+        "most_tokens": plan.most_tokens,
         "pictures": total,
         "kept": kept,
         "rejected": count_reasons(outcomes),

@@ -18,8 +18,15 @@ _PREAMBLE = re.compile(
 )
 _MARKS = re.compile(r"\*\*|__|`+|^#+\s+|^[-*•]\s+", re.MULTILINE)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "'": "'"}
+_SHELL = re.compile(
+    r"(?:(?<![^\s])(?<!\w )(?<!, )(?:The|This) (?:[a-z]+ )?(?:image|picture|photo|photograph) (?:also )?"
+    r"(?:features|shows|captures|depicts|displays|presents|showcases|portrays|illustrates|contains|includes|reveals) "
+    r"|(?<![^\s])(?:In|Within) (?:the|this) (?:image|picture|photo|photograph), )"
+    r"(?!that\b|how\b|what\b|where\b|why\b)(?=\w)(\w)"
+)
 _PLACE = re.compile(r"\{(an? )?(\w+)\}")
 _END = re.compile(r"[.!?…。！？][\"'”’)\]]*(?=\s|$)|[。！？]")
+_NEVER_LAST = frozenset("a an the of and or with its their is are was were which".split())
 # A full stop after one of these, or after a single capital, ends no sentence.
 _SHORT = frozenset("st mt mr mrs ms dr prof no vs etc e.g i.e approx fig ft jr sr inc co".split())
 
@@ -36,6 +43,15 @@ def unwrap(text: str) -> str:
     if closing and plain.endswith(closing) and plain.find(closing, 1) == len(plain) - 1:
         plain = plain[1:-1]
     return " ".join(plain.split())
+
+
+def plain_speech(text: str) -> str:
+    """The text with sentences that begin "The image shows a wren" begun with what is shown.
+
+    >>> plain_speech("The image features a wren. In this photo, it sits. The image shows that it sings.")
+    'A wren. It sits. The image shows that it sings.'
+    """
+    return _SHELL.sub(lambda found: str(found[1]).upper(), text)
 
 
 def sentences(text: str) -> list[str]:
@@ -62,6 +78,21 @@ def ends(text: str) -> bool:
     """Whether the text ends where a sentence does."""
     found = list(_END.finditer(text))
     return bool(found) and found[-1].end() == len(text.rstrip())
+
+
+def breaks_off(text: str) -> bool:
+    """Whether the text ends with a word or a mark that no sentence ends with. A missing full stop alone is no such.
+
+    >>> breaks_off("A wren on a"), breaks_off("A wren on a post,"), breaks_off("A wren on a post")
+    (True, True, False)
+    """
+    if ends(text):
+        return False
+    return bool(re.search(r"[,;:(–—-]\s*\Z", text)) or _last_word(text) in _NEVER_LAST
+
+
+def _last_word(text: str) -> str:
+    return str((re.findall(r"[\w'’]+", text.casefold()) or [""])[-1])
 
 
 def fit(text: str, most: int, count: Callable[[str], int]) -> str:
@@ -110,7 +141,7 @@ def make_caption(
         most: tokens of a caption.
         count: counts tokens.
     """
-    text = unwrap(answer)
+    text = plain_speech(unwrap(answer))
     if cut and not ends(text):
         text = " ".join(sentences(text)[:-1]) or text
     if text and opening and not find_mentions(text, category_pattern(category)):

@@ -130,14 +130,15 @@ def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
 
 
 def _rejection(outcome: Outcome, place: str) -> dict[str, Any]:
+    """A line of what was rejected, in words that no reader takes for the columns of a table of captions."""
     record = outcome.picture.record
     return {
         "key": _key(record),
-        "file_path": place,
-        "class_name": record.category,
+        "picture": place,
+        "subject": record.category,
         "reason": outcome.reason,
         "detail": outcome.detail,
-        "caption": outcome.caption,
+        "draft": outcome.caption,
         "question": outcome.question,
         "problems": [list(problems) for problems in outcome.problems],
     }

@@ -248,3 +248,55 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, make_raw, chat):
     with AnswerCache(tmp_path / "answers.sqlite") as cache:
         assert len(cache) == sum(chat.answered.values()) == len(chat.asked)
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_runs_are_compared_measured_and_shown(raw):
+    folder = raw.parent
+    told = {"one": "A {category} in the shade.", "two": "The image shows that a {category} sings."}
+    for out, text in told.items():
+        made = ("--captioner", "template", "-C", f"text={text}", "--without", "meta_talk")
+        assert fdrd(folder, "caption", "--source", "raw", "--out", out, *made).returncode == 0
+    done = fdrd(folder, "audit", "--source", "one", "--against", "two", "--page", "look.html")
+    assert done.returncode == 0, done.stderr
+    assert "12 pictures have a caption in both; 0 captions are equal" in done.stdout
+    assert (folder / "look.html").read_text().count("<article>") == 12
+    done = fdrd(folder, "audit", "--source", "two", "--noise", "--json")
+    (found,) = json.loads(done.stdout)["noise"]
+    assert (found["rows"], found["filters"]["meta_talk"]["rows"]) == (12, 12)
+
+
+@pytest.mark.slow
+def test_the_score_of_a_backbone_is_measured_and_limits(raw):
+    folder = raw.parent
+    made = ("--captioner", "template", "-C", "text=A {category} in the shade.")
+    assert fdrd(folder, "caption", "--source", "raw", "--out", "one", *made).returncode == 0
+    scored = ("--backbone", "embedded", "--min-clip-score", "2", "--out", "none")
+    done = fdrd(folder, "caption", "--source", "raw", *made, *scored)
+    assert done.returncode == 0, done.stderr
+    assert "12 rejected: clip_score" in done.stdout
+    done = fdrd(
+        folder,
+        "audit",
+        "--source",
+        "one",
+        "--noise",
+        "--backbone",
+        "embedded",
+        "--min-clip-score",
+        "2",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "12 of 12 rows (100.0%) would be rejected" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--noise"], "give a built dataset"),
+        (["--source", "raw", "--backbone", "embedded"], "--noise"),
+        (["--source", "raw", "--noise", "--min-clip-score", "0.2"], "--backbone"),
+    ],
+)
+def test_a_mistaken_audit_is_one_line(raw, arguments, what):
+    done = fdrd(raw.parent, "audit", *arguments)
+    assert (done.returncode, what in done.stderr) == (2, True)

@@ -32,8 +32,11 @@ BIRDS = ("house wren", "wren", "robin", "snow robin", "owl")
         ("An owl sits on a mossy post in the rain.", "category_contradicted"),
         ("A snow robin sits on a mossy post.", ""),  # names "robin" too
         ("A small bird sits on a mossy post.", "category_not_named"),
-        ("A robin sits on a mossy", "cut_short"),
-        ("A robin sits on a post ... and then", "cut_short"),
+        ("A robin sits on a post, and", "cut_short"),
+        ("A robin sits on a mossy post", ""),
+        ('A robin under the words "I\'m sorry, the image shows nothing".', ""),
+        ("A robin sits on the left side of the image, near a hand that turns it on", ""),
+        ("A robin in the centre of the frame of a door.", ""),
         ('A robin under a sign that says "Open."', ""),
     ],
 )
@@ -60,9 +63,15 @@ def test_tokens_and_score_have_limits():
     caption = "A robin sits on a mossy post."
     assert noise(Draft(caption, "robin", tokens=77)) == ""
     assert noise(Draft(caption, "robin", tokens=78)) == "too_long"
+    assert noise(Draft(caption, "robin", tokens=25, most_tokens=24)) == "too_long"
     assert noise(Draft(caption, "robin", score=0.2, least_score=0.21)) == "clip_score"
     assert noise(Draft(caption, "robin", score=0.2, least_score=0.2)) == ""
     assert noise(Draft(caption, "robin", score=0.2)) == ""
+
+
+def test_an_answer_that_was_cut_off_needs_the_end_of_a_sentence():
+    assert noise(Draft("A robin sits on a mossy post", "robin", cut=True)) == "cut_short"
+    assert noise(Draft("A robin sits on a mossy post.", "robin", cut=True)) == ""
 
 
 def test_a_filter_can_be_left_out():

@@ -11,6 +11,7 @@ from fdrd.captioning.rounds import Desk, Plan, make_captions
 from fdrd.captioning.verdict import read_verdict
 from fdrd.error import FdrdError
 
+META = "A wren is the main subject of the image."
 GOOD = "A wren sits on a mossy post."
 
 
@@ -100,15 +101,13 @@ def test_a_source_that_has_all_its_captions_says_so(write, draw, tmp_path):
 
 
 def test_what_a_filter_finds_is_fed_back_without_asking_the_evaluator(caption):
-    writer = Scripted(
-        "w", lambda text: GOOD if "earlier caption" in text else "The image shows a wren on a post."
-    )
+    writer = Scripted("w", lambda text: GOOD if "earlier caption" in text else META)
     judge = Scripted("j", verdict())
     outcomes = caption(writer, judge)
     assert reasons(outcomes) == [""] * 4
     assert {outcome.problems for outcome in outcomes} == {(("meta_talk",), ())}
     assert (len(writer.asked), len(judge.asked)) == (8, 4)
-    assert all("The image shows a wren on a post." in text for text in writer.asked[4:])
+    assert all(META in text for text in writer.asked[4:])
     assert all("speaks of the picture" in text for text in writer.asked[4:])
 
 
@@ -159,7 +158,7 @@ def test_a_draft_that_did_not_come_is_not_asked_for_again(caption):
 
 
 def test_a_captioner_that_reads_no_question_is_asked_once(caption):
-    writer = Scripted("w", "The image shows a wren.")
+    writer = Scripted("w", META)
     writer.converses = False
     assert reasons(caption(writer, rounds=3)) == ["meta_talk"] * 4
     assert len(writer.asked) == 4
@@ -174,7 +173,7 @@ def test_a_stopped_run_gives_what_is_whole_and_another_goes_on(caption):
 
 def test_a_stop_between_rounds_rejects_nobody(caption):
     """Four first drafts that want a second: none of the pictures is at its end."""
-    writer = Scripted("w", "The image shows a wren.", stop_after=4)
+    writer = Scripted("w", META, stop_after=4)
     assert caption(writer, rounds=2) == []
 
 

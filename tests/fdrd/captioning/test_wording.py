@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdrd.captioning.wording import fit, make_caption, sentences, unwrap
+from fdrd.captioning.wording import fit, make_caption, plain_speech, sentences, unwrap
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,26 @@ def test_what_is_wrapped_around_a_caption_is_taken_off(answer, plain):
 def test_sentences_end_where_they_end(text, parts):
     assert len(sentences(text)) == parts
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("The image captures a robin.", "A robin."),
+        (
+            "This is a photo of a robin. The image also features two eggs.",
+            "This is a photo of a robin. Two eggs.",
+        ),
+        ("In this picture, a robin sings.", "A robin sings."),
+        ("The close-up image shows a robin.", "The close-up image shows a robin."),
+        ("The colourful image shows a robin.", "A robin."),
+        ("The image shows how a robin sings.", "The image shows how a robin sings."),
+        ("A robin on the image shows its wings.", "A robin on the image shows its wings."),
+        ("A robin, which The image shows here.", "A robin, which The image shows here."),
+    ],
+)
+def test_a_sentence_about_the_picture_becomes_one_about_what_is_there(said, meant):
+    assert plain_speech(said) == meant
 
 
 def words(text):

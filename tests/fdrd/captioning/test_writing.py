@@ -11,6 +11,7 @@ from fdrd.captioning.pictures import find_pictures
 from fdrd.captioning.rounds import Desk, Plan
 from fdrd.captioning.run import run, sample
 from fdrd.captioning.writing import check_out
+from fdrd.captioning.written import read_written
 from fdrd.error import FdrdError
 from fdrd.shards import read_records
 
@@ -105,14 +106,23 @@ def test_who_made_a_caption_stands_beside_it(source, tmp_path):
 
 
 def test_a_rejected_picture_is_a_line_with_reason_and_caption(source, tmp_path):
-    done = caption(source, tmp_path / "captioned", "The image shows a {category}, small and brown.")
+    done = caption(source, tmp_path / "captioned", "A {category} can be seen in the image.")
     assert done.summary["rejected"] == {"meta_talk": 23}
     lines = (tmp_path / "captioned" / "cats" / "rejected_captions.jsonl").read_text().splitlines()
     assert len(lines) == 12
     first = json.loads(lines[0])
-    assert (first["reason"], first["file_path"]) == ("meta_talk", "pug_cat/20.png")
+    assert (first["reason"], first["picture"]) == ("meta_talk", "pug_cat/20.png")
     caption(source, tmp_path / "captioned")
     assert not list((tmp_path / "captioned").rglob("rejected_captions.jsonl"))
+
+
+def test_what_was_rejected_is_never_built(write, draw, tmp_path):
+    for number in range(4):
+        write(f"{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
+    caption(tmp_path / "raw", tmp_path / "captioned", "A {category} can be seen in the image.")
+    assert read_written(tmp_path / "captioned").records == {}
+    with pytest.raises(FdrdError, match="caption_missing"):
+        build(tmp_path / "captioned", tmp_path / "data", workers=1)
 
 
 def test_a_sample_is_the_same_pictures_whatever_else_there_is(source, tmp_path, write, draw):

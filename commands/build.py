@@ -10,7 +10,7 @@ import typer
 from commands.console import Json, app, err, out, print_json, show_progress
 from fdrd.error import FdrdError
 from fdrd.policy import default_action, parse
-from fdrd.reasons import KEEPABLE, REASONS
+from fdrd.reasons import KEEPABLE, REASONS, RULES
 
 if TYPE_CHECKING:
     from fdrd.tokens import TokenCounter
@@ -21,11 +21,15 @@ OUT = Path("data/fdrd")
 
 
 def _reasons() -> str:
-    """A paragraph for each reason, as the end of the help shows them."""
+    """A paragraph for each reason and each rule, as the end of the help shows them."""
     lines = ["Reasons for --policy, with what is done unless you choose:"]
     for reason, what in REASONS.items():
         choice = default_action(reason) if reason in KEEPABLE else "drop, or fail"
         lines.append(f"[b]{reason}[/] ({choice}): {what}")
+    lines.append(
+        "Rules, which mend a record or say what is done to see its image, and are counted:"
+    )
+    lines += [f"[b]{rule}[/]: {what}" for rule, what in RULES.items()]
     return "\n\n".join([*lines, "Example:  fdrd build --source raw/ --out data/fdrd"])
 
 

@@ -154,6 +154,22 @@ def test_images_of_the_very_same_look_are_found_though_no_code_differs():
     assert near.alike == {0: (0,)}
 
 
+def test_a_thousand_frames_of_a_still_camera_are_not_compared_each_with_each(monkeypatch):
+    still = np.asarray(scene(4, (96, 64)).convert("L")).astype(int)
+    noise = np.random.default_rng(0)
+    frames = {
+        str(number): look_of(
+            Image.fromarray((still + noise.integers(-3, 4, still.shape)).clip(0, 255).astype("u1"))
+        )
+        for number in range(1000)
+    }
+    compared = []
+    monkeypatch.setattr("fdrd.near.alike", lambda a, b: compared.append(len(a)) or alike(a, b))
+    near = find_near(frames)
+    assert len(near.look) == 1000
+    assert len(near.alike) + sum(compared) < 5000  # of 499,500 pairs
+
+
 def test_no_images_are_no_error():
     assert not find_near({}).look
 

@@ -10,7 +10,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.builder import build
 from fdrd.error import CheckError, FdrdError
 from fdrd.policy import parse
-from fdrd.reasons import KEEPABLE, REASONS
+from fdrd.reasons import KEEPABLE, REASONS, RULES
 from fdrd.validate import validate
 
 
@@ -91,7 +91,8 @@ def test_a_changed_policy_is_not_nothing_to_do(leaky, tmp_path):
     assert again.manifest["rejected"]["caption_in_other_split"] == 1
 
 
-def test_the_help_lists_every_reason():
+def test_the_help_lists_every_reason_and_every_rule():
     shown = CliRunner().invoke(app, ["build", "--help"], env={"COLUMNS": "200"}).output
     assert [reason for reason in REASONS if f"{reason} (" not in shown] == []
+    assert [rule for rule in RULES if f"{rule}: " not in shown] == []
     assert set(KEEPABLE) <= set(REASONS)

@@ -88,6 +88,9 @@ def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
     assert stem.seen is embeddings.patch_embedding.seen  # a cache may be large
     theirs = {each.data_ptr() for each in backbone.model.parameters()}
     assert theirs.isdisjoint(each.data_ptr() for each in copied.model.parameters())
+    for module in copied.model.modules():
+        module.register_forward_hook(lambda *_: None)
+    assert no_hooks(backbone)
     with torch.no_grad():
         for weight in copied.model.parameters():
             weight.add_(0.1)

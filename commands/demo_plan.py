@@ -38,7 +38,7 @@ class Plan:
 
 PLAN = Plan(
     categories=36,
-    pairs=2400,
+    pairs=2000,
     methods={
         "zero_shot": Trained({}, {}),
         "coop": Trained({}, {}),

@@ -171,6 +171,7 @@ def test_a_commit_on_another_parent_is_refused(api, hub):
 def test_bytes_of_another_digest_or_size_are_refused(api, hub):
     assert put(hub, b"announced", b"replaced!").status_code == 400
     assert put(hub, b"announced", b"short").status_code == 400
+    assert put(hub, b"announced", b"announced", size=5).status_code == 400
     assert not hub.repository("org/data").large
     assert put(hub, b"announced", b"announced").status_code == 200
 

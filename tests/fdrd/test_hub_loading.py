@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,8 +25,8 @@ from fdrd.validate import validate
 
 ROOT = Path(__file__).parent.parent.parent
 LOADER = """
-import hashlib, io, json
-from datasets import Image, load_dataset
+import hashlib, json
+from datasets import Image, get_dataset_config_names, load_dataset
 
 def said(rows):
     rows = rows.cast_column("image", Image(decode=False))
@@ -31,10 +34,12 @@ def said(rows):
             for row in rows}
 
 whole = load_dataset("org/birds")
-stream = load_dataset("org/birds", "raw", streaming=True)
 print(json.dumps({
     "whole": {split: said(rows) for split, rows in whole.items()},
-    "stream": {split: said(rows) for split, rows in stream.items()},
+    "streams": {
+        name: {split: said(rows) for split, rows in load_dataset("org/birds", name, streaming=True).items()}
+        for name in get_dataset_config_names("org/birds")
+    },
     "names": whole["test"].features["category"].names,
     "size": list(whole["test"][0]["image"].size),
 }))
@@ -50,36 +55,78 @@ def environment(hub: Hub, tmp_path: Path, token: str | None) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("format", ["arrow", pytest.param("parquet", marks=pytest.mark.slow)])
-def test_a_fresh_process_loads_every_image_with_its_digest(birds, tmp_path, hub, format):
-    built = build(birds, tmp_path / "out", workers=1)
-    folder = in_format(built.out, format)
-    options = Options(rights=True)
-    carry_out(prepare(folder, "org/birds", options), folder, options)
+@pytest.fixture
+def two_domains(birds: Path, tmp_path: Path, draw: Callable[[int], bytes]) -> Path:
+    """The birds, and cats that a split must be found for; `wren` is a category of both."""
+    root = tmp_path / "many"
+    root.mkdir()
+    birds.rename(root / "birds")
+    for number in range(30):
+        picture = root / "cats" / ("tabby", "wren")[number % 2] / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw(100 + number))
+        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} cat, number {number}.")
+    return root
+
+
+def python(code: str, hub: Hub, tmp_path: Path) -> str:
+    """What a fresh process without a token prints, in a folder of its own."""
+    (tmp_path / "elsewhere").mkdir(exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "-c", LOADER], env=environment(hub, tmp_path, None), cwd=tmp_path,
+        [sys.executable, "-c", code], env=environment(hub, tmp_path, None), cwd=tmp_path / "elsewhere",
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["whole"] == told["stream"]
-    assert {split: len(rows) for split, rows in told["whole"].items()} == {
-        split: count["pairs"] for split, count in built.manifest["splits"]["raw"].items()
-    }
-    files = {path.relative_to(birds).as_posix(): path for path in birds.rglob("*.png")}
-    for rows in told["whole"].values():
-        for key, (_, digest, category) in rows.items():
-            file = next(path for name, path in files.items() if name in key)
-            import hashlib
+    return done.stdout
 
-            assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
-            assert file.parent.name == told["names"][category]
+
+@pytest.mark.parametrize("format", ["arrow", pytest.param("parquet", marks=pytest.mark.slow)])
+def test_a_fresh_process_loads_every_image_with_its_digest(two_domains, tmp_path, hub, format):
+    built = build(two_domains, tmp_path / "out", workers=1)
+    folder = in_format(built.out, format)
+    options = Options(rights=True)
+    carry_out(prepare(folder, "org/birds", options), folder, options)
+    told = json.loads(python(LOADER, hub, tmp_path))
+    whole, streams = told["whole"], told["streams"]
+    assert streams.pop("default") == whole
+    assert streams.keys() == {"birds", "cats"}
+    for split, rows in whole.items():
+        assert rows == {**streams["birds"][split], **streams["cats"][split]}
+    for domain, splits in built.manifest["splits"].items():
+        assert {split: len(rows) for split, rows in streams[domain].items()} == {
+            split: count["pairs"] for split, count in splits.items()
+        }
+    of_file = {
+        hashlib.sha256(path.read_bytes()).hexdigest(): path for path in two_domains.rglob("*.png")
+    }
+    seen = set()
+    for rows in whole.values():
+        for key, (_, digest, category) in rows.items():
+            file = of_file[digest]
+            seen.add(digest)
+            assert key.startswith(f"{file.relative_to(two_domains).parts[0]}/")
+            assert (
+                told["names"][category].removeprefix(f"{key.split('/')[0]}: ") == file.parent.name
+            )
+    assert seen == of_file.keys()
     assert told["size"] == [24, 16]
     copy = snapshot_download("org/birds", repo_type="dataset", local_dir=tmp_path / "copy")
     assert not list(validate(Path(copy)))
     assert load(copy, "test").fingerprint == load(built.out, "test").fingerprint
     if format == "parquet":
         assert any(request.status == 206 for request in hub.requests)  # a stream reads ranges
+
+
+@pytest.mark.slow
+def test_the_code_on_the_card_runs(birds, tmp_path, hub):
+    folder = build(birds, tmp_path / "out", workers=1).out
+    options = Options(rights=True)
+    carry_out(prepare(folder, "org/birds", options), folder, options)
+    card = hub.repository("org/birds").file("main", "README.md").content.decode()
+    blocks = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        python(block, hub, tmp_path)
 
 
 @pytest.mark.slow

@@ -273,6 +273,20 @@ def test_what_arrived_damaged_is_noticed(built, hub, monkeypatch):
         carry_out(plan, built, RIGHTS)
 
 
+def test_a_file_of_the_same_size_and_other_bytes_is_replaced(built, hub):
+    push(built)
+    there = content(hub)
+    large = next(path for path in there if path.endswith(".arrow"))
+    for path in (large, "manifest.json"):
+        other = bytes(reversed(there[path]))
+        HfApi().upload_file(
+            path_or_fileobj=other, path_in_repo=path, repo_id=REPO, repo_type="dataset"
+        )
+    plan, _ = push(built)
+    assert [file.path for file in plan.changed] == ["manifest.json", large]
+    assert content(hub) == there
+
+
 def test_a_shard_that_is_not_what_was_built_is_not_pushed(built, hub, tmp_path):
     import shutil
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 app = typer.Typer(
     name="fdrd",
@@ -19,11 +20,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start here:  fdrd demo",
 )
+
+
+_HARMFUL = (
+    *range(9),
+    *range(11, 32),
+    *range(127, 160),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+_SHOWN = {sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}" for sign in _HARMFUL}
+
+
+class _Plain(Console):
+    """A console that shows the signs in a file's name that would steer the terminal or turn the line around."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(text.translate(_SHOWN), **how)
+
+
 # Names of files and categories may hold brackets, so nothing that is printed is read as markup.
-out = Console(
+out = _Plain(
     highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160
 )
-err = Console(stderr=True, highlight=False, markup=False)
+err = _Plain(stderr=True, highlight=False, markup=False)
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -44,7 +64,6 @@ def show_progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn,
     )
     from rich.table import Column
-    from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:

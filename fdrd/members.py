@@ -1,7 +1,7 @@
 """Images inside of other files: what the `member` of an `ImageRef` means, and how its bytes are read.
 
 `OFFSET+SIZE NAME` is a member of an uncompressed tar archive, `ROW of COLUMN` a row of a Parquet or Arrow
-file. Any order costs the same: a tar is read at the offset, an Arrow file is mapped into memory, and a
+file. Any order costs the same: a tar is read at the offset, an Arrow file where its map says, and a
 Parquet file, which has no such access, is unpacked once into a mapped one below `cache_folder()`.
 """
 
@@ -12,9 +12,10 @@ import hashlib
 import os
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fdrd.atomic import replacing
 from fdrd.last_build import cache_folder
@@ -55,12 +56,7 @@ def read_member(file: Path, member: str) -> bytes:
     place, _, name = member.partition(" ")
     if "+" in place:
         offset, size = map(int, place.split("+"))
-        with file.open("rb") as archive:
-            archive.seek(offset)
-            data = archive.read(size)
-        if len(data) < size:
-            raise OSError(errno.EIO, "the archive ends inside of the member", str(file))
-        return data
+        return _read_at(file, offset, size)
     return _read_row(file, int(place), name.removeprefix("of "))
 
 
@@ -71,6 +67,15 @@ def forget_unpacked(files: Iterable[Path]) -> None:
             unpacked.unlink(missing_ok=True)
 
 
+def _read_at(file: Path, offset: int, size: int) -> bytes:
+    with file.open("rb") as opened:
+        opened.seek(offset)
+        data = opened.read(size)
+    if len(data) < size:
+        raise OSError(errno.EIO, "the file ends inside of the image", str(file))
+    return data
+
+
 def _read_row(file: Path, row: int, column: str) -> bytes:
     import pyarrow as pa
 
@@ -78,23 +83,37 @@ def _read_row(file: Path, row: int, column: str) -> bytes:
         mapped, name = file, column
         if file.suffix.lower() == ".parquet":
             mapped, name = _unpacked(file, column), "bytes"
-        starts, batches = _mapped(str(mapped), mapped.stat().st_mtime_ns, name)
-        batch = bisect_right(starts, row) - 1
-        found = batches[batch][row - starts[batch]].as_py()
+        status = mapped.stat()
+        rows = _mapped(str(mapped), status.st_mtime_ns, name)
+        batch = bisect_right(rows.starts, row) - 1
+        values, at = rows.columns[batch], row - rows.starts[batch]
+        valid = values[at].is_valid if values.null_count else at < len(values)
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise OSError(errno.EIO, f"the rows cannot be read: {error}", str(file)) from error
-    data = found.get("bytes") if isinstance(found, dict) else found
-    if data is None:
+    if not valid:
         raise LookupError(f"row {row} of {column} is empty")
-    return bytes(data)
+    address, size = _place(values, at)
+    if 0 <= address - rows.address <= status.st_size - size:
+        return _read_at(mapped, address - rows.address, size)
+    return bytes(values[at].as_py())  # of a compressed batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A mapped file: where it begins in memory, and the first row and the bytes of each record batch."""
+
+    address: int
+    starts: list[int]
+    columns: list[pa.Array]
 
 
 @lru_cache(maxsize=64)
-def _mapped(file: str, changed: int, column: str) -> tuple[list[int], list[pa.Array]]:
-    """The first row and the column of every record batch; the pages stay on the disk until they are read."""
+def _mapped(file: str, changed: int, column: str) -> _Rows:
     import pyarrow as pa
 
     source = pa.memory_map(file)
+    address = source.read_buffer(1).address
+    source.seek(0)
     magic = source.read(6)
     source.seek(0)
     if magic == b"ARROW1":
@@ -104,13 +123,29 @@ def _mapped(file: str, changed: int, column: str) -> tuple[list[int], list[pa.Ar
         found = iter(pa.ipc.open_stream(source))
     starts, columns, rows = [], [], 0
     for batch in found:
+        values = batch.column(column)
+        # Bytes from a stranger may point anywhere; this looks at offsets, not at pictures.
+        values.validate(full=True)
+        if pa.types.is_struct(values.type):
+            # `flatten` gives a row without a struct no bytes, which `field` would not.
+            values = values.flatten()[values.type.get_field_index("bytes")]
+        if not isinstance(values, pa.BinaryArray | pa.LargeBinaryArray):
+            raise ValueError(f"{column} holds {values.type}, not bytes")
         if batch.num_rows:
             starts.append(rows)
-            # Bytes from a stranger may point anywhere; this looks at offsets, not at pictures.
-            batch.column(column).validate(full=True)
-            columns.append(batch.column(column))
+            columns.append(values)
             rows += batch.num_rows
-    return starts, columns
+    return _Rows(address, starts, columns)
+
+
+def _place(values: pa.Array, row: int) -> tuple[int, int]:
+    """The address and the size of a value: it is read from the file, as pages of the map would count as memory."""
+    import pyarrow as pa
+
+    _, offsets, data = values.buffers()
+    kind: Literal["q", "i"] = "q" if isinstance(values, pa.LargeBinaryArray) else "i"
+    start, end = memoryview(offsets).cast("b").cast(kind)[values.offset + row :][:2]
+    return (data.address if data else 0) + start, end - start
 
 
 def _unpacked(file: Path, column: str) -> Path:

@@ -20,7 +20,7 @@ from fdrd.domain_file import NOTHING_SAID, About, Completer, read_domain_file
 from fdrd.error import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
-from fdrd.sources._files import files_below, is_image
+from fdrd.sources._files import files_below, is_image, start_of
 
 
 class Reader(Protocol):
@@ -74,6 +74,10 @@ def find_domains(root: Path) -> list[Domain]:
         raise FdrdError(f"{root} {what}; --source takes a folder of images and captions")
     if not any(root.iterdir()):
         raise FdrdError(f"{root} is empty; `fdrd sample {root}` draws a source to start from")
+    if b'"schema_version"' in start_of(root, "manifest.json"):
+        raise FdrdError(
+            f"{root} is a dataset that was built already; --source takes what it was built from"
+        )
     domain = _recognise(root, ".", root.resolve().name)
     if domain:
         return [domain]
@@ -110,8 +114,6 @@ def nearly(folder: Path) -> list[str]:
     found = [
         f"{reader}: {why}" for reader, module in READERS.items() if (why := module.near(folder))
     ]
-    if (folder / "manifest.json").is_file() and (folder / "data").is_dir():
-        found.append("manifest.json and data are those of a dataset that was built already")
     for path in sorted(folder.iterdir()):
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
             found.append(

@@ -48,6 +48,11 @@ def read_rows(root: Path, file: str) -> Iterator[Line | Rejection]:
                 raise ValueError(
                     f"no column for the image; the columns are {', '.join(table.schema.names)}"
                 )
+            kind = _kind(table.schema, columns["image"])
+            if not (_is_text(kind) or _is_bytes(kind) or _holds_bytes(kind)):
+                raise ValueError(
+                    f"the column {columns['image']!r} holds {kind}, no path and no bytes"
+                )
             labels = _labels(table.schema)
             names = {field: labels[name] for field, name in columns.items() if name in labels}
             for row in table.rows(columns):
@@ -114,9 +119,9 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """The fields of each row of a batch. Pictures stay where they are."""
     image = columns["image"]
-    kind = schema.field(image).type
+    kind = _kind(schema, image)
     paths: Sequence[str | None] = [None] * batch.num_rows
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         paths = batch.column(image).to_pylist()
     elif _path_inside(schema, image):
         paths = batch.column(image).field("path").to_pylist()
@@ -125,11 +130,7 @@ def _rows(
         for field, column in columns.items()
         if field != "image"
     }
-    bytes_in = (
-        {}
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        else {"image_column": image}
-    )
+    bytes_in = {} if _is_text(kind) else {"image_column": image}
     for number, path in enumerate(paths):
         yield {
             **{field: found[number] for field, found in values.items()},
@@ -140,11 +141,31 @@ def _rows(
 
 def _path_inside(schema: pa.Schema, image: str) -> str:
     """What to read of the column of images for the paths in it."""
-    kind = schema.field(image).type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    kind = _kind(schema, image)
+    if _is_text(kind):
         return image
     has_path = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
     return f"{image}.path" if has_path else ""
+
+
+def _kind(schema: pa.Schema, column: str) -> pa.DataType:
+    """The type of a column, that of the values where it is a dictionary."""
+    kind = schema.field(column).type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether it is a struct with bytes, as `datasets` stores an image."""
+    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    return place >= 0 and _is_bytes(kind.field(place).type)
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:

@@ -119,3 +119,10 @@ def test_a_built_dataset_and_a_link_out_of_the_folder_are_near(tmp_path, write, 
     (tmp_path / "links/captions.json").symlink_to(tmp_path / "raw/authors/captions.json")
     with pytest.raises(FdrdError, match=r"captions.json is a link out of the folder"):
         list(explain(tmp_path / "links"))
+
+
+def test_a_name_that_would_steer_the_terminal_is_shown_and_not_obeyed(capsys):
+    from commands.console import out
+
+    out.print("wren\x1b[2J\u202egnp.exe [bold]\n")
+    assert capsys.readouterr().out.strip() == r"wren\x1b[2J\u202egnp.exe [bold]"

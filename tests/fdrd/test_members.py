@@ -18,15 +18,16 @@ ORDER = random.Random(0).sample(range(100), 100)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
-@pytest.mark.parametrize("form", ["stream.arrow", "file.arrow", "rows.parquet"])
+@pytest.mark.parametrize("form", ["stream.arrow", "file.arrow", "packed.arrow", "rows.parquet"])
 def test_rows_are_read_in_any_order(tmp_path, kind, form):
     values = PICTURES if kind == "bytes" else [{"bytes": p, "path": "x.png"} for p in PICTURES]
     table = pa.table({"caption": ["A."] * 100, "image": values})
     if form == "rows.parquet":
         pq.write_table(table, tmp_path / form, row_group_size=7)
     else:
-        new = pa.ipc.new_stream if form == "stream.arrow" else pa.ipc.new_file
-        with new(str(tmp_path / form), table.schema) as writer:
+        new = pa.ipc.new_file if form == "file.arrow" else pa.ipc.new_stream
+        options = pa.ipc.IpcWriteOptions(compression="zstd" if form == "packed.arrow" else None)
+        with new(str(tmp_path / form), table.schema, options=options) as writer:
             writer.write_table(table, max_chunksize=9)
     for row in ORDER:
         found = read_image(str(tmp_path), ImageRef(form, row_member(row, "image")))

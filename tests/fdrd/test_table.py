@@ -164,3 +164,22 @@ def test_a_table_of_other_things_is_near_and_says_what_it_lacks(tmp_path, write)
     assert "no column called image or caption; its columns are item, price" in str(
         table.near(tmp_path / "raw")
     )
+
+
+def test_a_column_of_images_that_holds_numbers_or_lists_is_refused(tmp_path):
+    """`bytes(5)` in Python is five zeros, and `bytes(10**10)` ten gigabytes."""
+    for number, values in enumerate(([10**10], [[1, 2]], [{"path": "a.png"}])):
+        columns = {"image": values, "caption": ["A."], "label": ["wren"]}
+        parquet(tmp_path / f"raw/{number}.parquet", columns)
+    found = read(tmp_path)
+    assert [item.reason for item in found] == ["unreadable_annotations"] * 3
+    assert "no path and no bytes" in found[0].detail
+
+
+def test_paths_and_categories_that_pandas_made_into_dictionaries(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    kinds = pa.array(["house_wren"]).dictionary_encode()
+    paths = pa.array(["wren/1.png"]).dictionary_encode()
+    parquet(tmp_path / "raw/0.parquet", {"path": paths, "text": ["A wren."], "species": kinds})
+    (found,) = read(tmp_path)
+    assert (found.image.path, found.category) == ("wren/1.png", "house wren")

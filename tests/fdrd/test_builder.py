@@ -3,12 +3,7 @@
 import hashlib
 import json
 import os
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -219,45 +214,6 @@ def test_an_exchange_that_a_kill_cut_short_is_ended(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     assert digests(tmp_path / "out") == before
     assert not (tmp_path / "out.work/old").exists()
-
-
-def test_a_full_disk_is_said_plainly_and_the_next_run_ends_in_the_same_bytes(birds, tmp_path):
-    build(birds, tmp_path / "calm", config=SMALL, workers=1)
-    code = (
-        "import sys; from fdrd.builder import build; from fdrd.build_config import BuildConfig;"
-        f"build({str(birds)!r}, {str(tmp_path / 'out')!r}, config=BuildConfig(shard_bytes=800), workers=1)"
-    )
-
-    def little_room() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))
-
-    child = subprocess.run(
-        [sys.executable, "-c", code], preexec_fn=little_room, capture_output=True, text=True
-    )
-    assert "FdrdError" in child.stderr
-    assert "make room" in child.stderr
-    assert not (tmp_path / "out").exists()
-    build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", range(6))
-def test_a_build_that_is_killed_resumes_to_the_same_bytes(birds, tmp_path, moment):
-    build(birds, tmp_path / "calm", config=SMALL, workers=2)
-    code = (
-        "from fdrd.builder import build; from fdrd.build_config import BuildConfig;"
-        f"build({str(birds)!r}, {str(tmp_path / 'out')!r}, config=BuildConfig(shard_bytes=800), workers=2)"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", f"if __name__ == '__main__':\n {code}"], start_new_session=True
-    )
-    time.sleep(0.5 + 0.35 * moment)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    build(birds, tmp_path / "out", config=SMALL, workers=2)
-    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
 
 
 def _captions(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from fdrd.domain_file import NOTHING_SAID, About, Completer, read_domain_file
 from fdrd.error import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
-from fdrd.sources._files import files_below, is_image, start_of
+from fdrd.sources._files import SPLIT_OF_WORD, files_below, is_image, start_of
 
 
 class Reader(Protocol):
@@ -40,7 +40,8 @@ class Reader(Protocol):
         """
 
 
-_LAST = ("coop_splits", "table", "image_folder")  # what others, more particular, are asked before
+_FALLBACK = "image_folder"
+_LAST = ("coop_splits", "table", _FALLBACK)  # what others, more particular, are asked before
 
 READERS: dict[str, Reader] = {
     name: cast(Reader, importlib.import_module(f"{__name__}.{name}"))
@@ -79,13 +80,18 @@ def find_domains(root: Path) -> list[Domain]:
             f"{root} is a dataset that was built already; --source takes what it was built from"
         )
     domain = _recognise(root, ".", root.resolve().name)
-    if domain:
+    if domain and domain.reader != _FALLBACK:
         return [domain]
     domains = [
         found
         for folder in folders_of(root)
         if (found := _recognise(folder, folder.name, folder.name))
     ]
+    # Folders of images with annotations of their own are domains and no categories.
+    if domain and not any(
+        found.reader != _FALLBACK and found.path.lower() not in SPLIT_OF_WORD for found in domains
+    ):
+        return [domain]
     if not domains:
         almost = [why for folder in [root, *folders_of(root)] for why in nearly(folder)]
         raise FdrdError(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.console import Folder, Json, app, err, out, print_json, show_progress
+from commands.console import Json, app, err, out, print_json, show_progress
+from fdrd.error import FdrdError
+
+if TYPE_CHECKING:
+    from fdrd.hub import Options
 
 
 @app.command(epilog="Example:  fdrd push data/fdrd --repo-id ORG/fdrd --private")
 def push(
-    folder: Folder,
-    repo_id: Annotated[str, typer.Option(help="The dataset's name on the Hub, as ORG/fdrd.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder that `fdrd build` wrote, or the .safetensors file of a method that "
+            "`fdrd bench` trained."
+        ),
+    ],
+    repo_id: Annotated[str, typer.Option(help="Its name on the Hub, as ORG/fdrd.")],
     private: Annotated[
         bool, typer.Option("--private", help="A new repository is for its members only.")
     ] = False,
@@ -38,11 +49,14 @@ def push(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Upload a built dataset to the Hugging Face Hub.
+    """Upload a built dataset, or what a method learned, to the Hugging Face Hub.
 
     Files go up one after the other, then one commit puts them in place: no reader sees half a build. What is there
     already is not sent again, also after a push that was cut. What an earlier build left behind is deleted; files
     that you put there stay, and so does what you wrote on the card outside of fdrd's sections.
+
+    A trained method becomes a small model repository: tensors, the results of its training, and a card. Others
+    use it with fdrd bench --checkpoint ORG/NAME.
 
     The token is that of `hf auth login`, or of HF_TOKEN. HF_ENDPOINT names another Hub.
     """
@@ -50,6 +64,11 @@ def push(
     from fdrd.reformat import in_format
 
     options = Options(private, revision, tag, pr, rights)
+    if folder.suffix == ".safetensors":
+        if format or rights:
+            raise FdrdError("--format and --i-have-the-rights are for datasets; leave them out")
+        _push_method(folder, repo_id, options, dry_run, json)
+        return
     with show_progress(
         "What is uploaded stays on the Hub; the same command goes on from there."
     ) as bar:
@@ -75,6 +94,40 @@ def push(
     if not pushed.pull_request:
         at = f', revision="{revision}"' if revision != "main" else ""
         out.print(f'From anywhere:  load_dataset("{repo_id}"{at})')
+
+
+def _push_method(
+    checkpoint: Path, repo_id: str, options: Options, dry_run: bool, json: bool
+) -> None:
+    from dataclasses import asdict
+
+    from benchmark.publishing import draft_method, publish
+
+    draft = draft_method(checkpoint, repo_id, options, dry_run=dry_run)
+    kind = "private" if options.private else "public"
+    if not draft.exists:
+        err.print(f"{repo_id}: a new {kind} model repository", soft_wrap=True)
+    for path, data in draft.content.items():
+        err.print(f"  upload where it changed: {path}, {len(data) / 1e6:,.2f} MB", soft_wrap=True)
+    if not draft.on_hub:
+        err.print(
+            f"It was learned on {draft.backbone}, which is not on the Hub: others must have that backbone, "
+            f"and give it with --backbone.",
+            soft_wrap=True,
+        )
+    pushed = None if dry_run else publish(draft, options)
+    if json:
+        files = {path: len(data) for path, data in draft.content.items()}
+        print_json({"files": files, "pushed": asdict(pushed) if pushed else None})
+    elif pushed:
+        out.print(f"{pushed.verified} files checked by digest in commit {pushed.commit[:12]}.")
+        if pushed.pull_request:
+            out.print(f"Pull request: {pushed.pull_request}")
+        else:
+            name = options.tag or options.revision
+            at = f"@{name}" if name != "main" else ""
+            out.print(pushed.url)
+            out.print(f"From anywhere:  fdrd bench --checkpoint {repo_id}{at}")
 
 
 def _print_plan(plan: Any, options: Any) -> None:

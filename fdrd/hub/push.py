@@ -61,7 +61,7 @@ def prepare(
         FdrdError: there is no whole build, no token, no right to publish it, no connection, or the
             repository is not as the options want it.
     """
-    _check(repo_id, options)
+    check(repo_id, options)
     manifest = read_manifest(folder)
     _check_rights(manifest, options.rights)
     api = open_client(must_write=not dry_run)
@@ -112,7 +112,8 @@ def carry_out(plan: Plan, folder: Path, options: Options, *, progress: Progress 
     return Pushed(page(plan.repo_id), commit, pull_request, len(plan.wanted))
 
 
-def _check(repo_id: str, options: Options) -> None:
+def check(repo_id: str, options: Options) -> None:
+    """Raises `FdrdError` where the name or the options contradict each other or the Hub's rules."""
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo_id):
         raise FdrdError(
             f"--repo-id {repo_id!r}: name a user or an organisation, too, as in ORG/fdrd"

@@ -9,12 +9,8 @@ The key is read from an environment variable and goes into one header: into no o
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -23,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fdrd.captioning import Answer, Captioner, Expected, Failure, Question, Spending, captioner
 from fdrd.captioning.captioner import Keep
+from fdrd.captioning.chat import ClosedError, RefusedError, TryAgainError, make_request, read_reply
+from fdrd.captioning.pace import Pace
 from fdrd.captioning.spending import Prices
 from fdrd.error import FdrdError
 
@@ -30,10 +28,8 @@ if TYPE_CHECKING:
     import httpx2
 
 _LONGEST_WAIT = 60.0
-_LONGEST_ASKED = 900.0
-"""Seconds: of our own choice, and at the server's request."""
+"""Seconds between two attempts, where the server asks for none."""
 
-_SAID = 200  # characters of a server's message that are shown
 _GONE = 5  # questions in a row that failed, all attempts over
 _PERHAPS_PAID = ("timeout", "malformed_answer", "empty_answer")
 
@@ -97,23 +93,10 @@ def endpoint(
     return Endpoint(
         model=model, url=url.rstrip("/"), key=key,
         key_variable=key_variable, revision=revision, concurrency=concurrency,
-        pause=60 / requests_per_minute if requests_per_minute > 0 else 0.0, attempts=attempts,
+        pace=Pace(60 / requests_per_minute if requests_per_minute > 0 else 0.0), attempts=attempts,
         timeout=timeout, max_tokens=max_tokens, limit=limit, temperature=temperature, max_side=max_side,
         prices=prices, picture_tokens=picture_tokens, spending=spending,
     )  # fmt: skip
-
-
-class _TryAgainError(Exception):
-    """An attempt that failed in a way that another may not; `after` is what the server asked to wait."""
-
-    def __init__(self, reason: str, detail: str, after: float = 0.0) -> None:
-        super().__init__(detail)
-        self.failure = Failure(reason, detail)
-        self.after = after
-
-
-class _RefusedError(Exception):
-    """The server does not take this question, and will not another time."""
 
 
 class _BudgetError(Exception):
@@ -130,7 +113,7 @@ class Endpoint:
     key_variable: str
     revision: str
     concurrency: int
-    pause: float
+    pace: Pace
     attempts: int
     timeout: float
     max_tokens: int
@@ -145,7 +128,6 @@ class Endpoint:
     attempts_failed: Counter[str] = field(default_factory=Counter)
     """Attempts that failed, by reason: those that a later attempt made good too."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _next: float = 0.0
     _gone: int = 0
 
     @property
@@ -218,25 +200,25 @@ class Endpoint:
 
         def pause(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.after if isinstance(error, _TryAgainError) else 0.0
+            asked = error.after if isinstance(error, TryAgainError) else 0.0
             return asked or float(backoff(state))
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_when_event_set(stop),
             wait=pause,
             sleep=tenacity.sleep_using_event(stop),
-            retry=tenacity.retry_if_exception_type(_TryAgainError),
+            retry=tenacity.retry_if_exception_type(TryAgainError),
             reraise=True,
         )
         try:
             answer = retrying(self._attempt, client, body, self.expected(question.text).cost, stop)
-        except _TryAgainError as error:
+        except TryAgainError as error:
             if stop.is_set():
                 return None
             self._count_gone(error.failure)
             return error.failure
-        except _RefusedError as error:
-            return Failure("question_refused", str(error))
+        except RefusedError as error:
+            return error.failure
         self._gone = 0
         return answer
 
@@ -244,12 +226,13 @@ class Endpoint:
         self, client: httpx2.Client, body: bytes, most: float | None, stop: threading.Event
     ) -> Answer:
         """One request, and its place in the account."""
-        self._wait_for_turn(stop)
+        if not self.pace.wait(stop):
+            raise TryAgainError("unreachable", "the run was stopped")
         if not self.spending.put_aside(most):
             raise _BudgetError
         try:
             answer = self._send(client, body)
-        except _TryAgainError as error:
+        except TryAgainError as error:
             # A server that was too slow, or said nothing of use, may have worked, and want its money.
             self.spending.settle(most, most if error.failure.reason in _PERHAPS_PAID else 0.0)
             raise
@@ -270,104 +253,45 @@ class Endpoint:
                 content=body,
                 headers={"Content-Type": "application/json"},
             )
+            return read_reply(reply, self._hidden)
         except httpx2.TimeoutException as error:
-            raise self._again("timeout", f"{type(error).__name__}, {self.timeout:g} s") from None
+            said = f"{type(error).__name__}, {self.timeout:g} s"
+            raise self._again(TryAgainError("timeout", said)) from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise FdrdError(f"endpoint: url={self.url}: {error}") from None
         except httpx2.TransportError as error:
-            raise self._again("unreachable", f"{type(error).__name__}: {error}") from None
-        return self._read(reply)
+            said = f"{type(error).__name__}: {error}"
+            raise self._again(TryAgainError("unreachable", said)) from None
+        except TryAgainError as error:
+            raise self._again(error) from None
+        except ClosedError as error:
+            raise self._closed(error) from None
 
-    def _read(self, reply: httpx2.Response) -> Answer:
-        """The answer in a reply.
-
-        Raises:
-            _TryAgainError: there is none, and another attempt may have one.
-            _RefusedError: the server does not take the question.
-            FdrdError: it takes none.
-        """
-        status, said = reply.status_code, self._said(reply)
-        if status == 429 and "insufficient_quota" in said:
-            raise FdrdError(f"endpoint: the account has no money left ({said})")
-        if status == 429:
-            after = _seconds(reply.headers.get("retry-after", ""))
-            self._hold(after)
-            raise self._again("rate_limited", said, after)
-        if status >= 500 or status in (408, 409, 425):
-            after = _seconds(reply.headers.get("retry-after", ""))
-            raise self._again("server_error", f"{status}: {said}", after)
-        if status in (401, 403):
-            what = "refused" if self.key else "wanted, and not set"
-            raise FdrdError(
-                f"endpoint: the key is {what} ({status}: {said}); put a valid one into ${self.key_variable}"
-            )
-        if status in (402, 404, 405) or 300 <= status < 400:
-            raise FdrdError(
-                f"endpoint: {self.url}/chat/completions says {status}: {said}; check -C url, "
-                "-C model, and the account"
-            )
-        if status != 200:
-            raise _RefusedError(f"{status}: {said}")
-        try:
-            value = reply.json()
-            choice, usage = value["choices"][0], value.get("usage") or {}
-            text, finish = choice["message"].get("content"), choice.get("finish_reason")
-            read, written = (
-                int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")
-            )
-            if text is not None and not isinstance(text, str):
-                raise TypeError(f"content is a {type(text).__name__}")
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise self._again("malformed_answer", f"{type(error).__name__}: {error}") from None
-        if not text or not text.strip():
-            raise self._again("empty_answer", f"finish_reason is {finish!r}")
-        return Answer(text, read, written, cut=finish == "length")
-
-    def _again(self, reason: str, detail: str, after: float = 0.0) -> _TryAgainError:
+    def _again(self, error: TryAgainError) -> TryAgainError:
+        """The error, counted, without the key in it."""
         with self._lock:
-            self.attempts_failed[reason] += 1
-        return _TryAgainError(reason, self._hidden(detail), after)
+            self.attempts_failed[error.failure.reason] += 1
+        if error.failure.reason == "rate_limited":
+            self.pace.hold(error.after)
+        return TryAgainError(error.failure.reason, self._hidden(error.failure.detail), error.after)
 
-    def _said(self, reply: httpx2.Response) -> str:
-        """What the server says, short, and without the key, which some servers repeat."""
-        return (
-            self._hidden(" ".join(reply.text.split()))[:_SAID] if reply.status_code != 200 else ""
-        )
+    def _closed(self, error: ClosedError) -> FdrdError:
+        remedies = {
+            "key": f"it wants {'another' if self.key else 'a'} key: put a valid one into ${self.key_variable}",
+            "address": "check -C url and -C model",
+            "account": "the account has no money left",
+        }
+        return FdrdError(f"endpoint: {self.url} says {error}; {remedies[error.what]}")
 
     def _hidden(self, text: str) -> str:
+        """What a server says, without the key, which some repeat."""
         return text.replace(self.key, "[key]") if self.key else text
 
     def _body(self, question: Question) -> bytes:
-        picture = io.BytesIO()
-        question.picture.upright(self.max_side).save(picture, "JPEG", quality=92)
-        data = base64.b64encode(picture.getvalue()).decode()
-        content = [
-            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}},
-            {"type": "text", "text": question.text},
-        ]
-        asked: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": content}],
-            self.limit: self.max_tokens,
-        }
+        options: dict[str, Any] = {"model": self.model, self.limit: self.max_tokens}
         if self.temperature >= 0:
-            asked["temperature"] = self.temperature
-        return json.dumps(asked).encode()
-
-    def _wait_for_turn(self, stop: threading.Event) -> None:
-        """Returns when the pace allows the next request."""
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + self.pause
-        if (delay := turn - time.monotonic()) > 0:
-            stop.wait(delay)
-        if stop.is_set():
-            raise _TryAgainError("unreachable", "the run was stopped")
-
-    def _hold(self, seconds: float) -> None:
-        """Nobody asks before the time that the server named."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+            options["temperature"] = self.temperature
+        return make_request(question.picture.upright(self.max_side), question.text, **options)
 
     def _count_gone(self, failure: Failure) -> None:
         if failure.reason == "empty_answer":
@@ -379,23 +303,3 @@ class Endpoint:
                 f"({failure.reason}: {failure.detail}); what it answered is kept, and the same command "
                 "goes on from there"
             )
-
-
-def _seconds(header: str) -> float:
-    """What `Retry-After` asks for: seconds, or a date.
-
-    >>> _seconds("2.5"), _seconds("soon"), _seconds("Thu, 01 Jan 1970 00:00:00 GMT")
-    (2.5, 0.0, 0.0)
-    """
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, min(float(header), _LONGEST_ASKED))
-    except ValueError:
-        pass
-    try:
-        return max(
-            0.0, min(parsedate_to_datetime(header).timestamp() - time.time(), _LONGEST_ASKED)
-        )
-    except ValueError:
-        return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from fdrd.engine import open_engine
 from fdrd.error import FdrdError
 from fdrd.gather import Look, look
 from fdrd.images import FORMATS, Examined, read_image
+from fdrd.last_build import cache_folder
+from fdrd.ledger import append_ledger, read_ledger, stamp
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
@@ -106,6 +109,33 @@ def find_pictures(
 
 
 def _examine(
+    root: Path, images: list[ImageRef], max_pixels: int, workers: int | None, progress: Progress
+) -> Iterator[tuple[ImageRef, Examined]]:
+    """What each image is worth, in their order; one that did not change since an earlier run is not decoded again."""
+    ledger = _ledger_of(root)
+    known = read_ledger(ledger)
+    stamps = {image: stamp(root, image) for image in images}
+    found = {
+        image: known[image][1]
+        for image in images
+        if image in known and known[image][0] == stamps[image]
+    }
+    fresh = [image for image in images if image not in found]
+    for image, examined in _look(root, fresh, max_pixels, workers, progress):
+        found[image] = examined
+    append_ledger(ledger, ((image, stamps[image], found[image]) for image in fresh))
+    yield from ((image, found[image]) for image in images)
+
+
+def _ledger_of(root: Path) -> Path:
+    """Where it is kept what the pictures of a folder were worth; losing it costs time only."""
+    name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    folder = cache_folder() / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.jsonl"
+
+
+def _look(
     root: Path, images: list[ImageRef], max_pixels: int, workers: int | None, progress: Progress
 ) -> Iterator[tuple[ImageRef, Examined]]:
     tasks = [

@@ -1,6 +1,7 @@
 """A server with faults: what is asked, kept, counted, spent and shown."""
 
 import io
+import json
 import logging
 import signal
 import threading
@@ -114,6 +115,24 @@ def test_a_fault_that_stays_is_the_reason_of_a_rejection(raw, chat, quick, fault
     assert again.summary["kept"] == 3  # a failure is not kept as an answer
 
 
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("content_filter", "question_refused"), ("length", "empty_answer")]
+)
+def test_an_answer_that_will_stay_empty_is_paid_for_once(raw, chat, monkeypatch, finish, reason):
+    def empty(handler, body):
+        chat.asked.append(("", ""))
+        choice = {"message": {"content": None}, "finish_reason": finish}
+        data = json.dumps({"choices": [choice]}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    monkeypatch.setattr(chat, "reply", empty)
+    done, _, _ = caption(raw, chat, sample=2)
+    assert (failed(done), len(chat.asked)) == ({reason: 2}, 2)
+
+
 def test_a_server_that_asks_for_time_gets_it_from_all(raw, chat):
     chat.faults, chat.retry_after = ["429"], "1"
     caption(raw, chat, concurrency=1, sample=2)
@@ -124,11 +143,6 @@ def test_no_more_requests_are_under_way_than_allowed(raw, chat):
     chat.delay = 0.05
     caption(raw, chat, concurrency=3)
     assert 1 < chat.most_at_once <= 3
-
-
-def test_requests_keep_the_pace(raw, chat):
-    caption(raw, chat, requests_per_minute=1200)
-    assert chat.times[-1] - chat.times[0] >= 11 * 0.05 - 0.03
 
 
 def test_a_server_that_dies_half_way_costs_no_answer(raw, chat, quick):

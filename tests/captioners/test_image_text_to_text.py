@@ -132,6 +132,23 @@ def test_a_model_without_a_chat_template_gets_picture_and_words(tmp_path, raw):
     assert all(isinstance(answer, Answer) for answer in found)
 
 
+def test_accelerate_may_place_the_model(model, raw):
+    pytest.importorskip("accelerate")
+    pictures = find_pictures(raw, 10**6).pictures[:2]
+    placed = make(Spending(), model=str(model), max_tokens=6, device_map="auto")
+    alone = make(Spending(), model=str(model), max_tokens=6)
+    texts = ["is it red", "is it green"]
+    assert answers(placed, pictures, texts) == answers(alone, pictures, texts)
+
+
+def test_reduced_precision_answers_too_and_is_another_question(model, raw):
+    (picture, *_) = find_pictures(raw, 10**6).pictures
+    half = make(Spending(), model=str(model), max_tokens=6, precision="bfloat16")
+    (found,) = answers(half, [picture], ["is it red"])
+    assert isinstance(found, Answer)
+    assert half.identity != make(Spending(), model=str(model), max_tokens=6).identity
+
+
 def test_from_pictures_to_a_dataset_and_a_rerun_loads_no_model(model, raw, tmp_path, monkeypatch):
     found = find_pictures(raw, 10**6)
     plan = Plan(

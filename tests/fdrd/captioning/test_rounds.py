@@ -93,6 +93,22 @@ def test_a_picture_that_is_none_is_a_rejection_and_not_asked_about(source):
     assert (rejected.file, rejected.reason) == ("wren/5.png", "not_an_image")
 
 
+def test_a_picture_that_did_not_change_is_not_decoded_again(source, draw, monkeypatch):
+    first = find_pictures(source, 10**6)
+    looked = []
+    monkeypatch.setattr("fdrd.gather.examine", lambda root, image, limit: looked.append(image.path))
+    assert find_pictures(source, 10**6) == first
+    assert looked == []
+    monkeypatch.undo()
+    (source / "wren" / "2.png").write_bytes(draw(77))
+    again = find_pictures(source, 10**6)
+    changed = [
+        picture.path for picture, before in zip(again.pictures, first.pictures, strict=True)
+        if picture.sha256 != before.sha256
+    ]  # fmt: skip
+    assert changed == ["wren/2.png"]
+
+
 def test_a_source_that_has_all_its_captions_says_so(write, draw, tmp_path):
     write("wren/1.png", draw(1))
     write("wren/1.txt", "A wren.")

@@ -1,6 +1,9 @@
 """The captioned source: what a build makes of it, and what it must not lose or touch."""
 
+import hashlib
+import io
 import json
+import tarfile
 
 import pytest
 
@@ -147,6 +150,24 @@ def test_pictures_at_the_top_of_a_domain_are_written_where_a_build_finds_them(
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
     assert built.manifest["records"]["kept"] == 8
     assert [domain["name"] for domain in built.manifest["domains"]] == ["raw"]
+
+
+def test_pictures_inside_of_an_archive_come_out_of_it(write, draw, tmp_path):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for number in range(6):
+            for suffix, content in (("png", draw(number)), ("json", b'{"category": "wren"}')):
+                member = tarfile.TarInfo(f"{number}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    write("birds/0.tar", data.getvalue())
+    done = caption(tmp_path / "raw", tmp_path / "captioned")
+    assert done.summary["kept"] == 6
+    built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
+    records = list(read_records(tmp_path / "data", built.manifest))
+    assert {record.source.sha256 for record in records} == {
+        hashlib.sha256(draw(number)).hexdigest() for number in range(6)
+    }
 
 
 def test_no_picture_from_outside_of_the_source_gets_in(source, tmp_path):

@@ -183,7 +183,7 @@ def _print_tokens(tokens: dict[str, Any] | None) -> None:
     splits = [split for splits in tokens["splits"].values() for split in splits.values()]
     longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
     out.print(
-        f"Captions have up to {longest} tokens by {tokens['tokenizer']}; {over:,} have more than the "
+        f"Captions have up to {longest} tokens ({tokens['tokenizer']}); {over:,} have more than the "
         f"{tokens['limit']} that its text tower reads"
     )
 

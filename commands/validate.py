@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from commands.console import Folder, Json, app, out, print_json, show_progress
 
 
 @app.command(epilog="Example:  fdrd validate data/fdrd")
-def validate(folder: Folder, json: Json = False) -> None:
+def validate(
+    folder: Folder,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images",
+            help="Decode every image as well, and find those that look like one of another split.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check every digest, count, span, negative and split of a dataset; exit 1 if something is wrong."""
     from dataclasses import asdict
 
     from fdrd.validate import validate as check
+    from fdrd.validate_images import validate_images
 
     with show_progress("Nothing was changed.") as progress:
         problems = list(check(folder, progress))
+        if images:
+            problems += validate_images(folder, progress)
     if json:
         print_json([asdict(problem) for problem in problems])
     else:

@@ -24,6 +24,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
 from fdrd.split import split_domain, split_unit
 from fdrd.validate import validate
+from fdrd.validate_images import validate_images
 from tests.fdrd.test_near import ORIGINAL, encoded, scene
 
 DEFAULTS = resolve({})
@@ -179,10 +180,14 @@ def test_a_build_drops_from_train_what_looks_like_a_picture_of_test(scenes, tmp_
     keeping = BuildConfig(policy={"near_image_in_other_split": "keep"})
     kept = build(scenes, tmp_path / "kept", config=keeping, workers=1)
     assert kept.manifest["reported"]["near_image_in_other_split"] == 30
-    assert list(validate(tmp_path / "kept")) == []
+    assert list(validate(tmp_path / "kept")) == list(validate_images(tmp_path / "kept")) == []
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
     assert any("group of images that look alike" in each.what for each in validate(path.parent))
+    assert list(validate_images(tmp_path / "out")) == []
+    found = list(validate_images(tmp_path / "kept"))
+    assert len(found) == 40  # ten pictures of test, and three of train for each
+    assert all("its image looks like that of" in each.what for each in found)
 
 
 def test_pictures_too_small_or_too_narrow_and_captions_too_long_are_counted(birds, tmp_path, write):

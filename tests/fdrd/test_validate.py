@@ -12,6 +12,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.builder import build
 from fdrd.error import FdrdError
 from fdrd.validate import validate
+from fdrd.validate_images import validate_images
 
 
 @pytest.fixture
@@ -153,3 +154,14 @@ def test_a_manifest_that_is_none_is_an_error_with_the_remedy(built):
     (built / "manifest.json").unlink()
     with pytest.raises(FdrdError, match="fdrd build --out"):
         problems(built)
+
+
+def test_an_image_that_does_not_decode_is_found_by_those_who_look(built):
+    def spoil(rows):
+        data = rows[0]["image"]["bytes"][:60]
+        rows[0]["image"]["bytes"] = data
+        rows[0]["source"]["sha256"] = hashlib.sha256(data).hexdigest()
+
+    rewrite(built, spoil)
+    (found,) = validate_images(built)
+    assert "image_broken" in found.what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,15 +140,21 @@ def _print_plan(plan: Any, options: Any) -> None:
     else:
         branch = ", in a new branch" if plan.new_branch else ""
         err.print(f"{where}: at {plan.head[:12]}{branch}", soft_wrap=True)
-    rows = [("upload", plan.new), ("replace", plan.changed), ("keep, unchanged", plan.unchanged)]
-    for what, files in rows:
+    for what, files in (("upload", plan.new), ("replace", plan.changed)):
         if files:
-            size = sum(file.size for file in files)
-            err.print(f"  {what}: {len(files)} files, {size / 1e6:,.1f} MB", soft_wrap=True)
+            size = sum(file.size for file in files) / 1e6
+            named = _named([file.path for file in files])
+            err.print(f"  {what}: {len(files)} files, {size:,.1f} MB ({named})", soft_wrap=True)
     for what, paths in (("delete", plan.deleted), ("leave alone", plan.foreign)):
         if paths:
-            named = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
-            err.print(f"  {what}: {len(paths)} files ({named})", soft_wrap=True)
+            err.print(f"  {what}: {len(paths)} files ({_named(paths)})", soft_wrap=True)
+    if plan.unchanged:
+        err.print(f"  unchanged: {len(plan.unchanged)} files", soft_wrap=True)
+
+
+def _named(paths: Sequence[str]) -> str:
+    more = f", {len(paths) - 5} more" if len(paths) > 5 else ""
+    return ", ".join(paths[:5]) + more
 
 
 def _as_json(plan: Any, pushed: Any) -> dict[str, Any]:

@@ -620,7 +620,10 @@ def _card_data(card: File | None) -> dict[str, Any] | None:
     import yaml
 
     found = re.match(r"---\r?\n(.*?)\r?\n---", card.content.decode() if card else "", re.DOTALL)
-    return yaml.safe_load(found[1]) if found else None
+    try:
+        return yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError:
+        return None
 
 
 def _proposal(repository: Repository, proposal: Proposal) -> dict[str, Any]:

@@ -193,3 +193,14 @@ def test_a_section_ends_at_its_own_mark_only():
     assert put == f"Mine\n{section('a', 'new')}\nYours\n\n{section('c', 'more')}\n"
     assert sections(put) == {"a": "new", "c": "more"}
     assert put_sections(put.replace("\n", "\r\n"), {"a": "z"}).startswith("Mine\r\n<!-- fdrd:a -->")
+
+
+def test_of_very_many_categories_only_the_whole_is_described_and_all_loads(
+    birds, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fdrd.front_matter._NAMES", 3)
+    built = build(birds, tmp_path / "out", workers=1)
+    card = DatasetCard.load(built.out / "README.md")
+    assert set(DatasetInfosDict.from_dataset_card_data(card.data)) == {"default"}
+    rows = load_dataset(str(built.out), "raw", split="test")
+    assert rows.features["category"].names == built.manifest["categories"]

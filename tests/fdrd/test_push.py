@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hub_repository import File
 from hub_server import READER, WRITER, Hub, Ill
 from huggingface_hub import HfApi
 from typer.testing import CliRunner
@@ -242,6 +243,16 @@ def test_hand_edits_of_the_card_stay_and_its_figures_follow_the_build(built, hub
     assert "data/raw/train-" not in found
     assert "30 image-caption pairs" in found
     assert prepare(other.out, REPO, RIGHTS).is_done
+
+
+def test_a_card_whose_metadata_were_broken_by_hand_is_a_clear_line(built, hub):
+    push(built)
+    broken = File(b"---\na: [\n---\nmine\n", 15)
+    hub.repository(REPO).commit(
+        "refs/heads/main", None, "x", "", "w", [("put", "README.md", broken)]
+    )
+    with pytest.raises(FdrdError, match=r"README\.md of org/birds: the metadata .* are no YAML"):
+        prepare(built, REPO, RIGHTS)
 
 
 def test_an_edit_that_comes_in_between_is_kept(built, hub):

@@ -15,7 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole without matching weight": {"alpha": 0.0},
     "whole without adapter": {"adapter": "identity"},
     "whole without prompts": {"depth": 0},
-    "whole with category negatives only": {"n_attribute": 0},
+    "whole with both kinds of negatives": {"n_attribute": 2},
     "whole with attribute negatives only": {"n_attribute": 4},
     "whole without negatives": {"n_negatives": 0, "n_attribute": 0},
     "whole, own candidates, one direction": {

@@ -57,7 +57,7 @@ def test_each_part_changes_what_is_learned(
 def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
-    method = fitted(tiny_clip, tiny_dataset, depth=0)
+    method = fitted(tiny_clip, tiny_dataset, depth=0, gamma=1.0)
     images, texts = features(method, tiny_dataset["test"])
     with torch.no_grad():
         plain = tiny_clip.encode_text(tiny_dataset["test"].captions).pooled
@@ -147,7 +147,7 @@ def test_the_category_loss_is_that_of_the_drawn_negatives_with_their_categories(
     splits = {name: make_dataset(rows, name) for name in ("train", "validation")}
     train = splits["train"]
     options = {"category_candidates": "own", "category_symmetric": False, "alpha": 3.0}
-    method = fitted(tiny_clip, splits, **options)
+    method = fitted(tiny_clip, splits, n_attribute=2, **options)
     batch = next(batches(train, 6, seed=0, epoch=1))
     scale, losses, kinds = tiny_clip.logit_scale, [], set()
     with torch.no_grad():

@@ -1,0 +1,90 @@
+"""Tries settings of methods on the validation split, as many for each method, and says which were best.
+
+    python tools/tune.py trials.toml --data data/fdrd --results trials/
+
+The plan lists the settings of each method: `[[coop]]` with what `-M` and `-T` of `fdrd bench` would be
+given. Every setting that was ever tried counts as a trial: all result files in the folder are listed, those
+of earlier plans too. A finished trial is not repeated, a killed one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import baselines  # noqa: F401 - registers the methods
+import benchmark
+import dcar  # noqa: F401
+from benchmark.metrics import DIRECTIONS
+from benchmark.result import BenchResult, read_results
+from benchmark.run import open_backbone
+from fdrd.error import FdrdError
+
+
+def main() -> None:
+    """Run the plan's trials that have no result yet, then print all."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--backbone")
+    parser.add_argument("--results", type=Path, default=Path("trials"))
+    parser.add_argument("--method", action="append", help="only these of the plan")
+    parser.add_argument("--categories", type=Path)
+    parser.add_argument("--shots", type=int)
+    parser.add_argument("--gallery", type=int)
+    given = parser.parse_args()
+
+    plan: dict[str, list[dict[str, Any]]] = tomllib.loads(given.plan.read_text())
+    tower = open_backbone(given.backbone, given.data, allow_code=given.backbone is not None)
+    asked = {
+        "split": "validation",
+        "backbone": tower,
+        "categories": benchmark.read_categories(given.categories) if given.categories else None,
+        "shots": given.shots,
+        "gallery": given.gallery or "domain",
+        "results": given.results,
+    }
+    for method in given.method or plan:
+        for trial in plan[method]:
+            try:
+                result = benchmark.run(
+                    method, given.data, options=trial.get("M"), train=trial.get("T"), **asked
+                )
+                print(said(result), flush=True)
+            except FdrdError as error:
+                print(f"{method} {trial}: {error}", file=sys.stderr, flush=True)
+    print(table(read_results(given.results)))
+
+
+def mrr(result: BenchResult) -> float:
+    """The mean of both directions, by which epochs are chosen too."""
+    return sum(getattr(result.metrics, way).strict.mrr for way in DIRECTIONS) / len(DIRECTIONS)
+
+
+def said(result: BenchResult) -> str:
+    """A trial in a line."""
+    settings = result.settings
+    options = {**settings.options_given, **{f"-T {k}": v for k, v in settings.train_given.items()}}
+    epochs = f"epoch {result.fit.best_epoch} of {len(result.fit.epochs)}" if result.fit else ""
+    spent = f"{result.seconds['fit']:.0f} s"
+    return f"{100 * mrr(result):6.2f}  {settings.method}  {options}  {epochs}  {spent}"
+
+
+def table(results: list[BenchResult]) -> str:
+    """The trials of each method, best first."""
+    tried: dict[str, list[BenchResult]] = defaultdict(list)
+    for result in results:
+        tried[result.settings.method].append(result)
+    lines = []
+    for method, found in sorted(tried.items()):
+        lines.append(f"{method}: {len(found)} trials")
+        lines += [said(each) for each in sorted(found, key=lambda r: -mrr(r))]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,7 @@ _SURROUNDINGS = "surroundings"
 _LISTED = "count colour pattern material size shape light viewpoint pose place part".split()
 TYPES = (*_LISTED, "text", "brand")
 
+_ENDS_SENTENCE = frozenset(".!?;")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _QUOTED = re.compile(r'["“]([^"”\n]{1,60}?)[.,]?["”]')
 _SHADES = frozenset("light lighter dark darker bright deep pale pastel".split())
@@ -112,11 +113,12 @@ def _words(caption: str, taken: list[tuple[int, int]]) -> list[_Word]:
     sentence = end = 0
     for match in _WORD.finditer(caption):
         start = match.start()
-        if any(mark in caption[end:start] for mark in ".!?;"):
+        between = caption[end:start]
+        if between != " " and not _ENDS_SENTENCE.isdisjoint(between):
             sentence += 1
         end = match.end()
         text = match.group().lower().replace("’", "'")
-        if any(start < right and left < end for left, right in taken):
+        if taken and any(start < right and left < end for left, right in taken):
             text = "\0"  # keeps its place among the words, matches nothing
         words.append(_Word(text, start, end, sentence))
     return words

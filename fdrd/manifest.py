@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -67,8 +67,12 @@ def annotation_file(item: Record | Rejection) -> str:
     '(images and their text files)'
     """
     file = item.file if isinstance(item, Rejection) else item.source.origin.partition(": ")[0]
-    known = PurePosixPath(file).suffix.lower() in ANNOTATIONS
-    return file if known else "(images and their text files)"
+    return file if _holds_annotations(file) else "(images and their text files)"
+
+
+@lru_cache(maxsize=65_536)
+def _holds_annotations(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in ANNOTATIONS
 
 
 def make_manifest(

@@ -158,7 +158,7 @@ def _batches(
         data = _image(task, record)
         row = _row(annotated, task.labels)
         row["category"] = number[task.labels[record.domain, record.category]]
-        name = member_name(record.image.member) or Path(record.image.path).name
+        name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
         row["image"] = {"bytes": data, "path": name}
         text = row_text(row)
         name = json.dumps(record.id, ensure_ascii=False)[1:-1]  # a line break in it is escaped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -51,7 +50,7 @@ def clip_tokens(caption: str) -> int:
     >>> clip_tokens("A photo of a cat.")
     8
     """
-    return 2 + sum(math.ceil(len(piece) / _LETTERS_PER_TOKEN) for piece in _PIECE.findall(caption))
+    return 2 + sum(-(-len(piece) // _LETTERS_PER_TOKEN) for piece in _PIECE.findall(caption))
 
 
 def caption_flaws(caption: str, category: str) -> Iterator[str]:

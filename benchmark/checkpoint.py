@@ -48,12 +48,22 @@ def read_header(path: Path) -> CheckpointHeader:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return CheckpointHeader(**json.loads(file.metadata()["fdrd"]))
+            header = CheckpointHeader(**json.loads(file.metadata()["fdrd"]))
+        _check_types(header)  # it may come from anybody
+        return header
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FdrdError(
             f"{path} is no checkpoint of fdrd ({error}); give the .safetensors file that "
             f"`fdrd bench` wrote beside a result"
         ) from error
+
+
+def _check_types(header: CheckpointHeader) -> None:
+    texts = ("method", "backbone", "backbone_fingerprint", "train_fingerprint")
+    kinds = {**dict.fromkeys(texts, str), "options": dict, "train": dict, "seed": int | None}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(header, name), kind):
+            raise TypeError(f"its {name} is {getattr(header, name)!r}")
 
 
 def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -> None:

@@ -131,7 +131,7 @@ def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
     except (OSError, ValueError) as error:
         raise FdrdError(
             f"backbone {spec!r}: {_first_line(error)}; the folder needs model.safetensors, a "
-            f"tokenizer and a preprocessor_config.json"
+            f"tokenizer and a preprocessor_config.json; `fdrd convert` makes one of a .bin file"
         ) from error
 
 

@@ -23,16 +23,14 @@ class Activation(StrEnum):
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="A .pt, .pth, .bin or .safetensors file, or open_clip's folder of one."
-        ),
+        typer.Argument(help="A .pt, .pth, .bin or .safetensors file, or a folder of one."),
     ],
     folder: Annotated[Path, typer.Argument(help="What --backbone will take; new or empty.")],
     config: Annotated[
         Path | None,
         typer.Option(
-            help="open_clip's description of the model: open_clip_config.json (by default the one "
-            "beside the weights) or one of its model_configs."
+            help="Description of the model: open_clip_config.json or one of open_clip's "
+            "model_configs, or a CLIPModel's config.json; by default the one beside the weights."
         ),
     ] = None,
     activation: Annotated[
@@ -50,7 +48,7 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Make a backbone of a checkpoint of open_clip, or of one that keeps to its names.
+    """Make a backbone of a checkpoint of open_clip or OpenAI, or of a CLIPModel in a .bin file.
 
     Tensors are loaded and nothing else: a .pt file that holds code or objects is refused, and none of
     it is run. What a CLIPModel cannot express is refused by name.

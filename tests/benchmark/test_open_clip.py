@@ -287,6 +287,32 @@ def test_a_description_and_a_tokenizer_beside_the_weights_are_taken(
     assert loaded.model.config.text_config.hidden_act == "quick_gelu"
 
 
+def test_a_clip_model_that_was_saved_as_a_pickle_is_converted(
+    clip_parts: Any, tiny_clip: CLIPBackbone, tmp_path: Path
+) -> None:
+    folder = tmp_path / "old"
+    for part in clip_parts():
+        part.save_pretrained(folder)
+    tensors = read_tensors(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    positions = {"text_model.embeddings.position_ids": torch.arange(24).unsqueeze(0)}
+    torch.save(tensors | positions, folder / "pytorch_model.bin")
+    with pytest.raises(FdrdError, match=r"the folder needs model\.safetensors"):
+        load_backbone(str(folder))
+    convert(folder, tmp_path / "new")
+    loaded = load_backbone(str(tmp_path / "new"), device="cpu")
+    assert loaded.fingerprint == tiny_clip.fingerprint
+    (folder / "config.json").rename(tmp_path / "config.json")
+    with pytest.raises(FdrdError, match=r"a CLIPModel without its config\.json"):
+        convert(folder, tmp_path / "other")
+    convert(folder, tmp_path / "other", config=tmp_path / "config.json")
+    torch.save({key: value for key, value in tensors.items() if "layers.2" not in key},
+               folder / "pytorch_model.bin")  # fmt: skip
+    with pytest.raises(FdrdError, match=r"is no CLIPModel of .*Missing key"):
+        convert(folder, tmp_path / "third", config=tmp_path / "config.json")
+    assert not (tmp_path / "third").exists()
+
+
 class Hostile:
     def __init__(self, mark: Path):
         self.mark = mark

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hub_server import READER, WRITER, Hub
 from huggingface_hub import HfApi, ModelCard, constants
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import baselines  # noqa: F401  # registers the methods
@@ -244,7 +244,10 @@ def test_a_failing_hub_is_asked_again(
     assert done.commit
 
 
-def test_what_is_no_method_of_fdrd_is_refused(hub: Hub, tiny_clip: CLIPBackbone) -> None:
+def test_what_is_no_method_of_fdrd_is_refused(
+    hub: Hub, tiny_clip: CLIPBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     api = HfApi(token=WRITER)
     api.create_repo("org/other")
     with pytest.raises(FdrdError, match=r"it has no model\.safetensors, so it is no method"):
@@ -256,6 +259,14 @@ def test_what_is_no_method_of_fdrd_is_refused(hub: Hub, tiny_clip: CLIPBackbone)
     )
     with pytest.raises(FdrdError, match="is no checkpoint of fdrd"):
         load_method("org/other", backbone=tiny_clip)
+    whole = {
+        "method": "coop", "options": {}, "backbone": "tiny", "backbone_fingerprint": "0" * 64,
+        "train_fingerprint": "0" * 64, "train": {}, "seed": 0,
+    }  # fmt: skip
+    for header in (whole | {"method": ["coop"]}, whole | {"options": 3}, {"method": "coop"}, [], 1):
+        save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
+        with pytest.raises(FdrdError, match=r"bad\.safetensors is no checkpoint of fdrd"):
+            load_method("bad.safetensors", backbone=tiny_clip)
     with pytest.raises(FdrdError, match=r"no checkpoint org/none: .*the Hub does not give it"):
         find_checkpoint("org/none")
 

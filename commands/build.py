@@ -191,6 +191,7 @@ def _print_tokens(tokens: dict[str, Any] | None) -> None:
 def _build_part(
     source: Path, target: Path, text: str, config: Any, workers: int | None, engine: str
 ) -> None:
+    from fdrd.hub.source import local_source
     from fdrd.part_builder import build_part
     from fdrd.parts import parse_part
 
@@ -201,7 +202,13 @@ def _build_part(
         f"What is done is kept in {target}.work; the same command goes on from there."
     ) as progress:
         built = build_part(
-            source, target, part, config=config, workers=workers, engine=engine, progress=progress
+            local_source(source, progress),
+            target,
+            part,
+            config=config,
+            workers=workers,
+            engine=engine,
+            progress=progress,
         )
     out.print(f"Built {target}." if built else f"Nothing to do: {target} is this very part.")
     out.print(f"Once all {part.of} are there:  fdrd merge {target.parent}/*", style="dim")

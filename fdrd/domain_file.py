@@ -95,7 +95,7 @@ class _Checked:
                 remedy = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}"
                 raise self.error(key, "is no key of this file", remedy)
         texts = {key: self.text(key, values[key]) for key in known[:-1] if key in values}
-        if not re.fullmatch(r"(https?://\S+)?", texts.get("homepage", "")):
+        if not re.fullmatch(r"(https?://[^\s<>\"]+)?", texts.get("homepage", "")):
             raise self.error("homepage", "is no address", "begin it with https://")
         if "\n" in texts.get("licence", "") or len(texts.get("licence", "")) > 200:
             remedy = 'give an SPDX identifier, as "CC-BY-4.0", or a short name'

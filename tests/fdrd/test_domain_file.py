@@ -92,6 +92,7 @@ def test_a_changed_domain_file_is_a_changed_source(tmp_path, write, draw):
         ('license = "a"\nlicence = "b"', "keep one"),
         (f'licence = "{"x" * 201}"', "SPDX"),
         ('homepage = "javascript:alert(1)"', "begin it with https://"),
+        ('homepage = "https://a.org/><script>"', "begin it with https://"),
         ('group = "g*"', "name {group} once"),
         ('group = "{group}*a*b*c"', "at most 2 times"),
         ("meta_categories = 3", "is no table"),

@@ -17,7 +17,7 @@ import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone, load_method
 from benchmark.checkpoint import read_header
-from benchmark.publishing import Draft, Published, draft_method, publish
+from benchmark.publishing import Draft, Published, _verify, draft_method, publish
 from benchmark.trained import find_checkpoint
 from commands import app
 from fdrd.dataset import RetrievalDataset
@@ -231,6 +231,14 @@ def test_without_a_token_one_line_says_so(
     with pytest.raises(FdrdError, match="may not write to org") as refused:
         push(trained)
     assert READER not in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["README.md", "model.safetensors"])
+def test_a_file_that_arrived_otherwise_is_found(hub: Hub, trained: Path, path: str) -> None:
+    draft, done = push(trained)
+    sent = draft.content | {path: draft.content[path][:-1] + b"x"}
+    with pytest.raises(FdrdError, match=f"{path} arrived damaged"):
+        _verify(HfApi(), REPO, done.commit, sent)
 
 
 def test_a_failing_hub_is_asked_again(

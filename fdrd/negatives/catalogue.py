@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fdrd.negatives.category import Category, make_categories
-from fdrd.negatives.context import around
+from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
 from fdrd.negatives.mentions import find_mentions, key
 from fdrd.negatives.odds import Odds, make_odds
@@ -68,12 +68,12 @@ def make_catalogue(
     for record in ordered:
         of_category[record.category].append(record)
     categories = make_categories(of_category)
-    named = [
+    named = Descriptions(
         (place, around(record.caption, mentions))
         for place, category in enumerate(categories)
         for record in of_category[category.name]
         if (mentions := find_mentions(record.caption, category.pattern))
-    ]
+    )
     weights = sampler(list(of_category))
     for place, category in enumerate(categories):
         weights[place, sorted(category.same)] = 0.0

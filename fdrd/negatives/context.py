@@ -8,8 +8,8 @@ them: naive Bayes over the words around the mentions, fitted to the captions of 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +22,65 @@ _MARKS = ".,;:!?'’\"”)"
 _NEAR = 40  # characters in which the words beside a mention are looked for
 _RARE = 3  # words of fewer captions say little, and are many
 _MOST_WORDS = 8192
+_AT_ONCE = 512  # rows of the table that are reckoned together
 _PRIOR = 2.0  # captions' worth of the domain's average that each category starts with
 STEP = (
     1 / 1024
 )  # of the whole numbers that logarithms are kept in: sums of those are exact everywhere
 
 
-Described = tuple[int, Collection[str]]
-"""Place of what a caption describes, and the words around its mentions."""
+class Descriptions:
+    """What each of many captions describes, and the words around its mentions: as numbers, four bytes for a word."""
+
+    def __init__(self, described: Iterable[tuple[int, Iterable[str]]] = ()):
+        self._words: dict[str, int] = {}
+        self._times = array("q")
+        self._things, self._ends, self._said = array("i"), array("q"), array("i")
+        for thing, words in described:
+            self.add(thing, words)
+
+    def add(self, thing: int, words: Iterable[str]) -> None:
+        """Adds a caption: the number of what it describes, and words."""
+        numbers = [self._words.setdefault(word, len(self._words)) for word in words]
+        self._times.extend([0] * (len(self._words) - len(self._times)))
+        for number in numbers:
+            self._times[number] += 1
+        self._said.extend(dict.fromkeys(numbers))
+        self._things.append(thing)
+        self._ends.append(len(self._said))
+
+    def __len__(self) -> int:
+        """The number of captions."""
+        return len(self._things)
+
+    @property
+    def things(self) -> npt.NDArray[np.int32]:
+        """(N,) what each caption describes."""
+        return np.array(self._things, dtype=np.int32)
+
+    def every(self, step: int) -> list[tuple[int, list[str]]]:
+        """Every so manieth caption, with its words."""
+        words = list(self._words)
+        found = []
+        for number in range(0, len(self), step):
+            said = self._said[self._ends[number - 1] if number else 0 : self._ends[number]]
+            found.append((self._things[number], [words[each] for each in said]))
+        return found
+
+    def frequent(self) -> list[str]:
+        """The words that many captions have, those of most captions first."""
+        often = [word for word, number in self._words.items() if self._times[number] >= _RARE]
+        often.sort(key=lambda word: (-self._times[self._words[word]], word))
+        return often[:_MOST_WORDS]
+
+    def counts(self, words: Sequence[str], size: int) -> npt.NDArray[np.int64]:
+        """(V, `size`) how many captions of each thing have each of V words."""
+        row_of = np.full(len(self._words), -1)
+        row_of[[self._words[word] for word in words]] = np.arange(len(words))
+        rows = row_of[np.array(self._said, dtype=np.int32)]
+        things = self.things.repeat(np.diff(self._ends, prepend=0))
+        cells = (rows * size + things)[rows >= 0]
+        return np.bincount(cells, minlength=len(words) * size).reshape(len(words), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +133,16 @@ def beside(caption: str, mention: Mention) -> tuple[str, str, str]:
     return "<" + " ".join(before), "<" + (before[-1] if before else ""), ">" + first
 
 
-def fit_context(captions: Sequence[Described], size: int) -> Context:
+def fit_context(captions: Descriptions, size: int) -> Context:
     """The context of `size` things, of which each caption describes one."""
-    total = Counter(word for _, words in captions for word in words)
-    frequent = sorted(
-        (word for word, times in total.items() if times >= _RARE),
-        key=lambda word: (-total[word], word),
-    )[:_MOST_WORDS]
-    row = {word: number for number, word in enumerate(frequent)}
-    counts = np.zeros((len(row), size))
-    for place, words in captions:
-        counts[[row[word] for word in words if word in row], place] += 1
-    described = np.bincount([place for place, _ in captions], minlength=size)
-    share = counts.sum(axis=1, keepdims=True) / len(captions)
-    chance = np.clip((counts + _PRIOR * share) / (described + _PRIOR), 1e-6, 1 - 1e-3)
-    odds = np.log(chance) - np.log1p(-chance)
-    table = np.round(np.concatenate([odds, np.zeros((1, size))]) / STEP)
-    return Context(row, table.astype(np.int16))
+    frequent = captions.frequent()
+    counts = captions.counts(frequent, size)
+    described = np.bincount(captions.things, minlength=size)
+    table = np.zeros((len(frequent) + 1, size), dtype=np.int16)
+    for start in range(0, len(frequent), _AT_ONCE):  # of floats only a few rows are in memory
+        times = counts[start : start + _AT_ONCE]
+        share = times.sum(axis=1, keepdims=True) / len(captions)
+        chance = np.clip((times + _PRIOR * share) / (described + _PRIOR), 1e-6, 1 - 1e-3)
+        odds = np.log(chance) - np.log1p(-chance)
+        table[start : start + len(times)] = np.round(odds / STEP)
+    return Context({word: number for number, word in enumerate(frequent)}, table)

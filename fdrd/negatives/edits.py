@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.context import STEP, Context, beside, fit_context
+from fdrd.negatives.context import STEP, Context, Descriptions, beside, fit_context
 from fdrd.negatives.draws import Draws
 from fdrd.negatives.mentions import Mention
 from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
@@ -112,12 +112,12 @@ def make_edits(records: Sequence[Record], *, in_context: bool, balance: bool) ->
     values = tuple(value for value in known if against[value])
     place = {value: number for number, value in enumerate(values)}
     others = tuple(np.array([place[other] for other in against[value]]) for value in values)
-    described = [
+    described = Descriptions(
         (place[_value(span)], _near(record, span))
         for record in (records if in_context else ())
         for span in record.attributes
         if _value(span) in place
-    ]
+    )
     context = fit_context(described, len(values)) if described else None
     edits = Edits(values, place, others, tuple(map(np.zeros_like, others)), context)
     return _balanced(edits, records) if balance else edits

@@ -8,13 +8,13 @@ answer as it is the right one; else a blind reader learns which names are merely
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.context import STEP, Context, Described, fit_context
+from fdrd.negatives.context import STEP, Context, Descriptions, fit_context
 from fdrd.negatives.draws import Draws
 from fdrd.negatives.samplers import Floats
 
@@ -76,9 +76,7 @@ class Odds:
         yield from keys.argsort(kind="stable").tolist()[_FIRST:possible]
 
 
-def make_odds(
-    weights: Floats, captions: Sequence[Described], *, in_context: bool, balance: bool
-) -> Odds:
+def make_odds(weights: Floats, captions: Descriptions, *, in_context: bool, balance: bool) -> Odds:
     """The odds of C things of which captions describe one each.
 
     Args:
@@ -95,13 +93,13 @@ def make_odds(
     return _balanced(odds, captions) if balance else odds
 
 
-def _balanced(odds: Odds, captions: Sequence[Described]) -> Odds:
+def _balanced(odds: Odds, captions: Descriptions) -> Odds:
     """The odds with a bias by which each thing is a negative as often as it is the true one.
 
     Only a part of the captions is looked at where they are many, always the same.
     """
     size = len(odds.pairs)
-    seen = captions[:: 1 + len(captions) * size // _MOST_CELLS]
+    seen = captions.every(1 + len(captions) * size // _MOST_CELLS)
     if len(seen) < 2 or size < 3:
         return odds
     whole = np.stack([odds.scores(place, words, 1) for place, words in seen])

@@ -152,9 +152,7 @@ class ImageTextToText:
             raise self._not_there(error) from error
         if not self.device_map and torch.cuda.is_available():
             model = model.to("cuda")
-        processor.tokenizer.padding_side = (
-            "left"  # else the answers of short questions begin after padding
-        )
+        processor.tokenizer.padding_side = "left"  # else short questions are answered after padding
         if processor.tokenizer.pad_token is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
         return processor, model.eval()

@@ -232,6 +232,21 @@ def test_a_budget_is_kept_and_a_greater_one_goes_on(raw, chat):
     assert len(chat.asked) == len(set(chat.asked)) == 12
 
 
+@pytest.mark.parametrize(("fault", "paid"), [("empty", 1.0), ("500", 0.0)])
+def test_an_attempt_that_may_have_worked_counts_as_paid(raw, chat, quick, fault, paid):
+    chat.faults = [fault]
+    prices = {
+        "input_price": 1000.0,
+        "output_price": 1000.0,
+        "picture_tokens": 900,
+        "max_tokens": 100,
+    }
+    _, desk, spending = caption(raw, chat, sample=1, **prices)
+    (_, text) = chat.asked[0]
+    highest = desk.captioner.expected(text).cost
+    assert spending.spent == pytest.approx(1.02 + paid * highest)
+
+
 def test_without_prices_there_is_no_budget(raw, chat):
     with pytest.raises(FdrdError, match="input_price"):
         caption(raw, chat, budget=1.0)

@@ -173,9 +173,11 @@ def test_pictures_inside_of_an_archive_come_out_of_it(write, draw, tmp_path):
 def test_no_picture_from_outside_of_the_source_gets_in(source, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")
-    (source / "cats" / "tabby" / "link.png").symlink_to(secret)
+    for name in ("link", "described"):
+        (source / "cats" / "tabby" / f"{name}.png").symlink_to(secret)
+    (source / "cats" / "tabby" / "described.txt").write_text("A tabby with a caption of its own.")
     done = caption(source, tmp_path / "captioned")
-    assert done.summary["not_examined"] == 1
+    assert (done.summary["not_examined"], done.summary["given"]) == (1, 2)
     assert b"secret" not in tree(tmp_path / "captioned").values()
 
 

@@ -219,7 +219,8 @@ class Endpoint:
             return error.failure
         except RefusedError as error:
             return error.failure
-        self._gone = 0
+        with self._lock:
+            self._gone = 0
         return answer
 
     def _attempt(
@@ -296,8 +297,10 @@ class Endpoint:
     def _count_gone(self, failure: Failure) -> None:
         if failure.reason == "empty_answer":
             return
-        self._gone += 1
-        if self._gone >= _GONE:
+        with self._lock:
+            self._gone += 1
+            gone = self._gone
+        if gone >= _GONE:
             raise FdrdError(
                 f"endpoint: {self.url} failed {_GONE} questions in a row, at {self.attempts} attempts each "
                 f"({failure.reason}: {failure.detail}); what it answered is kept, and the same command "

@@ -118,6 +118,9 @@ class Chat:
         if fault == "shape":
             return send(handler, 200, {"choices": []})
         said = "" if fault == "empty" else self.says(text, number)
+        if said:  # counted before it is sent: who got it may look at once
+            with self._lock:
+                self.answered[asked] += 1
         send(
             handler,
             200,
@@ -126,9 +129,6 @@ class Chat:
                 "usage": {"prompt_tokens": 1000, "completion_tokens": 20},
             },
         )
-        if said:
-            with self._lock:
-                self.answered[asked] += 1
         return None
 
     def says(self, text: str, number: int) -> str:

@@ -145,7 +145,8 @@ def test_no_more_requests_are_under_way_than_allowed(raw, chat):
     assert 1 < chat.most_at_once <= 3
 
 
-def test_a_server_that_dies_half_way_costs_no_answer(raw, chat, quick):
+def test_a_server_that_dies_half_way_costs_no_answer(raw, make_raw, chat, quick):
+    make_raw(raw, 24)
     chat.dies_after = 5
     with pytest.raises(FdrdError, match="questions in a row"):
         caption(raw, chat, concurrency=2, attempts=2)
@@ -155,9 +156,9 @@ def test_a_server_that_dies_half_way_costs_no_answer(raw, chat, quick):
     assert not (raw.parent / "captioned").exists()
     chat.dies_after = None
     done, desk, _ = caption(raw, chat)
-    assert done.summary["kept"] == 12
+    assert done.summary["kept"] == 24
     assert set(chat.answered.values()) == {1}
-    assert desk.drafts.cached + desk.drafts.answered == 12
+    assert desk.drafts.cached + desk.drafts.answered == 24
 
 
 def test_a_refused_key_stops_at_once_and_is_nowhere_to_be_read(raw, chat, key, caplog, monkeypatch):

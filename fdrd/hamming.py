@@ -1,8 +1,9 @@
 """Pairs of 64-bit codes that differ in few bits, found without comparing all pairs.
 
-Codes are cut into four chunks of 16 bits. Two codes within a distance of r agree in one chunk up to r // 4
-bits, so only codes whose chunk is the same, or would be after so many flips, are compared (multi-index
-hashing, Norouzi et al., arXiv 1307.2982). The answer is exact, and a matter of integers alone.
+Codes are cut into chunks, four of 16 bits or, where there are many codes, three of up to 22. Two codes
+within a distance of r agree in one of n chunks up to r // n bits, so only codes whose chunk is the same, or
+would be after so many flips, are compared (multi-index hashing, Norouzi et al., arXiv 1307.2982). The
+answer is exact, and a matter of integers alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 Codes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
-CHUNKS, BITS = 4, 16
+FEW = 2**17  # codes: up to so many, four chunks are faster than three
 BLOCK = 2**22  # pairs compared at a time: about 100 MB
 
 
@@ -34,20 +35,21 @@ def pairs_within(codes: Codes, radius: int) -> Iterator[tuple[Indices, Indices]]
     Yields:
         (first, second): numbers of codes.
     """
-    if radius >= CHUNKS * 4:
+    chunks, width = (4, 16) if len(codes) <= FEW else (3, 22)
+    if radius >= 16:
         raise ValueError(
             f"a radius of {radius} would compare most pairs; it is made for 15 or less"
         )
     masks = [
         sum(1 << bit for bit in bits)
-        for flips in range(radius // CHUNKS + 1)
-        for bits in combinations(range(BITS), flips)
+        for flips in range(radius // chunks + 1)
+        for bits in combinations(range(width), flips)
     ]
-    for chunk in range(CHUNKS):
-        keys = (codes >> np.uint64(BITS * chunk) & np.uint64(2**BITS - 1)).astype(np.int64)
+    for chunk in range(chunks):
+        keys = (codes >> np.uint64(width * chunk) & np.uint64(2**width - 1)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        starts = np.searchsorted(keys, np.arange(2**BITS + 1))
+        starts = np.searchsorted(keys, np.arange(2**width + 1))
         sorted_codes = codes[order]
         for mask in masks:
             for first, second in _joined(keys, starts, mask):

@@ -24,6 +24,7 @@ from PIL import Image
 from fdrd.pixels import small_grey
 
 Floats = npt.NDArray[np.float64]
+Looks = npt.NDArray[np.int8]
 
 SIZE = 64  # pixels of a side of the thumbnail
 BAND = 14  # frequencies that are kept
@@ -50,10 +51,15 @@ def look_of(image: Image.Image) -> str:
     return base64.b64encode(np.clip(roots, -127, 127).astype(np.int8).tobytes()).decode()
 
 
-def spectra(looks: Sequence[str]) -> Floats:
-    """(N, 14, 14) of looks: whole numbers, with `STEP` squared for a grey level."""
+def unpacked(looks: Sequence[str]) -> Looks:
+    """(N, 14, 14) of looks: signed square roots, an eighth of the memory of their spectra."""
     data = b"".join(base64.b64decode(look) for look in looks)
-    roots = np.frombuffer(data, dtype=np.int8).reshape(-1, BAND, BAND).astype(np.float64)
+    return np.frombuffer(data, dtype=np.int8).reshape(-1, BAND, BAND)
+
+
+def spectra(looks: Looks) -> Floats:
+    """The spectra of unpacked looks: whole numbers, with `STEP` squared for a grey level."""
+    roots = looks.astype(np.float64)
     return roots * np.abs(roots)
 
 

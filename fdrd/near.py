@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from fdrd.hamming import Indices, pairs_within
+from fdrd.hamming import Codes, Indices, pairs_within
 from fdrd.looks import (
     PLAIN,
-    Floats,
+    Looks,
     alike,
     codes,
     contrast,
     hardly_differ,
     spectra,
+    unpacked,
     without_rim,
 )
 
@@ -49,22 +51,21 @@ def find_near(look_of: Mapping[str, str]) -> NearImages:
     for digest in sorted(look_of):
         if look_of[digest]:
             digests.setdefault(look_of[digest], []).append(digest)
-    spectrum = spectra(list(digests))
-    shown = np.flatnonzero(contrast(spectrum) >= PLAIN)
-    spectrum, same = spectrum[shown], [list(digests.values())[place] for place in shown]
-    first_of = _first_of_same(spectrum)
-    kept = np.flatnonzero(first_of == np.arange(len(first_of)))
-    spectrum = spectrum[kept]
-    images: list[list[str]] = [[] for _ in kept]
-    for number, place in enumerate(np.searchsorted(kept, first_of).tolist()):
-        images[place] += same[number]
+    looks = unpacked(list(digests))
+    code, rimless, shows = _described(looks)
+    first_of = _first_of_same(looks, code)
+    kept = np.flatnonzero(shows & (first_of == np.arange(len(first_of))))
+    images: dict[int, list[str]] = {place: [] for place in kept.tolist()}
+    for place, same in zip(first_of.tolist(), digests.values(), strict=True):
+        if place in images:
+            images[place] += same
     found: dict[int, set[int]] = {
-        number: {number} for number, several in enumerate(images) if len(several) > 1
+        number: {number} for number, several in images.items() if len(several) > 1
     }
-    first, second = _candidates(spectrum)
+    first, second = _candidates(code[kept], rimless[kept])
     for start in range(0, len(first), _BLOCK):
-        one, other = first[start : start + _BLOCK], second[start : start + _BLOCK]
-        are = alike(spectrum[one], spectrum[other])
+        one, other = kept[first[start : start + _BLOCK]], kept[second[start : start + _BLOCK]]
+        are = alike(spectra(looks[one]), spectra(looks[other]))
         for a, b in zip(one[are].tolist(), other[are].tolist(), strict=True):
             found.setdefault(a, set()).add(b)
             found.setdefault(b, set()).add(a)
@@ -74,36 +75,48 @@ def find_near(look_of: Mapping[str, str]) -> NearImages:
     )
 
 
-def _first_of_same(spectrum: Floats) -> Indices:
+def _described(looks: Looks) -> tuple[Codes, Codes, npt.NDArray[np.bool_]]:
+    """(N,) codes, codes without the rim, and whether there is enough to be seen; a block at a time."""
+    codes_of, rimless, shows = (
+        [np.zeros(0, np.uint64)],
+        [np.zeros(0, np.uint64)],
+        [np.zeros(0, bool)],
+    )
+    for start in range(0, len(looks), _BLOCK):
+        spectrum = spectra(looks[start : start + _BLOCK])
+        codes_of.append(codes(spectrum))
+        rimless.append(codes(without_rim(spectrum)))
+        shows.append(contrast(spectrum) >= PLAIN)
+    return np.concatenate(codes_of), np.concatenate(rimless), np.concatenate(shows)
+
+
+def _first_of_same(looks: Looks, code: Codes) -> Indices:
     """(N,) for each picture the first with the same code that hardly differs, itself if there is none.
 
     A thousand frames of a still camera are compared with one of them, not each with each.
     """
-    code = codes(spectrum)
     order = np.argsort(code, kind="stable")
     _, starts, sizes = np.unique(code[order], return_index=True, return_counts=True)
-    first_of = np.arange(len(spectrum))
+    first_of = np.arange(len(looks))
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
         group = order[start : start + size]
         while len(group) > 1:
-            same = hardly_differ(spectrum[group], spectrum[group[0]])
+            same = hardly_differ(spectra(looks[group]), spectra(looks[group[0]]))
             first_of[group[same]] = group[0]
             group = group[~same]
     return first_of
 
 
-def _candidates(spectrum: Floats) -> tuple[Indices, Indices]:
+def _candidates(code: Codes, rimless: Codes) -> tuple[Indices, Indices]:
     """Numbers of pairs of images with near codes, with or without their rims, each pair once, in order."""
-    count = len(spectrum)
-    both = np.concatenate([codes(spectrum), codes(without_rim(spectrum))])
+    count = max(len(code), 1)
     keys = [np.zeros(0, dtype=np.int64)]
-    for first, second in pairs_within(both, RADIUS):
+    for first, second in pairs_within(np.concatenate([code, rimless]), RADIUS):
         first, second = first % count, second % count
         low, high = np.minimum(first, second), np.maximum(first, second)
-        keys.append(np.unique(low * count + high))
+        keys.append(np.unique((low * count + high)[low < high]))
     merged = np.unique(np.concatenate(keys))
-    merged = merged[merged // max(count, 1) != merged % max(count, 1)]
-    return merged // max(count, 1), merged % max(count, 1)
+    return merged // count, merged % count
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:

@@ -1,5 +1,6 @@
 """The search is exact, and finds pictures that are one picture, and no others."""
 
+import functools
 import io
 import random
 
@@ -13,7 +14,7 @@ from fdrd import looks
 from fdrd.field_guide import categories, draw
 from fdrd.hamming import pairs_within
 from fdrd.images import examine_bytes
-from fdrd.looks import alike, codes, contrast, look_of, spectra
+from fdrd.looks import alike, codes, contrast, look_of, spectra, unpacked
 from fdrd.near import components, find_near
 
 LIMIT = 10**7
@@ -69,14 +70,28 @@ def orientation(value: int) -> bytes:
     st.lists(st.tuples(st.integers(0, 39), st.integers(0, 2**64 - 1)), max_size=40),
     st.integers(0, 12),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_search_finds_what_comparing_all_pairs_finds(some, flips, radius):
     near = [
         some[place % len(some)] ^ (mask & (mask >> 7) & (mask << 9) & (2**64 - 1))
         for place, mask in flips
         if some
     ]
-    numbers = np.array(some + near, dtype=np.uint64)
+    assert_finds_all(np.array(some + near, dtype=np.uint64), radius)
+
+
+def test_many_codes_are_searched_in_fewer_chunks_and_all_are_found(monkeypatch):
+    monkeypatch.setattr("fdrd.hamming.FEW", 0)
+    chance = random.Random(0)
+    numbers = [chance.getrandbits(64) for _ in range(60)]
+    for number in numbers[:60]:
+        flips = (1 << chance.randrange(64) for _ in range(chance.randrange(12)))
+        numbers.append(functools.reduce(int.__xor__, flips, number))
+    assert assert_finds_all(np.array(numbers, dtype=np.uint64), 8) > 30
+
+
+def assert_finds_all(numbers, radius):
+    """Compares with all pairs; how many there were."""
     found = {
         (min(pair), max(pair))
         for first, second in pairs_within(numbers, radius)
@@ -89,6 +104,7 @@ def test_the_search_finds_what_comparing_all_pairs_finds(some, flips, radius):
         if (int(numbers[i]) ^ int(numbers[j])).bit_count() <= radius
     }
     assert found == wanted
+    return len(wanted)
 
 
 def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
@@ -195,7 +211,7 @@ def test_a_cut_spectrum_is_that_of_the_cut_picture():
     whole = Image.fromarray(np.tile(line, (64, 1)).astype(np.uint8))
     part = whole.crop((64, 0, 512, 64)).resize((512, 64), Image.Resampling.BICUBIC)
     table = looks._cutting(1 / 8, 0, looks.COMPARED)
-    spectrum, wanted = spectra([look_of(whole), look_of(part)])
+    spectrum, wanted = spectra(unpacked([look_of(whole), look_of(part)]))
     found = spectrum[: looks.COMPARED] @ table.T / 1024
     error = np.abs(found - wanted[: looks.COMPARED, : looks.COMPARED]).max() / looks.STEP**2
     assert error < 2  # grey levels
@@ -206,7 +222,7 @@ def test_the_look_of_a_known_picture_is_what_it_was():
     image = Image.fromarray(
         (np.add.outer(np.arange(96) * 2, np.arange(96)) % 256).astype(np.uint8), "L"
     )
-    (spectrum,) = spectra([look_of(image)])
+    (spectrum,) = spectra(unpacked([look_of(image)]))
     assert int(codes(spectrum[None])[0]) == 10531764130533431989
     assert contrast(spectrum[None])[0] == pytest.approx(59.196662417080695, abs=1e-9)
     assert alike(spectrum[None], spectrum[None]).all()

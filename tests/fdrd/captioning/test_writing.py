@@ -152,6 +152,22 @@ def test_pictures_at_the_top_of_a_domain_are_written_where_a_build_finds_them(
     assert [domain["name"] for domain in built.manifest["domains"]] == ["raw"]
 
 
+def test_the_splits_of_coop_get_captions_and_stay_as_they_are(write, draw, tmp_path):
+    names = [(f"{('Sphynx', 'pug')[number % 2]}_{number}.jpg", number) for number in range(9)]
+    for name, number in names:
+        write(f"oxford_pets/images/{name}", draw(number))
+    rows = [[name, number % 2, ("Sphynx", "pug")[number % 2]] for name, number in names]
+    split = {"train": rows[:5], "val": rows[5:7], "test": rows[7:]}
+    write("oxford_pets/split_zhou_OxfordPets.json", split)
+    done = caption(tmp_path / "raw", tmp_path / "captioned")
+    assert done.summary["kept"] == 9
+    built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
+    records = list(read_records(tmp_path / "data", built.manifest))
+    splits = {"train": 5, "validation": 2, "test": 2}
+    assert {name: sum(record.split == name for record in records) for name in splits} == splits
+    assert {record.category for record in records} == {"Sphynx", "pug"}
+
+
 def test_pictures_inside_of_an_archive_come_out_of_it(write, draw, tmp_path):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:

@@ -11,11 +11,13 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fdrd.atomic import sha256_of, write_text
+from fdrd.error import FdrdError
 from fdrd.manifest import dump, library_versions, read_manifest
 from fdrd.publish import work_folder
 from fdrd.shard_file import digests_path
@@ -95,7 +97,8 @@ def whole_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     """
     candidates: list[tuple[Path, dict[str, Any]]] = []
     if (out / "manifest.json").is_file():
-        candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
+        with suppress(FdrdError):  # of another version of fdrd: its shards are of no use
+            candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
     if _journal(out).is_file():
         stage = work_folder(out) / "stage"
         for line in _journal(out).read_text(encoding="utf-8").splitlines():

@@ -222,3 +222,15 @@ def _captions(folder: Path) -> list[str]:
         for split in ("train", "validation", "test")
         for caption in load(folder, split).captions
     ]
+
+
+def test_a_dataset_of_another_version_is_built_again_in_its_place(birds, tmp_path):
+    build(birds, tmp_path / "out", workers=1)
+    before = digests(tmp_path / "out")
+    manifest = tmp_path / "out/manifest.json"
+    old = json.loads(manifest.read_text())
+    del old["tokens"]
+    manifest.write_text(json.dumps(old))
+    (tmp_path / "out.work/last.json").unlink()
+    build(birds, tmp_path / "out", workers=1)
+    assert digests(tmp_path / "out") == before

@@ -170,7 +170,7 @@ def _plan(
     score: float | None,
     backbone: str | None,
 ) -> Any:
-    from commands.build import tokens_of
+    from commands.building import tokens_of
     from fdrd.captioning.noise import FILTERS
     from fdrd.captioning.questions import QUESTIONS, read_questions
     from fdrd.captioning.reasons import VERDICTS

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.build import tokens_of
+from commands.building import tokens_of
 from commands.console import app, err, out, show_progress
 from commands.known_methods import quiet_transformers, register_methods
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.build import Engine, Workers, print_build, tokens_of
+from commands.building import Engine, Workers, print_build, tokens_of
 from commands.console import Json, app, print_json, show_progress
 
 

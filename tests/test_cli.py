@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import cli
+import commands
 
 
 def fdrd(*arguments, cwd):
@@ -52,6 +53,13 @@ def built(tmp_path_factory):
     folder = draw_raw(tmp_path_factory.mktemp("built"))
     assert fdrd("build", "--source", "raw", cwd=folder).returncode == 0
     return folder
+
+
+def test_help_lists_the_commands_in_their_order():
+    listed = [
+        command.name or command.callback.__name__ for command in commands.app.registered_commands
+    ]
+    assert listed == list(commands.COMMANDS)
 
 
 def test_help_imports_nothing_heavy(tmp_path):

@@ -1,4 +1,4 @@
-"""What a build may read, and the target that it has for itself: the lock, and what a full disk is told."""
+"""What a build may read, and its claim on a target: the lock, and the remedy where the file system refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from fdrd.error import FdrdError
 from fdrd.publish import work_folder
 from fdrd.sources import Domain, find_domains
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+_NO_ROOM, _NO_RIGHT = "make room or choose another --out", "allow it, or choose another folder"
+_REMEDIES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.EROFS: _NO_RIGHT,
+    errno.EACCES: _NO_RIGHT,
+}
 
 
 @contextmanager
@@ -19,7 +26,7 @@ def claim(out: Path) -> Iterator[Path]:
     """The target, claimed until the block ends, with a work folder beside it; a link is followed first.
 
     Raises:
-        FdrdError: another build has it, or the disk is full.
+        FdrdError: another build has it, the disk is full, or a folder may not be read or written.
     """
     from filelock import FileLock, Timeout
 
@@ -34,11 +41,12 @@ def claim(out: Path) -> Iterator[Path]:
             f"another build is writing to {out}; wait for it, or choose another --out"
         ) from None
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
             raise
         raise FdrdError(
-            f"{error.filename or out}: {error.strerror}; make room or choose another --out, then "
-            "run the command again: it goes on from what is done"
+            f"{error.filename or out}: {error.strerror}; {remedy}, then run the command again: it "
+            "goes on from what is done"
         ) from error
 
 

@@ -1,7 +1,8 @@
 """What `fdrd demo` draws, and how each method is trained there: the one place to change it.
 
-Nothing was tuned on the demo's data: every method has its default options, and all that train get the same
-epochs, batches, optimiser and rate. Whoever changes them chooses on the validation split, never on the test split.
+Every method has its default options, and all that train get the same epochs, batches, optimiser and rate. DCAR's
+defaults had more trials than the others' (docs/results.md says how many). Whoever changes them chooses on the
+validation split, never on the test split.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Candidates are captions with a swapped category and captions with a swapped attr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -15,8 +16,23 @@ from torch.nn.functional import cross_entropy, softplus
 WeightMode: TypeAlias = Literal["log_add", "logit", "loss"]
 """Where the category weight stands: before exp, inside exp, or before each candidate's loss."""
 
-Candidates: TypeAlias = Literal["own", "in_batch"]
-"""An image's own caption and negatives, or those of the whole batch."""
+Candidates: TypeAlias = Literal["own", "in_batch", "train"]
+"""An image's own caption and negatives, those of the whole batch, or further captions, too."""
+
+
+@dataclass(frozen=True, eq=False)
+class MoreTexts:
+    """N captions from outside of a batch of B, among which its images choose, too.
+
+    Attributes:
+        features: (N, d) of unit length.
+        category: (N,) category numbers.
+        wrong: (B, N) false where a caption is right for the image, and so is no candidate.
+    """
+
+    features: Tensor
+    category: Tensor
+    wrong: Tensor
 
 
 def category_aware_loss(
@@ -32,6 +48,7 @@ def category_aware_loss(
     mode: WeightMode = "log_add",
     candidates: Candidates = "own",
     symmetric: bool = False,
+    more: MoreTexts | None = None,
 ) -> Tensor:
     """Mean loss of B images.
 
@@ -51,8 +68,9 @@ def category_aware_loss(
         scale: what similarities are multiplied by.
         alpha: the category weight is 1 + alpha within the image's category.
         mode: see above.
-        candidates: which captions an image chooses from.
+        candidates: which captions an image chooses from; for `train` with `more`.
         symmetric: averaged with the choice of each caption among the images of the batch.
+        more: further candidates of every image, from the rest of the training split.
 
     >>> one, two = torch.eye(2)
     >>> loss = category_aware_loss(
@@ -75,6 +93,10 @@ def category_aware_loss(
         real = torch.cat([torch.ones_like(own, dtype=torch.bool), present.flatten()])
         real = real.expand(size, -1)
         target = own
+    if more is not None:
+        similarity = torch.cat([similarity, images @ more.features.T], dim=1)
+        category = torch.cat([category, more.category.expand(size, -1)], dim=1)
+        real = torch.cat([real, more.wrong], dim=1)
     weight = 1 + alpha * (category == image_category[:, None]).to(similarity.dtype)
     if mode == "loss":
         loss = _pairwise(similarity, weight, real, target, scale)

@@ -39,7 +39,8 @@ from benchmark.training_negatives import POOL
 from benchmark.written import written
 from dcar.ablation import VARIANTS
 from dcar.blank import Blank, blank_image
-from dcar.category_loss import Candidates, WeightMode, category_aware_loss
+from dcar.category_loss import Candidates, MoreTexts, WeightMode, category_aware_loss
+from dcar.further import FurtherCaptions
 from dcar.learner import Learner
 from dcar.token_weights import (
     Look,
@@ -85,6 +86,7 @@ class DCARConfig:
     category_mode: WeightMode
     category_candidates: Candidates
     category_symmetric: bool
+    n_further: int
     gamma: float
 
 
@@ -116,6 +118,8 @@ class DCAR:
         self._words = WordFeatures(backbone)
         self.negatives: TrainingNegatives | None = None
         """of the rows that it learns from, while the category-aware loss wants them"""
+        self.further: FurtherCaptions | None = None
+        """captions of those rows; none unless it wants them"""
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
@@ -123,6 +127,8 @@ class DCAR:
         """Learn the prompts and the adapter."""
         if self.config.lambda_cate:
             self.negatives = TrainingNegatives(train, self.seed)
+            number = self.config.n_further if self.config.category_candidates == "train" else 0
+            self.further = FurtherCaptions(train, self.seed, number)
         device = self.backbone.device
         return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
 
@@ -244,16 +250,21 @@ class DCAR:
         """The category-aware loss over the plain features of captions, through the adapter."""
         config = self.config
         assert self.negatives is not None, "fit makes them"
+        assert self.further is not None, "fit makes them"
         drawn = [
             self.negatives.draw(row, batch.epoch, config.n_negatives, config.n_attribute)
             for row in batch.rows.tolist()
         ]
-        texts = [*batch.captions, *(each.caption for row in drawn for each in row)]
-        adapted = self.learner.adapter(self.plain(texts).pooled)
-        positives, others = adapted[: len(drawn)], adapted[len(drawn) :]
+        swapped = [each.caption for row in drawn for each in row]
+        further = self.further.draw(batch)
+        texts = [*batch.captions, *swapped, *further.captions]
+        sizes = len(drawn), len(swapped), len(further.captions)
+        positives, others, more = self.learner.adapter(self.plain(texts).pooled).split(sizes)
 
-        names = [self.negatives.category(row) for row in batch.rows.tolist()]
+        rows = [*batch.rows.tolist(), *further.rows.tolist()]
+        names = [self.negatives.category(row) for row in rows]
         number = {name: place for place, name in enumerate(sorted(set(names)))}
+        named = torch.tensor([number[name] for name in names], device=images.device)
         present = torch.zeros(len(drawn), config.n_negatives, dtype=torch.bool)
         category = torch.full(present.shape, -1)
         for place, row in enumerate(drawn):
@@ -261,20 +272,22 @@ class DCAR:
             for slot, negative in enumerate(row):
                 category[place, slot] = number.get(negative.category, -1)
         present, category = present.to(images.device), category.to(images.device)
-        negatives = adapted.new_zeros(*present.shape, adapted.shape[-1])
+        negatives = positives.new_zeros(*present.shape, positives.shape[-1])
         negatives[present] = others
+        wrong = torch.from_numpy(further.wrong).to(images.device)
         return category_aware_loss(
             images,
             positives,
             negatives,
             present,
-            torch.tensor([number[name] for name in names], device=images.device),
+            named[: len(drawn)],
             category,
             scale=self.backbone.logit_scale,
             alpha=config.alpha,
             mode=config.category_mode,
             candidates=config.category_candidates,
             symmetric=config.category_symmetric,
+            more=MoreTexts(more, named[len(drawn) :], wrong),
         )
 
 
@@ -303,12 +316,13 @@ def dcar(
     lambda_cate: float = 1.0,
     alpha: float = 0.5,
     category_mode: WeightMode = "log_add",
-    category_candidates: Candidates = "in_batch",
+    category_candidates: Candidates = "train",
     category_symmetric: bool = True,
+    n_further: int = 1024,
     adapter: AdapterForm = "residual",
     adapter_reduction: int = 1,
     adapter_ratio: float = 1.0,
-    gamma: float = 2.0,
+    gamma: float = 4.0,
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=0.002, batch_size=64),
     seed: int = 0,
 ) -> DCAR:
@@ -342,8 +356,10 @@ def dcar(
         lambda_cate: weight of the category-aware loss (the figure adds it plainly: likely 1).
         alpha: extra weight of captions of the image's own category (open).
         category_mode: how that weight enters (open).
-        category_candidates: whose captions an image chooses from (open).
+        category_candidates: which captions an image chooses from: its own and its negatives, as drawn;
+            those of the batch; or also n_further others of the training split (open).
         category_symmetric: captions choose among the images of the batch, too (open).
+        n_further: how many; their plain features are cached (open).
         adapter: the trained box behind the plain text tower (likely a bottleneck).
         adapter_reduction: d / reduction is the width of the bottleneck.
         adapter_ratio: share of what the adapter learned (open).
@@ -354,6 +370,7 @@ def dcar(
     for name, value, least in (
         ("n_negatives", n_negatives, 0),
         ("n_attribute", n_attribute, 0),
+        ("n_further", n_further, 0),
         ("shortlist", shortlist, 1),
     ):
         if value < least:
@@ -396,6 +413,7 @@ def dcar(
         category_mode=category_mode,
         category_candidates=category_candidates,
         category_symmetric=category_symmetric,
+        n_further=n_further,
         gamma=gamma,
     )
     return DCAR(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcar.category_loss import category_aware_loss
+from dcar.category_loss import MoreTexts, category_aware_loss
 
 
 def direction(cosine: float) -> Tensor:
@@ -98,6 +98,21 @@ def test_in_batch_every_image_chooses_from_all_captions() -> None:
         / (exp(sine(0.8)) + 2 * exp(sine(0.6)) + 2 * exp(sine(0.7)) + 2 * exp(sine(0.1)))
     )  # fmt: skip
     assert found.item() == pytest.approx((first + second) / 2, abs=1e-5)
+
+
+def test_more_captions_are_candidates_unless_they_are_right() -> None:
+    more = MoreTexts(
+        torch.stack([direction(0.5), direction(0.9)]),
+        torch.tensor([7, 9]),
+        torch.tensor([[True, False]]),
+    )
+    found = category_aware_loss(
+        IMAGE, POSITIVE, NEGATIVES, PRESENT, OWN, OTHERS,
+        scale=1.0, alpha=0.5, candidates="train", more=more,
+    )  # fmt: skip
+    own = 1.5 * exp(0.3)
+    expected = -log(own / (own + 1.5 * exp(0.29) + exp(0.28) + 1.5 * exp(0.5)))
+    assert found.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_symmetric_adds_the_choice_of_captions_among_images() -> None:

@@ -116,6 +116,8 @@ def test_the_weights_come_from_the_own_image_against_blank(
         {"weight_unit": "word", "weight_norm": "cal", "weight_sign": "relu", "blank": "noise"},
         {"category_candidates": "own", "category_symmetric": False, "category_mode": "loss"},
         {"n_negatives": 3, "n_attribute": 0, "category_mode": "logit"},
+        {"category_candidates": "in_batch"},
+        {"n_further": 5},
         {"n_negatives": 0, "n_attribute": 0},
         {"adapter": "bottleneck", "adapter_ratio": 0.2, "coupling": "mlp"},
         {"adapter": "identity", "coupling": "independent", "preset": "figure", "depth": -1},

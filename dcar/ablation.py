@@ -18,6 +18,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole with both kinds of negatives": {"n_attribute": 2},
     "whole with attribute negatives only": {"n_attribute": 4},
     "whole without negatives": {"n_negatives": 0, "n_attribute": 0},
+    "whole, adapter and prompts from the start": {"adapter_epochs": 0},
+    "whole, candidates of the batch": {"category_candidates": "in_batch"},
     "whole, own candidates, one direction": {
         "category_candidates": "own",
         "category_symmetric": False,

@@ -6,7 +6,7 @@ After figure 2 of arXiv 2508.04028; `dcar/README.md` says of each part how sure 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -38,6 +38,7 @@ from benchmark.scoring import Scoring
 from benchmark.training_negatives import POOL
 from benchmark.written import written
 from dcar.ablation import VARIANTS
+from dcar.adapter_alone import AdapterAlone
 from dcar.blank import Blank, blank_image
 from dcar.category_loss import Candidates, MoreTexts, WeightMode, category_aware_loss
 from dcar.further import FurtherCaptions
@@ -87,6 +88,7 @@ class DCARConfig:
     category_candidates: Candidates
     category_symmetric: bool
     n_further: int
+    adapter_epochs: int
     gamma: float
 
 
@@ -129,6 +131,15 @@ class DCAR:
             self.negatives = TrainingNegatives(train, self.seed)
             number = self.config.n_further if self.config.category_candidates == "train" else 0
             self.further = FurtherCaptions(train, self.seed, number)
+            if self.config.adapter_epochs and self.learner.adapter.form != "identity":
+                AdapterAlone(
+                    self.backbone,
+                    self.learner.adapter,
+                    self.plain,
+                    self._category_loss,
+                    replace(self.training, epochs=self.config.adapter_epochs, patience=0),
+                    self.seed,
+                ).fit(train, validation, progress)
         device = self.backbone.device
         return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
 
@@ -322,8 +333,9 @@ def dcar(
     adapter: AdapterForm = "residual",
     adapter_reduction: int = 1,
     adapter_ratio: float = 1.0,
+    adapter_epochs: int = 20,
     gamma: float = 4.0,
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=0.002, batch_size=64),
+    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=0.001, batch_size=64),
     seed: int = 0,
 ) -> DCAR:
     """Coupled prompts, token weights and a category-aware loss (arXiv 2508.04028).
@@ -363,6 +375,7 @@ def dcar(
         adapter: the trained box behind the plain text tower (likely a bottleneck).
         adapter_reduction: d / reduction is the width of the bottleneck.
         adapter_ratio: share of what the adapter learned (open).
+        adapter_epochs: that it learns alone first, on cached plain features, in seconds (open).
         gamma: share of the adapted feature in what is scored; 0 scores the prompted one alone (open).
         train: the training.
         seed: of initial values, order of the rows, and negatives.
@@ -371,6 +384,7 @@ def dcar(
         ("n_negatives", n_negatives, 0),
         ("n_attribute", n_attribute, 0),
         ("n_further", n_further, 0),
+        ("adapter_epochs", adapter_epochs, 0),
         ("shortlist", shortlist, 1),
     ):
         if value < least:
@@ -414,6 +428,7 @@ def dcar(
         category_candidates=category_candidates,
         category_symmetric=category_symmetric,
         n_further=n_further,
+        adapter_epochs=adapter_epochs,
         gamma=gamma,
     )
     return DCAR(

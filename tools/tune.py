@@ -1,10 +1,12 @@
 """Tries settings of methods on the validation split, as many for each method, and says which were best.
 
     python tools/tune.py trials.toml --data data/fdrd --results trials/
+    python tools/tune.py trials.toml --data data/fdrd --results trials/ --measure data/fdrd --seeds 3
 
 The plan lists the settings of each method: `[[coop]]` with what `-M` and `-T` of `fdrd bench` would be
 given. Every setting that was ever tried counts as a trial: all result files in the folder are listed, those
-of earlier plans too. A finished trial is not repeated, a killed one goes on.
+of earlier plans too. A finished trial is not repeated, a killed one goes on. With `--measure` the best
+trial of each method is then trained anew and measured on a test split, of this or of another dataset.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--categories", type=Path)
     parser.add_argument("--shots", type=int)
     parser.add_argument("--gallery", type=int)
+    parser.add_argument("--measure", metavar="DATA", help="measure the best of each method here")
+    parser.add_argument("--seeds", type=int, default=3, help="of that measurement")
     given = parser.parse_args()
 
     plan: dict[str, list[dict[str, Any]]] = tomllib.loads(given.plan.read_text())
@@ -57,12 +61,30 @@ def main() -> None:
                 print(said(result), flush=True)
             except FdrdError as error:
                 print(f"{method} {trial}: {error}", file=sys.stderr, flush=True)
-    print(table(read_results(given.results)))
+    tried = read_results(given.results)
+    print(table(tried))
+    if given.measure:
+        asked |= {"split": "test", "results": given.results / "test"}
+        for method in given.method or plan:
+            best = max((each for each in tried if each.settings.method == method), key=mrr)
+            for seed in range(given.seeds):
+                result = benchmark.run(
+                    method,
+                    given.measure,
+                    seed=seed,
+                    options=best.settings.options_given,
+                    train=best.settings.train_given,
+                    **asked,
+                )
+                print(said(result), flush=True)
+                if result.settings.seed is None:
+                    break  # another seed gives the same numbers
 
 
 def mrr(result: BenchResult) -> float:
     """The mean of both directions, by which epochs are chosen too."""
-    return sum(getattr(result.metrics, way).strict.mrr for way in DIRECTIONS) / len(DIRECTIONS)
+    ways = [getattr(result.metrics, way).strict.mrr for way in DIRECTIONS]
+    return float(sum(ways) / len(ways))
 
 
 def said(result: BenchResult) -> str:

@@ -1,0 +1,110 @@
+"""The adapter learns alone first: on plain features, before the prompts do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import benchmark.unfinished
+import dcar  # noqa: F401  # registers the method
+from benchmark import CLIPBackbone, Prompts, TrainConfig, get_method
+from benchmark.training import Batch
+from benchmark.unfinished import resumable
+from fdrd.dataset import RetrievalDataset
+
+Splits = dict[str, RetrievalDataset]
+TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
+
+
+NONE = Prompts()
+
+
+class Stopped(Exception):  # noqa: N818
+    """Stands for a kill."""
+
+
+def made(backbone: CLIPBackbone, **options: object) -> Any:
+    small: dict[str, Any] = {"n_ctx": 2, "depth": 2, "train": TRAIN, "adapter_epochs": 3}
+    return get_method("dcar")(backbone, **{**small, **options})
+
+
+def stopped_at(method: Any, step: int) -> Any:
+    """The method, whose training dies before this step of prompts and adapter together."""
+    taken, loss = [0], method.loss
+
+    def dying(batch: Batch) -> torch.Tensor:
+        if taken[0] == step:
+            raise Stopped
+        taken[0] += 1
+        result: torch.Tensor = loss(batch)
+        return result
+
+    method.loss = dying
+    return method
+
+
+def test_when_the_prompts_begin_to_learn_the_adapter_has_learned(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    before = made(tiny_clip).learner.state_dict()
+    method = stopped_at(made(tiny_clip), 0)
+    with pytest.raises(Stopped):
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    for name, value in method.learner.state_dict().items():
+        moved = (value - before[name]).abs().max() > 1e-3
+        assert moved == name.startswith("adapter."), name
+
+
+def test_no_prompted_tower_runs_for_it(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = tiny_clip.encode_image
+
+    def plain(images: Any, prompts: Prompts = NONE, **rest: Any) -> Any:
+        assert not prompts.vision
+        return encode(images, prompts, **rest)
+
+    method = stopped_at(made(tiny_clip), 0)
+    monkeypatch.setattr(tiny_clip, "encode_image", plain)
+    with pytest.raises(Stopped):
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+
+
+@pytest.mark.parametrize("options", [{"adapter": "identity"}, {"lambda_cate": 0.0}], ids=str)
+def test_where_it_has_nothing_to_learn_it_is_left_out(
+    options: dict[str, object], tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    ends = []
+    for epochs in (0, 3):
+        method = made(tiny_clip, adapter_epochs=epochs, **options)
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+        ends.append(method.learner.state_dict())
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_training_killed_after_it_goes_on_with_the_same_numbers(
+    tiny_clip: CLIPBackbone,
+    tiny_dataset: Splits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is kept is that of the prompts: the adapter's own epochs must not write over it."""
+    monkeypatch.setattr("benchmark.training.EVERY", 0)
+    monkeypatch.setattr(benchmark.unfinished, "SHARE", float("inf"))
+    rows = tiny_dataset["train"], tiny_dataset["validation"]
+    whole = made(tiny_clip)
+    log = whole.fit(*rows)
+    path = tmp_path / "dcar.partial.safetensors"
+    with pytest.raises(Stopped), resumable(path):
+        stopped_at(made(tiny_clip), 4).fit(*rows)
+    second, steps = made(tiny_clip), []
+    loss = second.loss
+    second.loss = lambda batch: steps.append(batch.epoch) or loss(batch)
+    with resumable(path):
+        again = second.fit(*rows)
+    assert len(steps) == 2 * 3 - 4  # 24 rows in three batches, twice, of which four were taken
+    assert [each.loss for each in again.epochs] == [each.loss for each in log.epochs]
+    learned = whole.learner.state_dict()
+    for name, value in second.learner.state_dict().items():
+        assert torch.equal(value, learned[name]), name

@@ -128,9 +128,7 @@ class DCAR:
     ) -> FitLog:
         """Learn the prompts and the adapter."""
         if self.config.lambda_cate:
-            self.negatives = TrainingNegatives(train, self.seed)
-            number = self.config.n_further if self.config.category_candidates == "train" else 0
-            self.further = FurtherCaptions(train, self.seed, number)
+            self.draw_from(train)
             if self.config.adapter_epochs and self.learner.adapter.form != "identity":
                 AdapterAlone(
                     self.backbone,
@@ -142,6 +140,12 @@ class DCAR:
                 ).fit(train, validation, progress)
         device = self.backbone.device
         return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
+
+    def draw_from(self, train: RetrievalDataset) -> None:
+        """Let the category-aware loss draw from these rows."""
+        self.negatives = TrainingNegatives(train, self.seed)
+        number = self.config.n_further if self.config.category_candidates == "train" else 0
+        self.further = FurtherCaptions(train, self.seed, number)
 
     def loss(self, batch: Batch) -> Tensor:
         """The contrastive loss of the prompted features plus the category-aware loss."""

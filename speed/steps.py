@@ -22,7 +22,6 @@ import dcar  # noqa: F401
 from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbone
 from benchmark.prompting import CoupledPrompts
 from benchmark.training import Batch, batches
-from benchmark.training_negatives import TrainingNegatives
 from fdrd import load
 
 NAMES = ("towers", "maple", "dcar")
@@ -46,7 +45,7 @@ def main() -> None:
         size: dict[str, Any] = {"n_ctx": given.n_ctx, "depth": given.depth}
         maple = get_method("maple")(backbone, **size)
         whole: Any = get_method("dcar")(backbone, **size)
-        whole.negatives = TrainingNegatives(train, seed=0)
+        whole.draw_from(train)
         entering = CoupledPrompts(backbone, given.n_ctx, "", 1, "independent", seed=0)
 
         def towers(batch: Batch) -> Any:

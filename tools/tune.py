@@ -61,10 +61,11 @@ def main() -> None:
                 print(said(result), flush=True)
             except FdrdError as error:
                 print(f"{method} {trial}: {error}", file=sys.stderr, flush=True)
-    tried = read_results(given.results)
+    results = read_results(given.results)
+    tried = [each for each in results if each.settings.split == "validation"]
     print(table(tried))
     if given.measure:
-        asked |= {"split": "test", "results": given.results / "test"}
+        asked["split"] = "test"
         for method in given.method or plan:
             best = max((each for each in tried if each.settings.method == method), key=mrr)
             for seed in range(given.seeds):

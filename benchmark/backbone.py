@@ -37,7 +37,7 @@ class Prompts:
     vision: Sequence[Tensor] = ()
     word_weights: Tensor | None = None
 
-    def __getitem__(self, rows: slice) -> Prompts:
+    def __getitem__(self, rows: slice | Tensor) -> Prompts:
         """The prompts of some rows of the batch; those that all rows share stay."""
         text, vision = (
             [entry[rows] if entry.dim() == 3 else entry for entry in entries]

@@ -61,11 +61,13 @@ class AdapterAlone:
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
         """Learn the adapter."""
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress(f"adapter alone: {what}", done, total)
+
         device = self.backbone.device
         with resumable(None):  # it takes seconds, and what is kept is the whole training
-            return learn(
-                self, self.loss, train, validation, self._config, self._seed, device, progress
-            )
+            return learn(self, self.loss, train, validation, self._config, self._seed, device, tell)
 
     def loss(self, batch: Batch) -> Tensor:
         """The category-aware loss of plain images."""

@@ -130,7 +130,7 @@ def test_a_second_search_looks_at_no_picture(
         clip = make_clip(frozen=FrozenFeatures(tmp_path))
         clip.model.vision_model.register_forward_hook(lambda *_: looked.append(1))
         found.append(search_data("drawn", query, backbone=clip))
-        assert len(looked) == 1  # 24 pictures are one batch
+        assert len(looked) == 2  # 24 pictures, 16 at a time
     assert found[0] != found[1]
 
 

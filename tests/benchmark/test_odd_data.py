@@ -73,7 +73,7 @@ def test_a_loss_that_is_no_number_is_refused_with_the_step_and_a_remedy(
 ) -> None:
     """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would go on from."""
     rate = {"learning_rate": 1e30, "optimiser": "sgd"}
-    with pytest.raises(FdrdError, match=r"step \d+ of 12; lower the rate, as in -T learning_rate"):
+    with pytest.raises(FdrdError, match=r"step \d+ of \d+; lower the rate, as in -T learning_rate"):
         run(method, tiny_dataset, tiny_clip, train=rate, results=tmp_path)
     assert not list(tmp_path.iterdir())
 

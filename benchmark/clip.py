@@ -222,8 +222,9 @@ class CLIPBackbone:
         for start in range(0, len(ids), self._few):
             rows = order[start : start + self._few]
             width, some = int(length[rows].max()), prompts[rows]
-            if some.word_weights is not None:
-                some = dataclasses.replace(some, word_weights=some.word_weights[:, :width])
+            weights = some.word_weights
+            if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused below
+                some = dataclasses.replace(some, word_weights=weights[:, :width])
             pooled.append(self._text_tower(ids[rows, :width], some, tokens).pooled)
         return Features(torch.cat(pooled)[order.argsort()])
 

@@ -216,6 +216,21 @@ def test_padding_and_batch_mates_do_not_change_a_row(tiny_clip: CLIPBackbone) ->
     assert close(together, alone)
 
 
+def test_captions_read_like_beside_like_come_back_in_their_order(tiny_clip: CLIPBackbone) -> None:
+    """More than are read at a time, of mixed lengths, with weights and contexts of their own."""
+    captions = ["red " * (1 + 7 * number % 13) + "circle" for number in range(40)]
+    valid = tiny_clip.encode_text(captions, tokens=True, reserve=2).valid
+    assert valid is not None
+    chance = torch.Generator().manual_seed(0)
+    weights = 0.5 + torch.rand(valid.shape, generator=chance)
+    context = torch.randn(40, 2, tiny_clip.text_width, generator=chance)
+    together = tiny_clip.encode_text(captions, Prompts(text=[context], word_weights=weights)).pooled
+    for row, caption in enumerate(captions):
+        own = int(valid[row].sum()) + 2
+        alone = Prompts(text=[context[row]], word_weights=weights[row : row + 1, :own])
+        assert close(tiny_clip.encode_text([caption], alone).pooled[0], together[row])
+
+
 def test_word_weights_of_one_change_nothing(tiny_clip: CLIPBackbone) -> None:
     text = drawn_prompts(2, 3, tiny_clip.text_width)
     valid = tiny_clip.encode_text(CAPTIONS, tokens=True, reserve=3).valid
@@ -250,8 +265,9 @@ def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip: CLIPBa
 
 
 def test_word_weights_of_another_length_are_refused(tiny_clip: CLIPBackbone) -> None:
-    with pytest.raises(ValueError, match="word weights for 3 tokens"):
-        tiny_clip.encode_text(CAPTIONS, Prompts(word_weights=torch.ones(3, 3)))
+    for width in (3, 40):
+        with pytest.raises(ValueError, match=f"word weights for {width} tokens"):
+            tiny_clip.encode_text(CAPTIONS, Prompts(word_weights=torch.ones(3, width)))
     assert no_hooks(tiny_clip)
 
 

@@ -310,6 +310,8 @@ def _fingerprint(model: CLIPModel, tokenizer: Any, image_processor: Any) -> str:
     for key, value in sorted(model.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    # The same settings give other pixels in the processor that torchvision runs.
+    digest.update(type(image_processor).__name__.encode())
     settings = image_processor.to_dict()
     chosen = {key: settings.get(key) for key in _PREPROCESSING}
     digest.update(json.dumps(chosen, sort_keys=True, default=_plain).encode())

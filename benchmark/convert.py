@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessor, CLIPModel
+from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from benchmark.open_clip import CONFIG, WEIGHTS, OpenClipConfig, clip_parts, configuration_of
 from benchmark.open_clip import read_config as read_open_clip_config
@@ -99,11 +99,11 @@ def _of_transformers(
             f"{weights} is no CLIPModel of {chosen} ({' '.join(str(error).split())[:300]})"
         ) from error
     if weights.with_name("preprocessor_config.json").is_file():
-        processor = AutoImageProcessor.from_pretrained(weights.parent)
+        processor = AutoImageProcessor.from_pretrained(weights.parent, backend="pil")
     else:
         side = said.vision_config.image_size
         form = {"height": side, "width": side}
-        processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size=form)
+        processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=form)
     context = said.text_config.max_position_embeddings
     return model, tokenizer_of(tokenizer, context=context), processor
 

@@ -151,7 +151,7 @@ def _pretrained(name: str, revision: str) -> tuple[Any, Any, Any]:
                 name, revision=revision, use_safetensors=True, dtype=torch.float32
             ),
             AutoTokenizer.from_pretrained(name, revision=revision),
-            AutoImageProcessor.from_pretrained(name, revision=revision),
+            AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil"),
         )
     except (OSError, ValueError):
         config = _file(name, revision, open_clip.CONFIG)

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL.Image import Resampling
 from torch import Tensor
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from fdrd.error import FdrdError
 
@@ -164,7 +164,7 @@ def image_processor(config: OpenClipConfig) -> Any:
         )
     form = {"height": size, "width": size}
     given = {"image_mean": said.get("mean"), "image_std": said.get("std")}
-    return CLIPImageProcessor(
+    return CLIPImageProcessorPil(
         size={"shortest_edge": size} if mode == "shortest" else form,
         crop_size=form,
         do_center_crop=mode == "shortest",

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPConfig,
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     CLIPModel,
     CLIPTextConfig,
     CLIPVisionConfig,
@@ -88,8 +88,8 @@ def clip_model(seed: int = 0) -> CLIPModel:
     ).eval()
 
 
-def image_processor() -> CLIPImageProcessor:
-    return CLIPImageProcessor(
+def image_processor() -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_convert_rgb=True
     )
 
@@ -204,7 +204,7 @@ def tiny_dataset() -> dict[str, RetrievalDataset]:
 
 
 @pytest.fixture(scope="session")
-def clip_parts() -> Callable[..., tuple[CLIPModel, PreTrainedTokenizerFast, CLIPImageProcessor]]:
+def clip_parts() -> Callable[..., tuple[CLIPModel, PreTrainedTokenizerFast, CLIPImageProcessorPil]]:
     """(model, tokenizer, image_processor) of the tiny CLIP with the weights of a seed."""
     return lambda seed=0: (clip_model(seed), tokenizer(), image_processor())
 

@@ -392,6 +392,12 @@ def test_other_preprocessing_has_another_fingerprint(clip_parts: Parts) -> None:
     assert fingerprint(model, tokenizer, image_processor) != before
 
 
+def test_another_kind_of_image_processor_has_another_fingerprint(clip_parts: Parts) -> None:
+    model, tokenizer, image_processor = clip_parts()
+    other = type("OtherProcessor", (type(image_processor),), {})(**image_processor.to_dict())
+    assert fingerprint(model, tokenizer, other) != fingerprint(model, tokenizer, image_processor)
+
+
 def test_another_tokenizer_has_another_fingerprint(clip_parts: Parts) -> None:
     model, tokenizer, image_processor = clip_parts()
     before = fingerprint(model, tokenizer, image_processor)

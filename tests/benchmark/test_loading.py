@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmark.clip import CLIPBackbone
 from benchmark.loading import DEFAULT_BACKBONE, default_backbone, load_backbone
@@ -49,6 +51,17 @@ def test_a_saved_folder_is_the_backbone_that_was_saved(
     captions = ["a red circle on the left"]
     one, other = (each.encode_text(captions).pooled for each in (loaded, tiny_clip))
     assert (one - other).abs().max() < 1e-6
+
+
+def test_torchvision_changes_no_pixel(saved: Path, tiny_clip: CLIPBackbone) -> None:
+    pytest.importorskip("torchvision")
+    loaded = load_backbone(str(saved), device="cpu")
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    pixels = [
+        each.image_processor(images=[Image.fromarray(noise)], return_tensors="pt")["pixel_values"]
+        for each in (loaded, tiny_clip)
+    ]
+    assert torch.equal(*pixels)
 
 
 def test_weights_are_read_from_safetensors_alone(saved: Path) -> None:

@@ -26,7 +26,7 @@ def save_model(folder: Path, template: str | None = TEMPLATE) -> Path:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (
-        CLIPImageProcessor,
+        CLIPImageProcessorPil,
         CLIPVisionConfig,
         LlamaConfig,
         LlavaConfig,
@@ -46,7 +46,7 @@ def save_model(folder: Path, template: str | None = TEMPLATE) -> Path:
         eos_token="[EOS]", additional_special_tokens=["<image>"],
     )  # fmt: skip
     processor = LlavaProcessor(
-        CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
         tokenizer, patch_size=16, vision_feature_select_strategy="default",
         chat_template=template, num_additional_image_tokens=1,
     )  # fmt: skip

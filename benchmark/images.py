@@ -58,10 +58,10 @@ def decoded(images: AnyImages) -> list[Image]:
 
 
 def digests(images: AnyImages) -> list[str]:
-    """What each picture is known by: the sha256 of its file, else of its pixels."""
+    """What each picture is known by: the sha256 of its file, else of what a person sees of it."""
     if isinstance(images, Images):
         return [images.dataset.image_digests[number] for number in images.numbers]
     return [
         hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
-        for image in images
+        for image in map(as_seen, images)  # the same bytes with another palette are another picture
     ]

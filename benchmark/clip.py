@@ -22,7 +22,8 @@ from benchmark.backbone import Features, Prompts, concatenate, inject, weigh_wor
 from benchmark.chunks import in_chunks
 from benchmark.copying import with_own_weights
 from benchmark.frozen import FrozenFeatures
-from benchmark.images import AnyImages, chosen, decoded, digests
+from benchmark.images import AnyImages, chosen, digests
+from benchmark.pixels import Pixels
 from benchmark.processes import shared
 from fdrd.error import FdrdError
 
@@ -76,6 +77,7 @@ class CLIPBackbone:
             self.model.set_attn_implementation("eager")
         self.tokenizer = tokenizer
         self.image_processor = image_processor
+        self._pixels = Pixels(image_processor)
         text, vision = model.config.text_config, model.config.vision_config
         self.dim: int = model.config.projection_dim
         self.text_width: int = text.hidden_size
@@ -180,7 +182,7 @@ class CLIPBackbone:
         )
 
     def _look(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
-        pixels = self.image_processor(images=decoded(images), return_tensors="pt")["pixel_values"]
+        pixels = self._pixels.of(images)
         return in_chunks(
             len(pixels), lambda rows: self._look_at_few(pixels[rows], prompts[rows], tokens)
         )

@@ -32,7 +32,6 @@ from benchmark import (
     method,
     silent,
 )
-from benchmark.images import decoded
 from benchmark.prompting import at_most
 from benchmark.scoring import Scoring
 from benchmark.training_negatives import POOL
@@ -208,22 +207,16 @@ class DCAR:
         return self.backbone.encode_text(captions, tokens=tokens, reserve=self.config.slots)
 
     def look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, d) prompted features; then, without gradient, what token weights compare: own, blank.
-
-        The blank image rides in the same batch: a pass of its own would cost as much as ten images.
-        """
+        """(B, d) prompted features; then, without gradient, what token weights compare: own, blank."""
         patches = self.config.weight_look != "global"
-        if self.config.weight_image == "prompted":
-            both = self.backbone.encode_image(
-                [*decoded(images), self._blank], prompts, tokens=patches
-            )
-            seen = both.pooled[:-1]
-        else:
-            seen = self.backbone.encode_image(images, prompts).pooled
+        prompted = self.config.weight_image == "prompted"
+        seen = self.backbone.encode_image(images, prompts, tokens=patches and prompted)
+        compared = seen
+        if not prompted:
             with torch.no_grad():
-                both = self.backbone.encode_image([*decoded(images), self._blank], tokens=patches)
-        compared = both.pooled if both.tokens is None else both.tokens
-        return seen, compared[:-1].detach(), compared[-1].detach()
+                compared = self.backbone.encode_image(images, tokens=patches)
+        own = compared.pooled if compared.tokens is None else compared.tokens
+        return seen.pooled, own.detach(), self.blank()
 
     def weights(
         self, captions: Sequence[str], plain: Features, images: Tensor, blank: Tensor

@@ -24,6 +24,9 @@ Normalisation: TypeAlias = Literal["mean1", "raw", "minmax", "softmax", "cal"]
 LOWEST, HIGHEST = 0.5, 2.0
 """Bounds of a token's share in `mean1`."""
 
+NOTHING = 1e-5
+"""A mean change up to this is rounding: of a blank image that was encoded beside other ones."""
+
 
 def similarity_change(tokens: Tensor, images: Tensor, blank: Tensor, look: Look) -> Tensor:
     """(B, T) similarity of each token with the blank image less that with its own image.
@@ -77,7 +80,7 @@ def token_weights(
     size = change.abs() if sign == "abs" else (-change).relu()
     size = size.float().masked_fill(~valid, 0.0)
     mean = _mean(size, valid)
-    known = valid & (mean > 1e-12)  # an empty caption, or an image that is blank itself
+    known = valid & (mean > NOTHING)  # an empty caption, or an image that is blank itself
     if normalisation == "raw":
         share = size
     elif normalisation == "minmax":

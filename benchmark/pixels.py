@@ -1,4 +1,4 @@
-"""Pictures as a tower is given them; a training, which goes round and round, keeps the first of them."""
+"""Pictures as a tower is given them; a training, which goes round and round, keeps those of its last rounds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOST_BYTES = 512 * 2**20
 
 
 class Pixels:
-    """An image processor that does nothing twice in a training of few pictures.
+    """An image processor that opens a picture once in a training of few.
 
-    To open and resize a picture costs about as much as a third of a step of a small model. What is full
-    stays as it is: to drop the oldest would leave nothing of a set that is larger, at the end of its round.
+    What is full begins anew, so that the pictures of an earlier training do not stay in the way; a set
+    that does not fit gains the less, the larger it is.
 
     Args:
         processor: pictures to `pixel_values`.
@@ -26,7 +26,7 @@ class Pixels:
 
     def __init__(self, processor: Any, most_bytes: int = MOST_BYTES):
         self._processor = processor
-        self._room = most_bytes
+        self._most_bytes = most_bytes
         self._kept: dict[str, Tensor] = {}
 
     def of(self, images: AnyImages) -> Tensor:
@@ -35,20 +35,19 @@ class Pixels:
             return self._processed(images)
         keys = digests(images)
         new = [row for row, key in enumerate(keys) if key not in self._kept]
-        made = {}
-        if new:
-            pixels = self._processed(chosen(images, new))
-            made = {keys[row]: picture for row, picture in zip(new, pixels, strict=True)}
+        if not new:
+            return torch.stack([self._kept[key] for key in keys])
+        pixels = self._processed(chosen(images, new))
+        made = {keys[row]: picture for row, picture in zip(new, pixels, strict=True)}
         found = torch.stack([made[key] if key in made else self._kept[key] for key in keys])
-        for key, picture in made.items():
-            size = picture.numel() * picture.element_size()
-            if size <= self._room:
-                self._kept[key] = picture.clone()  # a view would keep the whole batch
-                self._room -= size
+        most = self._most_bytes // (pixels[0].numel() * pixels.element_size())
+        if len(self._kept) + len(made) > most:
+            self._kept.clear()
+        if len(made) <= most:
+            self._kept |= {key: picture.clone() for key, picture in made.items()}  # no view of all
         return found
 
     def _processed(self, images: AnyImages) -> Tensor:
-        pixels: Tensor = self._processor(images=decoded(images), return_tensors="pt")[
-            "pixel_values"
-        ]
-        return pixels
+        return torch.as_tensor(
+            self._processor(images=decoded(images), return_tensors="pt")["pixel_values"]
+        )

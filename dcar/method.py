@@ -150,9 +150,9 @@ class DCAR:
         """The contrastive loss of the prompted features plus the category-aware loss."""
         config, prompts = self.config, self.learner.prompts()
         if config.beta:
-            images, compared, blank = self.look(batch.images, prompts)
+            images, compared = self.look(batch.images, prompts)
             plain = self.plain(batch.captions, tokens=True)
-            weights = self.weights(batch.captions, plain, compared, blank)
+            weights = self.weights(batch.captions, plain, compared, self.blank())
             foretelling = self._foretelling_loss(plain, weights)
         else:
             images = self.backbone.encode_image(batch.images, prompts).pooled
@@ -169,7 +169,7 @@ class DCAR:
         """Features of B images under the current prompts; for `rerank`, what weights are made of, too."""
         if self.config.test_weights != "rerank":
             return self.backbone.encode_image(images, self.learner.prompts())
-        seen, compared, _ = self.look(images, self.learner.prompts())
+        seen, compared = self.look(images, self.learner.prompts())
         return Features(seen, compared if compared.dim() == 3 else compared[:, None])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
@@ -194,7 +194,7 @@ class DCAR:
 
     @torch.no_grad()
     def blank(self) -> Tensor:
-        """(d) or (P, d) what `look` gives of the blank image."""
+        """(d) or (P, d) of the blank image, what `look` gives of the others."""
         prompted = self.config.weight_image == "prompted"
         prompts = self.learner.prompts() if prompted else Prompts()
         patches = self.config.weight_look != "global"
@@ -206,8 +206,8 @@ class DCAR:
         """Features of the plain text tower, of captions cut where the prompted one cuts them."""
         return self.backbone.encode_text(captions, tokens=tokens, reserve=self.config.slots)
 
-    def look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, d) prompted features; then, without gradient, what token weights compare: own, blank."""
+    def look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """(B, d) prompted features; then, without gradient, what token weights are made of."""
         patches = self.config.weight_look != "global"
         prompted = self.config.weight_image == "prompted"
         seen = self.backbone.encode_image(images, prompts, tokens=patches and prompted)
@@ -216,7 +216,7 @@ class DCAR:
             with torch.no_grad():
                 compared = self.backbone.encode_image(images, tokens=patches)
         own = compared.pooled if compared.tokens is None else compared.tokens
-        return seen.pooled, own.detach(), self.blank()
+        return seen.pooled, own.detach()
 
     def weights(
         self, captions: Sequence[str], plain: Features, images: Tensor, blank: Tensor

@@ -25,7 +25,7 @@ LOWEST, HIGHEST = 0.5, 2.0
 """Bounds of a token's share in `mean1`."""
 
 NOTHING = 1e-5
-"""A mean change up to this is rounding: of a blank image that was encoded beside other ones."""
+"""A mean change up to this is rounding in float32: of a blank image that was encoded twice."""
 
 
 def similarity_change(tokens: Tensor, images: Tensor, blank: Tensor, look: Look) -> Tensor:

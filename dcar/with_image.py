@@ -63,7 +63,7 @@ def pair_scores(method: DCAR, images: Features, texts: Features) -> Tensor:
 @torch.no_grad()
 def leaked(method: DCAR, captions: Sequence[str], images: AnyImages) -> Features:
     """Features of n captions that know their images."""
-    _, compared, _ = method.look(images, method.learner.prompts())
+    _, compared = method.look(images, method.learner.prompts())
     return Features(under(method, captions, compared))
 
 

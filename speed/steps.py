@@ -3,6 +3,8 @@
     python speed/steps.py data/fdrd --backbone embedded
 
 All share the batches, n_ctx and depth, and take turns, so that a busy machine slows them alike. The
+pictures of a batch are kept, as they are after a few-shot training's first epoch; what it costs to open
+and resize them stands beside. The
 towers alone are a forward and backward pass through both with gradients to what enters them. DCAR's
 plain features of captions and negatives are in the cache before the clock starts, as they are after
 its first epochs.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,11 +23,12 @@ from typing import Any
 import baselines  # noqa: F401 - registers the methods
 import dcar  # noqa: F401
 from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbone
+from benchmark.pixels import Pixels
 from benchmark.prompting import CoupledPrompts
 from benchmark.training import Batch, batches
 from fdrd import load
 
-NAMES = ("towers", "maple", "dcar")
+NAMES = ("towers", "maple", "dcar", "opening")
 
 
 def main() -> None:
@@ -54,7 +58,13 @@ def main() -> None:
             read = backbone.encode_text(batch.captions, Prompts(text=prompts.text))
             return info_nce(backbone.logit_scale * seen.pooled @ read.pooled.T)
 
-        losses = {"towers": towers, "maple": maple.loss, "dcar": whole.loss}
+        opening = Pixels(backbone.image_processor, most_bytes=0)
+        steps: dict[str, Callable[[Batch], Any]] = {
+            "towers": lambda batch: towers(batch).backward(),
+            "maple": lambda batch: maple.loss(batch).backward(),
+            "dcar": lambda batch: whole.loss(batch).backward(),
+            "opening": lambda batch: opening.of(batch.images),
+        }
         chosen = [
             batch
             for _, batch in zip(range(given.steps), batches(train, given.batch, 0, 0), strict=False)
@@ -62,14 +72,14 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in NAMES}
         for batch in chosen:
             for name in NAMES:
-                losses[name](batch).backward()  # fills the cache
+                steps[name](batch)  # fills the cache
             for name in NAMES:
                 start = time.perf_counter()
-                losses[name](batch).backward()
+                steps[name](batch)
                 seconds[name].append(time.perf_counter() - start)
     for name in NAMES:
         print(f"{name:8s} {1000 * median(seconds[name]):8.1f} ms a step of {given.batch}")
-    for one, other in (("dcar", "maple"), ("maple", "towers")):
+    for one, other in (("dcar", "maple"), ("maple", "towers"), ("opening", "maple")):
         ratios = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
         print(f"{one} / {other}: {median(ratios):.2f}")
 

@@ -54,12 +54,23 @@ def test_an_evaluation_keeps_nothing(processor: Counting) -> None:
     assert processor.pictures == 2
 
 
-def test_what_does_not_fit_is_processed_again_and_nothing_else(processor: Counting) -> None:
-    pixels, pictures = Pixels(processor, most_bytes=2 * ONE + 1), [picture(s) for s in range(3)]
-    first = pixels.of(pictures)
-    assert torch.equal(pixels.of(pictures), first)
-    assert torch.equal(pixels.of(pictures), first)
-    assert processor.pictures == 3 + 1 + 1
+def test_what_is_full_makes_room_for_another_training(processor: Counting) -> None:
+    pixels, pictures = Pixels(processor, most_bytes=3 * ONE - 1), [picture(s) for s in range(4)]
+    expected = processor.processor(images=pictures, return_tensors="pt")["pixel_values"]
+    pixels.of(pictures[:2])
+    assert torch.equal(pixels.of(pictures[1:3]), expected[1:3])  # the third does not fit beside two
+    processor.pictures = 0
+    assert torch.equal(pixels.of(pictures[2:]), expected[2:])
+    assert torch.equal(pixels.of(pictures[2:]), expected[2:])
+    assert processor.pictures == 1
+    pixels.of(pictures[:1])
+    assert processor.pictures == 2  # it was let go
+
+
+def test_a_batch_that_does_not_fit_is_processed_each_time(processor: Counting) -> None:
+    pixels, pictures = Pixels(processor, most_bytes=2 * ONE), [picture(s) for s in range(3)]
+    assert torch.equal(pixels.of(pictures), pixels.of(pictures))
+    assert processor.pictures == 6
 
 
 def test_a_picture_twice_in_a_batch_is_kept_once(processor: Counting) -> None:

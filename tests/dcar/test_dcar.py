@@ -85,10 +85,10 @@ def test_prompts_get_no_gradient_through_the_weights(
 ) -> None:
     method = fitted(tiny_clip, tiny_dataset)
     pictures = tiny_dataset["train"].images([0, 1])
-    _, compared, blank = method.look(pictures, method.learner.prompts())
+    _, compared = method.look(pictures, method.learner.prompts())
     captions = tiny_dataset["train"].captions[:2]
     plain = method.plain(captions, tokens=True)
-    assert not method.weights(captions, plain, compared, blank).requires_grad
+    assert not method.weights(captions, plain, compared, method.blank()).requires_grad
 
 
 def test_the_weights_come_from_the_own_image_against_blank(
@@ -100,9 +100,9 @@ def test_the_weights_come_from_the_own_image_against_blank(
     drawing = tiny_dataset["train"].images([0])[0]
     captions = [tiny_dataset["train"].captions[0]] * 2
     with torch.no_grad():
-        _, compared, blank = method.look([drawing, white], method.learner.prompts())
+        _, compared = method.look([drawing, white], method.learner.prompts())
         plain = method.plain(captions, tokens=True)
-        weights = method.weights(captions, plain, compared, blank)
+        weights = method.weights(captions, plain, compared, method.blank())
     assert (weights[0] - 1).abs().max() > 1e-2
     assert (weights[1] - 1).abs().max() < 1e-3
 

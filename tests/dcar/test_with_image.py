@@ -94,9 +94,9 @@ def test_a_pair_that_is_scored_again_is_read_under_its_image(
             method.encode_image(images), method.encode_text(captions)
         )
         for place, caption in enumerate(captions):
-            seen, compared, blank = method.look(images[[place]], method.learner.prompts())
+            seen, compared = method.look(images[[place]], method.learner.prompts())
             plain = method.plain([caption], tokens=True)
-            weights = method.weights([caption], plain, compared, blank)
+            weights = method.weights([caption], plain, compared, method.blank())
             text = method.features([caption], weights)
             assert (weights - 1).abs().max() > 1e-3
             assert found[place].item() == pytest.approx((seen @ text.T).item(), abs=1e-5)

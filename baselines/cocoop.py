@@ -43,11 +43,11 @@ from benchmark import (
     method,
     silent,
 )
-from benchmark.prompting import start_from_words
-from benchmark.scoring import Scoring
-from benchmark.written import read, written
+from benchmark.evaluation.caption_tokens import read, written
+from benchmark.evaluation.scoring import Scoring
+from benchmark.training.prompt_learners import start_from_words
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 SAMPLE = 1000
 """Training captions that say what is a high similarity for an image."""

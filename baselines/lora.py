@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from benchmark import Backbone, FineTuned, LossDirection, TrainConfig, method
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Towers = Literal["both", "image", "text"]
 _TOWERS = {"image": "vision_model", "text": "text_model", "both": "(vision|text)_model"}

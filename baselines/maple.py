@@ -22,8 +22,8 @@ from benchmark import (
     TrainConfig,
     method,
 )
-from benchmark.prompting import at_most
-from fdrd.error import FdrdError
+from benchmark.training.prompt_learners import at_most
+from fdrd.errors import FdrdError
 
 DEPTH = 9
 """The paper's, of the 12 layers of ViT-B/16."""

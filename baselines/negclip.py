@@ -4,7 +4,7 @@ An image must prefer its caption to all captions of the batch and to all their h
 entropy over 2B texts); a caption chooses among the images; a hard negative chooses nothing.
 
 Differs from the paper: its negatives swap words of the same part of speech, ours another category or
-another value of an attribute (`benchmark.training_negatives`); it adds to each batch images that are
+another value of an attribute (`benchmark.training.training_negatives`); it adds to each batch images that are
 neighbours of the batch's, with their captions and negatives, ours are random batches; batch 32 instead
 of 256; rate 1e-5 instead of 1e-6, the one of `full`, so that the negatives are all that differs between
 the two; the logit scale is not learned, nor warmed up. As in the paper, a negative that happens to be
@@ -17,7 +17,7 @@ from typing import Literal
 
 from baselines.full import towers
 from benchmark import Backbone, FineTuned, TrainConfig, TrainingNegatives, method
-from benchmark.fine_tuning import BatchNegatives
+from benchmark.training.fine_tuning import BatchNegatives
 from fdrd.dataset import RetrievalDataset
 
 Swapped = Literal["both", "category", "attribute"]

@@ -25,9 +25,9 @@ from torch.nn.functional import normalize
 
 from baselines.zero_shot import ZeroShot
 from benchmark import AnyImages, Backbone, Features, FitLog, Progress, method, silent
-from benchmark.encoding import encode_split, rank_split
+from benchmark.evaluation.encoding import encode_split, rank_split
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 KS = (1, 8, 32, 128, 512)

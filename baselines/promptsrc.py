@@ -43,7 +43,7 @@ from benchmark import (
     silent,
 )
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 
 class AveragedPrompts(nn.Module):

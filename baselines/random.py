@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark import AnyImages, Features, FitLog, Progress, method, silent
-from benchmark.images import digests
+from benchmark.models.image_batches import digests
 from fdrd.dataset import RetrievalDataset
 
 

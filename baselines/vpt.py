@@ -12,7 +12,7 @@ crops and flips; no warm-up.
 from __future__ import annotations
 
 from benchmark import Backbone, LossDirection, PromptMethod, TrainConfig, VisualTokens, method
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 
 @method("vpt")

@@ -12,8 +12,8 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
-from fdrd.atomic import replacing
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import replacing
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from benchmark.categories import Half
-from benchmark.galleries import Gallery
-from benchmark.metrics import DIRECTIONS, RetrievalMetrics
-from benchmark.ranking import BothRanks
-from benchmark.training import FitLog
-from fdrd.atomic import replacing
+from benchmark.evaluation.base_to_new import Half
+from benchmark.evaluation.galleries import Gallery
+from benchmark.evaluation.metrics import DIRECTIONS, RetrievalMetrics
+from benchmark.evaluation.ranking import BothRanks
+from benchmark.registry import FitLog
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
-from fdrd.manifest import schema
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import replacing
+from fdrd.storage.manifest import schema
 
 SCHEMA_VERSION = 2
 """Raised when the form changes, and when metrics, defaults or preprocessing change the numbers."""

@@ -14,11 +14,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmark.backbone import Backbone
 from benchmark.checkpoint import load_checkpoint, read_header
-from benchmark.loading import cached_backbone
-from benchmark.method import Method, make_method, method_options, takes
-from fdrd.error import FdrdError
+from benchmark.models.backbone import Backbone
+from benchmark.models.loading import cached_backbone
+from benchmark.registry import Method, make_method, method_options, takes
+from fdrd.errors import FdrdError
 from fdrd.options import read_options
 
 WEIGHTS = "model.safetensors"

@@ -23,7 +23,7 @@ from benchmark import (
     learn,
     silent,
 )
-from benchmark.unfinished import resumable
+from benchmark.training.resumable import resumable
 from fdrd.dataset import RetrievalDataset
 
 

@@ -32,16 +32,17 @@ from benchmark import (
     method,
     silent,
 )
-from benchmark.prompting import at_most
-from benchmark.scoring import Scoring
-from benchmark.training_negatives import POOL
-from benchmark.written import written
+from benchmark.evaluation.caption_tokens import written
+from benchmark.evaluation.scoring import Scoring
+from benchmark.training.prompt_learners import at_most
+from benchmark.training.training_negatives import POOL
 from dcar.ablation import VARIANTS
 from dcar.adapter_alone import AdapterAlone
 from dcar.blank import Blank, blank_image
 from dcar.category_loss import Candidates, MoreTexts, WeightMode, category_aware_loss
-from dcar.further import FurtherCaptions
+from dcar.extra_candidates import FurtherCaptions
 from dcar.learner import Learner
+from dcar.reranking import scoring
 from dcar.token_weights import (
     Look,
     Normalisation,
@@ -50,10 +51,9 @@ from dcar.token_weights import (
     similarity_change,
     token_weights,
 )
-from dcar.with_image import scoring
 from dcar.words import WordFeatures
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Preset: TypeAlias = Literal["figure", "maple"]
 

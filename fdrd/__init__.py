@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig
-    from fdrd.builder import Build, build
     from fdrd.dataset import RetrievalDataset, load
-    from fdrd.error import FdrdError
+    from fdrd.errors import FdrdError
+    from fdrd.pipeline.builder import Build, build
 
 _HOMES = {
-    "Build": "builder",
+    "Build": "pipeline.builder",
     "BuildConfig": "build_config",
-    "FdrdError": "error",
+    "FdrdError": "errors",
     "RetrievalDataset": "dataset",
-    "build": "builder",
+    "build": "pipeline.builder",
     "load": "dataset",
 }
 

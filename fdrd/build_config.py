@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.policy import resolve
 from fdrd.reasons import Action
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.error import FdrdError
-from fdrd.pixels import as_seen
+from fdrd.errors import FdrdError
+from fdrd.images.pixels import as_seen
 from fdrd.record import SPLITS, Attribute, Negative
-from fdrd.registration import registered_shards
-from fdrd.shard_file import PARQUET
+from fdrd.storage.registration import registered_shards
+from fdrd.storage.shard_file import PARQUET
 
 if TYPE_CHECKING:
     import datasets

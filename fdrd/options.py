@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 RESERVED = frozenset({"train", "seed"})
 """Arguments of a factory that the run fills in."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
-from fdrd.error import CheckError, FdrdError
+from fdrd.errors import CheckError, FdrdError
 from fdrd.reasons import KEEPABLE, REASONS, Action, Rejection
 from fdrd.record import Record
 

@@ -49,7 +49,7 @@ class Negative:
 class ImageRef:
     """Where the bytes of an image lie: a POSIX path below the source root, never absolute, never with `..`.
 
-    `member` names the member of a tar archive or the row of a table (`fdrd.members`), and is empty for a
+    `member` names the member of a tar archive or the row of a table (`fdrd.images.containers`), and is empty for a
     plain file.
 
     >>> print(ImageRef("a.jpg"), ImageRef("a.parquet", "7 of image"))

@@ -44,7 +44,7 @@ print(len(dataset))
 """
 BUILD = """
 import sys
-from fdrd.builder import build
+from fdrd.pipeline.builder import build
 if __name__ == "__main__":
     print(build(sys.argv[1], sys.argv[2] + "/built", workers=2).manifest["records"]["kept"])
 """

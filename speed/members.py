@@ -72,8 +72,8 @@ def peak_mb() -> float:
 
 def read(layout: str, root: Path) -> None:
     """Prints the seconds that a shuffled reading takes, and the peak of memory beyond that of the start."""
-    from fdrd.images import read_image
-    from fdrd.members import row_member, tar_member
+    from fdrd.images.check import read_image
+    from fdrd.images.containers import row_member, tar_member
     from fdrd.record import ImageRef
 
     member: Callable[[int], str] = lambda number: row_member(number, "image")  # noqa: E731

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from benchmark.backbone import Features
-from benchmark.ranking import rank
+from benchmark.evaluation.ranking import rank
+from benchmark.models.backbone import Features
 
 DIM, CATEGORIES = 512, 100
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fdrd.hamming import pairs_within
-from fdrd.images import examine_bytes
-from fdrd.near import RADIUS, NearImages, find_near
+from fdrd.curation.near_duplicates import RADIUS, NearImages, find_near
+from fdrd.images.check import examine_bytes
+from fdrd.images.near_search import pairs_within
 
 CODES = 100_000
 PART = 4_000

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from fdrd.attributes import find_attributes
 from fdrd.negatives import draw_negatives, make_catalogue, released_negatives
 from fdrd.record import ImageRef, Record, Source
+from fdrd.text.attributes import find_attributes
 
 TARGET = 10_000  # captions a second and core: 20,000 on two
 NAMES = [f"{first} {second}" for first in "red hill sea star bay king moon wood gold fen".split()

@@ -41,7 +41,7 @@ def pss(pid: int) -> int:
 
 def run(*options: str) -> tuple[dict[str, object], float, int, float]:
     """What a build prints, its seconds, the most memory that it had, and its seconds of processor time."""
-    command = [sys.executable, "-m", "cli", "build", "--json", *options]
+    command = [sys.executable, "-m", "fdrd", "build", "--json", *options]
     before, start = os.times(), time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         most = 0

@@ -23,9 +23,9 @@ from typing import Any
 import baselines  # noqa: F401 - registers the methods
 import dcar  # noqa: F401
 from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbone
-from benchmark.pixels import Pixels
-from benchmark.prompting import CoupledPrompts
-from benchmark.training import Batch, batches
+from benchmark.models.pixel_cache import Pixels
+from benchmark.training.loop import Batch, batches
+from benchmark.training.prompt_learners import CoupledPrompts
 from fdrd import load
 
 NAMES = ("towers", "maple", "dcar", "opening")

@@ -26,8 +26,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from benchmark.clip import CLIPBackbone
-from benchmark.frozen import FrozenFeatures
+from benchmark.models.clip import CLIPBackbone
+from benchmark.models.frozen_features import FrozenFeatures
 from fdrd.dataset import RetrievalDataset
 from fdrd.record import features
 

@@ -32,7 +32,7 @@ def test_the_examples_of_a_document_run(document, tmp_path):
     bin_folder.mkdir()
     script = bin_folder / "fdrd"
     script.write_text(
-        f"#!{sys.executable}\nfrom cli import main\nif __name__ == '__main__': main()\n"
+        f"#!{sys.executable}\nfrom fdrd.__main__ import main\nif __name__ == '__main__': main()\n"
     )
     script.chmod(0o755)
     environment = {

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 import fdrd
-from benchmark.backbone import Prompts
-from benchmark.convert import convert
-from benchmark.images import Images
-from benchmark.loading import load_backbone
+from benchmark.models.backbone import Prompts
+from benchmark.models.conversion import convert
+from benchmark.models.image_batches import Images
+from benchmark.models.loading import load_backbone
 
 pytestmark = pytest.mark.slow
 
@@ -177,7 +177,7 @@ def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
     }
 
     def fdrd_says(*arguments: object) -> str:
-        command = [sys.executable, "-m", "cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "fdrd", *map(str, arguments)]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True
         )

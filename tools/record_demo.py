@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.text import Text
 
 COLUMNS = 100
-COMMAND = ("-m", "cli", "demo")
+COMMAND = ("-m", "fdrd", "demo")
 
 
 def main() -> None:

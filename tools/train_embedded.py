@@ -1,6 +1,6 @@
 """Train the embedded backbone from nothing: a small CLIPModel that knows the field guide's language.
 
-    python tools/train_embedded.py --work drawn/ --out benchmark/embedded
+    python tools/train_embedded.py --work drawn/ --out benchmark/models/embedded
 
 Data: drawings of *base* categories with their captions, and general captions of the same drawings
 that name no category. No demo category, no photograph, no other model. The last base categories are

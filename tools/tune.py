@@ -21,10 +21,10 @@ from typing import Any
 import baselines  # noqa: F401 - registers the methods
 import benchmark
 import dcar  # noqa: F401
-from benchmark.metrics import DIRECTIONS
+from benchmark.evaluation.metrics import DIRECTIONS
 from benchmark.result import BenchResult, read_results
-from benchmark.run import open_backbone
-from fdrd.error import FdrdError
+from benchmark.runner import open_backbone
+from fdrd.errors import FdrdError
 
 
 def main() -> None:

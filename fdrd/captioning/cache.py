@@ -21,8 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fdrd.captioning.captioner import Answer, Question
-from fdrd.error import FdrdError
-from fdrd.last_build import cache_folder
+from fdrd.errors import FdrdError
+from fdrd.files.last_build import cache_folder
 
 _VERSION = 1
 _BUSY_SECONDS = 60

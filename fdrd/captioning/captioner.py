@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fdrd.captioning.pictures import Picture
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, unknown
 
 

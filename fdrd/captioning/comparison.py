@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from fdrd.attributes import find_attributes
-from fdrd.audit.flaws import FLAWS, caption_flaws, clip_tokens
 from fdrd.captioning.measure import measure
 from fdrd.captioning.written import Written
-from fdrd.error import FdrdError
+from fdrd.checks.audit.flaws import FLAWS, caption_flaws, clip_tokens
+from fdrd.errors import FdrdError
 from fdrd.record import Record
+from fdrd.text.attributes import find_attributes
 
 _WORD = re.compile(r"\w+")
 
@@ -28,10 +28,10 @@ class Side:
         rejected: pictures that it rejected, by reason.
         distinct: different captions.
         words: mean number of words.
-        clip_tokens: mean number, by the estimate of `fdrd.audit`.
+        clip_tokens: mean number, by the estimate of `fdrd.checks.audit`.
         vocabulary: different words.
         attributes: mean number found in a caption.
-        flaws: captions with each flaw of `fdrd.audit`.
+        flaws: captions with each flaw of `fdrd.checks.audit`.
         noise: captions that a noise filter would reject.
         clip_score: mean, where the run has one for every caption.
         rounds: mean number, where the run says so.

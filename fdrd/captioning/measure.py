@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fdrd.audit.flaws import clip_tokens
 from fdrd.captioning.noise import FILTERS, Draft
 from fdrd.captioning.wording import plain_speech
+from fdrd.checks.audit.flaws import clip_tokens
 from fdrd.record import Record
 
 EXAMPLES = 3

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fdrd.audit.flaws import CLIP_TOKENS
 from fdrd.captioning.wording import breaks_off, ends
-from fdrd.negatives.mentions import (
+from fdrd.checks.audit.flaws import CLIP_TOKENS
+from fdrd.text.mentions import (
     MentionPattern,
     category_pattern,
     find_mentions,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from fdrd.audit.flaws import clip_tokens
 from fdrd.captioning.written import Written
-from fdrd.images import FORMATS, examine, read_image
+from fdrd.checks.audit.flaws import clip_tokens
+from fdrd.images.check import FORMATS, examine, read_image
 from fdrd.record import ImageRef
 
 THUMBNAIL = 240

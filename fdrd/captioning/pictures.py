@@ -10,16 +10,16 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from fdrd.engine import open_engine
-from fdrd.error import FdrdError
-from fdrd.gather import Look, look
-from fdrd.images import FORMATS, Examined, read_image
-from fdrd.last_build import cache_folder
-from fdrd.ledger import append_ledger, read_ledger, stamp
+from fdrd.errors import FdrdError
+from fdrd.files.last_build import cache_folder
+from fdrd.images.check import FORMATS, ImageCheck, read_image
+from fdrd.pipeline.collect import Look, look
+from fdrd.pipeline.engine import open_engine
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources import find_domains, read_domain
+from fdrd.storage.ledger import append_ledger, read_ledger, stamp
 
 _CHUNK = 32  # pictures that a worker process looks at in one go
 _FEW = 16  # such chunks
@@ -110,7 +110,7 @@ def find_pictures(
 
 def _examine(
     root: Path, images: list[ImageRef], max_pixels: int, workers: int | None, progress: Progress
-) -> Iterator[tuple[ImageRef, Examined]]:
+) -> Iterator[tuple[ImageRef, ImageCheck]]:
     """What each image is worth, in their order; one that did not change since an earlier run is not decoded again."""
     ledger = _ledger_of(root)
     known = read_ledger(ledger)
@@ -137,7 +137,7 @@ def _ledger_of(root: Path) -> Path:
 
 def _look(
     root: Path, images: list[ImageRef], max_pixels: int, workers: int | None, progress: Progress
-) -> Iterator[tuple[ImageRef, Examined]]:
+) -> Iterator[tuple[ImageRef, ImageCheck]]:
     tasks = [
         Look(str(root), max_pixels, images[start : start + _CHUNK])
         for start in range(0, len(images), _CHUNK)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fdrd.captioning.captioner import Question
 from fdrd.captioning.pictures import Picture
-from fdrd.error import FdrdError
-from fdrd.negatives.mentions import spoken
+from fdrd.errors import FdrdError
+from fdrd.text.mentions import spoken
 
 _FORM = (
     " Write one or two plain sentences, of forty words at most, and nothing else. Call the subject by its name, "

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fdrd.audit.flaws import CLIP_TOKENS, clip_tokens
 from fdrd.captioning.asking import Tally, ask
 from fdrd.captioning.cache import AnswerCache
 from fdrd.captioning.captioner import Answer, Captioner, Failure, Question
@@ -20,6 +19,7 @@ from fdrd.captioning.questions import QUESTIONS, draft_question, evaluation_ques
 from fdrd.captioning.reasons import VERDICTS
 from fdrd.captioning.verdict import Verdict, read_verdict
 from fdrd.captioning.wording import make_caption
+from fdrd.checks.audit.flaws import CLIP_TOKENS, clip_tokens
 
 SHORT_OF_THE_TRUTH = 3
 """Tokens that are left free where they are estimated only: the estimate is at most 2 too low for 99 % of captions."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from fdrd.error import FdrdError
-from fdrd.negatives.mentions import key
+from fdrd.errors import FdrdError
 from fdrd.record import Record
+from fdrd.text.mentions import key
 
 _KEYS = ("file_name", "category")
 

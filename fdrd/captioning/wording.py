@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from fdrd.negatives.grammar import article
-from fdrd.negatives.mentions import category_pattern, find_mentions, spoken
-from fdrd.text import normalise_described
+from fdrd.text.grammar import article
+from fdrd.text.mentions import category_pattern, find_mentions, spoken
+from fdrd.text.normalize import normalize_described
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _PREAMBLE = re.compile(
@@ -146,4 +146,4 @@ def make_caption(
         text = " ".join(sentences(text)[:-1]) or text
     if text and opening and not find_mentions(text, category_pattern(category)):
         text = f"{fill(opening, {'category': category})} {text}"
-    return fit(normalise_described(text, category)[0], most, count)
+    return fit(normalize_described(text, category)[0], most, count)

@@ -14,16 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fdrd.atomic import replacing, write_text
 from fdrd.captioning.pictures import Found
 from fdrd.captioning.rounds import Outcome
-from fdrd.domain_file import NAME as DOMAIN_FILE
-from fdrd.error import FdrdError
-from fdrd.images import read_image
-from fdrd.inside import resolve_inside
-from fdrd.manifest import dump
-from fdrd.publish import link_or_copy
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import replacing, write_text
+from fdrd.files.safe_open import resolve_inside
+from fdrd.images.check import read_image
 from fdrd.record import Record, Split
+from fdrd.sources.domain_file import NAME as DOMAIN_FILE
+from fdrd.storage.manifest import dump
+from fdrd.storage.publish import link_or_copy
 
 SUMMARY = "captioning.json"
 REJECTED = "rejected_captions.jsonl"

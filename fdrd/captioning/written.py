@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.captioning.writing import REJECTED
-from fdrd.inside import open_inside
+from fdrd.files.safe_open import open_inside
 from fdrd.record import ImageRef, Record
 from fdrd.sources import find_domains, read_domain
 

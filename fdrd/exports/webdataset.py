@@ -26,10 +26,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from fdrd.atomic import new_folder
 from fdrd.dataset import RetrievalDataset, load_splits
-from fdrd.error import FdrdError
-from fdrd.pixels import rules_of
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import new_folder
+from fdrd.images.pixels import rules_of
 from fdrd.progress import Progress, silent
 
 Sample = dict[str, bytes]

@@ -18,7 +18,7 @@ from random import Random
 from statistics import fmean
 from typing import Literal
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.field_guide.caption import LIGHT_WORDS, PLACE_WORDS, caption
 from fdrd.field_guide.sighting import Sighting, sight
 from fdrd.field_guide.taxonomy import categories

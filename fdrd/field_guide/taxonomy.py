@@ -16,7 +16,7 @@ from itertools import product
 from math import gcd
 from typing import Literal
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.field_guide.chance import Chance
 from fdrd.field_guide.meta_categories import meta_categories
 from fdrd.field_guide.naming import epithets, genus_noun

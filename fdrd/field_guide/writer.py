@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.field_guide.plate import EXTENSION, Plate, draw
 from fdrd.field_guide.sighting import IMAGES_OF_ONE
 from fdrd.field_guide.taxonomy import Category, Pool, categories

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdrd.card import load_section
-from fdrd.error import FdrdError
-from fdrd.front_matter import dump, merged, split_card
-from fdrd.sections import put_sections, sections
-from fdrd.shard_file import digests_path
+from fdrd.card.front_matter import dump, merged, split_card
+from fdrd.card.render import load_section
+from fdrd.card.sections import put_sections, sections
+from fdrd.errors import FdrdError
+from fdrd.storage.shard_file import digests_path
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.hub.client import (
     WAITS,
     clear_errors,
@@ -21,10 +21,10 @@ from fdrd.hub.client import (
     quiet,
     wanted_wait,
 )
-from fdrd.hub.look import Options, files_at, missing, page, plan_push
 from fdrd.hub.plan import File, Plan
-from fdrd.manifest import read_manifest
+from fdrd.hub.repository_state import Options, files_at, missing, page, plan_push
 from fdrd.progress import Progress, silent
+from fdrd.storage.manifest import read_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

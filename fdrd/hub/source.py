@@ -11,9 +11,9 @@ import re
 import shutil
 from pathlib import Path
 
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
+from fdrd.files.last_build import cache_folder
 from fdrd.hub.client import clear_errors, open_client
-from fdrd.last_build import cache_folder
 from fdrd.progress import Progress, silent
 
 PREFIX = "hub:"

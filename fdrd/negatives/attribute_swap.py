@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fdrd.negatives.catalogue import Catalogue
 from fdrd.negatives.draws import Draws
-from fdrd.negatives.grammar import with_article
-from fdrd.negatives.mentions import find_mentions
 from fdrd.negatives.values import contrasting, same_meaning
 from fdrd.record import Attribute, Negative, Record
+from fdrd.text.grammar import with_article
+from fdrd.text.mentions import find_mentions
 
 AttributeSwapper = Callable[[Record, Catalogue, Draws], Iterable[Negative]]
 """Gives attribute negatives of a record, the most wanted first; those of no use are dropped later."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from fdrd.negatives.category import Category, make_categories
 from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
-from fdrd.negatives.mentions import find_mentions, key
 from fdrd.negatives.odds import Odds, make_odds
 from fdrd.negatives.samplers import Sampler, uniform
 from fdrd.record import Record
+from fdrd.text.mentions import find_mentions, key
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from fdrd.negatives.grammar import has_article, looks_plural, plural
-from fdrd.negatives.mentions import MentionPattern, find_mentions, key, mention_pattern, spoken
 from fdrd.record import Record
+from fdrd.text.grammar import has_article, looks_plural, plural
+from fdrd.text.mentions import MentionPattern, find_mentions, key, mention_pattern, spoken
 
 _MOST_PREDICATES = 64  # for each category: a catalogue travels to every worker process
 
@@ -33,7 +33,7 @@ class Category:
         frequency: running sum of how often each spelling occurs.
         plural: of the most frequent spelling.
         countable: whether "a" or "an" may stand before it; not so for "scissors".
-        pattern: finds its mentions (`fdrd.negatives.mentions`).
+        pattern: finds its mentions (`fdrd.text.mentions`).
         same: places of the names that are this one but for case, separators or number, itself included:
             none of them is wrong for its captions.
         predicates: what some of its captions say of it.

@@ -8,9 +8,9 @@ from fdrd.negatives.catalogue import Catalogue
 from fdrd.negatives.category import Category
 from fdrd.negatives.context import around
 from fdrd.negatives.draws import Draws
-from fdrd.negatives.grammar import has_article, with_article
-from fdrd.negatives.mentions import Mention, category_pattern, find_mentions
 from fdrd.record import Negative, Record
+from fdrd.text.grammar import has_article, with_article
+from fdrd.text.mentions import Mention, find_mentions
 
 _SENTENCE_END = (".", "!", "?", ":", "\n")
 
@@ -62,21 +62,5 @@ def swap(caption: str, mentions: list[Mention], category: Category, spelling: st
         if starts_sentence and caption[mention.start].isupper():
             name = name[:1].upper() + name[1:]
         parts += [before if mention.plural else with_article(before, name), name]
-        end = mention.end
-    return "".join(parts) + caption[end:]
-
-
-def mend_articles(caption: str, category: str) -> str:
-    """The caption with the article right before each mention of its category.
-
-    A caption that says "a azalea" is told from its negatives, all of which have their articles right.
-
-    >>> mend_articles("This is a azalea. A azalea is pink.", "azalea")
-    'This is an azalea. An azalea is pink.'
-    """
-    parts, end = [], 0
-    for mention in find_mentions(caption, category_pattern(category)):
-        name = caption[mention.start : mention.end]
-        parts += [with_article(caption[end : mention.start], name), name]
         end = mention.end
     return "".join(parts) + caption[end:]

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from fdrd.negatives.context import STEP, Context, Descriptions, beside, fit_context
 from fdrd.negatives.draws import Draws
-from fdrd.negatives.mentions import Mention
 from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
 from fdrd.record import Attribute, Record
+from fdrd.text.mentions import Mention
 
 _UNLIKELY = round(-12 / STEP)
 _ROUNDS = 40

@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from fdrd.negatives.catalogue import Catalogue
-from fdrd.negatives.category_swap import mend_articles
-from fdrd.negatives.mentions import find_mentions, key
 from fdrd.record import Negative
+from fdrd.text.mentions import find_mentions, fix_articles, key
 
 
 def parse_given(caption: str, positive: str, category: str, catalogue: Catalogue) -> Negative:
@@ -41,7 +40,7 @@ def name_given(
         name: str = negative.category
         if not name:
             negative, name = _parsed(negative.caption, positive, category, catalogue)
-        mended = mend_articles(negative.caption, name) if name else negative.caption
+        mended = fix_articles(negative.caption, name) if name else negative.caption
         if mended != negative.caption:
             rules.append("negative_article")
         found.append(replace(negative, caption=mended))

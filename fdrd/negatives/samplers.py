@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.mentions import key
+from fdrd.text.mentions import key
 
 Floats = npt.NDArray[np.float64]
 Sampler = Callable[[Sequence[str]], Floats]

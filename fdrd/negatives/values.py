@@ -1,6 +1,6 @@
 """Which attribute values exclude one another, so that one in the place of the other makes a caption wrong.
 
-Two values exclude one another if a line of `fdrd/lexicon/contrasts.txt` holds both and does not join them
+Two values exclude one another if a line of `fdrd/text/lexicon/contrasts.txt` holds both and does not join them
 by `=`.
 """
 
@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
-from fdrd.lexicon import entries
 from fdrd.record import Attribute
+from fdrd.text.lexicon import entries
 
 _SHADE = re.compile(r"(?:light|lighter|dark|darker|bright|deep|pale|pastel)[ -]")
 

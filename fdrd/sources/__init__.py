@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
-from fdrd.domain_file import NOTHING_SAID, About, Completer, read_domain_file
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
-from fdrd.sources._files import SPLIT_OF_WORD, files_below, is_image, start_of
+from fdrd.sources import layouts
+from fdrd.sources.domain_file import NOTHING_SAID, About, Completer, read_domain_file
+from fdrd.sources.reading.annotation_files import SPLIT_OF_WORD, files_below, is_image, start_of
 
 
 class Reader(Protocol):
@@ -44,9 +45,9 @@ _FALLBACK = "image_folder"
 _LAST = ("coop_splits", "table", _FALLBACK)  # what others, more particular, are asked before
 
 READERS: dict[str, Reader] = {
-    name: cast(Reader, importlib.import_module(f"{__name__}.{name}"))
+    name: cast(Reader, importlib.import_module(f"{layouts.__name__}.{name}"))
     for name in sorted(
-        (module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"),
+        (module.name for module in pkgutil.iter_modules(layouts.__path__)),
         key=lambda name: (_LAST.index(name) if name in _LAST else -1, name),
     )
 }

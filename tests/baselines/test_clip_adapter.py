@@ -10,9 +10,9 @@ from torch.nn.functional import normalize
 
 import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
-from benchmark.encoding import encode_split
+from benchmark.evaluation.encoding import encode_split
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 

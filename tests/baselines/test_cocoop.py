@@ -9,12 +9,12 @@ import torch
 import baselines  # noqa: F401  # registers the methods
 from baselines.cocoop import SAMPLE
 from benchmark import CLIPBackbone, Images, Prompts, TrainConfig, get_method, info_nce
-from benchmark.encoding import encode_split
-from benchmark.ranking import rank
-from benchmark.training import Batch
-from benchmark.written import read, written
+from benchmark.evaluation.caption_tokens import read, written
+from benchmark.evaluation.encoding import encode_split
+from benchmark.evaluation.ranking import rank
+from benchmark.training.loop import Batch
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)

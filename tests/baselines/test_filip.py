@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 import baselines  # noqa: F401  # registers the methods
 from baselines.filip import late_interaction
 from benchmark import CLIPBackbone, Images, get_method
-from benchmark.backbone import concatenate
-from benchmark.searching import distinct
+from benchmark.evaluation.score_blocks import distinct
+from benchmark.models.backbone import concatenate
 from fdrd.dataset import RetrievalDataset
 
 

@@ -10,7 +10,7 @@ from torch import nn
 import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 

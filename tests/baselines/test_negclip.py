@@ -11,9 +11,9 @@ import torch
 
 from baselines.negclip import one_each
 from benchmark import CLIPBackbone, TrainConfig, TrainingNegatives, get_method, info_nce
-from benchmark.training import Batch, batches
-from fdrd.attributes import find_attributes
+from benchmark.training.loop import Batch, batches
 from fdrd.dataset import RetrievalDataset
+from fdrd.text.attributes import find_attributes
 
 SHAPES = ("circle", "square", "triangle")
 COLOURS = ("red", "green", "blue", "black")

@@ -10,10 +10,10 @@ import torch
 
 from baselines.nnn import ALPHAS, KS, NNN, _grid
 from benchmark import CLIPBackbone, Features, get_method
-from benchmark.encoding import encode_split, rank_split
-from benchmark.run import run
+from benchmark.evaluation.encoding import encode_split, rank_split
+from benchmark.runner import run
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 

@@ -10,9 +10,9 @@ from torch.nn.functional import log_softmax
 import baselines  # noqa: F401  # registers the methods
 from baselines.promptsrc import divergence
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
-from benchmark.training import Batch
+from benchmark.training.loop import Batch
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02)

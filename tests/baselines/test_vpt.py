@@ -6,7 +6,7 @@ import torch
 import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, Images, get_method
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 
 @pytest.mark.parametrize(("depth", "layers"), [(1, 1), (2, 2), (-1, 3)])

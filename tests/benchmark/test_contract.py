@@ -15,11 +15,11 @@ import benchmark
 import dcar  # noqa: F401
 from benchmark import CLIPBackbone, Images, Method, TrainConfig
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
-from benchmark.method import get_method, method_names, method_options, takes
-from benchmark.training import batches
-from benchmark.unfinished import resumable
+from benchmark.registry import get_method, method_names, method_options, takes
+from benchmark.training.loop import batches
+from benchmark.training.resumable import resumable
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
@@ -188,7 +188,7 @@ def test_a_killed_training_ends_with_the_same_tensors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed inside of the second epoch. What is not in the learner's state is lost, and shows."""
-    monkeypatch.setattr(benchmark.training, "EVERY", 0)
+    monkeypatch.setattr(benchmark.training.loop, "EVERY", 0)
     train = dataclasses.replace(TRAIN, epochs=3)
 
     def fitted(place: str, dies_at: int | None = None) -> Method:

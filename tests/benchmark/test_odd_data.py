@@ -10,9 +10,9 @@ import baselines  # noqa: F401  # registers the methods
 import benchmark
 import dcar  # noqa: F401
 from benchmark import BenchResult, CLIPBackbone
-from benchmark.metrics import DIRECTIONS
+from benchmark.evaluation.metrics import DIRECTIONS
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 Make = Callable[..., Splits]

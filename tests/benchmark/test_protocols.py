@@ -13,15 +13,15 @@ from rich.console import Console
 import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone, Method, TrainConfig, get_method, read_categories
-from benchmark.categories import CategoryList, half_of
-from benchmark.comparison import harmonic
-from benchmark.method import _METHODS
-from benchmark.report import markdown
-from benchmark.splits import learning_rows
-from benchmark.terminal import table
-from benchmark.wording import command
+from benchmark.evaluation.base_to_new import CategoryList, half_of
+from benchmark.registry import _METHODS
+from benchmark.reporting.comparison import harmonic
+from benchmark.reporting.markdown_report import markdown
+from benchmark.reporting.terminal_tables import table
+from benchmark.reporting.wording import command
+from benchmark.training.row_selection import learning_rows
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 Maker = Callable[..., Any]
@@ -223,7 +223,7 @@ def test_a_training_is_not_repeated_to_measure_another_split(
     assert trained(categories=BASE)
     assert trained({**tiny_dataset, "validation": tiny_dataset["test"]})
     with monkeypatch.context() as edited:
-        edited.setattr(sys.modules["benchmark.run"], "source_digest", lambda _name: "e" * 64)
+        edited.setattr(sys.modules["benchmark.runner"], "source_digest", lambda _name: "e" * 64)
         assert trained()
     for broken in tmp_path.glob("*.json"):
         broken.write_text("{")
@@ -266,7 +266,7 @@ def test_domains_that_are_learned_from_and_measured(
     learned: Any,
     label: str,
 ) -> None:
-    from benchmark.comparison import label as labelled
+    from benchmark.reporting.comparison import label as labelled
 
     result = benchmark.run(
         "coop", domains, backbone=tiny_clip, train={"epochs": 1}, options={"n_ctx": 4}, **asked

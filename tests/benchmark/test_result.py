@@ -14,13 +14,13 @@ from rich.console import Console
 import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone
-from benchmark.metrics import KS
-from benchmark.report import markdown
+from benchmark.evaluation.metrics import KS
+from benchmark.reporting.markdown_report import markdown
+from benchmark.reporting.terminal_tables import table
+from benchmark.reporting.wording import command
 from benchmark.result import read_result, read_results, to_json, write_result
-from benchmark.terminal import table
-from benchmark.wording import command
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 QUICK = {"epochs": 2, "batch_size": 8}

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-import benchmark.unfinished
+import benchmark.training.resumable
 import dcar  # noqa: F401  # registers the method
 from benchmark import CLIPBackbone, Prompts, TrainConfig, get_method
-from benchmark.training import Batch
-from benchmark.unfinished import resumable
+from benchmark.training.loop import Batch
+from benchmark.training.resumable import resumable
 from fdrd.dataset import RetrievalDataset
 
 Splits = dict[str, RetrievalDataset]
@@ -90,8 +90,8 @@ def test_a_training_killed_after_it_goes_on_with_the_same_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is kept is that of the prompts: the adapter's own epochs must not write over it."""
-    monkeypatch.setattr("benchmark.training.EVERY", 0)
-    monkeypatch.setattr(benchmark.unfinished, "SHARE", float("inf"))
+    monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
+    monkeypatch.setattr(benchmark.training.resumable, "SHARE", float("inf"))
     rows = tiny_dataset["train"], tiny_dataset["validation"]
     whole = made(tiny_clip)
     log = whole.fit(*rows)

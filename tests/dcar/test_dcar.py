@@ -9,10 +9,10 @@ from PIL import Image
 import baselines  # noqa: F401  # registers the methods
 import dcar  # noqa: F401
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
-from benchmark.method import method_options
-from benchmark.training import batches
+from benchmark.registry import method_options
+from benchmark.training.loop import batches
 from fdrd.dataset import RetrievalDataset
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)

@@ -1,8 +1,8 @@
 import pytest
 
-from fdrd.builder import build
 from fdrd.dataset import load
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
 
 
 @pytest.fixture

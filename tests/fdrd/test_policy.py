@@ -5,13 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from commands import app
 from fdrd.build_config import BuildConfig
-from fdrd.builder import build
-from fdrd.error import CheckError, FdrdError
+from fdrd.checks.validation import validate
+from fdrd.commands import app
+from fdrd.errors import CheckError, FdrdError
+from fdrd.pipeline.builder import build
 from fdrd.policy import parse
 from fdrd.reasons import KEEPABLE, REASONS, RULES
-from fdrd.validate import validate
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
     python tests/fuzz/fuzz_readers.py crash-0123abcd # one input again, as atheris wrote it down
 
 The first byte of an input chooses the file (`FILES`), the rest is its content. `SEEDS` holds a good input of
-each; `tests/fdrd/test_readers.py` runs them and some changes of them in every run of the tests.
+each; `tests/fdrd/sources/test_readers.py` runs them and some changes of them in every run of the tests.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from fdrd.error import FdrdError
-from fdrd.manifest import schema
+from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import Record, to_json
 from fdrd.sources import READERS, find_domains, read_domain
+from fdrd.storage.manifest import schema
 
 FILES: tuple[tuple[str, str], ...] = (
     ("image_folder", "metadata.jsonl"),

@@ -12,7 +12,7 @@ import pytest
 from fdrd.captioning import Answer, AnswerCache, Failure, Picture, Question
 from fdrd.captioning.asking import Tally, ask
 from fdrd.captioning.cache import question_key
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Record, Source
 
 PICTURE = Picture("raw", Record("d/1", ImageRef("1.png"), "", "wren", Source("1.png")), "ab" * 32)

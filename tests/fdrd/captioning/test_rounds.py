@@ -9,7 +9,7 @@ from fdrd.captioning.pictures import find_pictures
 from fdrd.captioning.questions import QUESTIONS, draft_question, read_questions
 from fdrd.captioning.rounds import Desk, Plan, make_captions
 from fdrd.captioning.verdict import read_verdict
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 
 META = "A wren is the main subject of the image."
 GOOD = "A wren sits on a mossy post."
@@ -96,7 +96,9 @@ def test_a_picture_that_is_none_is_a_rejection_and_not_asked_about(source):
 def test_a_picture_that_did_not_change_is_not_decoded_again(source, draw, monkeypatch):
     first = find_pictures(source, 10**6)
     looked = []
-    monkeypatch.setattr("fdrd.gather.examine", lambda root, image, limit: looked.append(image.path))
+    monkeypatch.setattr(
+        "fdrd.pipeline.collect.examine", lambda root, image, limit: looked.append(image.path)
+    )
     assert find_pictures(source, 10**6) == first
     assert looked == []
     monkeypatch.undo()

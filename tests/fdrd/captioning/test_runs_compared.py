@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from captioners.template import template
 from fdrd.captioning import AnswerCache, Spending
+from fdrd.captioning.captioners.template import template
 from fdrd.captioning.comparison import compare
 from fdrd.captioning.measure import digest, measure
 from fdrd.captioning.page import render
@@ -15,7 +15,7 @@ from fdrd.captioning.pictures import find_pictures
 from fdrd.captioning.rounds import Desk, Plan
 from fdrd.captioning.run import run
 from fdrd.captioning.written import read_written
-from fdrd.error import FdrdError
+from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Record, Source
 
 

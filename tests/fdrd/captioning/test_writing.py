@@ -7,16 +7,16 @@ import tarfile
 
 import pytest
 
-from captioners.template import template
-from fdrd.builder import build
 from fdrd.captioning import AnswerCache, Spending
+from fdrd.captioning.captioners.template import template
 from fdrd.captioning.pictures import find_pictures
 from fdrd.captioning.rounds import Desk, Plan
 from fdrd.captioning.run import run, sample
 from fdrd.captioning.writing import check_out
 from fdrd.captioning.written import read_written
-from fdrd.error import FdrdError
-from fdrd.shards import read_records
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+from fdrd.storage.shards import read_records
 
 TEXT = "A small brown {category} sits on a mossy post."
 

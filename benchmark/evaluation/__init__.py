@@ -1,0 +1,4 @@
+"""Evaluation: encoding, ranking, metrics, galleries, hard negatives, paired tests.
+
+Imports `models` and the registry.
+"""

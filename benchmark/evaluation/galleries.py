@@ -1,0 +1,92 @@
+"""Which images and captions compete: one gallery per domain, one for all, or many of a size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Literal
+
+import numpy as np
+
+from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
+from benchmark.evaluation.scoring import Again
+from benchmark.models.backbone import Features
+from fdrd.dataset import Indices
+from fdrd.errors import FdrdError
+
+Gallery = Literal["domain", "joint"] | int
+"""A gallery per domain, one for all, or galleries of so many images of one domain."""
+
+
+def galleries(
+    image_domain: Indices, gallery: Gallery, *, seed: int = 0
+) -> Iterator[tuple[Indices, Indices]]:
+    """(image numbers of a gallery, those of them that are its queries), each image a query once.
+
+    A number cuts every domain into galleries of exactly that size, the same ones for every method;
+    the last is filled up with images that have been queries before.
+
+    Raises:
+        FdrdError: a domain has fewer images than the number asks for.
+
+    >>> [(len(members), len(queries)) for members, queries in galleries(np.zeros(10, int), 4)]
+    [(4, 4), (4, 4), (4, 2)]
+    """
+    if gallery == "joint":
+        everything = np.arange(len(image_domain))
+        yield everything, everything
+        return
+    for domain in np.unique(image_domain):
+        members = np.flatnonzero(image_domain == domain)
+        if gallery == "domain":
+            yield members, members
+            continue
+        size = int(gallery)
+        if not 1 < size <= len(members):
+            raise FdrdError(
+                f"a gallery of {size} images cannot be drawn from {len(members)}; "
+                f"give --gallery a number between 2 and {len(members)}, or leave it out"
+            )
+        order = np.random.default_rng([seed, int(domain)]).permutation(members)
+        for start in range(0, len(order), size):
+            queries = order[start : start + size]
+            yield np.concatenate([queries, order[: size - len(queries)]]), queries
+
+
+def rank_galleries(
+    similarity: Similarity,
+    images: Features,
+    texts: Features,
+    pairs: Indices,
+    category: Indices,
+    image_domain: Indices,
+    gallery: Gallery,
+    again: Again | None = None,
+) -> BothRanks:
+    """`rank` in every gallery of a split, put together by image number and by row."""
+    to_text, to_image = _empty(len(images)), _empty(len(pairs))
+    for members, queries in galleries(image_domain, gallery):
+        rows = np.flatnonzero(np.isin(pairs[:, 0], members))
+        image_numbers, image = np.unique(pairs[rows, 0], return_inverse=True)
+        caption_numbers, caption = np.unique(pairs[rows, 1], return_inverse=True)
+        found = rank(
+            similarity,
+            images[image_numbers],
+            texts[caption_numbers],
+            np.stack([image, caption], axis=1),
+            category[rows],
+            again=again,
+        )
+        asked = np.isin(image_numbers, queries)
+        for whole, part, place, mine in (
+            (to_text, found.image_to_text, image_numbers, asked),
+            (to_image, found.text_to_image, rows, asked[image]),
+        ):
+            for field in fields(Ranks):
+                getattr(whole, field.name)[place[mine]] = getattr(part, field.name)[mine]
+    return BothRanks(to_text, to_image)
+
+
+def _empty(queries: int) -> Ranks:
+    strict, caption, ceiling, category = np.zeros((4, queries), dtype=np.int64)
+    return Ranks(strict, caption, ceiling, category, np.zeros(queries))

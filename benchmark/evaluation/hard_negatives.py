@@ -1,0 +1,106 @@
+"""Is the true caption above all its hard negatives? Per kind of negative, and per attribute type.
+
+The candidates of a row are its caption and its negatives, scored with its image. A tie is a loss:
+CLIP_benchmark and others take the first of the best, so constant scores look perfect there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmark.evaluation.metrics import Share
+from benchmark.evaluation.ranking import Similarity
+from benchmark.evaluation.score_blocks import distinct
+from benchmark.evaluation.scoring import Again
+from benchmark.models.backbone import Features
+from fdrd.dataset import RetrievalDataset
+from fdrd.progress import Progress, silent
+from fdrd.record import Negative
+
+
+@torch.no_grad()
+def hard_negative_shares(
+    encode_text: Callable[[Sequence[str]], Features],
+    similarity: Similarity,
+    images: Features,
+    dataset: RetrievalDataset,
+    *,
+    blind: Mapping[str, float] | None = None,
+    batch: int = 64,
+    again: Again | None = None,
+    progress: Progress = silent,
+) -> dict[str, Share]:
+    """Accuracy by `all`, kind, and `attribute: type`, over the rows that have such a negative.
+
+    Args:
+        encode_text: features of captions; negatives are encoded as they are needed and not kept.
+        similarity: scores of some images with some captions.
+        images: features of the dataset's I images.
+        dataset: rows with their negatives.
+        blind: by the same names, what a reader of captions alone gets (`benchmark/evaluation/text_only.py`).
+        batch: rows that are scored at a time.
+        again: scores each row's image with its candidates again.
+        progress: told about rows done.
+    """
+    won: dict[str, list[bool]] = defaultdict(list)
+    chance: dict[str, list[float]] = defaultdict(list)
+    rows = [row for row, negatives in enumerate(dataset.negatives) if negatives]
+    for start in range(0, len(rows), batch):
+        chosen = rows[start : start + batch]
+        candidates = [
+            [dataset.captions[dataset.pairs[row, 1]], *(n.caption for n in dataset.negatives[row])]
+            for row in chosen
+        ]
+        texts = dict.fromkeys(text for row in candidates for text in row)
+        number = {text: place for place, text in enumerate(texts)}
+        parts, vector = distinct(encode_text(list(number)))
+        of_row = [vector[[number[text] for text in row]] for row in candidates]
+        seen = images[dataset.pairs[chosen, 0]]
+        found = similarity(seen, parts)
+        if again is not None:
+            pairs = [
+                (place, each) for place, own in enumerate(of_row) for each in set(own.tolist())
+            ]
+            found = again.chosen(found, torch.tensor(pairs, device=found.device), seen, parts)
+        scores = found.float().cpu().numpy()
+        for place, row in enumerate(chosen):
+            own = scores[place, of_row[place]]
+            for name, members in kinds(dataset.negatives[row]).items():
+                won[name].append(wins(own, members))
+                chance[name].append(1 / (1 + len(members)))
+        progress("score hard negatives", len(rows[: start + batch]), len(rows))
+    return {
+        name: Share(
+            accuracy=float(np.mean(won[name])),
+            rows=len(won[name]),
+            chance=float(np.mean(chance[name])),
+            blind=(blind or {}).get(name),
+        )
+        for name in sorted(won)
+    }
+
+
+def wins(scores: npt.NDArray[Any], members: Sequence[int]) -> bool:
+    """Whether the true caption, number 0, scores above all the others of `members`; a tie is a loss."""
+    return bool((scores[0] > scores[members]).all())
+
+
+def kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
+    """Which candidates (the true caption is number 0) are negatives of each kind.
+
+    >>> kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "colour")])
+    {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: colour': [2]}
+    """
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, negative in enumerate(negatives, 1):
+        found["all"].append(place)
+        found[negative.kind].append(place)
+        if negative.attribute_type:
+            found[f"{negative.kind}: {negative.attribute_type}"].append(place)
+    return dict(found)

@@ -1,0 +1,158 @@
+"""Exact ranks in both directions, streamed: blocks of queries against a whole gallery.
+
+The rank of a query is 1 + the number of irrelevant items that score at least as high as its best
+relevant one. Ties therefore never help (embeddings-benchmark/mteb#5092 tells what they do
+otherwise): a scorer that gives every pair the same value gets the last rank everywhere.
+
+What the items are. Image to text: the queries are the distinct images, the items all rows, each
+with its caption. Text to image: the queries are the rows, each with its caption, the items the
+distinct images. Two relevances: `strict` (rows of the same image; the row's own image) and
+`caption` (rows whose caption equals one of the image's; images of any row with that caption).
+
+How equals tie exactly. A matrix product may round two equal columns differently, by where they
+stand in it. So each distinct vector of a gallery is scored once and counted with the number of
+items that hold it, and the relevant score is read from the product that its rivals come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from benchmark.evaluation.score_blocks import (
+    Floats,
+    Search,
+    distinct,
+    relevance,
+    search,
+    unique_rows,
+)
+from benchmark.evaluation.scoring import Again
+from benchmark.models.backbone import Features
+from fdrd.dataset import Indices
+
+Similarity = Callable[[Features, Features], Tensor]
+"""Features of I images and C captions -> (I, C) scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """What one direction gives, query by query: Q images, or Q rows.
+
+    Attributes:
+        strict: (Q,) rank of the best item of the same image.
+        caption: (Q,) rank when equal captions are relevant too.
+        ceiling: (Q,) strict rank that a perfect scorer gets; above 1 where captions are shared.
+        category: (Q,) rank of the best item of the query's category.
+        average_precision: (Q,) of the items of the query's category; equals rank last.
+    """
+
+    strict: Indices
+    caption: Indices
+    ceiling: Indices
+    category: Indices
+    average_precision: Floats
+
+    def __getitem__(self, queries: Indices | npt.NDArray[np.bool_]) -> Ranks:
+        return Ranks(*(getattr(self, field.name)[queries] for field in fields(self)))
+
+
+class BothRanks(NamedTuple):
+    """Ranks by image and by row."""
+
+    image_to_text: Ranks
+    text_to_image: Ranks
+
+
+def rank(
+    similarity: Similarity,
+    images: Features,
+    texts: Features,
+    pairs: Indices,
+    category: Indices,
+    *,
+    block: int | None = None,
+    again: Again | None = None,
+) -> BothRanks:
+    """Ranks within one gallery.
+
+    Args:
+        similarity: scores of a block of images with a block of captions.
+        images: features of the I distinct images.
+        texts: features of the C distinct captions.
+        pairs: (N, 2) image number and caption number of each row; every number occurs.
+        category: (N,) category of each row.
+        block: queries that are scored at a time; decides memory and speed, not the ranks.
+        again: scores the best items of each query again.
+
+    Raises:
+        FdrdError: a score is not a number.
+        ValueError: an image or caption is in no row, so its query has nothing to find.
+
+    >>> import torch
+    >>> clear = Features(Tensor(np.eye(3)))
+    >>> found = rank(lambda i, t: i.pooled @ t.pooled.T, clear, clear,
+    ...              np.array([[0, 0], [1, 1], [2, 2]]), np.array([0, 0, 1]))
+    >>> found.image_to_text.strict.tolist(), found.text_to_image.strict.tolist()
+    ([1, 1, 1], [1, 1, 1])
+    """
+    image, caption = pairs[:, 0], pairs[:, 1]
+    for kind, numbers, features in (("image", image, images), ("caption", caption, texts)):
+        if len(np.unique(numbers)) != len(features):
+            raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
+    held, pair = unique_rows(np.stack([caption, image], axis=1))  # distinct pairs, by caption
+    asked, topic = unique_rows(np.stack([caption, category], axis=1))
+    rows_with = np.bincount(caption)  # (C,)
+    image_category = np.zeros(len(images), dtype=np.int64)
+    image_category[image] = category
+    text_vectors, text_vector = distinct(texts)
+    image_vectors, image_vector = distinct(images)
+
+    def score(some: Features, others: Features, dim: int) -> Tensor:
+        scores = similarity(some, others)
+        return scores if again is None else again.best(scores, some, others, dim)
+
+    to_text = search(
+        Search(
+            score=lambda rows: score(images[rows], text_vectors, 1),
+            n_queries=len(images),
+            item_vector=text_vector[caption],
+            item_category=category,
+            strict=relevance(image, text_vector[caption]),
+            caption=relevance(held[:, 1], text_vector[held[:, 0]], rows_with[held[:, 0]]),
+            category=np.stack([np.arange(len(images)), image_category], axis=1),
+        ),
+        block,
+    )
+    to_image = search(
+        Search(
+            score=lambda rows: score(image_vectors, texts[rows], 0).T,
+            n_queries=len(texts),
+            item_vector=image_vector,
+            item_category=image_category,
+            strict=relevance(np.arange(len(held)), image_vector[held[:, 1]], score_row=held[:, 0]),
+            caption=relevance(held[:, 0], image_vector[held[:, 1]]),
+            category=asked,
+        ),
+        block,
+    )
+    # A perfect scorer cannot tell equal captions apart: of an image's captions, the one that the
+    # fewest other rows hold ranks first; the images of a shared caption take ranks 1, 2, ...
+    others = np.full(len(images), len(pairs))
+    np.minimum.at(others, held[:, 1], rows_with[held[:, 0]] - np.bincount(pair))
+    turn = np.arange(len(held)) - np.searchsorted(held[:, 0], held[:, 0])
+    return BothRanks(
+        Ranks(ceiling=1 + others, **to_text._asdict()),
+        Ranks(
+            strict=to_image.strict[pair],
+            caption=to_image.caption[caption],
+            ceiling=1 + turn[pair],
+            category=to_image.category[topic],
+            average_precision=to_image.average_precision[topic],
+        ),
+    )

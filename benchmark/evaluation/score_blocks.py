@@ -1,0 +1,219 @@
+"""Blocks of queries against a whole gallery: the arithmetic behind `benchmark.evaluation.ranking`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.models.backbone import Features
+from fdrd.dataset import Indices
+from fdrd.errors import FdrdError
+
+Floats = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float32]
+
+BLOCK_BYTES = 32 * 2**20
+"""Size of a block of scores unless a caller gives the number of its queries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """Sparse: `count[e]` of the items that hold vector `vector[e]` are relevant to `group[e]`.
+
+    A group stands for all queries that ask the same; it reads row `score_row[group]` of the scores.
+    Groups are sorted by that row, entries by group; those of a group begin at `start[group]`.
+    """
+
+    score_row: Indices
+    start: Indices
+    group: Indices
+    vector: Indices
+    count: Indices
+
+
+def relevance(
+    group: Indices,
+    vector: Indices,
+    count: Indices | None = None,
+    *,
+    score_row: Indices | None = None,
+) -> Relevance:
+    """Adds up the entries of the same group and vector.
+
+    Args:
+        group: of each entry; 0, 1, ... without gaps.
+        vector: of each entry.
+        count: of each entry, else 1.
+        score_row: of each group, else its own number.
+    """
+    entries, where = unique_rows(np.stack([group, vector], axis=1))
+    n_groups = int(group.max()) + 1
+    return Relevance(
+        score_row=np.arange(n_groups) if score_row is None else score_row,
+        start=np.searchsorted(entries[:, 0], np.arange(n_groups + 1)),
+        group=entries[:, 0],
+        vector=entries[:, 1],
+        count=np.bincount(where, weights=count).astype(np.int64),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """One direction's queries and items, by number.
+
+    Attributes:
+        score: rows of queries -> (rows, V) scores with the V distinct vectors of the gallery.
+        n_queries: how many rows there are.
+        item_vector: vector of each item.
+        item_category: category of each item.
+        strict: relevance of items.
+        caption: relevance of items where equal captions count.
+        category: (G, 2) query and category of each category search, sorted by query.
+    """
+
+    score: Callable[[slice], Tensor]
+    n_queries: int
+    item_vector: Indices
+    item_category: Indices
+    strict: Relevance
+    caption: Relevance
+    category: Indices
+
+
+class Found(NamedTuple):
+    """Ranks by group of each relevance; rank and average precision by category search."""
+
+    strict: Indices
+    caption: Indices
+    category: Indices
+    average_precision: Floats
+
+
+def search(what: Search, block: int | None) -> Found:
+    """Ranks of all queries, `block` of them at a time.
+
+    Raises:
+        FdrdError: a score is not a number.
+    """
+    block = block or max(1, BLOCK_BYTES // (4 * len(what.item_vector)))
+    of_category = {
+        int(number): what.item_vector[what.item_category == number]
+        for number in np.unique(what.item_category)
+    }
+    parts = []
+    for start in range(0, what.n_queries, block):
+        stop = min(start + block, what.n_queries)
+        scores = what.score(slice(start, stop)).detach().to("cpu", torch.float32)
+        # A copy, since it will be sorted in place.
+        own: Scores = scores.clone(memory_format=torch.contiguous_format).numpy()
+        if np.isnan(own.min()):
+            raise FdrdError(
+                f"the scores of queries {start} to {stop - 1} are not all numbers; lower the "
+                f"learning_rate of a trained method, or check the weights of the backbone"
+            )
+        parts.append(_search_block(own, start, what, of_category))
+    return Found(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _search_block(
+    scores: Scores, first: int, what: Search, of_category: dict[int, Indices]
+) -> Found:
+    """Ranks of the queries `first`, `first + 1`, ... from their scores, which are lost.
+
+    Only scores are sorted, which is much faster than sorting items by score: how many items are at
+    least as high as a relevant one is then a binary search.
+    """
+    strict = _best(scores, first, what.strict)
+    caption = _best(scores, first, what.caption)
+    low, high = np.searchsorted(what.category[:, 0], [first, first + len(scores)])
+    same_category = [
+        (query - first, np.sort(scores[query - first, of_category[category]]))
+        for query, category in what.category[low:high].tolist()
+    ]
+    items = what.item_vector
+    ordered = _sort(scores if scores.shape[1] == len(items) else scores[:, items])
+
+    def as_high(row: int, score: Scores | np.float32) -> Indices:
+        counts: Indices = len(items) - ordered[row].searchsorted(score)
+        return counts
+
+    def ranks(best: _Best) -> Indices:
+        counts = [as_high(row, score) for row, score in zip(best.row, best.score, strict=True)]
+        return 1 + np.asarray(counts, dtype=np.int64) - best.ties
+
+    category = np.zeros(high - low, dtype=np.int64)
+    precision = np.zeros(high - low)
+    for place, (row, relevant) in enumerate(same_category):
+        position = np.arange(len(relevant), 0, -1)  # scores ascend: the best relevant is last
+        irrelevant = as_high(row, relevant) - (len(relevant) - relevant.searchsorted(relevant))
+        precision[place] = (position / (position + irrelevant)).mean()
+        category[place] = 1 + irrelevant[-1]
+    return Found(ranks(strict), ranks(caption), category, precision)
+
+
+class _Best(NamedTuple):
+    """Per group: its row of the block, its best relevant score, the relevant items that have it."""
+
+    row: Indices
+    score: Scores
+    ties: Indices
+
+
+def _best(scores: Scores, first: int, what: Relevance) -> _Best:
+    low, high = np.searchsorted(what.score_row, [first, first + len(scores)])
+    row = what.score_row[low:high] - first
+    start = what.start[low:high] - what.start[low]
+    entries = slice(what.start[low], what.start[high])
+    group = what.group[entries] - low
+    relevant = scores[row[group], what.vector[entries]]
+    best = np.maximum.reduceat(relevant, start)
+    ties = np.add.reduceat(what.count[entries] * (relevant == best[group]), start)
+    return _Best(row, best, ties)
+
+
+def _sort(scores: Scores) -> Scores:
+    """Each row ascending, in place, on as many threads as torch has."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        parts = np.array_split(scores, torch.get_num_threads())
+        list(pool.map(lambda part: part.sort(axis=1), parts))
+    return scores
+
+
+def distinct(features: Features) -> tuple[Features, Indices]:
+    """The distinct vectors of some features, and which of them each row holds.
+
+    >>> vectors, which = distinct(Features(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])))
+    >>> len(vectors), which.tolist()
+    (2, [0, 1, 0])
+    """
+    number: dict[bytes, int] = {}
+    first: list[int] = []
+    which = np.zeros(len(features), dtype=np.int64)
+    values = [getattr(features, field.name) for field in fields(features)]
+    arrays = [value.detach().cpu().numpy() for value in values if value is not None]
+    for item in range(len(features)):
+        content = b"".join(array[item].tobytes() for array in arrays)
+        if content not in number:
+            number[content] = len(number)
+            first.append(item)
+        which[item] = number[content]
+    return features[np.asarray(first)], which
+
+
+def unique_rows(table: Indices) -> tuple[Indices, Indices]:
+    """Distinct rows of an (n, 2) table of numbers, sorted, and which of them each row is.
+
+    >>> rows, which = unique_rows(np.array([[1, 0], [0, 5], [1, 0]]))
+    >>> rows.tolist(), which.tolist()
+    ([[0, 5], [1, 0]], [1, 0, 1])
+    """
+    width = int(table[:, 1].max()) + 1
+    keys, where = np.unique(table[:, 0] * width + table[:, 1], return_inverse=True)
+    return np.stack([keys // width, keys % width], axis=1), where

@@ -1,0 +1,4 @@
+"""Models: backbones, prompts as data, frozen features, chunks, processes, conversion.
+
+Imports `fdrd` alone.
+"""

@@ -1,0 +1,66 @@
+"""The bottleneck adapter on unit features that CLIP-Adapter and DCAR share (arXiv 2110.04544)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from fdrd.errors import FdrdError
+
+AdapterForm: TypeAlias = Literal["bottleneck", "residual", "linear", "identity"]
+"""`bottleneck` is CLIP-Adapter's; `residual` starts as the identity; `identity` learns nothing."""
+
+
+class Adapter(nn.Module):
+    """Unit features (..., d) to adapted unit features (..., d).
+
+    | form | result, before it is brought to unit length |
+    |---|---|
+    | `bottleneck` | ratio * ReLU(W2 ReLU(W1 x)) + (1 - ratio) * x |
+    | `residual` | x + ratio * W2 ReLU(W1 x), W2 zero at the start |
+    | `linear` | x + ratio * W x, W zero at the start |
+    | `identity` | x |
+
+    Args:
+        dim: d.
+        form: see above.
+        reduction: d / reduction is the width of the bottleneck.
+        ratio: share of what is learned.
+        seed: of the drawn weights.
+
+    Raises:
+        FdrdError: a reduction below 1, or a ratio outside (0, 1].
+    """
+
+    def __init__(self, dim: int, form: AdapterForm, reduction: int, ratio: float, seed: int):
+        super().__init__()
+        if reduction < 1:
+            raise FdrdError(f"reduction={reduction}: must be at least 1")
+        if not 0 < ratio <= 1:
+            raise FdrdError(f"ratio={ratio}: must be above 0 and at most 1")
+        self.form = form
+        self.ratio = ratio
+        self.inner: nn.Module = nn.Identity()
+        width = max(dim // reduction, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            inner, last = nn.Linear(dim, width, bias=False), nn.Linear(width, dim, bias=False)
+            if form == "linear":
+                self.inner = last = nn.Linear(dim, dim, bias=False)
+            elif form == "residual":
+                self.inner = nn.Sequential(inner, nn.ReLU(), last)
+            elif form == "bottleneck":
+                self.inner = nn.Sequential(inner, nn.ReLU(), last, nn.ReLU())
+        if form != "bottleneck":
+            nn.init.zeros_(last.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Adapted features of unit length."""
+        if self.form == "identity":
+            return features
+        learned = self.ratio * self.inner(features)
+        kept = 1 - self.ratio if self.form == "bottleneck" else 1
+        return normalize(learned + kept * features, dim=-1)

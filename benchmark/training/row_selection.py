@@ -1,0 +1,83 @@
+"""Which rows a run measures on and learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.evaluation.base_to_new import CategoryList, half_of
+from fdrd.dataset import RetrievalDataset, load
+from fdrd.errors import FdrdError
+
+Data = str | Path | Mapping[str, RetrievalDataset]
+"""A dataset by name, or its splits."""
+
+EVERY_DOMAIN = "all"
+"""As a domain to learn from: joint training, whatever is measured."""
+
+
+def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
+    """One split, of one domain where that is given."""
+    if not isinstance(data, Mapping):
+        return load(data, split, domain)
+    if split not in data:
+        raise FdrdError(f"no split {split!r} among those given: {', '.join(data)}")
+    return data[split].of_domain(domain) if domain else data[split]
+
+
+def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:
+    """All training rows, of one domain where that is given; None where there are none."""
+    try:
+        return split_of(data, "train", domain)
+    except FdrdError:
+        return None
+
+
+def learning_domain(domain: str | None, train_domain: str | None) -> str | None:
+    """The domain to learn from, None for all: that which is measured, unless another is asked for.
+
+    >>> learning_domain("pets", None), learning_domain("pets", "cars"), learning_domain("pets", "all")
+    ('pets', 'cars', None)
+    """
+    if train_domain is None:
+        return domain
+    return None if train_domain == EVERY_DOMAIN else train_domain
+
+
+def learning_rows(
+    data: Data,
+    domain: str | None,
+    shots: int | None,
+    seed: int,
+    categories: CategoryList | None = None,
+) -> dict[str, RetrievalDataset]:
+    """The training and validation rows: of one domain, of some categories, of few images for each.
+
+    Few-shot training must not choose its epoch by many examples: validation keeps at most 4 images
+    per category then, as in CoOp (arXiv 2109.01134).
+    """
+    if shots is not None and shots < 1:
+        raise FdrdError(f"--shots {shots}: must be at least 1")
+    rows = {name: split_of(data, name, domain) for name in ("train", "validation")}
+    if categories is not None:
+        rows = {name: half_of(each, categories, "base") for name, each in rows.items()}
+    if shots is None:
+        return rows
+    limits = {"train": shots, "validation": min(shots, 4)}
+    return {name: few(each, limits[name], seed) for name, each in rows.items()}
+
+
+def few(dataset: RetrievalDataset, shots: int, seed: int) -> RetrievalDataset:
+    """The rows of `shots` images per category, or of all where a category has fewer.
+
+    The draw depends on the seed and the images alone, not on their order.
+    """
+    kept: list[int] = []
+    for category in np.unique(dataset.image_category):
+        members = np.flatnonzero(dataset.image_category == category).tolist()
+        members.sort(key=lambda number: dataset.image_digests[number])
+        generator = np.random.default_rng([seed, int(category)])
+        kept += generator.permutation(members)[:shots].tolist()
+    return dataset.select(np.flatnonzero(np.isin(dataset.pairs[:, 0], kept)))

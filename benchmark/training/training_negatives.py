@@ -1,0 +1,92 @@
+"""Hard negatives to train with: drawn from training captions alone, another few in every epoch.
+
+A dataset's own column `negatives` is for evaluation and is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from fdrd.dataset import RetrievalDataset
+from fdrd.negatives import draw_negatives
+from fdrd.negatives.annotate import make_catalogues
+from fdrd.negatives.draws import Draws
+from fdrd.record import ImageRef, Negative, Record, Source
+
+POOL = 16
+"""Negatives per caption that are ever drawn, so that features of frozen towers are soon known."""
+
+
+class TrainingNegatives:
+    """A fixed pool of hard negatives for each row of a split, of which every epoch draws some.
+
+    Half of a pool swaps the category and half an attribute, as far as the caption offers them.
+
+    Args:
+        train: the rows; their categories are the ones that are swapped in.
+        seed: of pools and draws.
+        size: negatives in a pool.
+    """
+
+    def __init__(self, train: RetrievalDataset, seed: int, size: int = POOL):
+        self._records = _records(train)
+        self._catalogues = make_catalogues(self._records)
+        self._captions: dict[int, set[str]] = defaultdict(set)
+        self._image = train.pairs[:, 0].tolist()
+        for image, caption in train.pairs.tolist():
+            self._captions[image].add(train.captions[caption])
+        self._seed = seed
+        self._size = size
+        self._pools: dict[int, tuple[Negative, ...]] = {}
+
+    def draw(self, row: int, epoch: int, k: int, n_attribute: int) -> list[Negative]:
+        """Up to `k` negatives of a row, category swaps first; the other kind fills what one lacks."""
+        pool = self._pool(row)
+        chance = Draws(self._seed, epoch, self._records[row].id, "training negatives")
+        order = sorted(range(len(pool)), key=lambda place: chance.uniform())
+        of_kind = {
+            kind: [pool[place] for place in order if pool[place].kind == kind]
+            for kind in ("category", "attribute")
+        }
+        wrong = of_kind["attribute"][: min(k, n_attribute)]
+        swapped = of_kind["category"][: k - len(wrong)]
+        wrong = of_kind["attribute"][: k - len(swapped)] if n_attribute else wrong
+        return [*swapped, *wrong]
+
+    def category(self, row: int) -> str:
+        """The category of a row, under the name that negatives use."""
+        return self._records[row].category
+
+    def _pool(self, row: int) -> tuple[Negative, ...]:
+        if row not in self._pools:
+            record = self._records[row]
+            self._pools[row] = draw_negatives(
+                record,
+                self._captions[self._image[row]],
+                self._catalogues[record.domain],
+                k=self._size,
+                n_attribute=self._size // 2,
+                seed=self._seed,
+            )
+        return self._pools[row]
+
+
+def _records(dataset: RetrievalDataset) -> Sequence[Record]:
+    """The rows as the drawing of negatives knows them; of the image only its number matters."""
+    records = []
+    for row, (image, caption) in enumerate(dataset.pairs.tolist()):
+        domain = dataset.domains[dataset.image_domain[image]]
+        label = dataset.categories[dataset.row_category[row]]
+        records.append(
+            Record(
+                id=dataset.ids[row],
+                image=ImageRef(""),
+                caption=dataset.captions[caption],
+                category=label.removeprefix(f"{domain}: "),  # see `fdrd.record.class_labels`
+                source=Source(""),
+                domain=domain,
+                attributes=dataset.attributes[row],
+            )
+        )
+    return records

@@ -1,0 +1,4 @@
+"""Dataset card: rendered README, front matter, plots, Croissant metadata.
+
+Imports `checks.audit`, `storage` and what lies below them.
+"""

@@ -1,0 +1,58 @@
+"""What an audit looks at: the records of a built dataset, or those of annotations without their pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fdrd.errors import FdrdError
+from fdrd.negatives.annotate import make_catalogues, with_given
+from fdrd.record import Record
+from fdrd.sources import find_domains, read_domain
+from fdrd.storage.manifest import annotation_file, read_manifest
+from fdrd.storage.shards import read_records
+
+Audited = tuple[list[Record], dict[str, int]]
+"""Records, and how often each rule of normalisation was applied to them."""
+
+
+def of_dataset(folder: Path) -> Audited:
+    """The records of a built dataset, by domain."""
+    manifest = read_manifest(folder)
+    return list(named_records(folder, manifest)), manifest["rules"]
+
+
+def named_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Record]:
+    """The records of a built dataset, domain by domain, with their categories as the captions name them.
+
+    Where domains share a category, its class label has the domain in front (`fdrd.record.class_labels`).
+    """
+    for record in read_records(folder, manifest):
+        prefix = f"{record.domain}: "
+        negatives = (
+            replace(negative, category=negative.category.removeprefix(prefix))
+            for negative in record.negatives
+        )
+        category = record.category.removeprefix(prefix)
+        yield replace(record, category=category, negatives=tuple(negatives))
+
+
+def of_source(root: Path) -> Audited:
+    """The records of raw annotations, with the annotation file in the place of the domain.
+
+    Raises:
+        FdrdError: no layout is recognised, or there is no record in it.
+    """
+    found = (item for domain in find_domains(root) for item in read_domain(root, domain, False))
+    records = [
+        replace(item, domain=annotation_file(item)) for item in found if isinstance(item, Record)
+    ]
+    if not records:
+        raise FdrdError(f"{root}: no annotation in it is a record; `fdrd build` says why")
+    catalogues = make_catalogues(records)
+    named = [with_given(record, catalogues[record.domain]) for record in records]
+    rules = Counter(rule for record in named for rule in record.rules)
+    return named, dict(sorted(rules.items()))

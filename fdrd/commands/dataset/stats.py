@@ -1,0 +1,54 @@
+"""`fdrd stats`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fdrd.commands.console import Folder, Json, app, out, print_json
+
+if TYPE_CHECKING:
+    from fdrd.checks.statistics import SplitStats
+
+
+@app.command(epilog="Example:  fdrd stats data/fdrd")
+def stats(folder: Folder, json: Json = False) -> None:
+    """Show counts and caption lengths by domain and split."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from fdrd.checks.statistics import stats as count
+
+    found = count(folder)
+    if json:
+        print_json([asdict(split) for split in found])
+        return
+    heads = (
+        "domain",
+        "split",
+        "pairs",
+        "images",
+        "captions",
+        "shared",
+        "categories",
+        "words",
+        "tokens",
+        "negatives",
+        "attributes",
+    )
+    table = Table(*heads, box=None, header_style="bold")
+    for split in found:
+        table.add_row(
+            split.domain, split.split, f"{split.pairs:,}", f"{split.images:,}", f"{split.captions:,}",
+            f"{split.shared_captions:,}", f"{split.categories:,}", f"{split.words_median:g} (max {split.words_max})",
+            _tokens(split),
+            f"{split.negatives_per_pair:.2f}", f"{split.attributes_per_pair:.2f}",
+        )  # fmt: skip
+    out.print(table)
+
+
+def _tokens(split: SplitStats) -> str:
+    """Caption lengths in tokens, and how many captions the text tower cuts off."""
+    if split.tokens_median is None:
+        return "not counted"
+    return f"{split.tokens_median:g} (max {split.tokens_max}), {split.over_limit} cut off"

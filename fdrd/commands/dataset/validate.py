@@ -1,0 +1,41 @@
+"""`fdrd validate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fdrd.commands.console import Folder, Json, app, out, print_json, show_progress
+
+
+@app.command(epilog="Example:  fdrd validate data/fdrd")
+def validate(
+    folder: Folder,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images",
+            help="Decode every image as well, and find those that look like one of another split.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check every digest, count, span, negative and split of a dataset; exit 1 if something is wrong."""
+    from dataclasses import asdict
+
+    from fdrd.checks.image_validation import validate_images
+    from fdrd.checks.validation import validate as check
+
+    with show_progress("Nothing was changed.") as progress:
+        problems = list(check(folder, progress))
+        if images:
+            problems += validate_images(folder, progress)
+    if json:
+        print_json([asdict(problem) for problem in problems])
+    else:
+        for problem in problems:
+            out.print(f"{problem.place}: {problem.what}")
+        out.print(f"{folder}: {len(problems)} problems" if problems else f"{folder}: valid")
+    if problems:
+        raise typer.Exit(1)

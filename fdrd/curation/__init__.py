@@ -1,0 +1,4 @@
+"""Curation: which records are kept and in which split. Filters, near duplicates, leaks, splits.
+
+Pure functions over records. Imports `images`, `text` and the shared types.
+"""

@@ -1,0 +1,4 @@
+"""Images: checking, decoding, containers (tar and Parquet), perceptual features, near-duplicate search.
+
+Ground floor: imports `files` and the shared types.
+"""

@@ -1,0 +1,184 @@
+"""Images inside of other files: what the `member` of an `ImageRef` means, and how its bytes are read.
+
+`OFFSET+SIZE NAME` is a member of an uncompressed tar archive, `ROW of COLUMN` a row of a Parquet or Arrow
+file. Any order costs the same: a tar is read at the offset, an Arrow file where its map says, and a
+Parquet file, which has no such access, is unpacked once into a mapped one below `cache_folder()`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from fdrd.files.atomic import replacing
+from fdrd.files.last_build import cache_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = 32  # unpacked at a time: a few MB of pictures
+
+
+def tar_member(offset: int, size: int, name: str) -> str:
+    """The member of a tar whose bytes begin at `offset`."""
+    return f"{offset}+{size} {name}"
+
+
+def row_member(row: int, column: str) -> str:
+    """The row, counted from 0, of a column of bytes, or of `datasets`' structs of bytes and path."""
+    return f"{row} of {column}"
+
+
+def member_name(member: str) -> str:
+    """A file name for the member, without folders.
+
+    >>> member_name(tar_member(512, 9, "a/b.jpg")), member_name(row_member(7, "image"))
+    ('b.jpg', '7')
+    """
+    place, _, name = member.partition(" ")
+    return PurePosixPath(name).name if "+" in place else place
+
+
+def read_member(file: Path, member: str) -> bytes:
+    """The bytes of an image inside of `file`.
+
+    Raises:
+        LookupError: the row or member holds none.
+        OSError: the file cannot be read, or is not what its name says.
+    """
+    place, _, name = member.partition(" ")
+    if "+" in place:
+        offset, size = map(int, place.split("+"))
+        return _read_at(file, offset, size)
+    return _read_row(file, int(place), name.removeprefix("of "))
+
+
+def forget_unpacked(files: Iterable[Path]) -> None:
+    """Removes what reading rows of these Parquet files left in the cache."""
+    for file in filter(Path.is_file, files):
+        for unpacked in (cache_folder() / "rows").glob(f"{_identity(file)}-*"):
+            unpacked.unlink(missing_ok=True)
+
+
+def _read_at(file: Path, offset: int, size: int) -> bytes:
+    with file.open("rb") as opened:
+        opened.seek(offset)
+        data = opened.read(size)
+    if len(data) < size:
+        raise OSError(errno.EIO, "the file ends inside of the image", str(file))
+    return data
+
+
+def _read_row(file: Path, row: int, column: str) -> bytes:
+    import pyarrow as pa
+
+    try:
+        mapped, name = file, column
+        if file.suffix.lower() == ".parquet":
+            mapped, name = _unpacked(file, column), "bytes"
+        status = mapped.stat()
+        rows = _mapped(str(mapped), status.st_mtime_ns, name)
+        batch = bisect_right(rows.starts, row) - 1
+        values, at = rows.columns[batch], row - rows.starts[batch]
+        valid = values[at].is_valid if values.null_count else at < len(values)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise OSError(errno.EIO, f"the rows cannot be read: {error}", str(file)) from error
+    if not valid:
+        raise LookupError(f"row {row} of {column} is empty")
+    address, size = _place(values, at)
+    if 0 <= address - rows.address <= status.st_size - size:
+        return _read_at(mapped, address - rows.address, size)
+    return bytes(values[at].as_py())  # of a compressed batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A mapped file: where it begins in memory, and the first row and the bytes of each record batch."""
+
+    address: int
+    starts: list[int]
+    columns: list[pa.Array]
+
+
+@lru_cache(maxsize=64)
+def _mapped(file: str, changed: int, column: str) -> _Rows:
+    import pyarrow as pa
+
+    source = pa.memory_map(file)
+    address = source.read_buffer(1).address
+    source.seek(0)
+    magic = source.read(6)
+    source.seek(0)
+    if magic == b"ARROW1":
+        reader = pa.ipc.open_file(source)
+        found = (reader.get_batch(number) for number in range(reader.num_record_batches))
+    else:
+        found = iter(pa.ipc.open_stream(source))
+    starts, columns, rows = [], [], 0
+    for batch in found:
+        values = batch.column(column)
+        # Bytes from a stranger may point anywhere; this looks at offsets, not at pictures.
+        values.validate(full=True)
+        if pa.types.is_struct(values.type):
+            # `flatten` gives a row without a struct no bytes, which `field` would not.
+            values = values.flatten()[values.type.get_field_index("bytes")]
+        if not isinstance(values, pa.BinaryArray | pa.LargeBinaryArray):
+            raise ValueError(f"{column} holds {values.type}, not bytes")
+        if batch.num_rows:
+            starts.append(rows)
+            columns.append(values)
+            rows += batch.num_rows
+    return _Rows(address, starts, columns)
+
+
+def _place(values: pa.Array, row: int) -> tuple[int, int]:
+    """The address and the size of a value: it is read from the file, as pages of the map would count as memory."""
+    import pyarrow as pa
+
+    _, offsets, data = values.buffers()
+    kind: Literal["q", "i"] = "q" if isinstance(values, pa.LargeBinaryArray) else "i"
+    start, end = memoryview(offsets).cast("b").cast(kind)[values.offset + row :][:2]
+    return (data.address if data else 0) + start, end - start
+
+
+def _unpacked(file: Path, column: str) -> Path:
+    """An Arrow file with the images of a Parquet file. It is made once; processes wait for each other."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from filelock import FileLock
+
+    folder = cache_folder() / "rows"
+    digest = hashlib.sha256(column.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    target = folder / f"{_identity(file)}-{digest}.arrow"
+    if target.is_file():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_suffix(".lock")):
+        if target.is_file():
+            return target
+        schema = pa.schema({"bytes": pa.binary()})
+        # Without these two a row group, which may be the whole file, is read into memory.
+        with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as parquet:
+            struct = pa.types.is_struct(parquet.schema_arrow.field(column).type)
+            wanted = [f"{column}.bytes"] if struct else [column]
+            with replacing(target) as out, pa.ipc.new_stream(out, schema) as stream:
+                for batch in parquet.iter_batches(_ROWS, columns=wanted, use_threads=False):
+                    values = batch.column(0)
+                    data = values.field("bytes") if struct else values
+                    stream.write_batch(pa.record_batch([data.cast(pa.binary())], schema=schema))
+    return target
+
+
+def _identity(file: Path) -> str:
+    """A name that changes when the file does."""
+    status = file.stat()
+    real = os.path.realpath(file)
+    text = f"{real} {status.st_size} {status.st_mtime_ns}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,83 @@
+"""What stands beside the shards of a built dataset for people and other programs: card, plots, Croissant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fdrd.card.croissant import croissant
+from fdrd.card.plots import plots
+from fdrd.card.render import render_card
+from fdrd.card.summary import Summary
+from fdrd.checks.audit import Audit, report
+from fdrd.checks.audit.records import named_records
+from fdrd.checks.audit.tally import Tally, true_captions
+from fdrd.files.atomic import replacing, write_text
+from fdrd.pipeline.engine import Engine, LocalEngine
+from fdrd.progress import Progress, silent
+from fdrd.storage.shard_file import read_batches
+
+
+def write_documents(
+    folder: Path,
+    manifest: dict[str, Any],
+    progress: Progress = silent,
+    engine: Engine | None = None,
+) -> None:
+    """Reads the shards and writes README.md, plots/ and croissant.json.
+
+    The audit is without the blind readers, which take longer than all else. The engine counts shards side by
+    side; without one this process does it.
+    """
+    summaries, audits = _counted(folder, manifest, progress, engine or LocalEngine(1))
+    drawn = plots(summaries)
+    for plot in drawn:
+        with replacing(folder / plot.path) as file:
+            file.write(plot.png)
+    write_text(folder / "README.md", render_card(manifest, audits, summaries, drawn))
+    write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
+
+
+def _counted(
+    folder: Path, manifest: dict[str, Any], progress: Progress, engine: Engine
+) -> tuple[list[Summary], list[Audit]]:
+    """What the shards say, by domain."""
+    shards, rows = manifest["shards"], manifest["records"]["kept"]
+    progress("auditing captions", 0, rows)
+    paths = [str(folder / shard["path"]) for shard in shards]
+    true: dict[str, set[int]] = {}
+    for shard, found in zip(shards, engine.run(_true_of_shard, paths), strict=True):
+        true.setdefault(shard["domain"], set()).update(found)
+    tallies: dict[str, Tally] = {}
+    summaries: dict[str, Summary] = {}
+    # In the order of the shards, which is that of the manifest: the last digit of a sum depends on it.
+    counted = engine.run(
+        _count_shard, [(str(folder), shard) for shard in shards], manifest["categories"], true
+    )
+    for shard, (summary, tally) in zip(shards, counted, strict=True):
+        summaries.setdefault(shard["domain"], Summary(shard["domain"])).add(summary)
+        tallies.setdefault(shard["domain"], Tally()).add(tally)
+        progress("auditing captions", sum(each.rows for each in tallies.values()), rows)
+    return (
+        [summaries[domain] for domain in sorted(summaries)],
+        [report(domain, tallies[domain]) for domain in sorted(tallies)],
+    )
+
+
+def _true_of_shard(path: str) -> set[int]:
+    """The captions of a shard, as `fdrd.checks.audit.tally` looks them up."""
+    batches = read_batches(Path(path), images=False)
+    return true_captions([text for batch in batches for text in batch["caption"].to_pylist()])
+
+
+def _count_shard(
+    task: tuple[str, dict[str, Any]], categories: list[str], true: dict[str, set[int]]
+) -> tuple[Summary, Tally]:
+    """What one shard says: the unit of work of a worker."""
+    folder, shard = task
+    summary, tally = Summary(shard["domain"]), Tally()
+    records = named_records(Path(folder), {"shards": [shard], "categories": categories})
+    for record in summary.count(records):
+        tally.count(record, true[shard["domain"]])
+    return summary, tally

@@ -1,0 +1,141 @@
+"""The splits of CoOp (arXiv 2109.01134, DATASETS.md): images of public datasets with categories, and no captions.
+
+`split_zhou_<Name>.json` maps train, val and test to lists of [path, number, category]; FGVCAircraft has
+`images_variant_{train,val,test}.txt` in its place, with a line `<image> <category>` for each. `fdrd caption`
+writes captions for them, into a folder of its own in the layout `released`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record
+from fdrd.sources.layouts import released
+from fdrd.sources.layouts.image_folder import METADATA
+from fdrd.sources.reading.annotation_files import (
+    SPLIT_OF_WORD,
+    clip_group,
+    files_below,
+    is_absolute,
+    is_image,
+    leaves_root,
+    open_annotations,
+    read_annotations,
+)
+from fdrd.sources.reading.lines import Line, load_json
+from fdrd.sources.reading.pairs import pairs
+
+_AIRCRAFT = "images_variant_{}.txt"
+_SPLITS: tuple[str, ...] = ("train", "val", "test")
+
+
+def detect(root: Path) -> str | None:
+    """Why the folder holds CoOp's splits and no captions, or None."""
+    files = _files(root)
+    if not files or released.detect(root) or any((root / name).is_file() for name in METADATA):
+        return None
+    return f"{files[0]} gives splits and categories of CoOp; there are no captions yet"
+
+
+def near(root: Path) -> str | None:
+    """Nothing: a folder has the splits, or it does not."""
+    return None
+
+
+def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
+    """A record without a caption for every image that the splits name."""
+    images: dict[str, list[str]] = defaultdict(list)
+    for path in files_below(root):
+        if is_image(path):
+            images[PurePosixPath(path).name].append(path)
+            images[PurePosixPath(path).stem].append(path)
+    for file in _files(root):
+        lines = _read_json if file.endswith(".json") else _read_aircraft
+        for line in lines(root, file):
+            if isinstance(line, Rejection):
+                yield line
+            else:
+                yield from _record(line, images, pictures)
+
+
+def _record(
+    line: Line, images: dict[str, list[str]], pictures: bool
+) -> Iterator[Record | Rejection]:
+    name = line.fields.pop("image")
+    if is_absolute(name) or leaves_root(name):
+        yield line.reject("path_outside", name[:200])
+        return
+    found = [
+        path
+        for path in images.get(PurePosixPath(name).name, [])
+        if f"/{path}".endswith(f"/{name}") or f"/{path.rpartition('.')[0]}".endswith(f"/{name}")
+    ]
+    if len(found) > 1:
+        detail = f"{name!r} could be {', '.join(sorted(found)[:3])}"
+        yield line.reject("image_ambiguous", detail[:400])
+    elif found or not pictures:
+        image = ImageRef(found[0] if found else name)
+        group = clip_group(image.path)
+        line = Line(line.file, line.key, {**line.fields, "group": group})
+        yield from pairs(line, image, name=image.path)
+    else:
+        yield line.reject("image_missing", f"no image is called {name[:200]!r}")
+
+
+def _read_json(root: Path, file: str) -> Iterator[Line | Rejection]:
+    raw = read_annotations(root, file)
+    if isinstance(raw, Rejection):
+        yield raw
+        return
+    try:
+        splits = load_json(raw)
+    except ValueError as error:
+        yield Rejection(file, "", "unreadable_annotations", f"not JSON: {error}")
+        return
+    if not isinstance(splits, dict):
+        detail = f"a {type(splits).__name__} where an object of train, val and test was expected"
+        yield Rejection(file, "", "unreadable_annotations", detail)
+        return
+    for split, rows in splits.items():
+        if not isinstance(rows, list) or split not in SPLIT_OF_WORD:
+            detail = f"expected are lists under {', '.join(_SPLITS)}"
+            yield Rejection(file, split[:200], "bad_field", detail)
+            continue
+        for number, row in enumerate(rows):
+            line = Line(file, f"{split} {number}", {})
+            match row:
+                case [str(image), int(), str(category)]:
+                    line.fields.update(image=image, category=category, split=split)
+                    yield line
+                case _:
+                    yield line.reject("bad_field", "the row is not [path, number, category]")
+
+
+def _read_aircraft(root: Path, file: str) -> Iterator[Line | Rejection]:
+    opened = open_annotations(root, file)
+    if isinstance(opened, Rejection):
+        yield opened
+        return
+    split = PurePosixPath(file).stem.rpartition("_")[2]
+    with opened:
+        for number, raw in enumerate(opened, 1):
+            line = Line(file, f"line {number}", {})
+            try:
+                image, _, category = raw.decode("utf-8").strip().partition(" ")
+            except UnicodeDecodeError as error:
+                yield line.reject("unreadable_annotations", f"not UTF-8: {error}")
+                continue
+            if image and category:
+                line.fields.update(image=image, category=category, split=split)
+                yield line
+            elif image:
+                yield line.reject("category_missing", f"no category stands behind {image[:200]!r}")
+
+
+def _files(root: Path) -> list[str]:
+    found = sorted(path.name for path in root.glob("split_zhou_*.json"))
+    aircraft = [_AIRCRAFT.format(split) for split in _SPLITS]
+    return found or [name for name in aircraft if (root / name).is_file()]

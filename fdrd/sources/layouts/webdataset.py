@@ -1,0 +1,235 @@
+"""Tar archives of samples, as img2dataset and webdataset write them: `key.jpg` with `key.txt` or `key.json`.
+
+Members that follow each other and share a key are a sample. Its caption is the text, else that of the JSON
+object, whose other fields are those of `_pairs`; its category is a field, the class in `key.cls` (a name,
+or a number where `classnames.txt` lists names), else the folder in the key. Archives lie at the root or in
+folders of splits. They are read in place and never unpacked: a member that is a link, a device, or has a
+name that leaves the archive is a rejection.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from fdrd.images.containers import tar_member
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record, Split
+from fdrd.sources.reading.annotation_files import (
+    SPLIT_OF_WORD,
+    is_absolute,
+    is_image,
+    leaves_root,
+    open_annotations,
+    split_in_name,
+    start_of,
+)
+from fdrd.sources.reading.columns import known_fields
+from fdrd.sources.reading.lines import Line, RepeatedKeyError, load_json
+from fdrd.sources.reading.pairs import pairs
+
+_MAX_TEXT = 2**24  # bytes of a text or JSON member that are read into memory
+_TEXTS = ("txt", "json", "cls")
+
+
+def detect(root: Path) -> str | None:
+    """Why the folder holds archives of samples, or None."""
+    for file in _archives(root):
+        if start_of(root, file, 512)[257:262] == b"ustar":
+            return f"{file} is a tar archive"
+    return None
+
+
+def near(root: Path) -> str | None:
+    """Archives that cannot be read in place."""
+    for path in sorted(root.iterdir()):
+        if path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+            return f"{path.name} is compressed; decompress it, as images in it are read in place"
+        if path.suffix.lower() == ".tar":
+            return f"{path.name} does not begin as a tar archive"
+    return None
+
+
+def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
+    """The pairs of every archive, in the order of its members."""
+    classes = start_of(root, "classnames.txt", _MAX_TEXT).decode("utf-8", "replace").splitlines()
+    for file in _archives(root):
+        folder, _, name = file.rpartition("/")
+        split = SPLIT_OF_WORD.get(folder.lower(), "") or split_in_name(PurePosixPath(name).stem)
+        opened = open_annotations(root, file)
+        if isinstance(opened, Rejection):
+            yield opened
+            continue
+        with opened:
+            for sample in _samples(file, opened):
+                if isinstance(sample, Rejection):
+                    yield sample
+                else:
+                    yield from _pairs_of(sample, file, split, classes)
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The members that share a key."""
+
+    key: str
+    image: ImageRef | None = None
+    texts: dict[str, bytes] = field(default_factory=dict)
+
+
+def _samples(file: str, opened: IO[bytes]) -> Iterator[_Sample | Rejection]:
+    sample: _Sample | None = None
+    name = ""
+    try:
+        # Never "r:*": a compressed archive could unpack to any size.
+        with tarfile.open(fileobj=opened, mode="r:") as archive:
+            for info in archive:
+                archive.members = []  # type: ignore[attr-defined]  # it would keep every header
+                name = info.name
+                if info.isdir() or PurePosixPath(name).name.startswith("__"):
+                    continue  # `__index__` and the like are notes of webdataset
+                refusal = _refusal(file, info)
+                if refusal:
+                    yield refusal
+                    continue
+                key, kind = _key(name)
+                if sample is None or sample.key != key:
+                    if sample:
+                        yield sample
+                    sample = _Sample(key)
+                flaw = _add(sample, file, archive, info, kind)
+                if flaw:
+                    yield flaw
+            opened.seek(archive.offset)
+            if not _ends(opened):
+                raise ValueError("it has no end mark, or bytes behind it, so members may be lost")
+    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+        if sample:
+            yield sample
+        after = f"after {name}" if name else ""
+        yield Rejection(file, after[:200], "unreadable_annotations", f"not a whole tar: {error}")
+        return
+    if sample:
+        yield sample
+    elif not name:
+        yield Rejection(file, "", "unreadable_annotations", "the archive holds no member")
+
+
+def _ends(rest: IO[bytes]) -> bool:
+    """Whether nothing but zeros is left, and a block of them: tarfile stops in silence at a broken header."""
+    blocks = 0
+    while block := rest.read(2**20):
+        if block.strip(b"\0"):
+            return False
+        blocks += 1
+    return blocks > 0
+
+
+def _refusal(file: str, info: tarfile.TarInfo) -> Rejection | None:
+    """Why a member is not looked at."""
+    links_out = (info.issym() or info.islnk()) and (
+        is_absolute(info.linkname) or leaves_root(info.linkname)
+    )
+    if is_absolute(info.name) or leaves_root(info.name) or links_out:
+        to = f" -> {info.linkname}" if info.linkname else ""
+        return Rejection(file, info.name[:200], "path_outside", f"{info.name}{to}"[:400])
+    if not info.isreg() or info.issparse():
+        return Rejection(file, info.name[:200], "not_a_file", f"{info.name} is no plain file"[:400])
+    return None
+
+
+def _add(
+    sample: _Sample, file: str, archive: tarfile.TarFile, info: tarfile.TarInfo, kind: str
+) -> Rejection | None:
+    """Takes a member into its sample; what the sample has already is a rejection."""
+    if is_image(info.name):
+        if sample.image is None:
+            member = tar_member(info.offset_data, info.size, info.name)
+            sample.image = ImageRef(file, member)
+            return None
+        detail = f"{sample.key} has an image already"
+        return Rejection(file, info.name[:200], "duplicate_id", detail[:400])
+    if kind not in _TEXTS:
+        return None
+    if kind in sample.texts:
+        return Rejection(file, info.name[:200], "duplicate_id", "the sample has it already")
+    if info.size > _MAX_TEXT:
+        return Rejection(
+            file, info.name[:200], "unreadable_annotations", f"over {_MAX_TEXT} bytes of text"
+        )
+    text = archive.extractfile(info)
+    sample.texts[kind] = text.read() if text else b""
+    return None
+
+
+def _pairs_of(
+    sample: _Sample, file: str, split: Split, classes: list[str]
+) -> Iterator[Record | Rejection]:
+    line = Line(file, sample.key[:200], {})
+    if sample.image is None:
+        found = ", ".join(sample.texts) or "nothing that is read"
+        yield line.reject("image_missing", f"the sample has {found} and no image")
+        return
+    try:
+        fields = _fields(sample, classes)
+    except RepeatedKeyError as error:
+        yield line.reject("bad_field", str(error))
+        return
+    except ValueError as error:
+        yield line.reject("unreadable_annotations", f"{sample.key}: {error}"[:400])
+        return
+    line = Line(file, line.key, fields)
+    yield from pairs(line, sample.image, sample.key, split, f"{file}#{sample.key}")
+
+
+def _fields(sample: _Sample, classes: list[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if "json" in sample.texts:
+        value = load_json(sample.texts["json"])
+        if not isinstance(value, dict):
+            raise ValueError(f"the JSON is a {type(value).__name__}, not an object")
+        fields = known_fields(value)
+        fields.pop("image", None)
+        fields.pop("id", None)  # img2dataset counts anew in every archive
+    texts = {
+        kind: sample.texts[kind].decode("utf-8-sig")
+        for kind in ("txt", "cls")
+        if kind in sample.texts
+    }
+    if texts.get("txt", "").strip():
+        fields["caption"] = texts["txt"]
+    name = texts.get("cls", "").strip()
+    if name and not fields.get("category"):
+        number = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
+        fields["category"] = classes[number] if 0 <= number < len(classes) else name
+    return fields
+
+
+def _key(name: str) -> tuple[str, str]:
+    """The key of a member and what stands behind it: the name is cut at the first dot of its last part.
+
+    >>> _key("wren/0001.seg.png"), _key("a.b/0001.txt")
+    (('wren/0001', 'seg.png'), ('a.b/0001', 'txt'))
+    """
+    folder, slash, last = name.rpartition("/")
+    stem, _, kind = last.partition(".")
+    return f"{folder}{slash}{stem}", kind.lower()
+
+
+def _archives(root: Path) -> list[str]:
+    """Tar files at the root and in folders of splits."""
+    visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    splits = [
+        path
+        for path in visible
+        if path.name.lower() in SPLIT_OF_WORD and path.is_dir() and not path.is_symlink()
+    ]
+    files = [*visible, *(path for folder in splits for path in sorted(folder.iterdir()))]
+    return [
+        path.relative_to(root).as_posix()
+        for path in files
+        if path.suffix.lower() == ".tar" and not path.is_dir()
+    ]

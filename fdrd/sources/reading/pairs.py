@@ -1,0 +1,171 @@
+"""Pairs out of named fields: what the rows of metadata files and tables, and the samples of archives, have in common.
+
+Fields are `caption` (or a list of them), and if wished `id`, `category` (else the name of the image's
+folder), `meta_category`, `split`, `group`, `license`, `attributes` [{type, value, start, end}],
+`negatives` [a caption, or {caption, category, kind}]; `_columns` says what else they may be called.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from fdrd.reasons import Rejection
+from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
+from fdrd.sources.reading.annotation_files import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
+from fdrd.sources.reading.lines import Line
+from fdrd.text.normalize import (
+    move_spans,
+    normalize_caption,
+    normalize_category,
+    normalize_described,
+)
+
+_TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
+
+
+def pairs(
+    line: Line, image: ImageRef, path: str = "", split: Split = "", name: str = ""
+) -> Iterator[Record | Rejection]:
+    """A pair for each caption of a line, one with an empty caption where it has none.
+
+    Args:
+        line: its fields under the names of `fdrd.record.Record`.
+        image: of all its captions.
+        path: whose folders name category and split where the line does not.
+        split: where neither does.
+        name: the id, numbered from the second caption on, where the line gives none.
+    """
+    texts: dict[str, str] = {}
+    for field in _TEXT_FIELDS:
+        value = line.fields.get(field)
+        if value is not None and not isinstance(value, str | int):
+            yield line.reject("bad_field", f'"{field}" is a {type(value).__name__}, not a string')
+            return
+        texts[field] = "" if value is None else str(value).strip()
+        if len(texts[field]) > MAX_NAME:
+            yield line.reject("bad_field", f'"{field}" has over {MAX_NAME} characters')
+            return
+    captions, texts["id"] = line.fields.get("caption"), texts["id"] or name
+    first = texts["id"]
+    for number, caption in enumerate(captions or [None] if _is_list(captions) else [captions], 1):
+        if number > 1 and first:
+            texts["id"] = f"{first}#{number}"
+        yield _record(line, texts, image, PurePosixPath(path).parts[:-1], split, caption)
+
+
+def _record(
+    line: Line,
+    texts: dict[str, str],
+    image: ImageRef,
+    folders: tuple[str, ...],
+    split: Split,
+    caption: object,
+) -> Record | Rejection:
+    given = "" if caption is None else caption
+    if not isinstance(given, str):
+        return line.reject("bad_field", f'"caption" is a {type(given).__name__}')
+    if len(given) > MAX_CAPTION:
+        return line.reject("bad_field", f'"caption" has over {MAX_CAPTION} characters')
+    category, category_rules = normalize_category(texts["category"] or _category_folder(folders))
+    if not category:
+        return line.reject(
+            "category_missing", f"no field names it, and {image} lies in no folder of one"
+        )
+    found = _split(texts["split"], folders)
+    if found is None:
+        known = ", ".join(sorted(SPLIT_OF_WORD))
+        return line.reject("bad_field", f'"split" is {texts["split"]!r}; known are {known}')
+    normal, caption_rules = normalize_described(given, category)
+    try:
+        attributes = _attributes(line.fields.get("attributes"), given)
+        negatives = _negatives(line.fields.get("negatives"))
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        return line.reject("bad_field", f"attributes or negatives: {error}")
+    return Record(
+        id=texts["id"],
+        image=image,
+        caption=normal,
+        category=category,
+        source=Source(
+            image.path, license=texts["license"] or "unknown", origin=f"{line.file}: {line.key}"
+        ),
+        meta_category=texts["meta_category"],
+        group=texts["group"],
+        split=found or split,
+        attributes=move_spans(attributes, given, normal),
+        negatives=negatives,
+        rules=(*category_rules, *caption_rules),
+    )
+
+
+def _category_folder(folders: tuple[str, ...]) -> str:
+    return folders[-1] if folders and folders[-1].lower() not in SPLIT_OF_WORD else ""
+
+
+def _split(given: str, folders: tuple[str, ...]) -> Split | None:
+    if given:
+        return SPLIT_OF_WORD.get(given.lower())
+    return next(
+        (SPLIT_OF_WORD[name.lower()] for name in folders if name.lower() in SPLIT_OF_WORD), ""
+    )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _listed(value: object) -> list[Any]:
+    """A list that a row gives as such or, where cells hold text only, as JSON."""
+    if value is None or value == "":
+        return []
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = json.loads(value)
+    if not isinstance(value, list):
+        raise TypeError(f"a {type(value).__name__}, not a list")
+    return value
+
+
+def _attributes(given: object, caption: str) -> tuple[Attribute, ...]:
+    attributes = tuple(
+        Attribute(str(value["type"]), str(value["value"]), int(value["start"]), int(value["end"]))
+        for value in _listed(given)
+    )
+    for attribute in attributes:
+        found = caption[attribute.start : attribute.end]
+        if attribute.start < 0 or found != attribute.value or not found or not attribute.type:
+            raise ValueError(
+                f"{attribute.value[:80]!r} is not at {attribute.start}:{attribute.end}, "
+                f"where {found[:80]!r} stands"
+            )
+    return attributes
+
+
+def _negatives(given: object) -> tuple[Negative, ...]:
+    return tuple(
+        _negative({"caption": value} if isinstance(value, str) else value)
+        for value in _listed(given)
+    )
+
+
+def _negative(fields: dict[str, Any]) -> Negative:
+    if not isinstance(fields, dict):
+        raise TypeError(f"a negative is a string or an object, not a {type(fields).__name__}")
+    kind = fields.get("kind") or "category"
+    if kind not in KINDS:
+        raise ValueError(f"the kind of a negative is {' or '.join(KINDS)}, not {str(kind)[:80]!r}")
+    caption = fields["caption"]
+    if not isinstance(caption, str) or not caption.strip() or len(caption) > MAX_CAPTION:
+        raise ValueError(f"a negative is a text of 1 to {MAX_CAPTION} characters")
+    category = str(fields.get("category") or "")
+    attribute_type = str(fields.get("attribute_type") or "")
+    if max(len(category), len(attribute_type)) > MAX_NAME:
+        raise ValueError(f"a name in it has over {MAX_NAME} characters")
+    return Negative(
+        caption=normalize_caption(caption)[0],
+        category=normalize_category(category)[0],
+        kind=kind,
+        attribute_type=attribute_type or None,
+    )

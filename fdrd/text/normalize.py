@@ -1,0 +1,107 @@
+"""Normalisation of captions and category names: pure functions that say which rules they applied.
+
+The rules are keys of `fdrd.reasons.RULES`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import html
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from fdrd.record import Attribute
+from fdrd.text.mentions import fix_articles
+
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
+# A sentence end without its space: "banded.The image", "SUV 2000.The", "MG.A car", but not "U.S.A" or "e.g.".
+_GLUED = re.compile(
+    r"""(?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”][.!?])|(?<=[A-Z][A-Z0-9][.!?]))"""
+    r"""(?=["“']?[A-Z][\w'’-]*[\s,])"""
+)
+
+
+def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
+    """The caption with composed Unicode, single spaces, no inner underscores, sentences apart, and nothing hidden.
+
+    >>> normalize_caption("This is a photo of car_side.The  car is red.")[0]
+    'This is a photo of car side. The car is red.'
+    >>> normalize_caption("A  car_side.")[1]
+    ('caption_whitespace', 'caption_underscores')
+    >>> normalize_caption("Salt &amp; pepper\u200b.")
+    ('Salt & pepper.', ('caption_entities', 'caption_invisible'))
+    >>> normalize_caption("A U.S.A. flag, e.g. this one.")
+    ('A U.S.A. flag, e.g. this one.', ())
+    """
+    plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), caption)
+    shown = plain if plain.isprintable() else "".join(filter(_shows, plain))
+    single = " ".join(unicodedata.normalize("NFC", shown).split())
+    spaced = _INNER_UNDERSCORES.sub(" ", single)
+    apart = _GLUED.sub(" ", spaced)
+    steps = {
+        "caption_entities": plain != caption,
+        "caption_invisible": shown != plain,
+        "caption_whitespace": single != shown,
+        "caption_underscores": spaced != single,
+        "caption_glued": apart != spaced,
+    }
+    return apart, tuple(rule for rule, applied in steps.items() if applied)
+
+
+def _shows(character: str) -> bool:
+    """Whether a character is more than a control or format character; the joiners of scripts and emoji are."""
+    return (
+        unicodedata.category(character) not in ("Cc", "Cf")
+        or character.isspace()
+        or character in "\u200c\u200d"
+    )
+
+
+def normalize_described(caption: str, category: str) -> tuple[str, tuple[str, ...]]:
+    """The caption of an image of `category`, normalised, with the right article before the category.
+
+    A caption that says "a azalea" would be told from its hard negatives by its grammar alone.
+
+    >>> normalize_described("This is a azalea.", "azalea")
+    ('This is an azalea.', ('article_mended',))
+    """
+    plain, rules = normalize_caption(caption)
+    mended = fix_articles(plain, category)
+    return mended, rules if mended == plain else (*rules, "article_mended")
+
+
+def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
+    """The category's name with composed Unicode, spaces for underscores, single spaces.
+
+    >>> normalize_category("car_side")
+    ('car side', ('category_underscores',))
+    """
+    plain = " ".join(unicodedata.normalize("NFC", name).split())
+    spaced = " ".join(plain.replace("_", " ").split())
+    return spaced, (("category_underscores",) if spaced != plain else ())
+
+
+def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tuple[Attribute, ...]:
+    """The attributes of `before` at their places in `after`, its normalised form.
+
+    A span of which nothing is left is dropped.
+
+    >>> move_spans([Attribute("colour", "red", 7, 10)], "A  big red car.", "A big red car.")
+    (Attribute(type='colour', value='red', start=6, end=9),)
+    """
+    if before == after:
+        return tuple(attributes)
+    blocks = difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_matching_blocks()
+    moved = []
+    for attribute in attributes:
+        kept = [
+            (max(attribute.start, a) - a + b, min(attribute.end, a + size) - a + b)
+            for a, b, size in blocks
+            if max(attribute.start, a) < min(attribute.end, a + size)
+        ]
+        if kept:
+            start, end = kept[0][0], kept[-1][1]
+            moved.append(Attribute(attribute.type, after[start:end], start, end))
+    return tuple(moved)

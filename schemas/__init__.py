@@ -1,1 +1,0 @@
-"""The JSON schemas: the contract for other languages."""

@@ -1,0 +1,87 @@
+"""The true caption must be above all its negatives; a tie is a loss."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.evaluation.hard_negatives import hard_negative_shares
+from benchmark.models.backbone import Features
+from fdrd.dataset import RetrievalDataset
+
+
+def negative(caption: str, kind: str, attribute_type: str | None = None) -> dict[str, str | None]:
+    return {
+        "caption": caption,
+        "category": "circle",
+        "kind": kind,
+        "attribute_type": attribute_type,
+    }
+
+
+@pytest.fixture
+def two_rows(
+    make_row: Callable[..., Any], make_dataset: Callable[..., RetrievalDataset]
+) -> RetrievalDataset:
+    rows = [
+        make_row(
+            0,
+            b"one",
+            "true 0.5",
+            "circle",
+            negatives=[negative("a 0.4", "category"), negative("b 0.9", "attribute", "colour")],
+        ),
+        make_row(1, b"two", "true 0.5", "circle", negatives=[negative("c 0.5", "category")]),
+        make_row(2, b"three", "true 0.1", "circle"),
+    ]
+    return make_dataset(rows, "test")
+
+
+def shares(dataset: RetrievalDataset, **options: int) -> dict[str, Any]:
+    """Every caption scores what its last word says, with every image."""
+
+    def encode(captions: Sequence[str]) -> Features:
+        return Features(torch.tensor([[float(caption.split()[-1])] for caption in captions]))
+
+    images = Features(torch.ones(len(dataset.image_digests), 1))
+    return hard_negative_shares(
+        encode, lambda i, t: i.pooled @ t.pooled.T, images, dataset, **options
+    )
+
+
+def test_shares_by_kind(two_rows: RetrievalDataset) -> None:
+    """Row 0: .5 > .4 wins category, .5 < .9 loses attribute. Row 1: .5 = .5 is lost.
+
+    So category 1 of 2, attribute 0 of 1, all 0 of 2; row 2 has no negatives and does not count.
+    Guessing: category 1/2, attribute 1/2, all (1/3 + 1/2) / 2.
+    """
+    found = shares(two_rows)
+    assert {name: (s.accuracy, s.rows) for name, s in found.items()} == {
+        "all": (0, 2),
+        "category": (0.5, 2),
+        "attribute": (0, 1),
+        "attribute: colour": (0, 1),
+    }
+    assert found["all"].chance == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def test_the_batch_size_changes_nothing(two_rows: RetrievalDataset) -> None:
+    assert shares(two_rows, batch=1) == shares(two_rows)
+
+
+def test_a_constant_scorer_gets_nothing(tiny_dataset: dict[str, RetrievalDataset]) -> None:
+    dataset = tiny_dataset["test"]
+    vector = torch.randn(1, 511, generator=torch.Generator().manual_seed(0))
+    found = hard_negative_shares(
+        lambda captions: Features(vector.repeat(len(captions), 1)),
+        lambda i, t: i.pooled @ t.pooled.T,
+        Features(vector.repeat(len(dataset.image_digests), 1)),
+        dataset,
+        batch=7,
+    )
+    assert all(share.accuracy == 0 for share in found.values())
+
+
+def test_a_dataset_without_negatives_has_no_shares(two_rows: RetrievalDataset) -> None:
+    assert shares(two_rows.select([2])) == {}

@@ -1,0 +1,428 @@
+"""Ranks and what is made of them, against arithmetic by hand and a reference that sorts it all."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.evaluation.galleries import galleries, rank_galleries
+from benchmark.evaluation.metrics import measure, recalls, summarise
+from benchmark.evaluation.ranking import BothRanks, rank
+from benchmark.models.backbone import Features
+from fdrd.errors import FdrdError
+
+Array = npt.NDArray[Any]
+
+
+def dot(images: Features, texts: Features) -> torch.Tensor:
+    return images.pooled @ texts.pooled.T
+
+
+def ranks_of(
+    images: Array, texts: Array, pairs: Array, category: Array | None = None, **options: int
+) -> BothRanks:
+    return rank(
+        dot,
+        Features(torch.from_numpy(images).float()),
+        Features(torch.from_numpy(texts).float()),
+        pairs,
+        np.zeros(len(pairs), dtype=np.int64) if category is None else category,
+        **options,
+    )
+
+
+def from_scores(scores: Array, pairs: Array, category: Array | None = None) -> BothRanks:
+    """Ranks for a given (I, C) score matrix: the images are its rows, the captions unit vectors."""
+    return ranks_of(scores, np.eye(scores.shape[1]), pairs, category)
+
+
+def diagonal(n: int) -> Array:
+    return np.stack([np.arange(n), np.arange(n)], axis=1)
+
+
+def reference(scores: Array, pairs: Array, category: Array) -> dict[str, Array]:
+    """Everything from one full matrix of rows by rows, sorted, irrelevant items first among equals."""
+
+    def first_and_precision(values: Array, relevant: Array) -> tuple[int, float]:
+        order = np.lexsort((relevant, -values))
+        hits = relevant[order]
+        places = 1 + np.flatnonzero(hits)
+        # Rank among the irrelevant: the places of relevant items before it do not count.
+        return int(places[0]), float(np.mean(np.arange(1, len(places) + 1) / places))
+
+    image, caption = pairs.T
+    out: dict[str, list[float]] = {}
+
+    def put(name: str, value: float) -> None:
+        out.setdefault(name, []).append(value)
+
+    for i in range(scores.shape[0]):
+        mine = image == i
+        row = scores[i, caption]
+        same_text = np.isin(caption, caption[mine])
+        put("i2t strict", first_and_precision(row, mine)[0])
+        put("i2t caption", first_and_precision(row, same_text)[0])
+        place, precision = first_and_precision(row, category == category[mine][0])
+        put("i2t category", place)
+        put("i2t precision", precision)
+    image_category = np.array([category[image == i][0] for i in range(scores.shape[0])])
+    for n in range(len(pairs)):
+        column = scores[:, caption[n]]
+        numbers = np.arange(scores.shape[0])
+        put("t2i strict", first_and_precision(column, numbers == image[n])[0])
+        with_text = np.isin(numbers, image[caption == caption[n]])
+        put("t2i caption", first_and_precision(column, with_text)[0])
+        place, precision = first_and_precision(column, image_category == category[n])
+        put("t2i category", place)
+        put("t2i precision", precision)
+    return {name: np.array(values) for name, values in out.items()}
+
+
+def as_dict(found: BothRanks) -> dict[str, Array]:
+    return {
+        f"{short} {name}": value
+        for short, side in zip(("i2t", "t2i"), found, strict=True)
+        for name, value in (
+            ("strict", side.strict),
+            ("caption", side.caption),
+            ("category", side.category),
+            ("precision", side.average_precision),
+        )
+    }
+
+
+@st.composite
+def small_worlds(draw: st.DrawFn) -> tuple[Array, Array, Array, Array]:
+    """Integer features with many ties, several captions per image, captions shared by images."""
+    n_images, n_captions = draw(st.integers(1, 7)), draw(st.integers(1, 9))
+    wild = st.tuples(st.integers(0, n_images - 1), st.integers(0, n_captions - 1))
+    rows = draw(st.lists(wild, max_size=14))
+    rows += [(i, draw(st.integers(0, n_captions - 1))) for i in range(n_images)]
+    rows += [(draw(st.integers(0, n_images - 1)), c) for c in range(n_captions)]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    pairs = np.array(rows)[rng.permutation(len(rows))]
+    images = rng.integers(-2, 3, size=(n_images, 3)).astype(np.float64)
+    texts = rng.integers(-2, 3, size=(n_captions, 3)).astype(np.float64)
+    category = rng.integers(0, 3, size=n_images)[pairs[:, 0]]
+    return images, texts, pairs, category
+
+
+@given(small_worlds(), st.integers(1, 6))
+@settings(max_examples=150, deadline=None)
+def test_ranks_equal_the_reference_for_any_block_size(
+    world: tuple[Array, Array, Array, Array], block: int
+) -> None:
+    images, texts, pairs, category = world
+    expected = reference(images @ texts.T, pairs, category)
+    for found in (
+        ranks_of(images, texts, pairs, category, block=block),
+        ranks_of(images, texts, pairs, category),
+    ):
+        for name, value in as_dict(found).items():
+            assert value == pytest.approx(expected[name], abs=1e-12), name
+
+
+@given(small_worlds(), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
+def test_the_order_of_rows_images_and_captions_changes_nothing(
+    world: tuple[Array, Array, Array, Array], random: Any
+) -> None:
+    images, texts, pairs, category = world
+    before = ranks_of(images, texts, pairs, category)
+    image_order = np.array(random.sample(range(len(images)), len(images)))
+    caption_order = np.array(random.sample(range(len(texts)), len(texts)))
+    row_order = np.array(random.sample(range(len(pairs)), len(pairs)))
+    moved = np.stack(
+        [np.argsort(image_order)[pairs[:, 0]], np.argsort(caption_order)[pairs[:, 1]]], axis=1
+    )
+    after = ranks_of(
+        images[image_order], texts[caption_order], moved[row_order], category[row_order]
+    )
+    assert np.array_equal(after.image_to_text.strict, before.image_to_text.strict[image_order])
+    assert np.array_equal(after.text_to_image.strict, before.text_to_image.strict[row_order])
+
+
+def test_a_worked_example() -> None:
+    """Four images, five captions; image 3 has captions 3 and 4.
+
+    Image to text. 0: own .9 is best, rank 1. 1: own .2, above it .8 and .3, rank 3. 2: own .5, one
+    equal, rank 2. 3: best own is caption 4 with .6, above it .7, rank 2.
+    Text to image, by column. 0: .9 against .8 .1 .7, rank 1. 1: .2 against .1 .5 .2, rank 3 (one
+    equal). 2: .5 against .4 .3 .1, rank 1. 3: .1 against .3 .1 .3, rank 4. 4: .6 is best, rank 1.
+    """
+    scores = np.array(
+        [
+            [0.9, 0.1, 0.4, 0.3, 0.0],
+            [0.8, 0.2, 0.3, 0.1, 0.1],
+            [0.1, 0.5, 0.5, 0.3, 0.2],
+            [0.7, 0.2, 0.1, 0.1, 0.6],
+        ]
+    )
+    pairs = np.array([[0, 0], [1, 1], [2, 2], [3, 3], [3, 4]])
+    found = from_scores(scores, pairs)
+    assert found.image_to_text.strict.tolist() == [1, 3, 2, 2]
+    assert found.text_to_image.strict.tolist() == [1, 3, 1, 4, 1]
+    both = summarise(found.image_to_text.strict)
+    assert both.recall == {"R@1": 0.25, "R@5": 1.0, "R@10": 1.0}
+    assert both.mrr == pytest.approx((1 + 1 / 3 + 1 / 2 + 1 / 2) / 4)
+    assert (both.median_rank, both.mean_rank) == (2, 2)
+
+
+@pytest.mark.parametrize("shape", [(7, 13, 511), (33, 101, 7), (64, 997, 129), (1, 5, 3)])
+def test_constant_scores_never_win(shape: tuple[int, int, int]) -> None:
+    """Wherever equal vectors stand in the matrix product; at 7 x 13 x 511 its edges round apart."""
+    n_images, n_captions, width = shape
+    rng = np.random.default_rng(0)
+    images = np.repeat(rng.normal(size=(1, width)), n_images, axis=0)
+    texts = np.repeat(rng.normal(size=(1, width)), n_captions, axis=0)
+    pairs = np.stack([np.arange(n_captions) % n_images, np.arange(n_captions)], axis=1)
+    found = ranks_of(images, texts, pairs)
+    if n_images > 1:
+        own = np.bincount(pairs[:, 0])
+        assert np.array_equal(found.image_to_text.strict, 1 + n_captions - own)
+        assert (found.text_to_image.strict == n_images).all()
+
+
+def test_a_product_that_rounds_by_place_cannot_break_ties() -> None:
+    """Matrix kernels round their edges differently; here every place does, on any machine."""
+
+    def uneven(images: Features, texts: Features) -> torch.Tensor:
+        return dot(images, texts) + 1e-3 * torch.rand(len(images), len(texts))
+
+    constant = Features(torch.ones(9, 4))
+    found = rank(uneven, constant, constant, diagonal(9), np.zeros(9, dtype=np.int64))
+    assert (found.image_to_text.strict == 9).all()
+    assert (found.text_to_image.strict == 9).all()
+
+
+def test_constant_captions_never_win_against_different_images() -> None:
+    """Half of the method collapsed: all captions tie for an image, so none is found."""
+    rng = np.random.default_rng(0)
+    texts = np.repeat(rng.normal(size=(1, 511)), 13, axis=0)
+    found = ranks_of(rng.normal(size=(13, 511)), texts, diagonal(13))
+    assert (found.image_to_text.strict == 13).all()
+    assert summarise(found.text_to_image.strict).recall["R@1"] == 1 / 13  # one image is on top
+
+
+def test_zero_of_either_sign_ties() -> None:
+    found = ranks_of(np.array([[1.0], [2.0]]), np.array([[0.0], [-0.0]]), diagonal(2))
+    assert found.image_to_text.strict.tolist() == [2, 2]
+
+
+def test_all_scores_below_zero_are_ranked_like_others() -> None:
+    scores = -10 + np.eye(4)
+    assert from_scores(scores, diagonal(4)).image_to_text.strict.tolist() == [1, 1, 1, 1]
+
+
+def test_scaling_scores_changes_no_rank() -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.integers(-3, 4, (20, 4)) * 1.0, rng.integers(-3, 4, (20, 4)) * 1.0
+    one, other = ranks_of(images, texts, diagonal(20)), ranks_of(8 * images, texts, diagonal(20))
+    assert np.array_equal(one.image_to_text.strict, other.image_to_text.strict)
+
+
+def test_random_floats_agree_with_the_reference_but_for_near_ties() -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(120, 64)), rng.normal(size=(300, 64))
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    pairs = np.stack([np.arange(300) % 120, np.arange(300)], axis=1)
+    category = pairs[:, 0] % 5
+    scores = images @ texts.T
+    low = reference(scores - 1e-6 * (scores == 0), pairs, category)["i2t strict"]
+    for block in (1, 7, 120):
+        found = ranks_of(images, texts, pairs, category, block=block).image_to_text.strict
+        best = np.array([scores[i, pairs[pairs[:, 0] == i, 1]].max() for i in range(120)])
+        near = (np.abs(scores - best[:, None]) < 1e-6).sum(axis=1) - 1
+        assert (np.abs(found - low) <= near).all()
+
+
+def test_threads_change_nothing_on_integers() -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.integers(-3, 4, (50, 9)) * 1.0, rng.integers(-3, 4, (90, 9)) * 1.0
+    pairs = np.stack([np.arange(90) % 50, np.arange(90)], axis=1)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(as_dict(ranks_of(images, texts, pairs)))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(np.array_equal(found[0][name], other[name]) for name in other)
+
+
+def test_the_scores_that_a_method_keeps_are_not_touched() -> None:
+    kept = torch.rand(4, 4)
+    before = kept.clone()
+    rank(
+        lambda images, texts: kept,
+        Features(torch.arange(4.0).view(4, 1)),
+        Features(torch.arange(4.0).view(4, 1)),
+        diagonal(4),
+        np.zeros(4, dtype=np.int64),
+    )
+    assert torch.equal(kept, before)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    scores = np.eye(3)
+    scores[1, 1] = np.nan
+    with pytest.raises(FdrdError, match="not all numbers"):
+        from_scores(scores, diagonal(3))
+
+
+def test_an_image_without_a_row_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 images have features, but not all are in a row"):
+        from_scores(np.eye(3), np.array([[0, 0], [1, 1], [1, 2]]))
+
+
+def test_no_ranks_are_no_recall() -> None:
+    with pytest.raises(ValueError, match="no queries"):
+        summarise(np.array([], dtype=np.int64))
+
+
+def test_k_may_exceed_the_gallery() -> None:
+    assert recalls(np.array([1, 2])) == {"R@1": 0.5, "R@5": 1.0, "R@10": 1.0}
+
+
+def test_ceilings_of_shared_captions() -> None:
+    """UCF101 in small: 6 rows, 4 distinct captions; one caption is on three images.
+
+    A perfect method gives the three images the same scores with it. Text to image it can put one of
+    them first for all three rows: 4 of 6. Image to text three images have the caption that two
+    other rows hold: rank 3, so 3 of 6 (rows with a caption of their own).
+    """
+    pairs = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 2], [5, 3]])
+    found = from_scores(np.ones((6, 4)), pairs)
+    assert recalls(found.text_to_image.ceiling)["R@1"] == 4 / 6
+    assert recalls(found.image_to_text.ceiling)["R@1"] == 3 / 6
+    assert found.image_to_text.ceiling.tolist() == [3, 3, 3, 1, 1, 1]
+
+
+def test_a_perfect_method_reaches_the_ceiling() -> None:
+    pairs = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 2], [5, 3], [0, 4]])
+    scores = np.zeros((6, 5))
+    scores[pairs[:, 0], pairs[:, 1]] = 1 - 0.01 * pairs[:, 0]
+    found = from_scores(scores, pairs)
+    assert sorted(found.text_to_image.strict) == sorted(found.text_to_image.ceiling)
+    scores[0, 4] = 2  # its own caption first, before the one that it shares
+    found = from_scores(scores, pairs)
+    assert np.array_equal(found.image_to_text.strict, found.image_to_text.ceiling)
+
+
+def test_equal_captions_count_where_relevance_says_so() -> None:
+    """Two images share caption 0: strictly each is the other's rival."""
+    pairs = np.array([[0, 0], [1, 0], [2, 1]])
+    found = from_scores(np.array([[1.0, 0], [1, 0], [0, 1]]), pairs)
+    assert found.image_to_text.strict.tolist() == [2, 2, 1]
+    assert found.image_to_text.caption.tolist() == [1, 1, 1]
+    assert found.text_to_image.strict.tolist() == [2, 2, 1]
+    assert found.text_to_image.caption.tolist() == [1, 1, 1]
+
+
+def test_a_gallery_per_domain_keeps_other_domains_out() -> None:
+    """Image 0 finds its caption second, behind one of the other domain."""
+    scores = torch.tensor([[0.5, 0.0, 0.9], [0.0, 0.9, 0.0], [0.0, 0.0, 0.9]])
+    images, texts = Features(scores), Features(torch.eye(3))
+    rows, category, domain = diagonal(3), np.zeros(3, dtype=np.int64), np.array([0, 0, 1])
+    apart = rank_galleries(dot, images, texts, rows, category, domain, "domain")
+    joint = rank_galleries(dot, images, texts, rows, category, domain, "joint")
+    assert apart.image_to_text.strict.tolist() == [1, 1, 1]
+    assert joint.image_to_text.strict.tolist() == [2, 1, 1]
+
+
+def test_galleries_of_a_size_ask_each_image_once() -> None:
+    domain = np.repeat([0, 1], [10, 7])
+    found = list(galleries(domain, 5))
+    assert all(len(members) == len(set(members)) == 5 for members, _ in found)
+    assert sorted(q for _, queries in found for q in queries) == list(range(17))
+    assert all(len(set(domain[members])) == 1 for members, _ in found)
+    again = list(galleries(domain, 5))
+    assert all(np.array_equal(one[0], other[0]) for one, other in zip(found, again, strict=True))
+
+
+def test_a_gallery_larger_than_a_domain_is_refused() -> None:
+    with pytest.raises(FdrdError, match="gallery of 8 images cannot be drawn from 7"):
+        list(galleries(np.repeat([0, 1], [10, 7]), 8))
+
+
+def world(ranks: list[int], domain: list[int]) -> tuple[BothRanks, Any]:
+    """Ranks of a one-to-one dataset of the given strict ranks in both directions."""
+    n = len(ranks)
+    side = from_scores(np.eye(n), diagonal(n)).image_to_text
+    side = type(side)(
+        np.array(ranks), side.caption, side.ceiling, side.category, side.average_precision
+    )
+    dataset = SimpleNamespace(
+        pairs=diagonal(n),
+        image_digests=[str(i) for i in range(n)],
+        image_category=np.arange(n) % 2,
+        row_category=np.arange(n) % 2,
+        categories=["cat", "dog"],
+        image_domain=np.array(domain),
+        domains=[f"domain {i}" for i in range(max(domain) + 1)],
+    )
+    return BothRanks(side, side), dataset
+
+
+def test_numbers_are_the_unweighted_mean_over_domains() -> None:
+    """Domain 0: one query, found. Domain 1: four, none found. R@1 = (1 + 0) / 2, not 1 / 5."""
+    ranks, dataset = world([1, 2, 2, 2, 2], [0, 1, 1, 1, 1])
+    metrics = measure(ranks, dataset, "domain", {}, draws=20)
+    assert metrics.image_to_text.strict.recall["R@1"] == 0.5
+    assert metrics.image_to_text.strict.queries == 5
+    assert metrics.by_domain["domain 0"]["text_to_image"].recall["R@1"] == 1
+    assert measure(ranks, dataset, "joint", {}, draws=20).image_to_text.strict.recall["R@1"] == 0.2
+
+
+def test_rsum_is_the_sum_of_six_recalls() -> None:
+    """R@1 1/4, R@5 2/4, R@10 3/4 each way: 2 x 1.5."""
+    ranks, dataset = world([1, 3, 7, 11], [0, 0, 0, 0])
+    assert measure(ranks, dataset, "domain", {}, draws=20).rsum == pytest.approx(3.0)
+
+
+def test_categories_are_told_apart_in_the_breakdown() -> None:
+    ranks, dataset = world([1, 5, 1, 5], [0, 0, 0, 0])
+    metrics = measure(ranks, dataset, "domain", {}, draws=20)
+    assert metrics.by_category["cat"]["image_to_text"].recall["R@1"] == 1
+    assert metrics.by_category["dog"]["image_to_text"].recall["R@1"] == 0
+
+
+def test_the_interval_of_a_share_is_about_two_standard_errors_wide() -> None:
+    """100 of 400 found: the standard error is sqrt(.25 x .75 / 400) = 0.0217, so .25 -+ .042."""
+    ranks, dataset = world([1, 20, 20, 20] * 100, [0] * 400)
+    low, high = measure(ranks, dataset, "domain", {}).image_to_text.interval["R@1"]
+    assert low == pytest.approx(0.25 - 0.0424, abs=0.008)
+    assert high == pytest.approx(0.25 + 0.0424, abs=0.008)
+
+
+def test_the_interval_resamples_images_and_not_captions() -> None:
+    """Ten captions per image, all found or all lost with it: as wide as for one caption each."""
+    ranks, dataset = world([1, 20] * 50, [0] * 100)
+    narrow = measure(ranks, dataset, "domain", {}).text_to_image.interval["R@1"]
+    many = np.repeat(np.arange(100), 10)
+    dataset.pairs = np.stack([many, np.arange(1000)], axis=1)
+    dataset.row_category = many % 2
+    wide = measure(BothRanks(ranks[0], ranks[1][many]), dataset, "domain", {})
+    interval = wide.text_to_image.interval["R@1"]
+    assert interval[1] - interval[0] == pytest.approx(narrow[1] - narrow[0], abs=0.02)
+
+
+def test_the_interval_of_a_mean_over_domains_lies_around_it() -> None:
+    """Half of domain 0 and all of domain 1 are found: (0.5 + 1) / 2."""
+    ranks, dataset = world([1, 20] * 50 + [1] * 50, [0] * 100 + [1] * 50)
+    low, high = measure(ranks, dataset, "domain", {}).image_to_text.interval["R@1"]
+    assert low < 0.75 < high
+    assert high - low < 0.15  # one domain alone decides it, at half its weight
+
+
+def test_a_fixed_rank_has_an_interval_of_no_width() -> None:
+    ranks, dataset = world([1] * 10, [0] * 10)
+    assert measure(ranks, dataset, "domain", {}).text_to_image.interval["R@1"] == (1, 1)

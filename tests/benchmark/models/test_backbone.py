@@ -1,0 +1,431 @@
+"""What the prompt seam promises: an unmodified CLIP, with prompts in it only while it is asked."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import processors
+
+from benchmark.models.backbone import Features, Prompts, concatenate
+from benchmark.models.clip import CLIPBackbone
+from benchmark.models.image_batches import Images
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+CAPTIONS = ["a red circle on the left", "a photo of a cat", "the big black square and a small dog"]
+
+
+def drawn_prompts(layers: int, n: int, width: int, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [0.5 * torch.randn(n, width, generator=generator) for _ in range(layers)]
+
+
+def no_hooks(backbone: CLIPBackbone) -> bool:
+    return not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.model.modules())
+
+
+def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-6) -> bool:
+    return bool((one - other).abs().max() <= tolerance)
+
+
+def test_without_prompts_features_are_those_of_clip(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    images = Images.of(tiny_dataset["test"])
+    pictures = tiny_dataset["test"].images(images.numbers)
+    text = tiny_clip.tokenizer(CAPTIONS, padding=True, return_tensors="pt")
+    pixels = tiny_clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        out = tiny_clip.model(
+            input_ids=text["input_ids"], attention_mask=text["attention_mask"], pixel_values=pixels
+        )
+    assert close(tiny_clip.encode_image(images).pooled, out.image_embeds)
+    assert close(tiny_clip.encode_text(CAPTIONS).pooled, out.text_embeds)
+
+
+def test_context_that_spells_words_equals_the_words(tiny_clip: CLIPBackbone) -> None:
+    words = "a photo of"
+    spelled = tiny_clip.encode_text([f"{words} {caption}" for caption in CAPTIONS])
+    context = Prompts(text=[tiny_clip.word_embeddings(words)])
+    assert close(tiny_clip.encode_text(CAPTIONS, context).pooled, spelled.pooled)
+
+
+class Session(torch.nn.Module):
+    """A patch embedding with a session that cannot be copied, as ONNX's, and a cache of what it saw."""
+
+    def __init__(self, inner: torch.nn.Module):
+        super().__init__()
+        self.inner = inner
+        self.session = threading.Lock()
+        self.seen: dict[bytes, np.ndarray] = {}
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.inner.weight
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.seen[b"last"] = pixels.detach().numpy()
+        with self.session:
+            return self.inner(pixels)
+
+
+def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
+    make_clip: Callable[..., CLIPBackbone],
+) -> None:
+    backbone = make_clip()
+    embeddings = backbone.model.vision_model.embeddings
+    embeddings.patch_embedding = Session(embeddings.patch_embedding)
+    images = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    before = backbone.encode_image(images).pooled
+    copied = backbone.trainable_copy()
+    stem = copied.model.vision_model.embeddings.patch_embedding
+    assert torch.equal(copied.encode_image(images).pooled, before)
+    assert stem.session is embeddings.patch_embedding.session
+    assert stem.seen is embeddings.patch_embedding.seen  # a cache may be large
+    theirs = {each.data_ptr() for each in backbone.model.parameters()}
+    assert theirs.isdisjoint(each.data_ptr() for each in copied.model.parameters())
+    for module in copied.model.modules():
+        module.register_forward_hook(lambda *_: None)
+    assert no_hooks(backbone)
+    with torch.no_grad():
+        for weight in copied.model.parameters():
+            weight.add_(0.1)
+    assert torch.equal(backbone.encode_image(images).pooled, before)
+    assert not torch.equal(copied.encode_image(images).pooled, before)
+
+
+def test_weights_beside_what_cannot_be_copied_are_never_shared(
+    make_clip: Callable[..., CLIPBackbone],
+) -> None:
+    """Shared, they would be trained in the given backbone too."""
+    backbone = make_clip()
+    backbone.model.session = [threading.Lock(), backbone.model.visual_projection]
+    with pytest.raises(FdrdError, match=r"'tiny' cannot be copied.*leaves the backbone frozen"):
+        backbone.trainable_copy()
+
+
+def test_slot_tokens_are_invisible(
+    tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
+    before = tiny_clip.encode_text(CAPTIONS, context).pooled
+    monkeypatch.setattr(tiny_clip, "_bos", 5)
+    ids = tiny_clip.encode_text(CAPTIONS, context, tokens=True).token_ids
+    assert ids is not None
+    assert 5 not in ids[:, :1]  # the slots changed, BOS itself did not
+    assert torch.equal(tiny_clip.encode_text(CAPTIONS, context).pooled, before)
+
+
+@pytest.mark.parametrize("tower", ["text", "vision"])
+def test_deeper_prompts_replace_those_of_the_layer_before(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], tower: str
+) -> None:
+    """Prompts that enter the last layer cut off what earlier ones became; tokens still saw them."""
+    width = tiny_clip.text_width if tower == "text" else tiny_clip.vision_width
+    first, second, other = drawn_prompts(3, 2, width)
+
+    def encode(prompts: list[torch.Tensor]) -> torch.Tensor:
+        if tower == "text":
+            return tiny_clip.encode_text(CAPTIONS, Prompts(text=prompts)).pooled
+        images = Images.of(tiny_dataset["test"])
+        return tiny_clip.encode_image(images, Prompts(vision=prompts)).pooled
+
+    assert not close(encode([first]), encode([first, second]), 1e-4)
+    assert not close(encode([first, second]), encode([first, other]), 1e-4)
+    assert not close(encode([first, second]), encode([other, second]), 1e-6)
+
+
+def test_replaced_prompts_are_what_the_layer_sees(tiny_clip: CLIPBackbone) -> None:
+    seen: list[torch.Tensor] = []
+    prompts = drawn_prompts(3, 2, tiny_clip.text_width)
+    handle = tiny_clip.model.text_model.encoder.layers[2].layer_norm1.register_forward_pre_hook(
+        lambda _module, args: seen.append(args[0])
+    )
+    try:
+        tiny_clip.encode_text(CAPTIONS, Prompts(text=prompts))
+    finally:
+        handle.remove()
+    assert torch.equal(seen[0][:, 1:3], prompts[2].expand(len(CAPTIONS), -1, -1))
+
+
+def test_rowwise_prompts_equal_shared_ones(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    images = Images.of(tiny_dataset["test"])
+    text = drawn_prompts(2, 2, tiny_clip.text_width)
+    vision = drawn_prompts(2, 3, tiny_clip.vision_width)
+
+    def rows(prompts: Sequence[torch.Tensor], n: int) -> list[torch.Tensor]:
+        return [prompt.expand(n, -1, -1) for prompt in prompts]
+
+    shared = tiny_clip.encode_text(CAPTIONS, Prompts(text=text))
+    assert close(tiny_clip.encode_text(CAPTIONS, Prompts(text=rows(text, 3))).pooled, shared.pooled)
+    seen = tiny_clip.encode_image(images, Prompts(vision=vision))
+    each = tiny_clip.encode_image(images, Prompts(vision=rows(vision, len(images))))
+    assert close(each.pooled, seen.pooled)
+
+
+def test_gradients_reach_prompts_and_nothing_else(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    text = [p.requires_grad_() for p in drawn_prompts(3, 2, tiny_clip.text_width)]
+    vision = [p.requires_grad_() for p in drawn_prompts(3, 2, tiny_clip.vision_width)]
+    prompts = Prompts(text=text, vision=vision)
+    images = Images.of(tiny_dataset["test"])[:3]
+    loss = (
+        tiny_clip.encode_text(CAPTIONS, prompts).pooled
+        * tiny_clip.encode_image(images, prompts).pooled
+    ).sum()
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in [*text, *vision])
+    assert all(p.grad is None and not p.requires_grad for p in tiny_clip.model.parameters())
+
+
+def test_no_hook_is_left_after_an_exception(
+    tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = tiny_clip.model.text_model.encoder.layers
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("in the middle")
+
+    prompts = Prompts(
+        text=drawn_prompts(3, 2, tiny_clip.text_width),
+        word_weights=torch.ones(3, tiny_clip._tokenise(CAPTIONS, 22)[0].shape[1]),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(layers[1], "forward", fail)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            tiny_clip.encode_text(CAPTIONS, prompts)
+    assert no_hooks(tiny_clip)
+
+
+def test_no_hook_is_left_after_use(tiny_clip: CLIPBackbone) -> None:
+    tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(3, 2, tiny_clip.text_width)))
+    assert no_hooks(tiny_clip)
+
+
+def test_padding_and_batch_mates_do_not_change_a_row(tiny_clip: CLIPBackbone) -> None:
+    prompts = Prompts(text=drawn_prompts(2, 3, tiny_clip.text_width))
+    together = tiny_clip.encode_text(CAPTIONS, prompts).pooled
+    alone = torch.cat([tiny_clip.encode_text([c], prompts).pooled for c in CAPTIONS])
+    assert close(together, alone)
+
+
+def test_captions_read_like_beside_like_come_back_in_their_order(tiny_clip: CLIPBackbone) -> None:
+    """More than are read at a time, of mixed lengths, with weights and contexts of their own."""
+    captions = ["red " * (1 + 7 * number % 13) + "circle" for number in range(40)]
+    valid = tiny_clip.encode_text(captions, tokens=True, reserve=2).valid
+    assert valid is not None
+    chance = torch.Generator().manual_seed(0)
+    weights = 0.5 + torch.rand(valid.shape, generator=chance)
+    context = torch.randn(40, 2, tiny_clip.text_width, generator=chance)
+    together = tiny_clip.encode_text(captions, Prompts(text=[context], word_weights=weights)).pooled
+    for row, caption in enumerate(captions):
+        own = int(valid[row].sum()) + 2
+        alone = Prompts(text=[context[row]], word_weights=weights[row : row + 1, :own])
+        assert close(tiny_clip.encode_text([caption], alone).pooled[0], together[row])
+
+
+def test_word_weights_of_one_change_nothing(tiny_clip: CLIPBackbone) -> None:
+    text = drawn_prompts(2, 3, tiny_clip.text_width)
+    valid = tiny_clip.encode_text(CAPTIONS, tokens=True, reserve=3).valid
+    assert valid is not None
+    ones = Prompts(text=text, word_weights=torch.ones(valid.shape))
+    plain = tiny_clip.encode_text(CAPTIONS, Prompts(text=text)).pooled
+    assert torch.equal(tiny_clip.encode_text(CAPTIONS, ones).pooled, plain)
+
+
+def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip: CLIPBackbone) -> None:
+    """Whatever depth of prompts, weight 0 on token 2 makes its embedding 0 and leaves the others."""
+    seen: list[torch.Tensor] = []
+    embed = tiny_clip.model.text_model.embeddings
+    handle = embed.register_forward_hook(
+        lambda module, _args, out: seen.append(
+            out - module.position_embedding.weight[: out.shape[1]]
+        )
+    )
+    text = drawn_prompts(1, 3, tiny_clip.text_width)
+    features = tiny_clip.encode_text(CAPTIONS[:1], Prompts(text=text), tokens=True)
+    assert features.valid is not None
+    weights = torch.ones(features.valid.shape)
+    weights[0, 2] = 0
+    try:
+        tiny_clip.encode_text(CAPTIONS[:1], Prompts(text=text, word_weights=weights))
+    finally:
+        handle.remove()
+    plain, weighted = seen[0][0], seen[1][0]
+    changed = (plain - weighted).abs().sum(dim=1) > 1e-6
+    assert changed.nonzero().flatten().tolist() == [2 + 3]
+    assert close(weighted[5], torch.zeros(tiny_clip.text_width))
+
+
+def test_word_weights_of_another_length_are_refused(tiny_clip: CLIPBackbone) -> None:
+    for width in (3, 40):
+        with pytest.raises(ValueError, match=f"word weights for {width} tokens"):
+            tiny_clip.encode_text(CAPTIONS, Prompts(word_weights=torch.ones(3, width)))
+    assert no_hooks(tiny_clip)
+
+
+def test_long_captions_lose_words_but_never_eos(tiny_clip: CLIPBackbone) -> None:
+    """The context has 24 places: BOS, EOS, n_ctx slots, and the rest for words."""
+    long = "red " * 60
+    for n_ctx in (0, 4):
+        prompts = Prompts(text=drawn_prompts(1, n_ctx, tiny_clip.text_width) if n_ctx else ())
+        features = tiny_clip.encode_text([long], prompts, tokens=True)
+        assert features.token_ids is not None
+        assert features.valid is not None
+        assert features.token_ids.shape[1] == 24 - n_ctx
+        assert features.token_ids[0, -1] == tiny_clip.model.config.text_config.eos_token_id
+        assert int(features.valid.sum()) == 22 - n_ctx
+
+
+def test_reserved_slots_are_those_of_the_prompted_pass(tiny_clip: CLIPBackbone) -> None:
+    prompts = Prompts(text=drawn_prompts(1, 4, tiny_clip.text_width))
+    plain = tiny_clip.encode_text(["red " * 60], tokens=True, reserve=4)
+    prompted = tiny_clip.encode_text(["red " * 60], prompts, tokens=True)
+    assert plain.token_ids is not None
+    assert torch.equal(plain.token_ids, prompted.token_ids)
+
+
+def test_too_many_context_vectors_are_refused(tiny_clip: CLIPBackbone) -> None:
+    prompts = Prompts(text=drawn_prompts(1, 22, tiny_clip.text_width))
+    with pytest.raises(FdrdError, match=r"no room for a caption.*24 tokens.*lower n_ctx"):
+        tiny_clip.encode_text(CAPTIONS, prompts)
+
+
+def test_more_prompts_than_layers_are_refused(tiny_clip: CLIPBackbone) -> None:
+    with pytest.raises(ValueError, match="4 layers of prompts for a tower of 3 layers"):
+        tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(4, 2, tiny_clip.text_width)))
+
+
+def test_a_mixed_up_width_is_refused(tiny_clip: CLIPBackbone) -> None:
+    with pytest.raises(ValueError, match=r"must all be \(n, 32\)"):
+        tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(1, 2, tiny_clip.vision_width)))
+
+
+def test_words_are_numbered_by_the_pieces_they_are_made_of(tiny_clip: CLIPBackbone) -> None:
+    """`red zebra` is BOS red z ##e ##b ##r ##a EOS: word 0, then word 1 five times."""
+    features = tiny_clip.encode_text(["red zebra"], tokens=True)
+    assert features.words is not None
+    assert features.words.tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1]]
+
+
+def test_token_features_have_unit_length_and_no_slots(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    prompts = Prompts(
+        text=drawn_prompts(2, 3, tiny_clip.text_width),
+        vision=drawn_prompts(2, 2, tiny_clip.vision_width),
+    )
+    texts = tiny_clip.encode_text(CAPTIONS, prompts, tokens=True)
+    seen = tiny_clip.encode_image(Images.of(tiny_dataset["test"]), prompts, tokens=True)
+    assert texts.tokens is not None
+    assert texts.valid is not None
+    assert seen.tokens is not None
+    assert texts.tokens.shape == (*texts.valid.shape, tiny_clip.dim)
+    assert seen.tokens.shape == (24, 4, tiny_clip.dim)  # (32 / 16) squared patches
+    for tokens in (texts.tokens, seen.tokens):
+        assert close(tokens.norm(dim=-1), torch.ones(tokens.shape[:-1]))
+
+
+def test_patches_are_projected_as_the_pooled_feature_is(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    """Layer norm, then projection: what CLIP does to its first token, done to the others."""
+    images, model = Images.of(tiny_dataset["test"]), tiny_clip.model
+    pictures = tiny_dataset["test"].images(images.numbers)
+    pixels = tiny_clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        hidden = model.vision_model(pixel_values=pixels).last_hidden_state
+        every = model.visual_projection(model.vision_model.post_layernorm(hidden))
+    every = torch.nn.functional.normalize(every, dim=-1)
+    seen = tiny_clip.encode_image(images, tokens=True)
+    assert seen.tokens is not None
+    assert close(seen.pooled, every[:, 0])
+    assert close(seen.tokens, every[:, 1:])
+
+
+def test_pooled_is_the_token_feature_at_eos(tiny_clip: CLIPBackbone) -> None:
+    features = tiny_clip.encode_text(CAPTIONS, tokens=True)
+    assert features.tokens is not None
+    assert features.valid is not None
+    ends = 1 + features.valid.sum(dim=1)
+    assert close(features.tokens[torch.arange(3), ends], features.pooled)
+
+
+def test_pictures_of_no_dataset_are_encoded_too(
+    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
+) -> None:
+    images = Images.of(tiny_dataset["test"])[:3]
+    pictures = tiny_dataset["test"].images(range(3))
+    assert torch.equal(
+        tiny_clip.encode_image(pictures).pooled, tiny_clip.encode_image(images).pooled
+    )
+    grey = Image.new("L", (50, 30))
+    assert tiny_clip.encode_image([grey]).pooled.shape == (1, tiny_clip.dim)
+
+
+Parts = Callable[..., tuple[Any, Any, Any]]
+
+
+def fingerprint(model: Any, tokenizer: Any, image_processor: Any) -> str:
+    return CLIPBackbone(model, tokenizer, image_processor, name="x").fingerprint
+
+
+def test_equal_parts_have_equal_fingerprints(clip_parts: Parts) -> None:
+    assert fingerprint(*clip_parts()) == fingerprint(*clip_parts())
+
+
+def test_other_weights_have_another_fingerprint(clip_parts: Parts) -> None:
+    assert fingerprint(*clip_parts(seed=1)) != fingerprint(*clip_parts())
+
+
+def test_other_preprocessing_has_another_fingerprint(clip_parts: Parts) -> None:
+    model, tokenizer, image_processor = clip_parts()
+    before = fingerprint(model, tokenizer, image_processor)
+    image_processor.image_mean = (0.1, 0.2, 0.3)
+    assert fingerprint(model, tokenizer, image_processor) != before
+
+
+def test_another_kind_of_image_processor_has_another_fingerprint(clip_parts: Parts) -> None:
+    model, tokenizer, image_processor = clip_parts()
+    other = type("OtherProcessor", (type(image_processor),), {})(**image_processor.to_dict())
+    assert fingerprint(model, tokenizer, other) != fingerprint(model, tokenizer, image_processor)
+
+
+def test_another_tokenizer_has_another_fingerprint(clip_parts: Parts) -> None:
+    model, tokenizer, image_processor = clip_parts()
+    before = fingerprint(model, tokenizer, image_processor)
+    tokenizer.add_tokens(["zebra"])
+    assert fingerprint(model, tokenizer, image_processor) != before
+
+
+def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts: Parts) -> None:
+    model, tokenizer, image_processor = clip_parts()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        "[BOS] $A", special_tokens=[("[BOS]", 97)]
+    )
+    with pytest.raises(FdrdError, match="wants BOS, the words and EOS"):
+        fingerprint(model, tokenizer, image_processor)
+
+
+def test_a_call_does_not_change_the_fingerprint(tiny_clip: CLIPBackbone) -> None:
+    tiny_clip.encode_text(["red " * 60])
+    again = CLIPBackbone(
+        tiny_clip.model, tiny_clip.tokenizer, tiny_clip.image_processor, name="again"
+    )
+    assert again.fingerprint == tiny_clip.fingerprint
+
+
+def test_features_are_picked_by_slice_and_by_number() -> None:
+    features = Features(torch.arange(6.0).view(3, 2), valid=torch.tensor([[True], [False], [True]]))
+    assert features[1:].pooled.tolist() == [[2, 3], [4, 5]]
+    picked = features[np.array([2, 0])]
+    assert picked.valid is not None
+    assert picked.pooled.tolist() == [[4, 5], [0, 1]]
+    assert len(concatenate([features, picked])) == 5

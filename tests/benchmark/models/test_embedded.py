@@ -1,0 +1,51 @@
+"""The embedded backbone: small, of CLIP's own classes, and neither blind nor all-seeing."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CLIPModel, CLIPTokenizer
+
+import benchmark
+from benchmark import CLIPBackbone, load_backbone
+from fdrd.field_guide import categories, draw
+
+FOLDER = Path(benchmark.__file__).parent / "models" / "embedded"
+
+
+@pytest.fixture(scope="module")
+def embedded() -> CLIPBackbone:
+    return load_backbone("embedded")
+
+
+def test_it_is_the_frozen_one_and_fits_the_repository() -> None:
+    """Its results are documented; other weights would need another tag and other numbers."""
+    weights = (FOLDER / "model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() in (FOLDER / "README.md").read_text()
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12_000_000
+
+
+def test_it_is_an_ordinary_clip(embedded: CLIPBackbone) -> None:
+    assert type(embedded.model) is CLIPModel
+    assert isinstance(embedded.tokenizer, CLIPTokenizer)
+    assert embedded.dim == 192
+    assert next(embedded.model.parameters()).dtype == torch.float32
+
+
+def test_any_text_can_be_written(embedded: CLIPBackbone) -> None:
+    for text in ("a bird", "An Ærøskøbing café, 3 µm!", "写真", "🦜"):
+        ids = embedded.tokenizer(text)["input_ids"]
+        assert embedded.tokenizer.unk_token_id not in ids[1:-1]
+
+
+def test_it_finds_demo_captions_far_above_chance_and_far_below_the_ceiling(
+    embedded: CLIPBackbone,
+) -> None:
+    plates = [draw(category, 7, seed=123) for category in categories(200)]
+    with torch.no_grad():
+        images = embedded.encode_image([plate.image for plate in plates]).pooled
+        texts = embedded.encode_text([plate.caption for plate in plates]).pooled
+    scores = images @ texts.T
+    for found in (scores.argmax(1), scores.argmax(0)):
+        assert 0.10 < (found == torch.arange(200)).float().mean() < 0.60

@@ -1,0 +1,256 @@
+"""A frozen tower sees each item once, and what does not agree is never used."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import benchmark
+from benchmark.models.backbone import Prompts
+from benchmark.models.clip import CLIPBackbone
+from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.image_batches import Images
+from fdrd.dataset import RetrievalDataset
+
+MakeClip = Callable[..., CLIPBackbone]
+Splits = dict[str, RetrievalDataset]
+
+
+@contextmanager
+def counted(backbone: CLIPBackbone) -> Iterator[dict[str, int]]:
+    """How many items go through each tower."""
+    seen = {"images": 0, "captions": 0}
+
+    def count(name: str, key: str) -> Callable[..., None]:
+        def hook(_module: Any, _args: Any, kwargs: Any) -> None:
+            seen[name] += len(kwargs[key])
+
+        return hook
+
+    towers = (
+        (backbone.model.vision_model, "images", "pixel_values"),
+        (backbone.model.text_model, "captions", "input_ids"),
+    )
+    handles = [
+        tower.register_forward_pre_hook(count(name, key), with_kwargs=True)
+        for tower, name, key in towers
+    ]
+    yield seen
+    for handle in handles:
+        handle.remove()
+
+
+def encode(backbone: CLIPBackbone, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:
+    return (
+        backbone.encode_image(Images.of(dataset)).pooled,
+        backbone.encode_text(dataset.captions).pooled,
+    )
+
+
+def fill(make_clip: MakeClip, root: Path, dataset: RetrievalDataset, seed: int = 0) -> Any:
+    frozen = FrozenFeatures(root)
+    features = encode(make_clip(frozen, seed), dataset)
+    frozen.flush()
+    return features
+
+
+def test_the_second_time_no_tower_runs_and_no_picture_is_opened(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fill(make_clip, tmp_path, tiny_dataset["test"])
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    monkeypatch.setattr(RetrievalDataset, "images", lambda *_: pytest.fail("a picture was opened"))
+    with counted(backbone) as seen:
+        again = encode(backbone, tiny_dataset["test"])
+    assert seen == {"images": 0, "captions": 0}
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_cached_features_are_those_of_the_backbone(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    cached = fill(make_clip, tmp_path, tiny_dataset["test"])
+    plain = encode(make_clip(), tiny_dataset["test"])
+    assert all(torch.equal(one, other) for one, other in zip(cached, plain, strict=True))
+
+
+def test_another_order_or_subset_finds_its_own_rows(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    images, texts = fill(make_clip, tmp_path, tiny_dataset["test"])
+    rows = [5, 3, 17]
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        some = encode(backbone, tiny_dataset["test"].select(rows))
+    assert seen == {"images": 0, "captions": 0}
+    assert torch.equal(some[0], images[rows])
+    assert torch.equal(some[1], texts[rows])
+
+
+def test_other_weights_find_nothing(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    fill(make_clip, tmp_path, tiny_dataset["test"])
+    other = make_clip(FrozenFeatures(tmp_path), seed=1)
+    with counted(other) as seen:
+        encode(other, tiny_dataset["test"])
+    assert seen == {"images": 24, "captions": 24}
+
+
+def test_only_what_is_new_is_computed(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """The drawings of both splits are the same files, the captions differ in one word."""
+    fill(make_clip, tmp_path, tiny_dataset["test"])
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        encode(backbone, tiny_dataset["train"])
+    assert seen == {"images": 0, "captions": 24}
+
+
+def test_prompts_and_token_features_bypass_the_cache(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    fill(make_clip, tmp_path, tiny_dataset["test"])
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    captions, images = tiny_dataset["test"].captions, Images.of(tiny_dataset["test"])
+    text = Prompts(text=[torch.zeros(1, backbone.text_width)])
+    vision = Prompts(vision=[torch.zeros(1, backbone.vision_width)])
+    with counted(backbone) as seen:
+        backbone.encode_text(captions, text)
+        backbone.encode_text(captions, tokens=True)
+        backbone.encode_image(images, vision)
+        backbone.encode_image(images, tokens=True)
+        backbone.encode_image(images, text)
+    assert seen == {"images": 48, "captions": 48}
+
+
+def test_the_reserve_is_part_of_what_a_caption_is_known_by(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    long = ["red " * 20 + "cat dog"]
+    whole = backbone.encode_text(long).pooled
+    assert not torch.equal(backbone.encode_text(long, reserve=8).pooled, whole)
+
+
+def flip_a_byte(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def cut_in_half(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_in_half, Path.unlink])
+@pytest.mark.parametrize("kind", ["npy", "json"])
+def test_a_damaged_file_is_computed_again(
+    make_clip: MakeClip,
+    tiny_dataset: Splits,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    kind: str,
+) -> None:
+    first = fill(make_clip, tmp_path, tiny_dataset["test"])
+    for file in tmp_path.glob(f"*/image/*.{kind}"):
+        damage(file)
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        again = encode(backbone, tiny_dataset["test"])
+    assert seen == {"images": 24, "captions": 0}
+    assert torch.equal(first[0], again[0])
+
+
+def test_a_description_of_another_backbone_is_not_believed(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """Somebody copied the folder of one fingerprint to another."""
+    fill(make_clip, tmp_path, tiny_dataset["test"])
+    (folder,) = tmp_path.iterdir()
+    other = make_clip(FrozenFeatures(tmp_path), seed=1)
+    folder.rename(tmp_path / other.fingerprint)
+    with counted(other) as seen:
+        encode(other, tiny_dataset["test"])
+    assert seen == {"images": 24, "captions": 24}
+
+
+def test_keys_that_are_too_few_are_not_believed(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    fill(make_clip, tmp_path, tiny_dataset["test"])
+    (file,) = tmp_path.glob("*/image/*.json")
+    said = json.loads(file.read_text())
+    said["keys"].pop(0)
+    file.write_text(json.dumps(said))
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        backbone.encode_image(Images.of(tiny_dataset["test"]))
+    assert seen["images"] == 24
+
+
+def test_long_runs_write_as_they_go(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """A kill before the end costs what was computed since the last file, not everything."""
+    backbone = make_clip(FrozenFeatures(tmp_path, every=10))
+    images = Images.of(tiny_dataset["test"])
+    for start in range(0, 24, 4):
+        backbone.encode_image(images[start : start + 4])
+    with counted(make_clip(FrozenFeatures(tmp_path))) as seen:
+        pass
+    again = make_clip(FrozenFeatures(tmp_path))
+    with counted(again) as seen:
+        again.encode_image(images)
+    assert seen["images"] == 0  # 12 and 12; nothing was left to flush
+
+
+def test_nothing_half_written_is_left_behind(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    fill(make_clip, tmp_path, tiny_dataset["test"])
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".npy", ".json"}
+
+
+def test_autocast_does_not_reach_cached_features(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """Training in bfloat16 must not leave coarse features for a later float32 run."""
+    images = Images.of(tiny_dataset["test"])
+    exact = make_clip().encode_image(images).pooled
+    with torch.autocast("cpu", torch.bfloat16):
+        cached = make_clip(FrozenFeatures(tmp_path)).encode_image(images).pooled
+    assert torch.equal(cached, exact)
+
+
+def test_coop_trains_without_encoding_an_image_twice(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    """All three splits show the same 24 drawings: 24 images over five epochs and the test."""
+    import baselines  # noqa: F401  # registers the method
+
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        benchmark.run(
+            "coop", tiny_dataset, backbone=backbone, options={"n_ctx": 4}, train={"epochs": 5}
+        )
+    assert seen["images"] == 24
+    assert seen["captions"] > 5 * 24
+
+
+def test_a_second_zero_shot_run_needs_no_tower(
+    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    import baselines  # noqa: F401  # registers the method
+
+    first = benchmark.run("zero_shot", tiny_dataset, backbone=make_clip(FrozenFeatures(tmp_path)))
+    backbone = make_clip(FrozenFeatures(tmp_path))
+    with counted(backbone) as seen:
+        again = benchmark.run("zero_shot", tiny_dataset, backbone=backbone)
+    assert seen == {"images": 0, "captions": 0}
+    assert again.metrics == first.metrics

@@ -1,0 +1,154 @@
+"""A backbone by name: what loads, what is refused, and what is said about it."""
+
+import importlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmark.models.clip import CLIPBackbone
+from benchmark.models.loading import DEFAULT_BACKBONE, default_backbone, load_backbone
+from fdrd.errors import FdrdError
+
+Parts = Callable[..., tuple[Any, Any, Any]]
+
+
+@pytest.fixture
+def saved(clip_parts: Parts, tmp_path: Path) -> Path:
+    folder = tmp_path / "clip"
+    for part in clip_parts():
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def loader(saved: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "my_clip.py"
+    file.write_text(
+        "from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel\n"
+        f"HOME = {str(saved)!r}\n"
+        "def load():\n"
+        "    return (CLIPModel.from_pretrained(HOME), AutoTokenizer.from_pretrained(HOME),\n"
+        "            AutoImageProcessor.from_pretrained(HOME))\n"
+        "def half():\n"
+        "    return load()[:2]\n"
+    )
+    return file
+
+
+def test_a_saved_folder_is_the_backbone_that_was_saved(
+    saved: Path, tiny_clip: CLIPBackbone
+) -> None:
+    loaded = load_backbone(str(saved), device="cpu")
+    assert loaded.fingerprint == tiny_clip.fingerprint
+    captions = ["a red circle on the left"]
+    one, other = (each.encode_text(captions).pooled for each in (loaded, tiny_clip))
+    assert (one - other).abs().max() < 1e-6
+
+
+def test_torchvision_changes_no_pixel(saved: Path, tiny_clip: CLIPBackbone) -> None:
+    pytest.importorskip("torchvision")
+    loaded = load_backbone(str(saved), device="cpu")
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    pixels = [
+        each.image_processor(images=[Image.fromarray(noise)], return_tensors="pt")["pixel_values"]
+        for each in (loaded, tiny_clip)
+    ]
+    assert torch.equal(*pixels)
+
+
+def test_weights_are_read_from_safetensors_alone(saved: Path) -> None:
+    (saved / "model.safetensors").unlink()
+    torch.save({}, saved / "pytorch_model.bin")
+    with pytest.raises(FdrdError, match=r"the folder needs model\.safetensors"):
+        load_backbone(str(saved))
+
+
+def test_a_function_in_a_file_is_called(loader: Path, tiny_clip: CLIPBackbone) -> None:
+    spec = f"{loader}:load"
+    loaded = load_backbone(spec, allow_code=True, device="cpu")
+    assert loaded.fingerprint == tiny_clip.fingerprint
+    assert loaded.name == spec
+
+
+def test_a_function_in_a_package_is_called(
+    loader: Path, tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(loader.parent)
+    importlib.invalidate_caches()
+    loaded = load_backbone("my_clip:load", allow_code=True, device="cpu")
+    assert loaded.fingerprint == tiny_clip.fingerprint
+
+
+def test_a_function_that_the_command_line_did_not_name_is_not_run(
+    loader: Path, tmp_path: Path
+) -> None:
+    loader.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef load(): pass\n")
+    with pytest.raises(FdrdError, match="only the command line may name"):
+        load_backbone(f"{loader}:load")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{home}/no_such.py:load", "cannot be imported .*no such file"),
+        ("no_such_package:load", "no_such_package cannot be imported"),
+        ("{home}/my_clip.py:lode", "has no function 'lode'"),
+        ("{home}/my_clip.py:HOME", "has no function 'HOME'"),
+        (
+            "{home}/my_clip.py:half",
+            r"must return \(CLIPModel, tokenizer, image_processor\), not \(CLIPModel, \w+\)",
+        ),
+        ("{home}/nowhere", r"holds no config\.json"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(loader: Path, spec: str, message: str) -> None:
+    with pytest.raises(FdrdError, match=message):
+        load_backbone(spec.format(home=loader.parent), allow_code=True)
+
+
+def test_a_folder_without_a_tokenizer_says_what_it_needs(saved: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(saved / name, bare)
+    with pytest.raises(FdrdError, match=r"needs model\.safetensors, a tokenizer"):
+        load_backbone(str(bare))
+
+
+def test_a_hub_that_cannot_be_reached_is_no_silent_fallback(tmp_path: Path) -> None:
+    """In a process of its own: the Hub client reads its address when it is imported."""
+    code = (
+        "from fdrd.errors import FdrdError\n"
+        "from benchmark.models.loading import load_backbone\n"
+        "try:\n"
+        "    load_backbone('openai/clip-vit-base-patch32')\n"
+        "except FdrdError as error:\n"
+        "    print(error)\n"
+    )
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "cannot be had from the Hub" in done.stdout
+    assert "give --backbone a local folder" in done.stdout
+
+
+def test_the_manifest_names_the_default_backbone(tmp_path: Path) -> None:
+    assert default_backbone(tmp_path) == DEFAULT_BACKBONE
+    (tmp_path / "manifest.json").write_text('{"backbone": "org/name"}')
+    assert default_backbone(tmp_path) == "org/name"
+
+
+def test_a_manifest_cannot_name_a_function(loader: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(f'{{"backbone": "{loader}:load"}}')
+    with pytest.raises(FdrdError, match="only the command line"):
+        load_backbone(default_backbone(tmp_path))

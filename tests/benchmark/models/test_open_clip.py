@@ -1,0 +1,366 @@
+"""open_clip's models as a CLIPModel: equal to a model that is written down after open_clip's source, in plain torch.
+
+`tests/test_other_tools.py` asks the package itself.
+"""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from benchmark.models.backbone import Prompts
+from benchmark.models.clip import CLIPBackbone
+from benchmark.models.conversion import convert
+from benchmark.models.loading import load_backbone
+from benchmark.models.open_clip import clip_model, configuration_of
+from benchmark.models.tensor_files import read_tensors
+from benchmark.models.tokenizer import tokenizer_of
+from fdrd.errors import FdrdError
+
+CAPTIONS = ["a red circle on the left", "a photo of a dog and a cat", "cat", "white"]
+WIDTH = {"vision": 128, "text": 64}
+
+
+class QuickGELU(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, activation: nn.Module):
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 2 * width))
+        self.mlp.add_module("gelu", activation)
+        self.mlp.add_module("c_proj", nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        y = self.ln_1(x)
+        x = x + self.attn(y, y, y, need_weights=False, attn_mask=mask)[0]
+        return x + self.mlp(self.ln_2(x))
+
+
+class Blocks(nn.Module):
+    def __init__(self, width: int, heads: int, layers: int, activation: nn.Module):
+        super().__init__()
+        self.resblocks = nn.ModuleList(Block(width, heads, activation) for _ in range(layers))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, mask)
+        return x
+
+
+class Vision(nn.Module):
+    def __init__(self, activation: nn.Module):
+        super().__init__()
+        width = WIDTH["vision"]
+        self.conv1 = nn.Conv2d(3, width, 16, 16, bias=False)
+        self.class_embedding = nn.Parameter(torch.randn(width))
+        self.positional_embedding = nn.Parameter(torch.randn(5, width))
+        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.transformer = Blocks(width, 2, 2, activation)
+        self.proj = nn.Parameter(torch.randn(width, 16))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        patches = self.conv1(pixels).flatten(2).transpose(1, 2)
+        first = self.class_embedding.expand(len(pixels), 1, -1)
+        x = self.transformer(
+            self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
+        )
+        return self.ln_post(x[:, 0]) @ self.proj
+
+
+class Text(nn.Module):
+    def __init__(self, vocabulary: int, activation: nn.Module):
+        super().__init__()
+        width = WIDTH["text"]
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.randn(24, width))
+        self.transformer = Blocks(width, 1, 3, activation)
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.randn(width, 16))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
+        mask = torch.full((ids.shape[1], ids.shape[1]), float("-inf")).triu(1)
+        x = self.ln_final(self.transformer(x, mask))
+        return x[torch.arange(len(ids)), ids.argmax(-1)] @ self.text_projection
+
+
+class OpenClip(nn.Module):
+    def __init__(self, vocabulary: int, *, quick_gelu: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        activation = QuickGELU() if quick_gelu else nn.GELU()
+        self.visual, self.text = Vision(activation), Text(vocabulary, activation)
+        self.logit_scale = nn.Parameter(torch.tensor(3.0))
+        for each in self.parameters():  # norms and biases, too, that a mix-up would not show else
+            each.data.add_(0.1 * torch.randn_like(each))
+        self.eval().requires_grad_(False)
+
+    def tensors(self, *, custom_text: bool) -> dict[str, Tensor]:
+        found = {key: value.clone() for key, value in self.state_dict().items()}
+        return found if custom_text else {k.removeprefix("text."): v for k, v in found.items()}
+
+
+def config(vocabulary: int, **also: Any) -> dict[str, Any]:
+    return {
+        "embed_dim": 16,
+        "vision_cfg": {
+            "image_size": 32, "patch_size": 16, "width": 128, "layers": 2, "mlp_ratio": 2.0,
+        },
+        "text_cfg": {
+            "context_length": 24, "vocab_size": vocabulary, "width": 64, "heads": 1, "layers": 3,
+            "mlp_ratio": 2.0,
+        },
+        **also,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def coding(clip_parts: Any) -> Any:
+    return clip_parts()[1]
+
+
+def backbone(parts: Any) -> CLIPBackbone:
+    return CLIPBackbone(*parts, name="converted")
+
+
+def towers(clip: CLIPBackbone, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    return clip._vision_tower(pixels, Prompts(), False).pooled, clip.encode_text(CAPTIONS).pooled
+
+
+def theirs(model: OpenClip, coding: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    rows = [coding(caption)["input_ids"] for caption in CAPTIONS]
+    ids = torch.zeros(len(rows), 24, dtype=torch.long)  # open_clip pads with zeros
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+    return normalize(model.visual(pixels), dim=-1), normalize(model.text(ids), dim=-1)
+
+
+@pytest.mark.parametrize("custom_text", [False, True])
+@pytest.mark.parametrize("quick_gelu", [False, True])
+def test_both_towers_are_equal(
+    coding: Any, clip_parts: Any, quick_gelu: bool, custom_text: bool
+) -> None:
+    model = OpenClip(len(coding), quick_gelu=quick_gelu)
+    pixels = torch.randn(3, 3, 32, 32)
+    bos, *_, eos = coding("a")["input_ids"]
+    for claimed, equal in ((quick_gelu, True), (not quick_gelu, False)):
+        cfg = config(len(coding), quick_gelu=claimed, custom_text=custom_text)
+        tensors = model.tensors(custom_text=custom_text)
+        converted = clip_model(cfg, tensors, bos=bos, eos=eos, name="it")
+        found = towers(backbone((converted, coding, clip_parts()[2])), pixels)
+        for ours, wanted in zip(found, theirs(model, coding, pixels), strict=True):
+            assert ((ours - wanted).abs().max() < 1e-5) == equal
+    assert converted.logit_scale.item() == pytest.approx(model.logit_scale.item())
+
+
+REFUSED = [
+    ("vision_cfg", {"timm_model_name": "vit_base_patch16_siglip_224"}, "a vision tower of timm"),
+    ("vision_cfg", {"layers": [3, 4, 6, 3]}, "a ResNet as its vision tower"),
+    ("vision_cfg", {"pool_type": "avg"}, "pooled patches"),
+    ("vision_cfg", {"no_ln_pre": True}, "no normalisation before the vision layers"),
+    ("vision_cfg", {"attentional_pool": True}, "attentional pooling"),
+    ("vision_cfg", {"ls_init_value": 1e-5}, "layer scale"),
+    ("vision_cfg", {"eva_model_name": "eva-clip-b-16"}, "eva_model_name, which is not known here"),
+    ("text_cfg", {"hf_model_name": "xlm-roberta-base"}, "a text tower of another family"),
+    ("text_cfg", {"no_causal_mask": True}, "a text tower that is not causal"),
+    ("text_cfg", {"pool_type": "last"}, "text that is not pooled at EOS"),
+    ("text_cfg", {"pool_type": "eos", "eos_id": 5}, "pooled at token 5, which is not EOS"),
+    ("text_cfg", {"proj_bias": True}, "a text projection with a bias"),
+    ("text_cfg", {"proj_type": "none"}, "no linear text projection"),
+    ("text_cfg", {"tokenizer_kwargs": {"clean": "canonicalize"}}, "a tokenizer with settings"),
+    ("text_cfg", {"norm_kwargs": {"elementwise_affine": False}}, "a normalisation with settings"),
+    ("multimodal_cfg", {"width": 768}, "multimodal_cfg, which is not known here"),
+]
+
+
+@pytest.mark.parametrize(("part", "change", "reason"), REFUSED, ids=[str(r[1]) for r in REFUSED])
+def test_what_a_clip_model_cannot_express_is_refused_by_name(
+    coding: Any, part: str, change: dict[str, Any], reason: str
+) -> None:
+    cfg = config(len(coding))
+    cfg[part] = {**cfg.get(part, {}), **change}
+    tensors = OpenClip(len(coding), quick_gelu=False).tensors(custom_text=False)
+    with pytest.raises(FdrdError, match=f"it is no CLIPModel: it has .*{reason}"):
+        clip_model(cfg, tensors, bos=0, eos=len(coding) - 1, name="it")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: t.pop("ln_final.bias"), "it lacks text_model.final_layer_norm.bias"),
+        (lambda t: t.update({"visual.rope": torch.ones(2)}), "it has besides visual.rope"),
+        (
+            lambda t: t.update(text_projection=torch.ones(64, 8)),
+            r"text_projection.weight is \(8, 64\) instead of \(16, 64\)",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(coding: Any, change: Any, reason: str) -> None:
+    tensors = OpenClip(len(coding), quick_gelu=False).tensors(custom_text=False)
+    change(tensors)
+    with pytest.raises(FdrdError, match=reason):
+        clip_model(config(len(coding)), tensors, bos=0, eos=len(coding) - 1, name="it")
+
+
+def test_shapes_tell_the_configuration(coding: Any) -> None:
+    tensors = OpenClip(len(coding), quick_gelu=True).tensors(custom_text=False)
+    assert configuration_of(tensors, quick_gelu=True) == config(len(coding), quick_gelu=True)
+    with pytest.raises(FdrdError, match="not the tensors of a CLIP with a vision transformer"):
+        configuration_of({"visual.layer1.0.conv1.weight": torch.ones(2)}, quick_gelu=True)
+
+
+@pytest.fixture
+def folder(coding: Any, tmp_path: Path) -> Path:
+    """What `open_clip.push_to_hf_hub` uploads."""
+    folder = tmp_path / "open_clip"
+    coding.save_pretrained(folder)
+    model = OpenClip(len(coding), quick_gelu=True)
+    save_file(model.tensors(custom_text=False), folder / "open_clip_model.safetensors")
+    said = {
+        "model_cfg": config(len(coding), quick_gelu=True),
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "interpolation": "bilinear"},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_a_folder_of_open_clip_is_a_backbone(folder: Path, coding: Any) -> None:
+    loaded = load_backbone(str(folder), device="cpu")
+    pixels = torch.randn(3, 3, 32, 32)
+    model = OpenClip(len(coding), quick_gelu=True)
+    for ours, wanted in zip(towers(loaded, pixels), theirs(model, coding, pixels), strict=True):
+        assert (ours - wanted).abs().max() < 1e-5
+    assert list(loaded.image_processor.image_mean) == [0.5, 0.5, 0.5]
+    assert loaded.image_processor.resample == 2  # bilinear
+
+
+def test_a_folder_whose_weights_are_a_pickle_is_sent_to_convert(folder: Path) -> None:
+    (folder / "open_clip_model.safetensors").rename(folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(FdrdError, match=r"no open_clip_model\.safetensors.*`fdrd convert`"):
+        load_backbone(str(folder))
+
+
+def test_a_checkpoint_of_training_is_converted(folder: Path, coding: Any, tmp_path: Path) -> None:
+    tensors = read_tensors(folder / "open_clip_model.safetensors")
+    wrapped = {f"module.{key}": value.half() for key, value in tensors.items()}
+    file = tmp_path / "epoch_32.pt"
+    torch.save({"epoch": 32, "state_dict": wrapped, "optimizer": {"state": {}}}, file)
+    with pytest.raises(FdrdError, match="does not say which activation"):
+        convert(file, tmp_path / "out", tokenizer=str(folder))
+    convert(file, tmp_path / "out", quick_gelu=True, tokenizer=str(folder))
+    assert not [path for path in (tmp_path / "out").iterdir() if path.suffix in (".bin", ".pt")]
+    loaded = load_backbone(str(tmp_path / "out"), device="cpu")
+    pixels = torch.randn(3, 3, 32, 32)
+    for ours, wanted in zip(
+        towers(loaded, pixels), towers(load_backbone(str(folder), device="cpu"), pixels),
+        strict=True,
+    ):  # fmt: skip
+        assert (ours - wanted).abs().max() < 1e-2  # they were saved in half precision
+    with pytest.raises(FdrdError, match="holds files already"):
+        convert(file, tmp_path / "out", quick_gelu=True, tokenizer=str(folder))
+
+
+def test_a_description_and_a_tokenizer_beside_the_weights_are_taken(
+    folder: Path, tmp_path: Path
+) -> None:
+    tensors = read_tensors(folder / "open_clip_model.safetensors")
+    (folder / "open_clip_model.safetensors").unlink()
+    torch.save(tensors, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(FdrdError, match="leave out --activation"):
+        convert(folder, tmp_path / "out", quick_gelu=True)
+    convert(folder, tmp_path / "out")  # with the tokenizer that lies there, too
+    loaded = load_backbone(str(tmp_path / "out"), device="cpu")
+    assert list(loaded.image_processor.image_mean) == [0.5, 0.5, 0.5]
+    assert loaded.model.config.text_config.hidden_act == "quick_gelu"
+
+
+def test_a_clip_model_that_was_saved_as_a_pickle_is_converted(
+    clip_parts: Any, tiny_clip: CLIPBackbone, tmp_path: Path
+) -> None:
+    folder = tmp_path / "old"
+    for part in clip_parts():
+        part.save_pretrained(folder)
+    tensors = read_tensors(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    positions = {"text_model.embeddings.position_ids": torch.arange(24).unsqueeze(0)}
+    torch.save(tensors | positions, folder / "pytorch_model.bin")
+    with pytest.raises(FdrdError, match=r"the folder needs model\.safetensors"):
+        load_backbone(str(folder))
+    convert(folder, tmp_path / "new")
+    loaded = load_backbone(str(tmp_path / "new"), device="cpu")
+    assert loaded.fingerprint == tiny_clip.fingerprint
+    (folder / "config.json").rename(tmp_path / "config.json")
+    with pytest.raises(FdrdError, match=r"a CLIPModel without its config\.json"):
+        convert(folder, tmp_path / "other")
+    convert(folder, tmp_path / "other", config=tmp_path / "config.json")
+    torch.save({key: value for key, value in tensors.items() if "layers.2" not in key},
+               folder / "pytorch_model.bin")  # fmt: skip
+    with pytest.raises(FdrdError, match=r"is no CLIPModel of .*Missing key"):
+        convert(folder, tmp_path / "third", config=tmp_path / "config.json")
+    assert not (tmp_path / "third").exists()
+
+
+class Hostile:
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "pickle"])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, form: str) -> None:
+    file, mark = tmp_path / "hostile.pt", tmp_path / "ran"
+    held = {"state_dict": {"a": torch.ones(2)}, "extra": Hostile(mark)}
+    if form == "pickle":
+        file.write_bytes(pickle.dumps(held["extra"], protocol=2))
+    else:
+        torch.save(held, file, _use_new_zipfile_serialization=form == "zip")
+    with pytest.raises(
+        FdrdError, match=r"more than tensors \(it asks for posix\.mkdir\).*nothing of it was run"
+    ):
+        convert(file, tmp_path / "out", quick_gelu=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hostile.pt"]
+    torch.load(file, weights_only=False) if form != "pickle" else pickle.loads(file.read_bytes())
+    assert mark.is_dir()  # it would have
+
+
+def test_a_torchscript_archive_is_named_and_not_run(tmp_path: Path) -> None:
+    file = tmp_path / "ViT-B-32.pt"
+    torch.jit.script(nn.Linear(2, 2)).save(file)
+    with pytest.raises(FdrdError, match=r"TorchScript archive.*--backbone openai/clip-vit-base"):
+        convert(file, tmp_path / "out", quick_gelu=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "no file that torch.save wrote"), (b"no pickle", "holds no tensors"), (None, "no such")],
+)
+def test_a_file_that_is_none_says_so(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "it.pt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(FdrdError, match=message):
+        convert(file, tmp_path / "out", quick_gelu=True)
+
+
+def test_a_list_of_byte_pairs_must_be_clips(tmp_path: Path) -> None:
+    file = tmp_path / "bpe.txt"
+    file.write_text("#version\na b\n")
+    with pytest.raises(FdrdError, match="not CLIP's list of 48,894 byte pairs"):
+        tokenizer_of(str(file))
+    with pytest.raises(FdrdError, match="is no list of byte pairs"):
+        tokenizer_of(str(tmp_path / "none.txt.gz"))

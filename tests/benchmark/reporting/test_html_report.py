@@ -1,0 +1,192 @@
+"""The HTML page: whole in itself, unable to carry what is not its own, and right about its examples."""
+
+import base64
+import dataclasses
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import BenchResult, CLIPBackbone
+from benchmark.reporting.comparison import compare, percent_columns
+from benchmark.reporting.examples import examples
+from benchmark.reporting.html_report import page
+from benchmark.result import QueryRanks
+from fdrd.dataset import RetrievalDataset
+
+Splits = dict[str, RetrievalDataset]
+PLAIN = {
+    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "section", "div"),
+    *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"),
+    *("figure", "figcaption", "img"),
+}
+
+
+class Read(HTMLParser):
+    """Tags, attributes and texts of a page; every tag that is opened must be closed in its turn."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def results(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
+) -> list[BenchResult]:
+    names = ("zero_shot", "random", "nnn")
+    return [benchmark.run(name, tiny_dataset, backbone=tiny_clip) for name in names]
+
+
+def named(result: BenchResult, **names: str) -> BenchResult:
+    data = dataclasses.replace(result.settings.data, name=names.pop("data", "drawn"))
+    return dataclasses.replace(
+        result, settings=dataclasses.replace(result.settings, data=data, **names)
+    )
+
+
+def test_a_page_needs_nothing_beside_it(results: list[BenchResult]) -> None:
+    read = Read(page(results))
+    assert read.tags <= PLAIN
+    assert {name for name, _ in read.attributes} <= {
+        *("lang", "charset", "name", "content", "http-equiv", "class", "src", "alt")
+    }
+    assert all(
+        (value or "").startswith("data:") for name, value in read.attributes if name == "src"
+    )
+    assert "default-src 'none'" in str(dict(read.attributes)["content"])
+
+
+def test_names_cannot_become_a_part_of_the_page(results: list[BenchResult]) -> None:
+    evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+    pages = page(
+        [named(result, data=evil, method=f"{result.settings.method}{evil}") for result in results]
+    )
+    read = Read(pages)
+    assert read.tags <= PLAIN
+    assert "<script" not in pages
+    assert any(evil in text for text in read.texts)
+
+
+def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(
+    results: list[BenchResult],
+) -> None:
+    texts = Read(page(results)).texts
+    zero_shot = results[0].metrics
+    for each in (zero_shot.image_to_text.strict.mrr, zero_shot.hard_negatives["all"].accuracy):
+        assert f"{100 * each:.2f}" in "".join(texts)
+    for name, sides in zero_shot.by_category.items():
+        mean = np.mean([side.mrr for side in sides.values()])
+        at = texts.index(name, texts.index("category"))
+        assert f"{100 * mean:.2f}" in texts[at : at + 8]
+    assert any("ceiling" in text for text in texts)
+    assert any("fdrd bench --method nnn" in text for text in texts)
+
+
+def test_the_best_of_each_column_stands_out(results: list[BenchResult]) -> None:
+    zero_shot, random, _ = results
+    written = page([zero_shot, random])
+    best = max(each.metrics.image_to_text.strict.recall["R@10"] for each in (zero_shot, random))
+    assert f'<td class="best">{100 * best:.2f}' in written
+    assert 'class="best"' not in page([zero_shot])
+
+
+@pytest.fixture
+def built(tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A folder that holds the test split as it was measured."""
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr(
+        "benchmark.reporting.examples.load", lambda _name, split, _domain: tiny_dataset[split]
+    )
+    return str(tmp_path)
+
+
+def with_ranks(result: BenchResult, to_text: list[int], to_image: list[int]) -> BenchResult:
+    ranks = {
+        direction: QueryRanks(*[" ".join(map(str, each))] * 2)
+        for direction, each in (("image_to_text", to_text), ("text_to_image", to_image))
+    }
+    return dataclasses.replace(result, ranks=ranks)
+
+
+def test_examples_are_where_a_method_gains_and_loses_most_against_the_best_of_the_others(
+    results: list[BenchResult], tiny_dataset: Splits, built: str
+) -> None:
+    """Image 3: from 4 and 4 to 1 and 1. Image 5: 2 and 24 instead of 1 and 24. Luck is no rival.
+
+    Image 7: from 4 and 4 to 1 and 1, but another rival finds it too.
+    """
+    zero_shot, random, subject = (named(result, data=built) for result in results)
+    seventh = [1 if n == 7 else 4 for n in range(24)]
+    usual = [4] * 24
+    ours = [1 if n in (3, 7) else 2 if n == 5 else 4 for n in range(24)]
+    theirs = [1 if n == 5 else 4 for n in range(24)]
+    shown = [
+        with_ranks(
+            named(subject, data=built, method="dcar"),
+            ours,
+            [24 if n == 5 else r for n, r in enumerate(ours)],
+        ),
+        with_ranks(zero_shot, theirs, [24 if n == 5 else r for n, r in enumerate(usual)]),
+        with_ranks(named(zero_shot, data=built, method="coop"), seventh, seventh),
+        with_ranks(random, [1] * 24, [1] * 24),
+    ]
+    (comparison,) = compare(shown, percent_columns())
+    found = examples(comparison)
+    assert found is not None
+    assert found.label == "dcar"
+    dataset = tiny_dataset["test"]
+    (won,), (lost,) = found.won, found.lost
+    assert won.caption == dataset.captions[dataset.pairs[3, 1]]
+    assert won.ranks == {"zero_shot": (4, 4), "coop": (4, 4), "dcar": (1, 1), "random": (1, 1)}
+    assert lost.caption == dataset.captions[dataset.pairs[5, 1]]
+    assert lost.ranks["dcar"] == (2, 24)
+    picture = Image.open(io.BytesIO(base64.b64decode(won.picture.partition(",")[2])))
+    assert picture.size == (40, 40)
+    near = np.abs(np.asarray(picture, float) - np.asarray(dataset.images([3])[0], float)).mean()
+    far = np.abs(np.asarray(picture, float) - np.asarray(dataset.images([5])[0], float)).mean()
+    assert near < far / 3
+    assert won.caption in Read(page(shown)).texts
+
+
+def test_data_that_are_not_as_measured_give_no_pictures(
+    results: list[BenchResult], built: str, tmp_path: Path
+) -> None:
+    assert compared(results, "drawn") is None
+    assert compared(results, str(tmp_path / "gone")) is None
+    assert compared(results, built)
+    other = [
+        dataclasses.replace(each, settings=dataclasses.replace(each.settings, split="train"))
+        for each in (named(result, data=built) for result in results)
+    ]
+    (comparison,) = compare(other, percent_columns())
+    assert examples(comparison) is None  # that split has another fingerprint
+
+
+def compared(results: list[BenchResult], data: str) -> Any:
+    (comparison,) = compare([named(result, data=data) for result in results], percent_columns())
+    return examples(comparison)

@@ -1,0 +1,239 @@
+"""Methods against one of them, from result files: who is compared with whom, and what is said."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import BenchResult, CLIPBackbone
+from benchmark.evaluation.metrics import DIRECTIONS
+from benchmark.reporting.comparison import compare, differences, percent_columns
+from benchmark.reporting.markdown_report import markdown
+from benchmark.reporting.significance import compare_runs, versus_json, versus_table
+from benchmark.result import Named, QueryRanks, write_result
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> BenchResult:
+    """24 images with a caption each."""
+    return benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+
+
+def made(like: BenchResult, method: str, ranks: Sequence[int], **said: Any) -> BenchResult:
+    """A result of a method with these ranks, in both directions."""
+    text = " ".join(map(str, ranks))
+    mrr = fmean(1 / rank for rank in ranks)
+    sides = {}
+    for each in DIRECTIONS:
+        side = getattr(like.metrics, each)
+        sides[each] = dataclasses.replace(side, strict=dataclasses.replace(side.strict, mrr=mrr))
+    return dataclasses.replace(
+        like,
+        settings=dataclasses.replace(like.settings, method=method, **said),
+        metrics=dataclasses.replace(like.metrics, **sides),
+        ranks=dict.fromkeys(DIRECTIONS, QueryRanks(text, text)),
+    )
+
+
+def written(folder: Path, *results: BenchResult) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{len(list(folder.iterdir())) + n}.json" for n in range(len(results))]
+    for path, result in zip(paths, results, strict=True):
+        write_result(result, path)
+    return paths
+
+
+def printed(shown: RenderableType) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(shown)
+    return console.export_text()
+
+
+def test_a_clear_winner_a_clear_loser_and_no_difference(
+    measured: BenchResult, tmp_path: Path
+) -> None:
+    paths = written(
+        tmp_path,
+        made(measured, "zero_shot", [2] * 24),
+        made(measured, "coop", [1] * 24),
+        made(measured, "maple", [4] * 24),
+        made(measured, "vpt", [1, *[2] * 22, 3]),
+    )
+    ((versus,), alone) = compare_runs(paths)
+    assert (versus.against.label, alone) == ("zero_shot", [])
+    verdicts = {
+        row["method"]: (row["mean"]["verdict"], round(row["mean"]["difference"], 4))
+        for row in versus_json([versus])["comparisons"][0]["methods"]
+    }
+    assert verdicts == {
+        "coop": ("better", 0.5),
+        "maple": ("worse", -0.25),
+        "vpt": ("no difference shown", 0.0139),  # one query gained, one lost
+    }
+
+
+def test_what_is_not_told_apart_is_said_and_marked(measured: BenchResult, tmp_path: Path) -> None:
+    even, odd = [1, 2] * 12, [2, 1] * 12
+    results = [made(measured, "zero_shot", even), made(measured, "coop", odd)]
+    ((versus,), _) = compare_runs(written(tmp_path, *results))
+    text = printed(versus_table([versus]))
+    assert text.count("no difference shown") == 3
+    assert "1.0000" in text
+    row = next(line for line in markdown(results).splitlines() if line.startswith("| coop"))
+    assert row.count("75.00≈") == 2  # the MRR of each direction, and nothing else
+    assert row.count("≈") == 2
+    assert "≈ no difference" in markdown(results)
+    apart = markdown([results[0], made(measured, "coop", [1] * 24)])
+    assert "≈" not in apart
+
+
+def test_the_reference_is_dcar_then_zero_shot_then_the_first(
+    measured: BenchResult, tmp_path: Path
+) -> None:
+    names = ("coop", "maple", "zero_shot", "dcar")
+    paths = written(tmp_path, *(made(measured, name, [1, 2] * 12) for name in names))
+    for count, expected in ((4, "dcar"), (3, "zero_shot"), (2, "coop")):
+        assert compare_runs(paths[:count])[0][0].against.label == expected
+    assert compare_runs(paths, "maple")[0][0].against.label == "maple"
+    with pytest.raises(FdrdError, match=r"--against mapel: .*choose from 'zero_shot', 'coop'"):
+        compare_runs(paths, "mapel")
+
+
+def test_a_method_with_two_sets_of_options_is_named_in_full(
+    measured: BenchResult, tmp_path: Path
+) -> None:
+    def depth(number: int) -> dict[str, Any]:
+        return {"options": {"depth": number}, "options_given": {"depth": number}}
+
+    paths = written(
+        tmp_path,
+        made(measured, "dcar", [1] * 24, **depth(1)),
+        made(measured, "dcar", [2] * 24, **depth(9)),
+        made(measured, "zero_shot", [3] * 24),
+    )
+    with pytest.raises(FdrdError, match=r"2 rows are of dcar; .* one of 'dcar \(depth=1\)'"):
+        compare_runs(paths)
+    assert compare_runs(paths, "dcar (depth=9)")[0][0].against.label == "dcar (depth=9)"
+
+
+def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path) -> None:
+    """Each seed is right where the other is wrong, so together they equal the reference."""
+    mean = made(measured, "zero_shot", [2] * 24)
+    seeds = [
+        made(measured, "coop", ranks, seed=seed)
+        for seed, ranks in enumerate(([1, 4] * 12, [4, 1] * 12))
+    ]
+    ((versus,), _) = compare_runs(written(tmp_path, mean, *seeds))
+    (found,) = versus.differences
+    assert found["mean"].value == pytest.approx((1 + 0.25) / 2 - 0.5)
+    assert found["mean"].interval == pytest.approx((0.125, 0.125))  # every query gains the same
+    assert "62.50" in printed(versus_table([versus]))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"split": "validation"}, r"other split \(test, validation\)"),
+        ({"gallery": 12}, r"other gallery \(domain, 12\)"),
+        ({"data": Named("mine", "a" * 64)}, r"other data \(drawn \w{8}, mine aaaaaaaa\)"),
+        ({"backbone": Named("big", "b" * 64)}, r"other backbone \(tiny \w{8}, big bbbbbbbb\)"),
+        ({"categories": Named("c.txt", "c" * 64), "half": "new"}, r"other half \(both, new\)"),
+    ],
+)
+def test_runs_of_different_things_are_refused_with_the_reason(
+    measured: BenchResult, tmp_path: Path, said: dict[str, Any], reason: str
+) -> None:
+    results = [made(measured, "zero_shot", [1] * 24), made(measured, "coop", [2] * 24, **said)]
+    paths = written(tmp_path / "runs", *results)
+    with pytest.raises(FdrdError, match=reason) as refused:
+        compare_runs(paths)
+    assert "zero_shot and coop have" in str(refused.value)
+    with pytest.raises(FdrdError, match=f"nothing to compare: .*{reason}"):
+        compare_runs([tmp_path / "runs"])
+    # A folder that holds what can be compared, too, is no mistake; a file that cannot be is one.
+    paths += written(tmp_path / "runs", made(measured, "maple", [3] * 24))
+    with pytest.raises(FdrdError, match=f"these runs cannot be compared: .*{reason}"):
+        compare_runs(paths)
+    ((versus,), (alone,)) = compare_runs([tmp_path / "runs"])
+    assert [row.label for row in versus.others] == ["maple"]
+    assert "Left out: coop, the only method measured on" in printed(versus_table([versus], [alone]))
+    assert len(versus_json([versus], [alone])["left_out"]) == 1
+
+
+def test_halves_of_different_lists_are_different_things(measured: BenchResult) -> None:
+    """The same rows may be left, but other categories were learned from."""
+    results = [
+        made(measured, method, [1] * 24, categories=Named("c.txt", digit * 64), half="new")
+        for method, digit in (("zero_shot", "a"), ("coop", "b"))
+    ]
+    assert len(compare(results, percent_columns())) == 2
+
+
+def test_one_method_alone_and_one_file_twice_have_nothing_to_compare(
+    measured: BenchResult, tmp_path: Path
+) -> None:
+    (path,) = written(tmp_path, made(measured, "coop", [1] * 24))
+    with pytest.raises(FdrdError, match="nothing to compare: all are seeds of one method"):
+        compare_runs([path, path, tmp_path])
+    with pytest.raises(FdrdError, match=r"gone\.json: no such file"):
+        compare_runs([path, tmp_path / "gone.json"])
+
+
+def test_an_edited_method_is_another_row_and_no_other_seed(measured: BenchResult) -> None:
+    before = made(measured, "coop", [1] * 24, seed=0)
+    after = made(measured, "coop", [2] * 24, seed=0, code="e" * 64)
+    (comparison,) = compare([before, after], percent_columns())
+    assert len(comparison.rows) == 2
+    assert all(row.label.startswith("coop #") for row in comparison.rows)
+
+
+def test_a_few_shot_draw_is_another_seed_although_it_has_other_rows(measured: BenchResult) -> None:
+    draws = [
+        made(measured, "coop", [1] * 24, seed=seed, shots=2, learned_from={"train": digit * 64})
+        for seed, digit in enumerate("ab")
+    ]
+    (comparison,) = compare(draws, percent_columns())
+    assert [row.label for row in comparison.rows] == ["coop (shots=2)"]
+    assert len(comparison.rows[0].results) == 2
+
+
+Maker = Callable[..., Any]
+
+
+@pytest.mark.parametrize("gallery", ["domain", "joint", 4])
+def test_differences_are_those_of_the_printed_mrr(
+    tiny_clip: CLIPBackbone,
+    make_row: Maker,
+    make_dataset: Maker,
+    make_drawing: Maker,
+    gallery: Any,
+) -> None:
+    """Two domains of different size, and images with one to three captions, far apart in the rows."""
+    rows = []
+    for turn in range(3):
+        for domain, colours in (("near", ("red", "blue")), ("far", ("red", "green", "black"))):
+            for colour in colours[turn % 2 :]:
+                for place in ("left", "right"):
+                    image = make_drawing(colour, "square" if domain == "far" else "circle", place)
+                    caption = f"a {colour} circle on the {place} {turn} {domain}"
+                    rows.append(make_row(len(rows), image, caption, "circle", domain=domain))
+    splits = {"test": make_dataset(rows, "test")}
+    assert len(splits["test"]) > len(splits["test"].image_digests)
+    results = [
+        benchmark.run(name, splits, backbone=tiny_clip, gallery=gallery)
+        for name in ("zero_shot", "random")
+    ]
+    (found,) = differences(results[:1], [results[1:]])
+    for each in DIRECTIONS:
+        one, other = (getattr(result.metrics, each).strict.mrr for result in results)
+        assert found[each].value == pytest.approx(other - one)

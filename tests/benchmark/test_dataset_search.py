@@ -1,0 +1,199 @@
+"""A search finds what a whole matrix of scores would find, and looks at each picture once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import CLIPBackbone, Features, FrozenFeatures, Images, Method, search
+from benchmark.dataset_search import search_data
+from benchmark.evaluation.scoring import Scoring, Shortlist
+from benchmark.models.image_batches import AnyImages
+from benchmark.registry import make_method
+from benchmark.trained import find_checkpoint, load_method, untrained_method
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+QUERY = "a big red circle on the left"
+
+
+@pytest.fixture
+def zero_shot(tiny_clip: CLIPBackbone) -> Method:
+    return untrained_method("zero_shot", tiny_clip)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    benchmark.run(
+        "coop", tiny_dataset, backbone=tiny_clip, results=folder,
+        options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
+    )  # fmt: skip
+    (checkpoint,) = folder.glob("*.safetensors")
+    return checkpoint
+
+
+@torch.no_grad()
+def test_a_text_finds_the_images_of_all_splits_that_score_highest(
+    zero_shot: Method, tiny_dataset: Splits
+) -> None:
+    splits = list(tiny_dataset.values())
+    text = zero_shot.encode_text([QUERY])
+    wanted = []
+    for view in splits:
+        scores = zero_shot.similarity(zero_shot.encode_image(Images.of(view)), text)[:, 0]
+        wanted += [(s, view.split, n) for n, s in enumerate(scores.tolist())]
+    wanted.sort(key=lambda found: -found[0])
+    hits = search(zero_shot, splits, QUERY, k=7)
+    assert [hit.rank for hit in hits] == list(range(1, 8))
+    for hit, (score, split, number) in zip(hits, wanted, strict=False):
+        assert hit.score == pytest.approx(score, abs=1e-6)
+        assert hit.split == split
+        assert hit.record["source"]["sha256"] == tiny_dataset[split].image_digests[number]
+
+
+@torch.no_grad()
+def test_a_picture_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> None:
+    view = tiny_dataset["test"]
+    (picture,) = view.images([5])
+    scores = zero_shot.similarity(
+        zero_shot.encode_image([picture]), zero_shot.encode_text(view.captions)
+    )[0]
+    hits = search(zero_shot, [view], picture, k=3)
+    order = scores.argsort(descending=True, stable=True)[:3].tolist()
+    assert [hit.record["caption"] for hit in hits] == [view.captions[number] for number in order]
+
+
+def test_more_than_there_is_gives_all_that_there_is(
+    zero_shot: Method, tiny_dataset: Splits
+) -> None:
+    hits = search(zero_shot, [tiny_dataset["test"]], QUERY, k=1000)
+    assert sorted(hit.record["id"] for hit in hits) == sorted(tiny_dataset["test"].ids)
+
+
+class Constant:
+    """Scores everything alike; with a shortlist, the last image of it highest."""
+
+    trains = "nothing"
+    learner = None
+
+    def __init__(self, scoring: Scoring | None = None):
+        if scoring is not None:
+            self.scoring = scoring
+
+    def fit(self, *_: object) -> None:
+        raise NotImplementedError
+
+    def encode_image(self, images: AnyImages) -> Features:
+        numbers = images.numbers if isinstance(images, Images) else range(len(images))
+        return Features(torch.tensor([[float(number)] for number in numbers]))
+
+    def encode_text(self, captions: Sequence[str]) -> Features:
+        return Features(torch.zeros(len(captions), 1))
+
+    def similarity(self, images: Features, texts: Features) -> Tensor:
+        return torch.zeros(len(images), len(texts))
+
+
+def test_equal_scores_keep_the_order_of_the_dataset(tiny_dataset: Splits) -> None:
+    view = tiny_dataset["test"]
+    hits = search(Constant(), [view], QUERY, k=4)  # type: ignore[arg-type]
+    assert [hit.record["id"] for hit in hits] == view.ids[:4]
+
+
+def test_a_shortlist_is_scored_again_and_the_rest_stays_below(tiny_dataset: Splits) -> None:
+    view = tiny_dataset["test"]
+    scoring = Scoring(shortlist=Shortlist(3, 10**6, lambda images, _: images.pooled[:, 0] / 100))
+    hits = search(Constant(scoring), [view], QUERY, k=5)  # type: ignore[arg-type]
+    assert [hit.record["id"] for hit in hits] == [view.ids[n] for n in (2, 1, 0, 3, 4)]
+    hits = search(Constant(scoring), [view], QUERY, k=1)  # type: ignore[arg-type]
+    assert [hit.record["id"] for hit in hits] == [view.ids[2]]
+
+
+def test_a_second_search_looks_at_no_picture(
+    make_clip: Callable[..., CLIPBackbone],
+    tiny_dataset: Splits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmark.dataset_search.load_splits", lambda *_: [tiny_dataset["test"]])
+    looked = []
+    found = []
+    for query in (QUERY, "a cat"):
+        clip = make_clip(frozen=FrozenFeatures(tmp_path))
+        clip.model.vision_model.register_forward_hook(lambda *_: looked.append(1))
+        found.append(search_data("drawn", query, backbone=clip))
+        assert len(looked) == 2  # 24 pictures, 16 at a time
+    assert found[0] != found[1]
+
+
+@torch.no_grad()
+def test_a_checkpoint_searches_as_the_method_that_was_trained(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, trained: Path
+) -> None:
+    """Its learned context stands in front of the query: other scores than zero-shot's."""
+    view = tiny_dataset["test"]
+    method = load_method(trained, backbone=tiny_clip)
+    hits = search(method, [view], QUERY, k=3)
+    plain = search(untrained_method("zero_shot", tiny_clip), [view], QUERY, k=3)
+    assert [hit.score for hit in hits] != [hit.score for hit in plain]
+    text = method.encode_text([QUERY])
+    best = method.similarity(method.encode_image(Images.of(view)), text).max()
+    assert hits[0].score == pytest.approx(best.item(), abs=1e-6)
+
+
+def test_what_cannot_be_searched_says_why(
+    zero_shot: Method, tiny_clip: CLIPBackbone, tiny_dataset: Splits
+) -> None:
+    with pytest.raises(FdrdError, match="the query is empty"):
+        search(zero_shot, [tiny_dataset["test"]], "  ")
+    with pytest.raises(FdrdError, match=r"coop must learn first: .*--checkpoint"):
+        untrained_method("coop", tiny_clip)
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(
+    make_clip: Callable[..., CLIPBackbone], trained: Path
+) -> None:
+    with pytest.raises(FdrdError, match="was learned on tiny with the fingerprint"):
+        load_method(trained, backbone=make_clip(seed=1))
+
+
+def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained: Path, tmp_path: Path) -> None:
+    assert find_checkpoint(trained) == trained
+    (tmp_path / "model.safetensors").write_bytes(trained.read_bytes())
+    assert find_checkpoint(str(tmp_path)) == tmp_path / "model.safetensors"
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FdrdError, match=r"holds no model\.safetensors"):
+        find_checkpoint(tmp_path)
+    for spec in ("runs/coop.safetensors", "./nothing", "a/b/c", "https://hub/a/b", "org/../b"):
+        with pytest.raises(FdrdError, match=r"no checkpoint .*as ORG/NAME"):
+            find_checkpoint(spec)
+
+
+def test_a_hub_that_is_not_asked_says_so() -> None:
+    with pytest.raises(
+        FdrdError, match="no checkpoint org/name@v1: no such file here, and the Hub"
+    ):
+        find_checkpoint("org/name@v1")
+
+
+def test_a_method_that_is_not_known_here_is_named(trained: Path, tiny_clip: CLIPBackbone) -> None:
+    from benchmark.checkpoint import CheckpointHeader, save_checkpoint
+
+    header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, {}, 0)
+    learner = make_method("coop", {"n_ctx": 4}, backbone=tiny_clip, seed=0).learner
+    assert learner is not None
+    path = trained.with_name("theirs.safetensors")
+    save_checkpoint(path, learner, header)
+    try:
+        with pytest.raises(FdrdError, match="no method 'theirs'"):
+            load_method(path, backbone=tiny_clip)
+    finally:
+        path.unlink()

@@ -1,0 +1,129 @@
+"""`fdrd bench`, killed at random steps, goes on and ends as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors
+
+TESTS = Path(__file__).parent.parent
+TINY = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+from conftest import clip_model, image_processor, tokenizer
+
+def load():
+    return clip_model(), tokenizer(), image_processor()
+"""
+KEPT_OFTEN = """
+import time
+import benchmark.training.loop
+import benchmark.training.resumable
+
+benchmark.training.loop.EVERY = 0
+benchmark.training.resumable.SHARE = float("inf")
+write = benchmark.training.resumable.Kept.write
+
+def slowly(self, snapshot):
+    write(self, snapshot)
+    time.sleep(0.1)
+
+benchmark.training.resumable.Kept.write = slowly
+"""
+BENCH = [
+    *("bench", "--method", "coop", "--backbone", "tiny.py:load", "--plugin", "kept_often"),
+    *("-M", "n_ctx=2", "-T", "epochs=3", "-T", "batch_size=4", "-T", "learning_rate=0.05"),
+]
+STEPS = 18
+"""24 training pairs by fours, three times."""
+
+
+def start(folder, *arguments):
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(folder / "cache"),
+        "FDRD_CACHE": str(folder / "cache" / "fdrd"),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "fdrd", *map(str, arguments)],
+        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    stderr = process.communicate(timeout=500)[1]
+    assert process.returncode == 0, stderr
+    return stderr
+
+
+def position(folder):
+    """Epochs and steps of the next one that are kept; none before anything is."""
+    for path in (folder / "runs").glob("*.partial.safetensors"):
+        with safetensors.safe_open(path, "pt") as file:
+            said = json.loads(file.metadata()["training"])
+            return len(said["log"]["epochs"]), len(said["losses"])
+    return 0, 0
+
+
+def stop_at(process, folder, step, how):
+    """Sends a signal once so many steps are kept."""
+    while process.poll() is None:
+        epochs, steps = position(folder)
+        if epochs * STEPS // 3 + steps >= step:
+            time.sleep(random.uniform(0, 0.1))  # anywhere in a step, or between two
+            process.send_signal(how)
+            return process.communicate(timeout=100)[1]
+        time.sleep(0.01)
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    finish(start(folder, "sample", "raw", "--categories", 6, "--pairs", 60, "--size", 48))
+    finish(start(folder, "build", "--source", "raw"))
+    return folder / "data" / "fdrd"
+
+
+def place(folder):
+    folder.mkdir()
+    (folder / "tiny.py").write_text(TINY)
+    (folder / "kept_often.py").write_text(KEPT_OFTEN)
+    return folder
+
+
+@pytest.mark.slow
+def test_killed_at_random_steps_it_ends_with_the_same_numbers(data, tmp_path):
+    whole, killed = place(tmp_path / "whole"), place(tmp_path / "killed")
+    finish(start(whole, *BENCH, "--data", data))
+    targets = sorted(random.sample(range(1, STEPS - 1), 4))
+    places = []
+    for number, step in enumerate(targets):
+        how = signal.SIGINT if number == 1 else signal.SIGKILL
+        process = start(killed, *BENCH, "--data", data)
+        said = stop_at(process, killed, step, how)
+        assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), said
+        if how == signal.SIGINT:
+            assert "the training in hand are kept in runs; the same command goes on" in said
+        places.append(position(killed))
+    assert places == sorted(places), f"it went back: {places}"
+    assert any(steps % (STEPS // 3) for _, steps in places), f"never inside of an epoch: {places}"
+    finish(start(killed, *BENCH, "--data", data))
+    (one,), (other,) = (list((folder / "runs").glob("*.json")) for folder in (whole, killed))
+    first, second = json.loads(one.read_text()), json.loads(other.read_text())
+    for result in (first, second):
+        del result["seconds"]
+        for epoch in result["fit"]["epochs"]:
+            del epoch["seconds"]
+    assert first == second, targets
+    learned = [path.with_suffix(".safetensors").read_bytes() for path in (one, other)]
+    assert learned[0] == learned[1], targets
+    assert not list((killed / "runs").glob("*partial*"))

@@ -1,0 +1,197 @@
+"""Names, options and plug-ins: what a user types, and what is said when it is wrong."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import baselines  # noqa: F401  # registers the methods
+from benchmark.registry import (
+    distribute,
+    get_method,
+    load_plugin,
+    method,
+    method_names,
+    method_options,
+    source_digest,
+    summary,
+)
+from benchmark.training.loop import TrainConfig
+from fdrd.errors import FdrdError
+from fdrd.options import options_of, read_options, split_assignments
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registrations of a test end with it."""
+    module = sys.modules["benchmark.registry"]  # `benchmark.method` is the decorator
+    monkeypatch.setattr(module, "_METHODS", dict(module._METHODS))
+
+
+def test_the_baselines_are_registered_by_their_import() -> None:
+    assert {"coop", "random", "zero_shot"} <= set(method_names())
+
+
+def test_an_unknown_method_is_answered_with_a_near_one() -> None:
+    with pytest.raises(FdrdError, match=r"no method 'co0p'; did you mean 'coop'\?.*zero_shot"):
+        get_method("co0p")
+
+
+def test_two_owners_of_a_name_are_an_error(registry: None) -> None:
+    with pytest.raises(ValueError, match="two methods are called 'coop'"):
+
+        @method("coop")
+        def other(backbone: Any) -> Any: ...
+
+
+def test_reloading_the_owner_of_a_name_is_none(registry: None) -> None:
+    method("coop")(get_method("coop"))
+
+
+def test_options_are_the_keyword_arguments_with_their_docs() -> None:
+    options = method_options("coop")
+    assert list(options) == ["n_ctx", "ctx_init", "loss"]
+    assert (options["n_ctx"].type, options["n_ctx"].default) == (int, 16)
+    assert options["n_ctx"].doc == "context vectors."
+    assert options["loss"].values == "symmetric | image_to_text | text_to_image"
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_method_says_what_it_is_and_what_its_options_mean(name: str) -> None:
+    assert summary(name)
+    assert all(option.doc for option in method_options(name).values())
+
+
+def test_every_training_option_has_a_line() -> None:
+    assert all(option.doc for option in options_of(TrainConfig).values())
+
+
+def test_text_becomes_what_the_annotation_says() -> None:
+    given = {"epochs": "3", "learning_rate": "1e-3", "optimiser": "adamw"}
+    read = read_options(options_of(TrainConfig), given, "training")
+    assert read == {"epochs": 3, "learning_rate": 0.001, "optimiser": "adamw"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_ctxt": "4"}, r"coop has no option 'n_ctxt'; did you mean 'n_ctx'\?.*ctx_init"),
+        ({"n_ctx": "four"}, "coop: n_ctx=four: not an int"),
+        ({"n_ctx": "2.5"}, "coop: n_ctx=2.5: not an int"),
+        ({"n_ctx": True}, "coop: n_ctx=True: not an int"),
+        ({"loss": "both"}, r"coop: loss=both: choose from symmetric \| image_to_text"),
+        ({"train": "x"}, "coop has no option 'train'"),
+        ({"seed": "x"}, "coop has no option 'seed'"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_the_right_ones(given: Any, message: str) -> None:
+    with pytest.raises(FdrdError, match=message):
+        read_options(method_options("coop"), given, "coop")
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [(["depth"], "write -M name=value"), (["=3"], "write -M"), (["a=1", "a=2"], "given twice")],
+)
+def test_an_assignment_that_is_none_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(FdrdError, match=message):
+        split_assignments(texts, "-M")
+
+
+def test_an_option_goes_to_every_method_that_has_it() -> None:
+    given = {"coop.n_ctx": "2", "n_ctx": "8"}
+    assert distribute(["zero_shot", "coop"], given) == {"zero_shot": {}, "coop": {"n_ctx": 2}}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_ctxt": "4"}, r"zero_shot, coop has no option 'n_ctxt'; did you mean 'n_ctx'"),
+        ({"maple.depth": "4"}, "maple is not among the methods zero_shot, coop"),
+        ({"zero_shot.n_ctx": "4"}, "zero_shot has no option 'n_ctx'; it has none"),
+    ],
+)
+def test_an_option_that_nobody_has_is_an_error(given: dict[str, str], message: str) -> None:
+    with pytest.raises(FdrdError, match=message):
+        distribute(["zero_shot", "coop"], given)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 0}, "epochs=0: must be at least 1"),
+        ({"batch_size": 1}, "batch_size=1: must be at least 2"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0: must be above 0"),
+    ],
+)
+def test_impossible_training_is_refused(fields: Any, message: str) -> None:
+    with pytest.raises(FdrdError, match=message):
+        TrainConfig(**fields)
+
+
+PLUGIN = '''
+from benchmark import get_method, method
+
+@method("{name}")
+def other(backbone, *, depth: int = 3):
+    """Zero-shot under another name.
+
+    Args:
+        depth: of nothing.
+    """
+    from {package}.helper import pass_on
+    return pass_on(get_method("zero_shot")(backbone))
+'''
+
+
+def write_plugin(folder: Path, package: str) -> Path:
+    home = folder / package
+    home.mkdir()
+    (home / "__init__.py").write_text(f"from {package} import own\n")
+    (home / "own.py").write_text(
+        f"from {package}.helper import pass_on\n" + PLUGIN.format(name=package, package=package)
+    )
+    (home / "helper.py").write_text("def pass_on(method):\n    return method\n")
+    return home
+
+
+def test_a_package_of_others_adds_a_method(
+    registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plugin(tmp_path, "their_methods")
+    monkeypatch.syspath_prepend(tmp_path)
+    load_plugin("their_methods")
+    assert "their_methods" in method_names()
+    assert method_options("their_methods")["depth"].doc == "of nothing."
+
+
+def test_a_plugin_that_is_not_there_is_named(registry: None) -> None:
+    with pytest.raises(FdrdError, match=r"--plugin no_such: .*set PYTHONPATH"):
+        load_plugin("no_such")
+
+
+@pytest.mark.parametrize("edited", ["own.py", "helper.py"])
+def test_an_edited_method_has_another_source_digest(
+    registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    package = f"edited_{edited.removesuffix('.py')}"
+    home = write_plugin(tmp_path, package)
+    monkeypatch.syspath_prepend(tmp_path)
+    load_plugin(package)
+    before = source_digest(package)
+    with (home / edited).open("a") as file:
+        file.write("# changed\n")
+    assert source_digest(package) != before
+
+
+def test_of_equal_variants_one_is_left() -> None:
+    """What a user gives may make a variant the whole method: its result would count as another seed."""
+    import dcar  # noqa: F401
+    from benchmark.registry import variants_of
+
+    assert len(variants_of("dcar", {"n_ctx": 2})) == len(variants_of("dcar", {}))
+    given = variants_of("dcar", {"beta": 0.0})
+    assert given["whole"] == {"beta": 0.0}
+    assert "whole without token weights" not in given
+    assert all("beta" in options for options in given.values())

@@ -1,0 +1,51 @@
+"""Curves of a training, as TensorBoard reads them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+from benchmark import CLIPBackbone
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+
+
+def bench(clip: CLIPBackbone, data: Splits, folder: Path) -> benchmark.BenchResult:
+    train = {"epochs": 2, "batch_size": 12, "learning_rate": 0.5}
+    return benchmark.run("coop", data, backbone=clip, options={"n_ctx": 4}, train=train, log=folder)
+
+
+def test_loss_rate_and_validation_are_drawn(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = bench(tiny_clip, tiny_dataset, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("coop-test-")
+    events = reading.EventAccumulator(str(folder)).Reload()
+    curves = {
+        name: [(point.step, point.value) for point in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
+    assert result.fit is not None
+    assert [step for step, _ in curves["loss"]] == [1, 2, 3, 4]
+    assert sum(value for _, value in curves["loss"][:2]) / 2 == pytest.approx(
+        result.fit.epochs[0].loss
+    )
+    assert [value for _, value in curves["learning_rate"]][:1] == [0.5]
+    assert [step for step, _ in curves["validation_mrr"]] == [2, 4]
+    assert [value for _, value in curves["validation_mrr"]] == pytest.approx(
+        [each.validation_mrr for each in result.fit.epochs]
+    )
+
+
+def test_without_tensorboard_the_extra_is_named(
+    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(FdrdError, match=r"pip install 'fdrd\[tensorboard\]'"):
+        bench(tiny_clip, tiny_dataset, tmp_path)

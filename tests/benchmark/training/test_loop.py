@@ -1,0 +1,179 @@
+"""The one loop: what it refuses, what it keeps, how the rate falls."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmark.models.clip import CLIPBackbone
+from benchmark.registry import FitLog
+from benchmark.training.loop import Batch, TrainConfig, batches, fit, learning_rate
+from benchmark.training.losses import info_nce
+from benchmark.training.prompt_learners import ContextVectors
+from benchmark.training.row_selection import few, learning_rows
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+
+
+class OneNumber(nn.Module):
+    """A parameter that is pulled to zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(1.0))
+
+    def loss(self, _batch: Batch) -> torch.Tensor:
+        return self.value**2
+
+
+def train(
+    learner: nn.Module, loss: Callable[[Batch], torch.Tensor], scores: list[float], rows: Any
+) -> Any:
+    given = iter(scores)
+    config = TrainConfig(epochs=len(scores), batch_size=8, learning_rate=0.01, schedule="constant")
+    return fit(learner, loss, lambda: next(given), rows, config, 0, device=torch.device("cpu"))
+
+
+def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset: Splits) -> None:
+    learner = OneNumber()
+    seen: list[float] = []
+
+    def loss(batch: Batch) -> torch.Tensor:
+        if not seen or batch.epoch == len(seen):
+            seen.append(learner.value.item())
+        return learner.loss(batch)
+
+    log = train(learner, loss, [0.1, 0.5, 0.5, 0.2], tiny_dataset["train"])
+    assert log.best_epoch == 2
+    assert learner.value.item() == seen[2]  # as the third epoch found it
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_one(tiny_dataset: Splits) -> None:
+    """Of six epochs the second is best, so with a patience of two the fourth is the last."""
+    seen: list[tuple[str, int, int]] = []
+
+    def course(patience: int) -> tuple[FitLog, float]:
+        learner, scores = OneNumber(), iter([0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
+        config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
+        log = fit(
+            learner, learner.loss, lambda: next(scores), tiny_dataset["train"], config, 0,
+            device=torch.device("cpu"), progress=lambda *told: seen.append(told),
+        )  # fmt: skip
+        return log, learner.value.item()
+
+    log, value = course(2)
+    assert (len(log.epochs), log.best_epoch) == (4, 2)
+    assert seen[-1][0].startswith("epoch 4 of 6 | loss")
+    assert {total for stage, _, total in seen if stage.startswith("train")} == {18}
+    whole, later = course(0)
+    assert (len(whole.epochs), whole.best_epoch) == (6, 6)
+    assert [each.loss for each in whole.epochs[:4]] == [each.loss for each in log.epochs]
+    assert value > later
+
+
+def test_progress_tells_loss_and_validation_score(tiny_dataset: Splits) -> None:
+    told: list[tuple[str, int, int]] = []
+    learner, scores = OneNumber(), iter([0.25, 0.5])
+    fit(
+        learner, learner.loss, lambda: next(scores), tiny_dataset["train"],
+        TrainConfig(epochs=2, batch_size=12), 0,
+        device=torch.device("cpu"), progress=lambda *each: told.append(each),
+    )  # fmt: skip
+    assert told[0] == ("train | epoch 1 of 2, loss 1.000", 1, 4)
+    assert told[2] == ("epoch 1 of 2 | validating", 0, 2)
+    assert told[3][0].startswith("epoch 1 of 2 | loss 0.99")
+    assert "validation MRR 0.250" in told[3][0]
+    assert "validation MRR 0.250" in told[4][0]
+    assert told[3][1:] == (2, 2)
+    assert told[5][1:] == (4, 4)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_remedy(tiny_dataset: Splits) -> None:
+    learner = OneNumber()
+    with pytest.raises(FdrdError, match=r"the loss is nan at step 1 of 3.*-T learning_rate=0.001"):
+        train(learner, lambda _batch: learner.value * float("nan"), [0.1], tiny_dataset["train"])
+
+
+def test_one_row_cannot_be_learned_from(tiny_dataset: Splits) -> None:
+    learner = OneNumber()
+    with pytest.raises(FdrdError, match="one training row"):
+        train(learner, learner.loss, [0.1], tiny_dataset["train"].select([0]))
+
+
+def test_the_last_smaller_batch_is_used_unless_it_is_one_row(tiny_dataset: Splits) -> None:
+    """24 rows in batches of 10: 10, 10, 4. In batches of 23: 23, and the last row waits."""
+    rows = tiny_dataset["train"]
+    assert [len(batch.rows) for batch in batches(rows, 10, 0, 0)] == [10, 10, 4]
+    assert [len(batch.rows) for batch in batches(rows, 23, 0, 0)] == [23]
+
+
+def test_a_batch_holds_the_image_and_caption_of_its_rows(tiny_dataset: Splits) -> None:
+    rows = tiny_dataset["train"]
+    for batch in batches(rows, 10, 0, 0):
+        assert np.array_equal(batch.images.numbers, rows.pairs[batch.rows, 0])
+        assert batch.captions == [rows.captions[number] for number in rows.pairs[batch.rows, 1]]
+
+
+def test_the_cosine_falls_from_the_rate_to_nothing() -> None:
+    config = TrainConfig(learning_rate=0.5)
+    rates = [learning_rate(config, step, 10) for step in range(11)]
+    assert rates[0] == 0.5
+    assert rates == sorted(rates, reverse=True)
+    assert rates[10] == pytest.approx(0)
+
+
+def test_a_symmetric_loss_is_the_mean_of_both_directions() -> None:
+    """Logits [[1, 0], [2, 3]]. Rows: log(1+e^-1), log(1+e^-1). Columns: log(1+e), log(1+e^-3)."""
+    logits = torch.tensor([[1.0, 0.0], [2.0, 3.0]])
+    to_text = np.log1p(np.exp(-1))
+    to_image = (np.log1p(np.exp(1)) + np.log1p(np.exp(-3))) / 2
+    assert float(info_nce(logits, "image_to_text")) == pytest.approx(to_text)
+    assert float(info_nce(logits, "text_to_image")) == pytest.approx(to_image)
+    assert float(info_nce(logits)) == pytest.approx((to_text + to_image) / 2)
+
+
+def test_context_starts_from_the_words_and_is_drawn_for_the_rest(tiny_clip: CLIPBackbone) -> None:
+    learner = ContextVectors(tiny_clip, n_ctx=5, words="a photo of", depth=2, seed=0)
+    first, second = learner().text
+    assert torch.equal(first[:3].detach(), tiny_clip.word_embeddings("a photo of"))
+    assert 0 < first[3:].abs().max().item() < 0.2
+    assert second.shape == (5, tiny_clip.text_width)
+
+
+@pytest.mark.parametrize(
+    ("n_ctx", "words", "depth", "message"),
+    [
+        (2, "a photo of", 1, "'a photo of' has 3 tokens; n_ctx=2 is too few"),
+        (0, "", 1, "n_ctx=0: must be at least 1"),
+        (2, "", 4, "depth=4: the tower has 3 layers; choose 0 to 3"),
+    ],
+)
+def test_context_that_does_not_fit_is_refused(
+    tiny_clip: CLIPBackbone, n_ctx: int, words: str, depth: int, message: str
+) -> None:
+    with pytest.raises(FdrdError, match=message):
+        ContextVectors(tiny_clip, n_ctx, words, depth, seed=0)
+
+
+def test_few_shots_are_images_per_category(tiny_dataset: Splits) -> None:
+    """24 drawings of three shapes: two images of each, each with its rows."""
+    chosen = few(tiny_dataset["train"], 2, seed=0)
+    assert np.bincount(chosen.image_category).tolist() == [2, 2, 2]
+
+
+def test_few_shots_do_not_depend_on_the_order_of_rows(tiny_dataset: Splits) -> None:
+    rows = tiny_dataset["train"]
+    turned = rows.select(np.arange(len(rows))[::-1])
+    assert set(few(rows, 2, 0).captions) == set(few(turned, 2, 0).captions)
+    assert set(few(rows, 2, 0).captions) != set(few(rows, 2, 1).captions)
+
+
+def test_few_shot_validation_is_few_too(tiny_dataset: Splits) -> None:
+    rows = learning_rows(tiny_dataset, None, 6, seed=0)
+    assert np.bincount(rows["train"].image_category).tolist() == [6, 6, 6]
+    assert np.bincount(rows["validation"].image_category).tolist() == [4, 4, 4]

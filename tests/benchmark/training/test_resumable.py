@@ -1,0 +1,332 @@
+"""A training that is killed goes on where it was and ends with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import safetensors
+import torch
+from torch import Tensor, nn
+
+import baselines  # noqa: F401  # registers the methods
+import benchmark
+import benchmark.training.loop
+from benchmark import CLIPBackbone
+from benchmark.registry import FitLog
+from benchmark.training.loop import Batch, TrainConfig, fit
+from benchmark.training.resumable import Kept, Snapshot, resumable
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+CONFIG = TrainConfig(epochs=3, batch_size=10, learning_rate=0.1)
+STEPS = 9
+"""24 rows in batches of 10, 10 and 4, three times."""
+SCORES = (0.3, 0.6, 0.5)
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for a kill: nothing catches it."""
+
+
+class Learner(nn.Module):
+    """Learns from a buffer, dropout and the rows, so that whatever is not kept shows in its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, 6))
+        self.never_used = nn.Parameter(torch.ones(2))
+        self.register_buffer("mean", torch.zeros(6))
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.training:
+            self.mean.mul_(0.9).add_(0.1 * self.weight.detach())
+        dropped = torch.nn.functional.dropout(self.weight, 0.5, self.training)
+        rows = torch.from_numpy(batch.rows).float()
+        return ((dropped + self.mean - rows.mean() / 24) ** 2).mean()
+
+
+@dataclass
+class Run:
+    """One process: a fresh learner, and what it was asked for."""
+
+    rows: RetrievalDataset
+    path: Path | None
+    config: TrainConfig = CONFIG
+    seed: int = 0
+    dies_at: int | None = None
+    """The step after which it is killed; half of a step later where that is a fraction."""
+    learner: Learner = field(default_factory=Learner)
+    steps: list[int] = field(default_factory=list)
+    validations: int = 0
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.dies_at is not None and len(self.steps) == self.dies_at:
+            self.learner.mean.add_(7)  # what a step has begun must not count
+            raise Killed
+        self.steps.append(batch.epoch)
+        return self.learner.loss(batch)
+
+    def validate(self) -> float:
+        self.validations += 1
+        return SCORES[self.steps[-1]] if self.steps else SCORES[0]
+
+    def fit(self) -> FitLog:
+        torch.rand(3)  # whatever was drawn before must not matter
+        return fit(
+            self.learner, self.loss, self.validate, self.rows, self.config, self.seed,
+            device=torch.device("cpu"),
+        )  # fmt: skip
+
+    def run(self) -> FitLog:
+        with resumable(self.path):
+            return self.fit()
+
+
+def equal(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def numbers(log: FitLog) -> object:
+    return [(each.loss, each.validation_mrr) for each in log.epochs], log.best_epoch
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "coop.partial.safetensors"
+
+
+@pytest.fixture
+def kept_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After every step."""
+    monkeypatch.setattr(benchmark.training.loop, "EVERY", 0)
+    monkeypatch.setattr(benchmark.training.resumable, "SHARE", float("inf"))
+
+
+@pytest.mark.usefixtures("kept_often")
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("dies_at", range(STEPS))
+def test_killed_at_any_step_it_ends_with_the_same_numbers(
+    tiny_dataset: Splits, path: Path, dies_at: int, optimiser: str
+) -> None:
+    config = replace(CONFIG, optimiser=optimiser)
+    whole = Run(tiny_dataset["train"], None, config)
+    log = whole.run()
+    first = Run(tiny_dataset["train"], path, config, dies_at=dies_at)
+    with pytest.raises(Killed):
+        first.run()
+    second = Run(tiny_dataset["train"], path, config)
+    assert numbers(second.run()) == numbers(log)
+    assert equal(second.learner, whole.learner)
+    assert len(first.steps) + len(second.steps) == STEPS  # none is taken twice
+    assert first.validations + second.validations == 3
+    assert not second.learner.training
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("kept_often")
+def test_killed_again_and_again_it_gets_there(tiny_dataset: Splits, path: Path) -> None:
+    whole = Run(tiny_dataset["train"], None)
+    log = whole.run()
+    for _ in range(4):
+        with pytest.raises(Killed):
+            Run(tiny_dataset["train"], path, dies_at=2).run()
+    last = Run(tiny_dataset["train"], path)
+    assert numbers(last.run()) == numbers(log)
+    assert equal(last.learner, whole.learner)
+    assert len(last.steps) == 1
+
+
+@pytest.mark.usefixtures("kept_often")
+def test_a_training_that_has_ended_is_kept_until_the_run_has(
+    tiny_dataset: Splits, path: Path
+) -> None:
+    """Killed while the test split is encoded, say."""
+    first = Run(tiny_dataset["train"], path)
+    with pytest.raises(Killed), resumable(path):  # noqa: PT012 - one process
+        first.fit()
+        raise Killed
+    second = Run(tiny_dataset["train"], path)
+    second.run()
+    assert (second.steps, second.validations) == ([], 0)
+    assert equal(second.learner, first.learner)
+    assert not second.learner.training
+
+
+@pytest.mark.usefixtures("kept_often")
+@pytest.mark.parametrize("change", ["seed", "learning_rate", "rows", "start"])
+def test_another_training_does_not_go_on_from_it(
+    tiny_dataset: Splits, path: Path, change: str
+) -> None:
+    with pytest.raises(Killed):
+        Run(tiny_dataset["train"], path, dies_at=5).run()
+    other = Run(tiny_dataset["train"], path)
+    if change == "seed":
+        other.seed = 1
+    elif change == "learning_rate":
+        other.config = replace(CONFIG, learning_rate=0.2)
+    elif change == "rows":
+        other.rows = other.rows.select(range(1, 24))
+    else:
+        nn.init.zeros_(other.learner.weight)
+    other.run()
+    assert len(other.steps) == STEPS
+
+
+@pytest.mark.usefixtures("kept_often")
+@pytest.mark.parametrize("damage", [b"", b"{}", None])
+def test_a_damaged_file_means_training_from_the_start(
+    tiny_dataset: Splits, path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Killed):
+        Run(tiny_dataset["train"], path, dies_at=5).run()
+    path.write_bytes(path.read_bytes()[:-20] if damage is None else damage)
+    again = Run(tiny_dataset["train"], path)
+    again.run()
+    assert len(again.steps) == STEPS
+    assert "training from the start" in caplog.text
+
+
+@pytest.mark.usefixtures("kept_often")
+def test_a_loss_that_is_no_number_leaves_nothing_to_go_on_from(
+    tiny_dataset: Splits, path: Path
+) -> None:
+    run = Run(tiny_dataset["train"], path)
+    finite = run.learner.loss
+    run.learner.loss = lambda batch: finite(batch) / (len(run.steps) < 4)  # type: ignore[method-assign]
+    with pytest.raises(FdrdError, match="the loss is inf at step 4 of 9"):
+        run.run()
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("kept_often")
+def test_a_file_holds_tensors_and_json_alone(tiny_dataset: Splits, path: Path) -> None:
+    with pytest.raises(Killed):
+        Run(tiny_dataset["train"], path, dies_at=4).run()
+    with safetensors.safe_open(path, "pt") as file:
+        said = json.loads(file.metadata()["training"])
+        names = set(file.keys())
+    assert [epoch["validation_mrr"] for epoch in said["log"]["epochs"]] == [0.3]
+    assert {"learner/weight", "learner/mean", "best/weight", "state/0/momentum_buffer"} < names
+
+
+def interrupting(run: Run, at: int, times: int) -> Callable[[Batch], Tensor]:
+    def loss(batch: Batch) -> Tensor:
+        value = Run.loss(run, batch)
+        if len(run.steps) == at:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        return value
+
+    return loss
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a job in the background of a script is born deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
+def test_ctrl_c_ends_the_step_and_keeps_it(tiny_dataset: Splits, path: Path) -> None:
+    whole = Run(tiny_dataset["train"], None)
+    log = whole.run()
+    first = Run(tiny_dataset["train"], path)
+    first.loss = interrupting(first, at=5, times=1)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = Run(tiny_dataset["train"], path)
+    assert numbers(second.run()) == numbers(log)
+    assert equal(second.learner, whole.learner)
+    assert len(second.steps) == STEPS - 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_second_ctrl_c_does_not_wait_and_keeps_no_half_step(
+    tiny_dataset: Splits, path: Path
+) -> None:
+    whole = Run(tiny_dataset["train"], None)
+    whole.run()
+    first = Run(tiny_dataset["train"], path)
+    first.loss = interrupting(first, at=5, times=2)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = Run(tiny_dataset["train"], path)
+    second.run()
+    assert equal(second.learner, whole.learner)
+    assert len(second.steps) == STEPS - 3  # from the end of the first epoch
+
+
+def test_what_it_builds_upon_is_written_first(path: Path) -> None:
+    seen: list[bool] = []
+    with pytest.raises(Killed), resumable(path, lambda: seen.append(path.exists())):  # noqa: PT012
+        Kept("a").write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
+        raise Killed
+    assert seen == [False]
+    with resumable(path):
+        kept = Kept("a").read()
+    assert kept is not None
+    assert kept.said == {"n": 1}
+    assert torch.equal(kept.tensors["x"], torch.ones(2))
+
+
+def test_writing_that_is_slow_is_rare(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds of writing want forty of training, where a twentieth may go into it."""
+    now = [0.0]
+    monkeypatch.setattr(benchmark.training.resumable.time, "monotonic", lambda: now[0])
+
+    def slow() -> None:
+        now[0] += 2
+
+    with resumable(path, slow):
+        kept = Kept("a")
+        assert kept.is_due(0)
+        assert not kept.is_due(30)
+        kept.write(Snapshot({}, {}))
+        assert not kept.is_due(0)
+        now[0] += 39
+        assert not kept.is_due(0)
+        now[0] += 2
+        assert kept.is_due(0)
+    assert not Kept("a").is_due(0)  # nothing is kept outside
+
+
+@pytest.mark.usefixtures("kept_often")
+def test_a_run_goes_on_and_ends_with_the_same_result(
+    make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    def run(place: str, dies_at: int | None = None) -> benchmark.BenchResult:
+        def tell(stage: str, done: int, _total: int) -> None:
+            if stage.startswith("train") and done == dies_at:
+                raise Killed
+
+        # Features are kept and found again as in real runs, in a new process each time.
+        frozen = benchmark.FrozenFeatures(tmp_path / place / "cache")
+        return benchmark.run(
+            "coop", tiny_dataset, backbone=make_clip(frozen), results=tmp_path / place,
+            options={"n_ctx": 4}, train={"epochs": 2, "batch_size": 10}, progress=tell,
+        )  # fmt: skip
+
+    whole = run("whole")
+    for dies_at in (2, 5):
+        with pytest.raises(Killed):
+            run("killed", dies_at)
+        assert len(list((tmp_path / "killed").glob("*.partial.safetensors"))) == 1
+    result = run("killed")
+    assert result.ranks == whole.ranks
+    assert result.fit is not None
+    assert whole.fit is not None
+    assert numbers(result.fit) == numbers(whole.fit)
+    files = [sorted((tmp_path / place).glob("*.*")) for place in ("whole", "killed")]
+    assert [path.name for path in files[0]] == [path.name for path in files[1]]
+    learned = [path.read_bytes() for of in files for path in of if path.suffix == ".safetensors"]
+    assert learned[0] == learned[1]

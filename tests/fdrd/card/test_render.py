@@ -1,0 +1,206 @@
+"""The dataset card: the audit has its section, and nothing of a source gets out of its cell."""
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from datasets import load_dataset
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
+from PIL import Image
+
+from fdrd.build_config import BuildConfig
+from fdrd.card.front_matter import front_matter
+from fdrd.card.plots import plots
+from fdrd.card.render import put_audit, with_audit
+from fdrd.card.sections import put_sections, section, sections
+from fdrd.card.summary import Summary
+from fdrd.checks.audit import audit, markdown
+from fdrd.checks.audit.records import of_dataset
+from fdrd.checks.validation import validate
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+
+
+@pytest.fixture
+def built(birds, tmp_path):
+    return build(birds, tmp_path / "out", workers=1)
+
+
+@pytest.fixture
+def audited(built):
+    """The dataset's audit, blind readers included, and its digest."""
+    return audit(of_dataset(built.out)[0]), built.manifest["digest"]
+
+
+def headings(card):
+    return [line for line in card.splitlines() if line.startswith("## ")]
+
+
+def test_the_card_of_a_build_has_the_figures_and_says_how_to_get_the_blind_reader(built):
+    card = (built.out / "README.md").read_text()
+    place = headings(card).index("## Audit")
+    assert headings(card)[place - 1 : place + 2] == ["## Known flaws", "## Audit", "## Licences"]
+    records, _ = of_dataset(built.out)
+    negatives = sum(len(record.negatives) for record in records)
+    assert f"| rows | {len(records)} |" in card
+    assert f"| negatives | {negatives} |" in card
+    assert "`fdrd audit` on this folder" in card
+    assert "picks the true caption**" not in card
+
+
+def test_an_audit_puts_the_blind_reader_on_the_card_and_changes_nothing_else(built, audited):
+    path = built.out / "README.md"
+    before = path.read_text()
+    assert put_audit(built.out, *audited) == path
+    card = path.read_text()
+    assert "picks the true caption**" in card
+    assert "`fdrd audit` on this folder" not in card
+    assert with_audit(card, []) == with_audit(before, [])
+    assert headings(card) == headings(before)
+    put_audit(built.out, *audited)
+    assert path.read_text() == card
+
+
+def test_a_card_with_an_audit_is_no_damage_and_no_reason_to_build_again(birds, built, audited):
+    path = put_audit(built.out, *audited)
+    card = path.read_text()
+    assert list(validate(built.out)) == []
+    assert build(birds, built.out, workers=1).nothing_to_do
+    assert path.read_text() == card
+
+
+def test_a_changed_source_gets_a_card_without_the_old_figures(birds, built, audited, draw):
+    path = put_audit(built.out, *audited)
+    (birds / "train/wren/02.png").write_bytes(draw(99))
+    build(birds, built.out, workers=1)
+    assert "picks the true caption**" not in path.read_text()
+
+
+def test_a_card_of_ones_own_gets_the_audit_at_its_end(built, audited):
+    path = built.out / "README.md"
+    path.write_text("# My birds\n\nNo audit yet.\n")
+    put_audit(built.out, *audited)
+    mine = section("audit", markdown(audited[0]))
+    assert path.read_text() == f"# My birds\n\nNo audit yet.\n\n{mine}\n"
+    assert with_audit(path.read_text(), audited[0]) == path.read_text()
+
+
+def test_an_audit_of_an_earlier_build_is_not_put_on_the_card(built, audited):
+    before = (built.out / "README.md").read_text()
+    with pytest.raises(FdrdError, match="was built again during its audit; run `fdrd audit"):
+        put_audit(built.out, audited[0], "0" * 64)
+    assert (built.out / "README.md").read_text() == before
+
+
+def test_without_a_card_there_is_a_remedy(built, audited):
+    (built.out / "README.md").unlink()
+    with pytest.raises(FdrdError, match=r"README.md: .* give --no-card"):
+        put_audit(built.out, *audited)
+    assert not (built.out / "README.md").exists()
+
+
+def test_words_and_names_of_a_source_cannot_leave_their_cells(built):
+    records = [
+        replace(record, domain="a|b\n## Licences\n<img src=x>", caption=f"[x](y) <b>| {n}")
+        for n, record in enumerate(of_dataset(built.out)[0])
+    ]
+    section = markdown(audit(records, blind=False))
+    assert headings(section) == ["## Audit"]
+    assert r"a\|b \#\# Licences \<img src=x\>" in section
+    words = next(line for line in section.splitlines() if line.startswith("| more often in true"))
+    assert r"\[x\](y) " in words
+    assert not {"<b>", "[x]"} & set(words.split())
+
+
+def test_a_category_of_two_domains_is_found_in_its_captions(birds, tmp_path, draw):
+    shutil.copytree(birds, tmp_path / "many/birds")
+    for number in range(8):
+        picture = tmp_path / "many/pets" / ("wren", "cat")[number % 2] / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw(100 + number))
+        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} number {number}.")
+    built = build(tmp_path / "many", tmp_path / "out", workers=1)
+    assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
+    found = audit(of_dataset(built.out)[0], blind=False)
+    assert [each.domain for each in found] == ["birds", "pets"]
+    assert [each.flaws["category_not_named"] for each in found] == [0, 0]
+    assert {record.category for record in of_dataset(built.out)[0]} == {"cat", "robin", "wren"}
+    assert "| rows | 49 | 8 |" in (built.out / "README.md").read_text()
+
+
+def test_the_metadata_round_trip_through_the_hubs_classes_and_fit_the_data(built):
+    card = DatasetCard.load(built.out / "README.md")
+    again = DatasetCard(str(card))
+    assert again.data.to_dict() == card.data.to_dict()
+    assert again.text == card.text
+    assert card.data.language == ["en"]
+    assert card.data.size_categories == ["n<1K"]
+    assert "arxiv:2508.04028" in card.data.tags
+    infos = DatasetInfosDict.from_dataset_card_data(card.data)
+    configs = MetadataConfigs.from_dataset_card_data(card.data)
+    assert set(infos) == set(configs) == {"default", "raw"}
+    loaded = load_dataset(str(built.out), "raw")
+    for split, rows in loaded.items():
+        assert infos["raw"].splits[split].num_examples == rows.num_rows
+        assert infos["raw"].features == rows.features
+
+
+def test_licences_that_the_hub_does_not_know_are_named(built):
+    manifest = {**built.manifest, "licences": {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}}
+    data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
+    assert data["license"] == ["cc-by-4.0", "unknown", "other"]
+    assert data["license_name"] == "Flickr terms"
+    assert "language" not in data  # of captions without an English word nothing is claimed
+
+
+def test_the_card_shows_its_plots_and_the_same_counts_draw_the_same_bytes(built, birds, tmp_path):
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (built.out / "README.md").read_text())
+    files = sorted(
+        path.relative_to(built.out).as_posix() for path in (built.out / "plots").iterdir()
+    )
+    assert sorted(shown) == files != []
+    again = build(birds, tmp_path / "again", workers=2)
+    for file in [*files, "README.md", "croissant.json"]:
+        assert (again.out / file).read_bytes() == (built.out / file).read_bytes(), file
+    for file in files:
+        with Image.open(built.out / file) as picture:
+            assert picture.width == 960
+            assert len(picture.convert("RGB").getcolors(1 << 16) or []) > 3
+
+
+def test_the_card_names_the_options_of_its_build(birds, tmp_path):
+    config = BuildConfig(seed=3, shard_bytes=2**20, policy={"duplicate_pair": "keep"})
+    card = (build(birds, tmp_path / "out", config=config, workers=1).out / "README.md").read_text()
+    told = sections(card)["build"]
+    assert "fdrd build --source SOURCE --seed 3 --shard-mb 1 --policy duplicate_pair=keep\n" in told
+
+
+def test_columns_of_a_plot_count_every_caption():
+    words = Counter({1: 2, 3: 1, 200: 4})
+    summary = Summary("d", rows=7, words=words, categories=Counter({"a": 1, "b": 6}))
+    first, second = plots([summary])
+    assert first.text == "words of a caption: median 200, nine of ten between 1 and 200"
+    assert second.text == "pairs of a category: 1 to 6, 2 categories"
+
+
+def test_a_section_ends_at_its_own_mark_only():
+    card = "Mine\n" + section("a", "| <!-- /fdrd:a --> |\nold") + "\nYours\n" + section("b", "x")
+    put = put_sections(card, {"a": "new", "c": "more"})
+    assert put == f"Mine\n{section('a', 'new')}\nYours\n\n{section('c', 'more')}\n"
+    assert sections(put) == {"a": "new", "c": "more"}
+    assert put_sections(put.replace("\n", "\r\n"), {"a": "z"}).startswith("Mine\r\n<!-- fdrd:a -->")
+
+
+def test_of_very_many_categories_only_the_whole_is_described_and_all_loads(
+    birds, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fdrd.card.front_matter._NAMES", 3)
+    built = build(birds, tmp_path / "out", workers=1)
+    card = DatasetCard.load(built.out / "README.md")
+    assert set(DatasetInfosDict.from_dataset_card_data(card.data)) == {"default"}
+    rows = load_dataset(str(built.out), "raw", split="test")
+    assert rows.features["category"].names == built.manifest["categories"]

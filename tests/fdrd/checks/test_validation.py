@@ -1,0 +1,167 @@
+"""The validator finds every kind of damage, and names the file or the row."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from fdrd.build_config import BuildConfig
+from fdrd.checks.image_validation import validate_images
+from fdrd.checks.validation import validate
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+
+
+@pytest.fixture
+def built(birds, tmp_path) -> Path:
+    build(birds, tmp_path / "out", config=BuildConfig(shard_bytes=2000), workers=1)
+    return tmp_path / "out"
+
+
+def problems(folder):
+    return [f"{problem.place}: {problem.what}" for problem in validate(folder)]
+
+
+def edit_manifest(folder, change):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def rewrite(folder, change):
+    """Changes the rows of the first shard and makes the manifest agree with its bytes."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    shard = folder / manifest["shards"][0]["path"]
+    table = pa.ipc.open_stream(shard.read_bytes()).read_all()
+    rows = table.to_pylist()
+    change(rows)
+    with shard.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, schema=table.schema))
+    manifest["shards"][0]["sha256"] = hashlib.sha256(shard.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.7, 0.99])
+def test_one_flipped_bit_is_found(built, share):
+    shard = sorted((built / "data").rglob("*.arrow"))[0]
+    data = bytearray(shard.read_bytes())
+    data[int(share * len(data))] ^= 1
+    shard.write_bytes(data)
+    (found,) = problems(built)
+    assert shard.name in found
+    assert "sha256" in found
+
+
+def test_a_damaged_row_is_named(built):
+    shard = sorted((built / "data").rglob("*.arrow"))[0]
+    row = pa.ipc.open_stream(shard.read_bytes()).read_all().to_pylist()[2]
+    data = bytearray(shard.read_bytes())
+    data[data.index(row["image"]["bytes"]) + 40] ^= 4
+    shard.write_bytes(data)
+    (found,) = problems(built)
+    assert f"row 2 ({row['id']})" in found
+    assert "row 1 " not in found
+
+
+def test_damage_to_the_digests_of_rows_is_found(built):
+    digests = sorted((built / "digests").rglob("*.txt"))
+    digests[0].write_text(digests[0].read_text().replace("a", "b"))
+    digests[1].unlink()
+    found = " ".join(problems(built))
+    assert f"{digests[0].name}: its bytes are not" in found
+    assert f"{digests[1].name}: is missing" in found
+
+
+def test_a_row_that_was_changed_together_with_its_shard_is_found(built):
+    rewrite(built, lambda rows: rows[0].update(meta_category="forged"))
+    (found,) = problems(built)
+    assert "row 0: " in found
+    assert "is not as it was built" in found
+
+
+def test_a_missing_and_a_foreign_shard_are_found(built):
+    shard = sorted((built / "data").rglob("*.arrow"))[0]
+    shard.rename(shard.with_name("other.arrow"))
+    found = " ".join(problems(built))
+    assert "is missing" in found
+    assert "other.arrow: is not in the manifest" in found
+
+
+def test_wrong_counts_are_found(built):
+    edit_manifest(built, lambda manifest: manifest["records"].update(kept=48))
+    found = " ".join(problems(built))
+    assert "records read are not kept + rejected" in found
+    assert "kept are 48" in found
+
+
+def test_a_lost_rejection_is_found(built):
+    (built / "rejected.jsonl").write_text("{}\n")
+    found = " ".join(problems(built))
+    assert "has 1 lines, rejected are 0" in found
+    assert "line 1 is no rejection" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows[0].update(id=rows[1]["id"]), "the same id"),
+        (lambda rows: rows[0].update(caption=""), r"\$.caption"),
+        (lambda rows: rows[0].update(domain="x"), "domain 'x'"),
+        (lambda rows: rows[0]["source"].update(file="../x.png"), r"\$.image.path"),
+        (lambda rows: rows[0]["source"].update(license=""), r"\$.source.license"),
+        (lambda rows: rows[0]["image"].update(bytes=b"x"), "digest of the image"),
+        (
+            lambda rows: rows[0]["negatives"][0].update(caption=rows[0]["caption"]),
+            "equals the caption",
+        ),
+        (lambda rows: rows[0]["negatives"].append(rows[0]["negatives"][0]), "repeated"),
+        (
+            lambda rows: rows[0].update(
+                attributes=[{"type": "x", "value": "zz", "start": 0, "end": 2}]
+            ),
+            "not at its place",
+        ),
+        (lambda rows: rows.pop(), "rows, the manifest says"),
+    ],
+)
+def test_a_wrong_row_is_found_where_it_stands(built, change, said):
+    rewrite(built, change)
+    assert any(re.search(said, found) for found in problems(built))
+
+
+def test_an_image_in_two_splits_is_found(built):
+    def leak(rows):
+        first = json.loads((built / "manifest.json").read_text())["shards"]
+        train = next(shard for shard in first if shard["split"] == "train")
+        other = pa.ipc.open_stream((built / train["path"]).read_bytes()).read_all().to_pylist()[0]
+        rows[0]["image"], rows[0]["source"] = other["image"], other["source"]
+
+    rewrite(built, leak)
+    assert any("its image is also in" in found for found in problems(built))
+
+
+def test_a_manifest_that_is_none_is_an_error_with_the_remedy(built):
+    edit_manifest(built, lambda manifest: manifest["shards"][0].update(path="data/../../x.arrow"))
+    with pytest.raises(FdrdError, match=r"shards\[0\].path"):
+        problems(built)
+    (built / "manifest.json").write_text("{")
+    with pytest.raises(FdrdError, match="build the dataset again"):
+        problems(built)
+    (built / "manifest.json").unlink()
+    with pytest.raises(FdrdError, match="fdrd build --out"):
+        problems(built)
+
+
+def test_an_image_that_does_not_decode_is_found_by_those_who_look(built):
+    def spoil(rows):
+        data = rows[0]["image"]["bytes"][:60]
+        rows[0]["image"]["bytes"] = data
+        rows[0]["source"]["sha256"] = hashlib.sha256(data).hexdigest()
+
+    rewrite(built, spoil)
+    (found,) = validate_images(built)
+    assert "image_broken" in found.what

@@ -1,0 +1,374 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fdrd import __main__ as cli
+from fdrd import commands
+
+
+def fdrd(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "fdrd", *map(str, arguments)],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(cwd / "cache"),
+            "FDRD_CACHE": str(cwd / "cache" / "fdrd"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def draw_raw(folder):
+    from PIL import Image
+
+    for number in range(12):
+        path = folder / "raw" / ("wren", "robin")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number * 20, 0, 0)).save(path)
+        path.with_suffix(".txt").write_text(f"A {path.parent.name} on branch {number}.")
+    return folder
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder with the source `raw` in it."""
+    return draw_raw(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the source `raw` and the dataset `data/fdrd` in it."""
+    folder = draw_raw(tmp_path_factory.mktemp("built"))
+    assert fdrd("build", "--source", "raw", cwd=folder).returncode == 0
+    return folder
+
+
+def test_help_lists_the_commands_in_their_order():
+    listed = [
+        command.name or command.callback.__name__ for command in commands.app.registered_commands
+    ]
+    assert listed == [name.rpartition(".")[2] for name in commands.COMMANDS]
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys\nfrom fdrd.commands import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fdrd demo" in done.stdout
+
+
+def test_build_stats_validate_and_a_rerun(raw):
+    first = fdrd("build", "--source", "raw", cwd=raw)
+    assert first.returncode == 0, first.stderr
+    assert "12 read = 12 kept + 0 rejected" in first.stdout
+    assert "Nothing to do" in fdrd("build", "--source", "raw", cwd=raw).stdout
+    assert json.loads(fdrd("stats", "data/fdrd", "--json", cwd=raw).stdout)[0]["domain"] == "raw"
+    assert fdrd("validate", "data/fdrd", cwd=raw).stdout == "data/fdrd: valid\n"
+    shard = next((raw / "data/fdrd/data").rglob("*.arrow"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    broken = fdrd("validate", "data/fdrd", cwd=raw)
+    assert (broken.returncode, "sha256" in broken.stdout) == (1, True)
+
+
+def test_a_whole_audit_goes_on_the_card_unless_it_is_to_stay(raw):
+    assert fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).returncode == 0
+    card = raw / "data/fdrd/README.md"
+    card.write_text(before := card.read_text().replace("| rows | 12 |", "| rows | none |"))
+    for option in ("--no-blind", "--no-card"):
+        done = fdrd("audit", "data/fdrd", option, cwd=raw)
+        assert (done.returncode, card.read_text()) == (0, before)
+    done = fdrd("audit", "data/fdrd", "--json", cwd=raw)
+    assert json.loads(done.stdout)["audits"][0]["rows"] == 12
+    assert "data/fdrd/README.md" in done.stderr
+    assert "| rows | 12 |" in card.read_text()
+    card.unlink()
+    done = fdrd("audit", "data/fdrd", cwd=raw)
+    assert (done.returncode, "give --no-card" in done.stderr) == (2, True)
+
+
+def test_explain_says_which_layout_was_recognised(raw):
+    done = fdrd("build", "--source", "raw", "--explain", cwd=raw)
+    assert done.stdout.startswith("raw: image_folder, because images lie in folders of categories")
+    assert not (raw / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "--source", "nowhere"),
+        ("stats", "nowhere"),
+        ("validate", "raw"),
+        ("build", "--source", "raw", "--out", "raw/wren/0.png"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_2(raw, arguments):
+    done = fdrd(*arguments, cwd=raw)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fdrd: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_option_is_exit_2_with_a_suggestion(raw):
+    done = fdrd("build", "--sorce", "raw", cwd=raw)
+    assert done.returncode == 2
+    assert "--source" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(raw):
+    command = [sys.executable, "-m", "fdrd", "build", "--source", "raw", "--workers", "2"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(raw / "cache")}
+    child = subprocess.Popen(command, cwd=raw, env=environment, stderr=subprocess.PIPE, text=True)
+    while not (raw / "data/fdrd.work").exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    stderr = child.communicate(timeout=60)[1]
+    assert child.returncode == 130, stderr
+    assert "the same command goes on from there" in stderr
+    assert not (raw / "data/fdrd").exists()
+    assert fdrd("build", "--source", "raw", cwd=raw).returncode == 0
+    assert fdrd("validate", "data/fdrd", cwd=raw).returncode == 0
+
+
+TINY = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import clip_model, image_processor, tokenizer
+
+def load():
+    return clip_model(), tokenizer(), image_processor()
+"""
+
+PLUGIN = '''
+"""A method of another package: zero-shot with the scores turned round."""
+from benchmark import method
+from baselines.zero_shot import ZeroShot
+
+class Reversed(ZeroShot):
+    def similarity(self, images, texts):
+        return -super().similarity(images, texts)
+
+@method("reversed")
+def reversed_scores(backbone):
+    """Zero-shot upside down."""
+    return Reversed(backbone)
+'''
+
+
+def test_bench_prints_a_table_repeats_nothing_and_takes_plugins_and_own_backbones(built):
+    (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
+    (built / "my_package").mkdir()
+    (built / "my_package" / "__init__.py").write_text(PLUGIN)
+    names = ("zero_shot", "random", "coop", "reversed")
+    command = ["bench", *(part for name in names for part in ("--method", name)), "--json"]
+    command += ["--plugin", "my_package", "--backbone", "tiny.py:load", "--split", "train"]
+    command += ["-M", "n_ctx=2", "-T", "epochs=1"]
+    first = fdrd(*command, cwd=built)
+    assert first.returncode == 0, first.stderr
+    found = json.loads(first.stdout)
+    assert [result["settings"]["method"] for result in found] == list(names)
+    assert len(list((built / "runs").glob("*.json"))) == 4
+    again = fdrd(*command, cwd=built)
+    assert json.loads(again.stdout) == found
+    page = fdrd("report", "runs", cwd=built).stdout
+    assert page.startswith("# Results")
+    assert all(name in page for name in ("coop", "random", "reversed"))
+
+
+@pytest.mark.slow
+def test_an_ablation_runs_every_variant_and_compares_them_with_the_whole(built):
+    (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
+    command = ["bench", "--ablate", "dcar", "--backbone", "tiny.py:load", "--split", "train"]
+    command += ["-M", "n_ctx=2", "-T", "epochs=1", "--results", "ablation"]
+    first = fdrd(*command, cwd=built)
+    assert first.returncode == 0, first.stderr
+    assert "MRR against dcar (epochs=1, n_ctx=2)" in " ".join(first.stdout.split())
+    assert "dcar (depth=0, epochs=1, n_ctx=2): whole without prompts" in first.stdout
+    again = fdrd(*command, "--json", cwd=built)
+    given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
+    assert {"n_ctx": 2} in given
+    assert {"n_ctx": 2, "depth": 0} in given
+    refused = fdrd(*command, "-M", "alpha=-1", "--results", "refused", cwd=built)
+    assert refused.returncode == 2
+    assert "dcar whole failed: alpha=-1" in refused.stderr  # some variants set alpha, and run
+    assert "Traceback" not in refused.stderr
+    assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ablate", "coop"], "names no variants; these do: dcar"),
+        (["--ablate", "dcar", "--method", "coop"], "give either --method"),
+        (["--method", "zero_shott"], "did you mean 'zero_shot'"),
+        ([], "fdrd methods"),
+        (["--method", "coop", "-M", "n_ctxt=2"], "did you mean 'n_ctx'"),
+        (["--method", "coop", "-M", "n_ctx"], "write -M name=value"),
+        (["--method", "coop", "--gallery", "some"], "give domain, joint or a number"),
+        (["--method", "random", "--split", "dev"], "train, validation, test"),
+        (["--method", "random", "--data", "nowhere"], "build it with `fdrd build`"),
+        (["--method", "zero_shot", "--backbone", "nowhere.py:load"], "no such file"),
+        (["--method", "zero_shot", "--backbone", "./nowhere"], "no config.json"),
+        (["--method", "random", "--plugin", "no_such_package"], "--plugin no_such_package"),
+    ],
+)
+def test_a_mistake_in_a_bench_names_the_remedy(built, arguments, said, monkeypatch, capsys):
+    monkeypatch.chdir(built)
+    monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
+    monkeypatch.setattr(sys, "argv", ["fdrd", "bench", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def called(built, monkeypatch, capsys):
+    """Runs the command line in this process, in the folder `built`: exit code, stdout, stderr."""
+    monkeypatch.chdir(built)
+    monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
+    (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]
+
+
+def test_compare_tests_runs_and_refuses_what_was_measured_on_something_else(called, tmp_path):
+    measured = ["bench", *TWO, "--split", "train", "--results", tmp_path]
+    assert called(*measured, "--seeds", 2)[0] == 0
+    code, text, _ = called("compare", tmp_path)
+    assert code == 0
+    assert "MRR against zero_shot" in text
+    assert "Holm p" in text
+    code, text, _ = called("compare", tmp_path, "--against", "random", "--json")
+    (comparison,) = json.loads(text)["comparisons"]
+    assert comparison["against"] == "random"
+    (method,) = comparison["methods"]
+    assert method["method"] == "zero_shot"
+    assert set(method["mean"]) == {
+        *("difference", "interval", "p", "holm", "verdict", "mrr", "mrr_against")
+    }
+    called("bench", *TWO, "--split", "train", "--gallery", "2", "--results", tmp_path / "cut")
+    files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]
+    code, text, said = called("compare", *files)
+    assert (code, text) == (2, "")
+    assert "cannot be compared: zero_shot and random have other gallery (domain, 2)" in said
+
+
+def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path):
+    listed = tmp_path / "base.txt"
+    listed.write_text("# one of two\nwren\n")
+    command = ["bench", *TWO, "--split", "train", "--results", tmp_path, "--categories", listed]
+    code, text, _ = called(*command)
+    assert code == 0
+    assert text.index("base categories") < text.index("new categories") < text.index("to new")
+    listed.write_text("\nwern\n")
+    code, _, said = called(*command)
+    assert code == 2
+    assert f"{listed}, line 2:" in said.replace("\n", "")
+    assert "did you mean 'wren'?" in said
+
+
+def test_all_is_every_method_and_one_that_fails_stops_no_other(called, tmp_path):
+    command = ["bench", "--all", "--backbone", "tiny.py:load", "--results", tmp_path, "--json"]
+    code, text, said = called(*command, "--split", "train", "-T", "epochs=0")
+    assert code == 2
+    assert {each["settings"]["method"] for each in json.loads(text)} >= {"zero_shot", "random"}
+    assert "coop failed: epochs=0: must be at least 1" in said
+    assert "give either --method" in called(*command, "--method", "coop")[2]
+
+
+def test_convert_says_what_it_wants_and_writes_nothing(tmp_path):
+    import torch
+
+    torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
+    done = fdrd("convert", "clip.pt", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give --activation quick_gelu for OpenAI's models" in done.stderr
+    done = fdrd("convert", "clip.pt", "out", "--activation", "gelu", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not the tensors of a CLIP with a vision transformer" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.pt"]
+
+
+def test_search_prints_ranked_records(called):
+    asked = ("search", "data/fdrd", "A wren on branch 2.", "--backbone", "embedded", "--k", 3)
+    code, text, _ = called(*asked, "--json")
+    hits = json.loads(text)
+    assert code == 0
+    assert [hit["rank"] for hit in hits] == [1, 2, 3]
+    assert sorted((hit["score"] for hit in hits), reverse=True) == [h["score"] for h in hits]
+    assert {"id", "caption", "category", "source"} <= hits[0]["record"].keys()
+    assert hits[0]["record"]["source"]["file"] in called(*asked)[1]
+    code, text, _ = called(*asked[:2], "--image", "raw/wren/0.png", *asked[3:], "--json")
+    assert code == 0
+    assert len(json.loads(text)) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ((), "give either a text"),
+        (("a text", "--image", "raw/wren/0.png"), "give either a text"),
+        (("--image", "raw/wren/0.txt"), "begins with"),
+        (("--image", "none.png"), "none.png: No such file"),
+        (("a text", "--method", "coop", "--backbone", "embedded"), "coop must learn first"),
+        (("a text", "--checkpoint", "none.safetensors"), "no checkpoint none.safetensors"),
+        (("a text", "--split", "tset"), "no split is called"),
+    ],
+)
+def test_a_search_that_cannot_be_made_says_why(called, wrong, said):
+    code, text, message = called("search", "data/fdrd", *wrong)
+    assert (code, text) == (2, "")
+    assert said in message
+
+
+def test_a_checkpoint_brings_its_method_and_backbone(called, tmp_path):
+    learn = ["bench", "--method", "coop", "-T", "epochs=1", "--results", tmp_path / "runs"]
+    code, text, said = called(*learn, "--backbone", "embedded", "--json")
+    assert code == 0, said
+    (learned,) = json.loads(text)
+    (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
+    again = ["bench", "--checkpoint", checkpoint, "--results", tmp_path / "again"]
+    code, text, said = called(*again, "--json")
+    assert code == 0, said
+    (measured,) = json.loads(text)
+    assert measured["settings"]["method"] == "coop"
+    assert measured["settings"]["backbone"]["name"] == "embedded"
+    assert measured["ranks"] == learned["ranks"]
+    code, _, said = called(*again, "--backbone", "tiny.py:load")
+    assert code == 2
+    assert "was learned on embedded with the fingerprint" in said
+    code, text, said = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
+    assert code == 0, said
+    assert "wren" in text

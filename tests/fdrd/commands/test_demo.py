@@ -1,0 +1,122 @@
+"""`fdrd demo`: from nothing to a ranking, on as little as it can be run with; and its plan is fair."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import fdrd.commands  # registers the commands
+import fdrd.commands.demo_plan
+from benchmark.registry import method_options
+from benchmark.training.loop import TrainConfig
+from fdrd.commands.benchmark.known_methods import register_methods
+from fdrd.commands.console import app
+from fdrd.commands.demo_plan import PLAN, Plan, Trained
+from fdrd.files.last_build import last_build
+from fdrd.options import options_of, read_options
+
+SMALL = Plan(
+    categories=4,
+    pairs=48,
+    methods={"zero_shot": Trained({}, {}), "dcar": Trained({"n_ctx": 2, "depth": 1}, {})},
+    effort={"epochs": 1, "batch_size": 16},
+)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, and caches of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FDRD_CACHE", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache" / "datasets"))
+    return tmp_path
+
+
+def test_it_ends_with_a_ranking_a_report_and_what_to_try_next(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fdrd.commands.demo_plan, "PLAN", SMALL)
+    first = CliRunner().invoke(app, ["demo", "my demo"])
+    assert first.exit_code == 0, first.output
+    home = elsewhere / "my demo"
+    results = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
+    assert {each["settings"]["method"] for each in results} == set(SMALL.methods)
+    assert {each["settings"]["split"] for each in results} == {"test"}
+    said = next(r["settings"] for r in results if r["settings"]["method"] == "dcar")
+    assert (said["train"]["epochs"], said["options"]["depth"]) == (1, 1)
+    assert last_build() == (home / "data" / "fdrd").resolve()
+    manifest = json.loads((home / "data" / "fdrd" / "manifest.json").read_text())
+    assert manifest["backbone"] == "embedded"
+
+    table, _, after = first.stdout.partition("Report: ")
+    assert {"zero_shot", "dcar", "ceiling"} <= set(table.split())  # options stand in the report
+    assert after.startswith("my demo/report.html")
+    assert [line.split("#")[0].strip() for line in after.splitlines()[2:5]] == [
+        "fdrd compare 'my demo/runs'",
+        "fdrd bench --method clip_adapter --results 'my demo/runs'",
+        "fdrd build --source your/images",
+    ]
+    page = (home / "report.html").read_text()
+    assert page.count("<img") >= 2
+
+    written = {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()}
+    again = CliRunner().invoke(app, ["demo", "my demo"])
+    assert again.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()} == written
+
+
+def test_every_method_gets_the_same_effort_and_options_that_it_has() -> None:
+    register_methods([])
+    assert list(PLAN.methods) == ["zero_shot", "coop", "maple", "dcar"]
+    for name, trained in PLAN.methods.items():
+        read_options(method_options(name), trained.options, name)
+        read_options(options_of(TrainConfig), {**PLAN.effort, **trained.train}, "training")
+        assert not set(trained.train) & {"epochs", "batch_size", "patience", "precision"}
+    assert {"epochs", "batch_size"} <= set(PLAN.effort)
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_a_rerun_go_on(tmp_path: Path) -> None:
+    """Stopped within the first training; what was drawn, built and measured is not done again."""
+    small = (
+        "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import fdrd.commands.demo_plan as p\n"
+        "p.PLAN = p.Plan(4, 60, {'zero_shot': p.Trained({}, {}), 'coop': p.Trained({}, {})},"
+        " {'epochs': 40, 'batch_size': 8})\n"
+        "from fdrd.__main__ import main; sys.argv = ['fdrd', 'demo']; main()\n"
+    )
+    environment = {**os.environ, "FDRD_CACHE": str(tmp_path / "c"), "HF_HOME": str(tmp_path / "c")}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", small], cwd=tmp_path, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    process = start()
+    runs = tmp_path / "demo" / "runs"
+    deadline = time.monotonic() + 300
+    while not list(runs.glob("zero_shot-*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    (zero_shot,) = runs.glob("zero_shot-*.json")
+    before = zero_shot.stat().st_mtime_ns
+    process = start()
+    table, said = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    assert "coop" in table
+    assert zero_shot.stat().st_mtime_ns == before

@@ -1,0 +1,46 @@
+"""What a user sees of a long command: bars on a terminal, lines in a log."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from fdrd.commands import console
+
+TOLD = [
+    ("coop 0: train | epoch 1 of 2, loss 1.500", 1, 4),
+    ("coop 0: train | epoch 1 of 2, loss 1.250", 2, 4),
+    ("coop 0: epoch 1 of 2 | validating", 0, 2),
+    ("coop 0: epoch 1 of 2 | loss 1.375, validation MRR 0.250", 2, 2),
+    ("coop 0: train | epoch 2 of 2, loss 1.000, validation MRR 0.250", 3, 4),
+]
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
+    written = io.StringIO()
+    shown_on = Console(file=written, force_terminal=terminal, width=120, color_system=None)
+    monkeypatch.setattr(console, "err", shown_on)
+    with console.show_progress("") as progress:
+        for told in TOLD:
+            progress(*told)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
+
+
+def test_a_log_has_a_line_at_the_end_of_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(monkeypatch, terminal=False).splitlines() == [
+        "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250"
+    ]
+
+
+def test_a_terminal_has_one_bar_with_what_changes_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = shown(monkeypatch, terminal=True).splitlines()
+    assert "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250" in [
+        line.strip() for line in lines
+    ]
+    (bar,) = [line for line in lines[-2:] if line.startswith("coop 0: train")]
+    assert "3/4" in bar
+    assert "epoch 2 of 2, loss 1.000, validation MRR 0.250" in bar
+    assert "validating" not in lines[-1]

@@ -1,0 +1,100 @@
+"""The reason of each rejection, and that no rejection depends on the order of the records."""
+
+from dataclasses import replace
+
+from fdrd.curation.filters import unique_ids, unique_pairs, with_images
+from fdrd.curation.leaks import (
+    no_caption_in_two_splits,
+    no_group_in_two_splits,
+    no_image_in_two_splits,
+    with_groups,
+)
+from fdrd.curation.near_duplicates import NearImages
+from fdrd.images.check import ImageCheck
+from fdrd.policy import resolve
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record, Source
+
+DEFAULTS = resolve({})
+
+
+def pair(name, image="a", caption="A cat.", split="train"):
+    source = Source(f"{name}.jpg", sha256=image, origin=f"x.json: {name}")
+    return Record(name, ImageRef(f"{name}.jpg"), caption, "cat", source, split=split)
+
+
+def rejections(found):
+    return [(item.key, item.reason) for item in found if isinstance(item, Rejection)]
+
+
+def test_the_second_record_of_an_id_is_rejected():
+    assert rejections(unique_ids([pair("1"), pair("2"), pair("1")])) == [("1", "duplicate_id")]
+
+
+def test_three_records_that_share_their_place_too_are_told_apart():
+    record = pair("1")
+    assert len(rejections(unique_ids([record, record, record]))) == 2
+
+
+def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
+    examined = {
+        ImageRef("1.jpg"): ImageCheck("d" * 64, 10, 3, 4),
+        ImageRef("2.jpg"): ImageCheck(reason="not_an_image"),
+    }
+    found = list(with_images([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
+    assert rejections(found) == [("2", "not_an_image")]
+    assert (found[0].width, found[0].height) == (3, 4)
+    assert [item.group for item in with_groups(found[:2], NearImages())] == ["d" * 16, "clip"]
+
+
+def test_an_image_stays_in_the_split_of_the_highest_rank():
+    records = [
+        pair("1", "a", split="train"),
+        pair("2", "a", split="test"),
+        pair("3", "a", split="validation"),
+        pair("4", "b", split="train"),
+    ]
+    wanted = {("1", "image_in_other_split"), ("3", "image_in_other_split")}
+    assert set(rejections(no_image_in_two_splits(records, DEFAULTS))) == wanted
+    assert set(rejections(no_image_in_two_splits(records[::-1], DEFAULTS))) == wanted
+
+
+def test_the_same_image_with_the_same_caption_is_one_pair():
+    records = [
+        pair("1"),
+        pair("2", caption="a CAT."),
+        pair("3", caption="Another."),
+        pair("4", "b"),
+    ]
+    assert rejections(unique_pairs(records, DEFAULTS)) == [("2", "duplicate_pair")]
+
+
+def test_a_caption_of_two_splits_is_kept_and_reported_unless_the_policy_drops_it():
+    records = [
+        pair("1", "a", split="train"),
+        pair("2", "b", split="train"),
+        pair("3", "c", caption="a cat.", split="test"),
+        pair("4", "d", caption="Another.", split="test"),
+    ]
+    kept = list(no_caption_in_two_splits(records, DEFAULTS))
+    assert [record.rules for record in kept] == [("caption_in_other_split",)] * 2 + [()] * 2
+    dropping = resolve({"caption_in_other_split": "drop"})
+    assert rejections(no_caption_in_two_splits(records, dropping)) == [
+        ("1", "caption_in_other_split"),
+        ("2", "caption_in_other_split"),
+    ]
+
+
+def test_a_group_stays_in_the_split_of_the_highest_rank_of_its_domain():
+    clip = [replace(pair(str(n), str(n), split=split), group="clip", domain="videos")
+            for n, split in enumerate(["train", "test"])]  # fmt: skip
+    elsewhere = replace(clip[0], id="2", domain="others")
+    found = rejections(no_group_in_two_splits([*clip, elsewhere], DEFAULTS))
+    assert found == [("0", "group_in_other_split")]
+
+
+def test_what_the_policy_keeps_stays_with_its_reason_and_nothing_is_lost():
+    records = [pair("1", "a", split="train"), pair("2", "a", split="test")]
+    keeping = resolve({"image_in_other_split": "keep"})
+    (train, test) = no_image_in_two_splits(records, keeping)
+    assert (train.id, train.rules, test) == ("1", ("image_in_other_split",), records[1])

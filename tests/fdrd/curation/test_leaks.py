@@ -1,0 +1,233 @@
+"""Who must leave a split for whom, whatever the order; and that nothing that looks alike is torn apart."""
+
+import io
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fdrd.build_config import BuildConfig
+from fdrd.checks.image_validation import validate_images
+from fdrd.checks.validation import validate
+from fdrd.curation.leaks import (
+    joined_units,
+    no_near_image_in_a_split,
+    no_near_image_in_two_splits,
+    with_groups,
+)
+from fdrd.curation.near_duplicates import NearImages
+from fdrd.curation.splitting import split_domain, split_unit
+from fdrd.dataset import load
+from fdrd.pipeline.builder import build
+from fdrd.policy import resolve
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record, Source
+from tests.fdrd.curation.test_near_duplicates import ORIGINAL, encoded, scene
+
+DEFAULTS = resolve({})
+DROPPING = resolve({"near_image_in_split": "drop"})
+
+
+def pair(name, image, split="train", group="", side=10):
+    source = Source(f"{image}.jpg", sha256=image * 16, origin=f"x.json: {name}")
+    return Record(name, ImageRef(f"{image}.jpg"), "A cat.", "cat", source, "d", group=group, split=split,
+                  width=side, height=side)  # fmt: skip
+
+
+def near(*pairs):
+    """Images of these names look alike."""
+    names = sorted({name for pair in pairs for name in pair})
+    alike = defaultdict(set)
+    for one, other in pairs:
+        alike[names.index(one)].add(names.index(other))
+        alike[names.index(other)].add(names.index(one))
+    look = {name * 16: number for number, name in enumerate(names)}
+    return NearImages(look, {number: tuple(sorted(others)) for number, others in alike.items()})
+
+
+def rejected(found):
+    return sorted(item.key for item in found if isinstance(item, Rejection))
+
+
+def test_an_image_that_looks_like_one_of_a_higher_split_leaves():
+    records = [pair("1", "a"), pair("2", "b", "test"), pair("3", "c", "validation"), pair("4", "d")]
+    links = near("ab", "bc")
+    for order in (records, records[::-1]):
+        assert rejected(no_near_image_in_two_splits(order, links, DEFAULTS)) == ["1", "3"]
+
+
+def test_an_image_stays_if_the_one_that_it_looks_like_has_left():
+    """c of train looks like b of validation alone, and b leaves for a of test."""
+    records = [pair("1", "a", "test"), pair("2", "b", "validation"), pair("3", "c")]
+    links = near("ab", "bc")
+    assert rejected(no_near_image_in_two_splits(records, links, DEFAULTS)) == ["2"]
+    keeping = resolve({"near_image_in_other_split": "keep"})
+    kept = list(no_near_image_in_two_splits(records, links, keeping))
+    assert [bool(record.rules) for record in kept] == [False, True, True]
+
+
+def test_images_of_the_very_same_look_leak_too_and_an_image_is_not_near_itself():
+    same = NearImages({"a" * 16: 0, "b" * 16: 0}, {0: (0,)})
+    records = [pair("1", "a"), pair("2", "b", "test"), pair("3", "b")]
+    assert rejected(no_near_image_in_two_splits(records, same, DEFAULTS)) == ["1"]
+
+
+def test_within_a_split_the_larger_picture_is_the_one_that_stays():
+    records = [
+        pair("1", "a", side=10), pair("2", "b", side=20), pair("3", "b", side=20), pair("4", "c", "test"),
+    ]  # fmt: skip
+    links = near("ab", "bc")
+    assert rejected(no_near_image_in_a_split(records, links, DROPPING)) == ["1"]
+    kept = list(no_near_image_in_a_split(records[::-1], links, DEFAULTS))
+    assert [record.id for record in kept if record.rules] == ["1"]
+
+
+def test_images_that_hang_together_get_one_group_and_given_groups_stay():
+    records = [pair("1", "a"), pair("2", "b"), pair("3", "c", group="clip"), pair("4", "d")]
+    found = [item.group for item in with_groups(records, near("ab", "bc", "xd"))]
+    assert found == [f"near-{'a' * 16}", f"near-{'a' * 16}", "clip", "d" * 16]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["", "u", "v"])), min_size=1),
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=6),
+    st.integers(0, 3),
+)
+@settings(deadline=None)
+def test_a_hashed_split_tears_apart_no_group_no_image_and_nothing_that_looks_alike(
+    drawn, links, seed
+):
+    records = [pair(str(n), image, "", group) for n, (image, group) in enumerate(drawn)]
+    links = near(*(link for link in links if len(set(link)) == 2))
+    units = joined_units(records, links)
+    found = split_domain(records, seed, lambda r: units.get(("d", split_unit(r)), split_unit(r)))
+    splits = defaultdict(set)
+    for record in found:
+        for key in (record.source.sha256, record.group):
+            if key:
+                splits[key].add(record.split)
+    assert all(len(each) == 1 for each in splits.values())
+    split_of = {record.source.sha256: record.split for record in found}
+    for digest in set(split_of) & set(links.look):
+        for look in links.alike[links.look[digest]]:
+            for other in set(split_of) & {name for name, n in links.look.items() if n == look}:
+                assert split_of[other] == split_of[digest]
+
+
+def test_units_of_one_image_have_the_name_of_the_image():
+    """So that a source without anything that looks alike is split as it always was."""
+    records = [pair("1", "a"), pair("2", "b"), replace(pair("3", "a"), domain="e")]
+    units = joined_units(records, near("ac"))
+    assert {units.get(("d", "a" * 16), "a" * 16), units.get(("e", "a" * 16), "a" * 16)} == {
+        "a" * 16
+    }
+    assert ("d", "b" * 16) not in units
+
+
+@pytest.fixture
+def scenes(write, tmp_path):
+    """20 scenes of two categories, hashed; of the first ten a smaller, a recompressed and a cut copy."""
+    lines = []
+
+    def add(name, number, data):
+        path = f"{('wren', 'robin')[number % 2]}/{name}.jpg"
+        write(path, data)
+        lines.append(json.dumps({"file_name": path, "caption": f"Scene {name}, seen once."}))
+
+    for number in range(20):
+        image = scene(number)
+        add(f"{number:02d}", number, encoded(image, **ORIGINAL))
+        if number < 10:
+            add(f"{number:02d}-small", number, encoded(image.resize((160, 120)), quality=85))
+            add(f"{number:02d}-again", number, encoded(image, quality=50))
+            add(f"{number:02d}-cut", number, encoded(image.crop((6, 6, 314, 234)), quality=85))
+    write("metadata.jsonl", "\n".join(lines))
+    return tmp_path / "raw"
+
+
+def test_a_build_keeps_copies_together_groups_and_reports_them(scenes, tmp_path):
+    built = build(scenes, tmp_path / "out", workers=1)
+    assert built.manifest["records"] == {"read": 50, "kept": 50, "rejected": 0}
+    assert built.manifest["reported"] == {"near_image_in_split": 30}
+    assert list(validate(tmp_path / "out")) == []
+    splits, families = defaultdict(set), defaultdict(set)
+    for split in ("train", "validation", "test"):
+        rows = load(tmp_path / "out", split)._rows
+        for id_, group in zip(rows["id"], rows["group"], strict=True):
+            family = id_.rpartition("/")[2][:2]
+            splits[family].add(split)
+            families[family].add(group)
+    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(found) == 1 for found in families.values())
+    assert all(next(iter(families[f"{n:02d}"])).startswith("near-") == (n < 10) for n in range(20))
+
+
+def test_a_build_drops_from_train_what_looks_like_a_picture_of_test(scenes, tmp_path, write):
+    lines = [json.loads(line) for line in (scenes / "metadata.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["split"] = "test" if line["file_name"].endswith("-cut.jpg") else "train"
+    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    built = build(scenes, tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {"near_image_in_other_split": 30}
+    assert list(validate(tmp_path / "out")) == []
+    line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
+    assert "looks like" in line["detail"]
+    assert "of test" in line["detail"]
+
+    keeping = BuildConfig(policy={"near_image_in_other_split": "keep"})
+    kept = build(scenes, tmp_path / "kept", config=keeping, workers=1)
+    assert kept.manifest["reported"]["near_image_in_other_split"] == 30
+    assert list(validate(tmp_path / "kept")) == list(validate_images(tmp_path / "kept")) == []
+    path = tmp_path / "kept/manifest.json"
+    path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
+    assert any("group of images that look alike" in each.what for each in validate(path.parent))
+    assert list(validate_images(tmp_path / "out")) == []
+    found = list(validate_images(tmp_path / "kept"))
+    assert len(found) == 40  # ten pictures of test, and three of train for each
+    assert all("its image looks like that of" in each.what for each in found)
+
+
+def test_pictures_too_small_or_too_narrow_and_captions_too_long_are_counted(birds, tmp_path, write):
+    write("train/wren/tiny.png", encoded(scene(1).resize((7, 9)), "PNG"))
+    write("train/wren/strip.png", encoded(scene(2).resize((400, 10)), "PNG"))
+    lines = [
+        {"file_name": "train/wren/tiny.png", "caption": "Tiny."},
+        {"file_name": "train/wren/strip.png", "caption": "A strip."},
+        {"file_name": "train/wren/00.png", "caption": "Very long. " * 600},
+        {"file_name": "train/wren/00.png", "caption": "\u200b\u200e"},
+    ]
+    metadata = birds / "metadata.jsonl"
+    metadata.write_text(metadata.read_text() + "\n".join(map(json.dumps, lines)))
+    built = build(birds, tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {
+        "caption_missing": 1,
+        "caption_too_long": 1,
+        "image_too_narrow": 1,
+        "image_too_small": 1,
+    }
+    loose = BuildConfig(min_side=2, max_aspect=50, max_caption=20_000)
+    again = build(birds, tmp_path / "out", config=loose, workers=1)
+    assert again.manifest["rejected"] == {"caption_missing": 1}
+
+
+def test_a_pixel_limit_that_changed_is_heeded_though_the_images_were_examined(birds, tmp_path):
+    assert build(birds, tmp_path / "out", workers=1).manifest["records"]["rejected"] == 0
+    strict = BuildConfig(max_pixels=24 * 16 - 1, policy={"image_too_large": "fail"})
+    with pytest.raises(Exception, match="49 image_too_large"):
+        build(birds, tmp_path / "out", config=strict, workers=1)
+    loose = build(birds, tmp_path / "new", config=BuildConfig(max_pixels=24 * 16), workers=1)
+    assert loose.manifest["records"]["rejected"] == 0
+
+
+def test_pictures_of_odd_kinds_are_counted_on_the_card(birds, tmp_path, write):
+    file = io.BytesIO()
+    image = scene(5).convert("RGBA")
+    image.putalpha(40)
+    image.save(file, "PNG")
+    write("train/wren/00.png", file.getvalue())
+    built = build(birds, tmp_path / "out", workers=1)
+    assert built.manifest["rules"]["image_on_white"] == 2  # it has two captions
+    assert "fdrd shows them on white" in (tmp_path / "out/README.md").read_text()

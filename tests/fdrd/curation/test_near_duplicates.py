@@ -1,0 +1,230 @@
+"""The search is exact, and finds pictures that are one picture, and no others."""
+
+import functools
+import io
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageOps
+
+from fdrd.curation.near_duplicates import components, find_near
+from fdrd.field_guide import categories, draw
+from fdrd.images import perceptual as looks
+from fdrd.images.check import examine_bytes
+from fdrd.images.near_search import pairs_within
+from fdrd.images.perceptual import alike, codes, contrast, look_of, spectra, unpacked
+
+LIMIT = 10**7
+
+
+def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    """A picture with large and small things in it, as a photograph has."""
+    chance = random.Random(seed)
+    image = Image.new("RGB", size, tuple(chance.randrange(256) for _ in range(3)))
+    pen = ImageDraw.Draw(image)
+    for number in range(40):
+        x, y = chance.randrange(size[0]), chance.randrange(size[1])
+        radius = chance.randrange(6, 90 - 2 * number)
+        colour = tuple(chance.randrange(256) for _ in range(3))
+        pen.ellipse((x - radius, y - radius // 2, x + radius, y + radius // 2), fill=colour)
+    return image
+
+
+def encoded(image: Image.Image, form: str = "JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def cut(image: Image.Image, left: int, top: int, right: int, bottom: int) -> Image.Image:
+    return image.crop((left, top, image.width - right, image.height - bottom))
+
+
+ORIGINAL = {"form": "JPEG", "quality": 95}
+VARIANTS = {
+    "as PNG": lambda image: encoded(image, "PNG"),
+    "of less quality": lambda image: encoded(image, quality=30),
+    "progressive": lambda image: encoded(image, quality=80, progressive=True),
+    "half as large": lambda image: encoded(image.resize((160, 120)), quality=90),
+    "larger": lambda image: encoded(image.resize((480, 360)), quality=90),
+    "flattened a little": lambda image: encoded(image.resize((320, 220)), quality=90),
+    "cut by 6 pixels all around": lambda image: encoded(cut(image, 6, 6, 6, 6), quality=90),
+    "cut at one side": lambda image: encoded(cut(image, 8, 0, 0, 0), quality=90),
+    "turned by its EXIF": lambda image: encoded(
+        image.transpose(Image.Transpose.ROTATE_90), quality=90, exif=orientation(6)
+    ),
+}
+
+
+def orientation(value: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif.tobytes()
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1), max_size=40),
+    st.lists(st.tuples(st.integers(0, 39), st.integers(0, 2**64 - 1)), max_size=40),
+    st.integers(0, 12),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_search_finds_what_comparing_all_pairs_finds(some, flips, radius):
+    near = [
+        some[place % len(some)] ^ (mask & (mask >> 7) & (mask << 9) & (2**64 - 1))
+        for place, mask in flips
+        if some
+    ]
+    assert_finds_all(np.array(some + near, dtype=np.uint64), radius)
+
+
+def test_many_codes_are_searched_in_fewer_chunks_and_all_are_found(monkeypatch):
+    monkeypatch.setattr("fdrd.images.near_search.FEW", 0)
+    chance = random.Random(0)
+    numbers = [chance.getrandbits(64) for _ in range(60)]
+    for number in numbers[:60]:
+        flips = (1 << chance.randrange(64) for _ in range(chance.randrange(12)))
+        numbers.append(functools.reduce(int.__xor__, flips, number))
+    assert assert_finds_all(np.array(numbers, dtype=np.uint64), 8) > 30
+
+
+def assert_finds_all(numbers, radius):
+    """Compares with all pairs; how many there were."""
+    found = {
+        (min(pair), max(pair))
+        for first, second in pairs_within(numbers, radius)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    }
+    wanted = {
+        (i, j)
+        for j in range(len(numbers))
+        for i in range(j)
+        if (int(numbers[i]) ^ int(numbers[j])).bit_count() <= radius
+    }
+    assert found == wanted
+    return len(wanted)
+
+
+def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
+    monkeypatch.setattr("fdrd.images.near_search.BLOCK", 10)
+    blocks = list(pairs_within(np.zeros(30, dtype=np.uint64), 0))
+    assert max(len(first) for first, _ in blocks) < 10 + 30
+    pairs = {(i, j) for first, second in blocks for i, j in zip(first, second, strict=True)}
+    assert len(pairs) == 30 * 29 / 2
+
+
+def test_a_radius_that_no_index_helps_with_is_refused():
+    with pytest.raises(ValueError, match="compare most pairs"):
+        list(pairs_within(np.zeros(2, dtype=np.uint64), 16))
+
+
+@pytest.mark.parametrize("change", VARIANTS, ids=str)
+def test_a_changed_copy_looks_like_its_original_and_like_no_other(change):
+    originals = [scene(seed) for seed in range(8)]
+    look = {
+        f"{seed}": examine_bytes(encoded(image, **ORIGINAL), LIMIT).look
+        for seed, image in enumerate(originals)
+    }
+    copies = {
+        f"{seed} changed": examine_bytes(VARIANTS[change](image), LIMIT).look
+        for seed, image in enumerate(originals)
+    }
+    near = find_near(look | copies)
+    for name in look:
+        alike_looks = near.alike[near.look[name]]
+        family = {digest for digest, number in near.look.items() if number in alike_looks} | {name}
+        assert family == {name, f"{name} changed"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [ImageOps.mirror, ImageOps.flip, lambda image: cut(image, 60, 40, 0, 0)],
+    ids=["mirrored", "upside down", "cut by a fifth"],
+)
+def test_another_view_is_another_picture(change):
+    image = scene(3)
+    assert not find_near({"a": look_of(image), "b": look_of(change(image))}).look
+
+
+def test_drawings_of_one_species_are_different_pictures():
+    kinds = categories(36)
+    look = {
+        f"{kind}/{number}": examine_bytes(draw(kinds[kind], number, size=64).encoded(), LIMIT).look
+        for kind in (0, 1, 2, 20, 21)
+        for number in range(40)
+    }
+    assert not find_near(look).look
+
+
+def test_pictures_that_show_nothing_are_not_compared():
+    plain = {str(shade): look_of(Image.new("RGB", (90, 60), (shade, 90, 40))) for shade in range(9)}
+    assert not find_near(plain).look
+
+
+def test_images_of_the_very_same_look_are_found_though_no_code_differs():
+    look = look_of(scene(1))
+    near = find_near({"a": look, "b": look, "c": look_of(scene(2)), "d": ""})
+    assert near.look == {"a": 0, "b": 0}
+    assert near.alike == {0: (0,)}
+
+
+def test_a_thousand_frames_of_a_still_camera_are_not_compared_each_with_each(monkeypatch):
+    still = np.asarray(scene(4, (96, 64)).convert("L")).astype(int)
+    noise = np.random.default_rng(0)
+    frames = {
+        str(number): look_of(
+            Image.fromarray((still + noise.integers(-3, 4, still.shape)).clip(0, 255).astype("u1"))
+        )
+        for number in range(1000)
+    }
+    compared = []
+    monkeypatch.setattr(
+        "fdrd.curation.near_duplicates.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
+    )
+    near = find_near(frames)
+    assert len(near.look) == 1000
+    assert len(near.alike) + sum(compared) < 5000  # of 499,500 pairs
+
+
+def test_no_images_are_no_error():
+    assert not find_near({}).look
+
+
+def test_what_hangs_together_does_so_in_any_order():
+    links = [(1, 2), (3, 4), (4, 2), (7, 8)]
+    for order in (links, links[::-1]):
+        found = components(order)
+        assert len({found[node] for node in (1, 2, 3, 4)}) == 1
+        assert found[7] == found[8] != found[1]
+
+
+def test_no_entry_of_a_table_is_a_close_call_that_another_machine_may_round_otherwise():
+    places = (np.arange(looks.SIZE) + 0.5) / looks.SIZE
+    exact = looks._waves(places, looks.BAND) * 1024
+    assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-6
+
+
+def test_a_cut_spectrum_is_that_of_the_cut_picture():
+    """Against a picture of low frequencies that is drawn uncut and cut; 512 pixels, an eighth off the left."""
+    x = np.arange(512) / 512
+    line = 128 + 60 * np.cos(np.pi * x * 3) + 30 * np.cos(np.pi * x * 5 + 1)
+    whole = Image.fromarray(np.tile(line, (64, 1)).astype(np.uint8))
+    part = whole.crop((64, 0, 512, 64)).resize((512, 64), Image.Resampling.BICUBIC)
+    table = looks._cutting(1 / 8, 0, looks.COMPARED)
+    spectrum, wanted = spectra(unpacked([look_of(whole), look_of(part)]))
+    found = spectrum[: looks.COMPARED] @ table.T / 1024
+    error = np.abs(found - wanted[: looks.COMPARED, : looks.COMPARED]).max() / looks.STEP**2
+    assert error < 2  # grey levels
+
+
+def test_the_look_of_a_known_picture_is_what_it_was():
+    """Every machine must agree: this value was found once, and depends on whole numbers only."""
+    image = Image.fromarray(
+        (np.add.outer(np.arange(96) * 2, np.arange(96)) % 256).astype(np.uint8), "L"
+    )
+    (spectrum,) = spectra(unpacked([look_of(image)]))
+    assert int(codes(spectrum[None])[0]) == 10531764130533431989
+    assert contrast(spectrum[None])[0] == pytest.approx(59.196662417080695, abs=1e-9)
+    assert alike(spectrum[None], spectrum[None]).all()

@@ -1,0 +1,65 @@
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdrd.curation.splitting import split_domain
+from fdrd.record import ImageRef, Record, Source
+
+
+def pair(number, category, group, split=""):
+    path = f"{number}.jpg"
+    return Record(
+        str(number), ImageRef(path), "x", category, Source(path), group=group, split=split
+    )
+
+
+@st.composite
+def domains(draw):
+    size = draw(st.integers(1, 60))
+    return [
+        pair(number, draw(st.sampled_from("abc")), draw(st.sampled_from("stuvwxyz")), split)
+        for number in range(size)
+        for split in [draw(st.sampled_from(["", "train", "test"]))]
+    ]
+
+
+@given(domains(), st.integers(0, 3))
+def test_groups_without_given_splits_stay_whole_and_every_category_keeps_train(records, seed):
+    records = [pair(r.id, r.category, r.group) for r in records]
+    found = split_domain(records, seed)
+    of_group = {}
+    for record in found:
+        assert of_group.setdefault(record.group, record.split) == record.split
+    in_train = {record.category for record in found if record.split == "train"}
+    assert in_train == {record.category for record in records}
+
+
+@given(domains(), st.integers(0, 3))
+def test_the_order_of_the_records_moves_nothing(records, seed):
+    shuffled = random.Random(seed).sample(records, len(records))
+    by_id = {record.id: record.split for record in split_domain(records, seed)}
+    assert {record.id: record.split for record in split_domain(shuffled, seed)} == by_id
+
+
+@given(domains(), st.integers(0, 3))
+def test_given_test_splits_are_kept_and_train_only_gives_to_validation(records, seed):
+    for before, after in zip(records, split_domain(records, seed), strict=True):
+        if before.split == "test":
+            assert after.split == "test"
+        if before.split == "train":
+            assert after.split in ("train", "validation")
+
+
+def test_a_given_validation_split_is_kept_as_it_is():
+    records = [pair(n, "a", str(n), ("train", "validation")[n % 2]) for n in range(200)]
+    assert split_domain(records, 0) == records
+
+
+def test_shares_are_about_what_the_documentation_says():
+    records = [pair(n, "abcd"[n % 4], str(n)) for n in range(10_000)]
+    counts = Counter(record.split for record in split_domain(records, 0))
+    assert abs(counts["test"] - 2000) < 150
+    assert abs(counts["validation"] - 800) < 120
+    assert split_domain(records, 0) != split_domain(records, 1)

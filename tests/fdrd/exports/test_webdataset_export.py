@@ -1,0 +1,236 @@
+"""The export for clip_benchmark: its layout, whole pictures, the same bytes each time, nothing half-written.
+
+`tests/test_other_tools.py` has clip_benchmark itself read and score one.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fdrd
+from fdrd.errors import FdrdError
+from fdrd.exports.webdataset import export_webdataset
+
+BIRDS = ("wren", "robin")
+
+
+def picture(number: int, **how: object) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, **how)
+    return file.getvalue()
+
+
+def glass() -> bytes:
+    """A picture that is half transparent."""
+    pixels = np.random.default_rng(94).integers(0, 255, (12, 20, 4), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def draw(root: Path, domain: str, files: dict[str, bytes], captions: int = 1) -> None:
+    """A domain whose images are all of the split `test`, half of them wrens and half robins."""
+    folder = root / domain / "test"
+    for number, (name, content) in enumerate(files.items()):
+        path = folder / BIRDS[number % 2] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        lines = [
+            {
+                "file_name": f"{path.parent.name}/{name}",
+                "text": f"A {path.parent.name}, {name} {n}.",
+            }
+            for n in range(captions)
+        ]
+        with (folder / "metadata.jsonl").open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains that share their categories: `a` with two captions for each image, and `b`."""
+    folder = tmp_path_factory.mktemp("built")
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    odd = {
+        "turned.jpg": picture(90, format="JPEG", exif=sideways),
+        "map.bmp": picture(91, format="BMP"),
+        "whole.webp": picture(92, format="WEBP"),
+        "plain.jpg": picture(93, format="JPEG"),
+        "glass.png": glass(),
+    }
+    draw(folder / "raw", "a", {f"{n}.png": picture(n, format="PNG") for n in range(9)}, 2)
+    draw(folder / "raw", "b", odd)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDRD_CACHE", str(folder / "cache"))
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "datasets"))
+        fdrd.build(folder / "raw", folder / "data", workers=1)
+    return folder / "data"
+
+
+def read(folder: Path) -> list[dict[str, bytes]]:
+    """The samples of all shards, as the webdataset format defines them."""
+    samples: dict[str, dict[str, bytes]] = {}
+    shards = int((folder / "nshards.txt").read_text())
+    assert {f"{n}.tar" for n in range(shards)} == {path.name for path in folder.glob("*.tar")}
+    for number in range(shards):
+        with tarfile.open(folder / f"{number}.tar") as archive:
+            for member in archive:
+                key, _, ending = member.name.partition(".")
+                content = archive.extractfile(member)
+                assert content is not None
+                samples.setdefault(key, {})[ending] = content.read()
+    return list(samples.values())
+
+
+def pixels(sample: dict[str, bytes]) -> bytes:
+    """What a reader sees that knows three formats and turns nothing."""
+    (ending,) = {"jpg", "png", "webp"} & sample.keys()
+    return Image.open(io.BytesIO(sample[ending])).convert("RGB").tobytes()
+
+
+def test_each_domain_is_a_root_of_its_own_with_each_image_and_its_captions(
+    built: Path, tmp_path: Path
+) -> None:
+    found = export_webdataset(built, tmp_path / "out")
+    assert {(each.domain, each.split, each.images, each.captions) for each in found} == {
+        ("a", "test", 9, 18),
+        ("b", "test", 5, 5),
+    }
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    for domain in "ab":
+        root = tmp_path / "out" / domain
+        assert (root / "dataset_type.txt").read_text().strip() == "retrieval"
+        view = fdrd.load(built, "test", domain)
+        wanted = [
+            [view.captions[caption] for image, caption in view.pairs if image == number]
+            for number in range(len(view.image_digests))
+        ]
+        samples = read(root / "test")
+        assert [sample["txt"].decode().splitlines() for sample in samples] == wanted
+        shown = [image.tobytes() for image in view.images(range(len(samples)))]
+        assert [pixels(sample) for sample in samples] == shown
+
+
+def test_images_keep_their_bytes_unless_a_simple_reader_would_see_another(
+    built: Path, tmp_path: Path
+) -> None:
+    export_webdataset(built, tmp_path / "out", domain="b")
+    kept = {}
+    for sample in read(tmp_path / "out" / "b" / "test"):
+        (row,) = json.loads(sample["json"])["rows"]
+        (ending,) = {"jpg", "png", "webp"} & sample.keys()
+        same = hashlib.sha256(sample[ending]).hexdigest() == row["source"]["sha256"]
+        kept[Path(row["source"]["file"]).name] = (ending, same)
+    assert kept == {
+        "turned.jpg": ("png", False),
+        "map.bmp": ("png", False),
+        "whole.webp": ("webp", True),
+        "plain.jpg": ("jpg", True),
+        "glass.png": ("png", False),
+    }
+
+
+def test_rows_keep_what_the_dataset_says_of_them(built: Path, tmp_path: Path) -> None:
+    export_webdataset(built, tmp_path / "out")
+    rows = [
+        row
+        for sample in read(tmp_path / "out/a/test")
+        for row in json.loads(sample["json"])["rows"]
+    ]
+    view = fdrd.load(built, "test", "a")
+    assert sorted(row["id"] for row in rows) == sorted(view.ids)
+    assert {row["category"] for row in rows} == {"a: wren", "a: robin"}
+    assert all(row["negatives"] for row in rows)
+
+
+def test_classification_names_the_classes_of_the_domain_alone(built: Path, tmp_path: Path) -> None:
+    export_webdataset(built, tmp_path / "out", task="zeroshot_classification")
+    root = tmp_path / "out" / "a"
+    assert not (root / "dataset_type.txt").exists()
+    assert (root / "classnames.txt").read_text().split() == ["robin", "wren"]
+    assert "{c}" in (root / "zeroshot_classification_templates.txt").read_text()
+    for sample in read(root / "test"):
+        row = json.loads(sample["json"])["rows"][0]
+        assert f"a: {['robin', 'wren'][int(sample['cls'])]}" == row["category"]
+        assert "txt" not in sample
+
+
+def test_every_worker_of_the_reader_finds_a_shard_and_no_shard_grows_too_large(
+    built: Path, tmp_path: Path
+) -> None:
+    export_webdataset(built, tmp_path / "few", domain="a")
+    assert (tmp_path / "few/a/test/nshards.txt").read_text().strip() == "4"
+    export_webdataset(built, tmp_path / "small", domain="a", shard_bytes=1)
+    assert (tmp_path / "small/a/test/nshards.txt").read_text().strip() == "9"
+    assert read(tmp_path / "few/a/test") == read(tmp_path / "small/a/test")
+
+
+def test_the_same_dataset_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    def digests(out: Path) -> dict[str, bytes]:
+        export_webdataset(built, out)
+        return {
+            path.relative_to(out).as_posix(): path.read_bytes()
+            for path in out.rglob("*")
+            if path.is_file()
+        }
+
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_a_target_that_holds_something_is_refused_and_left_alone(
+    built: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    with pytest.raises(FdrdError, match="holds files already; give a new or empty folder"):
+        export_webdataset(built, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_an_export_that_stops_leaves_nothing_and_the_next_is_whole(
+    built: Path, tmp_path: Path
+) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    (tmp_path / ".out.partial").mkdir()  # of a run that was killed
+    (tmp_path / ".out.partial" / "stale").touch()
+    with pytest.raises(KeyboardInterrupt):
+        export_webdataset(built, tmp_path / "out", progress=stop)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "out").mkdir()  # an empty one will do
+    export_webdataset(built, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"split": "train"}, "has no train"), ({"domain": "c"}, "has no test of c")],
+)
+def test_what_is_not_there_is_named(
+    built: Path, tmp_path: Path, asked: dict[str, str], message: str
+) -> None:
+    with pytest.raises(FdrdError, match=message):
+        export_webdataset(built, tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_domain_from_elsewhere_does_not_name_another_folder(
+    make_dataset: Any, make_row: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = make_row(0, picture(0, format="PNG"), "A wren.", "wren", domain="../up")
+    dataset = make_dataset([row], "test", ["wren"])
+    monkeypatch.setattr("fdrd.exports.webdataset.load_splits", lambda *_: [dataset])
+    with pytest.raises(FdrdError, match="cannot be the name of a folder"):
+        export_webdataset("org/data", tmp_path / "out")
+    assert not (tmp_path / "up").exists()

@@ -1,0 +1,231 @@
+"""Categories, pictures and captions of the field guide."""
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fdrd.errors import FdrdError
+from fdrd.field_guide import POOLS, available, categories, draw
+from fdrd.field_guide.caption import MAX_WORDS, caption
+from fdrd.field_guide.chance import SINES, TURN
+from fdrd.field_guide.meta_categories import meta_categories
+from fdrd.field_guide.sighting import sight
+from fdrd.field_guide.sketch import Placement, Shadow, Sketch, placed, render
+from fdrd.field_guide.taxonomy import SPECIES
+from fdrd.field_guide.traits import Look
+
+TYPES = {
+    "colour", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
+    "viewpoint",
+}  # fmt: skip
+
+PINNED = {
+    # (pool, category, image, seed, size): sha256 of the pixels and of the file, both shortened
+    ("demo", 0, 0, 0, 128): ("e66f8efd08f3bb22", "a57c679b02c383fc"),
+    ("demo", 37, 5, 0, 128): ("d7f6b1f928eea190", "0aeafc91b3beec0e"),
+    ("base", 411, 2, 7, 96): ("7d0b46c5906171d2", "28faba56cd38bb1f"),
+}
+
+SEVERAL = [(category, image) for category in categories(240) for image in range(6)]
+"""Categories of all kinds, four genera each, and a few images of each category."""
+
+
+def short_digest(data):
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+@pytest.fixture(scope="module")
+def book():
+    """All categories of both pools."""
+    return {pool: categories(available(pool), pool) for pool in POOLS}
+
+
+def test_each_pool_holds_the_categories_of_the_paper_and_thousands_in_all(book):
+    assert min(len(pool) for pool in book.values()) >= 1500
+    assert sum(len(pool) for pool in book.values()) >= 4000
+
+
+def test_there_are_eight_meta_categories_and_every_cut_holds_all_of_them(book):
+    names = {kind.name for kind in meta_categories()}
+    assert len(names) >= 8
+    assert {category.kind.name for category in book["demo"][: len(names)]} == names
+
+
+def test_no_two_categories_share_a_name_or_a_signature(book):
+    both = [category for pool in book.values() for category in pool]
+    assert len({category.name.lower() for category in both}) == len(both)
+    looks = {(category.kind.name, *category.signature.items()) for category in both}
+    assert len(looks) == len(both)
+
+
+def test_species_of_a_genus_differ_in_one_or_two_traits(book):
+    genera = {}
+    for category in book["demo"]:
+        genera.setdefault((category.kind.name, category.genus), []).append(category.signature)
+    for species in genera.values():
+        assert len(species) == SPECIES
+        for one in species:
+            for other in species:
+                if one is not other:
+                    assert sum(one[trait] != other[trait] for trait in one) in (1, 2)
+
+
+def test_no_word_of_a_name_is_a_word_of_a_description(book):
+    described = {
+        word.strip("[]").lower()
+        for kind in meta_categories()
+        for trait in kind.traits
+        for value in trait.values
+        for words in value.words
+        for word in words.replace("|", " ").split()
+    } - {"the"}
+    named = {word.lower() for pool in book.values() for c in pool for word in c.name.split()}
+    assert not described & named
+
+
+def test_asking_for_more_categories_than_there_are_says_how_many_there_are():
+    with pytest.raises(FdrdError, match="the demo pool holds"):
+        categories(100_000)
+    with pytest.raises(FdrdError, match="demo, base"):
+        categories(1, pool="other")
+
+
+def test_later_categories_do_not_depend_on_where_the_cut_begins():
+    assert categories(3, first=20) == categories(40)[20:23]
+
+
+@pytest.mark.parametrize("key", PINNED, ids=str)
+def test_pixels_and_files_are_the_same_on_every_machine(key):
+    pool, category, image, seed, size = key
+    plate = draw(categories(category + 1, pool)[category], image, seed=seed, size=size)
+    assert (short_digest(plate.pixels.tobytes()), short_digest(plate.encoded())) == PINNED[key]
+
+
+def test_another_process_draws_the_same():
+    script = (
+        "from fdrd.field_guide import categories, draw; import hashlib;"
+        "p = draw(categories(8)[7], 3, seed=5);"
+        "print(hashlib.sha256(p.encoded() + p.caption.encode()).hexdigest())"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    here = draw(categories(8)[7], 3, seed=5)
+    expected = hashlib.sha256(here.encoded() + here.caption.encode()).hexdigest()
+    assert there.stdout.strip() == expected
+
+
+def test_seed_image_and_category_each_change_the_picture():
+    first, second = categories(2)
+    plates = [draw(first, 0), draw(first, 0, seed=1), draw(first, 1), draw(second, 0)]
+    assert len({plate.pixels.tobytes() for plate in plates}) == len(plates)
+
+
+def test_sines_do_not_hang_on_the_last_bit_of_the_c_library():
+    exact = np.sin(2 * np.pi * np.arange(TURN, dtype=np.longdouble) / TURN) * 2**20
+    assert np.abs(np.abs(exact - np.floor(exact)) - 0.5).min() > 1e-9
+    assert np.array_equal(np.array(SINES) * 2**20, np.rint(exact).astype(np.float64))
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    index=st.integers(0, 1499),
+    image=st.integers(0, 200),
+    seed=st.integers(0, 2**32),
+    pool=st.sampled_from(POOLS),
+)
+def test_spans_are_exact_and_never_overlap(index, image, seed, pool):
+    (category,) = categories(1, pool, index)
+    text, spans = caption(sight(category, image, seed), 128)
+    assert all(text[span.start : span.end] == span.value for span in spans)
+    assert all(span.type in TYPES for span in spans)
+    assert all(one.end <= other.start for one, other in pairwise(spans))
+    assert category.name in text
+    assert all(mark not in text for mark in "[]|{}")
+
+
+def test_captions_are_short_sentences():
+    for category, image in SEVERAL:
+        text, _ = caption(sight(category, image, 0), 128)
+        assert 2 <= len(text.split()) <= MAX_WORDS <= 45
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert "  " not in text
+        assert ".." not in text
+
+
+def test_a_and_an_agree_with_the_next_word():
+    for category, image in SEVERAL:
+        words = caption(sight(category, image, 0), 128)[0].lower().split()
+        for one, other in pairwise(words):
+            assert one != "a" or other[0] not in "aeio", f"a {other}"
+            assert one != "an" or other[0] in "aeiou", f"an {other}"
+
+
+def test_several_subjects_are_spoken_of_as_several():
+    for category, image in SEVERAL:
+        sighting = sight(category, image, 0)
+        text, spans = caption(sighting, 128)
+        counted = [
+            span
+            for span in spans
+            if span.type == "count"
+            and span.value.lower() in ("two", "a pair of", "three", "a group of three")
+        ]
+        if sighting.count > 1 and "each" in text:
+            assert counted
+            assert " it has" not in text
+
+
+def test_about_one_caption_in_ten_is_vague():
+    told = [len(caption(sight(category, image, 0), 128)[1]) for category, image in SEVERAL]
+    assert 0.06 < sum(count <= 1 for count in told) / len(told) < 0.14
+
+
+def test_captions_tell_different_things_in_many_ways():
+    texts = [caption(sight(category, image, 0), 128)[0] for category, image in SEVERAL]
+    assert len(set(texts)) > 0.98 * len(texts)
+    skeletons = Counter()
+    for category, image in SEVERAL:
+        text, spans = caption(sight(category, image, 0), 128)
+        for span in reversed(spans):
+            text = text[: span.start] + "_" + text[span.end :]
+        skeletons[text.replace(category.name, "NAME")] += 1
+    assert len(skeletons) > 800
+
+
+def test_small_pictures_are_described_by_what_can_be_seen_in_them():
+    large = sum(len(caption(sight(c, i, 0), 256)[1]) for c, i in SEVERAL)
+    small = sum(len(caption(sight(c, i, 0), 48)[1]) for c, i in SEVERAL)
+    assert small < 0.8 * large
+
+
+@pytest.mark.parametrize("kind", meta_categories(), ids=lambda kind: kind.name)
+def test_every_value_of_every_trait_shows_in_the_picture(kind):
+    """One individual with each value of a trait in turn, all else equal: no two look the same."""
+    (category,) = (c for c in categories(len(meta_categories())) if c.kind == kind)
+    plain = {trait.name: trait.values[0].key for trait in kind.traits} | dict(category.signature)
+    for trait in kind.traits:
+        if trait.name == "viewpoint":
+            continue
+        # Something for this trait to show on: a marking has no colour where there is none.
+        base = dict(plain)
+        if trait.unless:
+            shown = next(t for t in kind.traits if t.name == trait.unless[0])
+            base[shown.name] = next(v.key for v in shown.values if v.key not in trait.unless[1])
+        pictures = set()
+        for value in trait.values:
+            sketch = Sketch()
+            kind.draw(sketch, Look(base | {trait.name: value.key}, "same"))
+            canvas = np.full((3, 96, 96), 128, np.int16)
+            shapes = placed(sketch, [Placement(48, 48, 44)])
+            render(canvas, shapes, contour=0.7, shadow=Shadow(0, 0, 0))
+            pictures.add(canvas.tobytes())
+        assert len(pictures) == len(trait.values), trait.name

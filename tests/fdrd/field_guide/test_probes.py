@@ -1,0 +1,77 @@
+"""The field guide gives little away to a model that does not look at the subject."""
+
+from collections import Counter
+from statistics import mean
+
+import pytest
+
+from fdrd.errors import FdrdError
+from fdrd.field_guide import categories
+from fdrd.field_guide.probes import Pair, background_only, galleries, name_only
+from fdrd.field_guide.sighting import sight
+
+
+@pytest.fixture(scope="module")
+def default() -> list[list[Pair]]:
+    """Galleries at the default scale of `sample`."""
+    return galleries(120, 2400)
+
+
+def test_the_name_alone_finds_few_when_equals_count_against_it(default: list[list[Pair]]) -> None:
+    assert mean(name_only(gallery, "against") for gallery in default) < 0.10
+
+
+def test_the_name_alone_finds_one_in_as_many_as_a_category_has_in_the_gallery(
+    default: list[list[Pair]],
+) -> None:
+    """By lot, 400 images of 120 categories give a third, and under a tenth takes 36 of them."""
+    assert mean(name_only(gallery, "by lot") for gallery in default) == pytest.approx(
+        0.30, abs=0.02
+    )
+    assert mean(name_only(gallery, "by lot") for gallery in galleries(36, 7200)) < 0.10
+
+
+@pytest.mark.parametrize("direction", ["text_to_image", "image_to_text"])
+def test_the_background_alone_finds_less_than_one_in_a_hundred(
+    default: list[list[Pair]], direction: str
+) -> None:
+    assert mean(background_only(gallery, direction) for gallery in default) < 0.01  # type: ignore[arg-type]
+
+
+def test_the_background_probe_by_hand() -> None:
+    """Four images on two places; two captions name the place, two tell nothing."""
+    category = categories(1)[0]
+    found: dict[str, Pair] = {}
+    for image in range(200):
+        sighting = sight(category, image, seed=0)
+        if sighting.light == "day":
+            found.setdefault(sighting.place, Pair(sighting, (None, None)))
+    grass, wood = found["grass"], found["wood"]
+    gallery = [
+        Pair(grass.sighting, ("grass", None)), Pair(wood.sighting, ("wood", None)), grass, wood,
+    ]  # fmt: skip
+    # A caption that names a place fits two images, one that does not fits all four.
+    assert background_only(gallery, "text_to_image") == pytest.approx((2 / 2 + 2 / 4) / 4)
+    # Each image guesses the one caption that names its place, which is right for two of four.
+    assert background_only(gallery, "image_to_text") == pytest.approx(2 / 4)
+
+
+def test_too_small_a_split_is_refused() -> None:
+    with pytest.raises(FdrdError, match="ask for more pairs"):
+        galleries(4, 100)
+
+
+def test_no_caption_tells_of_both_place_and_light(default: list[list[Pair]]) -> None:
+    assert all(None in pair.told for gallery in default for pair in gallery)
+
+
+def test_backgrounds_say_nothing_about_the_meta_category() -> None:
+    """Every kind stands on every ground about as often: 40 times by chance, give or take 6."""
+    grounds = Counter(
+        (category.kind.name, sight(category, image, seed=0).ground)
+        for category in categories(120)
+        for image in range(30)
+    )
+    assert len(grounds) == 10 * 9
+    assert min(grounds.values()) > 40 - 25
+    assert max(grounds.values()) < 40 + 25

@@ -1,0 +1,168 @@
+"""The field guide as a folder."""
+
+import hashlib
+import json
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from fdrd.errors import FdrdError
+from fdrd.field_guide import categories, draw, sample, splits
+
+SMALL = {"categories": 12, "pairs": 72, "size": 32}
+
+
+def digests(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def lines(folder):
+    with (folder / "metadata.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    out = tmp_path_factory.mktemp("drawn") / "raw"
+    assert sample(out, **SMALL, workers=1)
+    return out
+
+
+def test_metadata_and_images_say_the_same(drawn):
+    described = lines(drawn)
+    files = {path.relative_to(drawn).as_posix() for path in drawn.rglob("*.jpg")}
+    assert len(described) == SMALL["pairs"]
+    assert [line["file_name"] for line in described] == sorted(
+        files, key=[line["file_name"] for line in described].index
+    )
+    for line in described:
+        split, category, _ = line["file_name"].split("/")
+        assert (split, category) == (line["split"], line["category"])
+        assert category in line["caption"]
+        assert line["license"] == "CC0-1.0"
+        for span in line["attributes"]:
+            assert line["caption"][span["start"] : span["end"]] == span["value"]
+        with Image.open(drawn / line["file_name"]) as image:
+            assert image.size == (SMALL["size"],) * 2
+
+
+def test_a_file_is_what_draw_draws(drawn):
+    category = categories(SMALL["categories"])[4]
+    plate = draw(category, 3, size=SMALL["size"])
+    (line,) = (li for li in lines(drawn) if li["file_name"].endswith(f"/{category.name}/0004.jpg"))
+    assert (drawn / line["file_name"]).read_bytes() == plate.encoded()
+    assert line["caption"] == plate.caption
+
+
+def test_any_number_of_workers_writes_the_same_bytes(drawn, tmp_path):
+    sample(tmp_path / "raw", **SMALL, workers=2)
+    assert digests(tmp_path / "raw") == digests(drawn)
+
+
+def test_another_seed_draws_other_images_of_the_same_categories(drawn, tmp_path):
+    sample(tmp_path / "raw", **SMALL, seed=1, workers=1)
+    one, other = lines(drawn), lines(tmp_path / "raw")
+    assert {line["category"] for line in one} == {line["category"] for line in other}
+    images = set(digests(drawn).values()) & set(digests(tmp_path / "raw").values())
+    assert not images
+
+
+def test_groups_are_never_torn_apart(drawn):
+    splits_of = {}
+    for line in lines(drawn):
+        splits_of.setdefault(line["group"], set()).add(line["split"])
+    assert all(len(found) == 1 for found in splits_of.values())
+    assert len(splits_of) == SMALL["pairs"] // 2
+
+
+@pytest.mark.parametrize(("categories_", "pairs"), [(120, 2400), (1500, 230_000), (40, 2400)])
+def test_ten_test_images_per_category_at_the_documented_scales(categories_, pairs):
+    for images in {pairs // categories_, -(-pairs // categories_)}:
+        counts = Counter(splits(images))
+        assert counts["test"] >= 10
+        assert counts["validation"] >= 2
+        assert counts["train"] >= 8
+        assert counts.total() == images
+
+
+def test_every_category_can_be_trained_and_tested_on():
+    for images in range(4, 400):
+        counts = Counter(splits(images))
+        assert min(counts["train"], counts["test"]) >= 1
+
+
+def test_a_second_run_has_nothing_to_do(drawn):
+    before = digests(drawn)
+    assert not sample(drawn, **SMALL, workers=1)
+    assert digests(drawn) == before
+
+
+def test_other_contents_are_never_overwritten(drawn, tmp_path):
+    with pytest.raises(FdrdError, match="holds something else"):
+        sample(drawn, **{**SMALL, "pairs": 96}, workers=1)
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(FdrdError, match="remove it or give another folder"):
+        sample(tmp_path, **SMALL, workers=1)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "raw").mkdir()
+    assert sample(tmp_path / "raw", categories=2, pairs=8, size=32, workers=1)
+    assert len(lines(tmp_path / "raw")) == 8
+
+
+class Stopped(KeyboardInterrupt):
+    """The user's Ctrl-C, told from any other."""
+
+
+def test_a_stopped_run_leaves_nothing_that_looks_whole_and_the_next_one_goes_on(drawn, tmp_path):
+    out = tmp_path / "raw"
+
+    def stop(done, total):
+        if done >= total // 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        sample(out, **SMALL, workers=1, progress=stop)
+    assert not out.exists()
+
+    seen = []
+    assert sample(out, **SMALL, workers=1, progress=lambda done, total: seen.append(done))
+    assert seen[0] >= SMALL["pairs"] // 2  # what was finished is not drawn again
+    assert seen[-1] == SMALL["pairs"]
+    assert digests(out) == digests(drawn)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_draft_of_other_arguments_is_not_gone_on_from(tmp_path):
+    out = tmp_path / "raw"
+
+    def stop(done, total):
+        if done:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        sample(out, **SMALL, seed=9, workers=1, progress=stop)
+    sample(out, categories=2, pairs=8, size=32, workers=1)
+    assert len(list(out.rglob("*.jpg"))) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 8}, "size is 8 pixels"),
+        ({"pairs": 20}, "ask for 48 at least"),
+        ({"categories": 0}, "at least one"),
+        ({"first": -1}, "demo pool holds"),
+    ],
+)
+def test_impossible_arguments_are_refused_with_the_remedy(tmp_path, change, message):
+    with pytest.raises(FdrdError, match=message):
+        sample(tmp_path / "raw", **{**SMALL, **change}, workers=1)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,161 @@
+"""What was pushed is what `datasets` loads: in a fresh process, from an empty cache, without a token."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hub_server import Hub
+from huggingface_hub import snapshot_download
+
+from fdrd.checks.validation import validate
+from fdrd.dataset import load
+from fdrd.hub import Options, carry_out, prepare
+from fdrd.pipeline.builder import build
+from fdrd.pipeline.reformat import in_format
+
+ROOT = Path(__file__).parents[3]
+LOADER = """
+import hashlib, json
+from datasets import Image, get_dataset_config_names, load_dataset
+
+def said(rows):
+    rows = rows.cast_column("image", Image(decode=False))
+    return {row["id"]: [row["caption"], hashlib.sha256(row["image"]["bytes"]).hexdigest(), row["category"]]
+            for row in rows}
+
+whole = load_dataset("org/birds")
+print(json.dumps({
+    "whole": {split: said(rows) for split, rows in whole.items()},
+    "streams": {
+        name: {split: said(rows) for split, rows in load_dataset("org/birds", name, streaming=True).items()}
+        for name in get_dataset_config_names("org/birds")
+    },
+    "names": whole["test"].features["category"].names,
+    "size": list(whole["test"][0]["image"].size),
+}))
+"""
+
+
+def environment(hub: Hub, tmp_path: Path, token: str | None) -> dict[str, str]:
+    return {
+        **os.environ,
+        **hub.environment(token),
+        "HF_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture
+def two_domains(birds: Path, tmp_path: Path, draw: Callable[[int], bytes]) -> Path:
+    """The birds, and cats that a split must be found for; `wren` is a category of both."""
+    root = tmp_path / "many"
+    root.mkdir()
+    birds.rename(root / "birds")
+    for number in range(30):
+        picture = root / "cats" / ("tabby", "wren")[number % 2] / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw(100 + number))
+        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} cat, number {number}.")
+    return root
+
+
+def python(code: str, hub: Hub, tmp_path: Path) -> str:
+    """What a fresh process without a token prints, in a folder of its own."""
+    (tmp_path / "elsewhere").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(hub, tmp_path, None), cwd=tmp_path / "elsewhere",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("format", ["arrow", pytest.param("parquet", marks=pytest.mark.slow)])
+def test_a_fresh_process_loads_every_image_with_its_digest(two_domains, tmp_path, hub, format):
+    built = build(two_domains, tmp_path / "out", workers=1)
+    folder = in_format(built.out, format)
+    options = Options(rights=True)
+    carry_out(prepare(folder, "org/birds", options), folder, options)
+    told = json.loads(python(LOADER, hub, tmp_path))
+    whole, streams = told["whole"], told["streams"]
+    assert streams.pop("default") == whole
+    assert streams.keys() == {"birds", "cats"}
+    for split, rows in whole.items():
+        assert rows == {**streams["birds"][split], **streams["cats"][split]}
+    for domain, splits in built.manifest["splits"].items():
+        assert {split: len(rows) for split, rows in streams[domain].items()} == {
+            split: count["pairs"] for split, count in splits.items()
+        }
+    of_file = {
+        hashlib.sha256(path.read_bytes()).hexdigest(): path for path in two_domains.rglob("*.png")
+    }
+    seen = set()
+    for rows in whole.values():
+        for key, (_, digest, category) in rows.items():
+            file = of_file[digest]
+            seen.add(digest)
+            assert key.startswith(f"{file.relative_to(two_domains).parts[0]}/")
+            assert (
+                told["names"][category].removeprefix(f"{key.split('/')[0]}: ") == file.parent.name
+            )
+    assert seen == of_file.keys()
+    assert told["size"] == [24, 16]
+    copy = snapshot_download("org/birds", repo_type="dataset", local_dir=tmp_path / "copy")
+    assert not list(validate(Path(copy)))
+    assert load(copy, "test").fingerprint == load(built.out, "test").fingerprint
+    if format == "parquet":
+        assert any(request.status == 206 for request in hub.requests)  # a stream reads ranges
+
+
+@pytest.mark.slow
+def test_the_code_on_the_card_runs(birds, tmp_path, hub):
+    folder = build(birds, tmp_path / "out", workers=1).out
+    options = Options(rights=True)
+    carry_out(prepare(folder, "org/birds", options), folder, options)
+    card = hub.repository("org/birds").file("main", "README.md").content.decode()
+    blocks = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        python(block, hub, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
+def test_a_push_that_is_killed_goes_on_without_sending_twice(birds, tmp_path, hub, ending):
+    built = build(birds, tmp_path / "out", workers=1)
+    command = [sys.executable, "-m", "fdrd", "push", str(built.out), "--repo-id", "org/birds"]
+    command.append("--i-have-the-rights")
+    env = environment(hub, tmp_path, "hf_writersecret")
+    hub.fail("PUT", "/storage/", 500, after=2, times=1000)  # it goes no further than this
+    first = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while hub.count("PUT", "/storage/") < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    first.send_signal(ending)
+    said = first.communicate()[1]
+    if ending == signal.SIGINT:
+        assert first.returncode == 130
+        assert "the same command goes on from there" in said
+        assert "Traceback" not in said
+    assert list(hub.repository("org/birds").resolve("main").files) == [".gitattributes"]
+    hub.heal()
+    kept = set(hub.repository("org/birds").large)
+    assert len(kept) == 2
+    hub.requests.clear()
+    done = subprocess.run(
+        command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sent = [request.path.split("/")[-2] for request in hub.requests if request.method == "PUT"]
+    assert len(sent) == len(set(sent))
+    assert not kept & set(sent)

@@ -1,0 +1,98 @@
+"""A dataset of the Hub as a source: fetched with the real client from a Hub on localhost, and built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Image, Value
+from hub_server import WRITER, Hub
+from huggingface_hub import HfApi
+
+from fdrd.errors import FdrdError
+from fdrd.hub.source import local_source
+
+ROOT = Path(__file__).parents[3]
+FEATURES = Features(
+    {"image": Image(), "caption": Value("string"), "label": ClassLabel(names=["wren", "robin"])}
+)
+
+
+def upload(folder: Path) -> str:
+    api = HfApi(token=WRITER)
+    api.create_repo("org/birds", repo_type="dataset")
+    return api.upload_folder(
+        repo_id="org/birds", folder_path=folder, repo_type="dataset", commit_message="x"
+    ).oid
+
+
+def build(hub: Hub, tmp_path: Path, source: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        **hub.environment(None),
+        "HF_HOME": str(tmp_path / "home"),
+        "FDRD_CACHE": str(tmp_path / "kept"),
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
+    command = [sys.executable, "-m", "fdrd", "build", "--source", source, "--out", "out", "--json"]
+    return subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_parquet_of_the_hub_is_built_and_needs_no_hub_the_second_time(tmp_path, hub, draw):
+    (tmp_path / "repo/data").mkdir(parents=True)
+    for split, rows in (("train", range(10)), ("test", range(10, 14))):
+        Dataset.from_dict(
+            {
+                "image": [{"bytes": draw(row), "path": None} for row in rows],
+                "caption": [f"Bird {row}." for row in rows],
+                "label": [row % 2 for row in rows],
+            },
+            features=FEATURES,
+        ).to_parquet(tmp_path / f"repo/data/{split}-00000-of-00001.parquet")
+    (tmp_path / "repo/README.md").write_text("---\nlicense: cc-by-4.0\n---\n# Birds\n")
+    commit = upload(tmp_path / "repo")
+    done = build(hub, tmp_path, "hub:org/birds")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    assert manifest["records"] == {"read": 14, "kept": 14, "rejected": 0}
+    assert manifest["categories"] == ["robin", "wren"]
+    (domain,) = manifest["domains"]
+    assert (domain["name"], domain["reader"]) == ("birds", "saved_dataset")
+    assert domain["homepage"] == "https://huggingface.co/datasets/org/birds"
+    assert manifest["licences"] == {"cc-by-4.0": 14}
+    again = build(hub, tmp_path, f"hub:org/birds@{commit}", HF_HUB_OFFLINE="1")
+    assert json.loads(again.stdout)["nothing_to_do"]
+
+
+@pytest.mark.slow
+def test_pictures_that_are_files_of_the_repository_are_taken_along(tmp_path, hub, draw):
+    for row in range(6):
+        file = tmp_path / f"repo/train/{('wren', 'robin')[row % 2]}/{row}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(draw(row))
+    lines = [
+        {"file_name": f"{('wren', 'robin')[row % 2]}/{row}.png", "text": f"Bird {row}.",
+         "category": ("wren", "robin")[row % 2]}
+        for row in range(6)
+    ]  # fmt: skip
+    (tmp_path / "repo/train/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    upload(tmp_path / "repo")
+    done = build(hub, tmp_path, "hub:org/birds")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["records"]["kept"] == 6
+
+
+def test_what_is_no_name_of_the_hub_or_is_not_there_says_so(tmp_path, hub):
+    assert local_source("some/folder") == Path("some/folder")
+    with pytest.raises(FdrdError, match="write hub:ORG/NAME"):
+        local_source("hub:birds")
+    with pytest.raises(FdrdError, match="the Hub has no dataset org/none"):
+        local_source("hub:org/none")

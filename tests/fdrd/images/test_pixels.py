@@ -1,0 +1,154 @@
+"""Known pixels, as a person sees them, from files of every kind; by the examiner and by the benchmark alike."""
+
+import io
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.models.image_batches import decoded
+from fdrd.dataset import RetrievalDataset
+from fdrd.images.check import examine_bytes
+from fdrd.images.pixels import as_seen
+from fdrd.record import features
+
+RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+
+
+def encoded(image, form="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def halves(left=RED, right=GREEN, mode="RGB", size=(32, 16)):
+    image = Image.new(mode, size, left)
+    image.paste(right, (size[0] // 2, 0, *size))
+    return image
+
+
+def turned(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif.tobytes()
+
+
+def palette():
+    image = halves().quantize(4)
+    image.info["transparency"] = image.getpixel((0, 0))
+    return encoded(image, transparency=image.getpixel((0, 0)))
+
+
+def deep(form="PNG"):
+    values = np.full((16, 32), 65535, dtype=np.uint16)
+    values[:, 16:] = 32768
+    return encoded(Image.fromarray(values), form)
+
+
+def floats():
+    values = np.full((16, 32), 1.0, dtype=np.float32)
+    values[:, 16:] = 0.5
+    return encoded(Image.fromarray(values), "TIFF")
+
+
+def animated(form):
+    return encoded(halves(), form, save_all=True, append_images=[halves(GREEN, RED)], lossless=True)
+
+
+def cmyk(form):
+    return encoded(halves((0, 255, 255, 0), (255, 0, 255, 0), "CMYK"), form, quality=95)
+
+
+FILES = {  # what is in it, the colours at left and right, the rules that are counted
+    "plain": (encoded(halves()), RED, GREEN, ()),
+    "progressive": (encoded(halves(), "JPEG", progressive=True, quality=98), RED, GREEN, ()),
+    "palette": (encoded(halves().quantize(4)), RED, GREEN, ()),
+    "palette with a transparent colour": (palette(), WHITE, GREEN, ("image_on_white",)),
+    "alpha": (
+        encoded(halves((255, 0, 0, 0), (0, 255, 0, 255), "RGBA")), WHITE, GREEN, ("image_on_white",),
+    ),
+    "half transparent": (
+        encoded(halves((255, 0, 0, 128), (0, 255, 0, 255), "RGBA")),
+        (255, 127, 127), GREEN, ("image_on_white",),
+    ),
+    "grey with alpha": (
+        encoded(halves((0, 0), (0, 255), "LA")), WHITE, (0, 0, 0), ("image_on_white",),
+    ),
+    "one bit": (encoded(halves(1, 0, "1")), WHITE, (0, 0, 0), ()),
+    "16 bits": (deep(), WHITE, (128, 128, 128), ("image_made_8_bit",)),
+    "16 bits, TIFF": (deep("TIFF"), WHITE, (128, 128, 128), ("image_made_8_bit",)),
+    "floats": (floats(), WHITE, (127, 127, 127), ("image_made_8_bit",)),
+    "CMYK, JPEG": (cmyk("JPEG"), RED, GREEN, ("image_made_rgb",)),
+    "CMYK, TIFF": (cmyk("TIFF"), RED, GREEN, ("image_made_rgb",)),
+    "animated GIF": (animated("GIF"), RED, GREEN, ("image_first_of_many",)),
+    "animated WebP": (animated("WEBP"), RED, GREEN, ("image_first_of_many",)),
+    "animated PNG": (animated("PNG"), RED, GREEN, ("image_first_of_many",)),
+    "pages of a TIFF": (animated("TIFF"), RED, GREEN, ("image_first_of_many",)),
+    "mirrored by EXIF": (encoded(halves(), exif=turned(2)), GREEN, RED, ("image_turned",)),
+    "upside down by EXIF": (
+        encoded(halves(), "JPEG", exif=turned(3), quality=98), GREEN, RED, ("image_turned",),
+    ),
+    "on its side by EXIF": (
+        encoded(halves().transpose(Image.Transpose.ROTATE_90), exif=turned(6)),
+        RED, GREEN, ("image_turned",),
+    ),
+    "EXIF that turns nothing": (encoded(halves(), exif=turned(1)), RED, GREEN, ()),
+}  # fmt: skip
+
+
+def near(pixel, wanted):
+    return max(abs(a - b) for a, b in zip(pixel, wanted, strict=True)) <= 6
+
+
+def assert_shows(image, left, right):
+    assert (image.mode, image.size) == ("RGB", (32, 16))
+    assert near(image.getpixel((4, 8)), left), image.getpixel((4, 8))
+    assert near(image.getpixel((28, 8)), right), image.getpixel((28, 8))
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_decoded_file_is_seen_as_a_person_sees_it(kind):
+    data, left, right, _ = FILES[kind]
+    assert_shows(as_seen(Image.open(io.BytesIO(data))), left, right)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_an_examined_file_is_good_and_says_what_is_done_to_see_it(kind):
+    found = examine_bytes(FILES[kind][0], 10_000)
+    assert (found.reason, found.rules) == ("", FILES[kind][3])
+    assert (found.width, found.height) == (32, 16)
+    assert found.look
+
+
+def test_the_benchmark_gets_every_kind_as_a_person_sees_it():
+    schema = features(["x"])
+    rows = [
+        {
+            "id": kind, "image": {"bytes": data, "path": None}, "caption": kind, "category": 0, "meta_category": "",
+            "domain": "d", "attributes": [], "negatives": [], "group": kind, "width": 32, "height": 16,
+            "source": {"file": kind, "sha256": kind, "license": "", "origin": ""},
+        }
+        for kind, (data, *_) in FILES.items()
+    ]  # fmt: skip
+    split = RetrievalDataset(datasets.Dataset.from_list(rows, schema), name="d", split="test")
+    for image, (_, left, right, _) in zip(
+        split.images(range(len(FILES))), FILES.values(), strict=True
+    ):
+        assert_shows(image, left, right)
+
+
+def test_pictures_that_are_in_no_dataset_are_seen_alike():
+    (image,) = decoded([Image.open(io.BytesIO(FILES["alpha"][0]))])
+    assert_shows(image, WHITE, GREEN)
+
+
+def test_a_look_knows_a_turned_and_a_flattened_picture_from_what_its_pixels_are():
+    looks = {kind: examine_bytes(data, 10_000).look for kind, (data, *_) in FILES.items()}
+    assert looks["on its side by EXIF"] == looks["plain"]
+    assert looks["alpha"] == looks["palette with a transparent colour"] != looks["plain"]
+
+
+def test_a_broken_second_frame_does_not_matter():
+    data = animated("GIF")
+    assert examine_bytes(data[:-40], 10_000).rules == ("image_first_of_many",)

@@ -1,0 +1,483 @@
+import json
+import os
+import pickle
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fdrd.checks.audit.flaws import wrong_articles
+from fdrd.negatives import (
+    clean_given,
+    draw_negatives,
+    fix_articles,
+    make_catalogue,
+    name_given,
+    parse_given,
+    released_negatives,
+)
+from fdrd.negatives.attribute_swap import model_swaps, predicate_swaps, rewritten
+from fdrd.negatives.given import plain
+from fdrd.negatives.samplers import confused, meta_group, similar
+from fdrd.record import ImageRef, Negative, Record, Source
+from fdrd.text.attributes import find_attributes
+from fdrd.text.mentions import category_pattern, find_mentions, key, mention_pattern, same_name
+from fdrd.text.normalize import normalize_caption
+
+REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
+
+
+def record(caption, category, id="d/1"):
+    attributes = find_attributes(caption, category)
+    return Record(id, ImageRef("1.jpg"), caption, category, Source("1.jpg"), attributes=attributes)
+
+
+def captions(pair, catalogue, **options):
+    return [n.caption for n in draw_negatives(pair, [pair.caption], catalogue, **options)]
+
+
+# Category swaps
+
+
+def test_every_mention_is_replaced_with_article_plural_and_capital():
+    catalogue = make_catalogue([], names=["pug", "Egyptian Mau"])
+    pair = record("Pugs bark. A pug is a PUG; two pugs.", "pug")
+    assert captions(pair, catalogue) == [
+        "Egyptian Maus bark. An Egyptian Mau is an Egyptian Mau; two Egyptian Maus."
+    ]
+
+
+@pytest.mark.parametrize("written", ["crocodile_head", "crocodile-head", "Crocodile  Head"])
+def test_separators_of_a_name_are_all_alike(written):
+    catalogue = make_catalogue([], names=["crocodile_head", "emu"])
+    assert captions(record(f"A {written}.", "crocodile_head"), catalogue) == ["An emu."]
+
+
+@pytest.mark.parametrize(
+    ("caption", "category", "longer"),
+    [
+        ("A bobcat.", "cat", "bobcat"),
+        ("An A380-800.", "A380", "A380-800"),
+        ("A wild cat.", "cat", "wild cat"),
+        ("A crocodile_head.", "crocodile", "crocodile head"),
+        ("Two wild cats.", "cat", "wild cat"),
+        ("A 747-400.", "747", "747-8"),
+    ],
+)
+def test_a_name_inside_a_longer_one_is_no_mention(caption, category, longer):
+    catalogue = make_catalogue([], names=[category, longer, "dog"])
+    assert captions(record(caption, category), catalogue) == []
+
+
+def test_a_plural_by_rule_is_a_mention_too():
+    catalogue = make_catalogue([], names=["Siamese", "mayfly"])
+    assert captions(record("Two Siameses.", "Siamese"), catalogue) == ["Two mayflies."]
+    assert captions(record("Two mayflys.", "mayfly"), catalogue) == ["Two Siamese."]
+
+
+def test_a_name_is_mentioned_beside_a_longer_one():
+    catalogue = make_catalogue([], names=["A380", "A380-800"])
+    pair = record("An A380 and an A380-800.", "A380")
+    assert captions(pair, catalogue) == ["An A380-800 and an A380-800."]
+
+
+@pytest.mark.parametrize(
+    "name", ["猫", "แมว", "고양이", "кошка", "बिल्ली", "colt's foot", "C++", "9-3", "İstanbul"]
+)
+def test_names_of_any_script_are_found(name):
+    assert find_mentions(f"see {name}.", category_pattern(name))
+    assert captions(record(f"see {name}.", name), make_catalogue([], names=[name, "emu"])) == [
+        "see emu."
+    ]
+
+
+def test_scripts_without_spaces_need_no_boundary():
+    assert captions(record("一只猫在睡觉", "猫"), make_catalogue([], names=["猫", "狗"])) == [
+        "一只狗在睡觉"
+    ]
+
+
+def test_a_caption_that_does_not_name_its_category_has_no_category_negative():
+    assert (
+        captions(record("A cute animal.", "pug"), make_catalogue([], names=["pug", "boxer"])) == []
+    )
+
+
+def test_spellings_of_the_true_category_are_not_wrong():
+    catalogue = make_catalogue([], names=["wild_cat", "Wild Cat", "wild cats", "dog"])
+    assert captions(record("A wild cat.", "wild_cat"), catalogue) == ["A dog."]
+
+
+def test_no_article_comes_before_scissors():
+    catalogue = make_catalogue([], names=["pug", "scissors", "wrench"])
+    assert captions(record("A pug.", "pug"), catalogue) == ["A wrench."]
+
+
+def test_names_are_spelt_as_the_captions_spell_them():
+    pairs = [record("A Shiba Inu.", "shiba inu"), record("A pug.", "pug")]
+    assert captions(pairs[1], make_catalogue(pairs)) == ["A Shiba Inu."]
+
+
+def test_articles_of_the_caption_are_mended_as_those_of_its_negatives():
+    assert (
+        fix_articles("This is a azalea. An azaleas' bed.", "azalea")
+        == "This is an azalea. An azaleas' bed."
+    )
+    assert fix_articles("An rose, a azalea.", "rose") == "A rose, a azalea."
+
+
+letters = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9
+)
+hard_names = st.sampled_from(
+    ["cat", "bobcat", "wild cat", "wild_cats", "A380", "A380-800", "747-400", "colt's foot", "猫", "黑猫",
+     "scissors", "Egyptian Mau", "hour", "a", "C++", "-", "_", "é"]
+)  # fmt: skip
+names = st.lists(letters | hard_names, min_size=1, max_size=7, unique=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    names,
+    st.text(max_size=20),
+    st.text(max_size=20),
+    st.integers(0, 9),
+    st.integers(0, 3),
+    st.data(),
+)
+def test_negatives_of_any_caption_are_wrong_distinct_and_repeatable(
+    all_names, before, after, k, n_attribute, data
+):
+    category = data.draw(st.sampled_from(all_names))
+    other = data.draw(st.sampled_from(all_names))
+    pair = record(f"{before} {category} {after}", category)
+    also_true = [pair.caption, f"{before} {other} {after}"]
+    catalogue = make_catalogue([pair], names=all_names)
+    found = draw_negatives(pair, also_true, catalogue, k=k, n_attribute=n_attribute, seed=3)
+    texts = [plain(negative.caption) for negative in found]
+    assert len(texts) == len(set(texts)) <= k
+    assert not set(texts) & {plain(caption) for caption in also_true}
+    for negative in found:
+        if negative.kind == "category":
+            assert key(negative.category) != key(category)
+            assert negative.category in all_names
+        else:
+            assert negative.category == category
+    assert found == draw_negatives(pair, also_true, catalogue, k=k, n_attribute=n_attribute, seed=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["cat", "A380", "é", "colt's foot", "猫"]), st.text(max_size=30))
+def test_a_swap_leaves_everything_but_the_name(name, rest):
+    assume(not find_mentions(rest, category_pattern(name)))
+    pair = record(f"The {name}: {rest}", name)
+    for negative in draw_negatives(pair, [], make_catalogue([], names=[name, "dog", "van"])):
+        assert negative.caption == f"The {negative.category}: {rest}"
+
+
+@given(letters)
+def test_a_name_is_the_same_as_itself_however_it_is_separated(name):
+    assert same_name(name, name.replace(" ", "_"))
+
+
+# What a draw depends on
+
+PAIRS = [
+    record(f"A {colour} {name} {pose} on the {place}.", name, f"pets/{number}")
+    for number, (colour, name, pose, place) in enumerate(
+        [
+            ("black", "pug", "sitting", "grass"),
+            ("white", "pug", "standing", "snow"),
+            ("brown", "boxer", "sitting", "couch"),
+            ("black", "boxer", "lying", "bed"),
+            ("gray", "sphynx", "sitting", "bed"),
+            ("white", "sphynx", "lying", "grass"),
+        ]
+        * 3
+    )
+]
+
+
+def test_neither_order_nor_neighbours_nor_pickling_change_a_draw():
+    catalogue = make_catalogue(PAIRS)
+    backwards = pickle.loads(pickle.dumps(make_catalogue(PAIRS[::-1])))
+    assert backwards.digest == catalogue.digest
+    for pair in PAIRS:
+        drawn = draw_negatives(pair, [pair.caption], catalogue, n_attribute=2)
+        assert drawn == draw_negatives(pair, [pair.caption], backwards, n_attribute=2)
+
+
+def test_seed_and_epoch_and_id_change_a_draw():
+    catalogue = make_catalogue([], names=[f"n{i}" for i in range(50)])
+    pair = record("A n7.", "n7")
+    drawn = captions(pair, catalogue)
+    assert drawn != captions(pair, catalogue, seed=1)
+    assert drawn != captions(pair, catalogue, epoch=1)
+    assert drawn != captions(replace(pair, id="d/2"), catalogue)
+
+
+def test_a_new_caption_gives_the_catalogue_a_new_digest():
+    assert make_catalogue(PAIRS).digest != make_catalogue(PAIRS[1:]).digest
+
+
+def test_each_category_is_wrong_as_often_as_it_is_right():
+    """Of 400 captions half are of one category: it must be about half of the negatives, too."""
+    sizes = {"common": 200, **{f"rare{i}": 20 for i in range(10)}}
+    pairs = [
+        record(f"A {name}.", name, f"{name}/{i}")
+        for name, size in sizes.items()
+        for i in range(size)
+    ]
+    catalogue = make_catalogue(pairs)
+    drawn = Counter(
+        n.category for p in pairs for n in draw_negatives(p, [p.caption], catalogue, k=1)
+    )
+    assert abs(drawn["common"] - 200) < 40
+    assert max(drawn[name] for name in sizes if name != "common") < 45
+
+
+def test_negatives_are_those_that_the_other_words_speak_for():
+    pairs = [
+        record(f"A hairless {name}.", name, f"{name}/{i}")
+        for name in ("sphynx", "xolo")
+        for i in range(30)
+    ]
+    pairs += [
+        record(f"A woolly {name}.", name, f"{name}/{i}")
+        for name in ("puli", "komondor")
+        for i in range(30)
+    ]
+    catalogue = make_catalogue(pairs)
+    first = [
+        draw_negatives(p, [p.caption], catalogue, k=1)[0].category
+        for p in pairs
+        if p.category == "sphynx"
+    ]
+    assert first.count("xolo") > 25
+
+
+def test_samplers_choose_by_name_by_group_and_by_mistakes():
+    all_names = ["bull terrier", "cat", "pit bull terrier", "van"]
+    pair = record("A bull terrier.", "bull terrier")
+
+    def first(sampler):
+        catalogue = make_catalogue([], names=all_names, sampler=sampler)
+        return Counter(
+            draw_negatives(replace(pair, id=str(i)), [], catalogue, k=1)[0].category
+            for i in range(50)
+        )
+
+    assert first(similar()).most_common(1)[0][0] == "pit bull terrier"
+    assert (
+        first(similar(np.array([[1, 0], [1, 0.1], [0, 1], [0, 1]]))).most_common(1)[0][0] == "cat"
+    )
+    assert set(first(meta_group({"bull terrier": "animal", "cat": "animal"}))) == {"cat"}
+    mistakes = np.zeros((4, 4))
+    mistakes[0, 3] = 9
+    assert first(confused(mistakes, floor=1e-4)).most_common(1)[0][0] == "van"
+    with pytest.raises(ValueError, match="features of 2"):
+        make_catalogue([], names=all_names, sampler=similar(np.eye(2)))
+
+
+# Attribute swaps
+
+
+def test_an_attribute_swap_changes_one_value_of_its_type():
+    catalogue = make_catalogue(PAIRS)
+    for pair in PAIRS:
+        for negative in draw_negatives(pair, [], catalogue, k=4, n_attribute=4):
+            assert negative.kind == "attribute"
+            assert negative.category == pair.category
+            changed = [
+                (a, b)
+                for a, b in zip(pair.caption.split(), negative.caption.split(), strict=True)
+                if a != b
+            ]
+            assert len(changed) == 1
+            assert negative.attribute_type in {"colour", "pose", "place"}
+
+
+def test_an_attribute_swap_mends_the_article_and_repeats_no_colour():
+    pair = record("An orange and white cat.", "cat")
+    catalogue = make_catalogue([pair])
+    found = captions(pair, catalogue, k=99, n_attribute=99)
+    assert "A black and white cat." in found
+    assert not any(
+        "white and white" in caption or "orange and orange" in caption for caption in found
+    )
+    assert not any(wrong_articles(caption) for caption in found)
+
+
+def test_kinds_stand_in_for_each_other_where_one_has_no_more():
+    catalogue = make_catalogue([], names=["pug", "boxer", "sphynx", "puli", "van"])
+    kinds = [
+        n.kind for n in draw_negatives(record("The pug.", "pug"), [], catalogue, k=4, n_attribute=2)
+    ]
+    assert kinds == ["category"] * 4
+    kinds = [
+        n.kind
+        for n in draw_negatives(record("The red animal.", "pug"), [], catalogue, k=4, n_attribute=2)
+    ]
+    assert kinds == ["attribute"] * 4
+
+
+def test_a_predicate_comes_from_a_caption_of_the_category_that_contradicts():
+    catalogue = make_catalogue(PAIRS)
+
+    def predicates(caption):
+        options = {"k": 9, "n_attribute": 9, "swappers": [predicate_swaps]}
+        found = draw_negatives(record(caption, "pug"), [caption], catalogue, **options)
+        return [(n.caption, n.attribute_type) for n in found if n.kind == "attribute"]
+
+    assert predicates("A black pug sleeping on the grass.") == []  # no other sleeps
+    standing = [("A black pug standing on the snow.", "predicate")]
+    assert predicates("A black pug standing on the grass.") == standing
+
+
+def test_models_can_supply_values_and_captions():
+    pair = record("A grey pug.", "pug")
+    catalogue = make_catalogue([pair])
+    fill = model_swaps(lambda caption, span: ["gray", "orange"])
+    write = rewritten(lambda pair: ["A grey pug that sings.", pair.caption])
+    found = captions(pair, catalogue, k=3, n_attribute=3, swappers=[fill, write])
+    assert found == ["An orange pug.", "A grey pug that sings."]
+
+
+# Given negatives
+
+
+def test_the_category_of_a_given_negative_is_found():
+    catalogue = make_catalogue([], names=["pug", "Egyptian Mau", "mexican petunia", "petunia"])
+
+    def parsed(caption, positive, category):
+        negative = parse_given(caption, positive, category, catalogue)
+        return negative.kind, negative.category
+
+    assert parsed("A Egyptian Mau; the Egyptian Mau.", "A pug; the pug.", "pug") == (
+        "category",
+        "Egyptian Mau",
+    )
+    assert parsed("An egyptian_mau.", "A pug.", "pug") == ("category", "Egyptian Mau")
+    assert parsed("A mexican pug.", "A mexican petunia.", "mexican petunia") == ("category", "")
+    assert parsed("A black pug.", "A white pug.", "pug") == ("attribute", "pug")
+    assert parsed("A black pug.", "A black pug.", "pug") == ("category", "pug")
+
+
+@pytest.mark.parametrize(
+    ("caption", "mended", "named"),
+    [
+        ("A Egyptian Mau by the hour.", "An Egyptian Mau by the hour.", "Egyptian Mau"),
+        ("An beagle by the hour.", "A beagle by the hour.", ""),  # a name that is not known
+        (
+            "A black euphonium, an Egyptian_mau.",
+            "A black euphonium, an Egyptian_mau.",
+            "Egyptian Mau",
+        ),
+        ("A egyptian mau, an orange.", "An egyptian mau, an orange.", "Egyptian Mau"),
+        ("An pug by a hour.", "A pug by a hour.", "pug"),
+    ],
+)
+def test_the_article_before_what_a_given_negative_names_is_put_right(caption, mended, named):
+    catalogue = make_catalogue([], names=["pug", "Egyptian Mau"])
+    (found,), rules = name_given(
+        [Negative(caption, "", "category")], "A pug by the hour.", "pug", catalogue
+    )
+    assert (found.caption, found.category) == (mended, named)
+    assert rules == (("negative_article",) if mended != caption else ())
+
+
+def test_a_given_negative_that_says_its_category_keeps_it_and_its_kind():
+    given_ones = [
+        Negative("An pug in a orange coat.", "pug", "attribute", "colour"),
+        Negative("A pug.", "pug", "category"),
+    ]
+    found, rules = name_given(given_ones, "A pug.", "pug", make_catalogue([], names=["pug"]))
+    assert found == (replace(given_ones[0], caption="A pug in a orange coat."), given_ones[1])
+    assert rules == ("negative_article",)
+
+
+def test_given_negatives_that_equal_or_repeat_are_dropped_by_their_rules():
+    given_ones = [
+        Negative(text, "", "category") for text in ("A cat.", "a  CAT.", "A dog.", "A van.")
+    ]
+    kept, rules = clean_given(given_ones, ["A dog.", "A fox."])
+    assert [n.caption for n in kept] == ["A cat.", "A van."]
+    assert rules == ("negative_repeated", "negative_equal")
+
+
+def test_the_released_preset_has_the_released_flaws():
+    all_names = [f"n{i}" for i in range(37)]
+    catalogue = make_catalogue([], names=all_names)
+    rows = [released_negatives(record("A n3.", "n3", str(i)), catalogue) for i in range(500)]
+    repeats = sum(len({n.caption for n in row}) < 4 for row in rows) / len(rows)
+    equals = sum(any(n.caption == "A n3." for n in row) for row in rows) / len(rows)
+    assert abs(repeats - 0.155) < 0.05  # 1 - 36 * 35 * 34 / 37^3
+    assert abs(equals - 0.104) < 0.05  # 1 - (36 / 37)^4
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not here")
+@pytest.mark.parametrize(
+    "file", ["pets_test", "flower_test", "inter_dtd_test", "inter_caltech-101_test"]
+)
+def test_negatives_of_the_published_captions_have_no_flaw(file):
+    (path,) = REAL.glob(f"*/{file}.json")
+    pairs = []
+    for name, fields in json.loads(path.read_text()).items():
+        category = (fields.get("class_name") or name.rsplit("_", 1)[0]).replace("_", " ")
+        caption = fix_articles(normalize_caption(fields["positive"])[0], category)
+        pairs.append(record(caption, category, name))
+    catalogue = make_catalogue(pairs)
+    counts = Counter()
+    for pair in pairs:
+        found = draw_negatives(pair, [pair.caption], catalogue, k=4, n_attribute=2)
+        counts[len(found)] += 1
+        texts = {plain(n.caption) for n in found}
+        assert len(texts) == len(found)
+        assert plain(pair.caption) not in texts
+        wrong = {article for n in found for article in wrong_articles(n.caption)}
+        assert wrong <= set(wrong_articles(pair.caption))
+    assert counts[4] / len(pairs) > 0.995
+
+
+NAMES = [
+    "Shiba Inu",
+    "A380",
+    "A380-800",
+    "bird-of-paradise",
+    "o'neill’s finch",
+    "mayfly",
+    "ſtar",
+    "Käfer",
+    "2CV",
+    "柴犬",
+]
+TEXT = st.text(
+    alphabet=st.sampled_from("aAsS38 0-_'.,;Kyh") | st.characters(max_codepoint=127), max_size=20
+)
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    before=TEXT,
+    after=TEXT,
+    change=st.sampled_from(
+        [str, str.upper, str.lower, str.title, lambda text: text.replace(" ", "_")]
+    ),
+    many=st.booleans(),
+)
+def test_ascii_captions_have_the_mentions_that_the_pattern_for_all_texts_finds(
+    name, before, after, change, many
+):
+    pattern = mention_pattern(name, [other for other in NAMES if name in other and name != other])
+    form = pattern.plurals[-1] if many and pattern.plurals else name
+    caption = before + change(form).encode("ascii", "ignore").decode() + after
+    assert caption.isascii()
+    found = [match.span() for match in pattern._ascii.finditer(caption)]
+    assert found == [match.span() for match in pattern._any.finditer(caption)]
+    assert find_mentions(caption, pattern) == find_mentions(
+        caption, pickle.loads(pickle.dumps(pattern))
+    )

@@ -1,0 +1,236 @@
+"""A whole build: the same bytes however it ran, nothing lost, nothing half-written that looks whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from fdrd.build_config import BuildConfig
+from fdrd.checks.validation import validate
+from fdrd.dataset import load
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+
+SMALL = BuildConfig(shard_bytes=800)  # several shards even of these few pictures
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_build_keeps_what_it_read_and_is_valid(birds, tmp_path):
+    built = build(birds, tmp_path / "out", workers=1)
+    assert built.manifest["records"] == {"read": 49, "kept": 49, "rejected": 0}
+    assert list(validate(tmp_path / "out")) == []
+    train = load(tmp_path / "out", "train")
+    assert {train.split, *train.domains} == {"train", "raw"}
+    assert len(train) + len(load(tmp_path / "out", "validation")) == 41
+    assert train.categories == ["robin", "wren"]
+    assert train.images([0])[0].size == (24, 16)
+
+
+def test_the_bytes_are_the_same_for_any_number_of_workers_and_any_place(birds, tmp_path):
+    build(birds, tmp_path / "one", config=SMALL, workers=1)
+    shutil.copytree(birds, tmp_path / "elsewhere" / "raw")
+    build(tmp_path / "elsewhere" / "raw", tmp_path / "two", config=SMALL, workers=2)
+    assert len(digests(tmp_path / "one")) > 6
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_a_second_run_has_nothing_to_do(birds, tmp_path):
+    first = build(birds, tmp_path / "out", workers=1)
+    before = digests(tmp_path / "out")
+    second = build(birds, tmp_path / "out", workers=1)
+    assert (first.nothing_to_do, second.nothing_to_do) == (False, True)
+    assert digests(tmp_path / "out") == before
+
+
+def test_a_changed_caption_is_in_the_next_build_and_decodes_no_image_again(birds, tmp_path):
+    config = BuildConfig(shard_bytes=800, negatives=0)
+    build(birds, tmp_path / "out", config=config, workers=1)
+    ledger = tmp_path / "out.work" / "examined.jsonl"
+    examined = ledger.read_text()
+    metadata = birds / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, again."))
+    again = build(birds, tmp_path / "out", config=config, workers=1)
+    assert again.shards_written > 0
+    assert ledger.read_text() == examined
+    assert any("again" in caption for caption in _captions(tmp_path / "out"))
+
+
+def test_a_replaced_image_is_examined_again_and_the_others_are_not(birds, tmp_path, draw):
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    ledger = tmp_path / "out.work" / "examined.jsonl"
+    lines = len(ledger.read_text().splitlines())
+    (birds / "train/wren/02.png").write_bytes(draw(99))
+    built = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert len(ledger.read_text().splitlines()) == lines + 1
+    assert 0 < built.shards_written < len(built.manifest["shards"])
+    assert list(validate(tmp_path / "out")) == []
+
+
+def test_every_bad_picture_is_counted_with_its_reason(birds, tmp_path, write, draw):
+    write("train/wren/02.png", "<html>no picture</html>")
+    write("train/wren/04.png", draw(4)[:60])
+    write("train/wren/06.png", b"")
+    (birds / "train/wren/08.png").unlink()
+    write("train/robin/copy.png", draw(5))  # 05.png is of the test split
+    line = {"file_name": "train/robin/copy.png", "caption": "A copy."}
+    metadata = birds / "metadata.jsonl"
+    metadata.write_text(metadata.read_text() + json.dumps(line) + "\nno json\n")
+    built = build(birds, tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {
+        "image_broken": 1,
+        "image_in_other_split": 1,
+        "image_missing": 1,
+        "not_an_image": 2,
+        "unreadable_annotations": 1,
+    }
+    entry = built.manifest["files"]["metadata.jsonl"]
+    assert entry["read"] == entry["kept"] + sum(entry["rejected"].values()) == 51
+    rejected = [
+        json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()
+    ]
+    assert Counter(item["reason"] for item in rejected) == built.manifest["rejected"]
+    assert all(item["file"] == "metadata.jsonl" and item["key"] for item in rejected)
+    assert list(validate(tmp_path / "out")) == []
+
+
+def test_half_a_character_in_a_caption_or_a_file_name_is_counted_and_not_fatal(
+    birds, tmp_path, draw
+):
+    metadata = birds / "metadata.jsonl"
+    line = '{"file_name": "train/wren/00.png", "caption": "A \\ud800 wren."}'
+    metadata.write_text(metadata.read_text() + line + "\n")
+    odd = os.fsencode(birds) + b"/train/wren/\xff.png"
+    Path(os.fsdecode(odd)).write_bytes(draw(200))
+    Path(os.fsdecode(odd)).with_suffix(".txt").write_text("A wren.")
+    built = build(birds, tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {"bad_field": 2}
+    rejected = (tmp_path / "out/rejected.jsonl").read_text().splitlines()
+    assert {json.loads(line)["reason"] for line in rejected} == {"bad_field"}
+    assert list(validate(tmp_path / "out")) == []
+
+
+def test_two_domains_share_labels_and_name_those_that_clash(birds, tmp_path, draw):
+    root = tmp_path / "many"
+    shutil.copytree(birds, root / "birds")
+    for number in range(8):
+        picture = root / "pets" / ("wren", "cat")[number % 2] / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw(100 + number))
+        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} number {number}.")
+    built = build(root, tmp_path / "out", workers=1)
+    assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
+    assert built.configs == ["birds", "pets", "default"]
+    assert list(validate(tmp_path / "out")) == []
+    test = load(tmp_path / "out", "train", "pets")
+    assert test.domains == ["pets"]
+    named = {
+        negative.category
+        for row in test.negatives
+        for negative in row
+        if negative.kind == "category"
+    }
+    assert named <= {"cat", "pets: wren"}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda root: None, "does not exist"),
+        (lambda root: root.write_text("x"), "is a file"),
+        (lambda root: root.mkdir(), "is empty"),
+        (lambda root: (root / "a").mkdir(parents=True), "no reader knows this layout"),
+    ],
+)
+def test_an_unusable_source_says_why_and_what_to_do(tmp_path, make, said):
+    make(tmp_path / "raw")
+    with pytest.raises(FdrdError, match=said):
+        build(tmp_path / "raw", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "My Birds"},
+        {"name": "../x"},
+        {"name": ""},
+        {"backbone": "x.py:load"},
+        {"backbone": "/clip"},
+        {"backbone": "../clip"},
+    ],
+)
+def test_a_name_or_backbone_that_a_manifest_may_not_hold_is_refused_at_once(options):
+    with pytest.raises(FdrdError, match=f"--{next(iter(options))}"):
+        BuildConfig(**options)
+
+
+def test_nothing_kept_is_an_error_that_names_an_example(tmp_path, write):
+    write("pets_test.json", {"x_1": {"positive": "A cat.", "file_name": "x_1"}})
+    with pytest.raises(FdrdError, match=r"1 image_missing, the first pets_test.json x_1"):
+        build(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_dataset_is_not_overwritten(birds, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("years of work")
+    with pytest.raises(FdrdError, match="holds files but no manifest"):
+        build(birds, tmp_path / "out", workers=1)
+    with pytest.raises(FdrdError, match="inside the source"):
+        build(birds, birds / "out", workers=1)
+    assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
+
+
+def test_files_of_the_user_survive_a_rebuild(birds, tmp_path, draw):
+    build(birds, tmp_path / "out", workers=1)
+    (tmp_path / "out/notes.txt").write_text("mine")
+    (birds / "train/wren/02.png").write_bytes(draw(99))
+    build(birds, tmp_path / "out", workers=1)
+    assert (tmp_path / "out/notes.txt").read_text() == "mine"
+
+
+def test_two_builds_do_not_write_to_one_folder(birds, tmp_path):
+    (tmp_path / "out.work").mkdir()
+    with FileLock(tmp_path / "out.work/lock"), pytest.raises(FdrdError, match="another build"):
+        build(birds, tmp_path / "out", workers=1)
+
+
+def test_an_exchange_that_a_kill_cut_short_is_ended(birds, tmp_path):
+    build(birds, tmp_path / "out", workers=1)
+    before = digests(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "out.work/old")  # killed between the two renames
+    build(birds, tmp_path / "out", workers=1)
+    assert digests(tmp_path / "out") == before
+    assert not (tmp_path / "out.work/old").exists()
+
+
+def _captions(folder: Path) -> list[str]:
+    return [
+        caption
+        for split in ("train", "validation", "test")
+        for caption in load(folder, split).captions
+    ]
+
+
+def test_a_dataset_of_another_version_is_built_again_in_its_place(birds, tmp_path):
+    build(birds, tmp_path / "out", workers=1)
+    before = digests(tmp_path / "out")
+    manifest = tmp_path / "out/manifest.json"
+    old = json.loads(manifest.read_text())
+    del old["tokens"]
+    manifest.write_text(json.dumps(old))
+    (tmp_path / "out.work/last.json").unlink()
+    build(birds, tmp_path / "out", workers=1)
+    assert digests(tmp_path / "out") == before

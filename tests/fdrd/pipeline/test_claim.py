@@ -1,0 +1,29 @@
+"""What a user is told to do when the file system refuses."""
+
+import errno
+import os
+
+import pytest
+
+from fdrd.errors import FdrdError
+from fdrd.pipeline.claim import claim
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EFBIG, "make room"),
+        (errno.EACCES, "allow it"),
+        (errno.EROFS, "allow it"),
+    ],
+)
+def test_the_remedy_fits_what_was_refused(tmp_path, code, remedy):
+    refused = OSError(code, os.strerror(code), str(tmp_path / "raw"))
+    with pytest.raises(FdrdError, match=f"raw: .*; {remedy}"), claim(tmp_path / "out"):
+        raise refused
+
+
+def test_other_errors_are_ours_and_keep_their_traceback(tmp_path):
+    with pytest.raises(OSError, match="Bad file"), claim(tmp_path / "out"):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -1,0 +1,276 @@
+"""A build that is killed, starved of room or of a picture at any moment: the next run ends in the same bytes.
+
+And it redoes less than all, where something was done: what a kill leaves is used.
+"""
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fdrd.build_config import BuildConfig
+from fdrd.errors import FdrdError
+from fdrd.images import check as images
+from fdrd.pipeline import collect as gather
+from fdrd.pipeline.builder import build, merge
+from fdrd.pipeline.part_builder import build_part
+from fdrd.pipeline.parts import Part
+
+SMALL = BuildConfig(shard_bytes=800)
+MOMENTS = 30
+EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
+
+
+def digests(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def lines(file):
+    return (
+        [line for line in file.read_text().splitlines() if line.endswith("}")]
+        if file.is_file()
+        else []
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_tasks(monkeypatch):
+    monkeypatch.setattr(gather, "IMAGES", 4)
+
+
+def build_until(source, out, moment, told):
+    """Builds in this process, which kills itself before the event of this number that names a file of the build."""
+    count = 0
+
+    def hook(event, arguments):
+        nonlocal count
+        names = [each for each in arguments[:2] if isinstance(each, str | bytes | os.PathLike)]
+        if event in EVENTS and any(str(out) in os.fsdecode(name) for name in names):
+            count += 1
+            if count == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    build(source, out, config=SMALL, workers=1)
+    told.put(count)
+
+
+def in_child(source, out, moment):
+    """How many events a whole build has, None where it was killed."""
+    context = multiprocessing.get_context("fork")  # as fast as it gets: everything is imported
+    told = context.SimpleQueue()
+    child = context.Process(target=build_until, args=(source, out, moment, told))
+    child.start()
+    child.join()
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return told.get() if child.exitcode == 0 else None
+
+
+@pytest.mark.slow
+def test_a_build_that_is_killed_at_any_event_resumes_to_the_same_bytes(birds, tmp_path):
+    events = in_child(birds, tmp_path / "calm", 0)
+    calm = digests(tmp_path / "calm")
+    shards = len(json.loads((tmp_path / "calm/manifest.json").read_text())["shards"])
+    assert events > 3 * MOMENTS
+    draw = random.Random(7)
+    used_pictures = used_shards = 0
+    for moment in range(MOMENTS):
+        out = tmp_path / f"out{moment}"
+        at = 1 + int((moment + draw.random()) * events / MOMENTS)
+        assert in_child(birds, out, at) is None
+        work = tmp_path / f"out{moment}.work"
+        assert not out.exists() or digests(out) == calm
+        examined, written = len(lines(work / "examined.jsonl")), len(lines(work / "shards.jsonl"))
+        built = build(birds, out, config=SMALL, workers=1)
+        assert digests(out) == calm
+        again = len(lines(work / "examined.jsonl")) - examined
+        assert again == 48 - examined
+        if written:
+            assert built.shards_written <= shards - written
+        assert again + built.shards_written < 48 + shards or not examined
+        used_pictures += 0 < examined < 48
+        used_shards += 0 < written < shards
+        shutil.rmtree(work)
+        shutil.rmtree(out)
+    assert used_pictures >= 1  # an image costs fewer events than a shard
+    assert used_shards >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(8))
+def test_a_build_of_several_processes_that_is_killed_at_a_random_time_resumes(
+    birds, tmp_path, moment
+):
+    build(birds, tmp_path / "calm", config=SMALL, workers=1)
+    code = (
+        "from fdrd.pipeline.builder import build; from fdrd.build_config import BuildConfig; from fdrd import gather\n"
+        "if __name__ == '__main__':\n"
+        " gather.IMAGES = 4\n"
+        f" build({str(birds)!r}, {str(tmp_path / 'out')!r}, config=BuildConfig(shard_bytes=800), workers=2)"
+    )
+    (tmp_path / "child.py").write_text(code)
+    child = subprocess.Popen([sys.executable, tmp_path / "child.py"], start_new_session=True)
+    ledger = tmp_path / "out.work" / "examined.jsonl"
+    while moment and child.poll() is None and not ledger.is_file():
+        time.sleep(0.02)  # so that kills fall into the work, not into the imports
+    time.sleep(random.Random(moment).random() * (2.0 if moment else 0.5))
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    examined = len(lines(ledger))
+    build(birds, tmp_path / "out", config=SMALL, workers=2)
+    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
+    assert len(lines(ledger)) == 48 or examined == 0
+
+
+@pytest.mark.slow
+def test_a_part_and_a_merge_that_are_killed_go_on(birds, tmp_path):
+    build(birds, tmp_path / "calm", config=SMALL, workers=1)
+    context = multiprocessing.get_context("fork")
+
+    def killed(target, *arguments):
+        def run():
+            seen = 0
+
+            def hook(event, _):
+                nonlocal seen
+                seen += event == "os.rename"
+                if event == "os.rename" and seen == 3:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(hook)
+            target(*arguments, **options)
+
+        child = context.Process(target=run)
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+
+    options = {"config": SMALL, "workers": 1}
+    killed(build_part, birds, tmp_path / "part", Part(1, 1))
+    assert not (tmp_path / "part/part.json").exists()
+    build_part(birds, tmp_path / "part", Part(1, 1), **options)
+    options = {"workers": 1}
+    killed(merge, [tmp_path / "part"], tmp_path / "out")
+    merge([tmp_path / "part"], tmp_path / "out", workers=1)
+    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
+
+
+@pytest.mark.parametrize("room", [3_000, 6_000, 12_000])
+def test_a_full_disk_is_said_plainly_and_the_next_run_ends_in_the_same_bytes(birds, tmp_path, room):
+    build(birds, tmp_path / "calm", config=SMALL, workers=1)
+
+    def little_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            build(birds, tmp_path / "out", config=SMALL, workers=1)
+        except FdrdError as error:
+            os._exit(0 if "make room" in str(error) else 3)
+        os._exit(4)
+
+    child = multiprocessing.get_context("fork").Process(target=little_room)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert not (tmp_path / "out").exists()
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
+
+
+@pytest.mark.slow
+def test_a_small_file_system_that_is_full_leaves_nothing_broken(birds, tmp_path):
+    room = tmp_path / "room"
+    room.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(room)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        build(birds, tmp_path / "calm", config=SMALL, workers=1)
+        with pytest.raises(FdrdError, match="make room"):
+            build(birds, room / "out", config=SMALL, workers=2)
+        assert not (room / "out").exists()
+        subprocess.run(["mount", "-o", "remount,size=8m", str(room)], check=True)
+        build(birds, room / "out", config=SMALL, workers=2)
+        assert digests(room / "out") == digests(tmp_path / "calm")
+    finally:
+        subprocess.run(["umount", str(room)], check=False)
+
+
+def test_a_read_error_while_examining_is_counted_and_tried_again(birds, tmp_path, monkeypatch):
+    build(birds, tmp_path / "calm", config=SMALL, workers=1)
+    failing = read_error(monkeypatch, "train/wren/02.png", times=1)
+    built = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert built.manifest["rejected"] == {"read_error": 1}
+    assert failing == [0]
+    examined = len(lines(tmp_path / "out.work/examined.jsonl"))
+    again = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert not again.nothing_to_do
+    assert len(lines(tmp_path / "out.work/examined.jsonl")) == examined + 1
+    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
+
+
+def test_a_read_error_while_writing_names_the_picture_and_keeps_what_was_written(
+    birds, tmp_path, monkeypatch
+):
+    calm = build(birds, tmp_path / "calm", config=SMALL, workers=1)
+    last = max(json.loads(line)["path"] for line in lines(tmp_path / "calm.work/examined.jsonl"))
+    read_error(monkeypatch, last, times=1, after=1)
+    with pytest.raises(FdrdError, match=rf"{last}.*cannot be read now.*run the command again"):
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+    again = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert again.shards_written < len(calm.manifest["shards"])
+    assert digests(tmp_path / "out") == digests(tmp_path / "calm")
+
+
+def read_error(monkeypatch, path, times, after=0):
+    """Lets reading one image fail some times, after it was read some times; gives how often it still will."""
+    left, before = [times], [after]
+    true_read = images.read_inside
+
+    def read(root, name):
+        if name == path and before[0]:
+            before[0] -= 1
+        elif name == path and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, "Input/output error", name)
+        return true_read(root, name)
+
+    monkeypatch.setattr(images, "read_inside", read)
+    return left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_the_bytes_are_the_same_with_1_2_and_4_workers(birds, tmp_path, format):
+    config = BuildConfig(shard_bytes=800, format=format)
+    for workers in (1, 2, 4):
+        build(birds, tmp_path / str(workers), config=config, workers=workers)
+    assert digests(tmp_path / "1") == digests(tmp_path / "2") == digests(tmp_path / "4")
+
+
+def test_a_second_name_for_the_target_has_the_same_lock_and_the_same_work_folder(birds, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "out")
+    build(birds, tmp_path / "near", config=SMALL, workers=1)
+    assert (tmp_path / "near").is_symlink()
+    assert (tmp_path / "far/out/manifest.json").is_file()
+    assert build(birds, tmp_path / "far" / "out", config=SMALL, workers=1).nothing_to_do
+    assert not Path(tmp_path / "near.work").exists()

@@ -1,0 +1,46 @@
+"""A build on a Ray cluster, here one of this machine, writes the bytes of any other build."""
+
+import hashlib
+import operator
+import sys
+
+import pytest
+
+from fdrd.build_config import BuildConfig
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+from fdrd.pipeline.engine import open_engine
+
+
+def digests(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_ray_runs_tasks_in_order_and_passes_errors_on():
+    pytest.importorskip("ray")
+    with open_engine("ray", 2) as engine:
+        assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
+        with pytest.raises(ZeroDivisionError):
+            list(engine.run(operator.truediv, range(4), 0))
+        assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(birds, tmp_path):
+    pytest.importorskip("ray")
+    config = BuildConfig(shard_bytes=800)
+    build(birds, tmp_path / "local", config=config, workers=1)
+    build(birds, tmp_path / "ray", config=config, workers=2, engine="ray")
+    assert len(digests(tmp_path / "ray")) > 12
+    assert digests(tmp_path / "ray") == digests(tmp_path / "local")
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
+        open_engine("ray")

@@ -1,0 +1,139 @@
+"""`--explain` says for every layout which reader takes it and why, and what came near."""
+
+import json
+import tarfile
+
+import pytest
+from datasets import Dataset
+
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+from fdrd.sources import READERS
+from fdrd.sources.explain import explain
+
+
+def lines(root):
+    return list(explain(root / "raw"))
+
+
+def draw_all(root, write, draw):
+    """A folder in each layout."""
+    for number, folder in enumerate(("folder", "listed", "authors", "table")):
+        write(f"{folder}/wren/{number}.png", draw(number))
+    write("folder/wren/0.txt", "A wren.")
+    write("listed/metadata.jsonl", {"file_name": "wren/1.png", "caption": "A wren, listed."})
+    record = {"file_name": "2.png", "class_name": "wren", "positive": "A wren of authors."}
+    write("authors/captions.json", {"2": record})
+    write("table/pairs.csv", "file,text,class\nwren/3.png,A wren in a row.,wren\n")
+    write("splits/images/4.png", draw(4))
+    write("splits/split_zhou_X.json", {"train": [["4.png", 0, "wren"]]})
+    for name, data in (("wren/5.png", draw(5)), ("wren/5.txt", b"A wren in a tar.")):
+        file = write("tmp", data)
+        (root / "raw/tars").mkdir(exist_ok=True)
+        with tarfile.open(root / "raw/tars/0.tar", "a") as archive:
+            archive.add(file, name)
+        file.unlink()
+    rows = {"image": [{"bytes": draw(6)}], "caption": ["A wren, saved."], "label": ["wren"]}
+    Dataset.from_dict(rows).save_to_disk(root / "raw/saved")
+
+
+def test_every_layout_is_recognised_for_a_reason_that_names_a_file(tmp_path, write, draw):
+    draw_all(tmp_path, write, draw)
+    said = {line.partition(":")[0]: line for line in lines(tmp_path) if not line.startswith(" ")}
+    expected = {
+        "authors": ("released", "captions.json"),
+        "folder": ("image_folder", "wren/0.png"),
+        "listed": ("image_folder", "metadata.jsonl"),
+        "saved": ("saved_dataset", ".arrow"),
+        "splits": ("coop_splits", "split_zhou_X.json"),
+        "table": ("table", "'text' for the caption"),
+        "tars": ("webdataset", "0.tar"),
+    }
+    assert said.keys() == expected.keys()
+    for domain, (reader, reason) in expected.items():
+        assert said[domain].startswith(f"{domain}: {reader}, because ")
+        assert reason in said[domain]
+    assert {reader for reader, _ in expected.values()} == READERS.keys()
+
+
+def test_what_explain_says_is_what_a_build_does(tmp_path, write, draw):
+    draw_all(tmp_path, write, draw)
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
+    readers = {domain["name"]: domain["reader"] for domain in built.manifest["domains"]}
+    for name, reader in readers.items():
+        assert any(line.startswith(f"{name}: {reader}, ") for line in lines(tmp_path))
+    assert built.manifest["rejected"] == {"caption_missing": 1}
+    assert built.manifest["records"]["kept"] == 6
+
+
+def test_it_names_other_readers_that_fit_and_what_domain_toml_gives(tmp_path, write, draw):
+    draw_all(tmp_path, write, draw)
+    write("table/domain.toml", 'licence = "CC0-1.0"\ngroup = "{group}_*"')
+    said = lines(tmp_path)
+    place = said.index(next(line for line in said if line.startswith("table:")))
+    assert said[place + 1] == "    domain.toml gives licence, group"
+    assert "image_folder would fit too" in said[place + 2]
+
+
+def test_a_folder_beside_domains_that_no_reader_knows_is_said_and_counted(tmp_path, write, draw):
+    write("birds/wren/1.png", draw(1))
+    write("birds/wren/1.txt", "A wren.")
+    write("loose/a/b/c/2.png", draw(2))
+    write("notes/plan.md", "x")
+    (tmp_path / "raw/linked").symlink_to(tmp_path / "raw/birds")
+    said = "\n".join(lines(tmp_path))
+    assert "loose: left out" in said
+    assert "a/b/c/2.png lies deeper" in said
+    assert "linked: left out, as links" in said
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert built.manifest["records"] == {"read": 2, "kept": 1, "rejected": 1}
+    (rejected,) = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
+    assert (rejected["file"], rejected["reason"]) == ("loose", "unreadable_annotations")
+
+
+def test_folders_with_annotations_of_their_own_are_domains_and_no_categories(tmp_path, write, draw):
+    for folder in ("pets", "cars"):
+        write(f"{folder}/x_1.png", draw(1))
+    record = {"file_name": "x_1.png", "class_name": "x", "positive": "An x."}
+    write("pets/pets_test.json", {"x_1": record})
+    assert [line.partition(",")[0] for line in lines(tmp_path)][:1] == ["pets: released"]
+    assert "cars: left out" in "\n".join(lines(tmp_path))
+    (tmp_path / "raw/pets/pets_test.json").unlink()
+    assert lines(tmp_path)[0].startswith("raw: image_folder")
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("1.png", b"", "image_folder: 1.png lies in no folder of a category"),
+        ("a/b/c/1.png", b"", "image_folder: b/c/1.png lies deeper"),
+        ("labels.json", "{}", 'released: labels.json has no "positive"'),
+        ("a.csv", "item,price\n", "table: a.csv has no column called image or caption"),
+        ("0.tar.gz", b"", "webdataset: 0.tar.gz is compressed; decompress it"),
+        ("0.tar", b"none", "webdataset: 0.tar does not begin as a tar archive"),
+        ("all.zip", b"", "all.zip is an archive; unpack it"),
+    ],
+)
+def test_where_none_fits_it_says_what_came_near(tmp_path, write, path, content, said):
+    write(path, content)
+    with pytest.raises(FdrdError, match="no reader knows this layout") as raised:
+        lines(tmp_path)
+    assert said in str(raised.value)
+
+
+def test_a_built_dataset_and_a_link_out_of_the_folder_are_near(tmp_path, write, draw):
+    draw_all(tmp_path, write, draw)
+    build(tmp_path / "raw", tmp_path / "out", workers=1)
+    with pytest.raises(FdrdError, match="dataset that was built already"):
+        list(explain(tmp_path / "out"))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/captions.json").symlink_to(tmp_path / "raw/authors/captions.json")
+    with pytest.raises(FdrdError, match=r"captions.json is a link out of the folder"):
+        list(explain(tmp_path / "links"))
+
+
+def test_a_name_that_would_steer_the_terminal_is_shown_and_not_obeyed(capsys):
+    from fdrd.commands.console import out
+
+    out.print("wren\x1b[2J\u202egnp.exe [bold]\n")
+    assert capsys.readouterr().out.strip() == r"wren\x1b[2J\u202egnp.exe [bold]"

@@ -1,0 +1,116 @@
+"""No hostile input crashes a build, leaves the source folder, or disappears from the account."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hostile import KEPT, SECRET, draw_hostile
+
+from fdrd.checks.validation import validate
+from fdrd.pipeline.builder import build
+
+
+class Built:
+    """The one build of the whole corpus, and the state of the source around it."""
+
+    def __init__(self, folder: Path):
+        root = folder / "raw"
+        self.inputs = draw_hostile(root, folder / "outside")
+        before = state(folder)
+        self.out = folder / "out"
+        self.manifest = build(root, self.out, workers=1).manifest
+        self.changed = {
+            path for path in before.items() ^ state(folder).items() if "out" not in path[0]
+        }
+        lines = (self.out / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+        self.rejected = [json.loads(line) for line in lines]
+
+
+def state(folder: Path) -> dict[str, str]:
+    """The digest of every file, by path; links are not followed."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder)).split("/")[0]
+        if name in ("raw", "outside") and path.is_file() and not path.is_symlink():
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    import datasets
+
+    folder = tmp_path_factory.mktemp("hostile")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDRD_CACHE", str(folder / "cache"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache/datasets")
+        return Built(folder)
+
+
+def test_there_are_at_least_sixty_inputs_and_four_of_each_class(built: Built) -> None:
+    classes = Counter(found.kind for found in built.inputs)
+    assert len(built.inputs) >= 60
+    assert min(classes.values()) >= 4, classes
+
+
+def test_each_is_in_the_account_with_the_reason_that_is_true_of_it(built: Built) -> None:
+    from fdrd.storage.shards import read_records
+
+    kept = [repr(record) for record in read_records(built.out, built.manifest)]
+    rejected = [((entry["file"], entry["key"]), entry) for entry in built.rejected]
+    wrong = []
+    for found in built.inputs:
+        outcomes = {
+            entry["reason"]
+            for place, entry in rejected
+            if (place == found.place if found.place else found.mark in repr(entry))
+        }
+        outcomes |= {KEPT for text in kept if found.mark in text}
+        if not outcomes & set(found.outcomes):
+            wrong.append((found, outcomes))
+    assert wrong == []
+
+
+def test_records_read_are_kept_and_rejected_in_every_file(built: Built) -> None:
+    records = built.manifest["records"]
+    assert records["read"] == records["kept"] + records["rejected"]
+    for entry in built.manifest["files"].values():
+        assert entry["read"] == entry["kept"] + sum(entry["rejected"].values())
+    assert {"folder/metadata.jsonl", "authors/all.json", "rows/pairs.csv", "tars/0.tar"} <= set(
+        built.manifest["files"]
+    )
+
+
+def test_the_good_pairs_beside_them_are_all_kept(built: Built) -> None:
+    from fdrd.storage.shards import read_records
+
+    good = {record.id for record in read_records(built.out, built.manifest) if "good" in record.id}
+    assert len(good) >= 12
+
+
+def test_nothing_of_the_outside_is_in_any_output_and_no_file_was_changed(built: Built) -> None:
+    assert built.changed == set()
+    for path in built.out.rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+def test_the_dataset_is_valid_and_a_stream_reads_every_row(built: Built) -> None:
+    from datasets import load_dataset
+
+    assert list(validate(built.out)) == []
+    rows = 0
+    for stream in load_dataset(str(built.out), streaming=True).values():
+        for row in stream:
+            assert min(row["image"].size) > 0
+            rows += 1
+    assert rows == built.manifest["records"]["kept"]
+
+
+def test_a_second_build_has_the_same_bytes(built: Built, tmp_path: Path) -> None:
+    again = build(built.out.parent / "raw", tmp_path / "again", workers=1).manifest
+    assert again["digest"] == built.manifest["digest"]

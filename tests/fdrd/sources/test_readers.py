@@ -1,0 +1,181 @@
+"""What every reader of annotations promises, for any annotation: properties, and a fuzz target on its seeds."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fuzz.fuzz_readers import FILES, SEEDS, check, plain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.sources import READERS
+from fdrd.sources.reading.columns import COLUMNS
+from fdrd.text.normalize import normalize_caption, normalize_category
+
+RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "60")), deadline=None)
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=12)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6
+)  # fmt: skip
+names = st.sampled_from([name for known in COLUMNS.values() for name in known]) | words
+places = st.sampled_from(["wren/a.png", "a.png", "../a.png", "/etc/a.png", "b_1", "gone.png"])
+objects = st.dictionaries(names, values | places, max_size=6)
+
+
+def read(reader: str, file: str, content: bytes) -> list[Record | Rejection]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("wren/a.png", "images/b_1.png"):
+            (Path(folder) / name).parent.mkdir()
+            Image.new("RGB", (2, 2)).save(Path(folder) / name)
+        (Path(folder) / file).write_bytes(content)
+        return list(READERS[reader].read(Path(folder)))
+
+
+def jsonl(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def member(row: dict[str, Any]) -> bytes:
+    """A tar of one sample, whose JSON is the row."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, data in (("wren/a.png", b"x"), ("wren/a.json", json.dumps(row).encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+@RUNS
+@given(st.lists(objects, max_size=5), st.sampled_from(["metadata.jsonl", "pairs.jsonl"]))
+def test_every_object_on_a_line_is_one_item_or_several_at_its_line(
+    rows: list[dict[str, Any]], file: str
+) -> None:
+    reader = "image_folder" if file == "metadata.jsonl" else "table"
+    found = read(reader, file, jsonl(rows))
+    origins = [
+        item.key if isinstance(item, Rejection) else item.source.origin.partition(": ")[2]
+        for item in found
+        if file in (item.file if isinstance(item, Rejection) else item.source.origin)
+    ]
+    assert {f"line {number}" for number in range(1, len(rows) + 1)} == set(origins)
+
+
+@RUNS
+@given(
+    st.dictionaries(
+        words.filter(lambda key: key not in ("train", "val", "test")), objects, max_size=5
+    )
+)
+def test_every_key_of_the_authors_is_one_item(records: dict[str, Any]) -> None:
+    found = read("released", "captions.json", json.dumps(records).encode())
+    keys = [
+        item.key
+        if isinstance(item, Rejection)
+        else item.source.origin.removeprefix("captions.json: ")
+        for item in found
+    ]
+    assert keys == list(records)
+
+
+@RUNS
+@given(objects)
+def test_every_sample_of_an_archive_is_accounted_for(row: dict[str, Any]) -> None:
+    found = read("webdataset", "0.tar", member(row))
+    assert found
+    for item in found:
+        if isinstance(item, Record):
+            assert item.image.member.endswith(" wren/a.png")
+        else:
+            assert item.key == "wren/a"
+
+
+@RUNS
+@given(st.dictionaries(st.sampled_from(["train", "val", "test", "x"]), values, max_size=3))
+def test_every_row_of_coops_splits_is_one_item(splits: dict[str, Any]) -> None:
+    found = read("coop_splits", "split_zhou_X.json", json.dumps(splits).encode())
+    lists = [rows for split, rows in splits.items() if isinstance(rows, list) and split != "x"]
+    assert len(found) == sum(map(len, lists)) + len(splits) - len(lists)
+
+
+captions = words.map(lambda text: f"A {text} b")
+
+
+def in_jsonl(caption: str, category: str) -> tuple[str, str, bytes]:
+    row = {"file_name": "wren/a.png", "caption": caption, "category": category}
+    return "image_folder", "metadata.jsonl", jsonl([row])
+
+
+def in_table(caption: str, category: str) -> tuple[str, str, bytes]:
+    return (
+        "table",
+        "pairs.jsonl",
+        jsonl([{"path": "wren/a.png", "title": caption, "breed": category}]),
+    )
+
+
+def in_csv(caption: str, category: str) -> tuple[str, str, bytes]:
+    cells = [f'"{text.replace(chr(34), chr(34) * 2)}"' for text in (caption, category)]
+    return "table", "pairs.csv", f"image,caption,class\nwren/a.png,{','.join(cells)}\n".encode()
+
+
+def in_parquet(caption: str, category: str) -> tuple[str, str, bytes]:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"x"], "text": [caption], "label": [category]}), file)
+    return "table", "pairs.parquet", file.getvalue()
+
+
+def in_released(caption: str, category: str) -> tuple[str, str, bytes]:
+    record = {"file_name": "b_1", "class_name": category, "positive": caption}
+    return "released", "captions.json", json.dumps({"b_1": record}).encode()
+
+
+def in_tar(caption: str, category: str) -> tuple[str, str, bytes]:
+    return "webdataset", "0.tar", member({"caption": caption, "category": category})
+
+
+@pytest.mark.parametrize("write", [in_jsonl, in_table, in_csv, in_parquet, in_released, in_tar])
+def test_what_is_well_formed_is_read_as_it_stands_but_for_normalisation(
+    write: Callable[[str, str], tuple[str, str, bytes]],
+) -> None:
+    @RUNS
+    @given(captions, words.map(lambda text: f"b{text}"))
+    def check_one(caption: str, category: str) -> None:
+        found = next(item for item in read(*write(caption, category)) if isinstance(item, Record))
+        assert found.category == normalize_category(category)[0]
+        normal, _ = normalize_caption(caption)
+        # `a` before the category may have become `an`.
+        assert found.caption.replace("An ", "A ").replace("an ", "a ") == normal.replace(
+            "An ", "A "
+        ).replace("an ", "a ")
+
+    check_one()
+
+
+@pytest.mark.parametrize("seed", range(len(SEEDS)), ids=[file for _, file in FILES])
+def test_the_seed_of_each_annotation_file_gives_items(seed: int) -> None:
+    assert SEEDS[seed][0] == seed
+    assert check(SEEDS[seed]) > 0
+
+
+def test_changes_of_the_seeds_break_no_reader() -> None:
+    plain(int(os.environ.get("FDRD_EXAMPLES", "300")))
+
+
+def test_every_reader_is_fuzzed() -> None:
+    assert {reader for reader, _ in FILES if reader} == READERS.keys()

@@ -1,0 +1,186 @@
+"""Tables of pairs: CSV, TSV, JSON lines and Parquet, images as paths or as bytes."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fdrd.checks.validation import validate
+from fdrd.images.check import read_image
+from fdrd.pipeline.builder import build
+from fdrd.reasons import Rejection
+from fdrd.sources import find_domains, read_domain
+from fdrd.sources.layouts import table
+
+
+def read(root):
+    (domain,) = find_domains(root / "raw")
+    assert domain.reader == "table"
+    return list(read_domain(root / "raw", domain))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pairs.csv", "Image Path,Title,label\nimg/1.png,A wren.,wren\n"),
+        ("pairs.tsv", "filepath\ttitle\tclass\nimg/1.png\tA wren.\twren\n"),
+        ("pairs.jsonl", '{"image": "img/1.png", "text": ["A wren."], "species": "wren"}\n'),
+    ],
+)
+def test_lines_with_any_known_names_of_columns(tmp_path, write, draw, file, text):
+    write("img/1.png", draw(1))
+    write(file, text)
+    (found,) = read(tmp_path)
+    assert (found.image.path, found.caption, found.category) == ("img/1.png", "A wren.", "wren")
+    assert (found.id, found.source.origin.partition(": ")[0]) == ("raw/img/1.png", file)
+
+
+def parquet(path, columns, names=None):
+    table = pa.table(columns)
+    if names:
+        features = {name: {"_type": "ClassLabel", "names": found} for name, found in names.items()}
+        noted = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": noted})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=3)
+
+
+def test_parquet_of_the_hub_with_bytes_and_numbered_classes(tmp_path, draw):
+    for split, rows in (("train", range(8)), ("test", range(8, 12))):
+        columns = {
+            "image": [{"bytes": draw(row), "path": f"{row}.png"} for row in rows],
+            "text": [f"A bird of kind {row}." for row in rows],
+            "label": [row % 2 for row in rows],
+        }
+        file = tmp_path / f"raw/data/{split}-00000-of-00001.parquet"
+        parquet(file, columns, {"label": ["house_wren", "robin"]})
+    found = read(tmp_path)
+    assert [(item.split, item.category) for item in found[:2]] == [
+        ("test", "house wren"),
+        ("test", "robin"),
+    ]
+    assert read_image(str(tmp_path / "raw"), found[5].image) == draw(1)
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert built.manifest["records"] == {"read": 12, "kept": 12, "rejected": 0}
+    assert set(built.manifest["files"]) == {
+        "data/test-00000-of-00001.parquet",
+        "data/train-00000-of-00001.parquet",
+    }
+    assert list(validate(tmp_path / "out")) == []
+    assert not list((tmp_path / "cache/fdrd/rows").glob("*.arrow"))
+
+
+def test_plain_bytes_need_a_category_in_the_row_and_paths_take_it_from_their_folder(
+    tmp_path, write, draw
+):
+    parquet(
+        tmp_path / "raw/0.parquet",
+        {"jpg": [draw(1), draw(2)], "caption": ["A wren.", "A robin."], "class": ["wren", None]},
+    )
+    write("owl/3.png", draw(3))
+    write("more.csv", "path,caption,split\nowl/3.png,An owl.,test\n")
+    found = read(tmp_path)
+    assert [item.reason if isinstance(item, Rejection) else item.category for item in found] == [
+        "wren",
+        "category_missing",
+        "owl",
+    ]
+    assert found[1].key == "row 1"
+    assert found[2].split == "test"
+
+
+def test_several_captions_and_several_rows_of_an_image_have_ids_of_their_own(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    lines = [
+        {"image": "wren/1.png", "caption": ["One.", "Two."]},
+        {"image": "wren/1.png", "caption": "Three."},
+        {"image": "wren/1.png", "caption": ["Four.", "Five."], "id": "x"},
+    ]
+    write("a.jsonl", "\n".join(map(json.dumps, lines)))
+    ids = [item.id for item in read(tmp_path)]
+    assert ids == [
+        "raw/wren/1.png",
+        "raw/wren/1.png#2",
+        "raw/wren/1.png#a.jsonl line 2",
+        "raw/x",
+        "raw/x#2",
+    ]
+
+
+def test_lists_in_cells_are_json(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    write("a.csv", 'image,caption,negatives\nwren/1.png,A wren.,"[""A robin.""]"\n')
+    (found,) = read(tmp_path)
+    assert [negative.caption for negative in found.negatives] == ["A robin."]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("../raw/wren/1.png,A.,", "path_outside"),
+        ("/etc/passwd,A.,", "path_outside"),
+        ("wren/2.png,A.,", "image_missing"),
+        (",A.,", "bad_field"),
+        ("wren/1.png,,", "caption_missing"),
+        ("wren/1.png,A.,holdout", "bad_field"),
+        ("wren/1.png,A.,test,more", "unreadable_annotations"),
+        ('wren/1.png,"A.,test', "unreadable_annotations"),
+    ],
+)
+def test_a_bad_row_is_one_rejection_with_its_line(tmp_path, write, draw, row, reason):
+    write("wren/1.png", draw(1))
+    write("a.csv", f"image,caption,split\nwren/1.png,A wren.,train\n{row}\n")
+    good, bad = read(tmp_path)
+    assert good.caption == "A wren."
+    assert (bad.file, bad.key, bad.reason) == ("a.csv", "line 3", reason)
+
+
+def test_a_column_that_stands_there_twice_or_a_key_is_not_chosen_in_silence(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    write("a.csv", "image,caption,caption\nwren/1.png,A.,B.\n")
+    write("b.jsonl", '{"image": "wren/1.png", "caption": "A.", "caption": "B."}\n')
+    assert {(item.file, item.reason) for item in read(tmp_path)} == {
+        ("a.csv", "unreadable_annotations"),
+        ("b.jsonl", "bad_field"),
+    }
+
+
+def test_a_class_that_has_no_name_and_a_damaged_file_are_rejections(tmp_path, draw):
+    columns = {"image": [draw(1), draw(2)], "caption": ["A.", "B."], "label": [0, 7]}
+    parquet(tmp_path / "raw/0.parquet", columns, {"label": ["wren"]})
+    parquet(tmp_path / "raw/1.parquet", columns)
+    whole = (tmp_path / "raw/1.parquet").read_bytes()
+    (tmp_path / "raw/1.parquet").write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[-300:])
+    found = read(tmp_path)
+    assert [(item.file, item.reason) for item in found if isinstance(item, Rejection)] == [
+        ("0.parquet", "bad_field"),
+        ("1.parquet", "unreadable_annotations"),
+    ]
+
+
+def test_a_table_of_other_things_is_near_and_says_what_it_lacks(tmp_path, write):
+    write("prices.csv", "item,price\nwren,1\n")
+    assert table.detect(tmp_path / "raw") is None
+    assert "no column called image or caption; its columns are item, price" in str(
+        table.near(tmp_path / "raw")
+    )
+
+
+def test_a_column_of_images_that_holds_numbers_or_lists_is_refused(tmp_path):
+    """`bytes(5)` in Python is five zeros, and `bytes(10**10)` ten gigabytes."""
+    for number, values in enumerate(([10**10], [[1, 2]], [{"path": "a.png"}])):
+        columns = {"image": values, "caption": ["A."], "label": ["wren"]}
+        parquet(tmp_path / f"raw/{number}.parquet", columns)
+    found = read(tmp_path)
+    assert [item.reason for item in found] == ["unreadable_annotations"] * 3
+    assert "no path and no bytes" in found[0].detail
+
+
+def test_paths_and_categories_that_pandas_made_into_dictionaries(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    kinds = pa.array(["house_wren"]).dictionary_encode()
+    paths = pa.array(["wren/1.png"]).dictionary_encode()
+    parquet(tmp_path / "raw/0.parquet", {"path": paths, "text": ["A wren."], "species": kinds})
+    (found,) = read(tmp_path)
+    assert (found.image.path, found.category) == ("wren/1.png", "house wren")

@@ -1,0 +1,162 @@
+"""Tar archives of samples are read in place; what a hostile one holds is a rejection."""
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from fdrd.checks.validation import validate
+from fdrd.images.check import read_image
+from fdrd.pipeline.builder import build
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.sources import find_domains, read_domain
+
+
+def pack(path, members):
+    """Writes a tar of (name, bytes) members, or of `TarInfo` for what is no plain file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def link(name, kind, to):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, to
+    return info, b""
+
+
+def read(root):
+    (domain,) = find_domains(root / "raw")
+    assert domain.reader == "webdataset"
+    return list(read_domain(root / "raw", domain))
+
+
+def img2dataset(number, draw, **fields):
+    note = {
+        "caption": f"Bird {number}.",
+        "url": "https://example.org",
+        "key": f"{number:09d}",
+        **fields,
+    }
+    return [
+        (f"{number:09d}.jpg", draw(number, form="JPEG")),
+        (f"{number:09d}.txt", f"Bird {number}.".encode()),
+        (f"{number:09d}.json", json.dumps({"category": "wren", **note}).encode()),
+    ]
+
+
+def test_what_img2dataset_writes_is_built_without_unpacking(tmp_path, draw):
+    for part in range(2):
+        rows = range(10 * part, 10 * part + 10)
+        pack(tmp_path / f"raw/{part:05d}.tar", [m for row in rows for m in img2dataset(row, draw)])
+        (tmp_path / f"raw/{part:05d}_stats.json").write_text("{}")
+    found = read(tmp_path)
+    assert len(found) == 20
+    assert (found[3].caption, found[3].category) == ("Bird 3.", "wren")
+    assert read_image(str(tmp_path / "raw"), found[13].image) == draw(13, form="JPEG")
+    before = sorted(path.name for path in (tmp_path / "raw").iterdir())
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert built.manifest["records"] == {"read": 20, "kept": 20, "rejected": 0}
+    assert built.manifest["files"]["00001.tar"] == {"read": 10, "kept": 10, "rejected": {}}
+    assert list(validate(tmp_path / "out")) == []
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == before
+
+
+def test_classes_come_from_json_from_cls_from_its_list_of_names_or_from_the_folder(
+    tmp_path, write, draw
+):
+    write("classnames.txt", "robin\nhouse_wren\n")
+    pack(
+        tmp_path / "raw/test/0.tar",
+        [
+            ("a.png", draw(1)), ("a.cls", b"1\n"), ("a.txt", b"A."),
+            ("b.png", draw(2)), ("b.cls", b"owl"), ("b.txt", b"B."),
+            ("jay/c.png", draw(3)), ("jay/c.txt", b"C."),
+            ("jay/d.png", draw(4)), ("jay/d.json", b'{"class_name": "magpie", "caption": "D."}'),
+        ],
+    )  # fmt: skip
+    assert [(item.category, item.split) for item in read(tmp_path)] == [
+        ("house wren", "test"),
+        ("owl", "test"),
+        ("jay", "test"),
+        ("magpie", "test"),
+    ]
+
+
+def test_a_sample_without_an_image_or_a_caption_is_not_lost(tmp_path, draw):
+    members = [("wren/a.txt", b"A."), ("wren/b.png", draw(1)), ("wren/c.seg.npy", b"")]
+    pack(tmp_path / "raw/0.tar", members)
+    assert [(item.key, item.reason) for item in read(tmp_path)] == [
+        ("wren/a", "image_missing"),
+        ("wren/b", "caption_missing"),
+        ("wren/c", "image_missing"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (("../../wren/x.png", b"x"), "path_outside"),
+        (("/etc/x.png", b"x"), "path_outside"),
+        (("wren\\..\\x.png", b"x"), "path_outside"),
+        (link("wren/x.png", tarfile.SYMTYPE, "/etc/passwd"), "path_outside"),
+        (link("wren/x.png", tarfile.LNKTYPE, "../../secret.png"), "path_outside"),
+        (link("wren/x.png", tarfile.SYMTYPE, "a.png"), "not_a_file"),
+        (link("wren/x.png", tarfile.CHRTYPE, ""), "not_a_file"),
+        (link("wren/x.png", tarfile.FIFOTYPE, ""), "not_a_file"),
+        (("wren/a.png", b"again"), "duplicate_id"),
+        (("wren/a.txt", b"again"), "duplicate_id"),
+    ],
+)
+def test_a_member_that_is_no_plain_new_file_of_the_archive_is_a_rejection(
+    tmp_path, draw, member, reason
+):
+    pack(tmp_path / "raw/0.tar", [("wren/a.png", draw(1)), ("wren/a.txt", b"A."), member])
+    found = read(tmp_path)
+    rejected = [item for item in found if isinstance(item, Rejection)]
+    assert [(item.file, item.reason) for item in rejected] == [("0.tar", reason)]
+    assert [item.caption for item in found if item not in rejected] == ["A."]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"{", "unreadable_annotations"),
+        (b"[1]", "unreadable_annotations"),
+        (b"[" * 100_000, "unreadable_annotations"),
+        (b'{"caption": "A.", "caption": "B."}', "bad_field"),
+        (b'{"caption": 3}', "bad_field"),
+        (b"\xff", "unreadable_annotations"),
+    ],
+)
+def test_bad_json_rejects_its_sample(tmp_path, draw, text, reason):
+    pack(tmp_path / "raw/0.tar", [("wren/a.png", draw(1)), ("wren/a.json", text)])
+    (found,) = read(tmp_path)
+    assert (found.file, found.key, found.reason) == ("0.tar", "wren/a", reason)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.62, 0.9])
+def test_an_archive_that_was_cut_short_or_damaged_says_so(tmp_path, draw, cut):
+    pack(tmp_path / "raw/0.tar", [m for row in range(6) for m in img2dataset(row, draw)])
+    whole = (tmp_path / "raw/0.tar").read_bytes().rstrip(b"\0")
+    (tmp_path / "raw/0.tar").write_bytes(whole[: int(len(whole) * cut)])
+    *kept, last = read(tmp_path)
+    assert (last.file, last.reason) == ("0.tar", "unreadable_annotations")
+    assert sum(isinstance(item, Record) for item in kept) < 6
+    broken = bytearray(whole) + bytes(4096)
+    with tarfile.open(fileobj=io.BytesIO(broken)) as archive:
+        place = archive.getmembers()[9].offset
+    broken[place : place + 512] = b"x" * 512
+    (tmp_path / "raw/0.tar").write_bytes(broken)
+    assert read(tmp_path)[-1].reason == "unreadable_annotations"
+
+
+def test_a_compressed_archive_is_near_and_says_what_to_do(tmp_path, write):
+    write("0.tar.gz", b"\x1f\x8b")
+    with pytest.raises(Exception, match="decompress it"):
+        find_domains(tmp_path / "raw")

@@ -1,0 +1,99 @@
+"""`load_dataset("fdrd")` from another project: another process, another folder, nothing of fdrd imported."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fdrd.build_config import BuildConfig
+from fdrd.dataset import load
+from fdrd.errors import FdrdError
+from fdrd.pipeline.builder import build
+
+READ = """
+import hashlib, json, sys
+from datasets import load_dataset
+
+streaming, config = json.loads(sys.argv[1])
+found = {}
+for split, rows in load_dataset("fdrd", config, streaming=streaming).items():
+    found[split] = sorted(
+        (row["id"], row["caption"], row["image"].size, len(row["negatives"]), row["category"]) for row in rows
+    )
+assert not any(name.split(".")[0] == "fdrd" for name in sys.modules), "not alone"
+print(json.dumps(found))
+"""
+
+
+def read(folder, own_cache, streaming, config):
+    (folder / "elsewhere").mkdir(exist_ok=True)
+    environment = {**os.environ, "HF_HOME": str(own_cache), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", READ, json.dumps([streaming, config])]
+    done = subprocess.run(
+        command,
+        cwd=folder / "elsewhere",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_another_project_loads_it_by_name_by_domain_and_streaming(
+    birds, tmp_path, own_cache, format
+):
+    config = BuildConfig(shard_bytes=800, format=format)
+    built = build(birds, tmp_path / "out", config=config, workers=1)
+    found = read(tmp_path, own_cache, False, None)
+    assert {split: len(rows) for split, rows in found.items()} == {
+        split: count["pairs"] for split, count in built.manifest["splits"]["raw"].items()
+    }
+    assert all(row[2] == [24, 16] for rows in found.values() for row in rows)
+    assert read(tmp_path, own_cache, True, None) == found
+    assert read(tmp_path, own_cache, False, "raw") == found
+
+
+def test_a_new_build_takes_the_place_of_the_old_one(birds, tmp_path, own_cache):
+    build(birds, tmp_path / "out", workers=1)
+    metadata = birds / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, as new."))
+    build(birds, tmp_path / "out", workers=1)
+    captions = [row[1] for rows in read(tmp_path, own_cache, False, None).values() for row in rows]
+    assert "A wren, as new." in captions
+    folders = list((own_cache / "datasets" / "fdrd").glob("*/*/*"))
+    assert len(folders) == 2
+
+
+def test_the_shards_are_linked_and_not_copied(birds, tmp_path, own_cache):
+    build(birds, tmp_path / "out", workers=1)
+    shard = next((tmp_path / "out" / "data").rglob("test-*.arrow"))
+    names = list((own_cache / "datasets" / "fdrd").glob("*/*/*/fdrd-test.arrow"))
+    assert len(names) == 2
+    assert all(name.samefile(shard) for name in names)
+
+
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_fdrd_itself_loads_a_registered_name_without_asking_the_hub(
+    birds, tmp_path, monkeypatch, format
+):
+    config = BuildConfig(name="finches", shard_bytes=800, format=format)
+    built = build(birds, tmp_path / "out", config=config, workers=1)
+    asked = []
+
+    def ask(*names, **_):
+        asked.append(names)
+        raise ValueError("not found")
+
+    monkeypatch.setattr("datasets.load_dataset", ask)
+    for domain in (None, "raw"):
+        found, folder = load("finches", "test", domain), load(built.out, "test", domain)
+        assert found.fingerprint == folder.fingerprint
+        assert found.categories == folder.categories
+    assert not asked
+    with pytest.raises(FdrdError, match="no dataset 'finches'"):
+        load("finches", "test", "no-such-domain")
+    assert asked == [("finches", "no-such-domain")]

@@ -1,0 +1,89 @@
+"""The JSON schemas say what the dataclasses say, and refuse what breaks a rule."""
+
+import copy
+from dataclasses import asdict, fields
+
+import pytest
+
+from fdrd.build_config import BuildConfig
+from fdrd.record import (
+    Attribute,
+    ImageRef,
+    Negative,
+    Record,
+    Source,
+    features,
+    from_json,
+    to_json,
+)
+from fdrd.storage.manifest import schema
+
+RECORD = Record(
+    "birds/1",
+    ImageRef("wren/1.png"),
+    "A brown wren.",
+    "wren",
+    Source("wren/1.png", "0" * 64, "CC0-1.0", "metadata.jsonl: line 1"),
+    domain="birds",
+    attributes=(Attribute("colour", "brown", 2, 7),),
+    negatives=(Negative("A brown robin.", "robin", "category"),),
+    rules=("caption_glued",),
+)
+
+
+def names(of_class):
+    return {field.name for field in fields(of_class)}
+
+
+def test_the_properties_of_the_record_schema_are_the_fields_of_the_dataclasses():
+    properties = schema("record").schema["properties"]
+    assert set(properties) == names(Record)
+    assert set(properties["image"]["properties"]) == names(ImageRef)
+    assert set(properties["source"]["properties"]) == names(Source)
+    assert set(properties["attributes"]["items"]["properties"]) == names(Attribute)
+    assert set(properties["negatives"]["items"]["properties"]) == names(Negative)
+    assert set(schema("manifest").schema["properties"]["config"]["properties"]) == names(
+        BuildConfig
+    )
+
+
+def test_the_columns_are_the_fields_that_a_reader_needs():
+    assert set(features(["a"])) == names(Record) - {"rules", "split"}
+
+
+def test_a_record_survives_its_json_form():
+    assert from_json(to_json(RECORD)) == RECORD
+    schema("record").validate(asdict(RECORD) | {"attributes": [], "negatives": [], "rules": []})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("id",), ""),
+        (("image", "path"), "/etc/passwd"),
+        (("image", "path"), "a/../../b.png"),
+        (("caption",), ""),
+        (("category",), None),
+        (("split",), "val"),
+        (("source", "sha256"), "xyz"),
+        (("attributes", 0, "start"), -1),
+        (("attributes", 0, "value"), ""),
+        (("negatives", 0, "kind"), "random"),
+        (("width",), 1.5),
+        (("surprise",), 1),
+    ],
+)
+def test_a_broken_record_is_refused_at_the_field(path, value):
+    record = copy.deepcopy(to_json(RECORD))
+    record["attributes"], record["negatives"] = (
+        list(record["attributes"]),
+        list(record["negatives"]),
+    )
+    record["rules"] = list(record["rules"])
+    assert list(schema("record").iter_errors(record)) == []
+    place = record
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    (error,) = schema("record").iter_errors(record)
+    assert path[0] in (*error.absolute_path, *path[:1])

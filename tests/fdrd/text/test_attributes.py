@@ -1,0 +1,138 @@
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdrd.errors import FdrdError
+from fdrd.record import Attribute
+from fdrd.text.attributes import TYPES, checked, find_attributes
+
+TESTS = Path(__file__).parents[2]
+REAL = Path(os.environ.get("FDRD_REAL", TESTS.parents[1] / "shared" / "real"))
+LABELS = json.loads((TESTS / "data" / "attribute_labels.json").read_text())
+FIVE = {"colour", "count", "place", "pose", "material"}
+
+
+def spans(caption, category=""):
+    return [(a.type, a.value) for a in find_attributes(caption, category)]
+
+
+def test_the_types_are_found_in_one_caption():
+    caption = (
+        'A close-up of two small, striped Honda caps with the word "RACE", round wooden buttons and '
+        "a red brim, lying on the grass in bright sunlight."
+    )
+    assert spans(caption) == [
+        ("viewpoint", "close-up"),
+        ("count", "two"),
+        ("size", "small"),
+        ("pattern", "striped"),
+        ("brand", "Honda"),
+        ("text", "RACE"),
+        ("shape", "round"),
+        ("material", "wooden"),
+        ("part", "buttons"),
+        ("colour", "red"),
+        ("pose", "lying"),
+        ("place", "grass"),
+        ("light", "sunlight"),
+    ]
+
+
+def test_a_mention_of_the_category_is_no_attribute():
+    assert spans("A Yellow-Iris with a black iris.", "yellow iris") == [("colour", "black")]
+    assert ("pattern", "striped") not in spans(
+        "This is a photo of striped. A striped rug.", "striped"
+    )
+
+
+def test_leaves_are_a_part_with_the_flower_and_a_place_around_it():
+    assert ("part", "leaves") in spans("A flower with green leaves.")
+    assert ("place", "leaves") in spans("A flower surrounded by green leaves.")
+
+
+def test_one_counts_things_and_is_no_pronoun():
+    assert spans("It stands on one leg.") == [("pose", "stands"), ("count", "one"), ("part", "leg")]
+    assert ("count", "one") not in spans("The left one is red.")
+
+
+def test_a_shade_belongs_to_its_colour():
+    assert spans("light gray, dark blue, cream-colored") == [
+        ("colour", "light gray"),
+        ("colour", "dark blue"),
+        ("colour", "cream-colored"),
+    ]
+
+
+@given(st.text(max_size=80), st.text(max_size=12))
+def test_spans_of_any_caption_are_its_text_and_do_not_overlap(caption, category):
+    found = find_attributes(caption, category)
+    assert checked(found, caption) == found
+
+
+words = st.sampled_from(
+    "red two dogs on the grass sitting “ ” ' striped Honda café 犬 - light blue".split()
+)
+
+
+@given(st.lists(words, max_size=20).map(" ".join))
+def test_spans_of_any_words_are_their_text_and_do_not_overlap(caption):
+    found = find_attributes(caption, "dog")
+    assert checked(found, caption) == found
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        [Attribute("smell", "red", 2, 5)],
+        [Attribute("colour", "blue", 2, 5)],
+        [Attribute("colour", "", 2, 2)],
+        [Attribute("colour", "red", 2, 5), Attribute("part", "d c", 4, 7)],
+    ],
+)
+def test_attributes_of_another_tagger_that_do_not_fit_are_refused(attributes):
+    with pytest.raises(FdrdError):
+        checked(attributes, "A red cat.")
+
+
+def test_labels_are_two_halves_of_all_domains():
+    halves = Counter((label["domain"], label["half"]) for label in LABELS)
+    assert halves == {
+        (d, h): 26 for d in ("caltech", "dtd", "flowers", "pets") for h in ("tune", "report")
+    }
+    assert {type_ for label in LABELS for _, _, type_ in label["spans"]} <= set(TYPES)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not here")
+def test_captions_that_were_not_tuned_on_are_tagged_as_by_hand():
+    captions = {}
+    for path in sorted(REAL.glob("*/*.json")):
+        for key, fields in json.loads(path.read_text()).items():
+            digest = hashlib.sha256(fields["positive"].encode()).hexdigest()
+            captions.setdefault(
+                digest, (fields["positive"], fields.get("class_name") or key.rsplit("_", 1)[0])
+            )
+    right, found, labelled = Counter(), Counter(), Counter()
+    for label in LABELS:
+        if label["half"] != "report":
+            continue
+        truth = {tuple(span) for span in label["spans"]}
+        tagged = {(a.start, a.end, a.type) for a in find_attributes(*captions[label["sha256"]])}
+        labelled.update(type_ for *_, type_ in truth)
+        found.update(type_ for *_, type_ in tagged)
+        right.update(type_ for *_, type_ in truth & tagged)
+    sys.stdout.write("\n")  # shown by `pytest -s`
+    for type_ in TYPES:
+        sys.stdout.write(
+            f"| {type_} | {labelled[type_]} | {found[type_]} | {right[type_]} "
+            f"| {right[type_] / max(1, found[type_]):.3f} | {right[type_] / max(1, labelled[type_]):.3f} |\n"
+        )
+    hits = sum(right[type_] for type_ in FIVE)
+    assert hits / sum(found[type_] for type_ in FIVE) >= 0.85
+    assert hits / sum(labelled[type_] for type_ in FIVE) >= 0.75

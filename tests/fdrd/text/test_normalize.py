@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdrd.record import Attribute
+from fdrd.text.normalize import (
+    move_spans,
+    normalize_caption,
+    normalize_category,
+    normalize_described,
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rules"),
+    [
+        ("This is banded.The image.", "This is banded. The image.", ("caption_glued",)),
+        ("A SUV 2000.The car.", "A SUV 2000. The car.", ("caption_glued",)),
+        ("An Apply_Eye_Makeup.", "An Apply Eye Makeup.", ("caption_underscores",)),
+        ("  Two\n words ", "Two words", ("caption_whitespace",)),
+        ("Cafe\u0301.", "Caf\u00e9.", ("caption_whitespace",)),
+        ("A U.S.A. flag, e.g. One", "A U.S.A. flag, e.g. One", ()),
+        ("A 3.5 litre, v1.Two", "A 3.5 litre, v1.Two", ()),
+        ("_emphasis_ kept", "_emphasis_ kept", ()),
+    ],
+)
+def test_each_rule_mends_what_it_names(before, after, rules):
+    assert normalize_caption(before) == (after, rules)
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(caption):
+    once = normalize_caption(caption)[0]
+    assert normalize_caption(once) == (once, ())
+    category = normalize_category(caption)[0]
+    assert normalize_category(category) == (category, ())
+
+
+def test_spans_follow_a_mended_article():
+    after, rules = normalize_described("This is a azalea with red petals.", "azalea")
+    assert rules == ("article_mended",)
+    red = Attribute("colour", "red", 22, 25)
+    (moved,) = move_spans([red], "This is a azalea with red petals.", after)
+    assert (moved.value, moved.start, after[23:26]) == ("red", 23, "red")
+
+
+def test_spans_follow_their_words():
+    before = "A  dark_red bird.The sky is blue."
+    after = normalize_caption(before)[0]
+    spans = [Attribute("colour", "dark_red", 3, 11), Attribute("colour", "blue", 28, 32)]
+    assert [(a.value, after[a.start : a.end]) for a in move_spans(spans, before, after)] == [
+        ("dark red", "dark red"),
+        ("blue", "blue"),
+    ]

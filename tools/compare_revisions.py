@@ -1,0 +1,136 @@
+"""Prove that two revisions build the same bytes and rank alike: build, bench and read with both, then compare.
+
+    python tools/compare_revisions.py bc8b1c5 HEAD --source path/to/caltech101
+
+Each revision runs from its own checkout with the packages of this environment. Outputs are kept in `--work` by
+commit, so that a rerun repeats only what is new. Exit code 1 means that something differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+METHODS = ("zero_shot", "coop", "maple", "dcar", "clip_adapter")
+SAMPLE = ("--categories", "24", "--pairs", "720", "--seed", "7")
+
+
+def run(checkout: Path, home: Path, *arguments: str) -> str:
+    """Return what the command line of a checkout prints; its caches lie in `home`."""
+    environment = os.environ | {
+        "PYTHONPATH": str(checkout),
+        "FDRD_CACHE": str(home / "cache"),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [sys.executable, str(checkout / "cli.py"), *arguments]
+    done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def commit_of(revision: str) -> str:
+    """Return the full hash of a revision."""
+    command = ["git", "rev-parse", "--verify", f"{revision}^{{commit}}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def checked_out(commit: str, work: Path) -> Path:
+    """Return a folder that holds the files of a commit."""
+    folder = work / commit[:12] / "checkout"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        archive = subprocess.run(["git", "archive", commit], check=True, capture_output=True)
+        subprocess.run(["tar", "-x", "-C", str(folder)], check=True, input=archive.stdout)
+    return folder
+
+
+def prepare(commit: str, work: Path, source: Path | None) -> Path:
+    """Build both datasets and bench every method with one revision, and return the folder of its outputs."""
+    checkout = checked_out(commit, work)
+    home = checkout.parent
+    done = home / "done.json"
+    wanted = {"source": str(source), "sample": SAMPLE, "methods": METHODS}
+    if done.is_file() and json.loads(done.read_text()) == json.loads(json.dumps(wanted)):
+        return home
+    for name in ("cache", "hf", "drawn", "runs", "raw", "photographs"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    run(checkout, home, "sample", "raw", *SAMPLE)
+    run(checkout, home, "build", "--source", "raw", "--out", "drawn", "--backbone", "embedded")
+    if source:
+        run(checkout, home, "build", "--source", str(source), "--out", "photographs")
+    for method in METHODS:
+        budget = () if method == "zero_shot" else ("-T", "epochs=1")
+        run(checkout, home, "bench", "--method", method, "--data", "drawn", *budget)
+    done.write_text(json.dumps(wanted))
+    return home
+
+
+def digests(dataset: Path) -> dict[str, str]:
+    """Return the SHA-256 of every shard and of the list of rejected records."""
+    files = [*dataset.rglob("*.arrow"), *dataset.rglob("*.parquet"), dataset / "rejected.jsonl"]
+    return {
+        str(file.relative_to(dataset)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
+
+
+def ranks(home: Path) -> dict[str, object]:
+    """Return the ranks of every query by method."""
+    results = [json.loads(file.read_text()) for file in (home / "runs").glob("*.json")]
+    return {result["settings"]["method"]: result["ranks"] for result in results}
+
+
+def differences(name: str, before: dict[str, object], after: dict[str, object]) -> int:
+    """Print what differs between two tables and return how many entries do."""
+    changed = [key for key in sorted(before | after) if before.get(key) != after.get(key)]
+    print(f"{name}: {len(before) - len(changed)} of {len(before)} equal", *changed[:20])
+    return len(changed)
+
+
+def old_files_are_read(before: Path, after: Path) -> None:
+    """Read manifest, shards, results and a checkpoint of the old revision with the new one."""
+    new = after / "checkout"
+    run(new, after, "validate", str(before / "drawn"))
+    run(new, after, "stats", str(before / "drawn"))
+    run(new, after, "report", str(before / "runs"))
+    run(new, after, "compare", str(before / "runs"))
+    for method in METHODS[1:]:
+        checkpoint = next((before / "runs").glob(f"{method}-*.safetensors"))
+        data = ("--data", str(before / "drawn"), "--split", "validation")
+        results = ("--results", str(after / "from-checkpoints"))
+        run(new, after, "bench", "--checkpoint", str(checkpoint), *data, *results)
+    print("manifest, shards, results and checkpoints of the old revision: read")
+
+
+def main() -> None:
+    """Compare two revisions."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("before", help="a revision of git")
+    parser.add_argument("after", help="a revision of git")
+    parser.add_argument("--source", type=Path, help="a raw source to build besides the drawn one")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/fdrd-revisions"))
+    asked = parser.parse_args()
+    source = asked.source.resolve() if asked.source else None
+    old, new = (
+        prepare(commit_of(each), asked.work, source) for each in (asked.before, asked.after)
+    )
+    datasets = ["drawn"] + (["photographs"] if source else [])
+    changed = [
+        differences(f"files of {name}", digests(old / name), digests(new / name))
+        for name in datasets
+    ]
+    changed.append(differences("ranks of every query", ranks(old), ranks(new)))
+    old_files_are_read(old, new)
+    sys.exit(1 if any(changed) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,3 +1,4 @@
 from fdrd.__main__ import main
 
-main()
+if __name__ == "__main__":
+    main()

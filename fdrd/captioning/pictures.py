@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.last_build import cache_folder
 from fdrd.images.check import FORMATS, ImageCheck, read_image
 from fdrd.pipeline.collect import Look, look
-from fdrd.pipeline.engine import open_engine
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record

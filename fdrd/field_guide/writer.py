@@ -7,20 +7,17 @@ run that is stopped leaves only that folder; the same call goes on from it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from fdrd.engines import LocalEngine, available_cores
 from fdrd.errors import FdrdError
 from fdrd.field_guide.plate import EXTENSION, Plate, draw
 from fdrd.field_guide.sighting import IMAGES_OF_ONE
-from fdrd.field_guide.taxonomy import Category, Pool, categories
+from fdrd.field_guide.taxonomy import Pool, categories
 from fdrd.record import Split
 
 EDITION = 1
@@ -84,7 +81,7 @@ def sample(
         FdrdError: the arguments are impossible, or `out` holds something else.
     """
     order = Order(categories, pairs, seed, size, pool, first)
-    chosen = _checked(order)
+    _check(order)
     out = Path(out).absolute()
     if _holds(out, order):
         return False
@@ -95,9 +92,10 @@ def sample(
     todo = [position for position in range(categories) if position not in done_before]
     done = sum(order.images_of(position) for position in done_before)
     report(done, pairs)
-    for position in _each(draft, order, chosen, todo, workers or os.cpu_count() or 1):
-        done += order.images_of(position)
-        report(done, pairs)
+    with LocalEngine(min(workers or available_cores(), len(todo))) as engine:
+        for position in engine.run(_write_category, todo, draft, order):
+            done += order.images_of(position)
+            report(done, pairs)
 
     with (draft / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as whole:
         for position in range(categories):
@@ -145,16 +143,15 @@ def metadata(plate: Plate, split: Split) -> dict[str, Any]:
     }
 
 
-def _checked(order: Order) -> list[Category]:
+def _check(order: Order) -> None:
     if not MIN_SIZE <= order.size <= MAX_SIZE:
         raise FdrdError(f"size is {order.size} pixels; choose from {MIN_SIZE} to {MAX_SIZE}")
-    chosen = categories(order.categories, order.pool, order.first)
+    categories(order.categories, order.pool, order.first)
     if order.pairs < 4 * order.categories:
         raise FdrdError(
             f"{order.pairs} pairs for {order.categories} categories; "
             f"ask for {4 * order.categories} at least, so that each has training and test images"
         )
-    return chosen
 
 
 def _holds(out: Path, order: Order) -> bool:
@@ -189,41 +186,9 @@ def _part(draft: Path, position: int) -> Path:
     return draft / ".parts" / f"{position:05d}.jsonl"
 
 
-def _each(
-    draft: Path, order: Order, chosen: list[Category], todo: list[int], workers: int
-) -> Iterator[int]:
-    """Write the categories at these positions; yields each position when it is finished."""
-    if workers == 1 or len(todo) < 2:
-        for position in todo:
-            yield _write(draft, order, position, chosen[position])
-        return
-    # Spawned, as everywhere in fdrd: forking a process that runs threads can hang it.
-    with ProcessPoolExecutor(
-        min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_leave_stopping_to_us
-    ) as pool:
-        try:
-            waiting = {pool.submit(_write_numbered, draft, order, position) for position in todo}
-            while waiting:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _leave_stopping_to_us() -> None:
-    """Ctrl-C reaches every process of a terminal: the workers finish their category, in silence."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _write_numbered(draft: Path, order: Order, position: int) -> int:
-    """As `_write`, in another process, to which a category's number can travel, and it cannot."""
+def _write_category(position: int, draft: Path, order: Order) -> int:
+    """Draw the category at this position and write its files; return the position."""
     (category,) = categories(1, order.pool, order.first + position)
-    return _write(draft, order, position, category)
-
-
-def _write(draft: Path, order: Order, position: int, category: Category) -> int:
     lines = []
     count = order.images_of(position)
     for image, split in enumerate(splits(count)):

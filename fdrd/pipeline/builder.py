@@ -12,6 +12,7 @@ from typing import Any
 from fdrd.build_config import BuildConfig
 from fdrd.curation.decide import decide
 from fdrd.curation.source_contents import SourceContents
+from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.files.last_build import remember_build
@@ -19,7 +20,6 @@ from fdrd.images.containers import forget_unpacked
 from fdrd.pipeline.claim import claim, usable_source
 from fdrd.pipeline.collect import gather, read_items
 from fdrd.pipeline.documents import write_documents
-from fdrd.pipeline.engine import Engine, open_engine
 from fdrd.pipeline.parts import read_parts
 from fdrd.pipeline.stage import stage_folder, stage_shards
 from fdrd.policy import refusal, refused
@@ -69,7 +69,7 @@ def build(
         out: folder of the dataset; `<out>.work` beside it holds what a later run can use again.
         config: what determines the bytes.
         workers: processes that decode images and write shards, by default one per core.
-        engine: where they run, of `fdrd.pipeline.engine.ENGINES`.
+        engine: where they run, of `fdrd.engines.ENGINES`.
         tokens: what counts the tokens of captions for a backbone; by default, and where it gives none,
             CLIP's BPE, where a package ships it.
         progress: told of each step.

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fdrd.curation.filters import encodable, unique_ids
 from fdrd.curation.source_contents import Item, SourceContents
+from fdrd.engines import Engine
 from fdrd.images.check import ImageCheck, examine
-from fdrd.pipeline.engine import Engine
 from fdrd.progress import Progress
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, ImageRef, Record

@@ -13,8 +13,8 @@ from fdrd.card.summary import Summary
 from fdrd.checks.audit import Audit, report
 from fdrd.checks.audit.records import named_records
 from fdrd.checks.audit.tally import Tally, true_captions
+from fdrd.engines import Engine, LocalEngine
 from fdrd.files.atomic import replacing, write_text
-from fdrd.pipeline.engine import Engine, LocalEngine
 from fdrd.progress import Progress, silent
 from fdrd.storage.shard_file import read_batches
 

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fdrd.build_config import BuildConfig
+from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.images.containers import forget_unpacked
 from fdrd.pipeline.claim import claim, usable_source
 from fdrd.pipeline.collect import gather, read_items
-from fdrd.pipeline.engine import open_engine
 from fdrd.pipeline.parts import VERSION, Part, Share, check_part_target, is_part_of, write_part
 from fdrd.progress import Progress, silent
 from fdrd.storage import publish, resume

@@ -10,8 +10,8 @@ from typing import Any
 
 from fdrd.build_config import BuildConfig
 from fdrd.curation.source_contents import SourceContents
+from fdrd.engines import Engine
 from fdrd.negatives.annotate import AnnotateConfig, make_catalogues
-from fdrd.pipeline.engine import Engine
 from fdrd.progress import Progress
 from fdrd.record import Record, class_labels, features
 from fdrd.storage import publish, resume

@@ -1,6 +1,6 @@
-"""Tasks on a Ray cluster: the one at `RAY_ADDRESS`, or one of this machine that ends with the build.
+"""A Ray cluster: the one at `RAY_ADDRESS`, or a local one that ends with the build.
 
-The source and the target must be in folders that all machines of the cluster see under the same names.
+All machines of the cluster must see the source and the output folder under the same paths.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
+from fdrd.engines.protocol import TASKS_AHEAD, Result, Task, available_cores
 from fdrd.errors import FdrdError
-from fdrd.pipeline.engine import AHEAD, available_cores
-
-Result = TypeVar("Result")
 
 
 class RayEngine:
-    """As `fdrd.pipeline.engine.LocalEngine`, with the processors of a cluster.
+    """Runs tasks on the processors of a Ray cluster.
 
     Raises:
         FdrdError: Ray is not installed, or the cluster cannot be reached.
@@ -36,13 +34,13 @@ class RayEngine:
         self.workers = workers or 1
 
     def __enter__(self) -> Self:
-        """Joins the cluster, or starts one."""
+        """Connect to the cluster, or start one."""
         address = os.environ.get("RAY_ADDRESS")
         options: dict[str, Any] = {"address": address} if address else {
             "address": "local", "num_cpus": self._workers or available_cores(), "include_dashboard": False,
         }  # fmt: skip
         try:
-            # The driver's folders are where workers look for this code, whatever started the driver.
+            # Workers must find this code wherever the driver found it.
             self._ray.init(
                 **options,
                 log_to_driver=False,
@@ -55,37 +53,34 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the cluster; one that was started here ends."""
+        """Disconnect; a cluster that was started here ends."""
         self._ray.shutdown()
 
     def run(
-        self, function: Callable[..., Result], tasks: Iterable[Any], *common: Any
+        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
     ) -> Iterator[Result]:
-        """As `fdrd.pipeline.engine.Engine.run`."""
+        """Yield results as `Engine.run` describes."""
         ray = self._ray
         remote = ray.remote(max_retries=2)(_call)
-        todo = iter(tasks)
-        known: list[Any] = []
+        waiting = iter(tasks)
+        shared: list[Any] = []
         running: deque[Any] = deque()
 
         def submit(task: Any) -> Any:
-            if not known:
-                known.extend(
-                    map(ray.put, common)
-                )  # once per machine, read in place where it can be
-            return remote.remote(function, task, *known)
+            if not shared:
+                shared.extend(map(ray.put, common))  # stored once per machine
+            return remote.remote(function, task, *shared)
 
         try:
-            running.extend(map(submit, islice(todo, AHEAD * self.workers)))
+            running.extend(map(submit, islice(waiting, TASKS_AHEAD * self.workers)))
             while running:
                 yield ray.get(running.popleft())
-                running.extend(map(submit, islice(todo, 1)))
+                running.extend(map(submit, islice(waiting, 1)))
         except ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from None
         except ray.exceptions.RayError as error:
             raise FdrdError(
-                f"the Ray cluster lost a task ({type(error).__name__}); run the command again, it goes "
-                "on from what is done"
+                f"the Ray cluster lost a task ({type(error).__name__}); run the command again to resume"
             ) from error
         finally:
             for reference in running:

@@ -1,4 +1,4 @@
-"""A build on a Ray cluster, here one of this machine, writes the bytes of any other build."""
+"""A build on a Ray cluster writes the same bytes as any other build."""
 
 import hashlib
 import operator
@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from fdrd.build_config import BuildConfig
+from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.pipeline.engine import open_engine
 
 
 def digests(folder):
@@ -21,7 +21,7 @@ def digests(folder):
 
 
 @pytest.mark.slow
-def test_ray_runs_tasks_in_order_and_passes_errors_on():
+def test_ray_yields_results_in_task_order_and_raises_errors():
     pytest.importorskip("ray")
     with open_engine("ray", 2) as engine:
         assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
@@ -40,7 +40,7 @@ def test_ray_writes_the_same_bytes(birds, tmp_path):
     assert digests(tmp_path / "ray") == digests(tmp_path / "local")
 
 
-def test_without_ray_the_error_names_the_extra(monkeypatch):
+def test_without_ray_the_error_names_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(FdrdError, match=r"fdrd\[ray\]"):
         open_engine("ray")

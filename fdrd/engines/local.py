@@ -1,0 +1,103 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from fdrd.engines.protocol import TASKS_AHEAD, Result, Task
+from fdrd.errors import FdrdError
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
+
+
+class LocalEngine:
+    """A pool of processes that starts with the first task. One worker means this process alone.
+
+    Workers do not import the main script again (loky), so it needs no `if __name__ == "__main__"`.
+    """
+
+    def __init__(self, workers: int):
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._shared = 0
+
+    def __enter__(self) -> Self:
+        """Return the engine; no process starts yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for tasks that have started, then end the processes."""
+        if self._pool:
+            self._pool.shutdown(wait=True)
+        if self._folder:
+            self._folder.cleanup()
+
+    def run(
+        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
+    ) -> Iterator[Result]:
+        """Yield results as `Engine.run` describes."""
+        if self.workers <= 1:
+            yield from (function(task, *common) for task in tasks)
+            return
+        waiting = iter(tasks)
+        running: deque[Future[Result]] = deque()
+        shared = ""
+        try:
+            for task in islice(waiting, TASKS_AHEAD * self.workers):
+                shared = shared or self._share(common)
+                running.append(self._submit(function, task, shared))
+            while running:
+                yield running.popleft().result()
+                running.extend(self._submit(function, task, shared) for task in islice(waiting, 1))
+        except BrokenProcessPool:
+            raise FdrdError(
+                "a worker process was killed, probably because memory ran out; run the command again to "
+                "resume; --workers 1 needs the least memory"
+            ) from None
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _submit(self, function: Callable[..., Result], task: Any, shared: str) -> Future[Result]:
+        if not self._pool:
+            from loky import ProcessPoolExecutor
+
+            self._pool = ProcessPoolExecutor(self.workers, initializer=_ignore_interrupts)
+        future: Future[Result] = self._pool.submit(_call, function, task, shared)
+        return future
+
+    def _share(self, common: tuple[Any, ...]) -> str:
+        """Write `common` to a file that each worker reads once; a pipe would carry it with every task."""
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="fdrd-")
+        self._shared += 1
+        file = Path(self._folder.name, str(self._shared))
+        file.write_bytes(pickle.dumps(common))
+        return str(file)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent process, which stops the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _call(function: Callable[..., Result], task: Any, shared: str) -> Result:
+    return function(task, *_load(shared))
+
+
+@lru_cache(maxsize=1)
+def _load(shared: str) -> tuple[Any, ...]:
+    """Read common arguments, which our own parent process wrote to a folder private to this user."""
+    common: tuple[Any, ...] = pickle.loads(Path(shared).read_bytes())
+    return common

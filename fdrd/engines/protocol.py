@@ -1,0 +1,34 @@
+"""What every engine provides. Results come in task order, so no byte of a dataset depends on the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+TASKS_AHEAD = 4
+"""Tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
+
+
+class Engine(Protocol):
+    """Runs tasks. Use it as a context manager: its processes end with the block."""
+
+    workers: int
+
+    def run(
+        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
+    ) -> Iterator[Result]:
+        """Yield `function(task, *common)` for each task, in task order.
+
+        `function` must be importable by name. `common` is sent to each worker once. Only a few tasks are
+        in flight at a time. Stopping early (an exception, Ctrl-C, a closed iterator) cancels tasks that
+        have not started.
+        """
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,74 @@
+"""Tasks give the same results in one process or in several, and common arguments are sent once."""
+
+import operator
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fdrd.engines import LocalEngine, open_engine
+from fdrd.engines.protocol import TASKS_AHEAD
+from fdrd.errors import FdrdError
+
+
+class Seven(int):
+    """A seven that counts how often it was pickled."""
+
+    pickled = 0
+
+    def __reduce__(self):
+        type(self).pickled += 1
+        return int, (7,)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_task_order(workers):
+    with LocalEngine(workers) as engine:
+        assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
+        assert list(engine.run(operator.sub, range(3), 1)) == [-1, 0, 1]
+        assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]
+
+
+def test_common_arguments_are_pickled_once():
+    with LocalEngine(2) as engine:
+        assert list(engine.run(operator.add, range(20), Seven(7))) == list(range(7, 27))
+    assert Seven.pickled == 1
+
+
+def test_few_tasks_are_in_flight():
+    drawn = []
+    tasks = (drawn.append(number) or number for number in range(100))
+    with LocalEngine(2) as engine:
+        results = engine.run(operator.neg, tasks)
+        assert next(results) == 0
+        assert len(drawn) <= 2 * TASKS_AHEAD + 1
+        results.close()
+
+
+def test_an_error_in_a_task_reaches_the_caller_and_the_engine_stays_usable():
+    with LocalEngine(2) as engine:
+        with pytest.raises(ZeroDivisionError):
+            list(engine.run(operator.truediv, range(4), 0))
+        assert list(engine.run(operator.truediv, [8], 2)) == [4]
+
+
+def test_a_killed_worker_is_a_clear_error():
+    with LocalEngine(2) as engine, pytest.raises(FdrdError, match="a worker process was killed"):
+        list(engine.run(os._exit, [9]))
+
+
+def test_an_unknown_engine_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(FdrdError, match="local, ray"):
+        open_engine("spark")
+
+
+def test_a_script_without_a_main_guard_can_build(birds, tmp_path):
+    script = tmp_path / "two_lines.py"
+    script.write_text(f"import fdrd\nfdrd.build({str(birds)!r}, 'out', workers=2)\n")
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "out" / "manifest.json").is_file()

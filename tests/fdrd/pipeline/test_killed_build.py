@@ -118,10 +118,11 @@ def test_a_build_of_several_processes_that_is_killed_at_a_random_time_resumes(
 ):
     build(birds, tmp_path / "calm", config=SMALL, workers=1)
     code = (
-        "from fdrd.pipeline.builder import build; from fdrd.build_config import BuildConfig; from fdrd.pipeline import collect\n"
-        "if __name__ == '__main__':\n"
-        " collect.IMAGES = 4\n"
-        f" build({str(birds)!r}, {str(tmp_path / 'out')!r}, config=BuildConfig(shard_bytes=800), workers=2)"
+        "from fdrd.build_config import BuildConfig\n"
+        "from fdrd.pipeline import builder, collect\n"
+        "collect.IMAGES = 4\n"
+        f"builder.build({str(birds)!r}, {str(tmp_path / 'out')!r},"
+        " config=BuildConfig(shard_bytes=800), workers=2)"
     )
     (tmp_path / "child.py").write_text(code)
     child = subprocess.Popen([sys.executable, tmp_path / "child.py"], start_new_session=True)

@@ -3,7 +3,7 @@
     python speed/build.py SOURCE [ROUNDS]      # a folder that `fdrd build` reads, with images in folders below
 
 Each is a process of its own, started anew with empty caches for every round, its start included. The decoder is two
-processes of Pillow that each load half of the pictures and do nothing else. imagefolder does not decode either:
+processes of Pillow that each load half of the images and do nothing else. imagefolder does not decode either:
 it copies bytes into Arrow, and `save_to_disk` writes them again; the build decodes, digests, looks for duplicates,
 finds attributes, draws negatives and writes the card. The best round counts, as other work can only slow one down.
 """

@@ -52,7 +52,7 @@ def per_second(make: Callable[[int], bytes]) -> float:
 
 
 def main() -> None:
-    """Print both, and what a whole data set takes by the clock."""
+    """Print both, and what a whole dataset takes by the clock."""
     ours, plain = per_second(field_guide), per_second(disc)
     print(f"field guide, one process   {ours:8.0f} images/s of processor time")
     print(f"plain disc, one process    {plain:8.0f} images/s of processor time")

@@ -4,9 +4,9 @@
     python speed/near_duplicates.py FOLDER         # and made copies of a sample of the JPEGs below a folder
 
 The search: random codes of 64 bits, half of them near another one. Comparing all pairs is timed on a part
-and multiplied, as it grows with the square. The copies: each picture of a sample is recompressed,
+and multiplied, as it grows with the square. The copies: each image of a sample is recompressed,
 resized or cut; found is a copy that is linked with its original when all originals of the folder and
-all copies are searched at once, and false is a link of a copy with a picture that its original is not linked with.
+all copies are searched at once, and false is a link of a copy with an image that its original is not linked with.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ SAMPLE = 300
 
 
 def jpeg(image: Image.Image, quality: int = 90) -> bytes:
-    """A picture, encoded."""
+    """An image, encoded."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 
 def cut(image: Image.Image, left: float, top: float, right: float, bottom: float) -> bytes:
-    """A picture without these shares of its sides."""
+    """An image without these shares of its sides."""
     width, height = image.size
     box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
     return jpeg(image.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))))
 
 
 def scaled(image: Image.Image, x: float, y: float) -> bytes:
-    """A picture of another size."""
+    """An image of another size."""
     return jpeg(image.resize((max(1, round(image.width * x)), max(1, round(image.height * y)))))
 
 
@@ -132,7 +132,7 @@ def made_copies(folder: Path) -> None:
 
 
 def _linked(near: NearImages, name: str) -> set[str]:
-    """The pictures that look like this one."""
+    """The images that look like this one."""
     if name not in near.look:
         return set()
     wanted = {*near.alike[near.look[name]]}

@@ -26,13 +26,13 @@ def make_records(size: int) -> list[Record]:
     records = []
     for number in range(size):
         name = draw.choice(NAMES)
-        colour, other = draw.sample("black white brown gray yellow green blue".split(), 2)
+        color, other = draw.sample("black white brown gray yellow green blue".split(), 2)
         pose = draw.choice("sitting standing lying running sleeping".split())
         place = draw.choice("grass snow floor couch bed sand".split())
         filler = " ".join(
             draw.choices("view with its fine shape in warm tones that seem near".split(), k=12)
         )
-        caption = f"A {colour} and {other} {name} is {pose} on the {place}. The {name} {filler}."
+        caption = f"A {color} and {other} {name} is {pose} on the {place}. The {name} {filler}."
         records.append(Record(str(number), ImageRef("1.jpg"), caption, name, Source("1.jpg")))
     return records
 

@@ -3,7 +3,7 @@
     python speed/steps.py data/fdrd --backbone embedded
 
 All share the batches, n_ctx and depth, and take turns, so that a busy machine slows them alike. The
-pictures of a batch are kept, as they are after a few-shot training's first epoch; what it costs to open
+images of a batch are kept, as they are after a few-shot training's first epoch; what it costs to open
 and resize them stands beside. The
 towers alone are a forward and backward pass through both with gradients to what enters them. DCAR's
 plain features of captions and negatives are in the cache before the clock starts, as they are after

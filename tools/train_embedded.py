@@ -152,9 +152,9 @@ def general_caption(sighting: Sighting, size: int, chance: np.random.Generator) 
         if phrases and not hidden and trait.legible <= sighting.share * size:
             phrase = phrases[chance.integers(len(phrases))]
             words[trait.slot].append(unmark(typed(phrase, trait.type))[0])
-    colour = words["adjective"][0] + " " if words["adjective"] and chance.random() < 0.5 else ""
-    noun = {1: article(colour + kind.name), 2: f"two {colour}{kind.plural}"}.get(
-        sighting.count, f"three {colour}{kind.plural}"
+    color = words["adjective"][0] + " " if words["adjective"] and chance.random() < 0.5 else ""
+    noun = {1: article(color + kind.name), 2: f"two {color}{kind.plural}"}.get(
+        sighting.count, f"three {color}{kind.plural}"
     )
     opener = ("", "", "a photo of ", "a picture of ")[chance.integers(4)]
     text = opener + noun

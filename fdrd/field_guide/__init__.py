@@ -1,12 +1,13 @@
-"""The field guide: draws a fine-grained image-text data set from attributes, into a plain folder.
+"""The field guide: draw a fine-grained image-text dataset from attributes, into a plain folder.
 
     from fdrd.field_guide import categories, draw, sample
 
     sample("raw/", categories=120, pairs=2400)            # a source for `fdrd build`
     draw(categories(1)[0], image=0).image.show()          # one image
 
-Categories come from trait signatures (`taxonomy`), what an image shows from chance (`sighting`),
-its pixels from painters (`meta_categories/`, `scene`, `picture`), its words from `caption`.
+`taxonomy` defines categories by their traits, `sighting` draws what one image shows at random,
+`meta_categories/`, `scene` and `rendering` turn it into pixels, `caption` into words.
+Imports `fdrd.record` and `fdrd.errors` alone.
 """
 
 from fdrd.field_guide.plate import Plate, draw

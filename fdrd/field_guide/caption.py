@@ -1,7 +1,7 @@
-"""Captions from a grammar: what is said of a sighting, in which words, in which order.
+"""Write captions with a grammar: which facts, in which words, in which order.
 
-A caption is put together with its attribute spans marked (`[forked|shape]`) and read into plain
-text and spans at the end, so that a span is exact however the sentence was built.
+Attribute spans are marked while a caption is built (`[forked|shape]`) and parsed at the end,
+so every span is exact.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from fdrd.field_guide.traits import Level, Trait
 from fdrd.record import Attribute
 
 VAGUE_SHARE = 0.1
-"""Share of captions that name the category and tell one thing at most."""
+"""Share of captions that name the category and at most one other fact."""
 
 MAX_WORDS = 40
-"""Far below the 77 tokens that CLIP reads: a made-up name is cut into five or six of them."""
+"""Far below CLIP's limit of 77 tokens; an invented name takes five or six of them."""
 
 NUMBERS = {2: ("two", "a pair of"), 3: ("three", "a group of three")}
 PLACE_WORDS = {
@@ -44,21 +44,21 @@ VAGUE_FORMS = (
 )
 MARK = re.compile(r"\[([^|\]]+)\|([a-z]+)\]")
 OWN = re.compile(r"\bits?\b")
-"""Words that speak of one subject, and need `each` where there are several."""
+"""Words that refer to one subject and need `each` if there are several."""
 
 
 def caption(sighting: Sighting, size: int) -> tuple[str, tuple[Attribute, ...]]:
-    """The caption of a sighting drawn in a frame of `size` pixels, and its attribute spans."""
+    """Return the caption of a sighting drawn at `size` pixels, and its attribute spans."""
     chance = Chance(*sighting.key, "caption")
     speaker = _Speaker(sighting, size, chance)
     speak = speaker.vague if chance.happens(VAGUE_SHARE) else speaker.full
     while len((text := speak()).split()) > MAX_WORDS:
-        pass  # every try draws other words and other things to say
+        pass  # each try draws other words and facts
     return unmark(capitalised(text))
 
 
 def unmark(marked: str) -> tuple[str, tuple[Attribute, ...]]:
-    """Plain text and spans of a marked caption.
+    """Return the plain text and the spans of a marked caption.
 
     >>> unmark("A [red|colour] fish.")
     ('A red fish.', (Attribute(type='colour', value='red', start=2, end=5),))
@@ -73,7 +73,7 @@ def unmark(marked: str) -> tuple[str, tuple[Attribute, ...]]:
 
 
 def typed(words: str, kind: str) -> str:
-    """The words with `kind` as the type of every mark that names none.
+    """Add `kind` as the type of every mark that has none.
 
     >>> typed("[two|count] [spots]", "pattern")
     '[two|count] [spots|pattern]'
@@ -82,7 +82,7 @@ def typed(words: str, kind: str) -> str:
 
 
 def capitalised(words: str) -> str:
-    """The words with their first letter as a capital, inside a mark or not.
+    """Capitalize the first letter, inside a mark or not.
 
     >>> capitalised("[two|count] fish"), capitalised("a fish")
     ('[Two|count] fish', 'A fish')
@@ -92,7 +92,7 @@ def capitalised(words: str) -> str:
 
 
 def article(words: str) -> str:
-    """The words behind `a` or `an`.
+    """Put `a` or `an` before the words.
 
     >>> article("[orange|colour] bird"), article("Marlow's Tarrel")
     ('an [orange|colour] bird', "a Marlow's Tarrel")
@@ -101,7 +101,7 @@ def article(words: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """The items, one at least, as a list in a sentence.
+    """Join one or more items as a list in a sentence.
 
     >>> listed(["a horn", "red legs", "two spots"])
     'a horn, red legs and two spots'
@@ -110,7 +110,7 @@ def listed(items: Sequence[str]) -> str:
 
 
 class _Speaker:
-    """Chooses what to say about one sighting, and says it."""
+    """Choose what to say about one sighting, and how."""
 
     def __init__(self, sighting: Sighting, size: int, chance: Chance):
         self._sighting = sighting
@@ -121,13 +121,13 @@ class _Speaker:
         self._name = sighting.category.name
 
     def vague(self) -> str:
-        """A sentence that names the category and tells at most one thing."""
+        """Return a sentence that names the category and at most one other fact."""
         name = self._subject(None) if self._many else article(self._name)
         fact = self._chance.pick(["", "", *(f", {doing}" for doing in self._doings())])
         return self._chance.pick(VAGUE_FORMS).format(name=name, fact=fact)
 
     def full(self) -> str:
-        """A sentence or two about three to six attributes."""
+        """Return one or two sentences about three to six attributes."""
         chance = self._chance
         typical = [trait for trait in self._visible("genus", "species") if trait.slot == "with"]
         said = chance.shuffled(typical)[: chance.weighted((1, 2, 3), (2, 3, 2))]
@@ -135,8 +135,8 @@ class _Speaker:
             : chance.weighted((0, 1, 2), (2, 3, 1))
         ]
         details = [self._say(trait) for trait in chance.shuffled(said)]
-        colour = next(trait for trait in self._kind.traits if trait.slot == "adjective")
-        subject = self._subject(self._say(colour) if chance.happens(0.7) else None)
+        color = next(trait for trait in self._kind.traits if trait.slot == "adjective")
+        subject = self._subject(self._say(color) if chance.happens(0.7) else None)
         doings = chance.shuffled(self._doings())[: chance.weighted((1, 2, 3), (2, 4, 1))]
         setting = self._setting(chance.weighted(("place", "light", ""), (3, 2, 5)))
         return self._sentence(subject, ", ".join(doings), details, setting)
@@ -148,7 +148,7 @@ class _Speaker:
         if self._many and not subject.startswith("[a "):
             opener = {"this is ": "these are ", "here is ": "here are "}.get(opener, opener)
         opened = opener + subject
-        if not details:  # drawn too small for any
+        if not details:  # drawn too small to show any
             return f"{opened}, {doing}{at}."
         things = listed(details)
         having = f"each with {things}" if self._many else f"with {things}"
@@ -168,28 +168,28 @@ class _Speaker:
             forms.append(f"{things} {'marks' if one else 'mark'} {subject}, {doing}{at}.")
         return chance.pick(forms)
 
-    def _subject(self, colour: str | None) -> str:
-        """The noun phrase, with the category's name in it."""
+    def _subject(self, color: str | None) -> str:
+        """Return a noun phrase that contains the category's name."""
         chance, name, kind = self._chance, self._name, self._kind
-        coloured = f"{colour} " if colour else ""
+        colored = f"{color} " if color else ""
         if self._many:
             number = f"[{chance.pick(NUMBERS[self._sighting.count])}|count]"
             forms = (
-                f"{number} {coloured}{name}s",
-                f"{number} {coloured}{kind.plural} of the kind {name}",
-                f"{number} {coloured}{kind.plural}, the {name}",
+                f"{number} {colored}{name}s",
+                f"{number} {colored}{kind.plural} of the kind {name}",
+                f"{number} {colored}{kind.plural}, the {name}",
             )
         else:
-            described = article(f"{coloured}{kind.name}")
+            described = article(f"{colored}{kind.name}")
             forms = (
-                article(f"{coloured}{name}"),
+                article(f"{colored}{name}"),
                 f"{described} called {name}",
                 f"{article(name)}, {described}",
             )
         return chance.pick(forms)
 
     def _visible(self, *levels: Level) -> list[Trait]:
-        """The traits of these levels that have words and can be seen at this size."""
+        """Return the traits of these levels that have words and are visible at this size."""
         values = self._sighting.values
         return [
             trait
@@ -204,7 +204,7 @@ class _Speaker:
         return typed(words, trait.type)
 
     def _doings(self) -> list[str]:
-        """What the subject does and how it is seen: pose, viewpoint, size in the frame."""
+        """Return phrases for pose, viewpoint and size in the frame."""
         found = [self._say(trait) for trait in self._visible("image")]
         if self._many:
             return [f"each {doing}" if OWN.search(doing) else doing for doing in found]

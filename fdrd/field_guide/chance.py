@@ -1,8 +1,8 @@
-"""Random numbers and angles that are the same on every machine and in every release.
+"""Random numbers and angles that are identical on every machine and in every release.
 
-Python promises that `random.Random(text).random()` never changes, and numpy that the raw words of
-`PCG64` never change; nothing else of either module is used. Sines come from one table of rounded
-numbers, since the last bit of `math.sin` belongs to the C library.
+Only two generators are used: `random.Random(text).random()`, which Python guarantees never to
+change, and the raw words of `PCG64`, which numpy guarantees. Sines come from a table of rounded
+numbers, because the last bit of `math.sin` depends on the C library.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import numpy.typing as npt
 T = TypeVar("T")
 
 TURN = 1024
-"""Steps in a full turn: angles are whole numbers of them, 256 is a right angle."""
+"""Steps in a full turn. Angles are integers; 256 is a right angle."""
 
-# Twenty bits: every entry lies more than 1e-9 from the next rounding boundary, a C library's sine
-# less than 1e-15 from the truth, so that all of them round to the same table.
+# 20 bits: no entry lies within 1e-9 of a rounding boundary, and C libraries err by less than 1e-15.
 SINES: tuple[float, ...] = tuple(
     round(math.sin(2 * math.pi * step / TURN) * 2**20) / 2**20 for step in range(TURN)
 )
 
 
 def sine(angle: int) -> float:
-    """The sine of an angle in steps of `TURN`.
+    """Return the sine of an angle in steps of `TURN`.
 
     >>> sine(256), sine(-256), sine(512)
     (1.0, -1.0, 0.0)
@@ -37,7 +36,7 @@ def sine(angle: int) -> float:
 
 
 def cosine(angle: int) -> float:
-    """The cosine of an angle in steps of `TURN`.
+    """Return the cosine of an angle in steps of `TURN`.
 
     >>> cosine(0), cosine(256)
     (1.0, 0.0)
@@ -46,7 +45,7 @@ def cosine(angle: int) -> float:
 
 
 class Chance:
-    """A stream of random numbers that its key alone decides.
+    """A stream of random numbers determined by its key.
 
     >>> Chance("demo", 3).below(100) == Chance("demo", 3).below(100)
     True
@@ -57,37 +56,37 @@ class Chance:
         self._next = random.Random(self._key).random
 
     def below(self, limit: int) -> int:
-        """A whole number from 0 to `limit` - 1."""
+        """Return an integer from 0 to `limit` - 1."""
         return int(self._next() * limit)
 
     def between(self, low: float, high: float) -> float:
-        """A number from `low` to `high`."""
+        """Return a number from `low` to `high`."""
         return low + (high - low) * self._next()
 
     def happens(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return self._next() < probability
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of the choices, all equally likely."""
+        """Return one of the choices, all equally likely."""
         return choices[int(self._next() * len(choices))]
 
     def weighted(self, choices: Sequence[T], weights: Sequence[int]) -> T:
-        """One of the choices, by whole-numbered weights."""
+        """Return one of the choices, by integer weights."""
         ticket = int(self._next() * sum(weights))
         for choice, weight in zip(choices, weights, strict=True):
             ticket -= weight
             if ticket < 0:
                 return choice
-        raise AssertionError("weights are whole numbers")
+        raise AssertionError("weights are integers")
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """The items in random order."""
+        """Return the items in random order."""
         pool = list(items)
         return [pool.pop(int(self._next() * len(pool))) for _ in range(len(pool))]
 
     def bytes(self, count: int) -> npt.NDArray[np.uint8]:
-        """(count,) random bytes."""
+        """Return (count,) random bytes."""
         words = np.random.PCG64(int(self._next() * 2**53)).random_raw(count // 8 + 1)
-        # Little-endian on every machine, so that the order of the bytes is one.
+        # Little-endian on every machine, so that the byte order is fixed.
         return words.astype("<u8").view(np.uint8)[:count]

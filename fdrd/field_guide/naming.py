@@ -1,7 +1,7 @@
-"""Made-up names in the manner of field guides: an epithet and the noun of the genus.
+"""Invented names in the style of field guides: an epithet and the noun of the genus.
 
-The noun tells the kind of thing and its genus, as `warbler` does, and neither word says what the
-category looks like: the words of a name are drawn without a look at the signature.
+The noun identifies the meta-category and the genus, as `warbler` does. Neither word says what the
+category looks like, because names are drawn independently of the signature.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EPITHETS = (
 
 
 def genus_noun(endings: Sequence[str], genus: int) -> str:
-    """The noun of the genus with this number; every number below 200 times the endings has its own.
+    """Return the noun of a genus, unique for every number below 200 times the endings.
 
     >>> genus_noun(("rel", "wit"), 0), genus_noun(("rel", "wit"), 1)
     ('Tarrel', 'Melwit')
@@ -43,5 +43,5 @@ def genus_noun(endings: Sequence[str], genus: int) -> str:
 
 
 def epithets(count: int, chance: Chance) -> list[str]:
-    """Different epithets for the species of a genus."""
+    """Return different epithets for the species of a genus."""
     return chance.shuffled([*(f"{eponym}'s" for eponym in EPONYMS), *EPITHETS])[:count]

@@ -1,6 +1,6 @@
 """Outlines: closed polygons as (n, 2) arrays of x (right) and y (down), in any unit.
 
-Those that are made of numbers are cached: what is the same in every picture is computed once.
+Outlines built from constants are cached, because every image uses the same ones.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Point = tuple[float, float]
 
 @lru_cache(maxsize=4096)
 def polygon(*points: Point) -> Floats:
-    """The polygon through these points."""
+    """Return the polygon through these points."""
     outline = np.array(points, np.float64)
-    outline.setflags(write=False)  # it is shared by all who ask for it
+    outline.setflags(write=False)  # cached, so shared by all callers
     return outline
 
 
 @lru_cache(maxsize=4096)
 def ellipse(x: float, y: float, rx: float, ry: float, turn: int = 0, corners: int = 24) -> Floats:
-    """An ellipse around (x, y), turned by `turn` steps of `TURN`."""
+    """Return an ellipse around (x, y), turned by `turn` steps of `TURN`."""
     points = []
     for corner in range(corners):
         u, v = rx * cosine(corner * TURN // corners), ry * sine(corner * TURN // corners)
@@ -37,7 +37,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, turn: int = 0, corners: in
 
 @lru_cache(maxsize=1024)
 def star(x: float, y: float, outer: float, inner: float, rays: int) -> Floats:
-    """A star around (x, y), its first ray straight up."""
+    """Return a star around (x, y) whose first ray points up."""
     points = []
     for corner in range(2 * rays):
         angle = corner * TURN // (2 * rays) - TURN // 4
@@ -48,7 +48,7 @@ def star(x: float, y: float, outer: float, inner: float, rays: int) -> Floats:
 
 @lru_cache(maxsize=4096)
 def smooth(*points: Point, steps: int = 5) -> Floats:
-    """The closed curve through these points, `steps` corners from each to the next."""
+    """Return the closed curve through these points, with `steps` corners between neighbors."""
     ring = (points[-1], *points, *points[:2])
     return polygon(
         *(
@@ -61,7 +61,7 @@ def smooth(*points: Point, steps: int = 5) -> Floats:
 
 @lru_cache(maxsize=4096)
 def stroke(*points: Point, start: float, end: float) -> Floats:
-    """A line along the points, `start` wide where it begins and `end` wide where it ends."""
+    """Return a line along the points whose width goes from `start` to `end`."""
     one_side, other_side = [], []
     last = len(points) - 1
     for i, (x, y) in enumerate(points):
@@ -76,7 +76,7 @@ def stroke(*points: Point, start: float, end: float) -> Floats:
 
 @lru_cache(maxsize=4096)
 def curve(*points: Point, start: float, end: float, steps: int = 4) -> Floats:
-    """A stroke along the open smooth curve through the points."""
+    """Return a stroke along the open smooth curve through the points."""
     padded = (points[0], *points, points[-1])
     path = [
         corner
@@ -87,7 +87,7 @@ def curve(*points: Point, start: float, end: float, steps: int = 4) -> Floats:
 
 
 def _between(a: Point, b: Point, c: Point, d: Point, steps: int) -> list[Point]:
-    """Points of the Catmull-Rom curve from b to before c; a and d are the points around them."""
+    """Return points of the Catmull-Rom curve from b (included) to c (excluded)."""
     points = []
     for step in range(steps):
         t = step / steps
@@ -100,32 +100,32 @@ def _between(a: Point, b: Point, c: Point, d: Point, steps: int) -> list[Point]:
 
 
 def at(outline: Floats, x: float, y: float, size: float = 1.0) -> Floats:
-    """The outline at `size` times its size, its origin moved to (x, y)."""
+    """Scale the outline by `size` and move its origin to (x, y)."""
     moved: Floats = outline * size + np.array((x, y))
     return moved
 
 
 def mirrored(outline: Floats) -> Floats:
-    """The outline on the other side of the line x = 0."""
+    """Mirror the outline at the line x = 0."""
     return np.stack([-outline[:, 0], outline[:, 1]], axis=1)
 
 
 def on_side(outline: Floats, side: int) -> Floats:
-    """The outline as it is for side 1, mirrored for side -1."""
+    """Return the outline for side 1, its mirror image for side -1."""
     return mirrored(outline) if side < 0 else outline
 
 
 def turned(outline: Floats, turn: int, x: float, y: float) -> Floats:
-    """The outline turned around (x, y) by `turn` steps of `TURN`."""
+    """Turn the outline around (x, y) by `turn` steps of `TURN`."""
     u, v = outline[:, 0] - x, outline[:, 1] - y
     c, s = cosine(turn), sine(turn)
     return np.stack([u * c - v * s + x, u * s + v * c + y], axis=1)
 
 
 def pierced(outline: Floats, *holes: Floats) -> Floats:
-    """The outline with holes that show what lies below; a hole may reach over the edge.
+    """Cut holes into the outline; a hole may reach over the edge.
 
-    A hole is joined to the outline by a seam without width and runs the other way round.
+    A seam of zero width joins a hole to the outline. The hole runs in the opposite direction.
     """
     parts = [outline, outline[:1]]
     for hole in holes:

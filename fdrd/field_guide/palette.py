@@ -1,11 +1,11 @@
-"""Colours that captions name, apart enough to be told from each other at thumbnail size."""
+"""Colors that captions name, distinct enough to be recognized at thumbnail size."""
 
 from __future__ import annotations
 
 from fdrd.field_guide.chance import Chance
-from fdrd.field_guide.raster import Colour
+from fdrd.field_guide.raster import Color
 
-COLOURS: dict[str, Colour] = {
+COLORS: dict[str, Color] = {
     "red": (203, 48, 44),
     "orange": (238, 132, 36),
     "yellow": (243, 205, 56),
@@ -21,26 +21,26 @@ COLOURS: dict[str, Colour] = {
 }
 
 MAIN = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "grey")
-"""Colours of a whole animal or thing; black and white are left for its markings."""
+"""Colors of a whole subject; black and white are reserved for markings."""
 
 
-def shade(colour: Colour, percent: int) -> Colour:
-    """The colour at this share of its brightness; above 100 it moves towards white.
+def shade(color: Color, percent: int) -> Color:
+    """Scale the brightness of a color; above 100 percent it moves toward white.
 
     >>> shade((100, 50, 0), 50), shade((100, 50, 0), 150)
     ((50, 25, 0), (177, 152, 127))
     """
-    r, g, b = colour
+    r, g, b = color
     if percent <= 100:
         return r * percent // 100, g * percent // 100, b * percent // 100
     more = percent - 100
     return r + (255 - r) * more // 100, g + (255 - g) * more // 100, b + (255 - b) * more // 100
 
 
-def jittered(colour: Colour, chance: Chance, amount: int = 12) -> Colour:
-    """The colour, a little off in each channel as one individual differs from the next."""
+def jittered(color: Color, chance: Chance, amount: int = 12) -> Color:
+    """Vary each channel a little, so that individuals differ."""
     r, g, b = (
-        min(max(channel + chance.below(2 * amount + 1) - amount, 0), 255) for channel in colour
+        min(max(channel + chance.below(2 * amount + 1) - amount, 0), 255) for channel in color
     )
     return r, g, b
 
@@ -57,9 +57,9 @@ LOOKALIKES: dict[str, tuple[str, ...]] = {
 
 
 def stands_out(mark: str, coat: str) -> bool:
-    """Whether a mark of one colour is seen at once on a coat of the other.
+    """Return whether a mark of one color is clearly visible on a coat of the other.
 
-    What is no colour (`none`, `same`) is in nobody's way.
+    Values that are not colors (`none`, `same`) always pass.
 
     >>> stands_out("red", "orange"), stands_out("black", "orange"), stands_out("none", "red")
     (False, True, True)

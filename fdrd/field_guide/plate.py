@@ -1,4 +1,4 @@
-"""One drawn image-caption pair: the pure function from (seed, category, image number) to bytes."""
+"""One drawn image-caption pair: a pure function from (seed, category, image number) to bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from fdrd.field_guide.caption import caption
-from fdrd.field_guide.picture import picture
+from fdrd.field_guide.rendering import render_pixels
 from fdrd.field_guide.sighting import Sighting, sight
 from fdrd.field_guide.taxonomy import Category
 from fdrd.record import Attribute
@@ -23,7 +23,7 @@ EXTENSION = "jpg"
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """A picture, `pixels` (size, size, 3), its caption and the spans of the caption."""
+    """An image as `pixels` (size, size, 3), its caption and the attribute spans of the caption."""
 
     sighting: Sighting
     pixels: npt.NDArray[np.uint8]
@@ -32,16 +32,15 @@ class Plate:
 
     @property
     def image(self) -> Image.Image:
-        """The picture for Pillow."""
+        """Return the image for Pillow."""
         return Image.fromarray(self.pixels)
 
     def encoded(self) -> bytes:
-        """The picture as the bytes of a JPEG file.
+        """Return the image as the bytes of a JPEG file.
 
-        JPEG, since PNG's compression differs between the zlib releases that Pillow is built with,
-        and WebP's encoder reckons in floats. libjpeg-turbo's default transform is whole-numbered,
-        and its own tests require the same bytes of every release and processor; no colour is
-        subsampled.
+        JPEG is reproducible: libjpeg-turbo's default transform uses integers, and its own tests
+        require the same bytes from every release and processor. PNG depends on the zlib release,
+        and WebP's encoder uses floats. Colors are not subsampled.
         """
         file = io.BytesIO()
         self.image.save(file, "JPEG", quality=90, subsampling=0)
@@ -49,16 +48,16 @@ class Plate:
 
 
 def draw(category: Category, image: int, *, seed: int = 0, size: int = 128) -> Plate:
-    """Draw one image of a category, and write its caption.
+    """Draw one image of a category and write its caption.
 
-    The result depends on the arguments alone: any subset can be drawn in any order, anywhere.
+    The result depends on the arguments alone, so any subset can be drawn in any order.
 
     Args:
         category: from `categories()`.
         image: number of the image within its category, from 0.
-        seed: of the data set.
-        size: width and height in pixels; what is too small to see is not mentioned.
+        seed: seed of the dataset.
+        size: width and height in pixels. Captions omit details too small to see.
     """
     sighting = sight(category, image, seed)
     text, attributes = caption(sighting, size)
-    return Plate(sighting, picture(sighting, size), text, attributes)
+    return Plate(sighting, render_pixels(sighting, size), text, attributes)

@@ -1,13 +1,11 @@
-"""Polygons to antialiased coverage, in arithmetic that no machine rounds differently.
+"""Rasterize polygons with antialiasing, bit for bit the same on every machine.
 
-All polygons of a picture are scanned at once. Each pixel row is cut by `LINES` scan lines; where an
-edge crosses one, the crossing is known to 1/256 pixel and its share goes to two neighbouring cells,
-so that a running sum along the row is the covered area. Drawing at twice the size and shrinking
-would touch four times the pixels and give a quarter of the shades.
+All polygons of an image are scanned at once, with `LINES` scan lines per pixel row. Each crossing
+of an edge is known to 1/256 pixel. Its share goes to two neighboring cells, so that a running sum
+along the row is the covered area.
 
-Why not Pillow's or a graphics library's polygons: they multiply and add in C, and compilers fuse
-the two on some processors. Here every operation is a separate numpy one (IEEE 754 rounds it in one
-way only), and from the crossings on there are whole numbers only.
+Pillow and graphics libraries multiply and add in C, which compilers fuse on some processors. Here
+every operation is a separate numpy call with one IEEE 754 result, and all later steps use integers.
 """
 
 from __future__ import annotations
@@ -20,19 +18,19 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Shades = npt.NDArray[np.int16]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 LINES = 4
 """Scan lines per pixel row."""
 CELL = 256
 """Steps per pixel along a scan line."""
 FULL = 128
-"""Coverage of a wholly covered pixel: 255 * FULL still fits 16 bits, which makes painting fast."""
+"""Coverage of a fully covered pixel. 255 * FULL fits 16 bits, which makes painting fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What a polygon covers: (height, width) shares from 0 to `FULL`, its corner at (top, left)."""
+    """Coverage of a polygon: (height, width) shares from 0 to `FULL`, with its corner at (top, left)."""
 
     top: int
     left: int
@@ -40,13 +38,13 @@ class Mask:
 
 
 def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> list[Mask]:
-    """The masks of closed polygons on a canvas of `width` x `height` pixels.
+    """Return the masks of closed polygons on a canvas of `width` x `height` pixels.
 
     Args:
-        points: (N, 2) x and y in pixels, one polygon after the other.
-        lengths: points of each polygon, three at least.
-        width: pixels.
-        height: pixels.
+        points: (N, 2) x and y in pixels, polygon by polygon.
+        lengths: number of points of each polygon, at least three.
+        width: of the canvas.
+        height: of the canvas.
     """
     count = len(lengths)
     sizes = np.asarray(lengths)
@@ -68,7 +66,7 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
     area = rows * stride
     base = np.cumsum(area) - area
 
-    # Edges, downwards; an edge owns the scan lines from its upper end to before its lower end.
+    # Edges run downward; an edge owns the scan lines from its upper end up to its lower end.
     down = y <= y[following]
     upper = np.where(down, y, y[following])
     lower = np.where(down, y[following], y)
@@ -91,11 +89,11 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
 
     sign = np.where(down == runs_clockwise(points, starts, following)[polygon], -1, 1)[edge]
 
-    # Whole numbers in doubles: exact, whatever the order of adding.
+    # Integers in doubles are exact in any order of addition.
     total = int(area.sum())
     change = np.bincount(cell, sign * (CELL - share), total + 1)
     change += np.bincount(cell + 1, sign * share, total + 1)
-    # Below zero lies what a hole takes away beyond the edge of its polygon.
+    # A hole that reaches beyond its polygon gives negative coverage there.
     covered = np.clip(np.cumsum(change), 0, CELL * LINES)
     shares = (covered.astype(np.int16) * 2 + CELL * LINES // FULL) // (2 * CELL * LINES // FULL)
     return [
@@ -115,19 +113,19 @@ def masks(points: Floats, lengths: Sequence[int], width: int, height: int) -> li
 def runs_clockwise(
     points: Floats, starts: npt.NDArray[np.int64], following: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Whether each polygon runs clockwise on the screen, by the sign of its area.
+    """Return whether each polygon runs clockwise on the screen, by the sign of its area.
 
     Args:
         points: (N, 2) x and y in pixels.
         starts: first point of each polygon.
-        following: (N,) the point that each point is joined to.
+        following: (N,) the next point of each point.
     """
-    x, y = np.rint(points * 64).astype(np.int64).T  # whole numbers: the sum is exact
+    x, y = np.rint(points * 64).astype(np.int64).T  # integers, so the sum is exact
     return np.add.reduceat(x * y[following] - x[following] * y, starts) >= 0
 
 
 def within(mask: Mask, limit: Mask) -> Mask:
-    """The part of `mask` that lies inside `limit`."""
+    """Return the part of `mask` inside `limit`."""
     top, left = max(mask.top, limit.top), max(mask.left, limit.left)
     bottom = min(mask.top + mask.shares.shape[0], limit.top + limit.shares.shape[0])
     right = min(mask.left + mask.shares.shape[1], limit.left + limit.shares.shape[1])
@@ -140,12 +138,12 @@ def within(mask: Mask, limit: Mask) -> Mask:
     return Mask(top, left, mine * other // FULL)
 
 
-def paint(canvas: Shades, mask: Mask, colour: Colour, opacity: int = FULL) -> None:
-    """Lay a colour over the canvas, (3, height, width) in place, where the mask covers it."""
+def paint(canvas: Shades, mask: Mask, color: Color, opacity: int = FULL) -> None:
+    """Lay a color over the canvas, (3, height, width) in place, where the mask covers it."""
     rows, columns = mask.shares.shape
     region = canvas[:, mask.top : mask.top + rows, mask.left : mask.left + columns]
     shares = mask.shares if opacity == FULL else mask.shares * np.int16(opacity) // FULL
-    step = np.array(colour, np.int16)[:, None, None] - region
+    step = np.array(color, np.int16)[:, None, None] - region
     step *= shares
     step += FULL // 2
     step >>= 7  # divided by FULL

@@ -1,6 +1,6 @@
-"""Everything around the subject: the ground below, what lies in front, the light and the noise.
+"""The scene around the subject: ground, occlusion, light and noise.
 
-The same for all meta-categories: a background says nothing about what stands before it.
+It is the same for all meta-categories, so a background says nothing about the subject.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fdrd.field_guide.chance import TURN, Chance, cosine, sine
 from fdrd.field_guide.outline import at, ellipse, stroke
 from fdrd.field_guide.palette import jittered, shade
-from fdrd.field_guide.raster import Colour, Shades
+from fdrd.field_guide.raster import Color, Shades
 from fdrd.field_guide.sketch import Shadow, Sketch
 
 SHADOWS: Mapping[str, tuple[int, int, int]] = {
@@ -21,36 +21,36 @@ SHADOWS: Mapping[str, tuple[int, int, int]] = {
     "evening": (9, 4, 60),
     "dusk": (2, 3, 40),
 }
-"""By light: pixels to the right and down in a frame of 128, and opacity."""
+"""Offset to the right and down in a frame of 128 pixels, and opacity, by light."""
 
-TINTS: Mapping[str, Colour] = {
+TINTS: Mapping[str, Color] = {
     "day": (262, 260, 254),
     "evening": (274, 240, 192),
     "dusk": (188, 204, 246),
 }
-"""By light: what each channel is multiplied by, in 1/256."""
+"""Factor of each channel in 1/256, by light."""
 
 
-def _blades(sketch: Sketch, chance: Chance, base: Colour, count: int, length: float) -> None:
+def _blades(sketch: Sketch, chance: Chance, base: Color, count: int, length: float) -> None:
     for _ in range(count):
         x, y = chance.between(-1.1, 1.1), chance.between(-1.0, 1.2)
         tilt = chance.between(-0.16, 0.16)
-        colour = shade(base, 72 + chance.below(64))
-        sketch.fill(_plain((x - 0.03, y), (x + tilt, y - length), (x + 0.03, y)), colour)
+        color = shade(base, 72 + chance.below(64))
+        sketch.fill(_plain((x - 0.03, y), (x + tilt, y - length), (x + 0.03, y)), color)
 
 
 def _plain(*points: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """A polygon that is drawn once: not worth the outline cache."""
+    """Return a polygon that is used once and need not be cached."""
     return np.array(points)
 
 
-def _lawn(sketch: Sketch, chance: Chance) -> Colour:
+def _lawn(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((112, 158, 70), chance, 22)
     _blades(sketch, chance, base, 44, chance.between(0.24, 0.4))
     return base
 
 
-def _meadow(sketch: Sketch, chance: Chance) -> Colour:
+def _meadow(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((132, 170, 84), chance, 20)
     _blades(sketch, chance, base, 26, 0.3)
     petal = chance.pick(((250, 246, 236), (246, 216, 90), (226, 160, 206)))
@@ -60,7 +60,7 @@ def _meadow(sketch: Sketch, chance: Chance) -> Colour:
     return base
 
 
-def _moss(sketch: Sketch, chance: Chance) -> Colour:
+def _moss(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((84, 116, 62), chance, 18)
     for _ in range(26):
         x, y, size = chance.between(-1.1, 1.1), chance.between(-1.1, 1.1), chance.between(0.1, 0.3)
@@ -70,7 +70,7 @@ def _moss(sketch: Sketch, chance: Chance) -> Colour:
     return base
 
 
-def _slate(sketch: Sketch, chance: Chance) -> Colour:
+def _slate(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((126, 132, 142), chance, 18)
     for _ in range(9):
         x, y = chance.between(-1.2, 1.0), chance.between(-1.1, 1.1)
@@ -93,7 +93,7 @@ def _slate(sketch: Sketch, chance: Chance) -> Colour:
     return base
 
 
-def _pebbles(sketch: Sketch, chance: Chance) -> Colour:
+def _pebbles(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((158, 148, 134), chance, 16)
     left, top = chance.between(-1.2, -0.8), chance.between(-1.2, -0.8)
     for row in range(6):
@@ -107,7 +107,7 @@ def _pebbles(sketch: Sketch, chance: Chance) -> Colour:
     return shade(base, 76)
 
 
-def _paving(sketch: Sketch, chance: Chance) -> Colour:
+def _paving(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((196, 182, 160), chance, 18)
     slab = chance.between(0.5, 0.8)
     offset = chance.between(0, slab)
@@ -124,7 +124,7 @@ def _paving(sketch: Sketch, chance: Chance) -> Colour:
     return shade(base, 62)
 
 
-def _planks(sketch: Sketch, chance: Chance, base: Colour) -> Colour:
+def _planks(sketch: Sketch, chance: Chance, base: Color) -> Color:
     width = chance.between(0.34, 0.6)
     across = chance.happens(0.5)
 
@@ -153,15 +153,15 @@ def _planks(sketch: Sketch, chance: Chance, base: Colour) -> Colour:
     return shade(base, 46)
 
 
-def _boards(sketch: Sketch, chance: Chance) -> Colour:
+def _boards(sketch: Sketch, chance: Chance) -> Color:
     return _planks(sketch, chance, jittered((178, 130, 82), chance, 18))
 
 
-def _weathered(sketch: Sketch, chance: Chance) -> Colour:
+def _weathered(sketch: Sketch, chance: Chance) -> Color:
     return _planks(sketch, chance, jittered((168, 156, 138), chance, 14))
 
 
-def _logs(sketch: Sketch, chance: Chance) -> Colour:
+def _logs(sketch: Sketch, chance: Chance) -> Color:
     base = jittered((142, 98, 62), chance, 16)
     gap = chance.between(0.44, 0.68)
     left, top = chance.between(-1.3, -0.9), chance.between(-1.3, -0.9)
@@ -178,19 +178,19 @@ def _logs(sketch: Sketch, chance: Chance) -> Colour:
     return shade(base, 58)
 
 
-GROUNDS: Mapping[str, Callable[[Sketch, Chance], Colour]] = {
+GROUNDS: Mapping[str, Callable[[Sketch, Chance], Color]] = {
     "lawn": _lawn, "meadow": _meadow, "moss": _moss, "slate": _slate, "pebbles": _pebbles,
     "paving": _paving, "boards": _boards, "weathered": _weathered, "logs": _logs,
 }  # fmt: skip
 
 
-def ground(sketch: Sketch, name: str, chance: Chance) -> Colour:
-    """Draw a ground over the square from -1 to 1; returns the colour that lies below all of it."""
+def ground(sketch: Sketch, name: str, chance: Chance) -> Color:
+    """Draw a ground over the square from -1 to 1, and return its base color."""
     return GROUNDS[name](sketch, chance)
 
 
 def cover(sketch: Sketch, name: str, chance: Chance) -> None:
-    """Draw what hides a little of the subject: along one edge of the square from -1 to 1."""
+    """Draw what hides a small part of the subject, along one edge of the square from -1 to 1."""
     if name == "blades":
         base = jittered((96, 146, 60), chance, 20)
         for _ in range(7):
@@ -219,13 +219,13 @@ def cover(sketch: Sketch, name: str, chance: Chance) -> None:
 
 
 def shadow(light: str, size: int) -> Shadow:
-    """The shadow that things cast in this light, in a frame of `size` pixels."""
+    """Return the shadow that objects cast in this light, in a frame of `size` pixels."""
     right, down, opacity = SHADOWS[light]
     return Shadow(right * size // 128, down * size // 128, opacity)
 
 
 def shine(canvas: Shades, light: str, chance: Chance) -> Shades:
-    """The canvas (3, height, width) in this light, which falls in from a random side, dappled."""
+    """Light the canvas (3, height, width) from a random side, with dappled light."""
     _, height, width = canvas.shape
     angle, slope = chance.below(TURN), chance.between(10, 60)
     across = np.arange(width) * int(slope * cosine(angle)) // width
@@ -238,10 +238,9 @@ def shine(canvas: Shades, light: str, chance: Chance) -> Shades:
 
 
 def _dapple(height: int, width: int, chance: Chance) -> npt.NDArray[np.int64]:
-    """(height, width) soft patches of more and less light, up to 24 either way.
+    """Return (height, width) soft patches of light and shade, from -24 to 24.
 
-    They also keep two images with the same subject in the same place from looking alike to a
-    perceptual hash, which sees little but large patches.
+    They also keep a perceptual hash from matching two images with the same subject and place.
     """
     knots = 9
     grid = chance.bytes(knots * knots).reshape(knots, knots).astype(np.int64) * 49 // 256 - 24
@@ -256,7 +255,7 @@ def _dapple(height: int, width: int, chance: Chance) -> npt.NDArray[np.int64]:
 
 
 def grain(canvas: Shades, chance: Chance) -> Shades:
-    """The canvas with the noise of a camera, whose strength differs between images."""
+    """Add camera noise, whose strength differs between images."""
     amount = 4 + chance.below(12)
     noise = chance.bytes(2 * canvas.size).reshape(2, *canvas.shape).astype(np.int16)
     grainy: Shades = np.clip(canvas + ((noise[0] + noise[1] - 255) * np.int16(amount) >> 8), 0, 255)

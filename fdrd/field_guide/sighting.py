@@ -1,4 +1,4 @@
-"""What one image shows: a category as it was met once, somewhere, in some light, from some side."""
+"""What one image shows: one individual of a category at a place, in a light, from a side."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from fdrd.field_guide.chance import Chance
 from fdrd.field_guide.taxonomy import Category
 
 IMAGES_OF_ONE = 2
-"""Images of an individual: they share what is its own, and a split must not tear them apart."""
+"""Images per individual. They share its traits and must stay in one split."""
 
-# Few words for places and lights, and never both in a caption: with K of them a model that sees the
-# background alone finds K in 400 images at best. Each place has several looks that no caption tells
-# apart.
+# Captions name few places and lights, and never both: a model that sees the background alone finds
+# at most K of 400 images, with K words. Each place has several grounds that captions do not name.
 PLACES: Mapping[str, tuple[str, ...]] = {
     "grass": ("lawn", "meadow", "moss"),
     "stone": ("slate", "pebbles", "paving"),
@@ -23,15 +22,15 @@ LIGHTS = ("day", "evening", "dusk")
 COVERS = ("none", "blades", "twig")
 
 FAR, NEAR = 0.66, 0.9
-"""Share of the frame's width up to which a subject counts as small, and from which as close."""
+"""Shares of the frame's width: up to FAR a subject counts as small, from NEAR on as close."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One image, described completely.
+    """A complete description of one image.
 
-    `values` are those of all traits, `share` is the size of one subject relative to the frame.
-    `own` is the key of what the individual alone decides, `key` that of everything else by chance.
+    `values` holds the values of all traits. `share` is the size of one subject relative to the
+    frame. `own` seeds what belongs to the individual, `key` everything else.
     """
 
     category: Category
@@ -49,7 +48,7 @@ class Sighting:
 
 
 def sight(category: Category, image: int, seed: int) -> Sighting:
-    """The image with this number: a pure function of its arguments."""
+    """Return what the image with this number shows; a pure function of its arguments."""
     individual = image // IMAGES_OF_ONE
     own = (seed, category.pool, category.index, "individual", individual)
     key = (seed, category.pool, category.index, "image", image)

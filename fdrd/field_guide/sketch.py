@@ -1,4 +1,4 @@
-"""A drawing in progress: filled shapes from back to front, before it is known where they go."""
+"""Sketches: filled shapes from back to front, before they are placed on a canvas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fdrd.field_guide.chance import cosine, sine
 from fdrd.field_guide.outline import mirrored
 from fdrd.field_guide.raster import (
     FULL,
-    Colour,
+    Color,
     Floats,
     Mask,
     Shades,
@@ -32,48 +32,48 @@ class Shape:
     """
 
     outline: Floats
-    colour: Colour
+    color: Color
     opacity: int = FULL
     inside: int | None = None
     inked: bool = False
 
 
 class Sketch:
-    """Shapes in the order in which they are painted."""
+    """Shapes in painting order."""
 
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
 
     def fill(
-        self, outline: Floats, colour: Colour, *, inside: int | None = None, opacity: int = FULL
+        self, outline: Floats, color: Color, *, inside: int | None = None, opacity: int = FULL
     ) -> int:
-        """Add a shape without a contour; returns its number, for `inside`."""
-        self.shapes.append(Shape(outline, colour, opacity, inside))
+        """Add a shape without a contour, and return its number for `inside`."""
+        self.shapes.append(Shape(outline, color, opacity, inside))
         return len(self.shapes) - 1
 
-    def body(self, outline: Floats, colour: Colour) -> int:
-        """Add a shape of the silhouette, with a contour; returns its number, for `inside`."""
-        self.shapes.append(Shape(outline, colour, inked=True))
+    def body(self, outline: Floats, color: Color) -> int:
+        """Add a shape of the silhouette with a contour, and return its number for `inside`."""
+        self.shapes.append(Shape(outline, color, inked=True))
         return len(self.shapes) - 1
 
     def add(self, other: Sketch, *, across: float = 1.0) -> None:
-        """Add all shapes of another sketch, made narrower across its x axis."""
+        """Add all shapes of another sketch, narrowed along its x axis."""
         offset = len(self.shapes)
         for shape in other.shapes:
             inside = None if shape.inside is None else shape.inside + offset
             outline = shape.outline * np.array((across, 1.0))
             self.shapes.append(replace(shape, outline=outline, inside=inside))
 
-    def both(self, outline: Floats, colour: Colour) -> tuple[int, int]:
-        """Add a shape of the silhouette and its mirror image; returns their numbers."""
-        return self.body(outline, colour), self.body(mirrored(outline), colour)
+    def both(self, outline: Floats, color: Color) -> tuple[int, int]:
+        """Add a shape of the silhouette and its mirror image, and return their numbers."""
+        return self.body(outline, color), self.body(mirrored(outline), color)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a sketch goes: its unit in pixels, turned, flipped, its origin at (x, y) pixels.
+    """Placement of a sketch: origin at (x, y) and unit in pixels, turned and mirrored.
 
-    `squeeze` narrows it across its own x axis, as if it were tilted away.
+    `squeeze` narrows it along its own x axis, as if it were tilted away.
     """
 
     x: float
@@ -85,7 +85,7 @@ class Placement:
 
 
 def placed(sketch: Sketch, placements: Sequence[Placement]) -> list[Shape]:
-    """The shapes of the sketch at every placement, their outlines in pixels."""
+    """Return the shapes of the sketch at every placement, with outlines in pixels."""
     if not sketch.shapes:
         return []
     points = np.concatenate([shape.outline for shape in sketch.shapes])
@@ -101,7 +101,7 @@ def placed(sketch: Sketch, placements: Sequence[Placement]) -> list[Shape]:
         for shape, start, end in zip(sketch.shapes, cuts, cuts[1:], strict=False):
             inside = None if shape.inside is None else shape.inside + offset
             shapes.append(
-                Shape(outlines[start:end], shape.colour, shape.opacity, inside, shape.inked)
+                Shape(outlines[start:end], shape.color, shape.opacity, inside, shape.inked)
             )
     return shapes
 
@@ -133,10 +133,10 @@ def render(canvas: Shades, shapes: Sequence[Shape], *, contour: float, shadow: S
         if shape.inside is not None:
             mask = within(mask, flat[shape.inside])
         if number in rim:
-            r, g, b = shape.colour
+            r, g, b = shape.color
             paint(canvas, rim[number], (r * 2 // 5, g * 2 // 5, b * 2 // 5))
         if mask.shares.size:
-            paint(canvas, mask, shape.colour, shape.opacity)
+            paint(canvas, mask, shape.color, shape.opacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Shadow:
 
 
 def _cast(canvas: Shades, silhouette: Sequence[Mask], shadow: Shadow) -> None:
-    """Darken the canvas where the moved silhouette covers it: once, however many parts overlap."""
+    """Darken the canvas under the moved silhouette, once where parts overlap."""
     _, height, width = canvas.shape
     edge = max(shadow.right, shadow.down) + 1
     cover = np.zeros((height + 2 * edge, width + 2 * edge), np.int16)
@@ -165,7 +165,7 @@ def _cast(canvas: Shades, silhouette: Sequence[Mask], shadow: Shadow) -> None:
 
 
 def _grown(outlines: Sequence[Floats], by: float) -> Floats:
-    """The points of all outlines, moved outwards by this many pixels."""
+    """Move the points of all outlines outward by this many pixels."""
     if not outlines:
         return np.zeros((0, 2))
     sizes = np.array([len(outline) for outline in outlines])

@@ -1,10 +1,10 @@
-"""The book's categories: which there are, what each looks like, and what it is called.
+"""The categories: which exist, what each looks like, and what it is called.
 
-A *genus* is a combination of values of its meta-category's genus traits; its *species* are the fine
-categories. The first species of a genus is drawn at random, each further one differs from it in
-exactly one species trait: any two species of a genus differ in one or two traits, and species of
-different genera in a genus trait at least. The seed of a data set has no part in this: a category
-looks the same in every data set, and those of one pool never occur in the other.
+A *genus* is a combination of values of its meta-category's genus traits. Its *species* are the fine
+categories. The first species of a genus is drawn at random; each further one differs from it in
+exactly one species trait. So two species of a genus differ in one or two traits, and species of
+different genera in at least one genus trait. A category looks the same in every dataset, whatever
+the seed, and the pools share no category.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Pool = Literal["demo", "base"]
 POOLS: tuple[Pool, ...] = ("demo", "base")
 
 SPECIES = 6
-"""Species of a genus."""
+"""Species per genus."""
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A fine category: `signature` holds its genus and species traits."""
+    """A fine category; `signature` holds its genus and species traits."""
 
     index: int
     pool: Pool
@@ -42,32 +42,32 @@ class Category:
 
 
 def categories(count: int, pool: Pool = "demo", first: int = 0) -> list[Category]:
-    """The categories `first` to `first + count - 1` of a pool.
+    """Return the categories `first` to `first + count - 1` of a pool.
 
-    They take turns among the meta-categories and fill one genus before the next, so that a cut of
-    any length holds all kinds, and neighbours within each.
+    Meta-categories alternate, and each fills one genus before the next. So a slice of any length
+    holds all meta-categories, and similar categories within each.
 
     Raises:
-        FdrdError: the pool does not hold that many.
+        FdrdError: the pool has fewer categories.
     """
     everything = _pool(pool)
     if not 0 <= first < first + count <= len(everything):
         raise FdrdError(
-            f"categories {first} to {first + count - 1} asked for, and the {pool} pool "
-            f"holds {len(everything)}; ask for fewer, at least one"
+            f"the {pool} pool has {len(everything)} categories, not the requested "
+            f"{first} to {first + count - 1}; ask for at least one, and fewer"
         )
     return list(everything[first : first + count])
 
 
 def available(pool: Pool = "demo") -> int:
-    """How many categories a pool holds."""
+    """Return the number of categories in a pool."""
     return len(_pool(pool))
 
 
 @cache
 def _pool(pool: Pool) -> tuple[Category, ...]:
     if pool not in POOLS:
-        raise FdrdError(f"no pool is called {pool!r}; choose from {', '.join(POOLS)}")
+        raise FdrdError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
     queues = [_of_kind(kind, pool) for kind in meta_categories()]
     found: list[Category] = []
     while queues:
@@ -84,7 +84,7 @@ def _pool(pool: Pool) -> tuple[Category, ...]:
 def _of_kind(kind: MetaCategory, pool: Pool) -> Iterator[tuple[MetaCategory, int, str, Signature]]:
     traits = kind.at("genus")
     keys = list(product(*([value.key for value in trait.values] for trait in traits)))
-    # A stride near the golden section scatters neighbours, so that the first genera differ in much.
+    # A stride near the golden section scatters neighbors, so that the first genera differ widely.
     stride = next(s for s in range(len(keys) * 5 // 8, len(keys)) if gcd(s, len(keys)) == 1)
     start = Chance("first genus", kind.name).below(len(keys))
     first_noun = Chance("first noun", kind.name).below(200)

@@ -1,8 +1,7 @@
-"""What a meta-category consists of: traits, their values, and the words that captions use for them.
+"""Parts of a meta-category: traits, their values, and the words that captions use for them.
 
-Words are written once, with the attribute spans marked: in `"a [forked] tail"` the span is
-`forked`, of the trait's own type; in `"[two|count] [white|colour] wing bars"` each span names its
-type.
+Attribute spans are marked in the words. In `"a [forked] tail"` the span `forked` has the trait's
+own type; in `"[two|count] [white|colour] wing bars"` each span names its type.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fdrd.field_guide.chance import Chance
-from fdrd.field_guide.palette import COLOURS, jittered
-from fdrd.field_guide.raster import Colour
+from fdrd.field_guide.palette import COLORS, jittered
+from fdrd.field_guide.raster import Color
 from fdrd.field_guide.sketch import Sketch
 
 AttributeType = Literal[
@@ -22,18 +21,17 @@ AttributeType = Literal[
 ]  # fmt: skip
 
 Level = Literal["genus", "species", "individual", "image"]
-"""Who shares a value: all species of a genus, one species, one individual, or one image."""
+"""What shares a value: all species of a genus, one species, one individual, or one image."""
 
 Slot = Literal["adjective", "with", "doing"]
-"""Where the words fit: `a ... bird`, `a bird with ...`, `a bird, ...`."""
+"""Position of the words: `a ... bird`, `a bird with ...`, `a bird, ...`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a trait. Without words it is drawn but never mentioned.
+    """One value of a trait. A value without words is drawn but never mentioned.
 
-    `turn` and `mirror` are for viewpoints: how the whole subject is turned (steps of `TURN`) or
-    flipped.
+    `turn` (steps of `TURN`) and `mirror` move the whole subject, for viewpoints.
     """
 
     key: str
@@ -44,12 +42,11 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """Something in which categories, individuals or images differ.
+    """A trait in which categories, individuals or images differ.
 
-    `legible` is the size, in pixels of the subject's longer side, from which the value can be read
-    off the picture; captions of smaller drawings do not mention it. `unless` names another trait
-    and those of its values beside which this one does not show: a plain fish has no markings to
-    have a colour.
+    `legible` is the minimum size of the subject's longer side, in pixels, at which captions mention
+    the value. `unless` names another trait and the values that hide this one: a plain fish has no
+    markings whose color could be named.
     """
 
     name: str
@@ -61,36 +58,36 @@ class Trait:
     unless: tuple[str, tuple[str, ...]] | None = None
 
     def words_of(self, key: str) -> tuple[str, ...]:
-        """The phrasings of a value."""
+        """Return the phrasings of a value."""
         return next(value.words for value in self.values if value.key == key)
 
 
 Signature = Mapping[str, str]
-"""Values by trait name: of the genus and species traits it is what a category *is*."""
+"""Values by trait name; those of genus and species traits define a category."""
 
 
 class Look:
-    """An individual as its painter sees it: values by trait name, and their colours."""
+    """The appearance of an individual: values by trait name, and their colors."""
 
     def __init__(self, values: Signature, *individual: int | str):
         self._values = values
         self._individual = individual
 
     def __getitem__(self, trait: str) -> str:
-        """The value of a trait."""
+        """Return the value of a trait."""
         return self._values[trait]
 
-    def colour(self, trait: str) -> Colour:
-        """The colour that the value of a trait names, as it is on this individual."""
-        return jittered(COLOURS[self._values[trait]], Chance(*self._individual, trait))
+    def color(self, trait: str) -> Color:
+        """Return the color named by a trait's value, varied for this individual."""
+        return jittered(COLORS[self._values[trait]], Chance(*self._individual, trait))
 
 
 @dataclass(frozen=True, slots=True)
 class MetaCategory:
-    """A kind of thing: everything that the generator needs to know about it.
+    """Everything that the generator needs to know about one kind of subject.
 
-    `draw` draws one individual around the origin, between -1 and 1 in x and y, looking right or up.
-    `sensible` refuses signatures whose values could not be told apart in a picture.
+    `draw` draws one individual around the origin, between -1 and 1 in x and y, facing right or up.
+    `sensible` refuses signatures whose values could not be distinguished in an image.
     """
 
     name: str
@@ -101,12 +98,12 @@ class MetaCategory:
     sensible: Callable[[Signature], bool] = lambda signature: True
 
     def at(self, *levels: Level) -> tuple[Trait, ...]:
-        """The traits of these levels."""
+        """Return the traits of these levels."""
         return tuple(trait for trait in self.traits if trait.level in levels)
 
 
 def one_of(**values: str | tuple[str, ...]) -> tuple[Value, ...]:
-    """Values from their keys and words.
+    """Return values from their keys and words.
 
     >>> [value.words for value in one_of(none=(), forked="a [forked] tail")]
     [(), ('a [forked] tail',)]
@@ -116,10 +113,10 @@ def one_of(**values: str | tuple[str, ...]) -> tuple[Value, ...]:
     )
 
 
-def colours(names: tuple[str, ...], *words: str) -> tuple[Value, ...]:
-    """Values that are colours; `{}` in the words stands for the name.
+def colors(names: tuple[str, ...], *words: str) -> tuple[Value, ...]:
+    """Return color values; `{}` in the words stands for the name.
 
-    >>> [value.words for value in colours(("red", "black"), "a [{}] cap")]
+    >>> [value.words for value in colors(("red", "black"), "a [{}] cap")]
     [('a [red] cap',), ('a [black] cap',)]
     """
     return tuple(Value(name, tuple(word.format(name) for word in words)) for name in names)
@@ -133,11 +130,11 @@ SIDEWAYS = Trait(
     ),
     slot="doing", legible=0,
 )  # fmt: skip
-"""Drawn from the side, looking right: the view may be mirrored."""
+"""For subjects drawn from the side, facing right; the view may be mirrored."""
 
 
 def pointing(what: str) -> Trait:
-    """Drawn from above, its front up: the view may be turned. `what` points, e.g. `its head`."""
+    """Return the viewpoint of a subject drawn from above, front up. `what` points, e.g., `its head`."""
     what = f"with {what}"
     return Trait(
         "viewpoint", "viewpoint", "image",

@@ -1,7 +1,7 @@
-"""The field guide as an `image_folder` source: images by split and category, one `metadata.jsonl`.
+"""Write the field guide as an `image_folder` source: images by split and category, one `metadata.jsonl`.
 
-Everything is written into a hidden folder beside the target, which is renamed when it is whole. A
-run that is stopped leaves only that folder; the same call goes on from it.
+Files go into a hidden folder beside the target, which is renamed when it is complete. An
+interrupted run leaves only that folder, and the same call resumes from it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from fdrd.field_guide.taxonomy import Pool, categories
 from fdrd.record import Split
 
 EDITION = 1
-"""Raised with every change after which the same call draws something else."""
+"""Increase with every change after which the same call draws something else."""
 
 LICENSE = "CC0-1.0"
 ORDER = ".field_guide.json"
-"""What was asked for, inside the folder; hidden, so that a source reader passes over it."""
+"""File with the arguments, inside the folder; hidden, so that source readers skip it."""
 
 MIN_SIZE, MAX_SIZE = 32, 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The arguments that decide what is drawn."""
+    """The arguments that determine what is drawn."""
 
     categories: int
     pairs: int
@@ -43,7 +43,7 @@ class Order:
     edition: int = EDITION
 
     def images_of(self, position: int) -> int:
-        """Images of the category at this position: an even share, one more for the first ones."""
+        """Return the number of images of a category: an even share, one more for the first ones."""
         return self.pairs // self.categories + (position < self.pairs % self.categories)
 
 
@@ -59,26 +59,26 @@ def sample(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
-    """Draw a data set into the new folder `out`; the same arguments write the same bytes.
+    """Draw a source into the new folder `out`; the same arguments write the same bytes.
 
     The layout is `<split>/<category>/<number>.jpg` with one `metadata.jsonl`, see `metadata`.
 
     Args:
-        out: folder to be made. One that the same call has made before is left as it is.
-        categories: fine categories, taking turns among the meta-categories.
-        pairs: images, each with its caption, spread evenly over the categories.
-        seed: another seed draws other images of the same categories.
+        out: folder to create. A folder that the same call created before is left unchanged.
+        categories: number of fine categories, alternating between meta-categories.
+        pairs: number of images with one caption each, spread evenly over the categories.
+        seed: draws other images of the same categories.
         size: width and height of the images in pixels.
-        pool: `demo`, or `base` for categories that no demo has: to train a backbone on.
-        first: number of the first category within the pool.
-        workers: processes; by default as many as there are processors. 1 stays in this process.
-        progress: called with (images done, images in all).
+        pool: `demo`, or `base` for categories that no demo uses, to train a backbone.
+        first: index of the first category within the pool.
+        workers: number of processes, by default one per core; 1 stays in this process.
+        progress: called with (images done, total images).
 
     Returns:
-        Whether anything had to be drawn.
+        True if anything was drawn.
 
     Raises:
-        FdrdError: the arguments are impossible, or `out` holds something else.
+        FdrdError: the arguments are invalid, or `out` holds something else.
     """
     order = Order(categories, pairs, seed, size, pool, first)
     _check(order)
@@ -108,10 +108,10 @@ def sample(
 
 
 def splits(images: int) -> list[Split]:
-    """The split of each of a category's images, by number.
+    """Return the split of each image of a category, by index.
 
-    Individuals are split, never the images of one. A fifth of them is for test, but as many as make
-    ten images where that is at most half; a tenth, at least one, is for validation; the rest for
+    All images of an individual share a split. A fifth of the individuals go to test, or as many as
+    make ten images if that is at most half. A tenth, at least one, go to validation, the rest to
     training.
 
     >>> [splits(images).count("test") for images in (4, 20, 60, 153)]
@@ -129,7 +129,7 @@ def splits(images: int) -> list[Split]:
 
 
 def metadata(plate: Plate, split: Split) -> dict[str, Any]:
-    """The line of `metadata.jsonl` for a plate."""
+    """Return the line of `metadata.jsonl` for a plate."""
     category = plate.sighting.category
     return {
         "file_name": f"{split}/{category.name}/{plate.sighting.image + 1:04d}.{EXTENSION}",
@@ -145,22 +145,22 @@ def metadata(plate: Plate, split: Split) -> dict[str, Any]:
 
 def _check(order: Order) -> None:
     if not MIN_SIZE <= order.size <= MAX_SIZE:
-        raise FdrdError(f"size is {order.size} pixels; choose from {MIN_SIZE} to {MAX_SIZE}")
+        raise FdrdError(f"size must be {MIN_SIZE} to {MAX_SIZE} pixels, got {order.size}")
     categories(order.categories, order.pool, order.first)
     if order.pairs < 4 * order.categories:
         raise FdrdError(
-            f"{order.pairs} pairs for {order.categories} categories; "
-            f"ask for {4 * order.categories} at least, so that each has training and test images"
+            f"{order.categories} categories need at least {4 * order.categories} pairs, so that each "
+            f"has training and test images; got {order.pairs}"
         )
 
 
 def _holds(out: Path, order: Order) -> bool:
-    """Whether the folder is what the order asks for already."""
+    """Return whether the folder already holds what the order asks for."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if _order_in(out) == asdict(order):
         return True
-    raise FdrdError(f"{out} exists and holds something else; remove it or give another folder")
+    raise FdrdError(f"{out} exists and holds something else; remove it or choose another folder")
 
 
 def _order_in(folder: Path) -> dict[str, Any] | None:
@@ -172,7 +172,7 @@ def _order_in(folder: Path) -> dict[str, Any] | None:
 
 
 def _prepare(draft: Path, order: Order) -> set[int]:
-    """Make the draft folder, or find what an earlier run finished in it: category positions."""
+    """Create the draft folder, and return the category positions that an earlier run finished."""
     parts = _part(draft, 0).parent
     if _order_in(draft) != asdict(order) or not parts.is_dir():
         shutil.rmtree(draft, ignore_errors=True)
@@ -182,7 +182,7 @@ def _prepare(draft: Path, order: Order) -> set[int]:
 
 
 def _part(draft: Path, position: int) -> Path:
-    """The metadata of one category, written after its last image: if it is there, all is."""
+    """Return the metadata file of one category, which is written after its last image."""
     return draft / ".parts" / f"{position:05d}.jsonl"
 
 

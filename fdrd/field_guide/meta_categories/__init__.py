@@ -1,7 +1,7 @@
-"""The meta-categories: one file each, found by looking into this folder.
+"""Meta-categories: one file each, discovered by listing this folder.
 
 A new file that defines `META_CATEGORY` is all that a new meta-category takes. It changes which
-category an index stands for, and so every picture: raise `fdrd.field_guide.EDITION` with it.
+category an index stands for, and so every image: raise `fdrd.field_guide.EDITION` with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ from fdrd.field_guide.traits import MetaCategory
 
 @cache
 def meta_categories() -> tuple[MetaCategory, ...]:
-    """All meta-categories, in the order of their file names."""
+    """Return all meta-categories, sorted by file name."""
     names = sorted(module.name for module in iter_modules(__path__))
     return tuple(import_module(f"{__name__}.{name}").META_CATEGORY for name in names)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import ellipse, on_side, polygon, smooth, star, stroke
-from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
+from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     Look,
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
     pointing,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("wings", "shape", "genus", one_of(
         straight=("[straight] wings",), swept=("[swept-back] wings", "[swept] wings"),
         delta=("[triangular] wings", "a [delta] wing"),
@@ -62,16 +61,16 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Markings and tips must stand out, and there are none on unmarked wings."""
+    """Require visible markings and tips, and none on unmarked wings."""
     if signature["emblem"] == "none" and signature["ink"] != "white":
         return False
     return all(stands_out(signature[mark], signature["colour"]) for mark in ("tips", "ink"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw an aircraft that flies up."""
-    coat = look.colour("colour")
-    ink = look.colour("ink")
+    """Draw an aircraft that flies upward."""
+    coat = look.color("colour")
+    ink = look.color("ink")
     flat = 0.66 if look["pose"] == "banking" else 1.0
     if look["extra"] == "smoke":
         for i in range(5):
@@ -97,7 +96,7 @@ def draw(sketch: Sketch, look: Look) -> None:
     for side, number in zip((1, -1), sketch.both(wing, coat), strict=True):
         if look["tips"] != "none":
             sketch.fill(on_side(polygon((tip * flat, -1.0), (2.0, -1.0), (2.0, 1.0),
-                (tip * flat, 1.0)), side), COLOURS[look["tips"]], inside=number)
+                (tip * flat, 1.0)), side), COLORS[look["tips"]], inside=number)
         x = ex * flat
         if look["emblem"] == "disc":
             sketch.fill(on_side(ellipse(x, ey, 0.13 * flat, 0.13), side), ink, inside=number)
@@ -121,7 +120,7 @@ def draw(sketch: Sketch, look: Look) -> None:
     hull = sketch.body(smooth((0.0, -0.98), (0.11, -0.74), (0.12, -0.1), (0.09, 0.5), (0.03, 0.92),
         (-0.03, 0.92), (-0.09, 0.5), (-0.12, -0.1), (-0.11, -0.74)), shade(coat, 116))
     if look["stripe"] == "one":
-        sketch.fill(stroke((0.0, -0.44), (0.0, 0.94), start=0.075, end=0.06), COLOURS["white"],
+        sketch.fill(stroke((0.0, -0.44), (0.0, 0.94), start=0.075, end=0.06), COLORS["white"],
             inside=hull)
     sketch.body(smooth((0.0, -0.74), (0.07, -0.6), (0.05, -0.46), (-0.05, -0.46), (-0.07, -0.6)),
         (70, 110, 150))

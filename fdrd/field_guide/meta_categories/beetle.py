@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, polygon, smooth, stroke, turned
-from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
+from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
@@ -12,16 +12,15 @@ from fdrd.field_guide.traits import (
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
     pointing,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("shape", "shape", "genus", one_of(
         round=("a [round] body", "a [dome-shaped] body"), oval=("an [oval] body",),
         long=("a [long narrow] body", "a [slender] body"),
@@ -64,17 +63,17 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Markings must stand out from the wing cases, and there are none on plain ones."""
+    """Require markings that stand out from the wing cases, and none on plain ones."""
     if signature["spots"] == "plain" and signature["ink"] != "black":
         return False
     return all(stands_out(signature[mark], signature["colour"]) for mark in ("ink", "shield"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw a beetle that looks up."""
-    coat = look.colour("colour")
-    ink = look.colour("ink")
-    shield = shade(coat, 70) if look["shield"] == "same" else look.colour("shield")
+    """Draw a beetle that faces up."""
+    coat = look.color("colour")
+    ink = look.color("ink")
+    shield = shade(coat, 70) if look["shield"] == "same" else look.color("shield")
     half, top, low = {"round": (0.56, -0.2, 0.82), "oval": (0.44, -0.24, 0.88),
         "long": (0.29, -0.3, 0.96)}[look["shape"]]
     middle = (top + low) / 2
@@ -133,7 +132,7 @@ def draw(sketch: Sketch, look: Look) -> None:
 
 def _limbs(sketch: Sketch, look: Look, half: float) -> None:
     """Draw legs and antennae; `half` is half the width of the body."""
-    legs = COLOURS[look["legs"]]
+    legs = COLORS[look["legs"]]
     for y, reach, drop in ((-0.12, 0.42, -0.3), (0.18, 0.5, 0.06), (0.46, 0.44, 0.38)):
         for side in (-1, 1):
             sketch.fill(curve((side * half * 0.6, y),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fdrd.field_guide.outline import Point, curve, ellipse, polygon, smooth, star, stroke
-from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
-from fdrd.field_guide.raster import Colour, Floats
+from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
+from fdrd.field_guide.raster import Color, Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     SIDEWAYS,
@@ -12,15 +12,14 @@ from fdrd.field_guide.traits import (
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("bill", "shape", "genus", one_of(
         short="a [short] bill", long=("a [long thin] bill", "a [long] bill"),
         hooked=("a [hooked] bill", "a [curved] bill"),
@@ -65,13 +64,13 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """A cap in the colour of the bird could not be seen."""
+    """Refuse a cap in the color of the bird, which would be invisible."""
     return stands_out(signature["cap"], signature["colour"])
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw a bird that looks right."""
-    coat = look.colour("colour")
+    """Draw a bird that faces right."""
+    coat = look.color("colour")
     feathers = shade(coat, 80)
     lean = 0.16 if look["pose"] == "leaning" else 0.0
     head = (0.46 + lean, -0.42 + 2 * lean)
@@ -91,10 +90,10 @@ def _legs(sketch: Sketch, look: Look) -> None:
         sketch.fill(stroke((x, 0.4), (x + 0.04, 0.72), (x - 0.02, foot), start=0.06, end=0.05), horn)
         sketch.fill(stroke((x - 0.1, foot), (x + 0.12, foot), start=0.05, end=0.04), horn)
     if look["carries"] == "ring":
-        sketch.body(stroke((0.2, 0.66), (0.27, 0.66), start=0.14, end=0.14), COLOURS["yellow"])
+        sketch.body(stroke((0.2, 0.66), (0.27, 0.66), start=0.14, end=0.14), COLORS["yellow"])
 
 
-def _tail(sketch: Sketch, look: Look, feathers: Colour) -> None:
+def _tail(sketch: Sketch, look: Look, feathers: Color) -> None:
     if look["tail"] == "forked":
         tail = polygon((-0.4, -0.08), (-1.0, 0.04), (-0.74, 0.2), (-1.0, 0.5), (-0.36, 0.24))
     elif look["tail"] == "fan":
@@ -108,7 +107,7 @@ def _tail(sketch: Sketch, look: Look, feathers: Colour) -> None:
             sketch.fill(stroke((-0.5, 0.13), (-0.9, y), start=0.02, end=0.04), shade(feathers, 70))
 
 
-def _trunk(sketch: Sketch, look: Look, coat: Colour, head: Point) -> int:
+def _trunk(sketch: Sketch, look: Look, coat: Color, head: Point) -> int:
     hx, hy = head
     trunk = sketch.body(smooth((-0.5, 0.1), (-0.26, -0.2), (0.1, -0.34), (hx - 0.2, hy + 0.02),
         (hx + 0.05, hy - 0.1), (hx + 0.14, hy + 0.2), (0.46, 0.12), (0.3, 0.4), (-0.06, 0.5),
@@ -129,15 +128,15 @@ def _trunk(sketch: Sketch, look: Look, coat: Colour, head: Point) -> int:
     return trunk
 
 
-def _head(sketch: Sketch, look: Look, coat: Colour, head: Point, trunk: int) -> None:
+def _head(sketch: Sketch, look: Look, coat: Color, head: Point, trunk: int) -> None:
     x, y = head
     skull = sketch.body(ellipse(x, y, 0.25, 0.24), coat)
     # The neck hides the contour between head and trunk.
     sketch.fill(ellipse(x - 0.06, y + 0.17, 0.2, 0.18), coat, inside=trunk)
     if look["collar"] != "none":
         sketch.fill(curve((x - 0.3, y + 0.12), (x - 0.06, y + 0.26), (x + 0.22, y + 0.2),
-            start=0.12, end=0.12), COLOURS[look["collar"]], inside=trunk)
-    cap = COLOURS[look["cap"]] if look["cap"] != "none" else None
+            start=0.12, end=0.12), COLORS[look["collar"]], inside=trunk)
+    cap = COLORS[look["cap"]] if look["cap"] != "none" else None
     _crest(sketch, look, cap or shade(coat, 80), head)
     if cap:
         sketch.fill(smooth((x - 0.28, y - 0.02), (x - 0.2, y - 0.3), (x + 0.2, y - 0.3),
@@ -148,15 +147,15 @@ def _head(sketch: Sketch, look: Look, coat: Colour, head: Point, trunk: int) -> 
     sketch.fill(star(x + 0.105, y - 0.04, 0.02, 0.01, 4), (255, 255, 255))
 
 
-def _crest(sketch: Sketch, look: Look, colour: Colour, head: Point) -> None:
+def _crest(sketch: Sketch, look: Look, color: Color, head: Point) -> None:
     x, y = head
     if look["crest"] == "spiky":
         sketch.body(polygon((x + 0.12, y - 0.2), (x + 0.02, y - 0.46), (x - 0.06, y - 0.3),
-            (x - 0.2, y - 0.46), (x - 0.18, y - 0.22), (x - 0.4, y - 0.26), (x - 0.2, y)), colour)
+            (x - 0.2, y - 0.46), (x - 0.18, y - 0.22), (x - 0.4, y - 0.26), (x - 0.2, y)), color)
     elif look["crest"] == "plume":
         sketch.body(curve((x + 0.06, y - 0.2), (x - 0.06, y - 0.5), (x - 0.34, y - 0.52),
-            start=0.07, end=0.09), colour)
-        sketch.body(ellipse(x - 0.36, y - 0.5, 0.09, 0.08), colour)
+            start=0.07, end=0.09), color)
+        sketch.body(ellipse(x - 0.36, y - 0.5, 0.09, 0.08), color)
 
 
 def _bill(sketch: Sketch, look: Look, root: Point) -> None:
@@ -173,13 +172,13 @@ def _bill(sketch: Sketch, look: Look, root: Point) -> None:
             (x + 0.1, y + 0.08), (x - 0.02, y + 0.1))
     sketch.body(bill, (232, 168, 60))
     if look["carries"] == "berry":
-        sketch.body(ellipse(tx, ty + 0.05, 0.1, 0.1), COLOURS["red"])
+        sketch.body(ellipse(tx, ty + 0.05, 0.1, 0.1), COLORS["red"])
     elif look["carries"] == "twig":
         sketch.body(stroke((tx - 0.16, ty - 0.2), (tx + 0.04, ty + 0.3), start=0.06, end=0.05),
             (96, 66, 36))
 
 
-def _wing(sketch: Sketch, look: Look, feathers: Colour) -> None:
+def _wing(sketch: Sketch, look: Look, feathers: Color) -> None:
     if look["pose"] == "raised":
         wing = smooth((0.12, 0.06), (0.0, -0.5), (-0.3, -1.0), (-0.44, -0.5), (-0.34, 0.04),
             (-0.1, 0.16))
@@ -190,7 +189,7 @@ def _wing(sketch: Sketch, look: Look, feathers: Colour) -> None:
         bars = (((-0.14, -0.26), (-0.02, 0.4)), ((-0.36, -0.2), (-0.24, 0.4)))
     whole = sketch.body(wing, feathers)
     for bar in bars[: {"none": 0, "one": 1, "two": 2}[look["bars"]]]:
-        sketch.fill(stroke(*bar, start=0.1, end=0.1), COLOURS["white"], inside=whole)
+        sketch.fill(stroke(*bar, start=0.1, end=0.1), COLORS["white"], inside=whole)
 
 
 META_CATEGORY = MetaCategory("bird", "birds", ("rel", "wit", "lark", "tern", "dock", "chat"),

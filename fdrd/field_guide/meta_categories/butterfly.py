@@ -6,24 +6,23 @@ from dataclasses import dataclass
 
 from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import Point, at, curve, ellipse, on_side, pierced, polygon, smooth
-from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
-from fdrd.field_guide.raster import Colour, Floats
+from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
+from fdrd.field_guide.raster import Color, Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     Look,
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
     pointing,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("wings", "shape", "genus", one_of(
         rounded=("[rounded] wings",), pointed=("[pointed] wings", "[sharp-tipped] wings"),
         scalloped=("[scalloped] wing edges", "[wavy] wing edges"),
@@ -63,7 +62,7 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Tips in the colour of the wings or of their border could not be seen."""
+    """Refuse tips in the color of the wings or their border, which would be invisible."""
     if signature["tips"] != "none" and signature["tips"] == signature["border"]:
         return False
     return stands_out(signature["tips"], signature["colour"])
@@ -71,7 +70,7 @@ def sensible(signature: Signature) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Wing:
-    """A wing on the right side: its corners, and where its markings go."""
+    """A wing on the right side: its corners and the positions of its markings."""
 
     corners: tuple[Point, ...]
     tip: tuple[float, float, float, float]  # an ellipse: x, y and radii
@@ -83,7 +82,7 @@ class _Wing:
 
 
 def _wings(shape: str) -> tuple[_Wing, _Wing]:
-    """The hind and the fore wing."""
+    """Return the hind wing and the forewing."""
     hind, fore, tip = {
         "rounded": (
             ((0.05, 0.0), (0.62, 0.02), (0.76, 0.38), (0.5, 0.72), (0.16, 0.58)),
@@ -120,8 +119,8 @@ def _wings(shape: str) -> tuple[_Wing, _Wing]:
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw a butterfly that looks up."""
-    coat = look.colour("colour")
+    """Draw a butterfly that faces up."""
+    coat = look.color("colour")
     folded = Sketch()
     hind, fore = _wings(look["wings"])
     _tails(folded, look, shade(coat, 78))
@@ -136,38 +135,38 @@ def draw(sketch: Sketch, look: Look) -> None:
     _body(sketch)
 
 
-def _tails(sketch: Sketch, look: Look, colour: Colour) -> None:
+def _tails(sketch: Sketch, look: Look, color: Color) -> None:
     if look["tails"] != "none":
-        sketch.both(curve((0.34, 0.5), (0.44, 0.78), (0.36, 1.0), start=0.12, end=0.05), colour)
+        sketch.both(curve((0.34, 0.5), (0.44, 0.78), (0.36, 1.0), start=0.12, end=0.05), color)
     if look["tails"] == "clubs":
-        sketch.both(ellipse(0.37, 0.97, 0.1, 0.08), colour)
+        sketch.both(ellipse(0.37, 0.97, 0.1, 0.08), color)
 
 
-def _wing(sketch: Sketch, look: Look, wing: _Wing, colour: Colour, side: int, *, eye: bool,
+def _wing(sketch: Sketch, look: Look, wing: _Wing, color: Color, side: int, *, eye: bool,
     torn: bool = False) -> None:
     """Draw a wing on side 1 or -1 with all its markings."""
 
-    def mark(outline: Floats, ink: Colour) -> None:
+    def mark(outline: Floats, ink: Color) -> None:
         sketch.fill(on_side(outline, side), ink, inside=whole)
 
     edge = polygon(*wing.corners) if look["wings"] == "pointed" else smooth(*wing.corners)
-    border = colour if look["border"] == "none" else COLOURS[look["border"]]
+    border = color if look["border"] == "none" else COLORS[look["border"]]
     notch = polygon((1.2, -0.66), (0.7, -0.5), (0.76, -0.4), (0.56, -0.3), (0.72, -0.22),
         (1.2, -0.16))
     whole = sketch.body(on_side(pierced(edge, notch) if torn else edge, side), border)
     if look["border"] != "none":
-        mark(at(edge, *wing.shift, 0.82), colour)
+        mark(at(edge, *wing.shift, 0.82), color)
     if look["markings"] == "veins":
         for x, y in wing.veins:
             vein = curve((0.04, 0.0), (x * 0.5, y * 0.6 - 0.02), (x, y), start=0.035, end=0.035)
-            mark(vein, shade(colour, 35))
+            mark(vein, shade(color, 35))
     elif look["markings"] == "bands":
-        mark(curve(*wing.band, start=0.13, end=0.12), shade(look.colour("colour"), 172))
+        mark(curve(*wing.band, start=0.13, end=0.12), shade(look.color("colour"), 172))
     elif look["markings"] == "dots":
         for x, y in wing.dots:
-            mark(ellipse(x, y, 0.05, 0.05, 0, 10), COLOURS["white"])
+            mark(ellipse(x, y, 0.05, 0.05, 0, 10), COLORS["white"])
     if look["tips"] != "none":
-        mark(ellipse(*wing.tip), COLOURS[look["tips"]])
+        mark(ellipse(*wing.tip), COLORS[look["tips"]])
     if eye:
         x, y = wing.eye
         mark(ellipse(x, y, 0.15, 0.15), (248, 228, 150))

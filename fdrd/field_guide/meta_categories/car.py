@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.outline import Point, at, ellipse, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
-from fdrd.field_guide.raster import Colour, Floats
+from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
+from fdrd.field_guide.raster import Color, Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     SIDEWAYS,
@@ -15,15 +15,14 @@ from fdrd.field_guide.traits import (
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("body", "shape", "genus", one_of(
         hatch=("a [short hatchback] body", "a [hatchback] shape"),
         saloon=("a [long saloon] body", "a [three-box] shape"),
@@ -70,7 +69,7 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Trim and roof must stand out, and there is no trim without stripes."""
+    """Require visible trim and roof, and no trim without stripes."""
     if signature["stripe"] == "none" and signature["ink"] != "white":
         return False
     return all(stands_out(signature[mark], signature["colour"]) for mark in ("ink", "roof"))
@@ -78,7 +77,7 @@ def sensible(signature: Signature) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Cabin:
-    """What stands above the body of a car, and where the body ends at the front."""
+    """What rises above the body of a car, and where the body ends at the front."""
 
     outline: tuple[Point, ...]
     windows: tuple[tuple[Point, ...], ...]
@@ -116,7 +115,7 @@ GROUND = 0.6
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a car that faces right."""
-    coat = look.colour("colour")
+    coat = look.color("colour")
     cabin = CABINS[look["body"]]
     radius = 0.27 if look["wheels"] == "large" else 0.18
     sill = GROUND - radius * 0.75
@@ -127,7 +126,7 @@ def draw(sketch: Sketch, look: Look) -> None:
                 (250, 250, 250), opacity=110)
     if look["aerial"] == "aerial":
         sketch.fill(stroke((-0.84, -0.02), (-0.9, -0.66), start=0.03, end=0.025), (50, 50, 56))
-        sketch.body(polygon((-0.9, -0.66), (-0.64, -0.56), (-0.89, -0.46)), COLOURS["orange"])
+        sketch.body(polygon((-0.9, -0.66), (-0.64, -0.56), (-0.89, -0.46)), COLORS["orange"])
     _load(sketch, look, cabin.top)
     _house(sketch, look, cabin, coat)
     shell = sketch.body(smooth((-0.97, hood + 0.02), (-0.6, hood - 0.05), (0.5, hood - 0.05),
@@ -154,7 +153,7 @@ def _load(sketch: Sketch, look: Look, top: Point) -> None:
     if look["load"] == "board":
         sketch.body(ellipse(x, y - 0.12, 0.56, 0.075, -12), (250, 214, 120))
         sketch.fill(stroke((x - 0.5, y - 0.1), (x + 0.5, y - 0.14), start=0.03, end=0.03),
-            COLOURS["teal"])
+            COLORS["teal"])
     elif look["load"] == "case":
         sketch.body(polygon((x - 0.26, y - 0.24), (x + 0.22, y - 0.24), (x + 0.22, y + 0.02),
             (x - 0.26, y + 0.02)), (140, 88, 48))
@@ -168,12 +167,12 @@ def _load(sketch: Sketch, look: Look, top: Point) -> None:
                 (40, 40, 46))
 
 
-def _house(sketch: Sketch, look: Look, cabin: _Cabin, coat: Colour) -> None:
+def _house(sketch: Sketch, look: Look, cabin: _Cabin, coat: Color) -> None:
     house = sketch.body(polygon(*cabin.outline), coat)
     if look["roof"] != "same":
         edge = cabin.top[1] + 0.12
         sketch.fill(polygon((-2.0, -1.0), (2.0, -1.0), (2.0, edge), (-2.0, edge)),
-            look.colour("roof"), inside=house)
+            look.color("roof"), inside=house)
     for window in cabin.windows:
         pane = sketch.fill(polygon(*window), (120, 168, 196))
         x, y = window[0]
@@ -194,7 +193,7 @@ def _stripe(sketch: Sketch, look: Look, shell: int, y: float) -> None:
         marks = [polygon((0.9, y - 0.12), (0.3, y - 0.12), (-0.2, y - 0.02), (0.16, y - 0.02),
             (-0.36, y + 0.1), (0.1, y + 0.08), (-0.1, y + 0.2), (0.9, y + 0.2))]
     for mark in marks:
-        sketch.fill(mark, look.colour("ink"), inside=shell)
+        sketch.fill(mark, look.color("ink"), inside=shell)
 
 
 def _lamps(sketch: Sketch, look: Look, x: float, y: float) -> None:
@@ -211,7 +210,7 @@ def _lamps(sketch: Sketch, look: Look, x: float, y: float) -> None:
 
 def _wheel(sketch: Sketch, look: Look, x: float, radius: float) -> None:
     hub = {"silver": (196, 200, 206), "black": (70, 70, 76)}.get(look["hubs"])
-    hub = hub or look.colour("hubs")
+    hub = hub or look.color("hubs")
     y = GROUND - radius * 0.9
     sketch.body(ellipse(x, y, radius, radius), (34, 34, 38))
     sketch.fill(ellipse(x, y, radius * 0.62, radius * 0.62, 0, 18), hub)

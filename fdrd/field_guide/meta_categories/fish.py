@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fdrd.field_guide.outline import curve, ellipse, polygon, smooth, stroke
 from fdrd.field_guide.palette import MAIN, shade, stands_out
-from fdrd.field_guide.raster import Colour, Floats
+from fdrd.field_guide.raster import Color, Floats
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     SIDEWAYS,
@@ -12,15 +12,14 @@ from fdrd.field_guide.traits import (
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("body", "shape", "genus", one_of(
         slender=("a [slender] body", "a [long slim] body"), oval=("an [oval] body",),
         deep=("a [deep] body", "a [tall round] body"),
@@ -60,16 +59,16 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Fins and markings must stand out, and a plain fish has no markings."""
+    """Require visible fins and markings, and no markings on a plain fish."""
     if signature["pattern"] in ("plain", "tailspot") and signature["ink"] != "black":
         return False
     return all(stands_out(signature[mark], signature["colour"]) for mark in ("fins", "ink"))
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw a fish that looks right."""
-    coat = look.colour("colour")
-    fins = shade(coat, 68) if look["fins"] == "same" else look.colour("fins")
+    """Draw a fish that faces right."""
+    coat = look.color("colour")
+    fins = shade(coat, 68) if look["fins"] == "same" else look.color("fins")
     half = {"slender": 0.24, "oval": 0.38, "deep": 0.58}[look["body"]]
     _tail(sketch, look, fins)
     _back_fin(sketch, look, fins, -half * 0.8)
@@ -93,7 +92,7 @@ def draw(sketch: Sketch, look: Look) -> None:
         sketch.fill(ellipse(x - 0.02, y - 0.03, radius * 0.4, radius * 0.4, 0, 8), (255, 255, 255))
 
 
-def _tail(sketch: Sketch, look: Look, fins: Colour) -> None:
+def _tail(sketch: Sketch, look: Look, fins: Color) -> None:
     if look["tail"] == "forked":
         tail = polygon((-0.44, -0.1), (-1.0, -0.46), (-0.76, 0.0), (-1.0, 0.46), (-0.44, 0.1))
     elif look["tail"] == "round":
@@ -107,7 +106,7 @@ def _tail(sketch: Sketch, look: Look, fins: Colour) -> None:
             inside=whole)
 
 
-def _back_fin(sketch: Sketch, look: Look, fins: Colour, y: float) -> None:
+def _back_fin(sketch: Sketch, look: Look, fins: Color, y: float) -> None:
     if look["dorsal"] == "low":
         sketch.body(smooth((0.3, y), (0.1, y - 0.2), (-0.36, y - 0.1), (-0.4, y + 0.24)), fins)
     elif look["dorsal"] == "tall":
@@ -125,7 +124,7 @@ def _back_fin(sketch: Sketch, look: Look, fins: Colour, y: float) -> None:
 
 
 def _pattern(sketch: Sketch, look: Look, half: float, trunk: int) -> None:
-    ink, marks = look.colour("ink"), list[Floats]()
+    ink, marks = look.color("ink"), list[Floats]()
     if look["pattern"] == "bars":
         marks = [curve((x + 0.04, -0.7), (x - 0.02, 0.0), (x + 0.04, 0.7), start=0.12, end=0.12)
             for x in (0.22, -0.06, -0.34)]
@@ -143,7 +142,7 @@ def _pattern(sketch: Sketch, look: Look, half: float, trunk: int) -> None:
             inside=trunk)
 
 
-def _mouth(sketch: Sketch, look: Look, coat: Colour, trunk: int) -> None:
+def _mouth(sketch: Sketch, look: Look, coat: Color, trunk: int) -> None:
     if look["pose"] == "closed":
         sketch.fill(curve((0.78, 0.06), (0.7, 0.1), (0.6, 0.1), start=0.035, end=0.02),
             shade(coat, 35))

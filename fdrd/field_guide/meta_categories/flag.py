@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from fdrd.field_guide.chance import sine
 from fdrd.field_guide.outline import Point, ellipse, pierced, polygon, star, stroke
-from fdrd.field_guide.palette import COLOURS, stands_out
+from fdrd.field_guide.palette import COLORS, stands_out
 from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colours, one_of
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 CLOTH = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "black")
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(CLOTH, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
     Trait("cut", "shape", "genus", one_of(
         square=("a [rectangular] shape", "[square-cut] cloth"),
         swallow=("a [swallow-tailed] end", "a [notched] end"),
@@ -61,7 +60,7 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """All colours must be apart; what is not there has no colour of its own."""
+    """Require distinct colors, and no color for a part that is absent."""
     if signature["layout"] == "plain" and signature["second"] != "white":
         return False
     if signature["emblem"] == "none" and signature["sign"] != "white":
@@ -73,17 +72,17 @@ def sensible(signature: Signature) -> bool:
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a flag that blows to the right."""
-    cloth = look.colour("colour")
-    second = look.colour("second")
+    cloth = look.color("colour")
+    second = look.color("second")
     deep = 0.1 if look["pose"] == "rippling" else 0.025
 
     def wave(outline: Floats) -> Floats:
-        """Bend the outline as the cloth is: more towards the free end, at x = 1."""
+        """Bend the outline like the cloth: more toward the free end at x = 1."""
         return polygon(*((x, y + deep * (x + 0.8) * sine(int((x + 0.8) * 560))) for x,
             y in outline.tolist()))
 
     def area(*points: Point) -> Floats:
-        """The polygon with enough corners along its sides to be bent."""
+        """Add enough corners along the sides to bend the polygon."""
         dense: list[Point] = []
         for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
             steps = 1 + int(max(bx - ax, ax - bx) * 8)
@@ -120,7 +119,7 @@ def draw(sketch: Sketch, look: Look) -> None:
     x = {"square": 0.1, "swallow": 0.0, "pennant": -0.3}[look["cut"]]
     if look["layout"] == "cross":
         x = -0.18
-    sign = look.colour("sign")
+    sign = look.color("sign")
     if look["emblem"] == "disc":
         sketch.fill(wave(ellipse(x, -0.24, 0.24, 0.24)), sign, inside=field)
     elif look["emblem"] == "star":
@@ -136,7 +135,7 @@ def draw(sketch: Sketch, look: Look) -> None:
             (px + 0.02, 0.16))), (164, 150, 128))
     elif look["wear"] == "ribbon":
         sketch.body(stroke((-0.82, -0.86), (-1.02, -0.6), (-0.94, -0.4), start=0.07, end=0.09),
-            COLOURS["red"])
+            COLORS["red"])
     for i in range(3):  # folds: light and shade where the cloth turns
         x = -0.5 + 0.58 * i
         sketch.fill(polygon((x, -1.2), (x + 0.2, -1.2), (x + 0.12, 0.8), (x - 0.08, 0.8)),
@@ -146,7 +145,7 @@ def draw(sketch: Sketch, look: Look) -> None:
 
 
 def crescent(x: float, y: float) -> Floats:
-    """A crescent that opens to the right."""
+    """Return a crescent that opens to the right."""
     return polygon((x + 0.14, y - 0.27), (x - 0.02, y - 0.29), (x - 0.18, y - 0.2), (x - 0.27, y),
         (x - 0.18, y + 0.2), (x - 0.02, y + 0.29), (x + 0.14, y + 0.27), (x, y + 0.19),
         (x - 0.08, y), (x, y - 0.19))

@@ -5,18 +5,17 @@ from __future__ import annotations
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, smooth, stroke, turned
-from fdrd.field_guide.palette import COLOURS, shade, stands_out
+from fdrd.field_guide.palette import COLORS, shade, stands_out
 from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colours, one_of
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 PETALS = ("red", "orange", "yellow", "teal", "blue", "purple", "pink", "white")
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(PETALS, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
     Trait("petal", "shape", "genus", one_of(
         round=("[rounded] petals", "[broad round] petals"), pointed=("[pointed] petals",),
         narrow=("[narrow] petals", "[strap-like] petals"),
@@ -64,13 +63,13 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """The centre must stand out from the petals."""
+    """Require a center that stands out from the petals."""
     return stands_out(signature["centre"], signature["colour"])
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw a flower that grows upwards."""
-    coat = look.colour("colour")
+    """Draw a flower that grows upward."""
+    coat = look.color("colour")
     stem = (78, 136, 58)
     hx, hy = 0.0, -0.3
     sketch.body(curve((0.02, 1.0), (-0.06, 0.5), (hx, hy), start=0.11, end=0.08), stem)
@@ -125,17 +124,17 @@ def draw(sketch: Sketch, look: Look) -> None:
     if look["markings"] == "ring":
         sketch.fill(ellipse(hx, hy, 0.36, 0.36 * flat), shade(coat, 42))
     radius = 0.28 if look["disc"] == "large" else 0.15
-    eye = sketch.body(ellipse(hx, hy, radius, radius * flat), COLOURS[look["centre"]])
+    eye = sketch.body(ellipse(hx, hy, radius, radius * flat), COLORS[look["centre"]])
     for i in range(7):
         angle = i * TURN // 7
         sketch.fill(ellipse(hx + radius * 0.6 * cosine(angle),
             hy + radius * 0.6 * flat * sine(angle), 0.03, 0.03, 0, 8),
-            shade(COLOURS[look["centre"]], 60 if look["centre"] != "black" else 160), inside=eye)
+            shade(COLORS[look["centre"]], 60 if look["centre"] != "black" else 160), inside=eye)
     if look["guest"] == "bee":
         sketch.body(ellipse(0.34, hy - 0.24, 0.1, 0.06, -120, 14), (226, 236, 244))
-        bee = sketch.body(ellipse(0.4, hy - 0.14, 0.16, 0.1), COLOURS["yellow"])
+        bee = sketch.body(ellipse(0.4, hy - 0.14, 0.16, 0.1), COLORS["yellow"])
         for x in (0.33, 0.43):
-            sketch.fill(stroke((x, hy - 0.3), (x, hy), start=0.05, end=0.05), COLOURS["black"],
+            sketch.fill(stroke((x, hy - 0.3), (x, hy), start=0.05, end=0.05), COLORS["black"],
                 inside=bee)
     elif look["guest"] == "drop":
         dewdrop(sketch, -0.32, hy - 0.18)

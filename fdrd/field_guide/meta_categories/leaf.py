@@ -7,25 +7,24 @@ from itertools import pairwise
 from fdrd.field_guide.chance import TURN, cosine, sine
 from fdrd.field_guide.details import dewdrop
 from fdrd.field_guide.outline import curve, ellipse, on_side, pierced, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLOURS, shade, stands_out
+from fdrd.field_guide.palette import COLORS, shade, stands_out
 from fdrd.field_guide.sketch import Sketch
 from fdrd.field_guide.traits import (
     Look,
     MetaCategory,
     Signature,
     Trait,
-    colours,
+    colors,
     one_of,
     pointing,
 )
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 BLADES = ("green", "yellow", "red", "orange", "brown", "purple", "teal", "pink")
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(BLADES, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(BLADES, "[{}]"), slot="adjective", legible=0),
     Trait("outline", "shape", "genus", one_of(
         oval=("an [oval] blade",), lance=("a [narrow] blade", "a [lance-shaped] blade"),
         heart=("a [heart-shaped] blade",), lobed=("a [lobed] blade", "a [hand-shaped] blade"),
@@ -65,12 +64,12 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Veins must stand out from the blade."""
+    """Require veins that stand out from the blade."""
     return stands_out(signature["veins"], signature["colour"])
 
 
 def _blade(outline: str, teeth: bool) -> tuple[tuple[float, float], ...]:
-    """The right-hand edge of the blade, from the foot (0, 0.6) to the tip (0, -0.96)."""
+    """Return the right edge of the blade, from the base (0, 0.6) to the tip (0, -0.96)."""
     edge: tuple[tuple[float, float], ...] = {"oval": ((0.0, 0.6), (0.34, 0.44), (0.5, 0.04),
         (0.4, -0.42), (0.2, -0.76), (0.0, -0.96)), "lance": ((0.0, 0.6), (0.17, 0.4), (0.24, 0.04),
         (0.19, -0.4), (0.1, -0.74), (0.0, -0.98)), "heart": ((0.0, 0.42), (0.3, 0.66), (0.64, 0.42),
@@ -91,13 +90,13 @@ def _blade(outline: str, teeth: bool) -> tuple[tuple[float, float], ...]:
 
 def draw(sketch: Sketch, look: Look) -> None:
     """Draw a leaf that points up."""
-    coat = look.colour("colour")
-    veins = shade(coat, 42) if look["veins"] == "dark" else COLOURS[look["veins"]]
+    coat = look.color("colour")
+    veins = shade(coat, 42) if look["veins"] == "dark" else COLORS[look["veins"]]
     teeth = look["margin"] == "toothed"
     narrow = 0.6 if look["pose"] == "folded" else 1.0
     foot = 0.98 if look["stem"] == "long" else 0.74
     sketch.body(curve((0.0, 0.5), (0.03, 0.7), (0.1, foot), start=0.08, end=0.1),
-        COLOURS[look["stalk"]])
+        COLORS[look["stalk"]])
 
     edge = _blade(look["outline"], teeth)
     right = tuple((x * (0.4 if look["pose"] == "folded" else 1.0), y) for x, y in edge)
@@ -133,7 +132,7 @@ def draw(sketch: Sketch, look: Look) -> None:
         dewdrop(sketch, 0.06, -0.14)
     elif look["guest"] == "ladybird":
         sketch.body(ellipse(0.06, -0.22, 0.07, 0.06, 0, 14), (30, 28, 30))
-        wings = sketch.body(ellipse(0.06, -0.1, 0.13, 0.13), COLOURS["red"])
+        wings = sketch.body(ellipse(0.06, -0.1, 0.13, 0.13), COLORS["red"])
         sketch.fill(stroke((0.06, -0.3), (0.06, 0.1), start=0.03, end=0.03), (30, 28, 30),
             inside=wings)
         for x, y in ((0.0, -0.14), (0.12, -0.14), (0.01, -0.03), (0.11, -0.03)):

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fdrd.field_guide.outline import curve, ellipse, pierced, polygon, smooth, stroke
-from fdrd.field_guide.palette import COLOURS, MAIN, shade, stands_out
+from fdrd.field_guide.palette import COLORS, MAIN, shade, stands_out
 from fdrd.field_guide.raster import Floats
 from fdrd.field_guide.sketch import Sketch
-from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colours, one_of
+from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value, colors, one_of
 
 # fmt: off
-# (Words and coordinates read better in rows.)
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colours(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("cap", "shape", "genus", one_of(
         domed=("a [domed] cap", "a [rounded] cap"),
         conical=("a [pointed] cap", "a [cone-shaped] cap"),
@@ -66,12 +65,12 @@ TRAITS = (
 
 
 def sensible(signature: Signature) -> bool:
-    """Stem and cap must differ."""
+    """Require different colors for stem and cap."""
     return stands_out(signature["stem"], signature["colour"])
 
 
 def draw(sketch: Sketch, look: Look) -> None:
-    """Draw a mushroom that grows upwards."""
+    """Draw a mushroom that grows upward."""
     _young(sketch, look)
     _stem(sketch, look)
     cap = _Cap(
@@ -83,13 +82,13 @@ def draw(sketch: Sketch, look: Look) -> None:
     edge = _edge(look, cap)
     if look["guest"] == "bite":
         edge = pierced(edge, ellipse(cap.wide * 0.86, cap.rim - 0.06, 0.22, 0.2, 0, 16))
-    _pattern(sketch, look, cap, sketch.body(edge, look.colour("colour")))
+    _pattern(sketch, look, cap, sketch.body(edge, look.color("colour")))
     _guest(sketch, look, cap.rim - cap.rise)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cap:
-    """The measures of a cap: its height, half its width, and the y of its rim."""
+    """Return the height of a cap, half its width, and the y of its rim."""
 
     rise: float
     wide: float
@@ -100,14 +99,14 @@ def _young(sketch: Sketch, look: Look) -> None:
     places = ((-0.46, 0.72, 1.0), (0.46, 0.8, 0.8))
     for x, y, size in places[: {"none": 0, "one": 1, "two": 2}[look["young"]]]:
         sketch.body(stroke((x, y), (x, 0.98), start=0.09 * size, end=0.12 * size),
-            COLOURS[look["stem"]])
+            COLORS[look["stem"]])
         sketch.body(smooth((x - 0.17 * size, y), (x - 0.1 * size, y - 0.16 * size),
             (x + 0.1 * size, y - 0.16 * size), (x + 0.17 * size, y), (x, y + 0.04)),
-            look.colour("colour"))
+            look.color("colour"))
 
 
 def _stem(sketch: Sketch, look: Look) -> None:
-    stem = COLOURS[look["stem"]]
+    stem = COLORS[look["stem"]]
     half = 0.2 if look["build"] == "thick" else 0.09
     bulb = ellipse(0.0, 0.84, half + 0.13, 0.17)
     if look["foot"] == "bulb":
@@ -128,7 +127,7 @@ def _stem(sketch: Sketch, look: Look) -> None:
 
 
 def _gills(sketch: Sketch, look: Look, cap: _Cap) -> None:
-    gills, rim, wide = COLOURS[look["gills"]], cap.rim, cap.wide
+    gills, rim, wide = COLORS[look["gills"]], cap.rim, cap.wide
     if look["cap"] == "funnel":
         under = smooth((-wide, rim), (-0.3, 0.0), (0.0, 0.1), (0.3, 0.0), (wide, rim),
             (0.0, rim + 0.1))
@@ -157,10 +156,10 @@ def _edge(look: Look, cap: _Cap) -> Floats:
 
 
 def _pattern(sketch: Sketch, look: Look, cap: _Cap, whole: int) -> None:
-    coat, wide, rim, rise, top = look.colour("colour"), cap.wide, cap.rim, cap.rise, cap.rim - cap.rise
+    coat, wide, rim, rise, top = look.color("colour"), cap.wide, cap.rim, cap.rise, cap.rim - cap.rise
     ink, marks = shade(coat, 45), list[Floats]()
     if look["pattern"] == "spots":
-        ink, flat = COLOURS["white"], 0.07 if rise > 0.4 else 0.045
+        ink, flat = COLORS["white"], 0.07 if rise > 0.4 else 0.045
         marks = [ellipse(x * wide * 1.2, top + rise * y, 0.09, flat, 0, 12) for x, y in (
             (-0.44, 0.74), (-0.12, 0.5), (0.22, 0.66), (0.5, 0.82), (0.06, 0.86), (-0.26, 0.88),
             (0.1, 0.2))]

@@ -1,4 +1,4 @@
-"""Categories, pictures and captions of the field guide."""
+"""Categories, images and captions of the field guide."""
 
 import hashlib
 import subprocess
@@ -47,12 +47,12 @@ def book():
     return {pool: categories(available(pool), pool) for pool in POOLS}
 
 
-def test_each_pool_holds_the_categories_of_the_paper_and_thousands_in_all(book):
+def test_each_pool_has_at_least_the_1500_categories_of_the_paper(book):
     assert min(len(pool) for pool in book.values()) >= 1500
     assert sum(len(pool) for pool in book.values()) >= 4000
 
 
-def test_there_are_eight_meta_categories_and_every_cut_holds_all_of_them(book):
+def test_every_slice_contains_all_meta_categories(book):
     names = {kind.name for kind in meta_categories()}
     assert len(names) >= 8
     assert {category.kind.name for category in book["demo"][: len(names)]} == names
@@ -90,19 +90,19 @@ def test_no_word_of_a_name_is_a_word_of_a_description(book):
     assert not described & named
 
 
-def test_asking_for_more_categories_than_there_are_says_how_many_there_are():
-    with pytest.raises(FdrdError, match="the demo pool holds"):
+def test_asking_for_too_many_categories_names_the_size_of_the_pool():
+    with pytest.raises(FdrdError, match="the demo pool has"):
         categories(100_000)
     with pytest.raises(FdrdError, match="demo, base"):
         categories(1, pool="other")
 
 
-def test_later_categories_do_not_depend_on_where_the_cut_begins():
+def test_categories_do_not_depend_on_the_start_of_the_slice():
     assert categories(3, first=20) == categories(40)[20:23]
 
 
 @pytest.mark.parametrize("key", PINNED, ids=str)
-def test_pixels_and_files_are_the_same_on_every_machine(key):
+def test_pixels_and_files_match_pinned_digests(key):
     pool, category, image, seed, size = key
     plate = draw(categories(category + 1, pool)[category], image, seed=seed, size=size)
     assert (short_digest(plate.pixels.tobytes()), short_digest(plate.encoded())) == PINNED[key]
@@ -122,13 +122,13 @@ def test_another_process_draws_the_same():
     assert there.stdout.strip() == expected
 
 
-def test_seed_image_and_category_each_change_the_picture():
+def test_seed_index_and_category_each_change_the_image():
     first, second = categories(2)
     plates = [draw(first, 0), draw(first, 0, seed=1), draw(first, 1), draw(second, 0)]
     assert len({plate.pixels.tobytes() for plate in plates}) == len(plates)
 
 
-def test_sines_do_not_hang_on_the_last_bit_of_the_c_library():
+def test_sines_do_not_depend_on_the_c_library():
     exact = np.sin(2 * np.pi * np.arange(TURN, dtype=np.longdouble) / TURN) * 2**20
     assert np.abs(np.abs(exact - np.floor(exact)) - 0.5).min() > 1e-9
     assert np.array_equal(np.array(SINES) * 2**20, np.rint(exact).astype(np.float64))
@@ -169,7 +169,7 @@ def test_a_and_an_agree_with_the_next_word():
             assert one != "an" or other[0] in "aeiou", f"an {other}"
 
 
-def test_several_subjects_are_spoken_of_as_several():
+def test_captions_of_several_subjects_use_the_plural():
     for category, image in SEVERAL:
         sighting = sight(category, image, 0)
         text, spans = caption(sighting, 128)
@@ -189,7 +189,7 @@ def test_about_one_caption_in_ten_is_vague():
     assert 0.06 < sum(count <= 1 for count in told) / len(told) < 0.14
 
 
-def test_captions_tell_different_things_in_many_ways():
+def test_captions_vary_in_facts_and_wording():
     texts = [caption(sight(category, image, 0), 128)[0] for category, image in SEVERAL]
     assert len(set(texts)) > 0.98 * len(texts)
     skeletons = Counter()
@@ -201,21 +201,21 @@ def test_captions_tell_different_things_in_many_ways():
     assert len(skeletons) > 800
 
 
-def test_small_pictures_are_described_by_what_can_be_seen_in_them():
+def test_captions_of_small_images_omit_details():
     large = sum(len(caption(sight(c, i, 0), 256)[1]) for c, i in SEVERAL)
     small = sum(len(caption(sight(c, i, 0), 48)[1]) for c, i in SEVERAL)
     assert small < 0.8 * large
 
 
 @pytest.mark.parametrize("kind", meta_categories(), ids=lambda kind: kind.name)
-def test_every_value_of_every_trait_shows_in_the_picture(kind):
+def test_every_trait_value_is_visible(kind):
     """One individual with each value of a trait in turn, all else equal: no two look the same."""
     (category,) = (c for c in categories(len(meta_categories())) if c.kind == kind)
     plain = {trait.name: trait.values[0].key for trait in kind.traits} | dict(category.signature)
     for trait in kind.traits:
         if trait.name == "viewpoint":
             continue
-        # Something for this trait to show on: a marking has no colour where there is none.
+        # Something for this trait to show on: a marking has no color where there is none.
         base = dict(plain)
         if trait.unless:
             shown = next(t for t in kind.traits if t.name == trait.unless[0])

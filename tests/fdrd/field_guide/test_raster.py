@@ -21,7 +21,7 @@ def coverage(*outlines, width=16, height=16):
     return canvases
 
 
-def test_a_square_covers_its_pixels_wholly_and_its_borders_by_their_share():
+def test_a_square_covers_its_pixels_and_shares_of_its_borders():
     (square,) = coverage(polygon((2, 3), (5.5, 3), (5.5, 6.25), (2, 6.25)))
     assert (square[3:6, 2:5] == FULL).all()
     assert (square[3:6, 5] == FULL // 2).all()
@@ -43,13 +43,13 @@ def test_a_triangle_covers_its_area(corners):
     assert covered.sum() / FULL == pytest.approx(area, abs=0.2 + 0.05 * longest)
 
 
-def test_the_way_round_makes_no_difference():
+def test_orientation_makes_no_difference():
     outline = ellipse(8, 8, 5, 3)
     one, other = coverage(outline, outline[::-1])
     assert np.abs(one - other).max() <= 1  # a crossing is rounded down, whichever way the edge runs
 
 
-def test_a_hole_shows_what_lies_below_and_takes_nothing_away_beyond_the_edge():
+def test_a_hole_removes_coverage_only_inside_its_polygon():
     disc = ellipse(8, 8, 6, 6)
     hole = ellipse(13, 8, 4, 4)
     whole, cut, taken = coverage(disc, pierced(disc, hole), hole)
@@ -59,26 +59,26 @@ def test_a_hole_shows_what_lies_below_and_takes_nothing_away_beyond_the_edge():
     assert cut[8, 15] == 0
 
 
-def test_what_lies_outside_the_canvas_is_cut_off():
+def test_shapes_are_clipped_to_the_canvas():
     for outline in (polygon((-9, -9), (40, -9), (40, 40), (-9, 40)), mirrored(ellipse(9, 9, 4, 4))):
         (covered,) = coverage(outline)
         assert set(np.unique(covered)) <= {0, FULL}
 
 
-def test_polygons_do_not_depend_on_their_neighbours():
+def test_polygons_do_not_depend_on_each_other():
     outlines = [ellipse(4, 4, 3, 2), polygon((0, 0), (9, 1), (3, 12)), ellipse(12, 9, 5, 5)]
     together = coverage(*outlines)
     for outline, among_others in zip(outlines, together, strict=True):
         assert np.array_equal(coverage(outline)[0], among_others)
 
 
-def test_paint_covers_wholly_partly_and_not_at_all():
+def test_paint_covers_fully_partly_and_not_at_all():
     canvas = np.full((3, 1, 3), 100, np.int16)
     paint(canvas, Mask(0, 0, np.array([[0, FULL // 2, FULL]], np.int16)), (255, 0, 100))
     assert canvas[:, 0].tolist() == [[100, 178, 255], [100, 50, 0], [100, 100, 100]]
 
 
-def test_within_is_where_both_masks_are():
+def test_within_is_the_intersection_of_both_masks():
     one, other = (Mask(top, 0, np.full((4, 4), FULL, np.int16)) for top in (0, 2))
     both = within(one, other)
     assert (both.top, both.shares.shape, both.shares.min()) == (2, (2, 4), FULL)

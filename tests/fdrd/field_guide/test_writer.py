@@ -33,7 +33,7 @@ def drawn(tmp_path_factory):
     return out
 
 
-def test_metadata_and_images_say_the_same(drawn):
+def test_metadata_matches_the_images(drawn):
     described = lines(drawn)
     files = {path.relative_to(drawn).as_posix() for path in drawn.rglob("*.jpg")}
     assert len(described) == SMALL["pairs"]
@@ -51,7 +51,7 @@ def test_metadata_and_images_say_the_same(drawn):
             assert image.size == (SMALL["size"],) * 2
 
 
-def test_a_file_is_what_draw_draws(drawn):
+def test_files_hold_what_draw_returns(drawn):
     category = categories(SMALL["categories"])[4]
     plate = draw(category, 3, size=SMALL["size"])
     (line,) = (li for li in lines(drawn) if li["file_name"].endswith(f"/{category.name}/0004.jpg"))
@@ -72,7 +72,7 @@ def test_another_seed_draws_other_images_of_the_same_categories(drawn, tmp_path)
     assert not images
 
 
-def test_groups_are_never_torn_apart(drawn):
+def test_groups_stay_in_one_split(drawn):
     splits_of = {}
     for line in lines(drawn):
         splits_of.setdefault(line["group"], set()).add(line["split"])
@@ -90,13 +90,13 @@ def test_ten_test_images_per_category_at_the_documented_scales(categories_, pair
         assert counts.total() == images
 
 
-def test_every_category_can_be_trained_and_tested_on():
+def test_every_category_has_training_and_test_images():
     for images in range(4, 400):
         counts = Counter(splits(images))
         assert min(counts["train"], counts["test"]) >= 1
 
 
-def test_a_second_run_has_nothing_to_do(drawn):
+def test_a_second_run_draws_nothing(drawn):
     before = digests(drawn)
     assert not sample(drawn, **SMALL, workers=1)
     assert digests(drawn) == before
@@ -106,7 +106,7 @@ def test_other_contents_are_never_overwritten(drawn, tmp_path):
     with pytest.raises(FdrdError, match="holds something else"):
         sample(drawn, **{**SMALL, "pairs": 96}, workers=1)
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(FdrdError, match="remove it or give another folder"):
+    with pytest.raises(FdrdError, match="remove it or choose another folder"):
         sample(tmp_path, **SMALL, workers=1)
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
@@ -121,7 +121,7 @@ class Stopped(KeyboardInterrupt):
     """The user's Ctrl-C, told from any other."""
 
 
-def test_a_stopped_run_leaves_nothing_that_looks_whole_and_the_next_one_goes_on(drawn, tmp_path):
+def test_an_interrupted_run_leaves_no_target_and_the_next_one_resumes(drawn, tmp_path):
     out = tmp_path / "raw"
 
     def stop(done, total):
@@ -140,7 +140,7 @@ def test_a_stopped_run_leaves_nothing_that_looks_whole_and_the_next_one_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_a_draft_of_other_arguments_is_not_gone_on_from(tmp_path):
+def test_a_draft_of_other_arguments_is_discarded(tmp_path):
     out = tmp_path / "raw"
 
     def stop(done, total):
@@ -156,13 +156,13 @@ def test_a_draft_of_other_arguments_is_not_gone_on_from(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 8}, "size is 8 pixels"),
-        ({"pairs": 20}, "ask for 48 at least"),
+        ({"size": 8}, "pixels, got 8"),
+        ({"pairs": 20}, "at least 48 pairs"),
         ({"categories": 0}, "at least one"),
-        ({"first": -1}, "demo pool holds"),
+        ({"first": -1}, "demo pool has"),
     ],
 )
-def test_impossible_arguments_are_refused_with_the_remedy(tmp_path, change, message):
+def test_invalid_arguments_are_refused_with_a_remedy(tmp_path, change, message):
     with pytest.raises(FdrdError, match=message):
         sample(tmp_path / "raw", **{**SMALL, **change}, workers=1)
     assert not any(tmp_path.iterdir())

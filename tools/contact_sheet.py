@@ -1,6 +1,6 @@
-"""A contact sheet: `python -m fdrd.field_guide.contact_sheet docs/images/field_guide.png`.
+"""Draw the contact sheet of the README: `python tools/contact_sheet.py docs/images/field_guide.png`.
 
-A row is a meta-category: one image of each species of a genus, then one of each of another genus.
+A row is a meta-category: one image of each species of a genus, then the same for another genus.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PER_GENUS = COLUMNS // 2
 
 
 def contact_sheet() -> Image.Image:
-    """The sheet, with few enough colours to make a small file."""
+    """Return the sheet, with few enough colors for a small file."""
     kinds = meta_categories()
     chosen = categories(2 * SPECIES * len(kinds))
     cell = THUMBNAIL + GAP

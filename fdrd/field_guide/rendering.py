@@ -1,4 +1,4 @@
-"""A sighting as pixels."""
+"""Render a sighting as pixels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SPOTS: dict[int, tuple[tuple[float, float], ...]] = {
     2: ((-0.46, -0.2), (0.46, 0.2)),
     3: ((-0.5, -0.44), (0.5, -0.38), (0.0, 0.48)),
 }
-"""Where the middle of each subject lies, by their count, in a frame from -1 to 1."""
+"""Centers of the subjects by their count, in a frame from -1 to 1."""
 
 
-def picture(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
-    """The (size, size, 3) pixels of a sighting."""
+def render_pixels(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
+    """Return the (size, size, 3) pixels of a sighting."""
     chance = Chance(*sighting.key, "picture")
     frame = Placement(size / 2, size / 2, size / 2)
 
@@ -48,7 +48,7 @@ def picture(sighting: Sighting, size: int) -> npt.NDArray[np.uint8]:
 
 
 def placements(sighting: Sighting, size: int, chance: Chance) -> list[Placement]:
-    """Where each subject stands in a frame of `size` pixels: a little off, turned and squeezed."""
+    """Place each subject in a frame of `size` pixels, slightly shifted, turned and squeezed."""
     (viewpoint,) = (trait for trait in sighting.category.kind.traits if trait.type == "viewpoint")
     view = next(v for v in viewpoint.values if v.key == sighting.values[viewpoint.name])
     slack = (1 - sighting.share) * 0.7 if sighting.count == 1 else 0.06

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.last_build import cache_folder
 from fdrd.images.check import FORMATS, ImageCheck, read_image
+from fdrd.images.pixels import as_seen
 from fdrd.pipeline.collect import Look, look
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
@@ -47,7 +48,7 @@ class Picture:
         with Image.open(
             io.BytesIO(read_image(self.root, self.record.image)), formats=FORMATS
         ) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = as_seen(image)
         if max_side and max(upright.size) > max_side:
             upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         return upright

@@ -13,7 +13,7 @@ from fdrd.errors import FdrdError
 
 @app.command(
     epilog="Example:  fdrd audit data/fdrd        fdrd audit --source raw/        "
-    "fdrd audit --source captioned/ --against other/ --page look.html"
+    "fdrd audit --source captioned/ --noise"
 )
 def audit(
     folder: Annotated[
@@ -28,16 +28,6 @@ def audit(
     card: Annotated[
         bool, typer.Option(help="Put the figures on the dataset's card, README.md.")
     ] = True,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            help="Compare the captions of --source with this other source of the same pictures."
-        ),
-    ] = None,
-    page: Annotated[
-        Path | None, typer.Option(help="Write a page of pictures and captions to look through.")
-    ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures on the page.")] = 48,
     noise: Annotated[
         bool, typer.Option("--noise", help="Count what the filters of `fdrd caption` would reject.")
     ] = False,
@@ -56,8 +46,7 @@ def audit(
     since the build. A source is audited file by file, after the normalisation that a build would do; how often each of
     its rules applied is printed too.
 
-    Of sources with captions for the same pictures, as two runs of `fdrd caption` write them, --against compares the
-    captions; --page shows some pictures with what each run says. --noise counts what noise filters would reject.
+    With --noise, count what the noise filters of `fdrd caption` would reject in a source.
     """
     from dataclasses import asdict
 
@@ -72,13 +61,10 @@ def audit(
         raise FdrdError("give a built dataset, or --source with annotations")
     if backbone and not noise:
         raise FdrdError("--backbone scores captions for --noise; add that")
-    if (against or page or noise) and not source:
-        raise FdrdError("--against, --page and --noise look at a --source")
-    if source and (against or page or noise):
-        if noise:
-            _print_noise(source, backbone, min_clip_score, json)
-        if against or page:
-            _print_runs(source, against, page, pictures, json)
+    if noise and not source:
+        raise FdrdError("--noise needs --source")
+    if source and noise:
+        _print_noise(source, backbone, min_clip_score, json)
         return
     digest = read_manifest(folder)["digest"] if folder else ""
     source = local_source(source) if source else None
@@ -92,28 +78,6 @@ def audit(
             out.print(f"{count:,} times: {rule}")
     if folder and blind and card:
         err.print(f"On the card now: {put_audit(folder, found, digest)}", soft_wrap=True)
-
-
-def _print_runs(
-    source: Path, against: Path | None, page: Path | None, pictures: int, json: bool
-) -> None:
-    from dataclasses import asdict
-
-    from fdrd.captioning.comparison import compare, table
-    from fdrd.captioning.page import render
-    from fdrd.captioning.written import read_written
-    from fdrd.files.atomic import write_text
-
-    runs = [read_written(folder) for folder in (source, against) if folder]
-    if against:
-        found = compare(*runs)
-        if json:
-            print_json(asdict(found))
-        else:
-            out.print(table(found))
-    if page:
-        write_text(page, render(runs, pictures))
-        err.print(f"Written: {page}", soft_wrap=True)
 
 
 def _print_noise(source: Path, backbone: str | None, least: float | None, json: bool) -> None:

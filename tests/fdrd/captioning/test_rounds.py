@@ -1,8 +1,10 @@
 """Draft, evaluate, feed back: what is asked again, with which words, and what becomes of a picture."""
 
+import io
 import json
 
 import pytest
+from PIL import Image
 
 from fdrd.captioning import Answer, AnswerCache, Expected, Failure
 from fdrd.captioning.pictures import find_pictures
@@ -238,3 +240,21 @@ def test_a_verdict_is_found_in_whatever_is_around_it():
     assert read_verdict(wrapped) == read_verdict(plain)
     assert read_verdict(plain).advice == "Not to be seen: a hat."
     assert read_verdict("{" * 5000).problems == ("evaluation_unreadable",)
+
+
+def test_a_captioner_sees_an_image_as_the_benchmark_does(write, tmp_path):
+    """Upright, RGB, and transparent pixels on white: the same pixels that a backbone encodes."""
+    image = Image.new("RGBA", (2, 3), (255, 0, 0, 0))
+    image.putpixel((0, 0), (0, 0, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    data = io.BytesIO()
+    image.save(data, "PNG", exif=exif)
+    write("wren/1.png", data.getvalue())
+    (picture,) = find_pictures(tmp_path / "raw", 10**6).pictures
+    seen = picture.upright()
+    assert (seen.mode, seen.size) == ("RGB", (3, 2))
+    assert (
+        sorted(seen.getpixel((x, y)) for x in range(3) for y in range(2))
+        == [(0, 0, 255)] + [(255, 255, 255)] * 5
+    )

@@ -13,7 +13,6 @@ from fdrd.captioning.pictures import find_pictures
 from fdrd.captioning.rounds import Desk, Plan
 from fdrd.captioning.run import run, sample
 from fdrd.captioning.writing import check_out
-from fdrd.captioning.written import read_written
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage.shards import read_records
@@ -123,7 +122,6 @@ def test_what_was_rejected_is_never_built(write, draw, tmp_path):
     for number in range(4):
         write(f"{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
     caption(tmp_path / "raw", tmp_path / "captioned", "A {category} can be seen in the image.")
-    assert read_written(tmp_path / "captioned").records == {}
     with pytest.raises(FdrdError, match="caption_missing"):
         build(tmp_path / "captioned", tmp_path / "data", workers=1)
 

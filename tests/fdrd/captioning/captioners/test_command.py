@@ -250,16 +250,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, make_raw, chat):
     assert not list(tmp_path.glob("*.lock"))
 
 
-def test_runs_are_compared_measured_and_shown(raw):
+def test_noise_in_existing_captions_is_counted(raw):
     folder = raw.parent
-    told = {"one": "A {category} in the shade.", "two": "The image shows that a {category} sings."}
-    for out, text in told.items():
-        made = ("--captioner", "template", "-C", f"text={text}", "--without", "meta_talk")
-        assert fdrd(folder, "caption", "--source", "raw", "--out", out, *made).returncode == 0
-    done = fdrd(folder, "audit", "--source", "one", "--against", "two", "--page", "look.html")
+    made = ("--captioner", "template", "-C", "text=The image shows that a {category} sings.")
+    done = fdrd(
+        folder, "caption", "--source", "raw", "--out", "two", *made, "--without", "meta_talk"
+    )
     assert done.returncode == 0, done.stderr
-    assert "12 pictures have a caption in both; 0 captions are equal" in done.stdout
-    assert (folder / "look.html").read_text().count("<article>") == 12
     done = fdrd(folder, "audit", "--source", "two", "--noise", "--json")
     (found,) = json.loads(done.stdout)["noise"]
     assert (found["rows"], found["filters"]["meta_talk"]["rows"]) == (12, 12)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import get_args
 
 from fdrd.errors import CheckError, FdrdError
-from fdrd.reasons import KEEPABLE, REASONS, Action, Rejection
+from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, REASONS, Action, Rejection
 from fdrd.record import Record
 
 Policy = Mapping[str, Action]
@@ -76,7 +76,8 @@ def parse(options: Iterable[str]) -> dict[str, Action]:
 
 def settle(record: Record, reason: str, detail: str, policy: Policy) -> Record | Rejection:
     """The record with the reason among its rules where the policy keeps it, else its rejection."""
-    if policy[reason] == "keep":
+    in_spite = reason in KEEPABLE and KEPT_IN_REVIEW in record.rules
+    if policy[reason] == "keep" or in_spite:
         return replace(record, rules=(*record.rules, reason))
     return reject(record, reason, detail)
 
@@ -89,7 +90,7 @@ def reject(record: Record, reason: str, detail: str) -> Rejection:
 
 def refused(rejected: Iterable[Rejection], policy: Policy) -> list[Rejection]:
     """The rejections that fail a build."""
-    return [rejection for rejection in rejected if policy[rejection.reason] == "fail"]
+    return [rejection for rejection in rejected if policy.get(rejection.reason) == "fail"]
 
 
 def refusal(refused: Sequence[Rejection], listed_in: object) -> CheckError:

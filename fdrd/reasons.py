@@ -37,6 +37,13 @@ REASONS: dict[str, str] = {
     "caption_in_other_split": "the same caption stands on another image in a split of higher rank",
 }
 
+DROPPED_IN_REVIEW = "dropped_in_review"
+REVIEW_REASONS = {DROPPED_IN_REVIEW: "a reviewer dropped the record"}
+"""Reasons that come from reviewers' decisions only, so no policy covers them."""
+
+KEPT_IN_REVIEW = "kept_in_review"
+"""The rule of a record that a reviewer keeps in spite of any reason in `KEEPABLE`."""
+
 KEEPABLE: dict[str, Action] = {
     "image_too_small": "drop",
     "image_too_narrow": "drop",
@@ -51,6 +58,7 @@ KEEPABLE: dict[str, Action] = {
 """The reasons that leave a usable record, with what is done unless `--policy` says otherwise; all others drop."""
 
 RULES: dict[str, str] = {
+    KEPT_IN_REVIEW: "a reviewer kept the record in spite of the policy",
     "image_turned": "the picture lies on its side by its EXIF; fdrd shows it upright",
     "image_first_of_many": "the file holds several pictures; fdrd shows the first",
     "image_on_white": "parts of the picture are transparent; fdrd shows them on white",
@@ -90,5 +98,5 @@ class Rejection:
     detail: str = ""
 
     def __post_init__(self) -> None:
-        if self.reason not in REASONS:
+        if self.reason not in REASONS and self.reason not in REVIEW_REASONS:
             raise ValueError(f"unknown reason {self.reason!r}; add it to fdrd.reasons.REASONS")

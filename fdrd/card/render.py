@@ -17,7 +17,7 @@ from fdrd.card.summary import Summary, quantile
 from fdrd.checks.audit import Audit, markdown
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
-from fdrd.reasons import REASONS, RULES
+from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.storage.manifest import read_manifest
 from fdrd.text.markup import code, escape
 
@@ -61,7 +61,7 @@ def render_card(
         (f"{count:,}", f"kept: {REASONS[reason]}") for reason, count in manifest["reported"].items()
     ]
     flaws += [
-        (f"{count:,}", f"rejected: {REASONS[reason]}")
+        (f"{count:,}", f"rejected: {(REASONS | REVIEW_REASONS)[reason]}")
         for reason, count in manifest["rejected"].items()
     ]
     images = sum(split["images"] for of in manifest["splits"].values() for split in of.values())
@@ -76,7 +76,7 @@ def render_card(
         splits=table(
             ("domain", "split", "pairs", "images", "distinct captions", "categories"), counts
         ),
-        statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}",
+        statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",
         plots="\n\n".join(f"![{plot.text}]({plot.path})" for plot in plots),
         command=_command(manifest["config"]),
         versions=table(("library", "version"), sorted(manifest["libraries"].items())),
@@ -187,6 +187,21 @@ def _tokens(tokens: Mapping[str, Any] | None) -> str:
         f"reads {tokens['limit']}."
     )
     return f"{said}\n\n" + table(("domain", "split", "median", "longest", "rows cut off"), rows)
+
+
+def _verified(manifest: Mapping[str, Any]) -> str:
+    """Return the records that reviewers verified, by domain and split; nothing without a review."""
+    if "decisions" not in manifest:
+        return ""
+    rows = [
+        (escape(domain), split, f"{count:,}", f"{manifest['splits'][domain][split]['pairs']:,}")
+        for domain, splits in manifest["decisions"]["verified"].items()
+        for split, count in splits.items()
+        if count
+    ]
+    if not rows:
+        return "\n\nNo record was verified by a reviewer."
+    return "\n\nVerified by reviewers:\n\n" + table(("domain", "split", "verified", "pairs"), rows)
 
 
 def _command(config: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from fdrd.curation.leaks import CLUSTER
 from fdrd.files.atomic import sha256_of
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
-from fdrd.reasons import REASONS
+from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.record import features
 from fdrd.storage.manifest import read_manifest, schema
 from fdrd.storage.shard_file import digests_path, read_batches, read_schema, row_digest, row_text
@@ -101,7 +101,7 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
         )
     for number, line in enumerate(lines, 1):
         try:
-            known = json.loads(line)["reason"] in REASONS
+            known = json.loads(line)["reason"] in REASONS | REVIEW_REASONS
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:

@@ -11,6 +11,13 @@ from typing import Any
 
 from fdrd.build_config import BuildConfig
 from fdrd.curation.decide import decide
+from fdrd.curation.decisions import (
+    Decision,
+    Reviewed,
+    decisions_entry,
+    read_decisions,
+    review,
+)
 from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
@@ -50,6 +57,8 @@ class Build:
     nothing_to_do: bool
     configs: Sequence[str]
     """Names under which `load_dataset(<name>, <config>)` finds it on this machine."""
+    stale: Sequence[tuple[Decision, str]] = ()
+    """Reviewers' decisions that were not applied, each with the reason."""
 
 
 def build(
@@ -57,6 +66,7 @@ def build(
     out: str | Path = "data/fdrd",
     *,
     config: BuildConfig | None = None,
+    decisions: str | Path | None = None,
     workers: int | None = None,
     engine: str = "local",
     tokens: CounterOf | None = None,
@@ -68,6 +78,7 @@ def build(
         source: folder of one domain, or of folders of domains, in a layout of `fdrd.sources`.
         out: folder of the dataset; `<out>.work` beside it holds what a later run can use again.
         config: what determines the bytes.
+        decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
         workers: processes that decode images and write shards, by default one per core.
         engine: where they run, of `fdrd.engines.ENGINES`.
         tokens: what counts the tokens of captions for a backbone; by default, and where it gives none,
@@ -81,11 +92,13 @@ def build(
     source, config = Path(source), config or BuildConfig()
     domains = usable_source(source, Path(out))
     with claim(Path(out)) as target, open_engine(engine, workers) as opened:
-        run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens))
+        made = read_decisions(Path(decisions)) if decisions else None
+        run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens), made)
         tree = resume.fingerprint_source(source)
+        settings = [asdict(config), run.tokenizer, *([made[1]] if made else [])]
         described = [describe_domain(domain) for domain in domains]
         built = run.build(
-            resume.inputs_digest([asdict(config), run.tokenizer], domains, tree),
+            resume.inputs_digest(settings, domains, tree),
             described,
             lambda: gather(
                 source, read_items(source, domains), config.max_pixels, run.ledger, opened, progress,
@@ -141,6 +154,7 @@ class _Run:
     engine: Engine
     progress: Progress
     tokens: TokenCounter | None
+    decisions: tuple[list[Decision], str] | None = None
 
     @property
     def tokenizer(self) -> str | None:
@@ -167,6 +181,10 @@ class _Run:
 
         gathered = gathering()
         files_read = Counter(annotation_file(item) for item in gathered.items)
+        reviewed = Reviewed([])
+        if self.decisions:
+            reviewed = review(gathered.items, gathered.examined, self.decisions[0])
+            gathered.items[:] = reviewed.items
         lengths = measure(gathered.items, self.tokens, self.progress)
         items = decide(gathered, self.config, lengths, self.progress)
         gathered.items.clear()
@@ -178,10 +196,15 @@ class _Run:
         if not kept:
             listed = list_rejected(publish.work_folder(self.out), rejected)
             raise FdrdError(f"{source}: {nothing_kept(rejected)}. All are in {listed}")
-        staged = stage_shards(self.out, kept, gathered, self.config, self.engine, self.progress)
+        staged = stage_shards(
+            self.out, kept, gathered, self.config, self.engine, self.progress,
+            reviewed.true_negatives,
+        )  # fmt: skip
+        entry = decisions_entry(self.decisions[1], reviewed, kept) if self.decisions else None
         manifest = make_manifest(
-            self.config, domains, files_read, kept, rejected, staged.shards, summary(kept, lengths)
-        )
+            self.config, domains, files_read, kept, rejected, staged.shards, summary(kept, lengths),
+            entry,
+        )  # fmt: skip
         stage = stage_folder(self.out)
         list_rejected(stage, rejected)
         del kept  # what is read again below needs its room
@@ -194,4 +217,5 @@ class _Run:
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         remember_build(self.out)
-        return Build(self.out, manifest, staged.written, False, register(self.out, manifest))
+        configs = register(self.out, manifest)
+        return Build(self.out, manifest, staged.written, False, configs, reviewed.stale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ def stage_shards(
     config: BuildConfig,
     engine: Engine,
     progress: Progress,
+    true_negatives: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Staged:
     """Every shard of the records below the stage, written where no earlier run left one of the same key."""
     stage = stage_folder(out)
@@ -50,8 +51,14 @@ def stage_shards(
     catalogues = make_catalogues(kept)
     progress("preparing negatives", 1, 1)
     annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
-    settings = [asdict(annotating), library_versions(), hashlib.sha256(schema).hexdigest()]
-    captions = _several_captions(kept)
+    settings: list[Any] = [
+        asdict(annotating),
+        library_versions(),
+        hashlib.sha256(schema).hexdigest(),
+    ]
+    captions = _several_captions(kept, true_negatives or {})
+    if true_negatives:  # they change negatives, so they are part of the key of each shard
+        settings.append(sorted(true_negatives.items()))
 
     whole = resume.whole_shards(out)
     entries, missing = [], []
@@ -92,10 +99,14 @@ def stage_shards(
     return Staged(sorted(entries, key=lambda entry: str(entry["path"])), len(missing))
 
 
-def _several_captions(kept: list[Record]) -> dict[str, tuple[str, ...]]:
-    """By image digest, the captions of images that have more than one."""
+def _several_captions(
+    kept: list[Record], true_negatives: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """By image digest, the texts that are true of images with more than one: captions, and what reviewers found."""
     captions: dict[str, tuple[str, ...]] = {}
     for record in kept:
         digest = record.source.sha256
         captions[digest] = (*captions.get(digest, ()), record.caption)
+    for digest in captions.keys() & true_negatives.keys():
+        captions[digest] = (*captions[digest], *true_negatives[digest])
     return {digest: found for digest, found in captions.items() if len(found) > 1}

@@ -89,6 +89,7 @@ def make_manifest(
     rejected: list[Rejection],
     shards: list[dict[str, Any]],
     tokens: dict[str, Any] | None = None,
+    decisions: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a build.
 
@@ -100,6 +101,7 @@ def make_manifest(
         rejected: all others.
         shards: entries as `fdrd.storage.shards.write_shard` returns them.
         tokens: lengths of captions, as `fdrd.text.tokens.summary` gives them.
+        decisions: what a review did, as `fdrd.curation.decisions.decisions_entry` gives it.
     """
     rules = Counter(rule for record in kept for rule in record.rules)
     for shard in shards:
@@ -127,6 +129,8 @@ def make_manifest(
         "shards": shards,
         "digest": digest_of_shards(shards),
     }
+    if decisions is not None:
+        manifest["decisions"] = decisions
     schema("manifest").validate(manifest)
     return manifest
 

@@ -9,6 +9,7 @@ import typer
 
 from fdrd.commands.console import Json, app, out, print_json, show_progress
 from fdrd.commands.dataset.build_options import Engine, Workers, print_build, tokens_of
+from fdrd.errors import FdrdError
 from fdrd.policy import default_action, parse
 from fdrd.reasons import KEEPABLE, REASONS, RULES
 
@@ -80,6 +81,10 @@ def build(
             help="What is done about a reason, of those below; repeat it for several.",
         ),
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(help="Apply reviewers' decisions: the file that `fdrd view --review` wrote."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which layout was recognised, and stop.")
     ] = False,
@@ -115,6 +120,8 @@ def build(
         shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
         policy=parse(policy or []),
     )  # fmt: skip
+    if part is not None and decisions is not None:
+        raise FdrdError("--decisions applies to a whole build; leave out --part")
     if part is not None:
         _build_part(source, target, part, config, workers, engine)
         return
@@ -122,7 +129,7 @@ def build(
         f"What is done is kept in {target}.work; the same command goes on from there."
     ) as progress:
         built = run_build(
-            source, target, config=config, workers=workers, engine=engine,
+            source, target, config=config, decisions=decisions, workers=workers, engine=engine,
             tokens=tokens_of, progress=progress,
         )  # fmt: skip
     if json:

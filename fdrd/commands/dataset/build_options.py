@@ -40,6 +40,14 @@ def print_build(built: Any) -> None:
     out.print(
         f"{records['read']:,} read = {records['kept']:,} kept + {records['rejected']:,} rejected"
     )
+    if reviewed := built.manifest.get("decisions"):
+        verified = sum(sum(splits.values()) for splits in reviewed["verified"].values())
+        out.print(
+            f"Review: {reviewed['applied']:,} decisions applied, {reviewed['stale']:,} not applied, "
+            f"{verified:,} records verified"
+        )
+        for decision, reason in built.stale[:10]:
+            out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
     if built.nothing_to_do:
         out.print(f"Nothing to do: {built.out} is built from this very source.")
     else:

@@ -1,0 +1,281 @@
+"""Reviewers' decisions on records: their file form, and what a build does with them.
+
+A review is an append-only file with one JSON object per line. Decisions apply in file order. Each one carries the
+digest of the content that the reviewer saw. A decision on other content is stale: it is reported and not applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fdrd.curation.source_contents import Item
+from fdrd.errors import FdrdError
+from fdrd.images.check import ImageCheck
+from fdrd.policy import reject
+from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
+from fdrd.record import SPLITS, Attribute, ImageRef, Record
+from fdrd.text.attributes import TYPES, find_attributes
+from fdrd.text.normalize import normalize_category, normalize_described
+
+ACTIONS = ("accept", "caption", "category", "attributes", "negative", "drop", "keep", "undo", "comment")  # fmt: skip
+CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
+_VERDICTS = frozenset({"accept", "drop"})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision of one reviewer.
+
+    Attributes:
+        record: id of the record; for `keep`, `file: key` of the rejected record.
+        digest: of the content that was seen (`content_digest`); for `keep`, empty.
+        reviewer: who decided.
+        time: when, as ISO 8601 in UTC.
+        action: one of `ACTIONS`.
+        value: the new caption, the new category, all attribute spans as `{type, start, end}`, the negative that is
+            true, the reason that `keep` overrides, or the comment. Empty for the others.
+    """
+
+    record: str
+    digest: str
+    reviewer: str
+    time: str
+    action: str
+    value: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """The items of a source after review.
+
+    Attributes:
+        items: in the order of the source; dropped records are rejections.
+        true_negatives: by image digest, texts that reviewers found to be true of the image.
+        applied: number of decisions that took effect.
+        stale: decisions that did not, each with the reason.
+        verified: ids of the records that a reviewer accepted or corrected.
+    """
+
+    items: list[Item]
+    true_negatives: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    applied: int = 0
+    stale: list[tuple[Decision, str]] = field(default_factory=list)
+    verified: frozenset[str] = frozenset()
+
+
+def content_digest(image: str, caption: str, category: str, attributes: Iterable[Attribute]) -> str:
+    """Return the digest of what a reviewer sees of a record; `image` is the digest of the image's bytes."""
+    spans = [[span.type, span.start, span.end] for span in attributes]
+    content = json.dumps([image, caption, category, spans], ensure_ascii=False)
+    return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def parse_decisions(data: bytes) -> list[Decision]:
+    """Parse a file of decisions. An unfinished last line was never acknowledged and is ignored.
+
+    Raises:
+        FdrdError: a line is not a decision.
+    """
+    return [_parse_line(line, n) for n, line in enumerate(data.split(b"\n")[:-1], 1) if line]
+
+
+def read_decisions(path: Path) -> tuple[list[Decision], str]:
+    """Read a file of decisions; return them with the digest of the file.
+
+    Raises:
+        FdrdError: the file cannot be read, or a line is not a decision.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FdrdError(f"{path}: {error.strerror}; `fdrd view --review` writes it") from None
+    whole = data[: data.rfind(b"\n") + 1]
+    try:
+        return parse_decisions(whole), hashlib.sha256(whole).hexdigest()
+    except FdrdError as error:
+        raise FdrdError(f"{path}: {error}") from None
+
+
+def to_line(decision: Decision) -> bytes:
+    """Return a decision as one line of its file."""
+    return (json.dumps(asdict(decision), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")  # fmt: skip
+
+
+def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
+    """Return the decisions that were not undone. `undo` takes back the reviewer's last one on the record."""
+    kept: list[Decision] = []
+    for decision in decisions:
+        if decision.action != "undo":
+            kept.append(decision)
+            continue
+        for place in range(len(kept) - 1, -1, -1):
+            if (kept[place].record, kept[place].reviewer) == (decision.record, decision.reviewer):
+                del kept[place]
+                break
+    return kept
+
+
+def apply_to_record(record: Record, decision: Decision) -> Record:
+    """Return the record with one correction applied.
+
+    Raises:
+        FdrdError: the correction does not fit the record.
+    """
+    value = decision.value
+    if decision.action == "caption":
+        caption, _ = normalize_described(str(value), record.category)
+        if not caption:
+            raise FdrdError("the new caption is empty")
+        return replace(
+            record, caption=caption, attributes=find_attributes(caption, record.category)
+        )
+    if decision.action == "category":
+        category, _ = normalize_category(str(value))
+        if not category:
+            raise FdrdError("the new category is empty")
+        return replace(record, category=category, negatives=())
+    if decision.action == "attributes":
+        return replace(record, attributes=_spans(value, record.caption))
+    if decision.action == "negative":
+        kept = tuple(each for each in record.negatives if each.caption != value)
+        return replace(record, negatives=kept)
+    return record
+
+
+def review(
+    items: Sequence[Item], examined: Mapping[ImageRef, ImageCheck], decisions: Iterable[Decision]
+) -> Reviewed:
+    """Apply decisions to the items of a source, before splits and duplicates are decided.
+
+    Args:
+        items: records and rejections in the order of the source.
+        examined: the check of each image.
+        decisions: in file order.
+    """
+    of_record: dict[str, list[Decision]] = defaultdict(list)
+    kept_after_all: dict[str, list[Decision]] = defaultdict(list)
+    for decision in in_effect(decisions):
+        if decision.action == "keep":
+            kept_after_all[decision.record].append(decision)
+        elif decision.action != "comment":
+            of_record[decision.record].append(decision)
+    metas = {
+        (each.domain, each.category): each.meta_category
+        for each in items
+        if isinstance(each, Record)
+    }
+    found = Reviewed([])
+    applied, verified = 0, set()
+    true_texts: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, Record):
+            image = examined[item.image].sha256
+            outcome = _review_record(item, image, of_record.pop(item.id, ()), found.stale)
+            applied += len(outcome.applied)
+            if any(each.action in CORRECTIONS | {"accept"} for each in outcome.applied):
+                verified.add(item.id)
+            for each in outcome.applied:
+                if each.action == "negative":
+                    true_texts[image].append(str(each.value))
+            if outcome.dropped:
+                verified.discard(item.id)
+                item = reject(item, DROPPED_IN_REVIEW, f"{item.image}: {outcome.dropped.reviewer}")
+            else:
+                meta = metas.get((item.domain, outcome.record.category), item.meta_category)
+                item = replace(outcome.record, meta_category=meta)
+                if keeps := kept_after_all.pop(item.source.origin, None):
+                    applied += len(keeps)
+                    item = replace(item, rules=(*item.rules, KEPT_IN_REVIEW))
+        found.items.append(item)
+    left = [each for several in (*of_record.values(), *kept_after_all.values()) for each in several]
+    found.stale.extend((decision, "the source has no such record") for decision in left)
+    texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}
+    return replace(found, applied=applied, verified=frozenset(verified), true_negatives=texts)
+
+
+def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:
+    """Return what the manifest says about a review: digest of its file, counts, verified records."""
+    verified: dict[str, dict[str, int]] = {}
+    for record in kept:
+        if record.id in reviewed.verified:
+            of_domain = verified.setdefault(record.domain, dict.fromkeys(SPLITS, 0))
+            of_domain[record.split] += 1
+    return {
+        "sha256": digest,
+        "applied": reviewed.applied,
+        "stale": len(reviewed.stale),
+        "verified": {domain: verified[domain] for domain in sorted(verified)},
+    }
+
+
+@dataclass(slots=True)
+class _Outcome:
+    record: Record
+    applied: list[Decision]
+    dropped: Decision | None = None
+
+
+def _review_record(
+    record: Record,
+    image: str,
+    decisions: Iterable[Decision],
+    stale: list[tuple[Decision, str]],
+) -> _Outcome:
+    """Apply decisions to one record. Each must have seen the record at some point of the chain of corrections."""
+
+    def digest_of(each: Record) -> str:
+        return content_digest(image, each.caption, each.category, each.attributes)
+
+    outcome, seen = _Outcome(record, []), {digest_of(record)}
+    for decision in decisions:
+        if decision.digest not in seen:
+            stale.append((decision, "the record has changed since it was seen"))
+            continue
+        try:
+            outcome.record = apply_to_record(outcome.record, decision)
+        except FdrdError as error:
+            stale.append((decision, str(error)))
+            continue
+        seen.add(digest_of(outcome.record))
+        if decision.action in _VERDICTS:  # the last verdict counts
+            outcome.dropped = decision if decision.action == "drop" else None
+        outcome.applied.append(decision)
+    return outcome
+
+
+def _spans(value: Any, caption: str) -> tuple[Attribute, ...]:
+    """Return the attributes of a decision, sorted, if they are spans of the caption that do not overlap."""
+    spans, end = [], 0
+    try:
+        places = sorted((int(each["start"]), int(each["end"]), str(each["type"])) for each in value)
+    except (TypeError, KeyError, ValueError):
+        raise FdrdError("attributes are a list of {type, start, end}") from None
+    for start, stop, type_ in places:
+        if type_ not in TYPES:
+            raise FdrdError(f"unknown attribute type {type_!r}; known are {', '.join(TYPES)}")
+        if not end <= start < stop <= len(caption):
+            raise FdrdError(
+                f"the span {start}-{stop} is empty, overlaps another, or leaves the caption"
+            )
+        spans.append(Attribute(type_, caption[start:stop], start, stop))
+        end = stop
+    return tuple(spans)
+
+
+def _parse_line(line: bytes, number: int) -> Decision:
+    try:
+        decision = Decision(**json.loads(line))
+        texts = [
+            getattr(decision, name) for name in ("record", "digest", "reviewer", "time", "action")
+        ]
+        if not all(isinstance(text, str) for text in texts) or decision.action not in ACTIONS:
+            raise ValueError("a field has the wrong type, or the action is unknown")
+    except (ValueError, TypeError) as error:
+        raise FdrdError(f"line {number} is not a decision ({error})") from None
+    return decision

@@ -1,0 +1,173 @@
+"""Reviewers' decisions: what a build applies, what it reports as stale, and that its bytes stay reproducible."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fdrd.build_config import BuildConfig
+from fdrd.checks.audit.records import of_dataset
+from fdrd.checks.validation import validate
+from fdrd.curation.decisions import (
+    Decision,
+    content_digest,
+    in_effect,
+    parse_decisions,
+    read_decisions,
+    review,
+    to_line,
+)
+from fdrd.errors import FdrdError
+from fdrd.images.check import ImageCheck
+from fdrd.pipeline.builder import build
+from fdrd.reasons import Rejection
+from fdrd.record import Attribute, ImageRef, Record, Source
+from fdrd.storage.manifest import read_manifest
+
+CONFIG = BuildConfig(shard_bytes=800)
+
+
+def seen(record):
+    return content_digest(record.source.sha256, record.caption, record.category, record.attributes)
+
+
+def decide(record, action, value="", reviewer="ann", digest=None):
+    made = seen(record) if digest is None else digest
+    return Decision(record.id, made, reviewer, "2026-01-01T00:00:00Z", action, value)
+
+
+def write(path, *decisions):
+    path.write_bytes(b"".join(map(to_line, decisions)))
+    return path
+
+
+def records_of(folder):
+    return {record.id: record for record in of_dataset(folder)[0]}
+
+
+def shard_bytes(folder):
+    return [(folder / each["path"]).read_bytes() for each in read_manifest(folder)["shards"]]
+
+
+PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
+              attributes=(Attribute("colour", "red", 2, 5),))  # fmt: skip
+CHECKED = {PAIR.image: ImageCheck("d" * 64, 10, 8, 8)}
+
+
+def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
+    build(birds, tmp_path / "out", config=CONFIG, workers=1)
+    before = records_of(tmp_path / "out")
+    several = [record for record in before.values() if record.negatives]
+    edited, moved, dropped, accepted, wrong, marked = several[:6]
+    file = write(
+        tmp_path / "decisions.jsonl",
+        decide(edited, "caption", f"A  green {edited.category} on a wooden bench."),
+        decide(moved, "category", "crow"),
+        decide(dropped, "drop"),
+        decide(accepted, "accept"),
+        decide(wrong, "negative", wrong.negatives[0].caption),
+        decide(marked, "attributes", []),
+    )
+    built = build(birds, tmp_path / "out", config=CONFIG, decisions=file, workers=1)
+    after = records_of(tmp_path / "out")
+    assert after[edited.id].caption == f"A green {edited.category} on a wooden bench."
+    assert {"green", "wooden"} <= {span.value for span in after[edited.id].attributes}
+    assert after[edited.id].negatives != edited.negatives
+    assert after[moved.id].category == "crow"
+    assert dropped.id not in after
+    assert after[accepted.id].caption == accepted.caption
+    assert wrong.negatives[0].caption not in {each.caption for each in after[wrong.id].negatives}
+    assert len(after[wrong.id].negatives) == len(wrong.negatives)
+    assert after[marked.id].attributes == ()
+    entry = built.manifest["decisions"]
+    assert (entry["applied"], entry["stale"]) == (6, 0)
+    assert sum(sum(splits.values()) for splits in entry["verified"].values()) == 5
+    assert built.manifest["rejected"]["dropped_in_review"] == 1
+    assert "Verified by reviewers" in (tmp_path / "out" / "README.md").read_text()
+    assert list(validate(tmp_path / "out")) == []
+
+
+def test_the_same_decisions_give_the_same_bytes_and_none_give_those_of_a_plain_build(
+    birds, tmp_path
+):
+    build(birds, tmp_path / "plain", config=CONFIG, workers=1)
+    record = next(iter(records_of(tmp_path / "plain").values()))
+    file = write(tmp_path / "decisions.jsonl", decide(record, "caption", "A blue wren."))
+    first = build(birds, tmp_path / "one", config=CONFIG, decisions=file, workers=1)
+    second = build(birds, tmp_path / "two", config=CONFIG, decisions=file, workers=1)
+    assert first.manifest == second.manifest
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
+    assert build(birds, tmp_path / "one", config=CONFIG, decisions=file, workers=1).nothing_to_do
+    again = build(birds, tmp_path / "one", config=CONFIG, workers=1)
+    assert "decisions" not in again.manifest
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "plain")
+
+
+def test_a_decision_on_content_that_changed_is_reported_and_not_applied(birds, tmp_path):
+    build(birds, tmp_path / "out", config=CONFIG, workers=1)
+    record = next(iter(records_of(tmp_path / "out").values()))
+    file = write(tmp_path / "decisions.jsonl", decide(record, "drop", digest="0" * 64))
+    built = build(birds, tmp_path / "out", config=CONFIG, decisions=file, workers=1)
+    assert [reason for _, reason in built.stale] == ["the record has changed since it was seen"]
+    assert record.id in records_of(tmp_path / "out")
+    assert built.manifest["decisions"]["stale"] == 1
+
+
+def test_a_rejected_record_is_kept_after_all(birds, tmp_path):
+    config = replace(CONFIG, min_side=17)  # the images are 24 by 16
+    with pytest.raises(FdrdError, match="none could be kept"):
+        build(birds, tmp_path / "out", config=config, workers=1)
+    listed = (tmp_path / "out.work" / "rejected.jsonl").read_text().splitlines()
+    first = Rejection(**json.loads(listed[0]))
+    keep = Decision(f"{first.file}: {first.key}", "", "ann", "", "keep", first.reason)
+    file = write(tmp_path / "decisions.jsonl", keep)
+    built = build(birds, tmp_path / "out", config=config, decisions=file, workers=1)
+    assert built.manifest["records"]["kept"] == 1
+    assert built.manifest["rules"]["kept_in_review"] == 1
+    assert built.manifest["reported"]["image_too_small"] == 1
+
+
+def test_corrections_in_a_row_may_have_seen_the_first_or_a_later_state():
+    first = decide(PAIR, "caption", "A blue cat.")
+    changed = replace(PAIR, caption="A blue cat.", attributes=(Attribute("colour", "blue", 2, 6),))
+    second = decide(changed, "attributes", [{"type": "colour", "start": 2, "end": 6}])
+    third = decide(PAIR, "category", "kitten")
+    found = review([PAIR], CHECKED, [first, second, third])
+    (record,) = found.items
+    assert (record.caption, record.category, found.stale) == ("A blue cat.", "kitten", [])
+
+
+def test_the_last_verdict_counts():
+    drop, accept = decide(PAIR, "drop"), decide(PAIR, "accept", reviewer="bob")
+    assert isinstance(review([PAIR], CHECKED, [accept, drop]).items[0], Rejection)
+    found = review([PAIR], CHECKED, [drop, accept])
+    assert (found.items, found.verified) == ([PAIR], {"1"})
+
+
+def test_undo_takes_back_the_last_decision_of_that_reviewer_on_that_record():
+    edit, drop, undo = (decide(PAIR, *a) for a in (("caption", "B."), ("drop",), ("undo",)))
+    other = decide(PAIR, "accept", reviewer="bob")
+    assert in_effect([edit, drop, other, undo]) == [edit, other]
+    assert in_effect([undo]) == []
+
+
+@pytest.mark.parametrize(
+    "value", [[{"type": "colour", "start": 2, "end": 99}], [{"type": "mood", "start": 0, "end": 1}], "red",
+              [{"type": "colour", "start": 0, "end": 4}, {"type": "size", "start": 2, "end": 5}]],
+)  # fmt: skip
+def test_attributes_that_are_no_spans_of_the_caption_are_not_applied(value):
+    found = review([PAIR], CHECKED, [decide(PAIR, "attributes", value)])
+    assert (found.items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
+
+
+def test_a_decision_on_an_unknown_record_is_reported():
+    found = review([PAIR], CHECKED, [decide(replace(PAIR, id="2"), "drop")])
+    assert [reason for _, reason in found.stale] == ["the source has no such record"]
+
+
+def test_an_unfinished_last_line_is_ignored_and_a_broken_one_is_not(tmp_path):
+    line = to_line(decide(PAIR, "accept"))
+    assert len(parse_decisions(line + line[:20])) == 1
+    (tmp_path / "d.jsonl").write_bytes(line + b'{"record": 1}\n')
+    with pytest.raises(FdrdError, match="line 2 is not a decision"):
+        read_decisions(tmp_path / "d.jsonl")

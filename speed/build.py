@@ -1,20 +1,19 @@
-"""Images per second of `fdrd build`, beside `datasets` imagefolder and beside nothing but decoding, in turn.
+"""Compare `fdrd build` with `datasets` imagefolder and with bare decoding, in images per second.
 
-    python speed/build.py SOURCE [ROUNDS]      # a folder that `fdrd build` reads, with images in folders below
+    python speed/build.py SOURCE [ROUNDS]      # a folder that `fdrd build` reads, with images in subfolders
 
-Each is a process of its own, started anew with empty caches for every round, its start included. The decoder is two
-processes of Pillow that each load half of the images and do nothing else. imagefolder does not decode either:
-it copies bytes into Arrow, and `save_to_disk` writes them again; the build decodes, digests, looks for duplicates,
-finds attributes, draws negatives and writes the card. The best round counts, as other work can only slow one down.
+Each is a separate process with empty caches, start-up included. The decoder is two Pillow processes. imagefolder
+does not decode: it copies bytes into Arrow, and `save_to_disk` writes them again. The best round counts.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
+from pathlib import Path
+
+from harness import describe_machine, run_python
 
 DECODE = """
 import sys
@@ -44,51 +43,34 @@ print(len(dataset))
 """
 BUILD = """
 import sys
-from fdrd.pipeline.builder import build
-if __name__ == "__main__":
-    print(build(sys.argv[1], sys.argv[2] + "/built", workers=2).manifest["records"]["kept"])
+import fdrd
+print(fdrd.build(sys.argv[1], sys.argv[2] + "/built", workers=2).manifest["records"]["kept"])
 """
-WAYS = {"fdrd build": BUILD, "imagefolder, save_to_disk": IMAGEFOLDER, "decode only": DECODE}
-
-
-def run(code: str, source: str) -> tuple[int, float, float]:
-    """Images, seconds by the clock and seconds of processor time of a program in its own process."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("FDRD_SPEED_DIR")) as folder:
-        file = f"{folder}/way.py"
-        with open(file, "w") as text:  # noqa: PTH123 - a file, so that spawned processes find it
-            text.write(code)
-        environment = {**os.environ, "HF_HOME": folder, "FDRD_CACHE": folder, "HF_HUB_OFFLINE": "1"}
-        before, start = os.times(), time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, file, source, folder],
-            env=environment, stdout=subprocess.PIPE, text=True, check=True,
-        )  # fmt: skip
-        seconds, after = time.perf_counter() - start, os.times()
-    used = after.children_user + after.children_system
-    used -= before.children_user + before.children_system
-    return int(done.stdout.split()[-1]), seconds, used
+PROGRAMS = {"fdrd build": BUILD, "imagefolder, save_to_disk": IMAGEFOLDER, "decode only": DECODE}
 
 
 def main() -> None:
-    """Prints a line for each way, and the two ratios."""
-    source = sys.argv[1]
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, best of {rounds} rounds")
-    best: dict[str, tuple[float, float]] = {}
+    """Print images per second of each program, and the two ratios."""
+    source, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    print(f"{describe_machine()}, best of {rounds} rounds")
+    best = {name: [0.0, 0.0] for name in PROGRAMS}
     for _ in range(rounds):
-        for way, code in WAYS.items():
-            images, seconds, used = run(code, source)
-            clock, cpu = best.get(way, (0.0, 0.0))
-            best[way] = (max(clock, images / seconds), max(cpu, images / used))
+        for name, code in PROGRAMS.items():
+            with tempfile.TemporaryDirectory(dir=os.environ.get("FDRD_SPEED_DIR")) as folder:
+                Path(folder, "program.py").write_text(code)
+                run = run_python([f"{folder}/program.py", source, folder], folder)
+            images = int(run.stdout.split()[-1])
+            speeds = (images / run.seconds, images / run.cpu_seconds)
+            best[name] = [max(pair) for pair in zip(best[name], speeds, strict=True)]
     print(f"{'':26} {'images/s':>9} {'images/s of processor time':>27}")
-    for way, (clock, cpu) in best.items():
-        print(f"{way:26} {clock:9,.0f} {cpu:27,.0f}")
-    build, folder, decode = (best[way] for way in WAYS)
-    for what, ratio in (
-        ("the build's speed over imagefolder's, aim 2 or more", [b / f for b, f in zip(build, folder, strict=True)]),
-        ("the build's time over the decoder's, aim 2 or less", [d / b for b, d in zip(build, decode, strict=True)]),
-    ):  # fmt: skip
-        print(f"{what}: {ratio[0]:.2f} by the clock, {ratio[1]:.2f} by processor time")
+    for name, (wall, cpu) in best.items():
+        print(f"{name:26} {wall:9,.0f} {cpu:27,.0f}")
+    build, folder_speed, decode = best.values()
+    for index, clock in enumerate(("wall time", "processor time")):
+        print(
+            f"{clock}: {build[index] / folder_speed[index]:.2f} times the speed of imagefolder, "
+            f"{decode[index] / build[index]:.2f} times the time of the decoder"
+        )
 
 
 if __name__ == "__main__":

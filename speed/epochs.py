@@ -1,11 +1,9 @@
-"""What is kept: the second encoding of a split beside the first, and memory from epoch to epoch.
+"""Measure encoding with an empty and a filled cache, and memory after each epoch of a training.
 
     python speed/epochs.py data/fdrd --backbone embedded
 
-Encoding: zero_shot on the test split, twice, with an empty cache of frozen features at first; both in
-this process, the second with the cache read from disk. Memory: what the process holds after each epoch
-of a training (resident set, Linux), with a cache of its own. DCAR's grows until its pool of negatives is
-known, 16 to a caption; the last column says how much came after the epoch that filled it.
+Encoding: zero_shot on the test split, twice; the second run reads the cache from disk. Memory: resident set after
+each epoch (Linux). DCAR's grows until its pool of negatives is complete, 16 per caption.
 """
 
 from __future__ import annotations
@@ -14,12 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import baselines  # noqa: F401 - registers the methods
-import benchmark
-import dcar  # noqa: F401
-from benchmark import FrozenFeatures, load_backbone
+from harness import own_bytes
 
-PAGE_BYTES = 4096
+import benchmark
+from benchmark import FrozenFeatures, load_backbone
 
 
 def main() -> None:
@@ -30,14 +26,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--shots", type=int, default=4, help="training images per category")
     parser.add_argument("--method", action="append", help="maple and dcar by default")
-    given = parser.parse_args()
-    encode_twice(given.data, given.backbone)
-    for method in given.method or ["maple", "dcar"]:
-        memory(method, given.data, given.backbone, given.epochs, given.shots)
+    options = parser.parse_args()
+    encode_twice(options.data, options.backbone)
+    for method in options.method or ["maple", "dcar"]:
+        measure_memory(method, options)
 
 
 def encode_twice(data: str, backbone: str) -> None:
-    """Seconds of the encoding stage, without and with frozen features."""
+    """Print the seconds of the encoding stage without and with frozen features."""
     with tempfile.TemporaryDirectory() as cache:
         first, second = (
             benchmark.run(
@@ -45,36 +41,30 @@ def encode_twice(data: str, backbone: str) -> None:
             ).seconds["encode"]
             for _ in range(2)
         )
-    print(
-        f"zero_shot encodes test: {first:.2f} s, again {second:.3f} s: {first / second:.0f} times"
-    )
+    print(f"zero_shot encodes test: {first:.2f} s, then {second:.3f} s: {first / second:.0f} times")
 
 
-def memory(method: str, data: str, backbone: str, epochs: int, shots: int) -> None:
-    """MiB after each epoch of a training."""
+def measure_memory(method: str, options: argparse.Namespace) -> None:
+    """Print the resident MiB after each epoch of a training."""
     held: list[float] = []
 
-    def note(what: str, _done: int, _total: int) -> None:
-        if what.startswith("epoch ") and "validation MRR" in what:
-            held.append(resident())
+    def note(stage: str, _done: int, _total: int) -> None:
+        if stage.startswith("epoch ") and "validation MRR" in stage:
+            held.append(own_bytes("VmRSS") / 2**20)
 
     with tempfile.TemporaryDirectory() as cache:
-        tower = load_backbone(backbone, allow_code=True, frozen=FrozenFeatures(Path(cache)))
-        benchmark.run(
-            method, data, backbone=tower, shots=shots, train={"epochs": epochs}, progress=note
+        backbone = load_backbone(
+            options.backbone, allow_code=True, frozen=FrozenFeatures(Path(cache))
         )
+        benchmark.run(
+            method, options.data, backbone=backbone, shots=options.shots,
+            train={"epochs": options.epochs}, progress=note,
+        )  # fmt: skip
     settled = held[len(held) // 2]
-    shown = " ".join(f"{each:.0f}" for each in held)
     print(
-        f"{method}, MiB after each epoch: {shown}; second half {held[-1] - settled:+.0f} MiB, "
-        f"{100 * (held[-1] / settled - 1):+.1f} %"
+        f"{method}, MiB after each epoch: {' '.join(f'{each:.0f}' for each in held)}; "
+        f"second half {held[-1] - settled:+.0f} MiB, {100 * (held[-1] / settled - 1):+.1f} %"
     )
-
-
-def resident() -> float:
-    """MiB of this process that lie in memory."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * PAGE_BYTES / 2**20
 
 
 if __name__ == "__main__":

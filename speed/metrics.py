@@ -1,20 +1,20 @@
-"""The metrics of a large split: time and memory of ours, beside a plain dense implementation.
+"""Compare the streamed ranking with a dense script on a large split.
 
-    python speed/metrics.py [images captions-per-image]
+    python speed/metrics.py [IMAGES CAPTIONS_PER_IMAGE]
 
-Each runs in a process of its own, one after the other. The dense one holds the full score matrix and
-gives recalls and MRR alone; ours adds the second relevance, category ranks and mean average precision.
+Each runs in a process of its own. The dense script holds the full score matrix and computes recalls and MRR alone;
+fdrd adds the second relevance, category ranks and mean average precision.
 """
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import torch
+from harness import own_bytes, run_python
 from torch.nn.functional import normalize
 
 from benchmark.evaluation.ranking import rank
@@ -24,31 +24,28 @@ DIM, CATEGORIES = 512, 100
 
 
 def split(n_images: int, each: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of images, and of captions that lie near their image."""
+    """Return features of images, and of captions near their image."""
     generator = torch.Generator().manual_seed(0)
     images = normalize(torch.randn(n_images, DIM, generator=generator), dim=1)
     noise = torch.randn(n_images * each, DIM, generator=generator) * 6 / DIM**0.5
     return images, normalize(images.repeat_interleave(each, 0) + noise, dim=1)
 
 
-def ours(n_images: int, each: int) -> tuple[float, float]:
-    """Strict R@1 both ways."""
+def streamed(n_images: int, each: int) -> tuple[float, float]:
+    """Return strict R@1 in both directions."""
     images, texts = split(n_images, each)
     rows = np.arange(n_images * each)
     pairs = np.stack([rows // each, rows], axis=1)
-    found = rank(
+    ranks = rank(
         lambda i, t: i.pooled @ t.pooled.T,
-        Features(images),
-        Features(texts),
-        pairs,
-        pairs[:, 0] % CATEGORIES,
-    )
-    strict = (found.image_to_text.strict, found.text_to_image.strict)
+        Features(images), Features(texts), pairs, pairs[:, 0] % CATEGORIES,
+    )  # fmt: skip
+    strict = (ranks.image_to_text.strict, ranks.text_to_image.strict)
     return float(np.mean(strict[0] == 1)), float(np.mean(strict[1] == 1))
 
 
 def dense(n_images: int, each: int) -> tuple[float, float]:
-    """The same two numbers from one matrix, as most scripts do it."""
+    """Return the same from one matrix, like most scripts."""
     images, texts = split(n_images, each)
     scores = images @ texts.T
     owner = torch.arange(n_images * each) // each
@@ -64,24 +61,24 @@ def dense(n_images: int, each: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Both, side by side."""
+    """Run both, or the one that is named."""
+    if len(sys.argv) == 4:
+        start = time.monotonic()
+        recalls = {"fdrd": streamed, "dense": dense}[sys.argv[3]](*map(int, sys.argv[1:3]))
+        print(f"{time.monotonic() - start} {own_bytes('VmHWM') / 1e9} {recalls[0]} {recalls[1]}")
+        return
     sizes = sys.argv[1:3] or ["5000", "5"]
     print(f"{sizes[0]} images x {int(sizes[0]) * int(sizes[1])} captions, {DIM} wide")
     seconds = {}
-    for name in ("dense", "ours"):
-        call = [sys.executable, __file__, *sizes, name]
-        said = subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()
-        seconds[name] = float(said[0])
-        print(f"{name:6} {said[0]:>6} s  {said[1]:>5} GB  R@1 {said[2]} {said[3]}")
-    print(f"ours / dense: {seconds['ours'] / seconds['dense']:.2f}")
+    for name in ("dense", "fdrd"):
+        with tempfile.TemporaryDirectory() as cache:
+            numbers = run_python([__file__, *sizes, name], cache).stdout.split()
+        seconds[name], peak, *recalls = map(float, numbers)
+        print(
+            f"{name:6} {seconds[name]:6.2f} s  {peak:5.2f} GB  R@1 {recalls[0]:.4f} {recalls[1]:.4f}"
+        )
+    print(f"fdrd / dense: {seconds['fdrd'] / seconds['dense']:.2f}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        started = time.monotonic()
-        recall = {"ours": ours, "dense": dense}[sys.argv[3]](int(sys.argv[1]), int(sys.argv[2]))
-        took = time.monotonic() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{took:.2f} {peak:.2f} {recall[0]:.4f} {recall[1]:.4f}")
-    else:
-        main()
+    main()

@@ -1,34 +1,30 @@
-"""What a training step costs: DCAR beside MaPLe, MaPLe beside the bare towers.
+"""Compare training steps: DCAR with MaPLe, and MaPLe with the bare towers.
 
     python speed/steps.py data/fdrd --backbone embedded
 
-All share the batches, n_ctx and depth, and take turns, so that a busy machine slows them alike. The
-images of a batch are kept, as they are after a few-shot training's first epoch; what it costs to open
-and resize them stands beside. The
-towers alone are a forward and backward pass through both with gradients to what enters them. DCAR's
-plain features of captions and negatives are in the cache before the clock starts, as they are after
-its first epochs.
+All share batches, n_ctx and depth, and alternate. Decoded images and the plain features that DCAR needs are cached
+before the clock starts, as after the first epochs of a few-shot training; opening and resizing images is a row of its
+own. The bare towers are a forward and a backward pass with gradients to their inputs.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import baselines  # noqa: F401 - registers the methods
-import dcar  # noqa: F401
+from harness import interleave, median_ratio
+
 from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbone
 from benchmark.models.pixel_cache import Pixels
 from benchmark.training.loop import Batch, batches
 from benchmark.training.prompt_learners import CoupledPrompts
 from fdrd import load
-
-NAMES = ("towers", "maple", "dcar", "opening")
 
 
 def main() -> None:
@@ -65,23 +61,16 @@ def main() -> None:
             "dcar": lambda batch: whole.loss(batch).backward(),
             "opening": lambda batch: opening.of(batch.images),
         }
-        chosen = [
-            batch
-            for _, batch in zip(range(given.steps), batches(train, given.batch, 0, 0), strict=False)
-        ]
-        seconds: dict[str, list[float]] = {name: [] for name in NAMES}
-        for batch in chosen:
-            for name in NAMES:
-                steps[name](batch)  # fills the cache
-            for name in NAMES:
-                start = time.perf_counter()
-                steps[name](batch)
-                seconds[name].append(time.perf_counter() - start)
-    for name in NAMES:
-        print(f"{name:8s} {1000 * median(seconds[name]):8.1f} ms a step of {given.batch}")
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for batch in islice(batches(train, given.batch, 0, 0), given.steps):
+            ways = {name: partial(step, batch) for name, step in steps.items()}
+            interleave(ways, 1)  # fills the cache
+            for name, (spent,) in interleave(ways, 1).items():
+                seconds[name].append(spent)
+    for name, spent in seconds.items():
+        print(f"{name:8s} {1000 * median(spent):8.1f} ms per step of {given.batch}")
     for one, other in (("dcar", "maple"), ("maple", "towers"), ("opening", "maple")):
-        ratios = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
-        print(f"{one} / {other}: {median(ratios):.2f}")
+        print(f"{one} / {other}: {median_ratio(seconds[one], seconds[other]):.2f}")
 
 
 if __name__ == "__main__":

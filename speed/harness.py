@@ -1,0 +1,100 @@
+"""What the benchmarks share: processes measured from outside, and functions timed side by side."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished process and its children: wall and processor seconds, peak memory (PSS), output."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    stdout: str
+
+
+def describe_machine() -> str:
+    """Return the number of cores and the current load."""
+    return f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def run_python(arguments: Sequence[str], cache: str) -> Run:
+    """Run Python with empty caches in `cache` and measure it. Peak memory needs Linux."""
+    environment = {**os.environ, "HF_HOME": cache, "FDRD_CACHE": cache, "HF_HUB_OFFLINE": "1"}
+    before, start = os.times(), time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        peak = 0
+
+        def watch() -> None:
+            nonlocal peak
+            while process.poll() is None:
+                peak = max(peak, proportional_bytes(process.pid))
+                time.sleep(0.5)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        stdout = process.stdout.read() if process.stdout else ""
+        watcher.join()
+    seconds, after = time.perf_counter() - start, os.times()
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} failed with exit code {process.returncode}")
+    used = after.children_user + after.children_system
+    return Run(seconds, used - before.children_user - before.children_system, peak, stdout)
+
+
+def proportional_bytes(pid: int) -> int:
+    """Return the proportional set size of a process and all its descendants."""
+    total, pids = 0, [pid]
+    for each in pids:
+        try:
+            for listed in Path(f"/proc/{each}/task").glob("*/children"):
+                pids += map(int, listed.read_text().split())
+            lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it has just ended
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return total
+
+
+def own_bytes(field: str) -> int:
+    """Return a memory field of this process, e.g., `VmRSS` or `VmHWM`."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{field}:")[1].split()[0]) * 1024
+
+
+def interleave(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return wall seconds per round of each function. They alternate, so load affects all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, work in ways.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median_ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the median of the ratios, round by round."""
+    return median(a / b for a, b in zip(one, other, strict=True))
+
+
+def best_cpu_seconds(work: Callable[[], object], rounds: int = 3) -> float:
+    """Return the processor seconds of the best round."""
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.process_time()
+        work()
+        best = min(best, time.process_time() - start)
+    return best

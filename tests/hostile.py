@@ -1,6 +1,6 @@
-"""A source of hostile inputs, made on the spot. Each has a mark in its name or key, and an outcome that is expected.
+"""A source of hostile inputs. Each has a mark in its name or key, and expected outcomes.
 
-`draw_hostile` writes the domains `folder` (image_folder), `authors` (released), `rows` (table), `tars`
+`write_hostile_source` writes the domains `folder` (image_folder), `authors` (released), `rows` (table), `tars`
 (webdataset) and `splits` (coop_splits), each with a few good pairs, and returns the inputs.
 """
 
@@ -21,27 +21,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, PngImagePlugin
 
-SECRET = "TOP-SECRET-OUTSIDE"  # stands in files outside of the source, and must be in no output
+SECRET = "TOP-SECRET-OUTSIDE"  # in files outside the source; must be in no output
 LONG = "A wren sings. " * 750_000  # 10 MB
 DEEP = "[" * 100_000
 
-KEPT = "kept"  # may lose to a policy about duplicates, as any good picture may
+KEPT = "kept"
 
 
 @dataclass(frozen=True)
 class Hostile:
-    """An input: its class, the mark or place that finds it in the account, and what it may be rejected for."""
+    """An input: its kind, the mark or place that identifies it, and the possible outcomes."""
 
     kind: str
     mark: str
     outcomes: tuple[str, ...]
     place: tuple[str, str] | None = None
-    """File and key of an annotation whose rejection does not repeat the mark."""
+    """File and key of an annotation whose rejection does not contain the mark."""
 
 
 @dataclass
 class Corpus:
-    """Writes hostile inputs below `root` and remembers them."""
+    """Writes hostile inputs below `root` and lists them."""
 
     root: Path
     outside: Path
@@ -51,7 +51,7 @@ class Corpus:
     authors: list[tuple[str, object]] = field(default_factory=list)
 
     def expect(self, kind: str, *outcomes: str) -> str:
-        """A new mark, for an input of this class."""
+        """Return a new mark for an input of this kind."""
         mark = f"h{len(self.inputs):03d}x"
         self.inputs.append(Hostile(kind, mark, outcomes))
         return mark
@@ -63,7 +63,7 @@ class Corpus:
         return file
 
     def image(self, kind: str, data: bytes, *outcomes: str, ending: str = "jpg") -> None:
-        """A picture with a good caption."""
+        """Write an image with a good caption."""
         mark = self.expect(kind, *outcomes)
         self.write(f"folder/wren/{mark}.{ending}", data)
         self.write(f"folder/wren/{mark}.txt", f"A wren that is called {mark}.")
@@ -71,43 +71,46 @@ class Corpus:
     def line(
         self, kind: str, text: str, *outcomes: str, file: str = "folder/metadata.jsonl"
     ) -> None:
-        """A line of metadata; `MARK` in it becomes the mark, of which there is a good picture."""
+        """Add a metadata line for a good image; `MARK` in it becomes the mark."""
         mark = self.expect(kind, *outcomes)
-        self.write(f"folder/wren/{mark}.png", picture(len(self.inputs)))
+        self.write(f"folder/wren/{mark}.png", noise_image(len(self.inputs)))
         lines = self.lines.setdefault(file, [])
         lines.append(text.replace("MARK", mark))
         self.inputs[-1] = replace(self.inputs[-1], place=(file, f"line {len(lines)}"))
 
     def member(self, kind: str, name: str, data: bytes, *outcomes: str, **fields: object) -> None:
-        """A member of the archive."""
+        """Add a member to the archive."""
         info = tarfile.TarInfo(name.replace("MARK", self.expect(kind, *outcomes)))
         for key, value in fields.items():
             setattr(info, key, value)
         self.members.append((info, data))
 
     def sample(self, kind: str, text: bytes, *outcomes: str, ending: str = "txt") -> None:
-        """A good picture in the archive, with a bad text."""
+        """Add a good image with a bad text to the archive."""
         mark = self.expect(kind, *outcomes)
-        for name, data in ((f"{mark}.png", picture(len(self.inputs))), (f"{mark}.{ending}", text)):
+        for name, data in (
+            (f"{mark}.png", noise_image(len(self.inputs))),
+            (f"{mark}.{ending}", text),
+        ):
             self.members.append((tarfile.TarInfo(f"wren/{name}"), data))
 
     def file(self, kind: str, path: str, data: bytes | str, *outcomes: str) -> None:
-        """A file with the mark in its name."""
+        """Write a file with the mark in its name."""
         mark = self.expect(kind, *outcomes)
         text = data.replace("MARK", mark) if isinstance(data, str) else data
         self.write(path.replace("MARK", mark), text)
 
     def link(self, kind: str, path: str, to: Path | str, *outcomes: str) -> None:
-        """A symbolic link with the mark in its name."""
+        """Create a symbolic link with the mark in its name."""
         file = self.root / path.replace("MARK", self.expect(kind, *outcomes))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.symlink_to(to)
 
 
-def picture(
+def noise_image(
     seed: int, form: str = "PNG", size: tuple[int, int] = (32, 24), **options: object
 ) -> bytes:
-    """A picture of noise that is like no other."""
+    """Return an image of unique noise."""
     noise = b"".join(zlib.crc32(b"%d %d" % (seed, at)).to_bytes(4, "big") for at in range(36))
     small = Image.frombytes("RGB", (8, 6), noise)
     buffer = io.BytesIO()
@@ -116,7 +119,7 @@ def picture(
 
 
 def png(width: int, height: int, data: bytes = b"", *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG with a header that may lie."""
+    """Return a PNG whose header may be wrong."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     found = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(data, 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -125,17 +128,17 @@ def png(width: int, height: int, data: bytes = b"", *chunks: tuple[bytes, bytes]
     )
 
 
-def draw_hostile(root: Path, outside: Path) -> list[Hostile]:
-    """Writes the whole source; returns its hostile inputs."""
+def write_hostile_source(root: Path, outside: Path) -> list[Hostile]:
+    """Write the whole source and return its hostile inputs."""
     outside.mkdir()
-    (outside / "secret.png").write_bytes(picture(10_000) + SECRET.encode())
+    (outside / "secret.png").write_bytes(noise_image(10_000) + SECRET.encode())
     (outside / "secret.txt").write_text(f"A wren with a {SECRET}.\n")
     line = {"file_name": "wren/good1.png", "caption": f"A wren with a {SECRET}."}
     (outside / "secret.jsonl").write_text(json.dumps(line) + "\n")
     record = {"file_name": "good1.png", "class_name": "wren", "positive": f"A {SECRET} wren."}
     (outside / "secret.json").write_text(json.dumps({"secret": record}))
     (outside / "folder").mkdir()
-    (outside / "folder/1.png").write_bytes(picture(10_001) + SECRET.encode())
+    (outside / "folder/1.png").write_bytes(noise_image(10_001) + SECRET.encode())
     corpus = Corpus(root, outside)
     for draw in (
         *(_good, _bombs, _truncated, _wrong_endings, _polyglots, _parents, _links, _escaping),
@@ -149,7 +152,7 @@ def draw_hostile(root: Path, outside: Path) -> list[Hostile]:
 def _good(corpus: Corpus) -> None:
     for number in range(12):
         split = "test" if number % 4 == 3 else "train"
-        data, caption = picture(20_000 + number), f"A wren on branch {number}."
+        data, caption = noise_image(20_000 + number), f"A wren on branch {number}."
         name = f"good{number}.png"
         if number < 6:
             corpus.write(f"folder/wren/{name}", data)
@@ -167,7 +170,7 @@ def _good(corpus: Corpus) -> None:
         else:
             corpus.members.append((tarfile.TarInfo(f"wren/{name}"), data))
             corpus.members.append((tarfile.TarInfo(f"wren/good{number}.txt"), caption.encode()))
-    corpus.write("splits/images/good.png", picture(30_000))
+    corpus.write("splits/images/good.png", noise_image(30_000))
     corpus.write("splits/split_zhou_A.json", '{"train": [["good.png", 0, "wren"]]}')
 
 
@@ -189,14 +192,16 @@ def _bombs(corpus: Corpus) -> None:
 
 def _truncated(corpus: Corpus) -> None:
     for form, ending in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")):
-        data = picture(100 + len(form), form, (200, 150))
+        data = noise_image(100 + len(form), form, (200, 150))
         corpus.image(
             "truncated", data[: len(data) * 2 // 3], "image_broken", "not_an_image", ending=ending
         )
     corpus.line("truncated", '{"file_name": "wren/MARK.png", "capt', "unreadable_annotations",
                 file="folder/robin/metadata.jsonl")  # fmt: skip
     file = io.BytesIO()
-    pq.write_table(pa.table({"image": [picture(110)], "caption": ["A."], "class": ["wren"]}), file)
+    pq.write_table(
+        pa.table({"image": [noise_image(110)], "caption": ["A."], "class": ["wren"]}), file
+    )
     corpus.file("truncated", "rows/MARK.parquet", file.getvalue()[:-40], "unreadable_annotations")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -211,25 +216,25 @@ def _wrong_endings(corpus: Corpus) -> None:
     corpus.image("wrong ending", b"%PDF-1.7\n1 0 obj\n", "not_an_image")
     corpus.image("wrong ending", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image")
     corpus.image("wrong ending", b"\0\0\0\x18ftypmp42" + bytes(99), "not_an_image", "image_broken")
-    corpus.image("wrong ending", picture(120, "PNG"), KEPT, ending="jpg")
+    corpus.image("wrong ending", noise_image(120, "PNG"), KEPT, ending="jpg")
     corpus.file(
         "wrong ending", "rows/MARK.parquet", "image,caption\nx,y\n", "unreadable_annotations"
     )
-    corpus.file("wrong ending", "tars/MARK.tar", picture(121), "unreadable_annotations")
+    corpus.file("wrong ending", "tars/MARK.tar", noise_image(121), "unreadable_annotations")
 
 
 def _polyglots(corpus: Corpus) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("evil.sh", "rm -rf /")
-    corpus.image("polyglot", picture(130, "JPEG") + archive.getvalue(), KEPT)
-    corpus.image("polyglot", archive.getvalue() + picture(131, "JPEG"), "not_an_image")
+    corpus.image("polyglot", noise_image(130, "JPEG") + archive.getvalue(), KEPT)
+    corpus.image("polyglot", archive.getvalue() + noise_image(131, "JPEG"), "not_an_image")
     corpus.image("polyglot", b"GIF89a/*" + b"\0" * 20 + b"*/=alert(1)//;", "image_broken", "image_too_large",
                  "not_an_image", ending="gif")  # fmt: skip
     note = PngImagePlugin.PngInfo()
     note.add_text("Comment", "<?php system($_GET['x']); ?><script>alert(1)</script>")
-    corpus.image("polyglot", picture(132, "PNG", pnginfo=note), KEPT, ending="png")
-    corpus.image("polyglot", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + picture(133),
+    corpus.image("polyglot", noise_image(132, "PNG", pnginfo=note), KEPT, ending="png")
+    corpus.image("polyglot", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + noise_image(133),
                  "not_an_image", ending="png")  # fmt: skip
 
 
@@ -259,7 +264,7 @@ def _links(corpus: Corpus) -> None:
     mark = corpus.expect("link", "path_outside")
     (corpus.root / f"folder/wren/{mark}.png").symlink_to("../../../outside/secret.png")
     corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
-    corpus.file("link", "folder/wren/MARK.png", picture(140), "path_outside")
+    corpus.file("link", "folder/wren/MARK.png", noise_image(140), "path_outside")
     mark = corpus.inputs[-1].mark
     (corpus.root / f"folder/wren/{mark}.txt").symlink_to(corpus.outside / "secret.txt")
     corpus.link(
@@ -278,7 +283,7 @@ def _links(corpus: Corpus) -> None:
 
 
 def _escaping(corpus: Corpus) -> None:
-    data = picture(150)
+    data = noise_image(150)
     corpus.member("tar", "../../outside/MARK.png", data, "path_outside")
     corpus.member("tar", "/tmp/MARK.png", data, "path_outside")
     corpus.member("tar", "wren/../../MARK.png", data, "path_outside")
@@ -304,11 +309,11 @@ def _odd_names(corpus: Corpus) -> None:
     )
     for odd in ("\u202egnp.", "\u200b \u2066", "\x1b[2J", "a\nb", "x" * 200):
         mark = corpus.expect("odd name", KEPT)
-        corpus.write(f"folder/wren/{mark}{odd}.png", picture(160 + len(corpus.inputs)))
+        corpus.write(f"folder/wren/{mark}{odd}.png", noise_image(160 + len(corpus.inputs)))
         corpus.write(f"folder/wren/{mark}{odd}.txt", f"A wren that is called {mark}.")
     mark = corpus.expect("odd name", "bad_field")
     name = os.fsdecode(b"folder/wren/" + mark.encode() + b"\xff")
-    corpus.write(f"{name}.png", picture(161))
+    corpus.write(f"{name}.png", noise_image(161))
     corpus.write(f"{name}.txt", f"A wren {mark}.")
     text = '{"file_name": "wren/MARK.png", "caption": "A.", "category": "\\u202ewren\\u202c"}'
     corpus.line("odd name", text, KEPT)
@@ -322,7 +327,7 @@ def _long_captions(corpus: Corpus) -> None:
     text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "category": LONG})
     corpus.line("long caption", text, "bad_field")
     mark = corpus.expect("long caption", "bad_field")
-    corpus.write(f"folder/wren/{mark}.png", picture(170))
+    corpus.write(f"folder/wren/{mark}.png", noise_image(170))
     corpus.write(f"folder/wren/{mark}.txt", LONG)
     corpus.sample("long caption", LONG.encode(), "bad_field")
     mark = corpus.expect("long caption", "bad_field")
@@ -330,7 +335,7 @@ def _long_captions(corpus: Corpus) -> None:
     corpus.file("long caption", "rows/MARK.csv", f"image,caption\nwren/good8.png,{LONG}\n",
                 "unreadable_annotations")  # fmt: skip
     mark = corpus.expect("long caption", "bad_field")
-    columns = {"image": [picture(171)], "caption": [LONG], "class": ["wren"]}
+    columns = {"image": [noise_image(171)], "caption": [LONG], "class": ["wren"]}
     pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
 
 
@@ -370,7 +375,7 @@ def _not_utf8(corpus: Corpus) -> None:
     corpus.file("not UTF-8", "rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n",
                 "unreadable_annotations")  # fmt: skip
     mark = corpus.expect("not UTF-8", "unreadable_annotations")
-    corpus.write(f"folder/wren/{mark}.png", picture(180))
+    corpus.write(f"folder/wren/{mark}.png", noise_image(180))
     corpus.write(f"folder/wren/{mark}.txt", b"A \xc3\x28 wren.")
     corpus.sample("not UTF-8", b"A \xff wren.", "unreadable_annotations")
     text = b'{"a_1": {"positive": "A \xff wren."}}'

@@ -80,7 +80,7 @@ def find_pictures(
     rejected: list[Rejection] = []
     domains = find_domains(root)
     for domain in domains:
-        for item in read_domain(root, domain, captions=False):
+        for item in read_domain(root, domain, require_captions=False):
             if isinstance(item, Rejection):
                 rejected.append(item)
             elif item.caption:

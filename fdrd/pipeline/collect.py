@@ -19,7 +19,7 @@ from fdrd.images.check import ImageCheck, examine
 from fdrd.progress import Progress
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, ImageRef, Record
-from fdrd.sources import Domain, left_out, read_domain
+from fdrd.sources import Domain, read_domain, unread_folders
 from fdrd.storage.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.text.attributes import find_attributes
 
@@ -119,7 +119,7 @@ def read_items(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
     """All items, each id once; equal short texts are one object, as millions of them stay in memory."""
     domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain))
-    for item in unique_ids(encodable(chain(left_out(source, domains), read))):
+    for item in unique_ids(encodable(chain(unread_folders(source, domains), read))):
         if isinstance(item, Rejection):
             yield item
         else:

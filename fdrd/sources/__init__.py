@@ -1,9 +1,7 @@
-"""Raw layouts that fdrd reads: one module each, found by looking at the folder.
+"""Readers of raw sources: one module per layout in `layouts/`, shared parts in `reading/`.
 
-A module of this package has three functions. `detect(root)` says in a few words why the folder is in its
-layout, or None; `near(root)` what is almost so. `read(root, pictures)` yields a `Record` for each
-image-caption pair, or a `Rejection` for what claims to be one and is not, with paths below `root`. A new
-layout is one new file.
+May import `fdrd.files`, `fdrd.text`, `fdrd.images` and the types below them. Others use `find_domains`,
+`read_domain` and `unread_folders`.
 """
 
 from __future__ import annotations
@@ -20,29 +18,32 @@ from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources import layouts
-from fdrd.sources.domain_file import NOTHING_SAID, About, Completer, read_domain_file
-from fdrd.sources.reading.annotation_files import SPLIT_OF_WORD, files_below, is_image, start_of
+from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
+from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
+from fdrd.sources.reading.source_folder import SourceFolder
 
 
 class Reader(Protocol):
-    """What a module of this package offers."""
+    """The functions of a module in `layouts/`."""
 
-    def detect(self, root: Path) -> str | None:
-        """Why the folder is in this layout, or None."""
+    def detect(self, folder: SourceFolder) -> str | None:
+        """Return why the folder has this layout, or None."""
 
-    def near(self, root: Path) -> str | None:
-        """What in the folder is almost in this layout and what it lacks, or None; asked where none fits."""
+    def near_miss(self, folder: SourceFolder) -> str | None:
+        """Return what the folder lacks to have this layout, or None; called where no layout matches."""
 
-    def read(self, root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-        """The pairs of the folder, in an order that depends on its content only.
+    def read(
+        self, folder: SourceFolder, require_images: bool = True
+    ) -> Iterator[Record | Rejection]:
+        """Yield the pairs of the folder, in an order that depends on its content only.
 
-        An image without a caption is a record with an empty one. Without `pictures`, annotations count
-        although their image is not there: for an audit of them.
+        What claims to be a pair and is not one is a `Rejection`. An image without a caption is a record
+        with an empty caption. Without `require_images`, pairs whose image is missing are records too.
         """
 
 
 _FALLBACK = "image_folder"
-_LAST = ("coop_splits", "table", _FALLBACK)  # what others, more particular, are asked before
+_LAST = ("coop_splits", "table", _FALLBACK)  # general layouts are tried after the specific ones
 
 READERS: dict[str, Reader] = {
     name: cast(Reader, importlib.import_module(f"{layouts.__name__}.{name}"))
@@ -51,145 +52,139 @@ READERS: dict[str, Reader] = {
         key=lambda name: (_LAST.index(name) if name in _LAST else -1, name),
     )
 }
-"""By name, in the order in which they are asked: the first that fits reads a folder."""
+"""Readers by layout, in the order in which they are tried. The first that detects its layout is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """One folder in one layout. `path` lies below the source root and is `.` for the root itself."""
+    """A folder with one layout. `path` is relative to the source root, and `.` for the root itself."""
 
     name: str
     path: str
     reader: str
     why: str
-    about: About = NOTHING_SAID
+    about: DomainInfo = NO_INFO
 
 
 def find_domains(root: Path) -> list[Domain]:
-    """The domains of a source: the folder itself if a reader knows it, else those of its folders that one knows.
+    """Return the domains of a source: the folder itself if its layout is known, else its subfolders.
 
     Raises:
-        FdrdError: the folder is missing or empty, no reader knows it, or two domains get one name.
+        FdrdError: the folder is missing or empty, has no known layout, or two domains share a name.
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise FdrdError(f"{root} {what}; --source takes a folder of images and captions")
     if not any(root.iterdir()):
-        raise FdrdError(f"{root} is empty; `fdrd sample {root}` draws a source to start from")
-    if b'"schema_version"' in start_of(root, "manifest.json"):
-        raise FdrdError(
-            f"{root} is a dataset that was built already; --source takes what it was built from"
-        )
-    domain = _recognise(root, ".", root.resolve().name)
+        raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
+    source = SourceFolder(root)
+    if b'"schema_version"' in source.start("manifest.json"):
+        raise FdrdError(f"{root} is a built dataset; --source takes the folder it was built from")
+    domain = _recognize(source, ".", root.resolve().name)
     if domain and domain.reader != _FALLBACK:
         return [domain]
     domains = [
         found
-        for folder in folders_of(root)
-        if (found := _recognise(folder, folder.name, folder.name))
+        for name in source.folders
+        if (found := _recognize(SourceFolder(root / name), name, name))
     ]
-    # Folders of images with annotations of their own are domains and no categories.
+    # Image folders with annotations of their own are domains, not categories.
     if domain and not any(
         found.reader != _FALLBACK and found.path.lower() not in SPLIT_OF_WORD for found in domains
     ):
         return [domain]
     if not domains:
-        almost = [why for folder in [root, *folders_of(root)] for why in nearly(folder)]
-        raise FdrdError(
-            f"{root}: no reader knows this layout. "
-            + ("Near to one: " + "; ".join(almost[:5]) + ". " if almost else "")
-            + f"fdrd reads {', '.join(sorted(READERS))}; `fdrd build --help` says what they look like"
-        )
+        raise FdrdError(_unknown_layout(source))
     names = [domain.name for domain in domains]
     for name in names:
         if names.count(name) > 1:
-            raise FdrdError(f"{root}: two folders give the domain name {name!r}; rename one")
+            raise FdrdError(f"{root}: two folders have the domain name {name!r}; rename one")
     return domains
 
 
-def folders_of(root: Path) -> list[Path]:
-    """The folders that may be domains. Links to folders are not followed, as they may lead anywhere."""
-    return sorted(
-        path
-        for path in root.iterdir()
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
-    )
-
-
-def nearly(folder: Path) -> list[str]:
-    """What in a folder is almost in a layout, and what hides its images from all readers."""
+def near_misses(folder: SourceFolder) -> list[str]:
+    """Return what the folder lacks for each layout, and what hides its images from all readers."""
     found = [
-        f"{reader}: {why}" for reader, module in READERS.items() if (why := module.near(folder))
+        f"{name}: {why}" for name, reader in READERS.items() if (why := reader.near_miss(folder))
     ]
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    for path in sorted(folder.root.iterdir()):
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.root.resolve()):
             found.append(
-                f"{path.name} is a link out of the folder and not followed; move or copy it"
+                f"{path.name} is a link out of the folder, which is not followed; move or copy it"
             )
         elif path.suffix.lower() in (".zip", ".rar", ".7z"):
             found.append(f"{path.name} is an archive; unpack it")
-    return [f"{folder.name}: {why}" for why in found]
+    return [f"{folder.root.name}: {why}" for why in found]
 
 
-def left_out(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
-    """Folders beside those of the domains that hold images, and that no reader knows."""
+def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
+    """Yield a rejection for each folder with images beside the domains whose layout is unknown."""
     if [domain.path for domain in domains] == ["."]:
         return
     known = {domain.path for domain in domains}
-    for folder in folders_of(root):
-        image = (
-            next(filter(is_image, files_below(folder)), None) if folder.name not in known else None
-        )
+    for name in SourceFolder(root).folders:
+        files = () if name in known else SourceFolder(root / name).files
+        image = next(filter(is_image, files), None)
         if image:
             detail = (
                 f"it holds {image}, and no reader knows its layout; "
                 "`fdrd build --explain` says what came near"
             )
-            yield Rejection(folder.name, "", "unreadable_annotations", detail)
+            yield Rejection(name, "", "unreadable_annotations", detail)
 
 
 def read_domain(
-    root: Path, domain: Domain, pictures: bool = True, *, captions: bool = True
+    root: Path, domain: Domain, require_images: bool = True, *, require_captions: bool = True
 ) -> Iterator[Record | Rejection]:
-    """What the domain's reader yields, with paths below the source root and the domain's name in the ids.
+    """Yield what the domain's reader yields, with paths relative to the source root and prefixed ids.
 
-    A record without a caption is a rejection, but where captions do not count.
+    Records without a caption become rejections, unless `require_captions` is off.
     """
     prefix = "" if domain.path == "." else f"{domain.path}/"
-    completer = Completer(domain.about)
+    completer = DomainCompleter(domain.about)
     categories: dict[str, None] = {}
-    for found in READERS[domain.reader].read(root / domain.path, pictures):
+    for found in READERS[domain.reader].read(SourceFolder(root / domain.path), require_images):
         if isinstance(found, Rejection):
             yield replace(found, file=prefix + found.file)
-        else:
-            categories[found.category] = None
-            found = completer.complete(found)
-            path, origin = prefix + found.image.path, prefix + found.source.origin
-            if captions and not found.caption:
-                file, _, key = origin.partition(": ")
-                detail = f"no caption for {path}; `fdrd caption` writes captions"
-                yield Rejection(file, key, "caption_missing", detail)
-                continue
-            yield replace(
-                found,
-                id=f"{domain.name}/{found.id}",
-                domain=domain.name,
-                image=ImageRef(path, found.image.member),
-                source=replace(found.source, file=path, origin=origin),
-            )
+            continue
+        categories[found.category] = None
+        found = completer.complete(found)
+        path, origin = prefix + found.image.path, prefix + found.source.origin
+        if require_captions and not found.caption:
+            file, _, key = origin.partition(": ")
+            detail = f"no caption for {path}; `fdrd caption` writes captions"
+            yield Rejection(file, key, "caption_missing", detail)
+            continue
+        yield replace(
+            found,
+            id=f"{domain.name}/{found.id}",
+            domain=domain.name,
+            image=ImageRef(path, found.image.member),
+            source=replace(found.source, file=path, origin=origin),
+        )
     completer.check_names(categories, f"{root / domain.path}/domain.toml")
 
 
-def _recognise(folder: Path, path: str, name: str) -> Domain | None:
+def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
     for reader, module in READERS.items():
         why = module.detect(folder)
         if why:
-            return Domain(_domain_name(name), path, reader, why, read_domain_file(folder))
+            return Domain(_domain_name(name), path, reader, why, read_domain_file(folder.root))
     return None
 
 
+def _unknown_layout(source: SourceFolder) -> str:
+    folders = [source, *(SourceFolder(source.root / name) for name in source.folders)]
+    misses = [why for folder in folders for why in near_misses(folder)]
+    return (
+        f"{source.root}: unknown layout. "
+        + ("Closest: " + "; ".join(misses[:5]) + ". " if misses else "")
+        + f"Known layouts: {', '.join(sorted(READERS))}; `fdrd build --help` describes them"
+    )
+
+
 def _domain_name(folder: str) -> str:
-    """A name that is a config of `datasets` and a folder everywhere.
+    """Return a name that works as a config of `datasets` and as a folder on every system.
 
     >>> _domain_name("my pets: 2024"), _domain_name("default")
     ('my_pets_2024', 'default_')

@@ -1,40 +1,43 @@
-"""What `fdrd build --explain` says: which reader takes each folder of a source, why, and what came near."""
+"""The text of `fdrd build --explain`: the layout of each folder, the reason, and near misses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from fdrd.sources import READERS, Domain, find_domains, folders_of, nearly
+from fdrd.sources import READERS, Domain, find_domains, near_misses
+from fdrd.sources.reading.source_folder import SourceFolder
 
 
 def explain(root: Path) -> Iterator[str]:
-    """Lines about every domain, and about the folders that are none.
+    """Yield lines about every domain, and about the folders that are not domains.
 
     Raises:
-        FdrdError: no reader knows the source; the message says what came near.
+        FdrdError: the layout of the source is unknown; the message names the closest layouts.
     """
     domains = find_domains(root)
     for domain in domains:
-        yield from _of_domain(root / domain.path, domain)
-    if [domain.path for domain in domains] != ["."]:
-        known = {domain.path for domain in domains}
-        for path in sorted(root.iterdir()):
-            if path.is_symlink() and path.is_dir():
-                yield f"{path.name}: left out, as links to folders are not followed; move or copy it"
-        for folder in folders_of(root):
-            if folder.name not in known:
-                yield f"{folder.name}: left out, as no reader knows its layout"
-                yield from (f"    {why.partition(': ')[2]}" for why in nearly(folder))
+        yield from _explain_domain(SourceFolder(root / domain.path), domain)
+    if [domain.path for domain in domains] == ["."]:
+        return
+    known = {domain.path for domain in domains}
+    for path in sorted(root.iterdir()):
+        if path.is_symlink() and path.is_dir():
+            yield f"{path.name}: left out: links to folders are not followed; move or copy it"
+    for name in SourceFolder(root).folders:
+        if name not in known:
+            yield f"{name}: left out: unknown layout"
+            for why in near_misses(SourceFolder(root / name)):
+                yield f"    {why.partition(': ')[2]}"
 
 
-def _of_domain(folder: Path, domain: Domain) -> Iterator[str]:
+def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:
     yield f"{domain.name}: {domain.reader}, because {domain.why}"
-    said = [name for name, value in domain.about.to_json().items() if value]
-    said += ["group"] if domain.about.group else []
-    if said:
-        yield f"    domain.toml gives {', '.join(said)}"
-    for reader, module in READERS.items():
-        why = module.detect(folder) if reader != domain.reader else None
+    given = [name for name, value in domain.about.to_json().items() if value]
+    given += ["group"] if domain.about.group else []
+    if given:
+        yield f"    domain.toml gives {', '.join(given)}"
+    for name, reader in READERS.items():
+        why = reader.detect(folder) if name != domain.reader else None
         if why:
-            yield f"    {reader} would fit too, as {why}; {domain.reader} is asked before it"
+            yield f"    {name} matches too, because {why}; {domain.reader} is tried first"

@@ -1,12 +1,12 @@
 """Fuzz target for the annotation readers: any bytes give records and rejections, never an error.
 
-    python tests/fuzz/fuzz_readers.py                # with atheris (pip install atheris), until it finds something
-    python tests/fuzz/fuzz_readers.py found/ -runs=100000  # its options; the folder keeps what is new
-    python tests/fuzz/fuzz_readers.py --plain 5000   # without atheris: so many random changes of the seeds
-    python tests/fuzz/fuzz_readers.py crash-0123abcd # one input again, as atheris wrote it down
+    python tests/fuzz/fuzz_readers.py                # with atheris (pip install atheris), until it finds a crash
+    python tests/fuzz/fuzz_readers.py found/ -runs=100000  # atheris options; the folder keeps new inputs
+    python tests/fuzz/fuzz_readers.py --plain 5000   # without atheris: 5000 random mutations of the seeds
+    python tests/fuzz/fuzz_readers.py crash-0123abcd # repeat an input that atheris saved
 
-The first byte of an input chooses the file (`FILES`), the rest is its content. `SEEDS` holds a good input of
-each; `tests/fdrd/sources/test_readers.py` runs them and some changes of them in every run of the tests.
+The first byte of an input selects the file (`FILES`), the rest is its content. `SEEDS` has a valid input for
+each. `tests/fdrd/sources/test_readers.py` runs the seeds and some mutations.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import Record, to_json
 from fdrd.sources import READERS, find_domains, read_domain
+from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import schema
 
 FILES: tuple[tuple[str, str], ...] = (
@@ -46,15 +47,15 @@ FILES: tuple[tuple[str, str], ...] = (
     ("coop_splits", "images_variant_train.txt"),
     ("", "domain.toml"),
 )
-"""The reader of each kind of annotation, and the file that is fuzzed."""
+"""Readers, and the files that are fuzzed. An empty reader means `domain.toml`."""
 
 
 def check(data: bytes) -> int:
-    """Reads one input with its reader and looks at all that comes back; the number of items.
+    """Read one input, check every item, and return the number of items.
 
     Raises:
-        AssertionError: an item breaks a promise of the readers.
-        Exception: a reader let one through.
+        AssertionError: an item is not valid.
+        Exception: the reader failed.
     """
     reader, file = FILES[data[0] % len(FILES)] if data else FILES[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -63,11 +64,11 @@ def check(data: bytes) -> int:
         (root / file).write_bytes(data[1:])
         if not reader:
             return _check_domain_file(root)
-        module = READERS[reader]
-        for said in (module.detect(root), module.near(root)):
-            assert said is None or isinstance(said, str)
-        items = list(module.read(root))
-        assert items == list(module.read(root)), "two readings differ"
+        module, source = READERS[reader], SourceFolder(root)
+        for text in (module.detect(source), module.near_miss(source)):
+            assert text is None or isinstance(text, str)
+        items = list(module.read(source))
+        assert items == list(module.read(source)), "two readings differ"
         for item in items:
             _check_item(item)
         return len(items)
@@ -96,14 +97,14 @@ def _check_item(item: Record | Rejection) -> None:
     try:
         value = json.loads(json.dumps(to_json(item), ensure_ascii=False).encode())
     except UnicodeEncodeError:
-        return  # half a character, which a filter of the build rejects
-    if item.caption:  # without one it goes to `fdrd caption`, not into a dataset
+        return  # a lone surrogate, which a filter of the build rejects
+    if item.caption:  # a build rejects records without a caption
         for flaw in schema("record").iter_errors(value):
             raise AssertionError(flaw)
 
 
 def _draw(root: Path, reader: str) -> None:
-    """Two pictures, so that annotations have something to find."""
+    """Write two images for the annotations to find."""
     for name in ("wren/a.png", "images/b_1.png"):
         (root / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (2, 2)).save(root / name)
@@ -158,7 +159,7 @@ def _seeds() -> Iterator[bytes]:
 
 SEEDS: tuple[bytes, ...] = tuple(_seeds())
 
-_SIGNS = (
+_TOKENS = (
     *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\0", b"\xff", b"\\", b"\t", b"..", b"/"),
     *(
         b"null",
@@ -173,42 +174,42 @@ _SIGNS = (
 )
 
 
-def changed(seed: bytes, chance: random.Random) -> bytes:
-    """A seed with some bytes changed, cut, doubled, or signs put in; its first byte stays."""
+def mutate(seed: bytes, rng: random.Random) -> bytes:
+    """Return a seed with random edits that keep its first byte."""
     data = bytearray(seed[1:])
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(len(data) + 1)
-        to = min(len(data), at + chance.choice((1, 1, 4, 32)))
-        match chance.randrange(5):
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(data) + 1)
+        to = min(len(data), at + rng.choice((1, 1, 4, 32)))
+        match rng.randrange(5):
             case 0:
-                data[at:to] = bytes(chance.randrange(256) for _ in range(to - at))
+                data[at:to] = bytes(rng.randrange(256) for _ in range(to - at))
             case 1:
                 del data[at:to]
             case 2:
                 data[at:at] = data[at:to]
             case 3:
-                data[at:at] = chance.choice(_SIGNS)
+                data[at:at] = rng.choice(_TOKENS)
             case _:
-                data[at:to] = chance.choice(_SIGNS)
+                data[at:to] = rng.choice(_TOKENS)
     return seed[:1] + bytes(data)
 
 
-def plain(runs: int, seed: int = 0) -> None:
-    """`check` on the seeds and on so many changes of them; names the input that failed."""
-    chance = random.Random(seed)
+def run_mutations(runs: int, seed: int = 0) -> None:
+    """Check the seeds and random mutations of them; an error shows the input that failed."""
+    rng = random.Random(seed)
     for number in range(runs):
-        data = SEEDS[number] if number < len(SEEDS) else changed(chance.choice(SEEDS), chance)
+        data = SEEDS[number] if number < len(SEEDS) else mutate(rng.choice(SEEDS), rng)
         try:
             check(data)
         except BaseException as error:
-            error.add_note(f"the input: {data!r}")
+            error.add_note(f"input: {data!r}")
             raise
 
 
 def main() -> None:
-    """Runs with atheris, or without it where `--plain` says so."""
+    """Run with atheris, or without it if `--plain` is given."""
     if sys.argv[1:2] == ["--plain"]:
-        plain(int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+        run_mutations(int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
         return
     import atheris
 
@@ -216,7 +217,7 @@ def main() -> None:
         for number, seed in enumerate(SEEDS):
             Path(folder, str(number)).write_bytes(seed)
         for name, module in list(sys.modules.items()):
-            if name.startswith("fdrd"):  # all of Python would take minutes
+            if name.startswith("fdrd"):  # instrumenting everything would take minutes
                 for function in vars(module).values():
                     if isinstance(function, FunctionType) and function.__module__ == name:
                         atheris.instrument_func(function)

@@ -86,7 +86,7 @@ def build(
         typer.Option(help="Apply reviewers' decisions: the file that `fdrd view --review` wrote."),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say which layout was recognised, and stop.")
+        bool, typer.Option("--explain", help="Name the detected layout of each folder, and stop.")
     ] = False,
     json: Json = False,
 ) -> None:

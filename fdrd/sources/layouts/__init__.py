@@ -1,1 +1,1 @@
-"""One reader per raw layout. A new layout is one new module here."""
+"""One reader per raw layout; a new layout is one new module here (see `fdrd.sources.Reader`)."""

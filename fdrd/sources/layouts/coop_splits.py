@@ -1,68 +1,60 @@
-"""The splits of CoOp (arXiv 2109.01134, DATASETS.md): images of public datasets with categories, and no captions.
+"""The splits of CoOp (arXiv 2109.01134, DATASETS.md): images of public datasets with categories, without captions.
 
-`split_zhou_<Name>.json` maps train, val and test to lists of [path, number, category]; FGVCAircraft has
-`images_variant_{train,val,test}.txt` in its place, with a line `<image> <category>` for each. `fdrd caption`
-writes captions for them, into a folder of its own in the layout `released`.
+`split_zhou_<Name>.json` maps train, val and test to lists of [path, number, category]. FGVCAircraft has
+`images_variant_{train,val,test}.txt` instead, with lines `<image> <category>`. `fdrd caption` writes
+captions for them, into a folder with the layout `released`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources.layouts import released
 from fdrd.sources.layouts.image_folder import METADATA
-from fdrd.sources.reading.annotation_files import (
-    SPLIT_OF_WORD,
-    clip_group,
-    files_below,
-    is_absolute,
-    is_image,
-    leaves_root,
-    open_annotations,
-    read_annotations,
-)
 from fdrd.sources.reading.lines import Line, load_json
+from fdrd.sources.reading.names import SPLIT_OF_WORD, clip_group, is_absolute, leaves_root
 from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.source_folder import SourceFolder
 
-_AIRCRAFT = "images_variant_{}.txt"
-_SPLITS: tuple[str, ...] = ("train", "val", "test")
+_SPLITS = ("train", "val", "test")
+_AIRCRAFT = [f"images_variant_{split}.txt" for split in _SPLITS]
 
 
-def detect(root: Path) -> str | None:
-    """Why the folder holds CoOp's splits and no captions, or None."""
-    files = _files(root)
-    if not files or released.detect(root) or any((root / name).is_file() for name in METADATA):
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder holds CoOp's splits and no captions, or None."""
+    files = _files(folder)
+    if not files or released.detect(folder) or set(METADATA) & set(folder.top):
         return None
-    return f"{files[0]} gives splits and categories of CoOp; there are no captions yet"
+    return f"{files[0]} gives CoOp's splits and categories; there are no captions yet"
 
 
-def near(root: Path) -> str | None:
-    """Nothing: a folder has the splits, or it does not."""
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return None: a folder has the split files or it does not."""
     return None
 
 
-def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """A record without a caption for every image that the splits name."""
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield a record without a caption for every image in the splits."""
     images: dict[str, list[str]] = defaultdict(list)
-    for path in files_below(root):
-        if is_image(path):
+    for path in folder.files:
+        if path in folder.images:
             images[PurePosixPath(path).name].append(path)
             images[PurePosixPath(path).stem].append(path)
-    for file in _files(root):
+    for file in _files(folder):
         lines = _read_json if file.endswith(".json") else _read_aircraft
-        for line in lines(root, file):
+        for line in lines(folder, file):
             if isinstance(line, Rejection):
                 yield line
             else:
-                yield from _record(line, images, pictures)
+                yield from _record(line, images, require_images)
 
 
 def _record(
-    line: Line, images: dict[str, list[str]], pictures: bool
+    line: Line, images: dict[str, list[str]], require_images: bool
 ) -> Iterator[Record | Rejection]:
     name = line.fields.pop("image")
     if is_absolute(name) or leaves_root(name):
@@ -76,17 +68,16 @@ def _record(
     if len(found) > 1:
         detail = f"{name!r} could be {', '.join(sorted(found)[:3])}"
         yield line.reject("image_ambiguous", detail[:400])
-    elif found or not pictures:
+    elif found or not require_images:
         image = ImageRef(found[0] if found else name)
-        group = clip_group(image.path)
-        line = Line(line.file, line.key, {**line.fields, "group": group})
+        line.fields["group"] = clip_group(image.path)
         yield from pairs(line, image, name=image.path)
     else:
         yield line.reject("image_missing", f"no image is called {name[:200]!r}")
 
 
-def _read_json(root: Path, file: str) -> Iterator[Line | Rejection]:
-    raw = read_annotations(root, file)
+def _read_json(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    raw = folder.read(file)
     if isinstance(raw, Rejection):
         yield raw
         return
@@ -114,8 +105,8 @@ def _read_json(root: Path, file: str) -> Iterator[Line | Rejection]:
                     yield line.reject("bad_field", "the row is not [path, number, category]")
 
 
-def _read_aircraft(root: Path, file: str) -> Iterator[Line | Rejection]:
-    opened = open_annotations(root, file)
+def _read_aircraft(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    opened = folder.open(file)
     if isinstance(opened, Rejection):
         yield opened
         return
@@ -135,7 +126,6 @@ def _read_aircraft(root: Path, file: str) -> Iterator[Line | Rejection]:
                 yield line.reject("category_missing", f"no category stands behind {image[:200]!r}")
 
 
-def _files(root: Path) -> list[str]:
-    found = sorted(path.name for path in root.glob("split_zhou_*.json"))
-    aircraft = [_AIRCRAFT.format(split) for split in _SPLITS]
-    return found or [name for name in aircraft if (root / name).is_file()]
+def _files(folder: SourceFolder) -> list[str]:
+    found = [name for name in folder.top if PurePosixPath(name).match("split_zhou_*.json")]
+    return found or [name for name in _AIRCRAFT if name in folder.top]

@@ -1,8 +1,8 @@
 """The `datasets` convention: [split/]category/image.jpg with captions in metadata.jsonl, metadata.csv or image.txt.
 
-A line of metadata.jsonl is an object, a row of metadata.csv has a header. `file_name` lies below the folder
-of the metadata file; the other fields are those of `_pairs`. An image without metadata takes the lines of
-the text file of its name as captions.
+A line of metadata.jsonl is an object, metadata.csv has a header. `file_name` is relative to the folder of
+the metadata file; the other fields are those of `reading.pairs`. An image without metadata takes the lines
+of the text file with its name as captions.
 """
 
 from __future__ import annotations
@@ -10,80 +10,74 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
-from fdrd.sources.reading.annotation_files import (
-    SPLIT_OF_WORD,
-    files_below,
-    is_absolute,
-    is_image,
-    leaves_root,
-    open_annotations,
-)
 from fdrd.sources.reading.columns import known_fields
 from fdrd.sources.reading.lines import MAX_LINE, Line, read_jsonl, read_separated
+from fdrd.sources.reading.names import SPLIT_OF_WORD, is_absolute, is_image, leaves_root
 from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.source_folder import SourceFolder
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 
 
-def detect(root: Path) -> str | None:
-    """Why the folder is an image folder, or None. Deeper trees are folders of domains."""
-    for path in files_below(root):
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder is an image folder, or None. Deeper trees are folders of domains."""
+    for path in folder.files:
         *folders, name = path.split("/")
         if folders and folders[0].lower() in SPLIT_OF_WORD:
             del folders[0]
         if name in METADATA and not folders:
             return f"{path} describes images"
         if is_image(path) and len(folders) == 1:
-            return f"images lie in folders of categories, as {path}"
+            return f"images lie in folders of categories, such as {path}"
     return None
 
 
-def near(root: Path) -> str | None:
-    """Images that lie in no folder of a category, or too deep."""
-    path = next(filter(is_image, files_below(root)), None)
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return the first image that lies outside a category folder, or too deep."""
+    path = next(filter(is_image, folder.files), None)
     if path is None:
         return None
     if "/" not in path:
-        return f"{path} lies in no folder of a category, and no metadata.jsonl names one"
+        return f"{path} is not in a category folder, and no metadata.jsonl names a category"
     return f"{path} lies deeper than [split/]category/image.jpg"
 
 
-def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """The pairs of every metadata file, then those of images with a text file, then images without a caption."""
-    paths = list(files_below(root))
-    described = {path for path in paths if PurePosixPath(path).name in METADATA}
-    images = {path for path in paths if is_image(path)}
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of metadata files, then those of text files, then images without a caption."""
+    described = {path for path in folder.files if PurePosixPath(path).name in METADATA}
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
-        for found in _read_metadata(root, path, images if pictures else None):
+        for found in _read_metadata(folder, path, require_images):
             if isinstance(found, Record) and found.caption:
                 captions_of[found.image.path] += 1
             yield _with_id(found, captions_of)
-    texts = set(paths) - described
-    for path in sorted(images - captions_of.keys()):
-        yield from (_with_id(found, captions_of) for found in _read_text(root, path, texts))
+    texts = set(folder.files) - described
+    for path in sorted(folder.images - captions_of.keys()):
+        yield from (_with_id(found, captions_of) for found in _read_text(folder, path, texts))
         captions_of[path] += 1
     if not described:
-        for path in sorted(path for path in paths if path.endswith(".json") and "/" not in path):
+        for path in sorted(path for path in folder.top if path.endswith(".json")):
             detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv beside it"
             yield Rejection(path, "", "unreadable_annotations", detail)
 
 
 def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | Rejection:
-    """The record with the image's path as its id, numbered from the second caption on, unless it has one."""
+    """Give a record without an id the path of its image, numbered from the second caption on."""
     if isinstance(found, Rejection) or found.id:
         return found
     path, number = found.image.path, captions_of[found.image.path]
     return replace(found, id=path if number < 2 else f"{path}#{number}")
 
 
-def _read_metadata(root: Path, file: str, images: set[str] | None) -> Iterator[Record | Rejection]:
+def _read_metadata(
+    folder: SourceFolder, file: str, require_images: bool
+) -> Iterator[Record | Rejection]:
     lines = read_jsonl if file.endswith(".jsonl") else read_separated
-    for line in lines(root, file):
+    for line in lines(folder, file):
         if isinstance(line, Rejection):
             yield line
             continue
@@ -95,19 +89,19 @@ def _read_metadata(root: Path, file: str, images: set[str] | None) -> Iterator[R
             yield line.reject("path_outside", name[:200])
         else:
             path = (PurePosixPath(file).parent / name).as_posix()
-            if images is None or path in images:
+            if not require_images or path in folder.images:
                 yield from pairs(Line(file, line.key, fields), ImageRef(path), path)
             else:
                 detail = f"{path[:200]} is not there, or has no ending of an image"
                 yield line.reject("image_missing", detail)
 
 
-def _read_text(root: Path, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
+def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     image, text = ImageRef(path), PurePosixPath(path).with_suffix(".txt").as_posix()
     if text not in texts:
         yield from pairs(Line(path, "", {}), image, path)
         return
-    file = open_annotations(root, text)
+    file = folder.open(text)
     if isinstance(file, Rejection):
         yield file
         return

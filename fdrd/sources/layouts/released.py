@@ -1,9 +1,8 @@
 """The authors' layout: JSON files that map a key to {file_name, file_path, class_name?, positive, negative}.
 
 `fdrd caption` writes it too, with `meta_category`, `group` and `license` where the source has them.
-The published files name paths of another machine, differ in their fields, and join folder and file into
-one name. What is mended, and by which rule, is counted (`fdrd.reasons.RULES`); nothing outside the source
-root is ever opened.
+The published files contain paths of another machine, differ in their fields, and join folder and file into
+one name. Each fix is counted under a rule of `fdrd.reasons.RULES`. No file outside the source is opened.
 """
 
 from __future__ import annotations
@@ -11,45 +10,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Negative, Record, Source, Split
-from fdrd.sources.reading.annotation_files import (
-    MAX_CAPTION,
-    MAX_NAME,
-    clip_group,
-    read_annotations,
-    split_in_name,
-    start_of,
-)
-from fdrd.sources.reading.places import Images, index_images, locate, stem
+from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
+from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name
+from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_caption, normalize_category, normalize_described
 
 _KEY = re.compile(r"^(?P<category>.+?)_(?:image_)?\d+$")  # "Sphynx_43", "monkshood_image_06422"
 
 
-def detect(root: Path) -> str | None:
-    """Why the folder holds the authors' JSON, or None."""
-    for name in _files(root):
-        if b'"positive"' in start_of(root, name):
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder holds the authors' JSON, or None."""
+    for name in _files(folder):
+        if b'"positive"' in folder.start(name):
             return f'{name} maps keys to objects with "positive" captions'
     return None
 
 
-def near(root: Path) -> str | None:
-    """JSON at the root that holds no captions."""
-    for name in _files(root):
-        return f'{name} has no "positive" in its first 64 KiB, as the authors\' captions do'
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return the first JSON file without the authors' captions."""
+    for name in _files(folder):
+        return f'{name} has no "positive" captions in its first 64 KiB'
     return None
 
 
-def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """The pairs of every JSON file at the root of the folder."""
-    images = index_images(root)
-    for file in _files(root):
-        raw = read_annotations(root, file)
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of every JSON file directly in the folder."""
+    images = index_images(folder)
+    for file in _files(folder):
+        raw = folder.read(file)
         if isinstance(raw, Rejection):
             yield raw
             continue
@@ -59,18 +52,18 @@ def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
             yield Rejection(file, "", "unreadable_annotations", f"not JSON: {error}")
             continue
         if isinstance(pairs, _Pairs) and {key for key, _ in pairs} <= {"train", "val", "test"}:
-            continue  # CoOp's split file, which may lie beside the captions: it holds no pairs
+            continue  # CoOp's split file beside the captions has no pairs
         if not isinstance(pairs, _Pairs):
             detail = f"a {type(pairs).__name__} where an object of key: record was expected"
             yield Rejection(file, "", "unreadable_annotations", detail)
             continue
         split = split_in_name(PurePosixPath(file).stem)
         for key, value in pairs:
-            yield _record(file, key, value, split, images, pictures)
+            yield _record(file, key, value, split, images, require_images)
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with its repeated keys, which a dict would lose in silence."""
+    """A JSON object that keeps repeated keys, which a dict would silently drop."""
 
     def fields(self) -> dict[str, Any]:
         return dict(self)
@@ -81,8 +74,8 @@ def _record(
     key: str,
     value: object,
     split: Split,
-    images: Images,
-    pictures: bool,
+    images: ImagesByName,
+    require_images: bool,
 ) -> Record | Rejection:
     if not isinstance(value, _Pairs):
         return Rejection(file, key, "bad_field", f"the record is a {type(value).__name__}")
@@ -91,9 +84,9 @@ def _record(
         return Rejection(file, key, "bad_field", "one of its keys stands there twice")
     caption, negatives = fields.get("positive") or "", fields.get("negative") or []
     name, class_name = fields.get("file_name") or key, fields.get("class_name") or ""
-    further = {field: fields.get(field) or "" for field in ("meta_category", "group", "license")}
-    named = {"positive": caption, "file_name": name, "class_name": class_name, **further}
-    for field, found in named.items():
+    extra = {field: fields.get(field) or "" for field in ("meta_category", "group", "license")}
+    texts = {"positive": caption, "file_name": name, "class_name": class_name, **extra}
+    for field, found in texts.items():
         if not isinstance(found, str):
             return Rejection(file, key, "bad_field", f'"{field}" is a {type(found).__name__}')
         limit = MAX_CAPTION if field == "positive" else MAX_NAME
@@ -112,13 +105,13 @@ def _record(
         return Rejection(
             file, key, "category_missing", 'no "class_name", and the key ends in no number'
         )
-    place = locate(name, fields.get("file_path"), raw_category, images, split)
-    if isinstance(place, tuple):
-        path, path_rules = place
-    elif place.reason == "image_missing" and not pictures:
+    image = find_image(name, fields.get("file_path"), raw_category, images, split)
+    if isinstance(image, tuple):
+        path, path_rules = image
+    elif image.reason == "image_missing" and not require_images:
         path, path_rules = name, ()
     else:
-        return Rejection(file, key, place.reason, place.detail)
+        return Rejection(file, key, image.reason, image.detail)
     caption, caption_rules = normalize_described(caption, category)
     folder = normalize_category(PurePosixPath(path).parent.name)[0]
     rules = [*path_rules, *category_rules, *caption_rules]
@@ -131,15 +124,15 @@ def _record(
         image=ImageRef(path),
         caption=caption,
         category=category,
-        source=Source(path, license=further["license"] or "unknown", origin=f"{file}: {key}"),
-        meta_category=further["meta_category"],
-        group=further["group"] or clip_group(path),
+        source=Source(path, license=extra["license"] or "unknown", origin=f"{file}: {key}"),
+        meta_category=extra["meta_category"],
+        group=extra["group"] or clip_group(path),
         split=split,
         negatives=tuple(Negative(normalize_caption(text)[0], "", "category") for text in negatives),
         rules=tuple(rules),
     )
 
 
-def _files(root: Path) -> list[str]:
-    """JSON files at the root, but for the names of flowers that Flowers102 brings along."""
-    return sorted(path.name for path in root.glob("*.json") if path.name != "cat_to_name.json")
+def _files(folder: SourceFolder) -> list[str]:
+    """Return the JSON files in the folder, except the flower names that come with Flowers102."""
+    return [name for name in folder.top if name.endswith(".json") and name != "cat_to_name.json"]

@@ -1,57 +1,60 @@
-"""A dataset of `datasets`, as `save_to_disk` writes it: Arrow files, one folder for each split.
+"""A dataset that `datasets` wrote with `save_to_disk`: Arrow files, one folder per split.
 
-The columns are those of `table`. A dataset without splits has none here either: they are hashed.
+The columns are those of `table`. A dataset without splits has none here either; they are hashed later.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources.layouts.table import pairs_of
-from fdrd.sources.reading.annotation_files import split_in_name
+from fdrd.sources.layouts.table import row_pairs
 from fdrd.sources.reading.columns import find_columns
+from fdrd.sources.reading.names import split_in_name
+from fdrd.sources.reading.source_folder import SourceFolder
 
 
-def detect(root: Path) -> str | None:
-    """Why the folder was written by `save_to_disk`, or None."""
-    if (root / "dataset_dict.json").is_file() and _files(root):
-        return f"dataset_dict.json and {_files(root)[0]} are what `save_to_disk` writes"
-    if (root / "state.json").is_file() and (root / "dataset_info.json").is_file() and _files(root):
-        return f"state.json and {_files(root)[0]} are what `save_to_disk` writes"
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder was written by `save_to_disk`, or None."""
+    files = _files(folder)
+    for names in ({"dataset_dict.json"}, {"state.json", "dataset_info.json"}):
+        if files and names <= set(folder.top):
+            return f"`save_to_disk` writes {max(names)} and {files[0]}"
     return None
 
 
-def near(root: Path) -> str | None:
-    """What is such a dataset and yet has no images."""
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return why the folder is a saved dataset without images, or None."""
     from fdrd.sources.reading.rows import columns_of
 
-    files = _files(root)
-    columns = columns_of(root, files[0]) if files else []
+    files = _files(folder)
+    columns = columns_of(folder, files[0]) if files else []
     if columns and "image" not in find_columns(columns):
-        return f"{files[0]} has no column called image; its columns are {', '.join(columns)[:200]}"
+        return f"{files[0]} has no image column; its columns are {', '.join(columns)[:200]}"
     return None
 
 
-def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """The pairs of every split, row by row."""
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of every split, row by row."""
     from fdrd.sources.reading.rows import read_rows
 
     times: Counter[str] = Counter()
-    for file in _files(root):
+    images = frozenset[str]() if require_images else None
+    for file in _files(folder):
         split = split_in_name(PurePosixPath(file).parent.name)
-        for line in read_rows(root, file):
-            yield from pairs_of(line, set() if pictures else None, split, times)
+        for line in read_rows(folder, file):
+            yield from row_pairs(line, images, split, times)
 
 
-def _files(root: Path) -> list[str]:
-    folders = ["", *sorted(path.name for path in root.iterdir() if path.is_dir())]
+def _files(folder: SourceFolder) -> list[str]:
+    files = set(folder.files)
     return [
-        path.relative_to(root).as_posix()
-        for folder in folders
-        if not (root / folder).is_symlink() and (root / folder / "state.json").is_file()
-        for path in sorted((root / folder).glob("*.arrow"))
+        path
+        for path in folder.files
+        if path.endswith(".arrow")
+        and path.count("/") <= 1
+        and (PurePosixPath(path).parent / "state.json").as_posix() in files
     ]

@@ -1,78 +1,71 @@
-"""A table of pairs: CSV, TSV, JSON lines or Parquet, with the images in files beside it or as bytes in its rows.
+"""A table of pairs: CSV, TSV, JSON lines or Parquet, with images as paths or, in Parquet, as bytes.
 
-The tables lie at the root or, as in a repository of the Hub, in a folder `data` that is the only one. A row
-is a pair: the first column that `_columns.COLUMNS` knows as `image` holds a path (below the folder of the
-table, or below the root) or the bytes; the others are those of `_pairs`. The split is the row's, or in the
-file's name (`train-00000-of-00002.parquet`).
+Tables lie directly in the folder or, as in Hub repositories, in `data` if that is the only subfolder. A row
+is a pair. Its image is a path relative to the table's folder or to the root, or bytes; the other columns
+are those of `reading.pairs`, under any name in `reading.columns`. The split is a column, or part of the
+file name (`train-00000-of-00002.parquet`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from fdrd.images.containers import row_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Split
 from fdrd.sources.layouts.image_folder import METADATA
-from fdrd.sources.reading.annotation_files import (
-    files_below,
-    is_absolute,
-    is_image,
-    leaves_root,
-    split_in_name,
-    start_of,
-)
 from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.lines import DELIMITERS, Line, header_of, read_jsonl, read_separated
+from fdrd.sources.reading.names import is_absolute, leaves_root, split_in_name
 from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.source_folder import SourceFolder
 
 _LINES = (*DELIMITERS, ".jsonl")
 
 
-def detect(root: Path) -> str | None:
-    """Why the folder holds a table of pairs, or None."""
-    for file in _tables(root):
-        columns = find_columns(_columns(root, file))
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder holds a table of pairs, or None."""
+    for file in _tables(folder):
+        columns = find_columns(_columns(folder, file))
         if "image" in columns and ("caption" in columns or "category" in columns):
             used = ", ".join(f"{name!r} for the {field}" for field, name in columns.items())
             return f"{file} has the columns {used}"
     return None
 
 
-def near(root: Path) -> str | None:
-    """What is a table and yet not one of pairs."""
-    for file in _tables(root):
-        columns = _columns(root, file)
-        found = find_columns(columns)
-        lacks = [name for name in ("image", "caption") if name not in found]
-        if lacks:
-            there = ", ".join(columns)[:200] or "none that can be read"
-            return f"{file} has no column called {' or '.join(lacks)}; its columns are {there}"
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return the first table that lacks a column for image or caption, or None."""
+    for file in _tables(folder):
+        columns = _columns(folder, file)
+        missing = [name for name in ("image", "caption") if name not in find_columns(columns)]
+        if missing:
+            found = ", ".join(columns)[:200] or "not readable"
+            return f"{file} has no {' or '.join(missing)} column; its columns are {found}"
     return None
 
 
-def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """The pairs of every table, row by row."""
-    images = {path for path in files_below(root) if is_image(path)} if pictures else None
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of every table, row by row."""
+    images = folder.images if require_images else None
     times: Counter[str] = Counter()
-    for file in _tables(root):
+    for file in _tables(folder):
         split = split_in_name(PurePosixPath(file).stem)
-        for line in _read(root, file):
-            yield from pairs_of(line, images, split, times)
+        for line in _read(folder, file):
+            yield from row_pairs(line, images, split, times)
 
 
-def pairs_of(
-    line: Line | Rejection, images: set[str] | None, split: Split, times: Counter[str]
+def row_pairs(
+    line: Line | Rejection, images: frozenset[str] | None, split: Split, times: Counter[str]
 ) -> Iterator[Record | Rejection]:
-    """The pairs of a row.
+    """Yield the pairs of a row.
 
     Args:
-        line: with fields as `_rows.read_rows` gives them.
-        images: the files that are there, if that counts.
+        line: with fields as `reading.rows.read_rows` gives them.
+        images: paths of the images in the source; None accepts any path.
         split: of the table.
-        times: how often each image was named before; counts on.
+        times: how many rows named each image before; updated.
     """
     if isinstance(line, Rejection):
         yield line
@@ -102,40 +95,38 @@ def pairs_of(
     yield from pairs(line, ImageRef(path), path, split, name)
 
 
-def _tables(root: Path) -> list[str]:
-    """The files at the root that may be tables, else those of a folder `data` that is alone."""
-    known = (*_LINES, ".parquet")
-    visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    folders = [path for path in visible if path.is_dir() and not path.is_symlink()]
-    found = [path.name for path in visible if path not in folders]
-    if len(folders) == 1 and folders[0].name == "data":
-        found += sorted(f"data/{path.name}" for path in folders[0].iterdir() if path.is_file())
+def _tables(folder: SourceFolder) -> list[str]:
+    files = list(folder.top)
+    if folder.folders == ["data"]:
+        files += [path for path in folder.files if PurePosixPath(path).parent.as_posix() == "data"]
     return [
         file
-        for file in found
-        if PurePosixPath(file).suffix.lower() in known and PurePosixPath(file).name not in METADATA
+        for file in files
+        if PurePosixPath(file).suffix.lower() in (*_LINES, ".parquet")
+        and PurePosixPath(file).name not in METADATA
     ]
 
 
-def _columns(root: Path, file: str) -> list[str]:
+def _columns(folder: SourceFolder, file: str) -> list[str]:
     suffix = PurePosixPath(file).suffix.lower()
     if suffix in _LINES:
-        return header_of(start_of(root, file), suffix)
+        return header_of(folder.start(file), suffix)
     from fdrd.sources.reading.rows import columns_of
 
-    return columns_of(root, file)
+    return columns_of(folder, file)
 
 
-def _read(root: Path, file: str) -> Iterator[Line | Rejection]:
+def _read(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     suffix = PurePosixPath(file).suffix.lower()
     if suffix not in _LINES:
         from fdrd.sources.reading.rows import read_rows
 
-        yield from read_rows(root, file)
+        yield from read_rows(folder, file)
         return
-    for line in (read_jsonl if suffix == ".jsonl" else read_separated)(root, file):
+    for line in (read_jsonl if suffix == ".jsonl" else read_separated)(folder, file):
         if isinstance(line, Line):
-            found = find_columns(line.fields)
-            yield Line(file, line.key, {field: line.fields[name] for field, name in found.items()})
+            columns = find_columns(line.fields)
+            fields = {field: line.fields[name] for field, name in columns.items()}
+            yield Line(file, line.key, fields)
         else:
             yield line

@@ -1,10 +1,10 @@
 """Tar archives of samples, as img2dataset and webdataset write them: `key.jpg` with `key.txt` or `key.json`.
 
-Members that follow each other and share a key are a sample. Its caption is the text, else that of the JSON
-object, whose other fields are those of `_pairs`; its category is a field, the class in `key.cls` (a name,
-or a number where `classnames.txt` lists names), else the folder in the key. Archives lie at the root or in
-folders of splits. They are read in place and never unpacked: a member that is a link, a device, or has a
-name that leaves the archive is a rejection.
+Consecutive members with the same key are a sample. Its caption is the text, else a field of the JSON object,
+whose other fields are those of `reading.pairs`. Its category is a field, the class in `key.cls` (a name, or
+a number if `classnames.txt` lists names), else the folder in the key. Archives lie directly in the folder
+or in split folders, and are read in place. A member that is a link, a device, or has a name that leaves the
+archive is a rejection.
 """
 
 from __future__ import annotations
@@ -12,54 +12,53 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, Any
 
 from fdrd.images.containers import tar_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Split
-from fdrd.sources.reading.annotation_files import (
+from fdrd.sources.reading.columns import known_fields
+from fdrd.sources.reading.lines import Line, RepeatedKeyError, load_json
+from fdrd.sources.reading.names import (
     SPLIT_OF_WORD,
     is_absolute,
     is_image,
     leaves_root,
-    open_annotations,
     split_in_name,
-    start_of,
 )
-from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import Line, RepeatedKeyError, load_json
 from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.source_folder import SourceFolder
 
-_MAX_TEXT = 2**24  # bytes of a text or JSON member that are read into memory
+_MAX_TEXT = 2**24  # bytes of a text or JSON member
 _TEXTS = ("txt", "json", "cls")
 
 
-def detect(root: Path) -> str | None:
-    """Why the folder holds archives of samples, or None."""
-    for file in _archives(root):
-        if start_of(root, file, 512)[257:262] == b"ustar":
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder holds archives of samples, or None."""
+    for file in _archives(folder):
+        if folder.start(file, 512)[257:262] == b"ustar":
             return f"{file} is a tar archive"
     return None
 
 
-def near(root: Path) -> str | None:
-    """Archives that cannot be read in place."""
-    for path in sorted(root.iterdir()):
-        if path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
-            return f"{path.name} is compressed; decompress it, as images in it are read in place"
-        if path.suffix.lower() == ".tar":
-            return f"{path.name} does not begin as a tar archive"
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return the first archive that cannot be read in place, or None."""
+    for name in folder.top:
+        if name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+            return f"{name} is compressed; decompress it: images in archives are read in place"
+        if name.lower().endswith(".tar"):
+            return f"{name} does not start like a tar archive"
     return None
 
 
-def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
-    """The pairs of every archive, in the order of its members."""
-    classes = start_of(root, "classnames.txt", _MAX_TEXT).decode("utf-8", "replace").splitlines()
-    for file in _archives(root):
-        folder, _, name = file.rpartition("/")
-        split = SPLIT_OF_WORD.get(folder.lower(), "") or split_in_name(PurePosixPath(name).stem)
-        opened = open_annotations(root, file)
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of every archive, in the order of its members."""
+    classes = folder.start("classnames.txt", _MAX_TEXT).decode("utf-8", "replace").splitlines()
+    for file in _archives(folder):
+        parent, _, name = file.rpartition("/")
+        split = SPLIT_OF_WORD.get(parent.lower(), "") or split_in_name(PurePosixPath(name).stem)
+        opened = folder.open(file)
         if isinstance(opened, Rejection):
             yield opened
             continue
@@ -73,7 +72,7 @@ def read(root: Path, pictures: bool = True) -> Iterator[Record | Rejection]:
 
 @dataclass(slots=True)
 class _Sample:
-    """The members that share a key."""
+    """The members with the same key."""
 
     key: str
     image: ImageRef | None = None
@@ -84,13 +83,13 @@ def _samples(file: str, opened: IO[bytes]) -> Iterator[_Sample | Rejection]:
     sample: _Sample | None = None
     name = ""
     try:
-        # Never "r:*": a compressed archive could unpack to any size.
+        # Not "r:*": a compressed archive could expand to any size.
         with tarfile.open(fileobj=opened, mode="r:") as archive:
             for info in archive:
-                archive.members = []  # type: ignore[attr-defined]  # it would keep every header
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header
                 name = info.name
                 if info.isdir() or PurePosixPath(name).name.startswith("__"):
-                    continue  # `__index__` and the like are notes of webdataset
+                    continue  # webdataset's own entries, e.g. `__index__`
                 refusal = _refusal(file, info)
                 if refusal:
                     yield refusal
@@ -119,7 +118,7 @@ def _samples(file: str, opened: IO[bytes]) -> Iterator[_Sample | Rejection]:
 
 
 def _ends(rest: IO[bytes]) -> bool:
-    """Whether nothing but zeros is left, and a block of them: tarfile stops in silence at a broken header."""
+    """Return whether only zeros follow, at least one block: tarfile stops silently at a broken header."""
     blocks = 0
     while block := rest.read(2**20):
         if block.strip(b"\0"):
@@ -129,7 +128,7 @@ def _ends(rest: IO[bytes]) -> bool:
 
 
 def _refusal(file: str, info: tarfile.TarInfo) -> Rejection | None:
-    """Why a member is not looked at."""
+    """Return why a member is not read, or None."""
     links_out = (info.issym() or info.islnk()) and (
         is_absolute(info.linkname) or leaves_root(info.linkname)
     )
@@ -144,7 +143,7 @@ def _refusal(file: str, info: tarfile.TarInfo) -> Rejection | None:
 def _add(
     sample: _Sample, file: str, archive: tarfile.TarFile, info: tarfile.TarInfo, kind: str
 ) -> Rejection | None:
-    """Takes a member into its sample; what the sample has already is a rejection."""
+    """Add a member to its sample, or return a rejection if the sample has one of its kind."""
     if is_image(info.name):
         if sample.image is None:
             member = tar_member(info.offset_data, info.size, info.name)
@@ -209,7 +208,7 @@ def _fields(sample: _Sample, classes: list[str]) -> dict[str, Any]:
 
 
 def _key(name: str) -> tuple[str, str]:
-    """The key of a member and what stands behind it: the name is cut at the first dot of its last part.
+    """Split the name of a member into key and extension, at the first dot of its last part.
 
     >>> _key("wren/0001.seg.png"), _key("a.b/0001.txt")
     (('wren/0001', 'seg.png'), ('a.b/0001', 'txt'))
@@ -219,17 +218,14 @@ def _key(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", kind.lower()
 
 
-def _archives(root: Path) -> list[str]:
-    """Tar files at the root and in folders of splits."""
-    visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    splits = [
-        path
-        for path in visible
-        if path.name.lower() in SPLIT_OF_WORD and path.is_dir() and not path.is_symlink()
-    ]
-    files = [*visible, *(path for folder in splits for path in sorted(folder.iterdir()))]
+def _archives(folder: SourceFolder) -> list[str]:
+    """Return the tar files in the folder and in split folders."""
     return [
-        path.relative_to(root).as_posix()
-        for path in files
-        if path.suffix.lower() == ".tar" and not path.is_dir()
+        path
+        for path in folder.files
+        if path.lower().endswith(".tar")
+        and (
+            path in folder.top
+            or (path.count("/") == 1 and path.split("/")[0].lower() in SPLIT_OF_WORD)
+        )
     ]

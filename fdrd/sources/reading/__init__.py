@@ -1,1 +1,4 @@
-"""What several readers share: annotation files, lines, columns, rows, and pairs made of them."""
+"""What readers share: folders, names, lines, columns, rows, and the pairs that these give.
+
+May import `fdrd.files`, `fdrd.text` and `fdrd.record`. Only `fdrd.sources` uses it.
+"""

@@ -1,4 +1,4 @@
-"""Names under which the fields of a pair are known in tables, JSON lines and the JSON of tar archives."""
+"""Names of the fields of a pair in tables, JSON lines and the JSON of tar archives."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "attributes": ("attributes",),
     "negatives": ("negatives", "negative", "hard_negatives"),
 }
-"""By field, its names in the order of preference. Case, blanks and hyphens do not matter."""
+"""Names of each field, the preferred one first. Case, spaces and hyphens do not matter."""
 
 
 def find_columns(names: Iterable[str]) -> dict[str, str]:
-    """By field, the column that holds it.
+    """Return the column that holds each field.
 
     >>> find_columns(["Image Path", "title", "caption", "price"])
     {'image': 'Image Path', 'caption': 'caption'}
@@ -52,7 +52,7 @@ def find_columns(names: Iterable[str]) -> dict[str, str]:
 
 
 def known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an object by field, those that are none of a pair left out."""
+    """Return the values of an object by field, without those that belong to no field."""
     return {field: values[column] for field, column in find_columns(values).items()}
 
 

@@ -1,6 +1,6 @@
-"""Files of lines, JSON or separated values: each line with its place, or a rejection that says what is wrong with it.
+"""Files of lines, JSON or separated values: each line with its position, or a rejection with the reason.
 
-A file is read a line at a time, so its length does not matter.
+Files are read line by line and may have any length.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import IO, Any
 
 from fdrd.reasons import Rejection
-from fdrd.sources.reading.annotation_files import open_annotations
+from fdrd.sources.reading.source_folder import SourceFolder
 
-MAX_LINE = 2**26  # bytes of a line, or of a small JSON file, that are read into memory
+MAX_LINE = 2**26  # bytes of a line, or of a caption file, that are read into memory
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row of an annotation file: where it stands, and what it says."""
+    """One row of an annotation file: its position and its fields."""
 
     file: str
     key: str
     fields: dict[str, Any]
 
     def reject(self, reason: str, detail: str) -> Rejection:
-        """The rejection of this row."""
+        """Return the rejection of this row."""
         return Rejection(self.file, self.key, reason, detail)
 
 
 class RepeatedKeyError(ValueError):
-    """A JSON object that gives two values under one key, of which a reader would lose one in silence."""
+    """A JSON object has two values for one key, of which a reader would silently drop one."""
 
 
 def load_json(text: bytes) -> Any:
-    """The value of a JSON text in UTF-8.
+    """Return the value of a JSON text in UTF-8.
 
     Raises:
         RepeatedKeyError: an object has a key twice.
-        ValueError: it is no JSON, is no UTF-8, or is nested too deeply.
+        ValueError: the text is not JSON, not UTF-8, or nested too deeply.
     """
     try:
         return json.loads(text.decode("utf-8-sig"), object_pairs_hook=_object)
@@ -50,9 +50,9 @@ def load_json(text: bytes) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def read_jsonl(root: Path, file: str) -> Iterator[Line | Rejection]:
-    """The objects of a file that holds one on each line."""
-    lines = open_annotations(root, file)
+def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield the objects of a JSON lines file."""
+    lines = folder.open(file)
     if isinstance(lines, Rejection):
         yield lines
         return
@@ -64,15 +64,17 @@ def read_jsonl(root: Path, file: str) -> Iterator[Line | Rejection]:
                 yield _line(file, f"line {number}", raw, lines)
 
 
-def read_separated(root: Path, file: str) -> Iterator[Line | Rejection]:
-    """The rows of a CSV or TSV file with a header; empty cells are left out."""
-    opened = open_annotations(root, file)
+def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield the rows of a CSV or TSV file with a header, without empty cells."""
+    opened = folder.open(file)
     if isinstance(opened, Rejection):
         yield opened
         return
-    # What is no UTF-8 becomes half a character, which its own row is rejected for.
+    # Bytes that are not UTF-8 become surrogates, so that only their row is rejected.
     with io.TextIOWrapper(opened, "utf-8-sig", errors="surrogateescape", newline="") as text:
-        rows = csv.reader(text, delimiter=DELIMITERS[Path(file).suffix.lower()], strict=True)
+        rows = csv.reader(
+            text, delimiter=DELIMITERS[PurePosixPath(file).suffix.lower()], strict=True
+        )
         header: list[str] | None = None
         while True:
             try:
@@ -95,7 +97,7 @@ def read_separated(root: Path, file: str) -> Iterator[Line | Rejection]:
 
 
 def header_of(start: bytes, suffix: str) -> list[str]:
-    """The names of the columns of a file of lines that begins like this."""
+    """Return the column names of a file of lines that starts with these bytes."""
     first = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
     if suffix == ".jsonl":
         try:

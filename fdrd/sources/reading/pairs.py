@@ -1,8 +1,8 @@
-"""Pairs out of named fields: what the rows of metadata files and tables, and the samples of archives, have in common.
+"""Make pairs of named fields, as metadata files, tables and the samples of archives have them.
 
-Fields are `caption` (or a list of them), and if wished `id`, `category` (else the name of the image's
-folder), `meta_category`, `split`, `group`, `license`, `attributes` [{type, value, start, end}],
-`negatives` [a caption, or {caption, category, kind}]; `_columns` says what else they may be called.
+The field is `caption` (a string or a list). Optional are `id`, `category` (default: the name of the image's
+folder), `meta_category`, `split`, `group`, `license`, `attributes` [{type, value, start, end}] and
+`negatives` [a caption, or {caption, category, kind}]. `reading.columns` lists other names for them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
-from fdrd.sources.reading.annotation_files import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.sources.reading.lines import Line
+from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.text.normalize import (
     move_spans,
     normalize_caption,
@@ -29,14 +29,14 @@ _TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
 def pairs(
     line: Line, image: ImageRef, path: str = "", split: Split = "", name: str = ""
 ) -> Iterator[Record | Rejection]:
-    """A pair for each caption of a line, one with an empty caption where it has none.
+    """Yield a pair for each caption of a line, or one with an empty caption if it has none.
 
     Args:
-        line: its fields under the names of `fdrd.record.Record`.
+        line: with fields named as in `fdrd.record.Record`.
         image: of all its captions.
-        path: whose folders name category and split where the line does not.
-        split: where neither does.
-        name: the id, numbered from the second caption on, where the line gives none.
+        path: path whose folders name category and split if the line does not.
+        split: the split if neither names one.
+        name: the id if the line has none, numbered from the second caption on.
     """
     texts: dict[str, str] = {}
     for field in _TEXT_FIELDS:
@@ -48,11 +48,10 @@ def pairs(
         if len(texts[field]) > MAX_NAME:
             yield line.reject("bad_field", f'"{field}" has over {MAX_NAME} characters')
             return
-    captions, texts["id"] = line.fields.get("caption"), texts["id"] or name
-    first = texts["id"]
-    for number, caption in enumerate(captions or [None] if _is_list(captions) else [captions], 1):
-        if number > 1 and first:
-            texts["id"] = f"{first}#{number}"
+    given, first = line.fields.get("caption"), texts["id"] or name
+    captions = (given or [None]) if isinstance(given, list) else [given]
+    for number, caption in enumerate(captions, 1):
+        texts["id"] = f"{first}#{number}" if number > 1 and first else first
         yield _record(line, texts, image, PurePosixPath(path).parts[:-1], split, caption)
 
 
@@ -113,12 +112,8 @@ def _split(given: str, folders: tuple[str, ...]) -> Split | None:
     )
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
 def _listed(value: object) -> list[Any]:
-    """A list that a row gives as such or, where cells hold text only, as JSON."""
+    """Return a list that a row holds as such or, in text cells, as JSON."""
     if value is None or value == "":
         return []
     if isinstance(value, str) and value.lstrip().startswith("["):

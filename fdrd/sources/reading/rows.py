@@ -1,6 +1,6 @@
-"""Rows of Parquet and Arrow files: their fields without the pictures' bytes, and where those lie.
+"""Rows of Parquet and Arrow files: their fields, and where their images lie, without the bytes of these.
 
-Class labels that `datasets` wrote as numbers become names again.
+Numeric class labels of `datasets` become names.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from fdrd.files.safe_open import resolve_inside
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.lines import Line
+from fdrd.sources.reading.source_folder import SourceFolder
 
-ROWS = 64  # made into objects at a time
-_HARMLESS = 2**30  # bytes that the columns of a file may have, or ...
-_BOMB = 1000  # ... this many times those of the file
+ROWS = 64  # converted to objects at a time
+_MAX_BYTES = 2**30  # uncompressed bytes that any file may have
+_MAX_RATIO = 1000  # larger files may have this many times their compressed size
 
 
-def columns_of(root: Path, file: str) -> list[str]:
-    """The names of the columns, none where the file cannot be read."""
+def columns_of(folder: SourceFolder, file: str) -> list[str]:
+    """Return the names of the columns, none if the file cannot be read."""
     try:
         with ExitStack() as stack:
-            return list(_open(root, file, stack).schema.names)
+            return list(_open(folder, file, stack).schema.names)
     except (OSError, ValueError, pa.ArrowException):
         return []
 
 
-def read_rows(root: Path, file: str) -> Iterator[Line | Rejection]:
-    """Each row with its fields under the names of `COLUMNS`; what is wrong ends the file with a rejection.
+def read_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield each row with its fields under the names of `COLUMNS`; an error ends the file with a rejection.
 
-    The field `image` is what a column of text says, the path that a column of `datasets`' structs gives,
-    or None; where there are bytes, `image_column` names their column.
+    The field `image` is a path from a text column or from an image struct of `datasets`, or None. If there
+    are image bytes, `image_column` names their column.
     """
     number = 0
     try:
         with ExitStack() as stack:
-            table = _open(root, file, stack)
+            table = _open(folder, file, stack)
             columns = find_columns(table.schema.names)
             if "image" not in columns:
                 raise ValueError(
@@ -67,13 +68,13 @@ def read_rows(root: Path, file: str) -> Iterator[Line | Rejection]:
 
 class _Parquet:
     def __init__(self, path: Path, stack: ExitStack):
-        # Without these two a row group, which may be the whole file, is read into memory.
+        # By default a whole row group, possibly the whole file, would be read into memory.
         self._file = stack.enter_context(pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20))
         self.schema = self._file.schema_arrow
         size, found = path.stat().st_size, self._file.metadata
         groups = [found.row_group(group) for group in range(found.num_row_groups)]
         if found.num_rows > size or sum(group.total_byte_size for group in groups) > max(
-            _HARMLESS, _BOMB * size
+            _MAX_BYTES, _MAX_RATIO * size
         ):
             raise ValueError(f"{found.num_rows} rows in {size} bytes would fill the memory")
 
@@ -102,14 +103,14 @@ class _Arrow:
 
     def rows(self, columns: dict[str, str]) -> Iterator[dict[str, Any]]:
         for batch in self._batches:
-            # Bytes from a stranger may point anywhere; this looks at offsets, not at pictures.
+            # Offsets in an untrusted file may point anywhere; image bytes are not read for this.
             batch.validate(full=True)
             for start in range(0, batch.num_rows, ROWS):
                 yield from _rows(batch.slice(start, ROWS), self.schema, columns)
 
 
-def _open(root: Path, file: str, stack: ExitStack) -> _Parquet | _Arrow:
-    path = resolve_inside(root, file)
+def _open(folder: SourceFolder, file: str, stack: ExitStack) -> _Parquet | _Arrow:
+    path = resolve_inside(folder.root, file)
     kind = _Parquet if file.lower().endswith(".parquet") else _Arrow
     return kind(path, stack)
 
@@ -117,7 +118,7 @@ def _open(root: Path, file: str, stack: ExitStack) -> _Parquet | _Arrow:
 def _rows(
     batch: pa.RecordBatch, schema: pa.Schema, columns: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The fields of each row of a batch. Pictures stay where they are."""
+    """Yield the fields of each row of a batch, without image bytes."""
     image = columns["image"]
     kind = _kind(schema, image)
     paths: Sequence[str | None] = [None] * batch.num_rows
@@ -140,7 +141,7 @@ def _rows(
 
 
 def _path_inside(schema: pa.Schema, image: str) -> str:
-    """What to read of the column of images for the paths in it."""
+    """Return the column that holds the paths of images, empty if there is none."""
     kind = _kind(schema, image)
     if _is_text(kind):
         return image
@@ -149,7 +150,7 @@ def _path_inside(schema: pa.Schema, image: str) -> str:
 
 
 def _kind(schema: pa.Schema, column: str) -> pa.DataType:
-    """The type of a column, that of the values where it is a dictionary."""
+    """Return the type of a column, for a dictionary that of its values."""
     kind = schema.field(column).type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
@@ -163,16 +164,16 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    """Whether it is a struct with bytes, as `datasets` stores an image."""
+    """Return whether the type is a struct with bytes, as `datasets` stores an image."""
     place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
     return place >= 0 and _is_bytes(kind.field(place).type)
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:
-    """By column, the names of the classes that `datasets` noted in the file."""
+    """Return the class names that `datasets` stored in the file, by column."""
     try:
-        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = noted["info"]["features"]
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = metadata["info"]["features"]
         return {
             column: list(map(str, feature["names"]))
             for column, feature in features.items()
@@ -183,7 +184,7 @@ def _labels(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def _named(line: Line, names: dict[str, list[str]]) -> Line | Rejection:
-    """The row with names for the numbers of its classes."""
+    """Return the row with class names instead of numbers."""
     for field, of_class in names.items():
         number = line.fields[field]
         if isinstance(number, int):

@@ -150,7 +150,7 @@ def test_two_domains_share_labels_and_name_those_that_clash(birds, tmp_path, dra
         (lambda root: None, "does not exist"),
         (lambda root: root.write_text("x"), "is a file"),
         (lambda root: root.mkdir(), "is empty"),
-        (lambda root: (root / "a").mkdir(parents=True), "no reader knows this layout"),
+        (lambda root: (root / "a").mkdir(parents=True), "unknown layout"),
     ],
 )
 def test_an_unusable_source_says_why_and_what_to_do(tmp_path, make, said):

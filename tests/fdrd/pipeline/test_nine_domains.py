@@ -8,6 +8,7 @@ import pytest
 from fdrd.reasons import Rejection
 from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import released
+from fdrd.sources.reading.source_folder import SourceFolder
 
 FAR = "/root/autodl-tmp/someone/CoOp-main/DATA"  # record paths are those of another machine
 
@@ -117,7 +118,7 @@ def test_every_caption_of_a_domain_finds_its_picture(tmp_path, write, draw, name
     paths = draw_domain(write, draw, name)
     if name == "oxford_flowers":
         write(f"{name}/cat_to_name.json", {"21": "fire lily"})
-    found = list(released.read(tmp_path / "raw" / name))
+    found = list(released.read(SourceFolder(tmp_path / "raw" / name)))
     assert [item.image.path if not isinstance(item, Rejection) else item for item in found] == paths
 
 
@@ -141,7 +142,7 @@ def test_files_of_one_name_in_folders_of_splits_are_told_apart_by_the_split(tmp_
     record = {"file_name": "00001.jpg", "class_name": "Audi TT", "positive": "An Audi TT."}
     write("inter_cars_test.json", {"00001.jpg": record})
     write("captions.json", {"00001.jpg": record})
-    unsure, test = released.read(tmp_path / "raw")
+    unsure, test = released.read(SourceFolder(tmp_path / "raw"))
     assert unsure.reason == "image_ambiguous"
     assert test.image.path == "cars_test/00001.jpg"
 
@@ -151,5 +152,5 @@ def test_a_prefix_that_is_not_the_category_is_not_cut_off(tmp_path, write, draw)
     write("images/43.jpg", draw(1))
     record = {"file_name": "tabby_43.jpg", "class_name": "sphynx", "positive": "A sphynx."}
     write("pets_test.json", {"tabby_43": record})
-    (found,) = released.read(tmp_path / "raw")
+    (found,) = released.read(SourceFolder(tmp_path / "raw"))
     assert found.reason == "image_missing"

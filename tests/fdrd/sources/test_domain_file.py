@@ -1,4 +1,4 @@
-"""domain.toml completes records and is refused with file, key and remedy."""
+"""domain.toml completes records; errors name the file, the key and a remedy."""
 
 import json
 
@@ -31,12 +31,11 @@ def draw_domain(write, draw, folder, text=None):
         write(f"{folder}domain.toml", text)
 
 
-def test_it_completes_records_that_say_nothing_themselves(tmp_path, write, draw):
+def test_fields_that_records_lack_are_filled_in(write, draw, read):
     draw_domain(write, draw, "", GOOD)
     line = {"file_name": "robin/b.png", "caption": "A robin.", "license": "CC0-1.0", "group": "own"}
     write("metadata.jsonl", {**line, "meta_category": "thrush"})
-    (domain,) = find_domains(tmp_path / "raw")
-    found = {item.image.path: item for item in read_domain(tmp_path / "raw", domain)}
+    found = {item.image.path: item for item in read("image_folder")}
     wren, robin, owl = (
         found[path] for path in ("house_wren/v_a_g08_c01.png", "robin/b.png", "owl/c.png")
     )
@@ -50,7 +49,7 @@ def test_it_completes_records_that_say_nothing_themselves(tmp_path, write, draw)
     assert (owl.meta_category, owl.group) == ("other", "")
 
 
-def test_the_manifest_and_the_card_repeat_it_for_each_domain(tmp_path, write, draw):
+def test_manifest_and_card_repeat_it_for_each_domain(tmp_path, write, draw):
     draw_domain(write, draw, "birds/", GOOD)
     draw_domain(write, draw, "more/")
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
@@ -71,7 +70,7 @@ def test_the_manifest_and_the_card_repeat_it_for_each_domain(tmp_path, write, dr
     assert r"- birds: @misc\{birds\}" in card
 
 
-def test_a_changed_domain_file_is_a_changed_source(tmp_path, write, draw):
+def test_a_changed_domain_file_triggers_a_rebuild(tmp_path, write, draw):
     draw_domain(write, draw, "", GOOD)
     build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert build(tmp_path / "raw", tmp_path / "out", workers=1).nothing_to_do
@@ -81,37 +80,37 @@ def test_a_changed_domain_file_is_a_changed_source(tmp_path, write, draw):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("licence = ", "cannot be read"),
         (b"\xff", "cannot be read"),
         ("a = " + "[" * 100_000, "cannot be read"),
         ('home_page = "x"', "did you mean `homepage`?"),
-        ('colour = "x"', "known are licence"),
-        ("licence = 3", "`licence` is 3; give a text"),
+        ('colour = "x"', "known keys: licence"),
+        ("licence = 3", "`licence` is 3; give a string"),
         ('license = "a"\nlicence = "b"', "keep one"),
         (f'licence = "{"x" * 201}"', "SPDX"),
-        ('homepage = "javascript:alert(1)"', "begin it with https://"),
-        ('homepage = "https://a.org/><script>"', "begin it with https://"),
-        ('group = "g*"', "name {group} once"),
+        ('homepage = "javascript:alert(1)"', "start it with https://"),
+        ('homepage = "https://a.org/><script>"', "start it with https://"),
+        ('group = "g*"', "use {group} once"),
         ('group = "{group}*a*b*c"', "at most 2 times"),
-        ("meta_categories = 3", "is no table"),
-        ("[meta_categories]\nsongbird = 3", "`meta_categories.songbird` is no list"),
+        ("meta_categories = 3", "is not a table"),
+        ("[meta_categories]\nsongbird = 3", "`meta_categories.songbird` is not a list"),
         ("[meta_categories]\nsongbird = []", "is empty"),
-        ('[meta_categories]\na = ["owl"]\nb = ["Owl"]', "lists 'Owl', as 'a' does"),
+        ('[meta_categories]\na = ["owl"]\nb = ["Owl"]', "lists 'Owl', and so does 'a'"),
         ('[meta_categories]\na = ["house_wern"]', "did you mean 'house wren'?"),
-        ("# " + "x" * 2**20, "keep it short"),
+        ("# " + "x" * 2**20, "shorten it"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_file_key_and_remedy(tmp_path, write, draw, text, said):
+def test_invalid_values_are_refused(tmp_path, write, draw, text, message):
     draw_domain(write, draw, "birds/", text)
     with pytest.raises(FdrdError) as raised:
         [list(read_domain(tmp_path / "raw", domain)) for domain in find_domains(tmp_path / "raw")]
     assert "birds/domain.toml" in str(raised.value)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
-def test_a_link_out_of_the_source_is_not_followed(tmp_path, write, draw):
+def test_a_link_out_of_the_source_is_refused(tmp_path, write, draw):
     (tmp_path / "outside.toml").write_text('licence = "secret"')
     draw_domain(write, draw, "")
     (tmp_path / "raw/domain.toml").symlink_to("../outside.toml")
@@ -119,12 +118,12 @@ def test_a_link_out_of_the_source_is_not_followed(tmp_path, write, draw):
         find_domains(tmp_path / "raw")
 
 
-def test_a_group_may_be_a_folder_and_long_names_cost_no_time():
-    from fdrd.sources.domain_file import About, Completer
+def test_a_group_may_be_a_folder_and_long_names_do_not_match():
+    from fdrd.sources.domain_file import DomainCompleter, DomainInfo
 
     def group(pattern, path):
         record = Record("1", ImageRef(path), "A.", "wren", Source(path))
-        return Completer(About(group=pattern)).complete(record).group
+        return DomainCompleter(DomainInfo(group=pattern)).complete(record).group
 
     assert group("{group}/*", "a/clip 7/frame.png") == "clip 7"
     assert group("{group}/*", "frame.png") == ""

@@ -1,4 +1,4 @@
-"""`--explain` says for every layout which reader takes it and why, and what came near."""
+"""`--explain` names the layout of every folder, the reason, and near misses."""
 
 import json
 import tarfile
@@ -17,7 +17,7 @@ def lines(root):
 
 
 def draw_all(root, write, draw):
-    """A folder in each layout."""
+    """Write a folder for each layout."""
     for number, folder in enumerate(("folder", "listed", "authors", "table")):
         write(f"{folder}/wren/{number}.png", draw(number))
     write("folder/wren/0.txt", "A wren.")
@@ -37,9 +37,9 @@ def draw_all(root, write, draw):
     Dataset.from_dict(rows).save_to_disk(root / "raw/saved")
 
 
-def test_every_layout_is_recognised_for_a_reason_that_names_a_file(tmp_path, write, draw):
+def test_every_layout_is_recognized_with_a_reason_that_names_a_file(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
-    said = {line.partition(":")[0]: line for line in lines(tmp_path) if not line.startswith(" ")}
+    found = {line.partition(":")[0]: line for line in lines(tmp_path) if not line.startswith(" ")}
     expected = {
         "authors": ("released", "captions.json"),
         "folder": ("image_folder", "wren/0.png"),
@@ -49,14 +49,14 @@ def test_every_layout_is_recognised_for_a_reason_that_names_a_file(tmp_path, wri
         "table": ("table", "'text' for the caption"),
         "tars": ("webdataset", "0.tar"),
     }
-    assert said.keys() == expected.keys()
+    assert found.keys() == expected.keys()
     for domain, (reader, reason) in expected.items():
-        assert said[domain].startswith(f"{domain}: {reader}, because ")
-        assert reason in said[domain]
+        assert found[domain].startswith(f"{domain}: {reader}, because ")
+        assert reason in found[domain]
     assert {reader for reader, _ in expected.values()} == READERS.keys()
 
 
-def test_what_explain_says_is_what_a_build_does(tmp_path, write, draw):
+def test_a_build_uses_the_layouts_that_explain_names(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     readers = {domain["name"]: domain["reader"] for domain in built.manifest["domains"]}
@@ -66,32 +66,32 @@ def test_what_explain_says_is_what_a_build_does(tmp_path, write, draw):
     assert built.manifest["records"]["kept"] == 6
 
 
-def test_it_names_other_readers_that_fit_and_what_domain_toml_gives(tmp_path, write, draw):
+def test_other_matching_layouts_and_domain_toml_are_named(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
     write("table/domain.toml", 'licence = "CC0-1.0"\ngroup = "{group}_*"')
-    said = lines(tmp_path)
-    place = said.index(next(line for line in said if line.startswith("table:")))
-    assert said[place + 1] == "    domain.toml gives licence, group"
-    assert "image_folder would fit too" in said[place + 2]
+    found = lines(tmp_path)
+    place = found.index(next(line for line in found if line.startswith("table:")))
+    assert found[place + 1] == "    domain.toml gives licence, group"
+    assert "image_folder matches too" in found[place + 2]
 
 
-def test_a_folder_beside_domains_that_no_reader_knows_is_said_and_counted(tmp_path, write, draw):
+def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, draw):
     write("birds/wren/1.png", draw(1))
     write("birds/wren/1.txt", "A wren.")
     write("loose/a/b/c/2.png", draw(2))
     write("notes/plan.md", "x")
     (tmp_path / "raw/linked").symlink_to(tmp_path / "raw/birds")
-    said = "\n".join(lines(tmp_path))
-    assert "loose: left out" in said
-    assert "a/b/c/2.png lies deeper" in said
-    assert "linked: left out, as links" in said
+    text = "\n".join(lines(tmp_path))
+    assert "loose: left out" in text
+    assert "a/b/c/2.png lies deeper" in text
+    assert "linked: left out: links" in text
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest["records"] == {"read": 2, "kept": 1, "rejected": 1}
     (rejected,) = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
     assert (rejected["file"], rejected["reason"]) == ("loose", "unreadable_annotations")
 
 
-def test_folders_with_annotations_of_their_own_are_domains_and_no_categories(tmp_path, write, draw):
+def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, write, draw):
     for folder in ("pets", "cars"):
         write(f"{folder}/x_1.png", draw(1))
     record = {"file_name": "x_1.png", "class_name": "x", "positive": "An x."}
@@ -103,28 +103,28 @@ def test_folders_with_annotations_of_their_own_are_domains_and_no_categories(tmp
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "said"),
+    ("path", "content", "message"),
     [
-        ("1.png", b"", "image_folder: 1.png lies in no folder of a category"),
+        ("1.png", b"", "image_folder: 1.png is not in a category folder"),
         ("a/b/c/1.png", b"", "image_folder: b/c/1.png lies deeper"),
         ("labels.json", "{}", 'released: labels.json has no "positive"'),
-        ("a.csv", "item,price\n", "table: a.csv has no column called image or caption"),
+        ("a.csv", "item,price\n", "table: a.csv has no image or caption column"),
         ("0.tar.gz", b"", "webdataset: 0.tar.gz is compressed; decompress it"),
-        ("0.tar", b"none", "webdataset: 0.tar does not begin as a tar archive"),
+        ("0.tar", b"none", "webdataset: 0.tar does not start like a tar archive"),
         ("all.zip", b"", "all.zip is an archive; unpack it"),
     ],
 )
-def test_where_none_fits_it_says_what_came_near(tmp_path, write, path, content, said):
+def test_an_unknown_layout_lists_near_misses(tmp_path, write, path, content, message):
     write(path, content)
-    with pytest.raises(FdrdError, match="no reader knows this layout") as raised:
+    with pytest.raises(FdrdError, match="unknown layout") as raised:
         lines(tmp_path)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
-def test_a_built_dataset_and_a_link_out_of_the_folder_are_near(tmp_path, write, draw):
+def test_a_built_dataset_and_a_link_out_of_the_folder_are_named(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
     build(tmp_path / "raw", tmp_path / "out", workers=1)
-    with pytest.raises(FdrdError, match="dataset that was built already"):
+    with pytest.raises(FdrdError, match="is a built dataset"):
         list(explain(tmp_path / "out"))
     (tmp_path / "links").mkdir()
     (tmp_path / "links/captions.json").symlink_to(tmp_path / "raw/authors/captions.json")
@@ -132,7 +132,7 @@ def test_a_built_dataset_and_a_link_out_of_the_folder_are_near(tmp_path, write, 
         list(explain(tmp_path / "links"))
 
 
-def test_a_name_that_would_steer_the_terminal_is_shown_and_not_obeyed(capsys):
+def test_control_characters_in_names_are_escaped(capsys):
     from fdrd.commands.console import out
 
     out.print("wren\x1b[2J\u202egnp.exe [bold]\n")

@@ -1,4 +1,4 @@
-"""No hostile input crashes a build, leaves the source folder, or disappears from the account."""
+"""Hostile inputs never crash a build or leave the source folder, and all are accounted for."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hostile import KEPT, SECRET, draw_hostile
+from hostile import KEPT, SECRET, write_hostile_source
 
 from fdrd.checks.validation import validate
 from fdrd.pipeline.builder import build
 
 
 class Built:
-    """The one build of the whole corpus, and the state of the source around it."""
+    """One build of the whole corpus, and the state of the source before and after."""
 
     def __init__(self, folder: Path):
         root = folder / "raw"
-        self.inputs = draw_hostile(root, folder / "outside")
+        self.inputs = write_hostile_source(root, folder / "outside")
         before = state(folder)
         self.out = folder / "out"
         self.manifest = build(root, self.out, workers=1).manifest
@@ -31,7 +31,7 @@ class Built:
 
 
 def state(folder: Path) -> dict[str, str]:
-    """The digest of every file, by path; links are not followed."""
+    """Return the digest of every file by path, without following links."""
     found = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder)).split("/")[0]
@@ -52,13 +52,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         return Built(folder)
 
 
-def test_there_are_at_least_sixty_inputs_and_four_of_each_class(built: Built) -> None:
-    classes = Counter(found.kind for found in built.inputs)
+def test_there_are_at_least_sixty_inputs_and_four_of_each_kind(built: Built) -> None:
+    kinds = Counter(found.kind for found in built.inputs)
     assert len(built.inputs) >= 60
-    assert min(classes.values()) >= 4, classes
+    assert min(kinds.values()) >= 4, kinds
 
 
-def test_each_is_in_the_account_with_the_reason_that_is_true_of_it(built: Built) -> None:
+def test_each_input_is_rejected_with_the_right_reason_or_kept(built: Built) -> None:
     from fdrd.storage.shards import read_records
 
     kept = [repr(record) for record in read_records(built.out, built.manifest)]
@@ -76,7 +76,7 @@ def test_each_is_in_the_account_with_the_reason_that_is_true_of_it(built: Built)
     assert wrong == []
 
 
-def test_records_read_are_kept_and_rejected_in_every_file(built: Built) -> None:
+def test_read_equals_kept_plus_rejected_in_every_file(built: Built) -> None:
     records = built.manifest["records"]
     assert records["read"] == records["kept"] + records["rejected"]
     for entry in built.manifest["files"].values():
@@ -86,20 +86,20 @@ def test_records_read_are_kept_and_rejected_in_every_file(built: Built) -> None:
     )
 
 
-def test_the_good_pairs_beside_them_are_all_kept(built: Built) -> None:
+def test_the_good_pairs_are_kept(built: Built) -> None:
     from fdrd.storage.shards import read_records
 
     good = {record.id for record in read_records(built.out, built.manifest) if "good" in record.id}
     assert len(good) >= 12
 
 
-def test_nothing_of_the_outside_is_in_any_output_and_no_file_was_changed(built: Built) -> None:
+def test_no_output_contains_outside_files_and_no_source_file_changed(built: Built) -> None:
     assert built.changed == set()
     for path in built.out.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-def test_the_dataset_is_valid_and_a_stream_reads_every_row(built: Built) -> None:
+def test_the_dataset_is_valid_and_streams_every_row(built: Built) -> None:
     from datasets import load_dataset
 
     assert list(validate(built.out)) == []
@@ -111,6 +111,6 @@ def test_the_dataset_is_valid_and_a_stream_reads_every_row(built: Built) -> None
     assert rows == built.manifest["records"]["kept"]
 
 
-def test_a_second_build_has_the_same_bytes(built: Built, tmp_path: Path) -> None:
+def test_a_second_build_has_the_same_digest(built: Built, tmp_path: Path) -> None:
     again = build(built.out.parent / "raw", tmp_path / "again", workers=1).manifest
     assert again["digest"] == built.manifest["digest"]

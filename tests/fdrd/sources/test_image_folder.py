@@ -1,18 +1,21 @@
+"""Image folders with metadata files, text files, or neither."""
+
 import json
 
 import pytest
 
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, Negative
-from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import image_folder
+from fdrd.sources.reading.source_folder import SourceFolder
 
 
-def read(root):
-    return list(image_folder.read(root / "raw"))
+@pytest.fixture
+def found(tmp_path):
+    return lambda: list(image_folder.read(SourceFolder(tmp_path / "raw")))
 
 
-def test_metadata_gives_all_fields(tmp_path, write, draw):
+def test_metadata_has_all_fields(write, draw, found):
     write("train/wren/1.png", draw(1))
     line = {
         "file_name": "train/wren/1.png",
@@ -30,22 +33,22 @@ def test_metadata_gives_all_fields(tmp_path, write, draw):
         ],
     }
     write("metadata.jsonl", line)
-    (found,) = read(tmp_path)
-    assert (found.id, found.caption, found.category) == ("7", "A brown wren.", "house wren")
-    assert (found.meta_category, found.group, found.split) == ("bird", "clip 3", "validation")
-    assert (found.source.license, found.source.origin) == ("CC0-1.0", "metadata.jsonl: line 1")
-    assert found.attributes == (Attribute("colour", "brown", 2, 7),)
-    assert found.negatives == (
+    (record,) = found()
+    assert (record.id, record.caption, record.category) == ("7", "A brown wren.", "house wren")
+    assert (record.meta_category, record.group, record.split) == ("bird", "clip 3", "validation")
+    assert (record.source.license, record.source.origin) == ("CC0-1.0", "metadata.jsonl: line 1")
+    assert record.attributes == (Attribute("colour", "brown", 2, 7),)
+    assert record.negatives == (
         Negative("A brown robin.", "", "category"),
         Negative("A red wren.", "wren", "attribute"),
     )
 
 
-def test_folders_give_split_and_category(tmp_path, write, draw):
+def test_folders_name_split_and_category(write, draw, found):
     for path in ("train/wren/1.png", "valid/wren/2.png", "test/robin/3.png", "robin/4.png"):
         write(path, draw(1))
         write(path.replace("png", "txt"), "A bird.")
-    assert [(found.split, found.category) for found in read(tmp_path)] == [
+    assert [(item.split, item.category) for item in found()] == [
         ("", "robin"),
         ("test", "robin"),
         ("train", "wren"),
@@ -53,7 +56,7 @@ def test_folders_give_split_and_category(tmp_path, write, draw):
     ]
 
 
-def test_several_captions_of_an_image_are_several_pairs_with_own_ids(tmp_path, write, draw):
+def test_each_caption_of_an_image_is_a_pair_with_its_own_id(write, draw, found):
     write("wren/1.png", draw(1))
     write("wren/2.png", draw(2))
     write("wren/2.txt", "A wren.\n\nA bird.\n")
@@ -62,7 +65,7 @@ def test_several_captions_of_an_image_are_several_pairs_with_own_ids(tmp_path, w
         {"file_name": "wren/1.png", "caption": "Three."},
     ]
     write("metadata.jsonl", "\n".join(json.dumps(line) for line in lines))
-    assert [(found.id, found.caption) for found in read(tmp_path)] == [
+    assert [(item.id, item.caption) for item in found()] == [
         ("wren/1.png", "One."),
         ("wren/1.png#2", "Two."),
         ("wren/1.png#3", "Three."),
@@ -71,11 +74,11 @@ def test_several_captions_of_an_image_are_several_pairs_with_own_ids(tmp_path, w
     ]
 
 
-def test_csv_is_read_with_line_numbers_and_any_script(tmp_path, write, draw):
+def test_csv_is_read_in_any_script(write, draw, found):
     write("鸟/图.png", draw(1))
     write("metadata.csv", '\ufefffile_name,caption,split\n鸟/图.png,"Ein Vögelchen, 鸟",test\n')
-    (found,) = read(tmp_path)
-    assert (found.category, found.caption, found.split) == ("鸟", "Ein Vögelchen, 鸟", "test")
+    (record,) = found()
+    assert (record.category, record.caption, record.split) == ("鸟", "Ein Vögelchen, 鸟", "test")
 
 
 @pytest.mark.parametrize(
@@ -103,21 +106,17 @@ def test_csv_is_read_with_line_numbers_and_any_script(tmp_path, write, draw):
         ),
     ],
 )
-def test_a_bad_line_is_one_rejection_with_its_number(tmp_path, write, draw, line, reason):
+def test_a_bad_line_is_one_rejection_with_its_number(write, draw, found, line, reason):
     write("wren/1.png", draw(1))
     write("1.png", draw(2))
     write("wren/1.txt", "A wren.")
     write("1.txt", "x")
     write("metadata.jsonl", f"\n{line}\n")
-    found = next(
-        item for item in read(tmp_path) if isinstance(item, Rejection) and item.key == "line 2"
-    )
-    assert (found.file, found.reason) == ("metadata.jsonl", reason)
+    (bad,) = (item for item in found() if isinstance(item, Rejection) and item.key == "line 2")
+    assert (bad.file, bad.reason) == ("metadata.jsonl", reason)
 
 
-def test_an_image_without_a_caption_is_a_rejection_unless_captions_do_not_count(
-    tmp_path, write, draw
-):
+def test_an_image_without_a_caption_is_rejected_if_captions_are_required(write, draw, read):
     write("wren/1.png", draw(1))
     write("wren/2.png", draw(2))
     write("wren/3.png", draw(3))
@@ -127,29 +126,27 @@ def test_an_image_without_a_caption_is_a_rejection_unless_captions_do_not_count(
         '{"file_name": "wren/2.png", "caption": [], "split": "test"}',
     ]
     write("metadata.jsonl", "\n".join(lines))
-    (domain,) = find_domains(tmp_path / "raw")
-    rejected = list(read_domain(tmp_path / "raw", domain))
-    assert {(found.file, found.key, found.reason) for found in rejected} == {
+    assert {(item.file, item.key, item.reason) for item in read("image_folder")} == {
         ("metadata.jsonl", "line 1", "caption_missing"),
         ("metadata.jsonl", "line 2", "caption_missing"),
         ("wren/1.png", "", "caption_missing"),
         ("wren/2.png", "", "caption_missing"),
         ("wren/3.txt", "line 1", "caption_missing"),
     }
-    open_ = list(read_domain(tmp_path / "raw", domain, captions=False))
-    assert [(found.image.path, found.category, found.split) for found in open_[:2]] == [
+    uncaptioned = read("image_folder", require_captions=False)
+    assert [(item.image.path, item.category, item.split) for item in uncaptioned[:2]] == [
         ("wren/1.png", "wren", ""),
         ("wren/2.png", "wren", "test"),
     ]
-    assert {found.caption for found in open_} == {""}
+    assert {item.caption for item in uncaptioned} == {""}
 
 
-def test_bytes_that_are_no_text_reject_their_file_or_line(tmp_path, write, draw):
+def test_bytes_that_are_not_text_reject_their_file_or_line(write, draw, found):
     write("wren/1.png", draw(1))
     write("wren/1.txt", b"\xff\xfe\xff")
     write("robin/metadata.jsonl", b'{"file_name": "\xff"}\n')
     write("owl/metadata.csv", b"file_name,caption\n\xff,\xff\n")
-    assert {(found.file, found.reason) for found in read(tmp_path)} == {
+    assert {(item.file, item.reason) for item in found()} == {
         ("wren/1.txt", "unreadable_annotations"),
         ("robin/metadata.jsonl", "unreadable_annotations"),
         ("owl/metadata.csv", "unreadable_annotations"),

@@ -1,4 +1,4 @@
-"""What every reader of annotations promises, for any annotation: properties, and a fuzz target on its seeds."""
+"""Properties of every reader for arbitrary annotations, and the fuzz target on its seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzz.fuzz_readers import FILES, SEEDS, check, plain
+from fuzz.fuzz_readers import FILES, SEEDS, check, run_mutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,6 +23,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources import READERS
 from fdrd.sources.reading.columns import COLUMNS
+from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_caption, normalize_category
 
 RUNS = settings(max_examples=int(os.environ.get("FDRD_EXAMPLES", "60")), deadline=None)
@@ -43,7 +44,7 @@ def read(reader: str, file: str, content: bytes) -> list[Record | Rejection]:
             (Path(folder) / name).parent.mkdir()
             Image.new("RGB", (2, 2)).save(Path(folder) / name)
         (Path(folder) / file).write_bytes(content)
-        return list(READERS[reader].read(Path(folder)))
+        return list(READERS[reader].read(SourceFolder(Path(folder))))
 
 
 def jsonl(rows: list[dict[str, Any]]) -> bytes:
@@ -51,7 +52,7 @@ def jsonl(rows: list[dict[str, Any]]) -> bytes:
 
 
 def member(row: dict[str, Any]) -> bytes:
-    """A tar of one sample, whose JSON is the row."""
+    """Return a tar of one sample whose JSON is the row."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, data in (("wren/a.png", b"x"), ("wren/a.json", json.dumps(row).encode())):
@@ -63,7 +64,7 @@ def member(row: dict[str, Any]) -> bytes:
 
 @RUNS
 @given(st.lists(objects, max_size=5), st.sampled_from(["metadata.jsonl", "pairs.jsonl"]))
-def test_every_object_on_a_line_is_one_item_or_several_at_its_line(
+def test_every_json_line_gives_items_with_its_line_number(
     rows: list[dict[str, Any]], file: str
 ) -> None:
     reader = "image_folder" if file == "metadata.jsonl" else "table"
@@ -82,7 +83,7 @@ def test_every_object_on_a_line_is_one_item_or_several_at_its_line(
         words.filter(lambda key: key not in ("train", "val", "test")), objects, max_size=5
     )
 )
-def test_every_key_of_the_authors_is_one_item(records: dict[str, Any]) -> None:
+def test_every_key_of_released_annotations_is_one_item(records: dict[str, Any]) -> None:
     found = read("released", "captions.json", json.dumps(records).encode())
     keys = [
         item.key
@@ -107,7 +108,7 @@ def test_every_sample_of_an_archive_is_accounted_for(row: dict[str, Any]) -> Non
 
 @RUNS
 @given(st.dictionaries(st.sampled_from(["train", "val", "test", "x"]), values, max_size=3))
-def test_every_row_of_coops_splits_is_one_item(splits: dict[str, Any]) -> None:
+def test_every_row_of_coop_splits_is_one_item(splits: dict[str, Any]) -> None:
     found = read("coop_splits", "split_zhou_X.json", json.dumps(splits).encode())
     lists = [rows for split, rows in splits.items() if isinstance(rows, list) and split != "x"]
     assert len(found) == sum(map(len, lists)) + len(splits) - len(lists)
@@ -150,7 +151,7 @@ def in_tar(caption: str, category: str) -> tuple[str, str, bytes]:
 
 
 @pytest.mark.parametrize("write", [in_jsonl, in_table, in_csv, in_parquet, in_released, in_tar])
-def test_what_is_well_formed_is_read_as_it_stands_but_for_normalisation(
+def test_valid_annotations_are_read_as_they_are_except_for_normalization(
     write: Callable[[str, str], tuple[str, str, bytes]],
 ) -> None:
     @RUNS
@@ -168,13 +169,13 @@ def test_what_is_well_formed_is_read_as_it_stands_but_for_normalisation(
 
 
 @pytest.mark.parametrize("seed", range(len(SEEDS)), ids=[file for _, file in FILES])
-def test_the_seed_of_each_annotation_file_gives_items(seed: int) -> None:
+def test_every_fuzz_seed_gives_items(seed: int) -> None:
     assert SEEDS[seed][0] == seed
     assert check(SEEDS[seed]) > 0
 
 
-def test_changes_of_the_seeds_break_no_reader() -> None:
-    plain(int(os.environ.get("FDRD_EXAMPLES", "300")))
+def test_mutated_seeds_break_no_reader() -> None:
+    run_mutations(int(os.environ.get("FDRD_EXAMPLES", "300")))
 
 
 def test_every_reader_is_fuzzed() -> None:

@@ -1,4 +1,4 @@
-"""Caltech-101 with the published captions, where a copy lies beside the project or at $FDRD_REAL."""
+"""Caltech-101 with the published captions, if $FDRD_REAL or a folder beside the project has a copy."""
 
 import os
 import shutil
@@ -8,14 +8,15 @@ import pytest
 
 from fdrd.reasons import Rejection
 from fdrd.sources.layouts import released
+from fdrd.sources.reading.source_folder import SourceFolder
 
 REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not here")
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no copy of the published annotations")
 
 
 @needs_real
-def test_every_published_pair_of_caltech_finds_its_picture():
-    found = list(released.read(REAL / "caltech101"))
+def test_every_published_pair_of_caltech_has_its_image():
+    found = list(released.read(SourceFolder(REAL / "caltech101")))
     assert len(found) == 8242
     assert not [item for item in found if isinstance(item, Rejection)]
     assert len({item.category for item in found}) == 100
@@ -33,8 +34,10 @@ def test_every_published_pair_of_caltech_finds_its_picture():
     ("file", "records"),
     [("pets_test.json", 3669), ("flower_test.json", 2463), ("inter_dtd_test.json", 1692)],
 )
-def test_the_other_published_files_are_read_but_for_their_pictures(tmp_path, file, records):
-    shutil.copy(REAL / "annotations_only" / file, tmp_path)  # a link out would not be followed
-    found = list(released.read(tmp_path))
+def test_other_published_files_lack_only_their_images(tmp_path, file, records):
+    shutil.copy(
+        REAL / "annotations_only" / file, tmp_path
+    )  # links out of the source are not followed
+    found = list(released.read(SourceFolder(tmp_path)))
     assert len(found) == records
     assert {item.reason for item in found} == {"image_missing"}

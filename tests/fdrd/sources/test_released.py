@@ -1,4 +1,4 @@
-"""The authors' layout with all its flaws: each is mended by a stated rule or rejected with a reason."""
+"""The flaws of the authors' layout: each is fixed by a counted rule or rejected with a reason."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from fdrd.reasons import Rejection
 from fdrd.record import Negative
 from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import released
+from fdrd.sources.reading.source_folder import SourceFolder
 
 
 def one(root, write, annotations, file="pets_test.json"):
     write(file, annotations)
-    found = list(released.read(root / "raw"))
-    assert len(found) == 1
-    return found[0]
+    (found,) = released.read(SourceFolder(root / "raw"))
+    return found
 
 
 def record(**fields):
@@ -25,7 +25,7 @@ def record(**fields):
     }
 
 
-def test_folder_and_name_joined_in_the_annotation_are_apart_on_the_disk(tmp_path, write, draw):
+def test_folder_and_file_joined_in_the_annotation_are_separated(tmp_path, write, draw):
     write("101_ObjectCategories/Faces/image_0274.jpg", draw(1))
     found = one(
         tmp_path,
@@ -42,7 +42,7 @@ def test_folder_and_name_joined_in_the_annotation_are_apart_on_the_disk(tmp_path
     }
 
 
-def test_pets_have_no_class_name_no_extension_and_a_path_of_another_machine(tmp_path, write, draw):
+def test_pets_lack_class_names_extensions_and_local_paths(tmp_path, write, draw):
     write("images/american_bulldog_87.jpg", draw(1))
     raw = {
         "file_name": "american_bulldog_87",
@@ -62,15 +62,15 @@ def test_pets_have_no_class_name_no_extension_and_a_path_of_another_machine(tmp_
     }
 
 
-def test_what_a_file_of_ours_adds_is_read(tmp_path, write, draw):
+def test_fields_added_by_fdrd_caption_are_read(tmp_path, write, draw):
     write("x_1.jpg", draw(1))
-    further = {"meta_category": "pet", "group": "litter 1", "license": "CC0-1.0"}
-    found = one(tmp_path, write, {"x_1.jpg": record(**further)})
+    extra = {"meta_category": "pet", "group": "litter 1", "license": "CC0-1.0"}
+    found = one(tmp_path, write, {"x_1.jpg": record(**extra)})
     assert (found.meta_category, found.group) == ("pet", "litter 1")
     assert found.source.license == "CC0-1.0"
 
 
-def test_flowers_put_the_category_before_the_name(tmp_path, write, draw):
+def test_flowers_have_the_category_in_front_of_the_name(tmp_path, write, draw):
     write("jpg/image_06422.jpg", draw(1))
     fields = {"file_name": "ball moss_image_06422", "class_name": "ball moss"}
     found = one(tmp_path, write, {"ball moss_image_06422": record(**fields)})
@@ -78,7 +78,7 @@ def test_flowers_put_the_category_before_the_name(tmp_path, write, draw):
     assert "category_joined_to_name" in found.rules
 
 
-def test_negatives_are_normalised_like_captions(tmp_path, write, draw):
+def test_negatives_are_normalized_like_captions(tmp_path, write, draw):
     write("x_1.jpg", draw(1))
     found = one(
         tmp_path, write, {"x_1.jpg": record(class_name="x", negative=["A big_dog.The end."])}
@@ -100,9 +100,7 @@ def test_negatives_are_normalised_like_captions(tmp_path, write, draw):
         ("x_1.jpg", {"file_name": "..\\x_1.jpg"}, "path_outside"),
     ],
 )
-def test_what_cannot_be_mended_is_rejected_with_its_reason(
-    tmp_path, write, draw, key, fields, reason
-):
+def test_a_record_that_cannot_be_fixed_is_rejected(tmp_path, write, draw, key, fields, reason):
     for path in ("x_1.jpg", "a/z_1.jpg", "b/z_1.jpg"):
         write(path, draw(1))
     found = one(tmp_path, write, {key: record(**fields)})
@@ -111,34 +109,36 @@ def test_what_cannot_be_mended_is_rejected_with_its_reason(
 
 
 @pytest.mark.parametrize("caption", [None, "", "  "])
-def test_a_record_without_a_caption_is_a_rejection_with_its_key(tmp_path, write, draw, caption):
+def test_a_record_without_a_caption_is_rejected(write, draw, read, caption):
     write("x_1.jpg", draw(1))
     write("pets_test.json", {"x_1.jpg": record(positive=caption)})
-    (domain,) = find_domains(tmp_path / "raw")
-    (found,) = read_domain(tmp_path / "raw", domain)
+    (found,) = read("released")
     assert (found.file, found.key, found.reason) == ("pets_test.json", "x_1.jpg", "caption_missing")
 
 
-def test_a_record_that_is_no_object_is_rejected(tmp_path, write):
+def test_a_record_that_is_not_an_object_is_rejected(tmp_path, write):
     assert one(tmp_path, write, {"x_1": "A cat."}).reason == "bad_field"
 
 
-def test_a_repeated_key_is_seen_twice(tmp_path, write, draw):
+def test_a_repeated_key_gives_two_records(tmp_path, write, draw):
     write("x_1.jpg", draw(1))
     line = '"x_1.jpg": {"file_name": "x_1.jpg", "positive": "A cat."}'
     write("pets_test.json", "{" + line + ", " + line + "}")
-    assert [found.id for found in released.read(tmp_path / "raw")] == ["x_1.jpg", "x_1.jpg"]
+    assert [found.id for found in released.read(SourceFolder(tmp_path / "raw"))] == [
+        "x_1.jpg",
+        "x_1.jpg",
+    ]
 
 
 @pytest.mark.parametrize(
     "text", ['{"a": {"positive": ', "[" * 100_000 + '"positive"', '["positive"]']
 )
-def test_json_that_is_none_is_one_rejection_with_the_place(tmp_path, write, text):
+def test_invalid_json_is_one_rejection(tmp_path, write, text):
     found = one(tmp_path, write, text)
     assert (found.file, found.reason) == ("pets_test.json", "unreadable_annotations")
 
 
-def test_a_domain_below_the_root_has_its_name_in_ids_and_paths(tmp_path, write, draw):
+def test_ids_and_paths_of_a_subfolder_start_with_its_name(tmp_path, write, draw):
     write("pets/images/x_1.jpg", draw(1))
     write("pets/pets_test.json", {"x_1": record()})
     write("cars/audi/1.jpg", draw(2))

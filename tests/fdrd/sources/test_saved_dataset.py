@@ -1,11 +1,10 @@
-"""What `datasets` saved to disk, and what it keeps of images and class labels."""
+"""Datasets that `datasets` saved to disk, with images and class labels."""
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from fdrd.checks.validation import validate
 from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
-from fdrd.sources import find_domains, read_domain
 
 FEATURES = Features(
     {"image": Image(), "caption": Value("string"), "label": ClassLabel(names=["wren", "robin"])}
@@ -13,22 +12,18 @@ FEATURES = Features(
 
 
 def dataset(draw, rows):
-    return Dataset.from_dict(
-        {
-            "image": [{"bytes": draw(row), "path": None} for row in rows],
-            "caption": [f"Bird {row}." for row in rows],
-            "label": [row % 2 for row in rows],
-        },
-        features=FEATURES,
-    )
+    columns = {
+        "image": [{"bytes": draw(row), "path": None} for row in rows],
+        "caption": [f"Bird {row}." for row in rows],
+        "label": [row % 2 for row in rows],
+    }
+    return Dataset.from_dict(columns, features=FEATURES)
 
 
-def test_splits_are_folders_and_classes_have_names(tmp_path, draw):
+def test_folders_are_splits_and_classes_have_names(tmp_path, draw, read):
     splits = {"train": dataset(draw, range(10)), "test": dataset(draw, range(10, 14))}
     DatasetDict(splits).save_to_disk(tmp_path / "raw", num_shards={"train": 2, "test": 1})
-    (domain,) = find_domains(tmp_path / "raw")
-    assert domain.reader == "saved_dataset"
-    found = list(read_domain(tmp_path / "raw", domain))
+    found = read("saved_dataset")
     assert [(item.split, item.category) for item in found[3:5]] == [
         ("test", "robin"),
         ("train", "wren"),
@@ -39,9 +34,6 @@ def test_splits_are_folders_and_classes_have_names(tmp_path, draw):
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_a_dataset_without_splits_gets_hashed_ones(tmp_path, draw):
+def test_a_dataset_without_splits_has_records_without_splits(tmp_path, draw, read):
     dataset(draw, range(10)).save_to_disk(tmp_path / "raw")
-    (domain,) = find_domains(tmp_path / "raw")
-    found = list(read_domain(tmp_path / "raw", domain))
-    assert {item.split for item in found} == {""}
-    assert len(found) == 10
+    assert [item.split for item in read("saved_dataset")] == [""] * 10

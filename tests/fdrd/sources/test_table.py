@@ -1,4 +1,4 @@
-"""Tables of pairs: CSV, TSV, JSON lines and Parquet, images as paths or as bytes."""
+"""Tables of pairs: CSV, TSV, JSON lines and Parquet, with images as paths or as bytes."""
 
 import json
 
@@ -10,14 +10,8 @@ from fdrd.checks.validation import validate
 from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
-from fdrd.sources import find_domains, read_domain
 from fdrd.sources.layouts import table
-
-
-def read(root):
-    (domain,) = find_domains(root / "raw")
-    assert domain.reader == "table"
-    return list(read_domain(root / "raw", domain))
+from fdrd.sources.reading.source_folder import SourceFolder
 
 
 @pytest.mark.parametrize(
@@ -28,10 +22,10 @@ def read(root):
         ("pairs.jsonl", '{"image": "img/1.png", "text": ["A wren."], "species": "wren"}\n'),
     ],
 )
-def test_lines_with_any_known_names_of_columns(tmp_path, write, draw, file, text):
+def test_columns_have_any_known_name(write, draw, read, file, text):
     write("img/1.png", draw(1))
     write(file, text)
-    (found,) = read(tmp_path)
+    (found,) = read("table")
     assert (found.image.path, found.caption, found.category) == ("img/1.png", "A wren.", "wren")
     assert (found.id, found.source.origin.partition(": ")[0]) == ("raw/img/1.png", file)
 
@@ -46,7 +40,7 @@ def parquet(path, columns, names=None):
     pq.write_table(table, path, row_group_size=3)
 
 
-def test_parquet_of_the_hub_with_bytes_and_numbered_classes(tmp_path, draw):
+def test_parquet_from_the_hub_has_bytes_and_numbered_classes(tmp_path, draw, read):
     for split, rows in (("train", range(8)), ("test", range(8, 12))):
         columns = {
             "image": [{"bytes": draw(row), "path": f"{row}.png"} for row in rows],
@@ -55,7 +49,7 @@ def test_parquet_of_the_hub_with_bytes_and_numbered_classes(tmp_path, draw):
         }
         file = tmp_path / f"raw/data/{split}-00000-of-00001.parquet"
         parquet(file, columns, {"label": ["house_wren", "robin"]})
-    found = read(tmp_path)
+    found = read("table")
     assert [(item.split, item.category) for item in found[:2]] == [
         ("test", "house wren"),
         ("test", "robin"),
@@ -71,16 +65,14 @@ def test_parquet_of_the_hub_with_bytes_and_numbered_classes(tmp_path, draw):
     assert not list((tmp_path / "cache/fdrd/rows").glob("*.arrow"))
 
 
-def test_plain_bytes_need_a_category_in_the_row_and_paths_take_it_from_their_folder(
-    tmp_path, write, draw
-):
+def test_a_row_with_a_path_takes_its_category_from_the_folder(tmp_path, write, draw, read):
     parquet(
         tmp_path / "raw/0.parquet",
         {"jpg": [draw(1), draw(2)], "caption": ["A wren.", "A robin."], "class": ["wren", None]},
     )
     write("owl/3.png", draw(3))
     write("more.csv", "path,caption,split\nowl/3.png,An owl.,test\n")
-    found = read(tmp_path)
+    found = read("table")
     assert [item.reason if isinstance(item, Rejection) else item.category for item in found] == [
         "wren",
         "category_missing",
@@ -90,7 +82,7 @@ def test_plain_bytes_need_a_category_in_the_row_and_paths_take_it_from_their_fol
     assert found[2].split == "test"
 
 
-def test_several_captions_and_several_rows_of_an_image_have_ids_of_their_own(tmp_path, write, draw):
+def test_every_caption_and_row_of_an_image_has_its_own_id(write, draw, read):
     write("wren/1.png", draw(1))
     lines = [
         {"image": "wren/1.png", "caption": ["One.", "Two."]},
@@ -98,7 +90,7 @@ def test_several_captions_and_several_rows_of_an_image_have_ids_of_their_own(tmp
         {"image": "wren/1.png", "caption": ["Four.", "Five."], "id": "x"},
     ]
     write("a.jsonl", "\n".join(map(json.dumps, lines)))
-    ids = [item.id for item in read(tmp_path)]
+    ids = [item.id for item in read("table")]
     assert ids == [
         "raw/wren/1.png",
         "raw/wren/1.png#2",
@@ -108,10 +100,10 @@ def test_several_captions_and_several_rows_of_an_image_have_ids_of_their_own(tmp
     ]
 
 
-def test_lists_in_cells_are_json(tmp_path, write, draw):
+def test_lists_in_cells_are_json(write, draw, read):
     write("wren/1.png", draw(1))
     write("a.csv", 'image,caption,negatives\nwren/1.png,A wren.,"[""A robin.""]"\n')
-    (found,) = read(tmp_path)
+    (found,) = read("table")
     assert [negative.caption for negative in found.negatives] == ["A robin."]
 
 
@@ -128,59 +120,58 @@ def test_lists_in_cells_are_json(tmp_path, write, draw):
         ('wren/1.png,"A.,test', "unreadable_annotations"),
     ],
 )
-def test_a_bad_row_is_one_rejection_with_its_line(tmp_path, write, draw, row, reason):
+def test_a_bad_row_is_one_rejection_with_its_line(write, draw, read, row, reason):
     write("wren/1.png", draw(1))
     write("a.csv", f"image,caption,split\nwren/1.png,A wren.,train\n{row}\n")
-    good, bad = read(tmp_path)
+    good, bad = read("table")
     assert good.caption == "A wren."
     assert (bad.file, bad.key, bad.reason) == ("a.csv", "line 3", reason)
 
 
-def test_a_column_that_stands_there_twice_or_a_key_is_not_chosen_in_silence(tmp_path, write, draw):
+def test_repeated_columns_and_keys_are_rejected(write, draw, read):
     write("wren/1.png", draw(1))
     write("a.csv", "image,caption,caption\nwren/1.png,A.,B.\n")
     write("b.jsonl", '{"image": "wren/1.png", "caption": "A.", "caption": "B."}\n')
-    assert {(item.file, item.reason) for item in read(tmp_path)} == {
+    assert {(item.file, item.reason) for item in read("table")} == {
         ("a.csv", "unreadable_annotations"),
         ("b.jsonl", "bad_field"),
     }
 
 
-def test_a_class_that_has_no_name_and_a_damaged_file_are_rejections(tmp_path, draw):
+def test_unnamed_classes_and_damaged_files_are_rejected(tmp_path, draw, read):
     columns = {"image": [draw(1), draw(2)], "caption": ["A.", "B."], "label": [0, 7]}
     parquet(tmp_path / "raw/0.parquet", columns, {"label": ["wren"]})
     parquet(tmp_path / "raw/1.parquet", columns)
     whole = (tmp_path / "raw/1.parquet").read_bytes()
     (tmp_path / "raw/1.parquet").write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[-300:])
-    found = read(tmp_path)
+    found = read("table")
     assert [(item.file, item.reason) for item in found if isinstance(item, Rejection)] == [
         ("0.parquet", "bad_field"),
         ("1.parquet", "unreadable_annotations"),
     ]
 
 
-def test_a_table_of_other_things_is_near_and_says_what_it_lacks(tmp_path, write):
+def test_a_table_without_images_is_a_near_miss(tmp_path, write):
     write("prices.csv", "item,price\nwren,1\n")
-    assert table.detect(tmp_path / "raw") is None
-    assert "no column called image or caption; its columns are item, price" in str(
-        table.near(tmp_path / "raw")
-    )
+    folder = SourceFolder(tmp_path / "raw")
+    assert table.detect(folder) is None
+    assert "no image or caption column; its columns are item" in str(table.near_miss(folder))
 
 
-def test_a_column_of_images_that_holds_numbers_or_lists_is_refused(tmp_path):
-    """`bytes(5)` in Python is five zeros, and `bytes(10**10)` ten gigabytes."""
+def test_an_image_column_of_numbers_or_lists_is_rejected(tmp_path, read):
+    """`bytes(10**10)` in Python is ten gigabytes of zeros."""
     for number, values in enumerate(([10**10], [[1, 2]], [{"path": "a.png"}])):
         columns = {"image": values, "caption": ["A."], "label": ["wren"]}
         parquet(tmp_path / f"raw/{number}.parquet", columns)
-    found = read(tmp_path)
+    found = read("table")
     assert [item.reason for item in found] == ["unreadable_annotations"] * 3
     assert "no path and no bytes" in found[0].detail
 
 
-def test_paths_and_categories_that_pandas_made_into_dictionaries(tmp_path, write, draw):
+def test_dictionary_columns_of_pandas_are_read(tmp_path, write, draw, read):
     write("wren/1.png", draw(1))
     kinds = pa.array(["house_wren"]).dictionary_encode()
     paths = pa.array(["wren/1.png"]).dictionary_encode()
     parquet(tmp_path / "raw/0.parquet", {"path": paths, "text": ["A wren."], "species": kinds})
-    (found,) = read(tmp_path)
+    (found,) = read("table")
     assert (found.image.path, found.category) == ("wren/1.png", "house wren")

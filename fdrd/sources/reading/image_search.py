@@ -1,53 +1,48 @@
-"""Which image an annotation means whose path is of another machine, or whose name has folder or category in front.
+"""Find the image that an annotation means, although its path or name does not match a file.
 
-The rules that found it are keys of `fdrd.reasons.RULES`.
+Annotations contain paths of other machines, and names with the folder or category in front. The rules that
+led to an image are keys of `fdrd.reasons.RULES`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import Split
-from fdrd.sources.reading.annotation_files import (
-    files_below,
-    is_absolute,
-    is_image,
-    leaves_root,
-    split_in_name,
-)
+from fdrd.sources.reading.names import is_absolute, is_image, leaves_root, split_in_name
+from fdrd.sources.reading.source_folder import SourceFolder
 
-Images = dict[str, list[str]]
+ImagesByName = dict[str, list[str]]
 """Paths of images by every name that an annotation may use."""
 
-_CUTS = 40  # places of a name that are tried as the end of the category
+_MAX_CUTS = 40  # positions in a name that are tried as the end of the category
 
 
-def index_images(root: Path) -> Images:
-    """The images below a root by stem, folder_stem, folder_folder_stem and so on, and by path."""
-    images: Images = defaultdict(list)
-    for path in files_below(root):
-        if is_image(path):
-            parts = stem(path).split("/")
-            names = {"_".join(parts[-depth:]) for depth in range(1, min(4, len(parts)) + 1)}
-            for name in names | {stem(path)}:
-                images[name].append(path)
+def index_images(folder: SourceFolder) -> ImagesByName:
+    """Return the images of a folder by stem, folder_stem, folder_folder_stem and so on, and by path."""
+    images: ImagesByName = defaultdict(list)
+    for path in filter(is_image, folder.files):
+        parts = stem(path).split("/")
+        names = {"_".join(parts[-depth:]) for depth in range(1, min(4, len(parts)) + 1)}
+        for name in names | {stem(path)}:
+            images[name].append(path)
     return images
 
 
-def locate(
-    name: str, file_path: object, category: str, images: Images, split: Split
+def find_image(
+    name: str, file_path: object, category: str, images: ImagesByName, split: Split
 ) -> tuple[str, tuple[str, ...]] | Rejection:
-    """The image that an annotation means, and the rules that found it.
+    """Return the path of the image that an annotation means and the rules that led there.
 
     Args:
-        name: what the annotation calls the file.
-        file_path: where it says that the file lies.
+        name: the annotation's name of the file.
+        file_path: its path in the annotation.
         category: as the annotation spells it.
         images: of the source.
-        split: of the annotation; tells apart files of one name in folders of splits.
+        split: of the annotation; chooses between files with the same name in split folders.
     """
     rules = []
     given = file_path if isinstance(file_path, str) else ""
@@ -60,9 +55,9 @@ def locate(
     elif given and not is_image(given):
         rules.append("path_placeholder")
     last = stem(PurePosixPath(name).name)
-    whole = stem(name).replace("/", "_")  # "F/A-18_0056978" is no folder
+    whole = stem(name).replace("/", "_")  # the slash in "F/A-18_0056978" does not separate folders
     for wanted in (last, *_without_category(last, category), *_without_category(whole, category)):
-        found = _narrowed(images.get(wanted, []), name, split)
+        found = _narrow(images.get(wanted, []), name, split)
         if len(found) > 1:
             detail = f"{name!r} could be {', '.join(found[:3])}; give a file_path below the root"
             return Rejection("", "", "image_ambiguous", detail)
@@ -77,12 +72,12 @@ def locate(
 
 
 def stem(name: str) -> str:
-    """A name without the ending of an image."""
+    """Return a name without its image extension."""
     return name[: name.rindex(".")] if is_image(name) else name
 
 
-def _narrowed(found: list[str], name: str, split: Split) -> list[str]:
-    """Those of several paths that have the annotation's ending, and lie in a folder of its split."""
+def _narrow(found: list[str], name: str, split: Split) -> list[str]:
+    """Of several paths, keep those with the annotation's extension, then those in a folder of its split."""
     if len(found) > 1 and is_image(name):
         found = [path for path in found if path.endswith(PurePosixPath(name).suffix)]
     if len(found) > 1 and split:
@@ -93,15 +88,15 @@ def _narrowed(found: list[str], name: str, split: Split) -> list[str]:
 
 
 def _without_category(name: str, category: str) -> list[str]:
-    """What is left of a name that begins with the category, however that is spelled.
+    """Return the rest of a name that starts with the category in any spelling.
 
     >>> _without_category("ball moss_image_06422", "ball moss"), _without_category("F_A-18_0056978", "F/A-18")
     (['image_06422'], ['0056978'])
     """
     wanted = _letters(category)
-    cuts = [place.start() for place in re.finditer("[_ ]", name)][:_CUTS]
+    cuts = [match.start() for match in re.finditer("[_ ]", name)][:_MAX_CUTS]
     return [name[cut + 1 :] for cut in cuts if wanted and _letters(name[:cut]) == wanted]
 
 
 def _letters(name: str) -> str:
-    return "".join(sign for sign in name.casefold() if sign.isalnum())
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,0 +1,75 @@
+"""What the names of files and folders say: image, split, group, and whether a path stays inside its root."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+
+from fdrd.record import Split
+
+MAX_CAPTION = 20_000
+"""Characters of a caption that readers accept. A filter of the build has a lower limit."""
+MAX_NAME = 1000
+"""Characters of a category, a group or a license."""
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+SPLIT_OF_WORD: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
+
+
+def split_in_name(name: str) -> Split:
+    """Return the split that a file name mentions, the last one where it mentions several.
+
+    >>> split_in_name("inter_caltech-101_train"), split_in_name("test-00000-of-00002"), split_in_name("captions")
+    ('train', 'test', '')
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_OF_WORD[word] for word in reversed(words) if word in SPLIT_OF_WORD), "")
+
+
+def clip_group(path: str) -> str:
+    """Return the video of a UCF101 frame, which no split may divide; empty for other files.
+
+    >>> clip_group("Archery/v_Archery_g08_c01.jpg"), clip_group("wren/1.jpg")
+    ('v_Archery_g08', '')
+    """
+    found = re.fullmatch(r"(v_\w+_g\d+)_c\d+", PurePosixPath(path).stem)
+    return found[1] if found else ""
+
+
+def is_image(path: str) -> bool:
+    """Return whether the name has the extension of an image.
+
+    >>> is_image("a/b.JPG"), is_image("a/b.txt")
+    (True, False)
+    """
+    return os.path.splitext(path)[1].lower() in EXTENSIONS  # noqa: PTH122 - called once per file
+
+
+def is_absolute(path: str) -> bool:
+    """Return whether the path is absolute on any operating system.
+
+    >>> is_absolute("/root/x.jpg"), is_absolute("C:/x.jpg"), is_absolute("x.jpg")
+    (True, True, False)
+    """
+    return PurePosixPath(path).is_absolute() or bool(PureWindowsPath(path).drive)
+
+
+def leaves_root(path: str) -> bool:
+    r"""Return whether a relative path could leave its folder.
+
+    >>> leaves_root("../x.jpg"), leaves_root("a/../b.jpg"), leaves_root("a\\..\\b.jpg"), leaves_root("a/b")
+    (True, True, True, False)
+    """
+    return ".." in path.replace("\\", "/").split("/") or "\0" in path

@@ -1,0 +1,83 @@
+"""The folder that a reader reads: its files, listed once, and safe access to their bytes."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from fdrd.files.safe_open import open_inside
+from fdrd.reasons import Rejection
+from fdrd.sources.reading.names import is_image
+
+MAX_FILE = 2**30  # bytes of an annotation file that is read as a whole
+
+
+class SourceFolder:
+    """A folder of a source. Hidden files are ignored, links to folders are not followed."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    @cached_property
+    def files(self) -> list[str]:
+        """POSIX paths of all files below the root, sorted within each folder.
+
+        Links to files are included. Opening one checks where it leads.
+        """
+        found = []
+        for folder, names, files in os.walk(self.root):
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            prefix = folder[len(str(self.root)) :].replace(os.sep, "/").lstrip("/")
+            prefix = f"{prefix}/" if prefix else ""
+            found += [f"{prefix}{name}" for name in sorted(files) if not name.startswith(".")]
+        return found
+
+    @cached_property
+    def images(self) -> frozenset[str]:
+        """The files that have the extension of an image."""
+        return frozenset(filter(is_image, self.files))
+
+    @cached_property
+    def top(self) -> list[str]:
+        """The files that lie directly in the folder."""
+        return [path for path in self.files if "/" not in path]
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the root."""
+        return sorted(
+            path.name
+            for path in self.root.iterdir()
+            if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+        )
+
+    def open(self, path: str) -> IO[bytes] | Rejection:
+        """Open a file below the root, or say why that is not possible."""
+        try:
+            return open_inside(self.root, path)
+        except OSError as error:
+            outside = isinstance(error, PermissionError) and error.errno is None
+            detail = str(error) if outside else f"{error.strerror}: {path}"
+            return Rejection(path, "", "path_outside" if outside else "read_error", detail)
+
+    def read(self, path: str) -> bytes | Rejection:
+        """Read a whole file of at most `MAX_FILE` bytes, or say why that is not possible."""
+        file = self.open(path)
+        if isinstance(file, Rejection):
+            return file
+        with file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            detail = f"over {MAX_FILE} bytes; divide it, or give JSON lines"
+            return Rejection(path, "", "unreadable_annotations", detail)
+        return data
+
+    def start(self, path: str, size: int = 2**16) -> bytes:
+        """Return the first bytes of a file, none where it cannot be read."""
+        file = self.open(path)
+        if isinstance(file, Rejection):
+            return b""
+        with file:
+            return file.read(size)

@@ -1,17 +1,18 @@
-"""Train the embedded backbone from nothing: a small CLIPModel that knows the field guide's language.
+"""Train the embedded backbone from scratch: a small CLIPModel for the language of the field guide.
 
     python tools/train_embedded.py --work drawn/ --out benchmark/models/embedded
 
 Data: drawings of *base* categories with their captions, and general captions of the same drawings
-that name no category. No demo category, no photograph, no other model. The last base categories are
-kept from training and serve validation; no demo category is looked at.
+that name no category. No demo category, photograph or other model is used. The last base categories
+are held out for validation.
 
 Loss: symmetric InfoNCE over the batch, plus a classification of every trait that an image shows and
-a caption mentions, over one learned vector per trait value that both towers share (thrown away
-afterwards). Half of each batch shares a meta-category, so that details have to tell pairs apart.
+a caption mentions. The classifier has one vector per trait value, shared by both towers and
+discarded afterwards. Half of each batch shares a meta-category, so that details have to distinguish
+the pairs.
 
-Everything is resumable: the drawings are kept in `--work`, a checkpoint is written after each
-epoch, and the same command goes on. `train.jsonl` in `--out` is the log.
+The drawings are kept in `--work` and a checkpoint is written after each epoch, so the same command
+resumes. `train.jsonl` in `--out` is the log.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ from fdrd.field_guide.meta_categories import meta_categories
 from fdrd.field_guide.sighting import LIGHTS, PLACES, Sighting, sight
 
 HELD_OUT = 264
-"""Base categories at the end of the pool that training never sees."""
+"""Base categories at the end of the pool, held out from training."""
 
 MASKED = -100
-"""The label that cross-entropy passes over."""
+"""Label that cross-entropy ignores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides the weights, but for the order in which a machine adds floats."""
+    """Everything that determines the weights, except the rounding of a machine."""
 
     seed: int = 20261124
     images: int = 25
@@ -79,14 +80,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to classify: `rows` of the table of value vectors, one of which is right."""
+    """One question: `count` rows of the table of value vectors from `start` on, one of them correct."""
 
     start: int
     count: int
 
 
 class Traits:
-    """Numbers every value of every trait, and says which of them an image shows and a text tells."""
+    """Numbers of all trait values, and which of them an image shows or a text mentions."""
 
     def __init__(self) -> None:
         self._questions: dict[tuple[str, str], tuple[Question, dict[str, int]]] = {}
@@ -107,10 +108,10 @@ class Traits:
         self.values += len(values)
 
     def shown(self, sighting: Sighting, size: int) -> list[int]:
-        """The answers that the image gives to all questions, `MASKED` where there is none."""
+        """Return the answer of an image to each question, or `MASKED`."""
         kind = sighting.category.kind
         found = [MASKED] * len(self.questions)
-        told = {
+        mentioned = {
             ("", "kind"): kind.name,
             ("", "place"): sighting.place,
             ("", "light"): sighting.light,
@@ -119,13 +120,13 @@ class Traits:
         for trait in kind.traits:
             hidden = trait.unless and sighting.values[trait.unless[0]] in trait.unless[1]
             if trait.legible <= sighting.share * size and not hidden:
-                told[kind.name, trait.name] = sighting.values[trait.name]
-        for key, value in told.items():
+                mentioned[kind.name, trait.name] = sighting.values[trait.name]
+        for key, value in mentioned.items():
             found[self._order[key]] = self._questions[key][1][value]
         return found
 
-    def told(self, text: str, sighting: Sighting, shown: list[int]) -> list[int]:
-        """As `shown`, but only what the text mentions."""
+    def mentioned(self, text: str, sighting: Sighting, shown: list[int]) -> list[int]:
+        """Keep the answers in `shown` that the text mentions."""
         kind = sighting.category.kind
         said = text.lower()
         keep = {self._order["", "kind"]} if kind.name in said or kind.plural in said else set()
@@ -143,7 +144,7 @@ class Traits:
 
 
 def general_caption(sighting: Sighting, size: int, chance: np.random.Generator) -> str:
-    """A caption that names the meta-category alone and tells up to three traits."""
+    """Return a caption with the meta-category and up to three traits."""
     kind = sighting.category.kind
     words: dict[str, list[str]] = {"adjective": [], "with": [], "doing": []}
     for trait in kind.traits:
@@ -214,7 +215,7 @@ def drawings(work: Path, recipe: Recipe, first: int, count: int, images: int) ->
 
 
 def tokenizer_of(texts: Iterator[str], size: int) -> CLIPTokenizer:
-    """A tokenizer of CLIP's own class, its byte pairs learned from these texts."""
+    """Return a tokenizer of CLIP's class with byte pairs learned from these texts."""
     blank = CLIPTokenizer()
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
     learner.normalizer = blank.backend_tokenizer.normalizer
@@ -232,7 +233,7 @@ def tokenizer_of(texts: Iterator[str], size: int) -> CLIPTokenizer:
     )
     learned = json.loads(learner.to_str())["model"]
     vocabulary = dict(learned["vocab"])
-    # A letter that ends a word is a token of its own, so that any text can be written.
+    # A letter at the end of a word is a token, so that any text can be encoded.
     for letter in alphabet:
         vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
     for word in special:
@@ -242,7 +243,7 @@ def tokenizer_of(texts: Iterator[str], size: int) -> CLIPTokenizer:
 
 
 def new_model(recipe: Recipe, tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A CLIPModel with random weights."""
+    """Return a CLIPModel with random weights."""
     torch.manual_seed(recipe.seed)
     shared = {
         "hidden_size": recipe.width,
@@ -275,7 +276,7 @@ def new_model(recipe: Recipe, tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def image_processor_of(recipe: Recipe) -> CLIPImageProcessorPil:
-    """CLIP's own preprocessing at this backbone's size."""
+    """Return CLIP's preprocessing at this backbone's size."""
     return CLIPImageProcessorPil(
         size={"shortest_edge": recipe.size},
         crop_size={"height": recipe.size, "width": recipe.size},
@@ -283,7 +284,7 @@ def image_processor_of(recipe: Recipe) -> CLIPImageProcessorPil:
 
 
 class Pixels:
-    """uint8 (B, size, size, 3) to what the image processor makes of it, shifted a little or not."""
+    """Turn uint8 (B, size, size, 3) into the image processor's output, optionally shifted."""
 
     def __init__(self, processor: CLIPImageProcessorPil, shift: int):
         self._mean = torch.tensor(processor.image_mean).view(1, 3, 1, 1)
@@ -291,7 +292,7 @@ class Pixels:
         self._shift = shift
 
     def __call__(self, raw: np.ndarray[Any, Any], chance: np.random.Generator | None) -> Tensor:
-        """(B, 3, size, size); shifted by up to `shift` pixels where there is a generator."""
+        """Return (B, 3, size, size), shifted by up to `shift` pixels if a generator is given."""
         pixels = (
             torch.from_numpy(np.ascontiguousarray(raw.transpose(0, 3, 1, 2))).float() / 255
             - self._mean
@@ -309,7 +310,7 @@ class Pixels:
 
 
 def read(pixels: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The drawings of these rows, read in the order in which they lie on the disk."""
+    """Return the drawings of these rows, read in disk order."""
     order = np.argsort(rows)
     found = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
     found[order] = pixels[rows[order]]
@@ -317,14 +318,14 @@ def read(pixels: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray
 
 
 def embed(model: CLIPModel, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit features of images and captions, each (B, D)."""
+    """Return unit features of images and captions, each (B, D)."""
     seen = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
     read = model.text_projection(model.text_model(input_ids=ids).pooler_output)
     return normalize(seen.float(), dim=-1), normalize(read.float(), dim=-1)
 
 
 def token_ids(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """(B, T) with EOS as padding, which a causal tower does not mind."""
+    """Return (B, T) token ids padded with EOS, which a causal tower ignores."""
     rows = tokenizer(captions, truncation=True, max_length=77)["input_ids"]
     width = max(map(len, rows))
     return torch.tensor([row + [tokenizer.eos_token_id] * (width - len(row)) for row in rows])
@@ -333,7 +334,7 @@ def token_ids(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
 def trait_loss(
     features: Tensor, table: Tensor, scale: Tensor, traits: Traits, answers: Tensor
 ) -> Tensor:
-    """Mean cross-entropy of the questions that are answered; `answers` (B, Q)."""
+    """Return the mean cross-entropy of the answered questions; `answers` is (B, Q)."""
     logits = scale.exp() * features @ normalize(table, dim=-1).T
     losses, asked = [], 0
     for place, question in enumerate(traits.questions):
@@ -346,7 +347,7 @@ def trait_loss(
 
 
 def batches(kinds: np.ndarray[Any, Any], size: int, chance: np.random.Generator) -> Iterator[Any]:
-    """Each row once: batches of which one half is mixed and one half of one meta-category."""
+    """Yield each row once; half of a batch is mixed, half of one meta-category."""
     order = chance.permutation(len(kinds))
     half = size // 2
     mixed, kept = order[: len(order) // 2], order[len(order) // 2 :]
@@ -361,7 +362,7 @@ def batches(kinds: np.ndarray[Any, Any], size: int, chance: np.random.Generator)
 def validation(
     model: CLIPModel, tokenizer: CLIPTokenizer, pixels: Pixels, data: Drawings
 ) -> dict[str, float]:
-    """R@1 in galleries of 400, both ways, ties against the model."""
+    """Return R@1 in galleries of 400 in both directions, with pessimistic ties."""
     model.eval()
     seen, read = [], []
     for start in range(0, len(data.captions), 200):
@@ -407,7 +408,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
     heads = [table, trait_scale]
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {"params": decayed, "weight_decay": recipe.weight_decay},
             {"params": plain + heads, "weight_decay": 0.0},
@@ -430,14 +431,14 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     log, checkpoint = out / "train.jsonl", work / "checkpoint.safetensors"
-    first = _resume(checkpoint, model, heads, optimiser)
+    first = _resume(checkpoint, model, heads, optimizer)
     if first == 0:
         log.write_text(json.dumps(asdict(recipe)) + "\n", encoding="utf-8")
     for epoch in range(first, recipe.epochs):
         chance = np.random.default_rng((recipe.seed, epoch))
         began, sums = time.perf_counter(), np.zeros(4)
         for step, rows in enumerate(batches(kinds, recipe.batch, chance)):
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * rate(epoch * steps + step)
             captions = [
                 general_caption(data.sightings[row], recipe.size, chance)
@@ -445,9 +446,9 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
                 else data.captions[row]
                 for row in rows
             ]
-            told = torch.tensor(
+            mentioned = torch.tensor(
                 [
-                    traits.told(caption, data.sightings[row], shown[row])
+                    traits.mentioned(caption, data.sightings[row], shown[row])
                     for caption, row in zip(captions, rows, strict=True)
                 ]
             )
@@ -460,12 +461,12 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
             own = torch.arange(len(rows))
             pairs = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
             on_images = trait_loss(images, table, trait_scale, traits, seen)
-            on_texts = trait_loss(texts, table, trait_scale, traits, told)
+            on_texts = trait_loss(texts, table, trait_scale, traits, mentioned)
             loss = pairs + recipe.trait_weight * (on_images + on_texts)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
-            optimiser.step()
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+            optimizer.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(max=math.log(100))
             sums += (pairs.item(), on_images.item(), on_texts.item(), 1)
@@ -489,25 +490,25 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
         print(line, flush=True)
         with log.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
-        _keep(checkpoint, model, heads, optimiser, epoch + 1)
+        _keep(checkpoint, model, heads, optimizer, epoch + 1)
     model.eval().to(torch.float16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     image_processor_of(recipe).save_pretrained(out)
 
 
 def _keep(
-    path: Path, model: CLIPModel, heads: list[nn.Parameter], optimiser: Any, epoch: int
+    path: Path, model: CLIPModel, heads: list[nn.Parameter], optimizer: Any, epoch: int
 ) -> None:
     state = {f"model.{k}": v for k, v in model.state_dict().items()}
     state |= {f"head.{n}": p.data for n, p in enumerate(heads)}
-    for n, slots in optimiser.state_dict()["state"].items():
-        state |= {f"optimiser.{n}.{k}": torch.as_tensor(v) for k, v in slots.items()}
+    for n, slots in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{n}.{k}": torch.as_tensor(v) for k, v in slots.items()}
     half = path.with_suffix(".half")
     save_file({k: v.contiguous().clone() for k, v in state.items()}, half, {"epoch": str(epoch)})
     half.replace(path)
 
 
-def _resume(path: Path, model: CLIPModel, heads: list[nn.Parameter], optimiser: Any) -> int:
+def _resume(path: Path, model: CLIPModel, heads: list[nn.Parameter], optimizer: Any) -> int:
     if not path.is_file():
         return 0
     state = load_file(path)
@@ -516,19 +517,19 @@ def _resume(path: Path, model: CLIPModel, heads: list[nn.Parameter], optimiser: 
         head.data.copy_(state[f"head.{n}"])
     kept: dict[int, dict[str, Tensor]] = {}
     for key, value in state.items():
-        if key.startswith("optimiser."):
+        if key.startswith("optimizer."):
             _, number, slot = key.split(".")
             kept.setdefault(int(number), {})[slot] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": kept})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
     with safe_open(path, "pt") as opened:
         return int(opened.metadata()["epoch"])
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="drawings and checkpoints")
-    parser.add_argument("--out", type=Path, required=True, help="the finished backbone")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the finished backbone")
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = vars(parser.parse_args())

@@ -1,12 +1,11 @@
-"""Tries settings of methods on the validation split, as many for each method, and says which were best.
+"""Try settings of methods on the validation split, and report the best.
 
     python tools/tune.py trials.toml --data data/fdrd --results trials/
     python tools/tune.py trials.toml --data data/fdrd --results trials/ --measure data/fdrd --seeds 3
 
-The plan lists the settings of each method: `[[coop]]` with what `-M` and `-T` of `fdrd bench` would be
-given. Every setting that was ever tried counts as a trial: all result files in the folder are listed, those
-of earlier plans too. A finished trial is not repeated, a killed one goes on. With `--measure` the best
-trial of each method is then trained anew and measured on a test split, of this or of another dataset.
+The plan lists the settings of each method: `[[coop]]` with the values of `-M` and `-T` of `fdrd bench`. All result
+files in the folder count as trials, those of earlier plans too. Finished trials are not repeated, killed ones resume.
+With `--measure` the best setting of each method is trained again and measured on a test split, of this or another dataset.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from fdrd.errors import FdrdError
 
 
 def main() -> None:
-    """Run the plan's trials that have no result yet, then print all."""
+    """Run the trials without a result, then print all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("plan", type=Path)
     parser.add_argument("--data", required=True)
@@ -58,7 +57,7 @@ def main() -> None:
                 result = benchmark.run(
                     method, given.data, options=trial.get("M"), train=trial.get("T"), **asked
                 )
-                print(said(result), flush=True)
+                print(describe(result), flush=True)
             except FdrdError as error:
                 print(f"{method} {trial}: {error}", file=sys.stderr, flush=True)
     results = read_results(given.results)
@@ -77,19 +76,19 @@ def main() -> None:
                     train=best.settings.train_given,
                     **asked,
                 )
-                print(said(result), flush=True)
+                print(describe(result), flush=True)
                 if result.settings.seed is None:
-                    break  # another seed gives the same numbers
+                    break  # other seeds give the same numbers
 
 
 def mrr(result: BenchResult) -> float:
-    """The mean of both directions, by which epochs are chosen too."""
+    """Return the mean MRR of both directions, which also selects epochs."""
     ways = [getattr(result.metrics, way).strict.mrr for way in DIRECTIONS]
     return float(sum(ways) / len(ways))
 
 
-def said(result: BenchResult) -> str:
-    """A trial in a line."""
+def describe(result: BenchResult) -> str:
+    """Describe a trial in one line."""
     settings = result.settings
     options = {**settings.options_given, **{f"-T {k}": v for k, v in settings.train_given.items()}}
     epochs = f"epoch {result.fit.best_epoch} of {len(result.fit.epochs)}" if result.fit else ""
@@ -98,14 +97,14 @@ def said(result: BenchResult) -> str:
 
 
 def table(results: list[BenchResult]) -> str:
-    """The trials of each method, best first."""
+    """List the trials of each method, best first."""
     tried: dict[str, list[BenchResult]] = defaultdict(list)
     for result in results:
         tried[result.settings.method].append(result)
     lines = []
     for method, found in sorted(tried.items()):
         lines.append(f"{method}: {len(found)} trials")
-        lines += [said(each) for each in sorted(found, key=lambda r: -mrr(r))]
+        lines += [describe(each) for each in sorted(found, key=lambda r: -mrr(r))]
     return "\n".join(lines)
 
 

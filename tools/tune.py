@@ -5,7 +5,7 @@
 
 The plan lists the settings of each method: `[[coop]]` with the values of `-M` and `-T` of `fdrd bench`. All result
 files in the folder count as trials, those of earlier plans too. Finished trials are not repeated, killed ones resume.
-With `--measure` the best setting of each method is trained again and measured on a test split, maybe of another dataset.
+With `--measure` the best setting of each method is trained again and measured on a test split, even of other data.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from benchmark.evaluation.galleries import Gallery
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.evaluation.metrics import measure
 from benchmark.evaluation.scoring import again_on, scoring_of
-from benchmark.evaluation.text_only import blind_accuracy
+from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
 from benchmark.models.clip import CLIPBackbone
@@ -308,7 +308,7 @@ def _measure(
     ranks = rank_split(chosen, images, texts, measured, settings.gallery, again)
     progress("rank", 1, 1)
     progress("train the blind reader", 0, 1)
-    blind = blind_accuracy(measured, read_blind)
+    blind = text_only_baseline(measured, read_blind)
     progress("train the blind reader", 1, 1)
     shares = hard_negative_shares(
         chosen.encode_text, chosen.similarity, images, measured,

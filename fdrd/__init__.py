@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig
+    from fdrd.checks.audits import audit
+    from fdrd.checks.statistics import stats
+    from fdrd.checks.validation import validate
     from fdrd.dataset import RetrievalDataset, load
     from fdrd.errors import FdrdError
     from fdrd.pipeline.builder import Build, build
@@ -23,11 +26,24 @@ _HOMES = {
     "BuildConfig": "build_config",
     "FdrdError": "errors",
     "RetrievalDataset": "dataset",
+    "audit": "checks.audits",
     "build": "pipeline.builder",
     "load": "dataset",
+    "stats": "checks.statistics",
+    "validate": "checks.validation",
 }
 
-__all__ = ["Build", "BuildConfig", "FdrdError", "RetrievalDataset", "build", "load"]
+__all__ = [
+    "Build",
+    "BuildConfig",
+    "FdrdError",
+    "RetrievalDataset",
+    "audit",
+    "build",
+    "load",
+    "stats",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""What a reader of captions alone makes of a split's hard negatives: its accuracy stands beside each method's.
+"""Accuracy of the text-only baseline on the hard negatives of a split, reported beside each method's accuracy.
 
-It is the `context` reader of `fdrd audit`, trained on the training split, whatever the method learned from,
-and judged as a method is: one reader for all kinds, and a tie is a loss.
+The baseline is the `context` reader of `fdrd audit`, trained on the training split and judged like a method:
+one reader for all kinds of negatives, and a tie is a loss.
 """
 
 from __future__ import annotations
@@ -13,31 +13,33 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.evaluation.hard_negatives import kinds, wins
-from fdrd.checks.audit import blind_scores
+from fdrd.checks.text_only import text_only_scores
 from fdrd.dataset import RetrievalDataset
 from fdrd.negatives.given import plain
 
-_MOST_ROWS = 10_000  # to learn from: more take long and teach little
+_MOST_ROWS = 10_000  # training rows; more of them cost time and barely help
 
 Row = tuple[str, tuple[str, ...]]
-"""A true caption and its negatives."""
+"""a true caption and its negatives"""
 
 
-def blind_accuracy(measured: RetrievalDataset, train: RetrievalDataset | None) -> dict[str, float]:
-    """The reader's accuracy by `all`, kind, and `attribute: type`, as in `hard_negative_shares`.
+def text_only_baseline(
+    measured: RetrievalDataset, train: RetrievalDataset | None
+) -> dict[str, float]:
+    """Return the accuracy by `all`, kind, and `attribute: type`, as in `hard_negative_shares`.
 
-    Empty where there is nothing to learn from: training rows with negatives, less those whose caption is
-    also one of the measured rows'.
+    Training rows whose caption also occurs among the measured rows are left out. The result is empty
+    without training rows that have negatives.
     """
     rows = [row for row in _rows(measured) if row[1]]
     known = set(map(plain, measured.captions))
-    learned = [
+    training = [
         row for row in (_rows(train) if train else ()) if row[1] and plain(row[0]) not in known
     ]
-    if not rows or not learned:
+    if not rows or not training:
         return {}
-    every = 1 + (len(learned) - 1) // _MOST_ROWS
-    scores = _scores(tuple(learned[::every]), tuple(rows))
+    every = 1 + (len(training) - 1) // _MOST_ROWS
+    scores = _scores(tuple(training[::every]), tuple(rows))
     won: dict[str, list[bool]] = defaultdict(list)
     negatives = filter(None, measured.negatives)
     for of_row, candidates in zip(negatives, scores, strict=True):
@@ -47,8 +49,8 @@ def blind_accuracy(measured: RetrievalDataset, train: RetrievalDataset | None) -
 
 
 @lru_cache(maxsize=4)  # several methods are measured on one split
-def _scores(learned: tuple[Row, ...], rows: tuple[Row, ...]) -> list[npt.NDArray[np.float64]]:
-    return blind_scores(learned, rows, "context")
+def _scores(training: tuple[Row, ...], rows: tuple[Row, ...]) -> list[npt.NDArray[np.float64]]:
+    return text_only_scores(training, rows, "context")
 
 
 def _rows(dataset: RetrievalDataset) -> list[Row]:

@@ -1,38 +1,41 @@
-"""CLIP's tokenizer, from where the user has it."""
+"""Load the tokenizer of a backbone, or only count with it."""
 
 from __future__ import annotations
 
-import gzip
+import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, CLIPTokenizer
-
 from fdrd.errors import FdrdError
+from fdrd.text.tokens import CLIP_LIMIT, CLIP_MERGES, TokenCounter, clip_vocabulary, counter_of
 
 CLIP_TOKENIZER = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
-"""What open_clip's models read with unless they say otherwise."""
+"""default tokenizer of open_clip's models"""
 
 FILES = ("tokenizer.json", "vocab.json")
-"""One of these is in every folder of a fast tokenizer."""
-
-_MERGES = 49152 - 256 - 2  # of the published list, those that CLIP uses
+"""a folder with a fast tokenizer has one of these"""
 
 
-def tokenizer_of(source: str | None, revision: str = "main", *, context: int = 77) -> Any:
-    """A fast tokenizer that cuts captions at `context` tokens.
+def tokenizer_of(source: str | None, revision: str = "main", *, context: int = CLIP_LIMIT) -> Any:
+    """Load a fast tokenizer that truncates captions to `context` tokens.
 
     Args:
-        source: folder, Hub id (with @REVISION), or the list of byte pairs that CLIP and open_clip
-            are shipped with, `bpe_simple_vocab_16e6.txt.gz`; else CLIP's own, from the Hub.
-        revision: of a Hub id that names none.
-        context: how many tokens the model reads.
+        source: a folder, a Hub id (with an optional @REVISION), or the BPE file that CLIP and open_clip ship,
+            `bpe_simple_vocab_16e6.txt.gz`. CLIP's own tokenizer from the Hub by default.
+        revision: used if the Hub id names none.
+        context: number of tokens that the model reads.
 
     Raises:
-        FdrdError: it cannot be had.
+        FdrdError: the tokenizer is not available.
     """
+    from transformers import AutoTokenizer, CLIPTokenizer
+
     if source is not None and source.endswith((".txt.gz", ".txt")):
-        return _of_byte_pairs(Path(source), context)
+        vocab, merges = clip_vocabulary(Path(source))
+        if len(merges) < CLIP_MERGES:
+            raise FdrdError(f"{source} is not CLIP's list of {CLIP_MERGES:,} byte pairs")
+        return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=context)
     name, _, at = (source or CLIP_TOKENIZER).partition("@")
     try:
         return AutoTokenizer.from_pretrained(
@@ -40,46 +43,38 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = 7
         )
     except (OSError, ValueError) as error:
         raise FdrdError(
-            f"the tokenizer {source or CLIP_TOKENIZER} cannot be had "
+            f"the tokenizer {source or CLIP_TOKENIZER} is not available "
             f"({str(error).strip().splitlines()[0]}); put its files beside the model, or run "
             f"`fdrd convert` with --tokenizer: a folder, a Hub id, or the file "
-            f"bpe_simple_vocab_16e6.txt.gz that open_clip and CLIP are shipped with"
+            f"bpe_simple_vocab_16e6.txt.gz that open_clip and CLIP ship"
         ) from error
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether the files of a tokenizer lie in a folder."""
+    """Check for the files of a tokenizer."""
     return any((folder / file).is_file() for file in FILES)
 
 
-def _of_byte_pairs(path: Path, context: int) -> Any:
-    """CLIP's tokenizer from its list of byte pairs (arXiv 2103.00020, section 2.4)."""
-    try:
-        data = path.read_bytes()
-        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().split("\n")
-    except (OSError, ValueError, EOFError) as error:
-        raise FdrdError(f"{path} is no list of byte pairs ({error})") from error
-    merges = lines[1 : 1 + _MERGES]  # the first line is a comment
-    if len(merges) < _MERGES or any(len(merge.split(" ")) != 2 for merge in merges):
-        raise FdrdError(f"{path} is not CLIP's list of {_MERGES:,} byte pairs")
-    letters = _byte_letters()
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters)]
-    pieces += [merge.replace(" ", "") for merge in merges]
-    pieces += ["<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
-        vocab={piece: number for number, piece in enumerate(pieces)},
-        merges=[tuple(merge.split(" ")) for merge in merges],
-        model_max_length=context,
-    )
+def token_counter(backbone: str) -> TokenCounter:
+    """Return the counter of `embedded`, or of `ORG/NAME[@REVISION]` on the Hub, without loading the model.
 
-
-def _byte_letters() -> list[str]:
-    """A printable letter for each byte, printable bytes first, as byte-level BPE writes them.
-
-    >>> letters = _byte_letters()
-    >>> len(set(letters)), letters[0], letters[-1]
-    (256, '!', 'Ń')
+    Raises:
+        FdrdError: the tokenizer is not available or not readable.
     """
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
+    from huggingface_hub import hf_hub_download
+    from tokenizers import Tokenizer
+
+    name, _, revision = backbone.partition("@")
+    try:
+        tokenizer, config = (
+            str(files("benchmark.models") / "embedded" / file)
+            if backbone == "embedded"
+            else hf_hub_download(name, file, revision=revision or None)
+            for file in ("tokenizer.json", "config.json")
+        )
+        text = json.loads(Path(config).read_text(encoding="utf-8")).get("text_config", {})
+        limit = int(text.get("max_position_embeddings", CLIP_LIMIT))
+        return counter_of(Tokenizer.from_file(tokenizer), backbone, limit)
+    except Exception as error:  # tokenizers raises a bare Exception for a bad file
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FdrdError(f"the tokenizer of {backbone} is not available ({said})") from error

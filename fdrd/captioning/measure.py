@@ -10,8 +10,8 @@ from typing import Any
 
 from fdrd.captioning.noise import FILTERS, Draft
 from fdrd.captioning.wording import plain_speech
-from fdrd.checks.audit.flaws import clip_tokens
 from fdrd.record import Record
+from fdrd.text.tokens import estimate_clip_tokens
 
 EXAMPLES = 3
 
@@ -119,7 +119,7 @@ def _measure(
             caption=record.caption,
             category=record.category,
             categories=categories,
-            tokens=clip_tokens(record.caption),
+            tokens=estimate_clip_tokens(record.caption),
             score=score,
             least_score=least_score,
         )

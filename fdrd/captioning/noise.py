@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fdrd.captioning.wording import breaks_off, ends
-from fdrd.checks.audit.flaws import CLIP_TOKENS
 from fdrd.text.mentions import (
     MentionPattern,
     category_pattern,
@@ -22,6 +21,7 @@ from fdrd.text.mentions import (
     mention_pattern,
     same_name,
 )
+from fdrd.text.tokens import CLIP_LIMIT
 
 FEWEST_WORDS = 3
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -72,7 +72,7 @@ class Draft:
     category: str
     categories: tuple[str, ...] = ()
     tokens: int = 0
-    most_tokens: int = CLIP_TOKENS
+    most_tokens: int = CLIP_LIMIT
     cut: bool = False
     score: float | None = None
     least_score: float | None = None

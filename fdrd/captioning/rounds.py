@@ -19,7 +19,7 @@ from fdrd.captioning.questions import QUESTIONS, draft_question, evaluation_ques
 from fdrd.captioning.reasons import VERDICTS
 from fdrd.captioning.verdict import Verdict, read_verdict
 from fdrd.captioning.wording import make_caption
-from fdrd.checks.audit.flaws import CLIP_TOKENS, clip_tokens
+from fdrd.text.tokens import CLIP_LIMIT, estimate_clip_tokens
 
 SHORT_OF_THE_TRUTH = 3
 """Tokens that are left free where they are estimated only: the estimate is at most 2 too low for 99 % of captions."""
@@ -52,8 +52,8 @@ class Plan:
     without: frozenset[str] = frozenset()
     least_score: float | None = None
     tokenizer: str = "estimate"
-    most_tokens: int = CLIP_TOKENS - SHORT_OF_THE_TRUTH
-    count: Callable[[str], int] = field(default=clip_tokens, repr=False)
+    most_tokens: int = CLIP_LIMIT - SHORT_OF_THE_TRUTH
+    count: Callable[[str], int] = field(default=estimate_clip_tokens, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

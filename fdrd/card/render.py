@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from string import Template
@@ -14,12 +14,13 @@ from fdrd.card.front_matter import dump, front_matter
 from fdrd.card.plots import Plot
 from fdrd.card.sections import put_section
 from fdrd.card.summary import Summary, quantile
-from fdrd.checks.audit import Audit, markdown
+from fdrd.checks.audit_tables import markdown
+from fdrd.checks.audits import Audit
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.storage.manifest import read_manifest
-from fdrd.text.markup import code, escape
+from fdrd.text.markup import code, escape, markdown_table
 
 _PACKAGE = Path(__file__).parents[1]
 # The wheel carries the template inside the package; a checkout has it at the top.
@@ -73,17 +74,21 @@ def render_card(
         images=f"{images:,}",
         categories=f"{len(manifest['categories']):,}",
         load=load_section(manifest),
-        splits=table(
+        splits=markdown_table(
             ("domain", "split", "pairs", "images", "distinct captions", "categories"), counts
         ),
         statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",
         plots="\n\n".join(f"![{plot.text}]({plot.path})" for plot in plots),
         command=_command(manifest["config"]),
-        versions=table(("library", "version"), sorted(manifest["libraries"].items())),
+        versions=markdown_table(("library", "version"), sorted(manifest["libraries"].items())),
         digest=manifest["digest"],
-        files=table(("annotations", "read", "kept", "rejected"), files),
-        rules=table(("rule", "times", "what it does"), mended) if mended else "Nothing had to be.",
-        reported=table(("rows", "flaw"), flaws) if flaws else "None that the builder looks for.",
+        files=markdown_table(("annotations", "read", "kept", "rejected"), files),
+        rules=markdown_table(("rule", "times", "what it does"), mended)
+        if mended
+        else "Nothing had to be.",
+        reported=markdown_table(("rows", "flaw"), flaws)
+        if flaws
+        else "None that the builder looks for.",
         audit=markdown(audits),
         licences=_provenance(manifest, summaries),
         **{key: f"{value:,}" for key, value in manifest["records"].items()},
@@ -142,21 +147,6 @@ def with_audit(card: str, audits: Sequence[Audit]) -> str:
     return put_section(card, "audit", markdown(audits))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    >>> print(table(("a", "b"), [("1", "2")]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
-    """
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "|" + "|".join(f" {cell} " if cell != "---" else cell for cell in line) + "|"
-        for line in lines
-    )
-
-
 def _statistics(summaries: Sequence[Summary]) -> str:
     """Lengths of captions, attributes and negatives of each domain."""
     rows = [
@@ -170,7 +160,7 @@ def _statistics(summaries: Sequence[Summary]) -> str:
         for each in summaries
     ]
     head = ("domain", "words, 5 %", "median", "95 %", "attributes per pair", "pairs with any")
-    return table((*head, "negatives per pair"), rows)
+    return markdown_table((*head, "negatives per pair"), rows)
 
 
 def _tokens(tokens: Mapping[str, Any] | None) -> str:
@@ -186,7 +176,9 @@ def _tokens(tokens: Mapping[str, Any] | None) -> str:
         f"Tokens by the tokenizer {code(tokens['tokenizer'])}, begin and end included; its text tower "
         f"reads {tokens['limit']}."
     )
-    return f"{said}\n\n" + table(("domain", "split", "median", "longest", "rows cut off"), rows)
+    return f"{said}\n\n" + markdown_table(
+        ("domain", "split", "median", "longest", "rows cut off"), rows
+    )
 
 
 def _verified(manifest: Mapping[str, Any]) -> str:
@@ -236,7 +228,7 @@ def _provenance(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> st
         for name, said in about.items()
         if said.get("citation")
     ]
-    found = table(("domain", "licence", "rows", "layout", "origin"), rows)
+    found = markdown_table(("domain", "licence", "rows", "layout", "origin"), rows)
     return found + (
         "\n\nCite the sources:\n\n" + "\n".join(f"- {c}" for c in cited) if cited else ""
     )

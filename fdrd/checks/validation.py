@@ -1,81 +1,110 @@
-"""Checks a built dataset against its manifest: every digest, count, span, negative and split.
+"""Check a built dataset against its manifest: digests, counts, spans, negatives, and leaks between splits.
 
-It reads what is on the disk, trusts nothing that the builder remembers, and yields what is wrong.
+Everything is read from the disk. Nothing that the builder remembers is trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from fdrd.curation.leaks import CLUSTER
+from fdrd.curation.near_duplicates import NearImages, find_near
 from fdrd.files.atomic import sha256_of
+from fdrd.images.check import examine_bytes
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.record import features
 from fdrd.storage.manifest import read_manifest, schema
-from fdrd.storage.shard_file import digests_path, read_batches, read_schema, row_digest, row_text
-
-_NAMED = 3  # damaged rows that a message names
+from fdrd.storage.shard_file import read_batches, read_schema
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, and where: a file of the dataset, or a row of a shard."""
+    """One problem and its place: a file of the dataset, or a row of a shard."""
 
     place: str
     what: str
 
 
-def validate(folder: Path, progress: Progress = silent) -> Iterator[Problem]:
-    """Yields every problem of the dataset in `folder`; nothing where it is whole.
+def validate(
+    folder: str | os.PathLike[str], *, images: bool = False, progress: Progress = silent
+) -> list[Problem]:
+    """Return every problem of the dataset in `folder`, or an empty list if it is valid.
+
+    Args:
+        folder: a folder that `fdrd.build` wrote.
+        images: also decode every image and look for near duplicates in different splits. This takes
+            about as long as checking the images during the build.
+        progress: receives the number of checked rows.
 
     Raises:
         FdrdError: there is no valid manifest to check against.
     """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    problems = [*_check_sums(path, manifest), *_check_shards(path, manifest, progress)]
+    return problems + (validate_images(path, progress) if images else [])
+
+
+def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
+    """Return a problem for every image that does not decode or resembles one of another split.
+
+    Damaged shards are skipped because `validate` reports them. Leaks that the policy keeps are no problem.
+
+    Raises:
+        FdrdError: there is no valid manifest.
+    """
     manifest = read_manifest(folder)
-    yield from _check_sums(folder, manifest)
-    shards = {shard["path"] for shard in manifest["shards"]}
-    listed = shards | set(map(digests_path, shards))
-    for path in sorted((*(folder / "data").rglob("*"), *(folder / "digests").rglob("*"))):
-        if path.is_file() and path.relative_to(folder).as_posix() not in listed:
-            yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
-    seen = _Seen(resolve(manifest["config"]["policy"]))
+    problems: list[Problem] = []
+    rows: dict[str, _Row] = {}
+    fingerprints: dict[str, str] = {}
     done = 0
     for shard in manifest["shards"]:
-        digests, problems = _row_digests(folder, shard)
-        yield from problems
         path = folder / shard["path"]
-        if not path.is_file():
-            yield Problem(shard["path"], "is missing; build again")
-        elif sha256_of(path) != shard["sha256"]:
-            yield Problem(
-                shard["path"],
-                "its bytes are not those that were built (sha256)"
-                f"{_damaged_rows(path, digests)}; build again",
-            )
-        else:
-            yield from _check_rows(path, manifest, shard, digests, seen)
-        done += shard["rows"]
-        progress("checking rows", done, manifest["records"]["kept"])
+        whole = path.is_file() and sha256_of(path) == shard["sha256"]
+        for batch in read_batches(path) if whole else ():
+            for row in batch.select(["id", "image", "source"]).to_pylist():
+                digest = row["source"]["sha256"]
+                if digest in rows:
+                    continue
+                rows[digest] = _Row(row["id"], shard["split"], shard["path"])
+                found = examine_bytes(row["image"]["bytes"], manifest["config"]["max_pixels"])
+                if found.reason:
+                    what = f"{row['id']}: {found.reason}: {found.detail}"
+                    problems.append(Problem(shard["path"], what))
+                fingerprints[digest] = found.look
+            done += batch.num_rows
+            progress("decoding images", done, manifest["records"]["kept"])
+    if resolve(manifest["config"]["policy"])["near_image_in_other_split"] != "keep":
+        problems += _near_leaks(rows, find_near(fingerprints))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The first row that has an image."""
+
+    id: str
+    split: str
+    place: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Where ids, pairs and what must stay in one split were first found, over all shards."""
+    """First occurrence, over all shards, of ids, pairs, and values that must stay in one split."""
 
     policy: Policy
     ids: dict[str, str] = field(default_factory=dict)
     pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     splits: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """By reason and value: the split in which an image, a group or a caption was first found."""
+    """(reason, value) -> split, for images, groups and captions."""
 
 
 def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
@@ -96,68 +125,49 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
     rejected = folder / "rejected.jsonl"
     lines = rejected.read_text(encoding="utf-8").splitlines() if rejected.is_file() else []
     if len(lines) != records["rejected"]:
-        yield Problem(
-            "rejected.jsonl", f"has {len(lines)} lines, rejected are {records['rejected']}"
-        )
+        what = f"has {len(lines)} lines, the manifest counts {records['rejected']} rejected"
+        yield Problem("rejected.jsonl", what)
     for number, line in enumerate(lines, 1):
         try:
             known = json.loads(line)["reason"] in REASONS | REVIEW_REASONS
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            yield Problem("rejected.jsonl", f"line {number} is no rejection")
+            yield Problem("rejected.jsonl", f"line {number} is not a rejected record")
 
 
-def _row_digests(folder: Path, shard: dict[str, Any]) -> tuple[list[str], list[Problem]]:
-    """The digests of a shard's rows as they were built, and what is wrong with the file of them."""
-    place = digests_path(shard["path"])
-    if not (folder / place).is_file():
-        return [], [Problem(place, "is missing; build again")]
-    if sha256_of(folder / place) != shard["rows_sha256"]:
-        return [], [Problem(place, "its bytes are not those that were built (sha256); build again")]
-    lines = (folder / place).read_text(encoding="utf-8").split("\n")
-    return [line.partition(" ")[0] for line in lines], []
-
-
-def _damaged_rows(path: Path, digests: list[str]) -> str:
-    """Which rows of a damaged shard are not as they were built, in words."""
-    damaged, number = [], 0
-    try:
-        for batch in read_batches(path):
-            batch.validate(full=True)  # what is not sound must not be looked into
-            for row in batch.to_pylist():
-                if number < len(digests) and not _is_as_built(row, digests[number]):
-                    damaged.append(f"row {number} ({row['id']})")
-                number += 1
-    except (pa.ArrowException, ValueError, OSError) as error:
-        damaged.append(f"nothing from row {number} on can be read ({type(error).__name__})")
-    if len(damaged) > _NAMED:
-        damaged[_NAMED:] = [f"{len(damaged) - _NAMED} more"]
-    return f": {', '.join(damaged)}" if damaged else ""
-
-
-def _is_as_built(row: dict[str, Any], digest: str) -> bool:
-    image = hashlib.sha256(row["image"]["bytes"]).hexdigest()
-    return image == row["source"]["sha256"] and row_digest(row_text(row)) == digest
+def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) -> Iterator[Problem]:
+    listed = {shard["path"] for shard in manifest["shards"]}
+    for path in sorted((folder / "data").rglob("*")):
+        if path.is_file() and path.relative_to(folder).as_posix() not in listed:
+            yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
+    seen = _Seen(resolve(manifest["config"]["policy"]))
+    done = 0
+    for shard in manifest["shards"]:
+        path = folder / shard["path"]
+        if not path.is_file():
+            yield Problem(shard["path"], "is missing; build again")
+        elif sha256_of(path) != shard["sha256"]:
+            yield Problem(shard["path"], "does not match its sha256 in the manifest; build again")
+        else:
+            yield from _check_rows(path, manifest, shard, seen)
+        done += shard["rows"]
+        progress("checking rows", done, manifest["records"]["kept"])
 
 
 def _check_rows(
-    path: Path, manifest: dict[str, Any], shard: dict[str, Any], digests: list[str], seen: _Seen
+    path: Path, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
 ) -> Iterator[Problem]:
-    wanted = features(manifest["categories"]).arrow_schema
+    expected = features(manifest["categories"]).arrow_schema
     validator = schema("record")
     found = read_schema(path)
-    if not found.equals(wanted) or found.metadata != wanted.metadata:
-        yield Problem(
-            shard["path"], "its columns or its class labels are not those of the manifest"
-        )
+    if not found.equals(expected) or found.metadata != expected.metadata:
+        yield Problem(shard["path"], "its columns or class labels are not those of the manifest")
         return
     rows = 0
     for batch in read_batches(path):
         for row in batch.to_pylist():
             place = f"{shard['path']}: row {rows}"
-            if rows < len(digests) and row_digest(row_text(row)) != digests[rows]:
-                yield Problem(place, f"{row['id']}: is not as it was built (its digest)")
             rows += 1
             image = row.pop("image")["bytes"]
             row["category"] = manifest["categories"][row["category"]]
@@ -178,11 +188,11 @@ def _check_rows(
 def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen) -> Iterator[str]:
     sha256 = row["source"]["sha256"]
     if hashlib.sha256(image).hexdigest() != sha256:
-        yield "the digest of the image is not its source's"
+        yield "the image does not match its digest"
     if row["domain"] != shard["domain"]:
         yield f"domain {row['domain']!r} in a shard of {shard['domain']!r}"
     if row["id"] in seen.ids:
-        yield f"the same id stands in {seen.ids[row['id']]}"
+        yield f"the same id is in {seen.ids[row['id']]}"
     seen.ids[row["id"]] = shard["path"]
     pair = (sha256, row["caption"].casefold())
     if pair in seen.pairs and seen.policy["duplicate_pair"] != "keep":
@@ -193,8 +203,8 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
         ("caption_in_other_split", row["caption"].casefold()): "caption",
     }
     if row["group"].startswith(CLUSTER):
-        belongs["near_image_in_other_split", row["group"]] = "group of images that look alike"
-    elif row["group"] != sha256[:16]:  # a given one
+        belongs["near_image_in_other_split", row["group"]] = "group of near-duplicate images"
+    elif row["group"] != sha256[:16]:  # given by the source
         belongs["group_in_other_split", row["domain"], row["group"]] = "group"
     for key, what in belongs.items():
         if seen.policy[key[0]] == "keep":
@@ -210,3 +220,17 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
         yield "a negative equals the caption"
     if len(set(captions)) < len(captions):
         yield "a negative is repeated"
+
+
+def _near_leaks(rows: dict[str, _Row], near: NearImages) -> Iterator[Problem]:
+    """Yield each image that resembles one of another split, with the first such image."""
+    images: dict[int, list[str]] = {}
+    for digest in sorted(near.look):
+        images.setdefault(near.look[digest], []).append(digest)
+    for digest in sorted(near.look):
+        row = rows[digest]
+        others = (rows[other] for look in near.alike[near.look[digest]] for other in images[look])
+        leak = next((other for other in others if other.split != row.split), None)
+        if leak:
+            what = f"{row.id}: its image is a near duplicate of {leak.id} in {leak.split}"
+            yield Problem(row.place, what)

@@ -10,9 +10,9 @@ from fdrd.card.croissant import croissant
 from fdrd.card.plots import plots
 from fdrd.card.render import render_card
 from fdrd.card.summary import Summary
-from fdrd.checks.audit import Audit, report
-from fdrd.checks.audit.records import named_records
-from fdrd.checks.audit.tally import Tally, true_captions
+from fdrd.checks.audit_records import named_records
+from fdrd.checks.audits import Audit, report
+from fdrd.checks.tally import Tally, true_captions
 from fdrd.engines import Engine, LocalEngine
 from fdrd.files.atomic import replacing, write_text
 from fdrd.progress import Progress, silent
@@ -66,7 +66,7 @@ def _counted(
 
 
 def _true_of_shard(path: str) -> set[int]:
-    """The captions of a shard, as `fdrd.checks.audit.tally` looks them up."""
+    """The captions of a shard, as `fdrd.checks.tally` looks them up."""
     batches = read_batches(Path(path), images=False)
     return true_captions([text for batch in batches for text in batch["caption"].to_pylist()])
 

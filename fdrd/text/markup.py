@@ -3,6 +3,7 @@ r"""Text of a source in Markdown, unable to break out of its place or to carry H
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 
 def escape(text: str) -> str:
@@ -26,3 +27,24 @@ def code(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
     space = " " if "`" in plain else ""
     return f"{fence}{space}{plain}{space}{fence}"
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int | None = None
+) -> str:
+    """Return a Markdown table of cells that are Markdown already.
+
+    Args:
+        head: the column headings.
+        rows: the cells of each row.
+        text_columns: number of left-aligned columns; the others are right-aligned. All by default.
+
+    >>> print(markdown_table(("a", "b"), [("1", "2")], text_columns=1))
+    | a | b |
+    |---|---:|
+    | 1 | 2 |
+    """
+    left = len(head) if text_columns is None else text_columns
+    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], rule, *lines[1:]])

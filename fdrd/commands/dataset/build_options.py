@@ -18,7 +18,7 @@ Engine = Annotated[str, typer.Option(help="Where they run: local, or ray for a R
 
 def tokens_of(backbone: str) -> TokenCounter | None:
     """What counts tokens as the backbone does; None, and a line on stderr, where its tokenizer is out of reach."""
-    from benchmark.models.token_counter import token_counter
+    from benchmark.models.tokenizer import token_counter
 
     try:
         return token_counter(backbone)

@@ -23,32 +23,30 @@ def stats(folder: Folder, json: Json = False) -> None:
     if json:
         print_json([asdict(split) for split in found])
         return
-    heads = (
-        "domain",
-        "split",
-        "pairs",
-        "images",
-        "captions",
-        "shared",
-        "categories",
-        "words",
-        "tokens",
-        "negatives",
-        "attributes",
-    )
-    table = Table(*heads, box=None, header_style="bold")
+    heads = "domain split pairs images captions shared categories words tokens negatives attributes"
+    table = Table(*heads.split(), box=None, header_style="bold")
     for split in found:
+        counts = (
+            split.pairs,
+            split.images,
+            split.captions,
+            split.shared_captions,
+            split.categories,
+        )
         table.add_row(
-            split.domain, split.split, f"{split.pairs:,}", f"{split.images:,}", f"{split.captions:,}",
-            f"{split.shared_captions:,}", f"{split.categories:,}", f"{split.words_median:g} (max {split.words_max})",
+            split.domain,
+            split.split,
+            *(f"{count:,}" for count in counts),
+            f"{split.words_median:g} (max {split.words_max})",
             _tokens(split),
-            f"{split.negatives_per_pair:.2f}", f"{split.attributes_per_pair:.2f}",
-        )  # fmt: skip
+            f"{split.negatives_per_pair:.2f}",
+            f"{split.attributes_per_pair:.2f}",
+        )
     out.print(table)
 
 
 def _tokens(split: SplitStats) -> str:
-    """Caption lengths in tokens, and how many captions the text tower cuts off."""
+    """Return caption lengths in tokens and the number of truncated captions."""
     if split.tokens_median is None:
         return "not counted"
-    return f"{split.tokens_median:g} (max {split.tokens_max}), {split.over_limit} cut off"
+    return f"{split.tokens_median:g} (max {split.tokens_max}), {split.over_limit} truncated"

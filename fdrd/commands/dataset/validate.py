@@ -15,22 +15,18 @@ def validate(
     images: Annotated[
         bool,
         typer.Option(
-            "--images",
-            help="Decode every image as well, and find those that look like one of another split.",
+            "--images", help="Also decode every image and find near duplicates in other splits."
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check every digest, count, span, negative and split of a dataset; exit 1 if something is wrong."""
+    """Check every digest, count, span, negative and split of a dataset. Exit with 1 on any problem."""
     from dataclasses import asdict
 
-    from fdrd.checks.image_validation import validate_images
     from fdrd.checks.validation import validate as check
 
     with show_progress("Nothing was changed.") as progress:
-        problems = list(check(folder, progress))
-        if images:
-            problems += validate_images(folder, progress)
+        problems = check(folder, images=images, progress=progress)
     if json:
         print_json([asdict(problem) for problem in problems])
     else:

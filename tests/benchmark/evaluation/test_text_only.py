@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.evaluation.text_only import blind_accuracy
+from benchmark.evaluation.text_only import text_only_baseline
 from fdrd.dataset import RetrievalDataset
 
 Pair = tuple[str, Sequence[tuple[str, str, str | None]]]
@@ -53,7 +53,7 @@ def told_apart(split: str, size: int = 80) -> list[Pair]:
 
 
 def test_it_finds_what_is_never_right_and_nothing_else(make: Callable[..., Any]) -> None:
-    found = blind_accuracy(make("test", told_apart("test")), make("train", told_apart("train")))
+    found = text_only_baseline(make("test", told_apart("test")), make("train", told_apart("train")))
     assert set(found) == {"all", "category", "attribute", "attribute: colour"}
     assert found["category"] == 1
     assert found["attribute"] == found["attribute: colour"] == found["all"]
@@ -63,7 +63,7 @@ def test_it_finds_what_is_never_right_and_nothing_else(make: Callable[..., Any])
 def test_a_tie_is_a_loss(make: Callable[..., Any]) -> None:
     """Training says nothing of these words, so all candidates score 0."""
     unheard: list[Pair] = [("x y", [("x z", "category", None)])] * 3
-    assert blind_accuracy(make("test", unheard), make("train", told_apart("train"))) == {
+    assert text_only_baseline(make("test", unheard), make("train", told_apart("train"))) == {
         "all": 0,
         "category": 0,
     }
@@ -74,8 +74,8 @@ def test_a_caption_that_is_measured_is_not_learned_from(make: Callable[..., Any]
     measured = make("test", told_apart("same"))
     shouted: list[Pair] = [(caption.upper(), wrong) for caption, wrong in told_apart("same")]
     other: Pair = ("x y", [("x z", "category", None)])
-    assert blind_accuracy(measured, make("train", shouted)) == {}
-    assert blind_accuracy(measured, make("train", [*shouted, other]))["category"] == 0
+    assert text_only_baseline(measured, make("train", shouted)) == {}
+    assert text_only_baseline(measured, make("train", [*shouted, other]))["category"] == 0
 
 
 @pytest.mark.parametrize("train", [None, [("a dog", [])]])
@@ -83,11 +83,13 @@ def test_without_training_negatives_there_is_no_reader(
     make: Callable[..., Any], train: list[Pair] | None
 ) -> None:
     measured = make("test", told_apart("test"))
-    assert blind_accuracy(measured, make("train", train) if train else None) == {}
+    assert text_only_baseline(measured, make("train", train) if train else None) == {}
 
 
 def test_a_split_without_negatives_has_no_reader(make: Callable[..., Any]) -> None:
-    assert blind_accuracy(make("test", [("a dog", [])]), make("train", told_apart("train"))) == {}
+    assert (
+        text_only_baseline(make("test", [("a dog", [])]), make("train", told_apart("train"))) == {}
+    )
 
 
 def test_many_training_rows_are_thinned(
@@ -102,7 +104,7 @@ def test_many_training_rows_are_thinned(
 
     monkeypatch.setattr("benchmark.evaluation.text_only._MOST_ROWS", 3)
     monkeypatch.setattr("benchmark.evaluation.text_only._scores", scores)
-    found = blind_accuracy(
+    found = text_only_baseline(
         make("test", told_apart("test", 2)), make("train", told_apart("train", 7))
     )
     assert seen == [3]

@@ -362,5 +362,5 @@ def test_a_list_of_byte_pairs_must_be_clips(tmp_path: Path) -> None:
     file.write_text("#version\na b\n")
     with pytest.raises(FdrdError, match="not CLIP's list of 48,894 byte pairs"):
         tokenizer_of(str(file))
-    with pytest.raises(FdrdError, match="is no list of byte pairs"):
+    with pytest.raises(FdrdError, match="is not a list of byte pairs"):
         tokenizer_of(str(tmp_path / "none.txt.gz"))

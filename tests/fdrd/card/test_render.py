@@ -18,8 +18,9 @@ from fdrd.card.plots import plots
 from fdrd.card.render import put_audit, with_audit
 from fdrd.card.sections import put_sections, section, sections
 from fdrd.card.summary import Summary
-from fdrd.checks.audit import audit, markdown
-from fdrd.checks.audit.records import of_dataset
+from fdrd.checks.audit_records import dataset_records
+from fdrd.checks.audit_tables import markdown
+from fdrd.checks.audits import audit_records
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
@@ -32,32 +33,32 @@ def built(birds, tmp_path):
 
 @pytest.fixture
 def audited(built):
-    """The dataset's audit, blind readers included, and its digest."""
-    return audit(of_dataset(built.out)[0]), built.manifest["digest"]
+    """The dataset's audit, with the text-only baseline, and its digest."""
+    return audit_records(dataset_records(built.out)[0]), built.manifest["digest"]
 
 
 def headings(card):
     return [line for line in card.splitlines() if line.startswith("## ")]
 
 
-def test_the_card_of_a_build_has_the_figures_and_says_how_to_get_the_blind_reader(built):
+def test_the_card_of_a_build_has_the_audit_and_says_how_to_add_the_text_only_baseline(built):
     card = (built.out / "README.md").read_text()
     place = headings(card).index("## Audit")
     assert headings(card)[place - 1 : place + 2] == ["## Known flaws", "## Audit", "## Licences"]
-    records, _ = of_dataset(built.out)
+    records, _ = dataset_records(built.out)
     negatives = sum(len(record.negatives) for record in records)
     assert f"| rows | {len(records)} |" in card
     assert f"| negatives | {negatives} |" in card
     assert "`fdrd audit` on this folder" in card
-    assert "picks the true caption**" not in card
+    assert "**Text-only baseline" not in card
 
 
-def test_an_audit_puts_the_blind_reader_on_the_card_and_changes_nothing_else(built, audited):
+def test_an_audit_puts_the_text_only_baseline_on_the_card_and_changes_nothing_else(built, audited):
     path = built.out / "README.md"
     before = path.read_text()
     assert put_audit(built.out, *audited) == path
     card = path.read_text()
-    assert "picks the true caption**" in card
+    assert "**Text-only baseline" in card
     assert "`fdrd audit` on this folder" not in card
     assert with_audit(card, []) == with_audit(before, [])
     assert headings(card) == headings(before)
@@ -77,7 +78,7 @@ def test_a_changed_source_gets_a_card_without_the_old_figures(birds, built, audi
     path = put_audit(built.out, *audited)
     (birds / "train/wren/02.png").write_bytes(draw(99))
     build(birds, built.out, workers=1)
-    assert "picks the true caption**" not in path.read_text()
+    assert "**Text-only baseline" not in path.read_text()
 
 
 def test_a_card_of_ones_own_gets_the_audit_at_its_end(built, audited):
@@ -106,12 +107,14 @@ def test_without_a_card_there_is_a_remedy(built, audited):
 def test_words_and_names_of_a_source_cannot_leave_their_cells(built):
     records = [
         replace(record, domain="a|b\n## Licences\n<img src=x>", caption=f"[x](y) <b>| {n}")
-        for n, record in enumerate(of_dataset(built.out)[0])
+        for n, record in enumerate(dataset_records(built.out)[0])
     ]
-    section = markdown(audit(records, blind=False))
+    section = markdown(audit_records(records, text_only=False))
     assert headings(section) == ["## Audit"]
     assert r"a\|b \#\# Licences \<img src=x\>" in section
-    words = next(line for line in section.splitlines() if line.startswith("| more often in true"))
+    words = next(
+        line for line in section.splitlines() if line.startswith("| more frequent in true")
+    )
     assert r"\[x\](y) " in words
     assert not {"<b>", "[x]"} & set(words.split())
 
@@ -125,10 +128,10 @@ def test_a_category_of_two_domains_is_found_in_its_captions(birds, tmp_path, dra
         picture.with_suffix(".txt").write_text(f"A {picture.parent.name} number {number}.")
     built = build(tmp_path / "many", tmp_path / "out", workers=1)
     assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
-    found = audit(of_dataset(built.out)[0], blind=False)
+    found = audit_records(dataset_records(built.out)[0], text_only=False)
     assert [each.domain for each in found] == ["birds", "pets"]
     assert [each.flaws["category_not_named"] for each in found] == [0, 0]
-    assert {record.category for record in of_dataset(built.out)[0]} == {"cat", "robin", "wren"}
+    assert {record.category for record in dataset_records(built.out)[0]} == {"cat", "robin", "wren"}
     assert "| rows | 49 | 8 |" in (built.out / "README.md").read_text()
 
 

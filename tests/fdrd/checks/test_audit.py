@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fdrd.checks.audit import audit, blind_accuracy, markdown, tables
-from fdrd.checks.audit.flaws import caption_flaws, clip_tokens, wrong_articles
+from fdrd.checks.audit_tables import markdown, tables
+from fdrd.checks.audits import audit_records
+from fdrd.checks.flaws import caption_flaws, wrong_articles
+from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import make_catalogue, parse_given
 from fdrd.record import ImageRef, Negative, Record, Source
+from fdrd.text.tokens import estimate_clip_tokens
 
 REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
 
@@ -22,7 +25,7 @@ def pair(caption, category, *negatives, id="1"):
 
 
 def test_each_flaw_is_counted_by_row_and_by_negative():
-    (found,) = audit(
+    (found,) = audit_records(
         [
             pair(
                 "A pug.",
@@ -75,12 +78,12 @@ def test_articles_are_judged_by_the_sound_of_the_word():
 
 def test_tokens_are_counted_with_begin_and_end():
     """ "A", "pug", "." and two halves of "incomprehensible" are five pieces, with begin and end seven."""
-    assert clip_tokens("A incomprehensible pug.") == 7
+    assert estimate_clip_tokens("A incomprehensible pug.") == 7
     assert list(caption_flaws("pug " * 76 + ".", "pug")) == ["too_long", "doubled_word"]
 
 
 def test_coverage_is_a_share_of_captions():
-    (found,) = audit(
+    (found,) = audit_records(
         [
             pair("A red pug.", "pug"),
             pair("A red and blue boxer.", "boxer"),
@@ -103,13 +106,13 @@ def test_a_reader_is_at_chance_where_right_and_wrong_words_are_alike():
         return generator.choice([letter for letter in "abcdefgh" if letter != name])
 
     for reader in ("words", "context"):
-        found = blind_accuracy(rows(other), reader)
+        found = text_only_accuracy(rows(other), reader)
         assert found.chance == 0.5
         assert abs(found.accuracy - 0.5) < 0.1
 
 
 def test_a_reader_finds_a_word_that_is_never_right():
-    found = blind_accuracy(rows(lambda generator, name: "z"))
+    found = text_only_accuracy(rows(lambda generator, name: "z"))
     assert found.accuracy > 0.99
 
 
@@ -119,37 +122,37 @@ def test_only_the_reader_of_context_finds_words_that_do_not_go_together():
     for i in range(800):
         right, wrong = generator.sample([("hairless", "sphynx"), ("woolly", "puli")], 2)
         table.append((f"a {right[0]} {i} {right[1]}", [f"a {right[0]} {i} {wrong[1]}"]))
-    assert abs(blind_accuracy(table, "words").accuracy - 0.5) < 0.1
-    assert blind_accuracy(table, "context").accuracy > 0.95
+    assert abs(text_only_accuracy(table, "words").accuracy - 0.5) < 0.1
+    assert text_only_accuracy(table, "context").accuracy > 0.95
 
 
 def test_equal_captions_are_a_guess():
     assert (
-        blind_accuracy([(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]).accuracy
+        text_only_accuracy([(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]).accuracy
         == 0.25
     )
 
 
 def test_too_few_rows_have_no_reader():
-    assert blind_accuracy([("a", ["b"])]) is None
-    assert audit([pair("A pug.", "pug", ("A boxer.", "boxer"))])[0].blind == {}
+    assert text_only_accuracy([("a", ["b"])]) is None
+    assert audit_records([pair("A pug.", "pug", ("A boxer.", "boxer"))])[0].blind == {}
 
 
 def test_the_audit_is_json_markdown_and_tables():
-    found = audit(
+    found = audit_records(
         [pair(f"A pug {i}.", "pug", (f"A boxer {i}.", "boxer"), id=str(i)) for i in range(40)]
     )
     assert json.loads(json.dumps(found[0].to_json()))["blind"]["category"]["words"]["rows"] == 40
     text = markdown(found)
     assert text.startswith("## Audit")
-    assert "| pets | category | 40 | 50.0 % |" in text
+    assert "| pets | category | 40 | 50.0% |" in text
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     console.print(tables(found))
-    assert "sees no image" in console.export_text()
+    assert "Text-only baseline" in console.export_text()
 
 
 def test_an_audit_of_nothing_is_empty():
-    assert audit([]) == ()
+    assert audit_records([]) == ()
     assert markdown(()).startswith("## Audit")
 
 
@@ -176,9 +179,9 @@ def test_the_flaws_of_the_published_negatives_are_counted(file, size, equal, rep
         ]
         records[place] = Record(record.id, record.image, record.caption, record.category, record.source,
                                 negatives=tuple(parsed))  # fmt: skip
-    (found,) = audit(records, blind=False)
+    (found,) = audit_records(records, text_only=False)
     assert found.rows == size
     assert found.negative_flaws["equal"] == equal
     assert found.negative_flaws["repeated"] == repeated
-    read = blind_accuracy([(r.caption, [n.caption for n in r.negatives]) for r in records])
+    read = text_only_accuracy([(r.caption, [n.caption for n in r.negatives]) for r in records])
     assert read.accuracy > words

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.image_validation import validate_images
-from fdrd.checks.validation import validate
+from fdrd.checks.validation import validate, validate_images
 from fdrd.curation.leaks import (
     joined_units,
     no_near_image_in_a_split,
@@ -187,7 +186,7 @@ def test_a_build_drops_from_train_what_looks_like_a_picture_of_test(scenes, tmp_
     assert list(validate_images(tmp_path / "out")) == []
     found = list(validate_images(tmp_path / "kept"))
     assert len(found) == 40  # ten pictures of test, and three of train for each
-    assert all("its image looks like that of" in each.what for each in found)
+    assert all("its image is a near duplicate of" in each.what for each in found)
 
 
 def test_pictures_too_small_or_too_narrow_and_captions_too_long_are_counted(birds, tmp_path, write):

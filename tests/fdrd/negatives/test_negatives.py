@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fdrd.checks.audit.flaws import wrong_articles
+from fdrd.checks.flaws import wrong_articles
 from fdrd.negatives import (
     clean_given,
     draw_negatives,

@@ -1,4 +1,4 @@
-"""Captions that a text tower cuts off are counted, reported and, if the policy says so, dropped."""
+"""Captions that a text tower truncates are counted, reported, and dropped if the policy says so."""
 
 import gzip
 import json
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmark.models.token_counter import token_counter
+from benchmark.models.tokenizer import token_counter
 from fdrd.build_config import BuildConfig
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
@@ -24,7 +24,7 @@ def no_vocabulary(monkeypatch):
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    """A package that ships a vocabulary of three merges, in the form of CLIP's file."""
+    """A package that ships a vocabulary of three merges in the format of CLIP's file."""
     folder = tmp_path / "packages" / "open_clip"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("raise ImportError('it must not be imported')")
@@ -35,8 +35,8 @@ def shipped(tmp_path, monkeypatch):
     return folder / "bpe_simple_vocab_16e6.txt.gz"
 
 
-def test_byte_pairs_are_joined_as_in_clip(shipped):
-    """Lower case, words apart, `</w>` at their ends, digits one by one, bytes for what is no letter."""
+def test_byte_pairs_are_merged_as_in_clip(shipped):
+    """Lower case, `</w>` at the end of words, single digits, and bytes of other characters."""
     found = clip_tokenizer(shipped).encode("A CAT's dog,  42 caté").tokens
     assert found == [
         "<|startoftext|>", "a</w>", "cat</w>", "'", "s</w>", "do", "g</w>", ",</w>", "4</w>", "2</w>",
@@ -44,7 +44,7 @@ def test_byte_pairs_are_joined_as_in_clip(shipped):
     ]  # fmt: skip
 
 
-def test_a_vocabulary_is_found_in_a_package_that_is_not_imported(shipped):
+def test_the_vocabulary_of_a_package_is_found_without_importing_it(shipped):
     counter = clip_bpe()
     assert (counter.name, counter.limit) == (CLIP_BPE, 77)
     assert counter.count(["A cat.", ""]) == [5, 2]
@@ -52,7 +52,7 @@ def test_a_vocabulary_is_found_in_a_package_that_is_not_imported(shipped):
 
 
 def test_the_real_vocabulary_gives_the_tokens_that_clip_gives():
-    """Against transformers' own tests of CLIP, and counts of the original tokenizer."""
+    """Expected counts are from the tests of CLIP in transformers and from the original tokenizer."""
     counter = clip_bpe()
     if counter is None:
         pytest.skip("no installed package ships CLIP's vocabulary")
@@ -60,7 +60,7 @@ def test_the_real_vocabulary_gives_the_tokens_that_clip_gives():
     assert counter.count(captions) == [7, 4, 23]
 
 
-def test_the_backbone_that_is_named_counts_before_all_others(shipped):
+def test_the_counter_of_the_named_backbone_comes_first(shipped):
     assert counter_for("x/y", lambda name: WORDS) is WORDS
     assert counter_for("x/y", lambda name: None).name == CLIP_BPE
     assert counter_for(None, None).name == CLIP_BPE
@@ -76,8 +76,8 @@ def test_the_embedded_backbone_counts_as_its_text_tower_does():
     assert counter.count(captions)[1] > counter.limit > counter.count(captions)[0]
 
 
-def test_a_tokenizer_out_of_reach_is_an_error_with_its_name():
-    with pytest.raises(FdrdError, match="the tokenizer of nobody/nothing cannot be had"):
+def test_an_unavailable_tokenizer_is_an_error_with_its_name():
+    with pytest.raises(FdrdError, match="the tokenizer of nobody/nothing is not available"):
         token_counter("nobody/nothing")
 
 
@@ -104,7 +104,7 @@ def test_overflow_is_reported_in_manifest_stats_and_card(birds, tmp_path):
 NAMED = BuildConfig(backbone="some/clip")
 
 
-def test_what_is_cut_off_is_dropped_if_the_policy_says_so(birds, tmp_path):
+def test_truncated_captions_are_dropped_if_the_policy_says_so(birds, tmp_path):
     config = BuildConfig(backbone="some/clip", policy={"caption_over_tokens": "drop"})
     built = build(birds, tmp_path / "out", tokens=lambda name: WORDS, config=config, workers=1)
     assert built.manifest["records"] == {"read": 49, "kept": 1, "rejected": 48}
@@ -113,9 +113,7 @@ def test_what_is_cut_off_is_dropped_if_the_policy_says_so(birds, tmp_path):
 
 
 @pytest.mark.usefixtures("no_vocabulary")
-def test_without_a_tokenizer_nothing_is_counted_and_a_policy_that_needs_one_says_how(
-    birds, tmp_path
-):
+def test_without_a_tokenizer_nothing_is_counted_and_the_policy_needs_one(birds, tmp_path):
     assert build(birds, tmp_path / "out", workers=1).manifest["tokens"] is None
     assert {each.tokens_max for each in stats(tmp_path / "out")} == {None}
     config = BuildConfig(policy={"caption_over_tokens": "drop"})
@@ -124,7 +122,7 @@ def test_without_a_tokenizer_nothing_is_counted_and_a_policy_that_needs_one_says
 
 
 @pytest.mark.usefixtures("no_vocabulary")
-def test_another_tokenizer_is_something_to_do(birds, tmp_path):
+def test_a_new_tokenizer_updates_the_manifest(birds, tmp_path):
     build(birds, tmp_path / "out", config=NAMED, workers=1)
     again = build(birds, tmp_path / "out", config=NAMED, tokens=lambda name: WORDS, workers=1)
     assert again.manifest["tokens"]["tokenizer"] == "words"

@@ -1,14 +1,14 @@
-"""The blind baseline: a reader of captions that never sees an image, told to pick the true one.
+"""The text-only baseline: a classifier that picks the true caption without seeing the image.
 
-If it does better than chance, the negatives betray themselves by their text, and hard-negative accuracy
-measures that too. It is a conditional logit over hashed features: each candidate of a row is scored by the
-sum of its weights, and the softmax over the row's candidates is trained towards the true one. It scores each
-caption by itself, as a dual encoder does, and is tested on captions that it was not trained on.
+If it beats chance, the text of the negatives gives them away, and hard-negative accuracy measures that too.
+The model is a conditional logit over hashed features. The score of a candidate is the sum of its weights,
+and the softmax over a row's candidates is trained toward the true caption. Like a dual encoder, it scores
+each caption independently. It is tested on captions that it was not trained on.
 
-Two readers. `words` knows which words a candidate has: it finds what a procedure gives away, names that are
-only ever right or an article that is only ever wrong. `context` also knows word pairs, and each word that
-the candidates differ in together with each word that they share: it finds what the world gives away,
-that the hairless cat is the sphynx.
+There are two readers. `words` uses the words of a candidate and finds artifacts of the procedure, for
+example names that are never correct. `context` adds word pairs, and each word that differs between the
+candidates combined with each word that they share. It finds knowledge about the world, for example that
+the hairless cat is the sphynx.
 """
 
 from __future__ import annotations
@@ -34,32 +34,28 @@ Integers = npt.NDArray[np.int64]
 _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 _BUCKETS = 1 << 18
 _STEPS, _RATE, _PENALTY = 60, 0.1, 1e-4
-_AT_ONCE = 4096  # rows to score whose features are held in memory
+_BATCH = 4096  # rows that are scored at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Blind:
-    """How often a reader picks the true caption.
-
-    Attributes:
-        accuracy: share of the rows; a tie of m counts 1/m, so that a reader without a clue is at chance.
-        chance: mean of 1 / (1 + number of negatives).
-        standard_error: of the accuracy.
-        rows: captions that have negatives.
-    """
+class TextOnlyScore:
+    """How often a reader picks the true caption."""
 
     accuracy: float
+    """share of the rows; a tie of m candidates counts 1/m, so that equal scores give chance"""
     chance: float
+    """mean of 1 / (1 + number of negatives)"""
     standard_error: float
     rows: int
+    """captions with negatives"""
 
 
-def blind_accuracy(
+def text_only_accuracy(
     rows: Sequence[Row], reader: Reader = "words", *, folds: int = 5
-) -> Blind | None:
-    """The reader's accuracy, each row read by one that was trained on other captions.
+) -> TextOnlyScore | None:
+    """Return the accuracy by cross-validation: a row is scored by a reader trained on other captions.
 
-    None where there are too few captions with negatives for every fold to have one.
+    Return None if some fold has no caption with negatives.
     """
     rows = [(caption, negatives) for caption, negatives in rows if negatives]
     fold = np.array([_bucket(plain(caption)) % folds for caption, _ in rows], dtype=np.int64)
@@ -72,46 +68,43 @@ def blind_accuracy(
         hits += np.where(fold == held_out, _hits(table, weights), 0.0)
     chance = np.mean([1 / (1 + len(negatives)) for _, negatives in rows])
     error = hits.std() / np.sqrt(len(rows))
-    return Blind(float(hits.mean()), float(chance), float(error), len(rows))
+    return TextOnlyScore(float(hits.mean()), float(chance), float(error), len(rows))
 
 
-def blind_scores(train: Sequence[Row], rows: Sequence[Row], reader: Reader) -> list[Floats]:
-    """What a reader trained on `train` gives each candidate of each of the `rows`, the true one first.
+def text_only_scores(train: Sequence[Row], rows: Sequence[Row], reader: Reader) -> list[Floats]:
+    """Train a reader on `train` and return the scores of each row's candidates, the true caption first.
 
-    The rows' captions should be none of the training's. Equal scores are exactly equal.
+    The captions of `rows` should not occur in `train`. Tied scores are exactly equal.
     """
     weights = _train(_table(train, reader), np.ones(len(train), dtype=np.bool_))
     found: list[Floats] = []
-    for start in range(0, len(rows), _AT_ONCE):
-        table = _table(rows[start : start + _AT_ONCE], reader)
+    for start in range(0, len(rows), _BATCH):
+        table = _table(rows[start : start + _BATCH], reader)
         found += np.split(_rounded(table, weights), table.first[1:])
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The features of all candidates.
-
-    Attributes:
-        bucket: weight of each feature; `owner` says which candidate has it.
-        owner: a candidate.
-        row: of each candidate; those of a row lie side by side, the true one first.
-        first: the true candidate of each row.
-    """
+    """The hashed features of all candidates."""
 
     bucket: Integers
+    """of each feature"""
     owner: Integers
+    """candidate that has the feature"""
     row: Integers
+    """of each candidate; the candidates of a row are adjacent, the true one first"""
     first: Integers
+    """true candidate of each row"""
 
     def scores(self, weights: Floats) -> Floats:
-        """The sum of each candidate's weights."""
+        """Return the sum of each candidate's weights."""
         summed = np.bincount(self.owner, weights[self.bucket], minlength=len(self.row))
         return summed.astype(np.float64)
 
 
 def _train(table: _Table, rows: npt.NDArray[np.bool_]) -> Floats:
-    """Weights that minimise the rows' mean cross-entropy plus a penalty on their squares (Adam)."""
+    """Minimize the mean cross-entropy of the rows plus an L2 penalty with Adam, and return the weights."""
     weights, mean, square = np.zeros((3, _BUCKETS))
     used = rows[table.row] / max(1, rows.sum())
     for step in range(1, _STEPS + 1):
@@ -128,7 +121,7 @@ def _train(table: _Table, rows: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _hits(table: _Table, weights: Floats) -> Floats:
-    """For each row 1 if the true candidate scores highest, 1/m if m candidates tie there, else 0."""
+    """Return for each row 1 if the true candidate scores highest, 1/m if m candidates tie, else 0."""
     scores = _rounded(table, weights)
     best = np.maximum.reduceat(scores, table.first)
     ties = np.add.reduceat((scores == best[table.row]).astype(np.float64), table.first)
@@ -136,7 +129,7 @@ def _hits(table: _Table, weights: Floats) -> Floats:
 
 
 def _rounded(table: _Table, weights: Floats) -> Floats:
-    """The scores, those that differ by the order of a sum alone made equal."""
+    """Return the scores, rounded so that the order of summation cannot break ties."""
     return np.round(table.scores(weights), 9)
 
 
@@ -149,7 +142,7 @@ def _table(rows: Sequence[Row], reader: Reader) -> _Table:
     for row, (caption, negatives) in enumerate(rows):
         first.append(len(row_of))
         candidates = [set(_grams(text, reader)) for text in (caption, *negatives)]
-        shared = set.intersection(*candidates)  # what all have says nothing about which is true
+        shared = set.intersection(*candidates)  # features of all candidates cannot discriminate
         around = sorted(gram for gram in shared if " " not in gram) if reader == "context" else []
         for candidate in candidates:
             features = sorted(candidate - shared)

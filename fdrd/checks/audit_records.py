@@ -1,4 +1,4 @@
-"""What an audit looks at: the records of a built dataset, or those of annotations without their pictures."""
+"""Records to audit: those of a built dataset, or those of raw annotations without their images."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import annotation_file, read_manifest
 from fdrd.storage.shards import read_records
 
-Audited = tuple[list[Record], dict[str, int]]
-"""Records, and how often each rule of normalisation was applied to them."""
+AuditInput = tuple[list[Record], dict[str, int]]
+"""records, and how often each normalization rule was applied to them"""
 
 
-def of_dataset(folder: Path) -> Audited:
-    """The records of a built dataset, by domain."""
+def dataset_records(folder: Path) -> AuditInput:
+    """Return the records of a built dataset, by domain."""
     manifest = read_manifest(folder)
     return list(named_records(folder, manifest)), manifest["rules"]
 
 
 def named_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Record]:
-    """The records of a built dataset, domain by domain, with their categories as the captions name them.
+    """Yield the records of a built dataset with their categories as the captions name them.
 
-    Where domains share a category, its class label has the domain in front (`fdrd.record.class_labels`).
+    Where domains share a category, its class label starts with the domain (`fdrd.record.class_labels`).
     """
     for record in read_records(folder, manifest):
         prefix = f"{record.domain}: "
@@ -40,18 +40,18 @@ def named_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Record]:
         yield replace(record, category=category, negatives=tuple(negatives))
 
 
-def of_source(root: Path) -> Audited:
-    """The records of raw annotations, with the annotation file in the place of the domain.
+def source_records(root: Path) -> AuditInput:
+    """Return the records of raw annotations, with the annotation file as the domain.
 
     Raises:
-        FdrdError: no layout is recognised, or there is no record in it.
+        FdrdError: no layout is recognized, or it has no records.
     """
     found = (item for domain in find_domains(root) for item in read_domain(root, domain, False))
     records = [
         replace(item, domain=annotation_file(item)) for item in found if isinstance(item, Record)
     ]
     if not records:
-        raise FdrdError(f"{root}: no annotation in it is a record; `fdrd build` says why")
+        raise FdrdError(f"{root}: no annotation is a valid record; `fdrd build` lists the reasons")
     catalogues = make_catalogues(records)
     named = [with_given(record, catalogues[record.domain]) for record in records]
     rules = Counter(rule for record in named for rule in record.rules)

@@ -193,7 +193,9 @@ def _verified(manifest: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "\n\nNo record was verified by a reviewer."
-    return "\n\nVerified by reviewers:\n\n" + table(("domain", "split", "verified", "pairs"), rows)
+    return "\n\nVerified by reviewers:\n\n" + markdown_table(
+        ("domain", "split", "verified", "pairs"), rows
+    )
 
 
 def _command(config: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.audit.records import of_dataset
+from fdrd.checks.audit_records import dataset_records
 from fdrd.checks.validation import validate
 from fdrd.curation.decisions import (
     Decision,
@@ -42,7 +42,7 @@ def write(path, *decisions):
 
 
 def records_of(folder):
-    return {record.id: record for record in of_dataset(folder)[0]}
+    return {record.id: record for record in dataset_records(folder)[0]}
 
 
 def shard_bytes(folder):

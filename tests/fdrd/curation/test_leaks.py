@@ -182,7 +182,7 @@ def test_a_build_drops_from_train_what_looks_like_a_picture_of_test(scenes, tmp_
     assert list(validate(tmp_path / "kept")) == list(validate_images(tmp_path / "kept")) == []
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
-    assert any("group of images that look alike" in each.what for each in validate(path.parent))
+    assert any("group of near-duplicate images" in each.what for each in validate(path.parent))
     assert list(validate_images(tmp_path / "out")) == []
     found = list(validate_images(tmp_path / "kept"))
     assert len(found) == 40  # ten pictures of test, and three of train for each

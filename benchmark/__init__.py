@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         method_options,
     )
     from benchmark.reporting.markdown_report import markdown
+    from benchmark.reporting.publishing import push
     from benchmark.reporting.terminal_tables import table
     from benchmark.result import BenchResult, read_result, read_results, to_json
     from benchmark.runner import open_backbone, run, run_each
@@ -87,6 +88,7 @@ _HOMES = {
         "method_options",
     ),
     "benchmark.reporting.markdown_report": ("markdown",),
+    "benchmark.reporting.publishing": ("push",),
     "benchmark.reporting.terminal_tables": ("table",),
     "benchmark.result": (
         "BenchResult",
@@ -176,6 +178,7 @@ __all__ = [
     "method_options",
     "open_backbone",
     "pair_loss",
+    "push",
     "read_categories",
     "read_result",
     "read_results",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fdrd.checks.validation import validate
     from fdrd.dataset import RetrievalDataset, load
     from fdrd.errors import FdrdError
+    from fdrd.exports.webdataset import export
+    from fdrd.hub.dataset_repository import push
     from fdrd.pipeline.builder import Build, build
 
 _HOMES = {
@@ -28,7 +30,9 @@ _HOMES = {
     "RetrievalDataset": "dataset",
     "audit": "checks.audits",
     "build": "pipeline.builder",
+    "export": "exports.webdataset",
     "load": "dataset",
+    "push": "hub.dataset_repository",
     "stats": "checks.statistics",
     "validate": "checks.validation",
 }
@@ -40,7 +44,9 @@ __all__ = [
     "RetrievalDataset",
     "audit",
     "build",
+    "export",
     "load",
+    "push",
     "stats",
     "validate",
 ]

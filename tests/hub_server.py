@@ -7,7 +7,7 @@ or `python tests/hub_server.py`, which prints what to export. It serves models a
 (batch, upload, verify), commits of NDJSON, trees, branches, tags, pull requests, and files with ranges and etags.
 Large files lie behind another host name, as on the Hub's store, where only a signed address is let in. There is
 no Xet storage, so clients are told to do without (`HF_HUB_DISABLE_XET`). What is refused, and why, says
-`hub_repository`; `Hub.fail` makes it ill.
+`hub_repository`; `Hub.fail` injects outages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hub_repository import DATE, File, Proposal, RefusedError, Repository
 
 WRITER, READER = "hf_writersecret", "hf_readersecret"  # tokens
 
-Ill = int | Literal["drop", "lose", "cut"]
+Outage = int | Literal["drop", "lose", "cut"]
 """A status; or the connection ends while the request comes in ("drop"), after it was carried out but before the
 answer ("lose"), or in the middle of the answer ("cut")."""
 
@@ -55,7 +55,7 @@ class Request:
 class Fault:
     method: str
     path: str
-    ill: Ill
+    outage: Outage
     after: int
     times: int
     retry_after: int | None
@@ -119,14 +119,14 @@ class Hub:
         self,
         method: str,
         path: str,
-        ill: Ill,
+        outage: Outage,
         *,
         after: int = 0,
         times: int = 1,
         retry_after: int | None = None,
     ) -> None:
         """Lets requests whose path matches fail: `times` of them, once `after` of them went well."""
-        self._faults.append(Fault(method, path, ill, after, times, retry_after))
+        self._faults.append(Fault(method, path, outage, after, times, retry_after))
 
     def heal(self) -> None:
         self._faults.clear()
@@ -175,13 +175,13 @@ class _Handler(BaseHTTPRequestHandler):
         split = urlsplit(self.path)
         path, self.query = split.path, parse_qs(split.query)
         fault = self.hub.fault(self.command, path)
-        self.body = self._read(half=fault is not None and fault.ill == "drop")
-        if fault is not None and fault.ill == "drop":
+        self.body = self._read(half=fault is not None and fault.outage == "drop")
+        if fault is not None and fault.outage == "drop":
             self._hang_up(path)
             return
         try:
-            if fault is not None and isinstance(fault.ill, int):
-                reply = _json({"error": "injected"}, fault.ill)
+            if fault is not None and isinstance(fault.outage, int):
+                reply = _json({"error": "injected"}, fault.outage)
                 if fault.retry_after is not None:
                     headers = (*reply.headers, ("Retry-After", str(fault.retry_after)))
                     reply = Reply(reply.status, reply.body, headers)
@@ -191,11 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as error:
             headers = (("X-Error-Message", error.message), ("X-Error-Code", error.code))
             reply = _json({"error": error.message}, error.status, *(h for h in headers if h[1]))
-        if fault is not None and fault.ill == "lose":
+        if fault is not None and fault.outage == "lose":
             self._hang_up(path)
             return
         self.hub.requests.append(Request(self.command, path, reply.status, len(self.body)))
-        self._answer(reply, cut=fault is not None and fault.ill == "cut")
+        self._answer(reply, cut=fault is not None and fault.outage == "cut")
 
     def _route(self, path: str) -> Reply:
         for method, pattern, answer in ROUTES:

@@ -233,14 +233,12 @@ def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
 
 
 def test_clip_benchmark_reads_classes(models: Path, tools: SimpleNamespace, tmp_path: Path) -> None:
-    from fdrd.exports.webdataset import export_webdataset
-
     draw(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
         patch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
         fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
-    export_webdataset(tmp_path / "data", tools.folder / "classes", task="zeroshot_classification")
+    fdrd.export(tmp_path / "data", tools.folder / "classes", task="zeroshot_classification")
     tools.run(
         "clip_benchmark", "eval", "--dataset", "wds/birds", "--dataset_root", "classes/birds",
         "--task", "zeroshot_classification", "--no_amp", "--model", "local-dir:gelu",

@@ -1,4 +1,5 @@
-"""Dataset card: rendered README, front matter, plots, Croissant metadata.
+"""Dataset card: README.md with YAML metadata, and Croissant metadata.
 
-Imports `checks.audit`, `storage` and what lies below them.
+May import `checks`, `storage`, and what lies below them. Others use `render`, `croissant`, `front_matter`, and
+`sections`.
 """

@@ -1,77 +1,42 @@
-"""Croissant metadata (MLCommons, version 1.1) of a built dataset: files, splits, columns, licences, provenance.
+"""Croissant 1.1 metadata (MLCommons) of a built dataset: files, splits, columns, licenses, and provenance.
 
-Paths are relative to croissant.json, so that a copy of the folder is enough to read it. Records can be read by
-`mlcroissant` from Parquet shards; it has no reader of Arrow streams, and for those the file describes only.
+Paths are relative to croissant.json, so a copy of the folder is enough to read it. `mlcroissant` reads records
+from Parquet shards only; it has no reader for Arrow streams.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from fdrd.card.croissant_context import CONTEXT
-from fdrd.card.front_matter import PAPER, TAGS
+from fdrd.card.front_matter import TAGS
 
-_FORMATS = {".parquet": "application/x-parquet", ".arrow": "application/vnd.apache.arrow.stream"}
-_CITATION = (
-    "@article{dcar, title={Dual Prompt Learning for Adapting Vision-Language Models to Downstream "
-    f"Image-Text Retrieval}}, journal={{arXiv preprint arXiv:{PAPER}}}, year={{2025}}}}"
-)
-# Column, type, what it holds; the parts of a structured column stand in a mapping.
-_COLUMNS: tuple[tuple[str, str | dict[str, str], str], ...] = (
-    ("id", "sc:Text", "Unique name of the pair."),
-    ("image", "sc:ImageObject", "The bytes of the source file."),
-    ("caption", "sc:Text", "Names the category and describes what can be seen."),
-    ("category", "cr:Label", "Number of the fine category, a row of the record set `categories`."),
-    ("meta_category", "sc:Text", "The coarse class, where the source gives one."),
-    ("domain", "sc:Text", "The part of the dataset, named after the source's folder."),
-    (
-        "attributes[]",
-        {"type": "sc:Text", "value": "sc:Text", "start": "sc:Integer", "end": "sc:Integer"},
-        "Spans of the caption, in characters, that describe the image.",
-    ),
-    (
-        "negatives[]",
-        {
-            "caption": "sc:Text",
-            "category": "sc:Text",
-            "kind": "sc:Text",
-            "attribute_type": "sc:Text",
-        },
-        "Hard negatives: captions that are wrong for the image in one thing.",
-    ),
-    ("group", "sc:Text", "What a split does not tear apart."),
-    (
-        "source",
-        {"file": "sc:Text", "sha256": "sc:Text", "license": "sc:Text", "origin": "sc:Text"},
-        "Provenance of the pair: file, digest and licence of the image, place of the caption.",
-    ),
-    ("width", "sc:Integer", "In pixels."),
-    ("height", "sc:Integer", "In pixels."),
-)
+_TEMPLATE = Path(__file__).with_name("croissant_template.json")
+_FORMATS = {"parquet": "application/x-parquet", "arrow": "application/vnd.apache.arrow.stream"}
+# Matches its own result, because mlcroissant applies it again after a join.
+_SPLIT_OF_PATH = r"^(?:data/.*/)?(train|validation|test)(?:-[^/]*)?$"
 
 
 def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON-LD of a dataset."""
-    splits = list(dict.fromkeys(shard["split"] for shard in manifest["shards"]))
-    domains = list(manifest["splits"])
+    """Return the JSON-LD of a dataset."""
+    template: dict[str, Any] = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
+    fields = template.pop("fields")
+    domains, records = list(manifest["splits"]), manifest["records"]
     configs = {"default": domains, **{domain: [domain] for domain in domains}}
-    kept = manifest["records"]["kept"]
-    return {
-        "@context": CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
+    ending = manifest["shards"][0]["path"].rpartition(".")[2]
+    splits = list(dict.fromkeys(shard["split"] for shard in manifest["shards"]))
+    return template | {
         "name": manifest["name"],
         "description": (
-            f"{kept} image-caption pairs of {len(manifest['categories'])} fine categories, with "
+            f"{records['kept']} image-caption pairs of {len(manifest['categories'])} fine categories, with "
             "attribute spans and hard negative captions, for image-text retrieval."
         ),
-        "version": "1.0.0",
         "identifier": f"sha256:{manifest['digest']}",
-        "license": [_licence(name) for name in manifest["licences"]],
-        "citeAs": _CITATION,
+        "license": [_license(name) for name in manifest["licences"]],
         "keywords": [tag for tag in TAGS if ":" not in tag],
         "isBasedOn": [_origin(domain) for domain in manifest["domains"]],
         "prov:wasGeneratedBy": {
@@ -80,24 +45,34 @@ def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
             "description": ", ".join(f"{k} {v}" for k, v in sorted(manifest["libraries"].items())),
         },
         "rai:dataPreprocessingProtocol": (
-            f"{manifest['records']['read']} records were read, {manifest['records']['rejected']} "
-            "rejected (rejected.jsonl says why); images were decoded to the last row, duplicates "
-            "and leaks between splits removed, attributes found, hard negatives drawn."
+            f"{records['read']} records were read, {records['rejected']} rejected (see rejected.jsonl). Images "
+            "were fully decoded, duplicates and leaks between splits were removed, attributes were extracted, "
+            "and hard negatives were generated."
         ),
         "distribution": [
-            *(_shard(shard) for shard in manifest["shards"]),
-            *(_file_set(name, of, manifest) for name, of in configs.items()),
+            *(_shard(shard, _FORMATS[ending]) for shard in manifest["shards"]),
+            *(
+                {
+                    "@type": "cr:FileSet",
+                    "@id": f"files-of-{_id(config)}",
+                    "name": f"files of {config}",
+                    "description": f"Shards of the config {config}.",
+                    "encodingFormat": _FORMATS[ending],
+                    "includes": [f"data/{domain}/*.{ending}" for domain in members],
+                }
+                for config, members in configs.items()
+            ),
         ],
         "recordSet": [
             _enumeration("splits", "cr:Split", splits),
             _enumeration("categories", "cr:Label", manifest["categories"]),
-            *(_records(name) for name in configs),
+            *(_records(config, fields) for config in configs),
         ],
     }
 
 
 def _id(name: str) -> str:
-    """A name as an identifier, which may hold no white space; unlike names stay unlike.
+    """Return a name as an identifier without white space; different names give different identifiers.
 
     >>> _id("data/birds/train-00000-of-00001.arrow"), _id("my birds")
     ('data/birds/train-00000-of-00001.arrow', 'my_birds-6df8ca')
@@ -106,53 +81,33 @@ def _id(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _licence(name: str) -> str:
-    """The address of an SPDX licence, or the name that the source gave."""
-    return (
-        f"https://spdx.org/licenses/{name}.html"
-        if re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[A-Za-z0-9.]+)+", name)
-        else name
-    )
+def _license(name: str) -> str:
+    """Return the URL of an SPDX license; other names are returned as they are."""
+    is_spdx = re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[A-Za-z0-9.]+)+", name)
+    return f"https://spdx.org/licenses/{name}.html" if is_spdx else name
 
 
 def _origin(domain: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"@type": "sc:Dataset", "name": domain["name"]}
-    for key, said in (("license", "licence"), ("url", "homepage"), ("citation", "citation")):
-        if domain.get(said):
-            found[key] = domain[said]
-    return found
+    keys = {"license": "licence", "url": "homepage", "citation": "citation"}
+    known = {key: domain[said] for key, said in keys.items() if domain.get(said)}
+    return {"@type": "sc:Dataset", "name": domain["name"], **known}
 
 
-def _shard(shard: Mapping[str, Any]) -> dict[str, Any]:
+def _shard(shard: Mapping[str, Any], encoding: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": _id(shard["path"]),
         "name": shard["path"],
         "contentUrl": shard["path"],
         "contentSize": f"{shard['bytes']} B",
-        "encodingFormat": _format(shard["path"]),
+        "encodingFormat": encoding,
         "sha256": shard["sha256"],
     }
 
 
-def _file_set(config: str, domains: list[str], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    ending = "." + manifest["shards"][0]["path"].rpartition(".")[2]
-    return {
-        "@type": "cr:FileSet",
-        "@id": f"files-of-{_id(config)}",
-        "name": f"files of {config}",
-        "description": f"The shards of the config {config}.",
-        "encodingFormat": _format(ending),
-        "includes": [f"data/{domain}/*{ending}" for domain in domains],
-    }
-
-
-def _format(path: str) -> str:
-    return _FORMATS["." + path.rpartition(".")[2]]
-
-
-def _enumeration(name: str, kind: str, values: list[str]) -> dict[str, Any]:
-    """A record set of numbered names."""
+def _enumeration(name: str, kind: str, values: Sequence[str]) -> dict[str, Any]:
+    """Return a record set of numbered names."""
+    columns = {"name": "sc:Text", "number": "sc:Integer"}
     return {
         "@type": "cr:RecordSet",
         "@id": name,
@@ -160,29 +115,26 @@ def _enumeration(name: str, kind: str, values: list[str]) -> dict[str, Any]:
         "dataType": kind,
         "key": {"@id": f"{name}/name"},
         "field": [
-            {"@type": "cr:Field", "@id": f"{name}/name", "name": "name", "dataType": "sc:Text"},
-            {"@type": "cr:Field", "@id": f"{name}/number", "name": "number", "dataType": "sc:Integer"},
+            {"@type": "cr:Field", "@id": f"{name}/{column}", "name": column, "dataType": type_}
+            for column, type_ in columns.items()
         ],
-        "data": [
-            {f"{name}/name": value, f"{name}/number": number} for number, value in enumerate(values)
-        ],
-    }  # fmt: skip
+        "data": [{f"{name}/name": value, f"{name}/number": n} for n, value in enumerate(values)],
+    }
 
 
-def _records(config: str) -> dict[str, Any]:
-    """The record set of a config: a row for each image-caption pair."""
+def _records(config: str, fields: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record set of a config, with one record per image-caption pair."""
     files = {"fileSet": {"@id": f"files-of-{_id(config)}"}}
     split = {
         "@type": "cr:Field",
         "@id": f"{_id(config)}/split",
         "name": "split",
-        "description": "train, validation or test.",
+        "description": "train, validation, or test.",
         "dataType": "sc:Text",
         "source": {
             **files,
             "extract": {"fileProperty": "fullpath"},
-            # Matches what it gives, too: mlcroissant applies it again after a join.
-            "transform": {"regex": r"^(?:data/.*/)?(train|validation|test)(?:-[^/]*)?$"},
+            "transform": {"regex": _SPLIT_OF_PATH},
         },
         "references": {"field": {"@id": "splits/name"}},
     }
@@ -191,35 +143,18 @@ def _records(config: str) -> dict[str, Any]:
         "@id": _id(config),
         "name": config,
         "description": f"Image-caption pairs of the config {config}.",
-        "field": [split, *(_field(config, *column, files) for column in _COLUMNS)],
+        "field": [split, *(_field(_id(config), field, files) for field in fields)],
     }
 
 
-def _field(
-    config: str, column: str, kind: str | dict[str, str], text: str, files: dict[str, Any]
-) -> dict[str, Any]:
-    plain = column.removesuffix("[]")
-    field: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": f"{_id(config)}/{plain}",
-        "name": plain,
-        "description": text,
-    }
-    if isinstance(kind, dict):
-        if plain != column:
-            field["repeated"] = True
-        field["subField"] = [
-            {
-                "@type": "cr:Field",
-                "@id": f"{_id(config)}/{plain}/{part}",
-                "name": part,
-                "dataType": of,
-                "source": {**files, "extract": {"column": plain}, "transform": {"jsonPath": part}},
-            }
-            for part, of in kind.items()
-        ]
-        return field
-    source = {**files, "extract": {"column": plain}}
-    if plain == "image":
-        source["transform"] = {"jsonPath": "bytes"}
-    return {**field, "dataType": "sc:Integer" if kind == "cr:Label" else kind, "source": source}
+def _field(parent: str, field: dict[str, Any], files: dict[str, Any]) -> dict[str, Any]:
+    """Return a field of the template with its identifier and source."""
+    parts, path = field.get("subField", ()), field.get("jsonPath")
+    name, column = f"{parent}/{field['name']}", field.get("column", field["name"])
+    known = {key: value for key, value in field.items() if key not in ("jsonPath", "column")}
+    made = {"@type": "cr:Field", "@id": name, **known}
+    if parts:
+        inner = ({**part, "column": column, "jsonPath": part["name"]} for part in parts)
+        return {**made, "subField": [_field(name, part, files) for part in inner]}
+    transform = {"transform": {"jsonPath": path}} if path else {}
+    return {**made, "source": {**files, "extract": {"column": column}, **transform}}

@@ -1,28 +1,34 @@
-"""The YAML at the head of a card: what the Hub, its viewer and the loader of `datasets` know of a dataset."""
+"""YAML metadata of a card, which the Hub, its dataset viewer, and `datasets` read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from fdrd.card.sections import put_sections, sections
 from fdrd.card.summary import Summary, is_english
 from fdrd.errors import FdrdError
 from fdrd.record import features
 
-PAPER = "2508.04028"
-TAGS = [
-    *("image-text-retrieval", "fine-grained", "hard-negatives", "clip", "fdrd"),
-    f"arxiv:{PAPER}",
-]
-MADE = ("license", "license_name", "size_categories", "configs", "dataset_info")
-"""Keys that say what the data are: a push writes them anew."""
-_BLOCK = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.MULTILINE | re.DOTALL)
-_NAMES = 20_000
-"""Class names in the YAML above which only the config `default` is described in it."""
+if TYPE_CHECKING:
+    from huggingface_hub import RepoCard
 
-# Identifiers that the Hub takes as `license`: the SPDX ones in small letters, as far as sources use them.
-_LICENCES = frozenset(
+TAGS = (
+    "image-text-retrieval",
+    "fine-grained",
+    "hard-negatives",
+    "clip",
+    "fdrd",
+    "arxiv:2508.04028",
+)
+DATA_KEYS = ("license", "license_name", "size_categories", "configs", "dataset_info")
+"""Keys that describe the data; a push overwrites them."""
+_MAX_CLASS_NAMES = 20_000
+"""Class names in the YAML above which only the config `default` is described."""
+
+# Values that the Hub accepts as `license`, restricted to those that sources use.
+_LICENSES = frozenset(
     "apache-2.0 mit afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause c-uda cc cc0-1.0 "
     "cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 "
     "cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 "
@@ -35,62 +41,53 @@ _ALIASES = {"odc-by-1.0": "odc-by", "odbl-1.0": "odbl", "pddl-1.0": "pddl"}
 
 
 def front_matter(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> dict[str, Any]:
-    """The metadata of a built dataset."""
-    licences = _licences(manifest["licences"])
-    data: dict[str, Any] = {"pretty_name": manifest["name"], **licences}
-    if is_english(summaries):
-        data["language"] = ["en"]
-    data |= {
+    """Return the metadata of a built dataset."""
+    return {
+        "pretty_name": manifest["name"],
+        **_licenses(manifest["licences"]),
+        **({"language": ["en"]} if is_english(summaries) else {}),
         "task_categories": ["image-to-text", "zero-shot-image-classification"],
         "size_categories": [size_category(manifest["records"]["kept"])],
         "tags": list(TAGS),
         "configs": _configs(manifest),
         "dataset_info": _dataset_info(manifest),
     }
-    return data
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """Front matter as the head of a card."""
-    import yaml
+    """Return metadata as the YAML block at the top of a card."""
+    from huggingface_hub import CardData
 
-    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, line_break="\n")
-    return f"---\n{text}---\n"
+    text = CardData(**data).to_yaml(line_break="\n")
+    return f"---\n{text}\n---\n"
 
 
-def split_card(card: str, where: str = "README.md") -> tuple[dict[str, Any], str]:
-    """The metadata of a card, and the text below.
+def merge_cards(built: str, on_hub: str | None, generated_keys: Collection[str], where: str) -> str:
+    """Return the card to push: generated sections of `built`, everything else as edited on the Hub.
 
     Raises:
-        FdrdError: the metadata are no YAML mapping.
+        FdrdError: the metadata of the card on the Hub is not a YAML mapping.
     """
-    import yaml
-
-    block = _BLOCK.match(card)
-    if not block:
-        return {}, card
-    try:
-        data = yaml.safe_load(block[1]) or {}
-    except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise FdrdError(
-            f"{where}: the metadata at its head are no YAML ({said}); mend them"
-        ) from None
-    if not isinstance(data, dict):
-        raise FdrdError(f"{where}: the metadata at its head are no mapping; mend them")
-    return data, card[block.end() :]
+    if on_hub is None:
+        return built
+    card, edited = _parse(built, "the new card"), _parse(on_hub, where)
+    edited.text = put_sections(edited.text, sections(card.text))
+    merged = merge(vars(card.data), vars(edited.data), generated_keys)
+    return f"{dump(merged)}{edited.text}"
 
 
-def merged(built: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a build, with what somebody else wrote: `MADE` are the build's, lists are joined, the rest stays.
+def merge(
+    built: Mapping[str, Any], edited: Mapping[str, Any], generated_keys: Collection[str]
+) -> dict[str, Any]:
+    """Return built metadata with hand edits: lists are joined, generated keys are not editable.
 
-    >>> merged({"license": ["mit"], "tags": ["a"], "pretty_name": "x"},
-    ...        {"license": ["gpl"], "tags": ["b", "a"], "pretty_name": "Mine", "language": ["de"]})
+    >>> merge({"license": ["mit"], "tags": ["a"], "pretty_name": "x"},
+    ...       {"license": ["gpl"], "tags": ["b", "a"], "pretty_name": "Mine", "language": ["de"]}, ["license"])
     {'license': ['mit'], 'tags': ['b', 'a'], 'pretty_name': 'Mine', 'language': ['de']}
     """
     data = dict(built)
     for key, value in edited.items():
-        if key in MADE:
+        if key in generated_keys:
             continue
         ours = built.get(key)
         if isinstance(value, list) and isinstance(ours, list):
@@ -101,7 +98,7 @@ def merged(built: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, Any
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for a number of rows.
+    """Return the Hub's name for a number of rows.
 
     >>> size_category(999), size_category(1000), size_category(2_400_000)
     ('n<1K', '1K<n<10K', '1M<n<10M')
@@ -113,67 +110,77 @@ def size_category(rows: int) -> str:
     return f"{steps[place]}<n<{steps[place + 1]}" if place < len(steps) - 1 else "n>1T"
 
 
-def _licences(licences: Mapping[str, int]) -> dict[str, Any]:
-    """`license` as a list of the Hub's identifiers; what it does not know is `other`, and named."""
-    known: list[str] = []
-    others: list[str] = []
-    for name in licences:
-        plain = name.strip().lower()
-        plain = _ALIASES.get(plain, plain)
-        (known if plain in _LICENCES else others).append(plain if plain in _LICENCES else name)
-    data: dict[str, Any] = {"license": [*dict.fromkeys(known), *(["other"] if others else [])]}
-    if others:
-        data["license_name"] = ", ".join(others)
-    return data
+def _parse(card: str, where: str) -> RepoCard:
+    from huggingface_hub import RepoCard
+    from yaml import YAMLError
+
+    try:
+        return RepoCard(card)
+    except (YAMLError, ValueError, TypeError) as error:
+        raise FdrdError(
+            f"{where}: invalid YAML metadata ({' '.join(str(error).split())}); fix it by hand"
+        ) from None
 
 
-def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Which shards belong to which config and split."""
-    configs = []
-    for name, domains in _domains_of_configs(manifest).items():
-        shards = [shard for shard in manifest["shards"] if shard["domain"] in domains]
-        files = [
-            {
-                "split": split,
-                "path": list(
-                    dict.fromkeys(
-                        # With the number of shards, so that no other file is taken for one.
-                        re.sub(r"-\d{5}-of-", "-*-of-", shard["path"])
-                        for shard in shards
-                        if shard["split"] == split
-                    )
-                ),
-            }
-            for split in dict.fromkeys(shard["split"] for shard in shards)
-        ]
-        default = {"default": True} if name == "default" else {}
-        configs.append({"config_name": name, **default, "data_files": files})
+def _licenses(licenses: Mapping[str, int]) -> dict[str, Any]:
+    """Return `license` as a list of the Hub's identifiers; unknown ones become `other` plus a name."""
+    plain = {name: _ALIASES.get(name.strip().lower(), name.strip().lower()) for name in licenses}
+    known = dict.fromkeys(each for each in plain.values() if each in _LICENSES)
+    others = [name for name, each in plain.items() if each not in _LICENSES]
+    if not others:
+        return {"license": [*known]}
+    return {"license": [*known, "other"], "license_name": ", ".join(others)}
+
+
+def _shards_of_configs(manifest: Mapping[str, Any]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return the shards of each config by split: `default` has all domains, then one config per domain."""
+    configs: dict[str, dict[str, list[dict[str, Any]]]] = {"default": {}}
+    configs |= {domain: {} for domain in manifest["splits"]}
+    for shard in manifest["shards"]:
+        for config in ("default", shard["domain"]):
+            configs[config].setdefault(shard["split"], []).append(shard)
     return configs
 
 
+def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the file patterns of each config and split."""
+    return [
+        {
+            "config_name": config,
+            **({"default": True} if config == "default" else {}),
+            "data_files": [
+                # The number of shards is part of the pattern, so that no other file matches.
+                {"split": split, "path": list(dict.fromkeys(
+                    re.sub(r"-\d{5}-of-", "-*-of-", shard["path"]) for shard in shards
+                ))}
+                for split, shards in splits.items()
+            ],
+        }
+        for config, splits in _shards_of_configs(manifest).items()
+    ]  # fmt: skip
+
+
 def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Features and sizes of each config, in the form that `datasets` writes and reads."""
+    """Return features and sizes of each config in the format of `datasets`."""
     from datasets import DatasetInfo, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
+    def total(shards: Sequence[Mapping[str, Any]], key: str) -> int:
+        return sum(shard[key] for shard in shards)
+
     categories = manifest["categories"]
     infos = DatasetInfosDict()
-    for config, domains in _domains_of_configs(manifest).items():
-        if config != "default" and len(categories) * (1 + len(manifest["splits"])) > _NAMES:
+    for config, of_config in _shards_of_configs(manifest).items():
+        if (
+            config != "default"
+            and len(categories) * (1 + len(manifest["splits"])) > _MAX_CLASS_NAMES
+        ):
             continue
-        shards = [shard for shard in manifest["shards"] if shard["domain"] in domains]
         splits = SplitDict()
-        for split in dict.fromkeys(shard["split"] for shard in shards):
-            of_split = [shard for shard in shards if shard["split"] == split]
-            splits.add(
-                SplitInfo(
-                    split,
-                    sum(shard["bytes"] for shard in of_split),
-                    sum(shard["rows"] for shard in of_split),
-                )
-            )
-        size = sum(shard["bytes"] for shard in shards)
+        for split, shards in of_config.items():
+            splits.add(SplitInfo(split, total(shards, "bytes"), total(shards, "rows")))
+        size = sum(total(shards, "bytes") for shards in of_config.values())
         infos[config] = DatasetInfo(
             features=features(categories), splits=splits, download_size=size, dataset_size=size
         )
@@ -181,8 +188,3 @@ def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     infos.to_dataset_card_data(data)
     found = data["dataset_info"]
     return found if isinstance(found, list) else [{"config_name": "default", **found}]
-
-
-def _domains_of_configs(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
-    domains = list(manifest["splits"])
-    return {"default": domains, **{domain: [domain] for domain in domains}}

@@ -1,8 +1,9 @@
-"""The dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest, audit and counts."""
+"""Dataset card: README.md of a built dataset, rendered from DATASET_CARD.md, manifest, audit, and counts."""
 
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import dump, front_matter
-from fdrd.card.plots import Plot
 from fdrd.card.sections import put_section
 from fdrd.card.summary import Summary, quantile
 from fdrd.checks.audit_tables import markdown
@@ -23,7 +23,7 @@ from fdrd.storage.manifest import read_manifest
 from fdrd.text.markup import code, escape, markdown_table
 
 _PACKAGE = Path(__file__).parents[1]
-# The wheel carries the template inside the package; a checkout has it at the top.
+# The template is inside the package in a wheel, and at the top of a checkout.
 _TEMPLATE = next(
     path
     for path in (_PACKAGE / "DATASET_CARD.md", _PACKAGE.parent / "DATASET_CARD.md")
@@ -32,38 +32,23 @@ _TEMPLATE = next(
 
 
 def render_card(
-    manifest: dict[str, Any],
-    audits: Sequence[Audit],
-    summaries: Sequence[Summary],
-    plots: Sequence[Plot],
+    manifest: dict[str, Any], audits: Sequence[Audit], summaries: Sequence[Summary]
 ) -> str:
-    """The card of a dataset."""
-    counts = [
-        (
-            escape(domain),
-            split,
-            *(f"{count[column]:,}" for column in ("pairs", "images", "captions", "categories")),
-        )
-        for domain, splits in manifest["splits"].items()
-        for split, count in splits.items()
+    """Return the card of a dataset."""
+    splits = [
+        (escape(domain), split, *(f"{count[key]:,}" for key in _COUNTS))
+        for domain, of_domain in manifest["splits"].items()
+        for split, count in of_domain.items()
     ]
     files = [
-        (
-            code(file),
-            f"{entry['read']:,}",
-            f"{entry['kept']:,}",
-            ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
-            or "none",
-        )
+        (code(file), f"{entry['read']:,}", f"{entry['kept']:,}", _listed(entry["rejected"]))
         for file, entry in manifest["files"].items()
     ]
-    mended = [(f"`{rule}`", f"{count:,}", RULES[rule]) for rule, count in manifest["rules"].items()]
-    flaws = [
-        (f"{count:,}", f"kept: {REASONS[reason]}") for reason, count in manifest["reported"].items()
-    ]
-    flaws += [
-        (f"{count:,}", f"rejected: {(REASONS | REVIEW_REASONS)[reason]}")
-        for reason, count in manifest["rejected"].items()
+    fixes = [(f"`{rule}`", RULES[rule], f"{count:,}") for rule, count in manifest["rules"].items()]
+    issues = [
+        (f"{outcome}: {(REASONS | REVIEW_REASONS)[reason]}", f"{count:,}")
+        for outcome, key in (("kept", "reported"), ("rejected", "rejected"))
+        for reason, count in manifest[key].items()
     ]
     images = sum(split["images"] for of in manifest["splits"].values() for split in of.values())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -74,29 +59,25 @@ def render_card(
         images=f"{images:,}",
         categories=f"{len(manifest['categories']):,}",
         load=load_section(manifest),
-        splits=markdown_table(
-            ("domain", "split", "pairs", "images", "distinct captions", "categories"), counts
-        ),
+        splits=markdown_table(("domain", "split", *_COUNTS.values()), splits, 2),
         statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",
-        plots="\n\n".join(f"![{plot.text}]({plot.path})" for plot in plots),
+        distributions=_distributions(summaries),
         command=_command(manifest["config"]),
         versions=markdown_table(("library", "version"), sorted(manifest["libraries"].items())),
         digest=manifest["digest"],
-        files=markdown_table(("annotations", "read", "kept", "rejected"), files),
-        rules=markdown_table(("rule", "times", "what it does"), mended)
-        if mended
-        else "Nothing had to be.",
-        reported=markdown_table(("rows", "flaw"), flaws)
-        if flaws
-        else "None that the builder looks for.",
+        files=markdown_table(("annotations", "read", "kept", "rejected"), files, 1),
+        rules=markdown_table(("rule", "what it does", "times"), fixes, 2) if fixes else "None.",
+        issues=markdown_table(("issue", "rows"), issues, 1)
+        if issues
+        else "None found by the builder.",
         audit=markdown(audits),
-        licences=_provenance(manifest, summaries),
+        licenses=_provenance(manifest, summaries),
         **{key: f"{value:,}" for key, value in manifest["records"].items()},
     )
 
 
 def load_section(manifest: Mapping[str, Any], repo_id: str | None = None) -> str:
-    """How to load the dataset: from the Hub's repository, or on the machine that built it."""
+    """Return how to load the dataset, from the Hub or on the machine that built it."""
     name = repo_id or manifest["name"]
     where = "" if repo_id else "  # on the machine that built it, from any folder"
     one = code(f'load_dataset("{name}", "{next(iter(manifest["splits"]))}")')
@@ -114,41 +95,50 @@ One domain: {one}. From a copy of this repository:
 
 
 def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
-    """Puts an audit in the place of the one on a dataset's card, or at its end; all else stays.
+    """Replace the audit on a dataset's card, or append it; everything else stays.
 
     Args:
         folder: of the dataset.
         audits: of all its domains.
-        digest: of the dataset that was audited, as its manifest gives it.
+        digest: of the audited dataset, from its manifest.
 
     Returns:
-        The card.
+        The path of the card.
 
     Raises:
-        FdrdError: there is no card, it cannot be written, or the dataset is another by now.
+        FdrdError: there is no card, it cannot be written, or the dataset has changed.
     """
     path = folder / "README.md"
     if read_manifest(folder)["digest"] != digest:
-        raise FdrdError(
-            f"{folder} was built again during its audit; run `fdrd audit {folder}` again"
-        )
+        raise FdrdError(f"{folder} was rebuilt during its audit; run `fdrd audit {folder}` again")
     try:
-        card = path.read_text(encoding="utf-8")
-        write_text(path, with_audit(card, audits))
+        write_text(path, with_audit(path.read_text(encoding="utf-8"), audits))
     except (OSError, UnicodeDecodeError) as error:
         raise FdrdError(
-            f"{path}: the audit could not be put on the card ({error}); give --no-card to leave it alone"
+            f"{path}: cannot write the audit to the card ({error}); use --no-card to skip it"
         ) from error
     return path
 
 
 def with_audit(card: str, audits: Sequence[Audit]) -> str:
-    """A card with this audit in the place of its own, or at its end where it has none."""
+    """Return the card with its audit section replaced, or appended if it has none."""
     return put_section(card, "audit", markdown(audits))
 
 
+_COUNTS = {
+    "pairs": "pairs",
+    "images": "images",
+    "captions": "distinct captions",
+    "categories": "categories",
+}
+
+
+def _listed(rejected: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in rejected.items()) or "none"
+
+
 def _statistics(summaries: Sequence[Summary]) -> str:
-    """Lengths of captions, attributes and negatives of each domain."""
+    """Return caption length, attributes, and negatives of each domain as a table."""
     rows = [
         (
             escape(each.domain),
@@ -159,30 +149,47 @@ def _statistics(summaries: Sequence[Summary]) -> str:
         )
         for each in summaries
     ]
-    head = ("domain", "words, 5 %", "median", "95 %", "attributes per pair", "pairs with any")
-    return markdown_table((*head, "negatives per pair"), rows)
+    head = ("domain", "words, 5%", "median", "95%", "attributes per pair", "pairs with attributes")
+    return markdown_table((*head, "negatives per pair"), rows, 1)
+
+
+def _distributions(summaries: Sequence[Summary]) -> str:
+    """Return tables of category sizes, attribute types, and kinds of negatives."""
+    sizes = Counter(rows.bit_length() for each in summaries for rows in each.categories.values())
+    attributes: Counter[str] = sum((each.attributes for each in summaries), Counter())
+    negatives: Counter[str] = sum((each.negatives for each in summaries), Counter())
+    classes = {f"{2 ** (bits - 1):,} to {2**bits - 1:,}": sizes[bits] for bits in sorted(sizes)}
+    tables = (
+        ("pairs per category", "categories", list(classes.items())),
+        ("attribute type", "spans", attributes.most_common()),
+        ("hard negatives by swap", "negatives", negatives.most_common()),
+    )
+    return "\n\n".join(
+        markdown_table((head, count), [(escape(name), f"{number:,}") for name, number in rows], 1)
+        for head, count, rows in tables
+        if rows
+    )
 
 
 def _tokens(tokens: Mapping[str, Any] | None) -> str:
-    """Lengths of captions in tokens, and how many a text tower cuts off."""
+    """Return caption lengths in tokens and the number of truncated captions."""
     if tokens is None:
-        return "Tokens of captions were not counted: no tokenizer was at hand."
+        return "Caption lengths in tokens were not counted: no tokenizer was available."
     rows = [
         (escape(domain), split, f"{found['median']:g}", f"{found['max']}", f"{found['over']:,}")
         for domain, splits in tokens["splits"].items()
         for split, found in splits.items()
     ]
-    said = (
-        f"Tokens by the tokenizer {code(tokens['tokenizer'])}, begin and end included; its text tower "
-        f"reads {tokens['limit']}."
+    intro = (
+        f"Tokens of {code(tokens['tokenizer'])}, including begin and end. Its text encoder reads "
+        f"{tokens['limit']} tokens."
     )
-    return f"{said}\n\n" + markdown_table(
-        ("domain", "split", "median", "longest", "rows cut off"), rows
-    )
+    head = ("domain", "split", "median", "longest", "truncated rows")
+    return f"{intro}\n\n{markdown_table(head, rows, 2)}"
 
 
 def _verified(manifest: Mapping[str, Any]) -> str:
-    """Return the records that reviewers verified, by domain and split; nothing without a review."""
+    """Return how many records reviewers verified; empty without a review."""
     if "decisions" not in manifest:
         return ""
     rows = [
@@ -193,20 +200,21 @@ def _verified(manifest: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "\n\nNo record was verified by a reviewer."
-    return "\n\nVerified by reviewers:\n\n" + markdown_table(
-        ("domain", "split", "verified", "pairs"), rows
-    )
+    head = ("domain", "split", "verified", "pairs")
+    return f"\n\nVerified by reviewers:\n\n{markdown_table(head, rows, 2)}"
 
 
 def _command(config: Mapping[str, Any]) -> str:
-    """The command that built it: options that are not the default, and a place for the source."""
-    plain = asdict(BuildConfig())
+    """Return the build command with all options that differ from the default."""
+    defaults = asdict(BuildConfig())
     words = ["fdrd", "build", "--source", "SOURCE"]
     for option, value in config.items():
-        if value == plain.get(option):
+        if value == defaults.get(option):
             continue
         if isinstance(value, Mapping):
-            chosen = [(key, each) for key, each in value.items() if each != plain[option].get(key)]
+            chosen = [
+                (key, each) for key, each in value.items() if each != defaults[option].get(key)
+            ]
             words += [f"--{option} {shlex.quote(f'{key}={each}')}" for key, each in chosen]
         elif option == "shard_bytes":
             words.append(f"--shard-mb {value // 2**20}")
@@ -216,21 +224,21 @@ def _command(config: Mapping[str, Any]) -> str:
 
 
 def _provenance(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> str:
-    """Licences of the rows of each domain, and where the domain comes from."""
+    """Return the licenses and origin of each domain, and the works to cite."""
     about = {domain["name"]: domain for domain in manifest["domains"]}
     rows = []
     for each in summaries:
-        said = about.get(each.domain, {})
-        origin = f"<{said['homepage']}>" if said.get("homepage") else "not stated"
-        for licence, count in sorted(each.licences.items()):
-            reader = code(str(said.get("reader", "")))
-            rows.append((escape(each.domain), escape(licence), f"{count:,}", reader, origin))
-    cited = [
-        f"{escape(name)}: {escape(said['citation'])}"
-        for name, said in about.items()
-        if said.get("citation")
+        domain = about.get(each.domain, {})
+        origin = f"<{domain['homepage']}>" if domain.get("homepage") else "not stated"
+        reader = code(str(domain.get("reader", "")))
+        rows += [
+            (escape(each.domain), escape(license), reader, origin, f"{count:,}")
+            for license, count in sorted(each.licenses.items())
+        ]
+    citations = [
+        f"- {escape(name)}: {escape(domain['citation'])}"
+        for name, domain in about.items()
+        if domain.get("citation")
     ]
-    found = markdown_table(("domain", "licence", "rows", "layout", "origin"), rows)
-    return found + (
-        "\n\nCite the sources:\n\n" + "\n".join(f"- {c}" for c in cited) if cited else ""
-    )
+    found = markdown_table(("domain", "license", "layout", "origin", "rows"), rows, 4)
+    return "\n".join([found, "", "Cite the sources:", "", *citations]) if citations else found

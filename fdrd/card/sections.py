@@ -1,11 +1,11 @@
-r"""Sections of a card that are written by machine, between marks that Markdown does not show.
+r"""Generated sections of a card, between marks that Markdown does not display.
 
->>> card = section("counts", "12 rows") + "\nBy hand.\n"
+>>> card = section("counts", "12 rows") + "\nWritten by hand.\n"
 >>> print(put_section(card, "counts", "13 rows"))
 <!-- fdrd:counts -->
 13 rows
 <!-- /fdrd:counts -->
-By hand.
+Written by hand.
 <BLANKLINE>
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# A mark is a line of its own, so that no cell of a table and no code can be taken for one.
+# A mark is a line of its own, so table cells and code cannot be mistaken for one.
 _SECTION = re.compile(
     r"^<!-- fdrd:(?P<name>\w+) -->[ \t]*\r?\n(?P<text>.*?)^<!-- /fdrd:(?P=name) -->[ \t]*\r?$",
     re.MULTILINE | re.DOTALL,
@@ -22,24 +22,24 @@ _SECTION = re.compile(
 
 
 def section(name: str, text: str) -> str:
-    """A text between the marks of a section."""
+    """Return a text between the marks of a section."""
     return f"<!-- fdrd:{name} -->\n{text.strip()}\n<!-- /fdrd:{name} -->"
 
 
 def sections(card: str) -> dict[str, str]:
-    """The text of each section, in order."""
+    """Return the text of each section, in order."""
     return {found["name"]: found["text"].strip() for found in _SECTION.finditer(card)}
 
 
 def put_section(card: str, name: str, text: str) -> str:
-    """The card with this text in the section of that name, or at its end where it has no such section."""
+    """Return the card with a section replaced, or appended if it is missing."""
     return put_sections(card, {**sections(card), name: text})
 
 
 def put_sections(card: str, texts: Mapping[str, str]) -> str:
-    """The card with these sections and no others; what stands outside of sections stays as it is.
+    """Return the card with exactly these sections; text outside of sections stays.
 
-    Sections that the card lacks go to its end, those that are not in `texts` any more vanish.
+    Missing sections are appended. Sections that are not in `texts` are removed.
     """
     missing = dict(texts)
 

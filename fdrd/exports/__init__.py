@@ -1,1 +1,4 @@
-"""A dataset in the form of another tool: one file for each form."""
+"""Datasets in the formats of other tools, one module per format.
+
+May import `dataset` and everything below it. Others use `webdataset.export`.
+"""

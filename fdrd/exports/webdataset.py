@@ -1,16 +1,15 @@
-"""A dataset as tar shards in the form that `clip_benchmark` reads, so that its users measure on it.
+"""Tar shards in the format of `clip_benchmark`.
 
     <out>/<domain>/dataset_type.txt                            `retrieval`; absent for classification
     <out>/<domain>/classnames.txt, zeroshot_classification_templates.txt     for classification
     <out>/<domain>/<split>/nshards.txt, 0.tar, 1.tar, ...
 
-A sample is a distinct image: its file, its captions (`.txt`, one a line) or the number of its
-category (`.cls`), and its rows with attributes and hard negatives (`.json`). A root for each domain
-makes each domain a gallery, as in `fdrd bench`. Read in clip_benchmark 1.6.2,
-`datasets/builder.py:build_wds_dataset`.
+Each sample is a distinct image: its file, its captions (`.txt`, one per line) or its category number (`.cls`), and
+its rows with attributes and hard negatives (`.json`). Each domain is a root, and so a gallery, as in `fdrd bench`.
+The format is defined by `build_wds_dataset` in `datasets/builder.py` of clip_benchmark 1.6.2.
 
-An image keeps the bytes of its file, but where a reader that knows JPEG, PNG and WebP alone, turns
-nothing upright and puts nothing on white would see another picture: that one is written as PNG.
+Images keep the bytes of their files. An image is converted to PNG only if a reader that supports JPEG, PNG, and WebP
+alone, ignores EXIF orientation, and drops transparency would show it differently.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,28 +33,21 @@ from fdrd.images.pixels import rules_of
 from fdrd.progress import Progress, silent
 
 Sample = dict[str, bytes]
-"""Content of each file of a sample, by ending."""
-
+"""Files of a sample by extension."""
 Task = Literal["zeroshot_retrieval", "zeroshot_classification"]
-"""What clip_benchmark calls its tasks."""
 
-LEAST_SHARDS = 4
-"""clip_benchmark reads with four workers by default, and fails where one of them finds no shard."""
-
-MOST_IMAGES = 10_000
-"""of a shard, as clip_benchmark's own exporter writes them"""
-
+_MIN_SHARDS = 4  # clip_benchmark reads with four workers, and fails if one has no shard
+_MAX_IMAGES = 10_000  # per shard, as in clip_benchmark's own exporter
 _TEMPLATE = "a photo of a {c}."
-_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
-_SEEN_OTHERWISE = {"image_turned", "image_on_white", "image_made_8_bit"}
-"""What a reader does not do that knows nothing but `convert("RGB")`."""
-
+_EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+_CONVERSIONS = {"image_turned", "image_on_white", "image_made_8_bit"}
+"""Conversions that a reader with a plain `convert("RGB")` does not apply."""
 _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Written:
-    """One split of one domain."""
+class ExportedSplit:
+    """Counts of one split of one domain."""
 
     domain: str
     split: str
@@ -63,31 +56,35 @@ class Written:
     shards: int
 
 
-def export_webdataset(
+def export(
     data: str | Path,
-    out: Path,
+    out: str | Path,
     *,
+    to: Literal["webdataset"] = "webdataset",
     task: Task = "zeroshot_retrieval",
     split: str | None = None,
     domain: str | None = None,
     shard_bytes: int = 10**9,
     progress: Progress = silent,
-) -> list[Written]:
-    """Write all splits of all domains, or one of them. The same dataset gives the same bytes.
+) -> list[ExportedSplit]:
+    """Write a dataset in another tool's format. The same dataset gives the same bytes.
 
     Args:
-        data: folder, registered name or Hub id.
-        out: a new or empty folder; it is there when all is written, or not at all.
-        task: of clip_benchmark.
-        split: only this one.
-        domain: only this one.
-        shard_bytes: a shard is closed when it holds so much.
-        progress: told about images.
+        data: folder, registered name, or Hub id.
+        out: new or empty folder; a failed export leaves nothing behind.
+        to: the format; `webdataset` is tar shards for clip_benchmark.
+        task: captions for retrieval, or class names for classification.
+        split: only this split.
+        domain: only this domain.
+        shard_bytes: close a shard at this size.
+        progress: called with the number of images.
 
     Raises:
-        FdrdError: there is no such dataset, split or domain, or `out` holds something.
+        FdrdError: the format, dataset, split, or domain does not exist, or `out` is not empty.
     """
-    with new_folder(out) as stage:  # checked first: loading takes time
+    if to != "webdataset":
+        raise FdrdError(f"unknown export format {to!r}; choose webdataset")
+    with new_folder(Path(out)) as stage:  # checked before loading, which takes time
         views = [
             view.of_domain(name)
             for view in load_splits(data, split, domain)
@@ -108,98 +105,92 @@ def _write_domain(
     task: Task,
     shard_bytes: int,
     progress: Progress,
-) -> list[Written]:
+) -> list[ExportedSplit]:
     folder.mkdir()
-    present = np.unique(np.concatenate([view.row_category for view in views]))
-    class_number = {int(category): number for number, category in enumerate(present)}
+    categories = np.unique(np.concatenate([view.row_category for view in views]))
+    numbers = {int(category): number for number, category in enumerate(categories)}
     if task == "zeroshot_retrieval":
         _write(folder / "dataset_type.txt", "retrieval")
     else:
-        named = [views[0].categories[category] for category in present]
-        names = [name.removeprefix(f"{domain}: ") for name in named]
+        names = [views[0].categories[each].removeprefix(f"{domain}: ") for each in categories]
         _write(folder / "classnames.txt", "\n".join(names))
         _write(folder / "zeroshot_classification_templates.txt", _TEMPLATE)
     written = []
     for view in views:
-        target = folder / view.split
+        target, images = folder / view.split, len(view.image_digests)
         target.mkdir()
-        samples = _samples(view, None if task == "zeroshot_retrieval" else class_number)
-        images = len(view.image_digests)
-        told = _told(samples, f"export {domain} {view.split}", images, progress)
-        shards = _write_shards(target, told, images, shard_bytes)
+        samples = _samples(view, None if task == "zeroshot_retrieval" else numbers)
+        stage = f"export {domain} {view.split}"
+        shards = _write_shards(target, samples, images, shard_bytes, stage, progress)
+        progress(stage, images, images)
         _write(target / "nshards.txt", str(shards))
-        written.append(Written(domain, view.split, images, len(view), shards))
+        written.append(ExportedSplit(domain, view.split, images, len(view), shards))
     return written
 
 
-def _told(
-    samples: Iterable[Sample], stage: str, total: int, progress: Progress
-) -> Iterator[Sample]:
-    for done, sample in enumerate(samples):
-        progress(stage, done, total)
-        yield sample
-    progress(stage, total, total)
-
-
-def _samples(view: RetrievalDataset, class_number: dict[int, int] | None) -> Iterator[Sample]:
-    """The distinct images in order, each with its captions or with the number of its class."""
+def _samples(view: RetrievalDataset, numbers: dict[int, int] | None) -> Iterator[Sample]:
+    """Yield the distinct images in order, with their captions or, given `numbers`, their class."""
     rows_of: list[list[int]] = [[] for _ in view.image_digests]
     for row, image in enumerate(view.pairs[:, 0].tolist()):
         rows_of[image].append(row)
     for start in range(0, len(rows_of), _BATCH):
-        numbers = range(start, min(start + _BATCH, len(rows_of)))
-        for number, file in zip(numbers, view.files(numbers), strict=True):
-            ending, content = _readable(file, view, number)
-            records = view.records(rows_of[number])
+        batch = range(start, min(start + _BATCH, len(rows_of)))
+        for image, file in zip(batch, view.files(batch), strict=True):
+            extension, content = _readable(file, view, image)
+            records = view.records(rows_of[image])
             captions = [" ".join(record["caption"].splitlines()) for record in records]
             text = json.dumps({"rows": records}, ensure_ascii=False, sort_keys=True)
-            sample = {ending: content, "json": text.encode("utf-8", "backslashreplace")}
-            if class_number is None:
+            sample = {extension: content, "json": text.encode("utf-8", "backslashreplace")}
+            if numbers is None:
                 sample["txt"] = "\n".join(captions).encode("utf-8", "backslashreplace")
             else:
-                sample["cls"] = str(class_number[int(view.image_category[number])]).encode()
+                sample["cls"] = str(numbers[int(view.image_category[image])]).encode()
             yield sample
 
 
 def _readable(file: bytes, view: RetrievalDataset, number: int) -> tuple[str, bytes]:
-    """The ending and bytes that a simple reader decodes to the picture that the dataset shows."""
+    """Return extension and bytes that any reader decodes to the image in the dataset."""
     with Image.open(io.BytesIO(file)) as image:
-        ending = _ENDINGS.get(image.format or "")
-        as_it_is = not _SEEN_OTHERWISE.intersection(rules_of(image))
-    if ending and as_it_is:
-        return ending, file
+        extension = _EXTENSIONS.get(image.format or "")
+        unchanged = not _CONVERSIONS.intersection(rules_of(image))
+    if extension and unchanged:
+        return extension, file
     png = io.BytesIO()
     view.images([number])[0].save(png, "PNG")
     return "png", png.getvalue()
 
 
-def _write_shards(folder: Path, samples: Iterable[Sample], total: int, shard_bytes: int) -> int:
-    """Write the samples in order, about as many to each shard; how many shards there are."""
-    parts = max(min(LEAST_SHARDS, total), -(-total // MOST_IMAGES))
-    shards = 0
-    rest = enumerate(samples)
-    following = next(rest, None)
-    while following is not None:
-        part = following[0] * parts // total
-        name = folder / f"{shards}.tar"
-        with tarfile.open(name, "w", format=tarfile.USTAR_FORMAT) as archive:
-            while following is not None and following[0] * parts // total == part:
-                if archive.offset >= shard_bytes:
-                    break
-                number, sample = following
-                for ending, content in sorted(sample.items()):
-                    entry = tarfile.TarInfo(f"{number:07d}.{ending}")  # of time 0 and owner 0
-                    entry.size = len(content)
-                    archive.addfile(entry, io.BytesIO(content))
-                following = next(rest, None)
-        shards += 1
+def _write_shards(
+    folder: Path,
+    samples: Iterator[Sample],
+    total: int,
+    shard_bytes: int,
+    stage: str,
+    progress: Progress,
+) -> int:
+    """Write about as many samples to each shard, in order; return the number of shards."""
+    parts = max(min(_MIN_SHARDS, total), -(-total // _MAX_IMAGES))
+    shards, part = 0, -1
+    tar: tarfile.TarFile | None = None
+    with ExitStack() as stack:
+        for number, sample in enumerate(samples):
+            progress(stage, number, total)
+            if tar is None or number * parts // total != part or tar.offset >= shard_bytes:
+                stack.close()
+                name, part = folder / f"{shards}.tar", number * parts // total
+                tar = stack.enter_context(tarfile.open(name, "w", format=tarfile.USTAR_FORMAT))
+                shards += 1
+            for extension, content in sorted(sample.items()):
+                entry = tarfile.TarInfo(f"{number:07d}.{extension}")  # time 0 and owner 0
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
     return shards
 
 
 def _folder(domain: str) -> str:
-    """The domain's name, which a dataset from elsewhere decides, as the name of a folder."""
+    """Return a domain name from an untrusted dataset if it is safe as a folder name."""
     if domain in ("", ".", "..") or any(mark in domain for mark in "/\\\0"):
-        raise FdrdError(f"the domain {domain!r} cannot be the name of a folder")
+        raise FdrdError(f"the domain name {domain!r} cannot be used as a folder name")
     return domain
 
 

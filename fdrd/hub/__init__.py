@@ -1,7 +1,5 @@
-"""Built datasets on the Hugging Face Hub: what a push would do, and doing it."""
+"""Hugging Face Hub: push datasets and trained methods, and read datasets as raw sources.
 
-from fdrd.hub.plan import Plan
-from fdrd.hub.push import Pushed, carry_out, prepare
-from fdrd.hub.repository_state import Options
-
-__all__ = ["Options", "Plan", "Pushed", "carry_out", "prepare"]
+May import `pipeline` and everything below it. Others use `client` (errors, retries), `publisher` (prepare, execute),
+`dataset_repository` (push) and `source` (local_source).
+"""

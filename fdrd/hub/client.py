@@ -1,63 +1,54 @@
-"""The Hub's client with patience, and with errors that say what to do; a token is never part of them."""
+"""Hub client with retries and one-line error messages. A message never contains a token."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential
 
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-T = TypeVar("T")
-WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds before each further try, where the Hub does not say how long it wants to be left alone."""
-_LONGEST_WAIT = 600.0
+_LONGEST_WAIT = 600.0  # seconds, whatever the Hub asks for
+_CONFLICT = 412
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
-AGAIN = "what is uploaded stays there, and the same command goes on from it"
+_RESUME = "uploaded files are kept, so run the same command again to resume"
 
 
 def open_client(*, must_write: bool) -> HfApi:
-    """The client, with the token of this machine.
+    """Return a client that uses the token of this machine.
 
     Raises:
-        FdrdError: there is no token, and the client is to write.
+        FdrdError: `must_write` is set and there is no token.
     """
     from huggingface_hub import HfApi, get_token
 
     if must_write and not get_token():
         raise FdrdError(
-            "there is no Hub token on this machine; run `hf auth login`, or set HF_TOKEN to a token that may write"
+            "no Hub token found; run `hf auth login`, or set HF_TOKEN to a token with write access"
         )
     return HfApi(library_name="fdrd")
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same request may go well the next time."""
-    status = _status(error)
-    return _is_network(error) if status is None else status in _TRANSIENT
-
-
-def patiently(call: Callable[[], T], waits: tuple[float, ...] = WAITS) -> T:
-    """What `call` returns; a call that fails in a way that passes is made again."""
-    for wait in waits:
-        try:
-            return call()
-        except Exception as error:
-            cause = _cause(error)
-            if not is_transient(cause):
-                raise
-            time.sleep(wanted_wait(cause, wait))
-    return call()
+def retrying(attempts: int = 6) -> Retrying:
+    """Return a caller that repeats a request after a transient error or a commit conflict."""
+    return Retrying(
+        retry=retry_if_exception(_is_retryable),
+        wait=_wait,
+        stop=stop_after_attempt(attempts),
+        reraise=True,
+    )
 
 
 @contextmanager
-def clear_errors(repo_id: str) -> Iterator[None]:
-    """Turns what the client raises into one line with a remedy."""
+def readable_errors(repo_id: str) -> Iterator[None]:
+    """Turn client errors into one-line messages that say what to do."""
     try:
         yield
     except FdrdError:
@@ -70,8 +61,8 @@ def clear_errors(repo_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the bars and warnings of the client while ours are shown."""
+def quiet_client() -> Iterator[None]:
+    """Hide the client's own progress bars and warnings."""
     import logging
 
     from huggingface_hub.utils.tqdm import (
@@ -101,71 +92,71 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
         RevisionNotFoundError,
     )
 
-    namespace = repo_id.split("/")[0]
     status = _status(error)
-    said = str(getattr(error, "server_message", None) or "").strip()
+    detail = str(getattr(error, "server_message", None) or "").strip()
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it and run the command again"
-    if status == 401 and ("credentials" in said or "credentials" in str(error)):
-        return (
-            "the Hub does not accept the token; run `hf auth login --force`, or set HF_TOKEN anew"
-        )
+        return "HF_HUB_OFFLINE is set; unset it and run the command again"
+    if status == 401 and ("credentials" in detail or "credentials" in str(error)):
+        return "the Hub rejected the token; run `hf auth login --force`, or set HF_TOKEN again"
     if isinstance(error, RevisionNotFoundError):
-        return f"{repo_id} has no such branch, tag or pull request; `--revision` takes the name of a branch"
+        return f"{repo_id} has no such branch, tag, or pull request; --revision takes a branch name"
     if isinstance(error, RepositoryNotFoundError) or status == 404:
         return (
-            f"the Hub has no dataset {repo_id}, or does not show it to this token; look at the name, "
-            "or use a token that may see it"
+            f"{repo_id} does not exist on the Hub, or this token cannot see it; check the name, "
+            "or use a token with access"
         )
     if status == 401:
-        return "the Hub wants a token that may write; run `hf auth login`, or set HF_TOKEN"
+        return "the Hub requires a token with write access; run `hf auth login`, or set HF_TOKEN"
     if status == 403:
         return (
-            f"this token may not write to {namespace}; use one with write access to it, choose another "
-            f"--repo-id, or propose the change with --pr ({said or 'forbidden'})"
+            f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose "
+            f"another --repo-id, or open a pull request with --pr ({detail or 'forbidden'})"
         )
-    if status == 412:
-        return f"somebody else changed {repo_id} again and again meanwhile; run the command again"
+    if status == _CONFLICT:
+        return f"{repo_id} kept changing during the push; run the command again"
     if status in _TRANSIENT:
-        return f"the Hub answers with {status}, and did so again and again; run the command again later: {AGAIN}"
+        return f"the Hub returned {status} after several retries; {_RESUME}"
     if status is not None:
-        return f"the Hub refuses ({status}): {said or _first_line(error)}"
+        return f"the Hub refused the request ({status}): {detail or first_line}"
     if _is_network(error):
-        return f"no connection to {constants.ENDPOINT} ({_first_line(error)}); {AGAIN}"
+        return f"no connection to {constants.ENDPOINT} ({first_line}); {_RESUME}"
     if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
-        return f"the upload failed ({_first_line(error)}); {AGAIN}"  # as the Hub's own storage reports it
+        return f"the upload failed ({first_line}); {_RESUME}"
     return None
 
 
+def _is_retryable(error: BaseException) -> bool:
+    status = _status(_cause(error))
+    return _is_network(_cause(error)) if status is None else status in (*_TRANSIENT, _CONFLICT)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds the Hub asks for, else 1, 2, 4, 8, 16."""
+    error = state.outcome.exception() if state.outcome else None
+    response = getattr(_cause(error), "response", None) if error else None
+    backoff = wait_exponential(max=16)(state)
+    try:
+        return min(float(getattr(response, "headers", {})["Retry-After"]), _LONGEST_WAIT)
+    except (KeyError, ValueError):
+        return backoff
+
+
 def _cause(error: BaseException) -> BaseException:
-    """What went wrong below; the client wraps the error of an upload."""
+    """Return the underlying error; the client wraps upload errors in RuntimeError."""
     while isinstance(error, RuntimeError) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def _status(error: BaseException) -> int | None:
-    response = getattr(error, "response", None)
-    return getattr(response, "status_code", None)
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _is_network(error: BaseException) -> bool:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    # The base of the Hub's errors is that of the HTTP library, whichever the client uses.
+    # The base class of Hub errors is the base class of the HTTP library in use.
     library = HfHubHTTPError.__mro__[1]
     known = isinstance(error, (library, ConnectionError, TimeoutError))
     return known and not isinstance(error, OfflineModeIsEnabled)
-
-
-def wanted_wait(error: BaseException, otherwise: float) -> float:
-    """Seconds that the Hub wants to be left alone, `otherwise` where it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        return min(float(headers.get("Retry-After", otherwise)), _LONGEST_WAIT)
-    except ValueError:
-        return otherwise
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

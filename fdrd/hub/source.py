@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fdrd.errors import FdrdError
 from fdrd.files.last_build import cache_folder
-from fdrd.hub.client import clear_errors, open_client
+from fdrd.hub.client import open_client, readable_errors
 from fdrd.progress import Progress, silent
 
 PREFIX = "hub:"
@@ -40,7 +40,7 @@ def local_source(source: str | Path, progress: Progress = silent) -> Path:
     name, config, revision = found.groups()
     if revision and _COMMIT.fullmatch(revision) and _target(name, config, revision).is_dir():
         return _target(name, config, revision)  # no need to ask
-    with clear_errors(name):
+    with readable_errors(name):
         info = open_client(must_write=False).dataset_info(name, revision=revision)
     target = _target(name, config, str(info.sha))
     if not target.is_dir():
@@ -68,7 +68,7 @@ def _fetch(name: str, config: str | None, commit: str, target: Path, licence: st
             return
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            with clear_errors(name):
+            with readable_errors(name):
                 splits = load_dataset(name, config, revision=commit)
                 splits.save_to_disk(partial, max_shard_size=_SHARD)
         except (ValueError, DatasetNotFoundError, DatasetGenerationError) as error:

@@ -1,4 +1,4 @@
-"""What stands beside the shards of a built dataset for people and other programs: card, plots, Croissant."""
+"""What stands beside the shards of a built dataset for people and other programs: card and Croissant."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.card.croissant import croissant
-from fdrd.card.plots import plots
 from fdrd.card.render import render_card
 from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import named_records
 from fdrd.checks.audits import Audit, report
 from fdrd.checks.tally import Tally, true_captions
 from fdrd.engines import Engine, LocalEngine
-from fdrd.files.atomic import replacing, write_text
+from fdrd.files.atomic import write_text
 from fdrd.progress import Progress, silent
 from fdrd.storage.shard_file import read_batches
 
@@ -25,17 +24,13 @@ def write_documents(
     progress: Progress = silent,
     engine: Engine | None = None,
 ) -> None:
-    """Reads the shards and writes README.md, plots/ and croissant.json.
+    """Reads the shards and writes README.md and croissant.json.
 
     The audit is without the blind readers, which take longer than all else. The engine counts shards side by
     side; without one this process does it.
     """
     summaries, audits = _counted(folder, manifest, progress, engine or LocalEngine(1))
-    drawn = plots(summaries)
-    for plot in drawn:
-        with replacing(folder / plot.path) as file:
-            file.write(plot.png)
-    write_text(folder / "README.md", render_card(manifest, audits, summaries, drawn))
+    write_text(folder / "README.md", render_card(manifest, audits, summaries))
     write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
 
 

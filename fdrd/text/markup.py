@@ -1,4 +1,4 @@
-r"""Text of a source in Markdown, unable to break out of its place or to carry HTML."""
+r"""Markdown from untrusted text, which can neither leave its place nor carry HTML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def escape(text: str) -> str:
-    r"""Text that Markdown shows as it is, on one line, in a cell of a table too.
+    r"""Return text that Markdown shows literally, on one line, also in a table cell.
 
     >>> escape("a|b <script> *c*")
     'a\\|b \\<script\\> \\*c\\*'
@@ -16,14 +16,12 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-    r"""Text as code, on one line, in a cell of a table too.
+    r"""Return text as inline code on one line, also in a table cell.
 
     >>> print(code("a_b.json"), code("`|"))
     `a_b.json` `` `\| ``
     """
-    plain = " ".join(text.split()).replace(
-        "|", r"\|"
-    )  # the one escape that holds in code: a table's
+    plain = " ".join(text.split()).replace("|", r"\|")  # the only escape that works inside code
     fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
     space = " " if "`" in plain else ""
     return f"{fence}{space}{plain}{space}{fence}"

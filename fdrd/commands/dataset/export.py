@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fdrd.commands.console import Json, app, out, print_json, show_progress
 
 
-class Form(StrEnum):
-    """What another tool reads."""
-
-    webdataset = "webdataset"
-
-
-class Task(StrEnum):
-    """What clip_benchmark is to do with it."""
-
-    zeroshot_retrieval = "zeroshot_retrieval"
-    zeroshot_classification = "zeroshot_classification"
-
-
 @app.command(epilog="Example:  fdrd export data/fdrd --to webdataset wds/")
 def export(
-    data: Annotated[str, typer.Argument(help="Folder, registered name or Hub id.")],
-    folder: Annotated[Path, typer.Argument(help="Where to write; new or empty.")],
-    to: Annotated[Form, typer.Option(help="webdataset: tar shards for clip_benchmark.")],
+    data: Annotated[str, typer.Argument(help="Folder, registered name, or Hub id.")],
+    folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.")],
+    to: Annotated[
+        Literal["webdataset"], typer.Option(help="webdataset: tar shards for clip_benchmark.")
+    ],
     task: Annotated[
-        Task,
+        Literal["zeroshot_retrieval", "zeroshot_classification"],
         typer.Option(help="Captions for retrieval, or class names for classification and probes."),
-    ] = Task.zeroshot_retrieval,
+    ] = "zeroshot_retrieval",
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
     shard_mb: Annotated[int, typer.Option(min=1, help="Close a shard at this size.")] = 1000,
     json: Json = False,
 ) -> None:
-    """Write a dataset in the form of another tool, so that its users evaluate on it.
+    """Write a dataset in another tool's format.
 
-    [b]webdataset[/]: what clip_benchmark reads, a root for each domain. It gives the recalls that
-    fdrd bench gives, but for ties, which it counts by chance.
+    [b]webdataset[/]: tar shards for clip_benchmark, with one root per domain. Recalls equal those of
+    fdrd bench except for ties, which clip_benchmark breaks arbitrarily.
     """
-    from dataclasses import asdict
-
     from rich.table import Table
 
-    from fdrd.exports.webdataset import export_webdataset
+    from fdrd.exports.webdataset import export as write_export
 
-    with show_progress("Nothing was written; the same command begins again.") as progress:
-        found = export_webdataset(
-            data, folder, task=task.value, split=split, domain=domain,
+    with show_progress("Nothing was written; run the command again to start over.") as progress:
+        found = write_export(
+            data, folder, to=to, task=task, split=split, domain=domain,
             shard_bytes=shard_mb * 10**6, progress=progress,
         )  # fmt: skip
     if json:
@@ -62,10 +49,10 @@ def export(
         counts = (f"{each.images:,}", f"{each.captions:,}", f"{each.shards:,}")
         table.add_row(each.domain, each.split, *counts)
     out.print(table)
-    first = found[-1]
-    recall = " --recall_k 1 5 10 --no_amp" if task is Task.zeroshot_retrieval else ""
+    last = found[-1]
+    recall = " --recall_k 1 5 10 --no_amp" if task == "zeroshot_retrieval" else ""
     out.print(
-        f"Next:  clip_benchmark eval --dataset wds/{first.domain} --split {first.split} "
-        f"--dataset_root {folder}/{first.domain} --task {task.value}{recall}",
+        f"Next:  clip_benchmark eval --dataset wds/{last.domain} --split {last.split} "
+        f"--dataset_root {folder}/{last.domain} --task {task}{recall}",
         style="dim",
     )

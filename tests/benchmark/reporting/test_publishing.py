@@ -1,4 +1,4 @@
-"""A trained method on the Hub: what is pushed comes back as the same method, and tells nothing of this machine."""
+"""Push trained methods: they load again unchanged, and no local path is published."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hub_server import READER, WRITER, Hub
+from hub_server import WRITER, Hub
 from huggingface_hub import HfApi, ModelCard, constants
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
@@ -17,12 +17,10 @@ import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone, load_method
 from benchmark.checkpoint import read_header
-from benchmark.reporting.publishing import Draft, Published, _verify, draft_method, publish
 from benchmark.trained import find_checkpoint
 from fdrd.commands import app
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-from fdrd.hub import Options
 
 Splits = dict[str, RetrievalDataset]
 REPO = "org/fdrd-coop-shapes"
@@ -54,9 +52,23 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def push(checkpoint: Path, options: Options = Options()) -> tuple[Draft, Published]:  # noqa: B008
-    draft = draft_method(checkpoint, REPO, options)
-    return draft, publish(draft, options)
+@pytest.fixture
+def train_with_backbone(
+    make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
+) -> Callable[[str], Path]:
+    """Train on a backbone of a given name, and return the checkpoint."""
+
+    def train(name: str) -> Path:
+        clip = make_clip()
+        clip.name = name
+        benchmark.run(
+            "coop", tiny_dataset, backbone=clip, results=tmp_path / "runs",
+            options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
+        )  # fmt: skip
+        (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
+        return checkpoint
+
+    return train
 
 
 def content(hub: Hub, revision: str = "main") -> dict[str, bytes]:
@@ -69,21 +81,21 @@ def content(hub: Hub, revision: str = "main") -> dict[str, bytes]:
 
 
 @torch.no_grad()
-def test_what_is_pushed_comes_back_as_the_same_method(
+def test_a_pushed_method_loads_again_unchanged(
     hub: Hub, trained: Path, tiny_clip: CLIPBackbone
 ) -> None:
-    _, done = push(trained)
-    assert done.verified == len(content(hub))
+    result = benchmark.push(trained, REPO)
+    assert result.verified == len(content(hub))
     assert sorted(content(hub))[:2] == ["README.md", "model.safetensors"]
     here, there = (load_method(spec, backbone=tiny_clip) for spec in (trained, REPO))
     assert torch.equal(here.encode_text(CAPTIONS).pooled, there.encode_text(CAPTIONS).pooled)
     assert read_header(find_checkpoint(REPO)) == read_header(trained)
 
 
-def test_the_card_has_the_results_of_this_training_as_a_model_index(
+def test_the_card_holds_the_results_of_the_training_as_a_model_index(
     hub: Hub, trained: Path
 ) -> None:
-    push(trained)
+    benchmark.push(trained, REPO)
     card = ModelCard(content(hub)["README.md"].decode())
     assert card.data.library_name == "fdrd"
     assert card.data.model_name == "fdrd-coop-shapes"
@@ -105,50 +117,35 @@ def test_the_card_has_the_results_of_this_training_as_a_model_index(
 
 
 def test_a_second_push_changes_nothing(hub: Hub, trained: Path) -> None:
-    _, first = push(trained)
-    before = hub.count("PUT", "."), len(hub.repository(REPO, "model").resolve("main").files)
-    _, second = push(trained)
+    first = benchmark.push(trained, REPO)
+    before = hub.count("PUT", "/storage/"), hub.count("POST", "/commit/")
+    second = benchmark.push(trained, REPO)
     assert second.commit == first.commit
-    assert (
-        hub.count("PUT", "."),
-        len(hub.repository(REPO, "model").resolve("main").files),
-    ) == before
+    assert (hub.count("PUT", "/storage/"), hub.count("POST", "/commit/")) == before
 
 
-def test_what_was_written_on_the_card_by_hand_stays(hub: Hub, trained: Path) -> None:
-    push(trained)
+def test_hand_edits_of_the_card_stay_except_for_results(hub: Hub, trained: Path) -> None:
+    benchmark.push(trained, REPO)
     edited = content(hub)["README.md"].decode()
     edited = edited.replace("library_name: fdrd", "library_name: fdrd\nlicense: mit", 1)
     edited = edited.replace("<!-- /fdrd:title -->", "<!-- /fdrd:title -->\n\nMade with care.", 1)
-    edited = edited.replace("0.0", "9.9")  # results are not for a hand to change
+    edited = edited.replace("0.0", "9.9")  # edited results do not stay
     HfApi(token=WRITER).upload_file(
         path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=REPO
     )
-    push(trained)
+    benchmark.push(trained, REPO)
     card = ModelCard(content(hub)["README.md"].decode())
     assert card.data.license == "mit"
     assert "Made with care." in card.text
     assert all(0 <= each.metric_value <= 1 for each in card.data.eval_results)
 
 
-def test_no_folder_of_this_machine_is_told(
-    hub: Hub,
-    trained: Path,
-    tmp_path: Path,
-    make_clip: Callable[..., CLIPBackbone],
-    tiny_dataset: Splits,
+def test_no_local_path_is_published(
+    hub: Hub, train_with_backbone: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    secret = tmp_path / "secret-folder" / "my-clip"
-    clip = make_clip()
-    clip.name = str(secret)
-    benchmark.run(
-        "coop", tiny_dataset, backbone=clip, results=tmp_path / "runs",
-        options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
-    )  # fmt: skip
-    (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
+    checkpoint = train_with_backbone(str(tmp_path / "secret-folder" / "my-clip"))
     assert b"secret-folder" in checkpoint.read_bytes()
-    draft, _ = push(checkpoint)
-    assert not draft.on_hub
+    benchmark.push(checkpoint, REPO)
     for data in content(hub).values():
         assert b"secret-folder" not in data
     assert read_header(find_checkpoint(REPO)).backbone == "my-clip"
@@ -157,103 +154,26 @@ def test_no_folder_of_this_machine_is_told(
     assert all(torch.equal(here[key], there[key]) for key in here)
 
 
-def test_a_backbone_of_the_hub_is_the_base_model(
-    hub: Hub,
-    trained: Path,
-    tmp_path: Path,
-    make_clip: Callable[..., CLIPBackbone],
-    tiny_dataset: Splits,
+def test_a_backbone_on_the_hub_is_the_base_model(
+    hub: Hub, train_with_backbone: Callable[[str], Path]
 ) -> None:
-    clip = make_clip()
-    clip.name = "openai/clip-vit-base-patch32@abc"
-    benchmark.run(
-        "coop", tiny_dataset, backbone=clip, results=tmp_path / "runs",
-        options={"n_ctx": 4}, train={"epochs": 1, "batch_size": 8},
-    )  # fmt: skip
-    (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
-    draft, _ = push(checkpoint)
-    assert draft.on_hub
+    benchmark.push(train_with_backbone("openai/clip-vit-base-patch32@abc"), REPO)
     card = ModelCard(content(hub)["README.md"].decode())
     assert card.data.base_model == "openai/clip-vit-base-patch32"
     assert f'load_method("{REPO}")' in card.text
 
 
-def test_a_revision_and_a_tag_are_found_again(
+def test_a_method_loads_from_a_branch_and_a_tag(
     hub: Hub, trained: Path, tiny_clip: CLIPBackbone
 ) -> None:
-    push(trained, Options(revision="next", tag="v1"))
+    benchmark.push(trained, REPO, revision="next", tag="v1")
     for revision in ("next", "v1"):
         load_method(f"{REPO}@{revision}", backbone=tiny_clip)
     with pytest.raises(FdrdError, match=r"no checkpoint .*@v2: no such file here"):
         find_checkpoint(f"{REPO}@v2")
-    with pytest.raises(FdrdError, match="has a tag v1 already"):
-        draft_method(trained, REPO, Options(tag="v1"))
 
 
-def test_a_pull_request_leaves_main_as_it_is(hub: Hub, trained: Path) -> None:
-    push(trained)
-    before = content(hub)
-    own = trained.read_bytes()  # a run on another split keeps the same tensors
-    other = next(p for p in trained.parent.glob("*.safetensors") if p.read_bytes() != own)
-    _, done = push(other, Options(pull_request=True))
-    assert done.pull_request
-    assert content(hub) == before
-    assert content(hub, "refs/pr/1") != before
-
-
-@pytest.mark.parametrize(
-    ("options", "repo_id", "message"),
-    [
-        (Options(), "nobody", "name a user or an organisation"),
-        (Options(tag="v1", pull_request=True), REPO, "merge the pull request first"),
-    ],
-)
-def test_options_that_cannot_be_are_refused(
-    hub: Hub, trained: Path, options: Options, repo_id: str, message: str
-) -> None:
-    with pytest.raises(FdrdError, match=message):
-        draft_method(trained, repo_id, options)
-
-
-def test_a_public_model_is_not_pushed_to_as_if_it_were_private(hub: Hub, trained: Path) -> None:
-    push(trained)
-    with pytest.raises(FdrdError, match="is public already"):
-        draft_method(trained, REPO, Options(private=True))
-
-
-def test_without_a_token_one_line_says_so(
-    hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", "")
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(FdrdError, match="no Hub token on this machine"):
-        draft_method(trained, REPO, Options())
-    monkeypatch.setenv("HF_TOKEN", READER)
-    with pytest.raises(FdrdError, match="may not write to org") as refused:
-        push(trained)
-    assert READER not in str(refused.value)
-
-
-@pytest.mark.parametrize("path", ["README.md", "model.safetensors"])
-def test_a_file_that_arrived_otherwise_is_found(hub: Hub, trained: Path, path: str) -> None:
-    draft, done = push(trained)
-    sent = draft.content | {path: draft.content[path][:-1] + b"x"}
-    with pytest.raises(FdrdError, match=f"{path} arrived damaged"):
-        _verify(HfApi(), REPO, done.commit, sent)
-
-
-def test_a_failing_hub_is_asked_again(
-    hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    hub.fail("POST", "/commit/", 500)
-    hub.fail("POST", "/api/repos/create", 429)
-    _, done = push(trained)
-    assert content(hub)["model.safetensors"]
-    assert done.commit
-
-
-def test_what_is_no_method_of_fdrd_is_refused(
+def test_files_that_are_not_checkpoints_are_rejected(
     hub: Hub, tiny_clip: CLIPBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -280,24 +200,24 @@ def test_what_is_no_method_of_fdrd_is_refused(
         find_checkpoint("org/none")
 
 
-def test_the_command_says_what_it_uploads_before_it_does(
+def test_the_command_prints_the_plan_before_the_push(
     hub: Hub, trained: Path, tmp_path: Path
 ) -> None:
-    def run(*words: object) -> tuple[int, str]:
-        done = CliRunner().invoke(app, ["push", str(trained), *map(str, words)])
+    def run(checkpoint: Path, *words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["push", str(checkpoint), "--repo-id", REPO, *words])
         return done.exit_code, f"{done.output}\n{done.exception or ''}"
 
-    code, said = run("--repo-id", REPO, "--dry-run")
-    assert code == 0, said
-    assert "a new public model repository" in said
-    assert "model.safetensors, 0.00 MB" in said
+    code, output = run(trained, "--dry-run")
+    assert code == 0, output
+    assert "a new public model repository" in output
+    assert "upload: 4 files, 0.0 MB (README.md, model.safetensors, results/" in output
     assert ("model", REPO) not in hub.repositories
-    code, said = run("--repo-id", REPO, "--tag", "v1")
-    assert code == 0, said
-    assert f"fdrd bench --checkpoint {REPO}@v1" in said
-    code, said = run("--repo-id", REPO, "--format", "parquet")
+    code, output = run(trained, "--tag", "v1")
+    assert code == 0, output
+    assert f"fdrd bench --checkpoint {REPO}@v1" in output
+    code, output = run(trained, "--format", "parquet")
     assert code == 1
-    assert "are for datasets" in said
-    shutil.copy(trained, tmp_path / "alone.safetensors")
-    draft = draft_method(tmp_path / "alone.safetensors", REPO, Options())
-    assert sorted(draft.content) == ["README.md", "model.safetensors"]  # no result lies beside it
+    assert "are for datasets" in output
+    alone = Path(shutil.copy(trained, tmp_path / "alone.safetensors"))
+    output = run(alone, "--dry-run", "--json")[1]  # no result is beside it
+    assert set(json.loads(output)["files"]) == {"README.md", "model.safetensors"}

@@ -1,4 +1,4 @@
-"""Croissant metadata: the reference validator accepts them, and reads from Parquet what the shards hold."""
+"""Croissant metadata: the reference validator accepts it, and reads the rows of Parquet shards."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def problems(path: Path) -> tuple[set[str], set[str]]:
     return set(issues.errors), set(issues.warnings)
 
 
-def test_the_validator_has_no_error_and_misses_only_the_date(built, tmp_path):
+def test_the_validator_reports_no_error_and_only_a_missing_date(built, tmp_path):
     for path in (built.out / "croissant.json", as_parquet(built, tmp_path / "parquet")):
         errors, warnings = problems(path)
         assert not errors
-        assert all("datePublished" in each for each in warnings)  # a build knows no date
+        assert all("datePublished" in each for each in warnings)  # a build has no date
 
 
-def test_it_names_splits_licences_and_provenance(built):
+def test_it_lists_splits_licenses_and_provenance(built):
     found = json.loads((built.out / "croissant.json").read_text())
     assert "https://spdx.org/licenses/CC-BY-4.0.html" in found["license"]
     assert found["isBasedOn"][0]["url"] == "https://example.org/birds"
@@ -64,7 +64,7 @@ def test_it_names_splits_licences_and_provenance(built):
     assert sums == {shard["path"]: shard["sha256"] for shard in built.manifest["shards"]}
 
 
-def test_records_of_parquet_are_those_of_the_shards(built, tmp_path):
+def test_parquet_records_equal_the_rows_of_the_shards(built, tmp_path):
     dataset = mlc.Dataset(as_parquet(built, tmp_path / "parquet"))
     rows = {row["default/id"].decode(): row for row in dataset.records("default")}
     wanted = {}

@@ -1,4 +1,4 @@
-"""The dataset card: the audit has its section, and nothing of a source gets out of its cell."""
+"""Dataset card: sections, metadata, and the audit; text of a source cannot leave its table cell."""
 
 import re
 import shutil
@@ -10,11 +10,9 @@ from datasets import load_dataset
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
-from PIL import Image
 
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import front_matter
-from fdrd.card.plots import plots
 from fdrd.card.render import put_audit, with_audit
 from fdrd.card.sections import put_sections, section, sections
 from fdrd.card.summary import Summary
@@ -33,7 +31,7 @@ def built(birds, tmp_path):
 
 @pytest.fixture
 def audited(built):
-    """The dataset's audit, with the text-only baseline, and its digest."""
+    """The dataset's audit, text-only baseline included, and its digest."""
     return audit_records(dataset_records(built.out)[0]), built.manifest["digest"]
 
 
@@ -41,10 +39,10 @@ def headings(card):
     return [line for line in card.splitlines() if line.startswith("## ")]
 
 
-def test_the_card_of_a_build_has_the_audit_and_says_how_to_add_the_text_only_baseline(built):
+def test_the_card_of_a_build_has_the_audit_without_the_text_only_baseline(built):
     card = (built.out / "README.md").read_text()
     place = headings(card).index("## Audit")
-    assert headings(card)[place - 1 : place + 2] == ["## Known flaws", "## Audit", "## Licences"]
+    assert headings(card)[place - 1 : place + 2] == ["## Known issues", "## Audit", "## Licenses"]
     records, _ = dataset_records(built.out)
     negatives = sum(len(record.negatives) for record in records)
     assert f"| rows | {len(records)} |" in card
@@ -53,7 +51,7 @@ def test_the_card_of_a_build_has_the_audit_and_says_how_to_add_the_text_only_bas
     assert "**Text-only baseline" not in card
 
 
-def test_an_audit_puts_the_text_only_baseline_on_the_card_and_changes_nothing_else(built, audited):
+def test_an_audit_adds_the_text_only_baseline_and_changes_nothing_else(built, audited):
     path = built.out / "README.md"
     before = path.read_text()
     assert put_audit(built.out, *audited) == path
@@ -66,7 +64,7 @@ def test_an_audit_puts_the_text_only_baseline_on_the_card_and_changes_nothing_el
     assert path.read_text() == card
 
 
-def test_a_card_with_an_audit_is_no_damage_and_no_reason_to_build_again(birds, built, audited):
+def test_an_audited_card_is_valid_and_causes_no_rebuild(birds, built, audited):
     path = put_audit(built.out, *audited)
     card = path.read_text()
     assert list(validate(built.out)) == []
@@ -74,14 +72,14 @@ def test_a_card_with_an_audit_is_no_damage_and_no_reason_to_build_again(birds, b
     assert path.read_text() == card
 
 
-def test_a_changed_source_gets_a_card_without_the_old_figures(birds, built, audited, draw):
+def test_a_rebuild_drops_the_old_audit(birds, built, audited, draw):
     path = put_audit(built.out, *audited)
     (birds / "train/wren/02.png").write_bytes(draw(99))
     build(birds, built.out, workers=1)
     assert "**Text-only baseline" not in path.read_text()
 
 
-def test_a_card_of_ones_own_gets_the_audit_at_its_end(built, audited):
+def test_the_audit_is_appended_to_a_card_written_by_hand(built, audited):
     path = built.out / "README.md"
     path.write_text("# My birds\n\nNo audit yet.\n")
     put_audit(built.out, *audited)
@@ -90,21 +88,21 @@ def test_a_card_of_ones_own_gets_the_audit_at_its_end(built, audited):
     assert with_audit(path.read_text(), audited[0]) == path.read_text()
 
 
-def test_an_audit_of_an_earlier_build_is_not_put_on_the_card(built, audited):
+def test_an_audit_of_an_earlier_build_is_not_added(built, audited):
     before = (built.out / "README.md").read_text()
-    with pytest.raises(FdrdError, match="was built again during its audit; run `fdrd audit"):
+    with pytest.raises(FdrdError, match="was rebuilt during its audit; run `fdrd audit"):
         put_audit(built.out, audited[0], "0" * 64)
     assert (built.out / "README.md").read_text() == before
 
 
-def test_without_a_card_there_is_a_remedy(built, audited):
+def test_a_missing_card_is_reported(built, audited):
     (built.out / "README.md").unlink()
-    with pytest.raises(FdrdError, match=r"README.md: .* give --no-card"):
+    with pytest.raises(FdrdError, match=r"README.md: .* use --no-card"):
         put_audit(built.out, *audited)
     assert not (built.out / "README.md").exists()
 
 
-def test_words_and_names_of_a_source_cannot_leave_their_cells(built):
+def test_text_of_a_source_cannot_leave_its_cell(built):
     records = [
         replace(record, domain="a|b\n## Licences\n<img src=x>", caption=f"[x](y) <b>| {n}")
         for n, record in enumerate(dataset_records(built.out)[0])
@@ -119,13 +117,13 @@ def test_words_and_names_of_a_source_cannot_leave_their_cells(built):
     assert not {"<b>", "[x]"} & set(words.split())
 
 
-def test_a_category_of_two_domains_is_found_in_its_captions(birds, tmp_path, draw):
+def test_a_category_shared_by_two_domains_is_found_in_its_captions(birds, tmp_path, draw):
     shutil.copytree(birds, tmp_path / "many/birds")
     for number in range(8):
-        picture = tmp_path / "many/pets" / ("wren", "cat")[number % 2] / f"{number}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(draw(100 + number))
-        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} number {number}.")
+        image = tmp_path / "many/pets" / ("wren", "cat")[number % 2] / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(draw(100 + number))
+        image.with_suffix(".txt").write_text(f"A {image.parent.name} number {number}.")
     built = build(tmp_path / "many", tmp_path / "out", workers=1)
     assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
     found = audit_records(dataset_records(built.out)[0], text_only=False)
@@ -135,7 +133,7 @@ def test_a_category_of_two_domains_is_found_in_its_captions(birds, tmp_path, dra
     assert "| rows | 49 | 8 |" in (built.out / "README.md").read_text()
 
 
-def test_the_metadata_round_trip_through_the_hubs_classes_and_fit_the_data(built):
+def test_the_metadata_parse_with_huggingface_hub_and_describe_the_data(built):
     card = DatasetCard.load(built.out / "README.md")
     again = DatasetCard(str(card))
     assert again.data.to_dict() == card.data.to_dict()
@@ -152,45 +150,43 @@ def test_the_metadata_round_trip_through_the_hubs_classes_and_fit_the_data(built
         assert infos["raw"].features == rows.features
 
 
-def test_licences_that_the_hub_does_not_know_are_named(built):
+def test_licenses_unknown_to_the_hub_are_named(built):
     manifest = {**built.manifest, "licences": {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}}
     data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
     assert data["license"] == ["cc-by-4.0", "unknown", "other"]
     assert data["license_name"] == "Flickr terms"
-    assert "language" not in data  # of captions without an English word nothing is claimed
+    assert "language" not in data  # captions without English words
 
 
-def test_the_card_shows_its_plots_and_the_same_counts_draw_the_same_bytes(built, birds, tmp_path):
-    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (built.out / "README.md").read_text())
-    files = sorted(
-        path.relative_to(built.out).as_posix() for path in (built.out / "plots").iterdir()
-    )
-    assert sorted(shown) == files != []
+def test_the_card_counts_categories_attributes_and_negatives(built):
+    statistics = sections((built.out / "README.md").read_text())["statistics"]
+    records, _ = dataset_records(built.out)
+    types = Counter(span.type for record in records for span in record.attributes)
+    for type_, count in types.items():
+        assert f"| {type_} | {count:,} |" in statistics
+    swaps = Counter(swap.kind for record in records for swap in record.negatives)
+    assert f"| category | {swaps['category']:,} |" in statistics
+    sizes = Counter(record.category for record in records)
+    assert sum(int(n) for n in re.findall(r"\| \d+ to \d+ \| (\d+) \|", statistics)) == len(sizes)
+
+
+def test_the_same_source_gives_the_same_card(built, birds, tmp_path):
     again = build(birds, tmp_path / "again", workers=2)
-    for file in [*files, "README.md", "croissant.json"]:
+    for file in ("README.md", "croissant.json"):
         assert (again.out / file).read_bytes() == (built.out / file).read_bytes(), file
-    for file in files:
-        with Image.open(built.out / file) as picture:
-            assert picture.width == 960
-            assert len(picture.convert("RGB").getcolors(1 << 16) or []) > 3
 
 
 def test_the_card_names_the_options_of_its_build(birds, tmp_path):
     config = BuildConfig(seed=3, shard_bytes=2**20, policy={"duplicate_pair": "keep"})
     card = (build(birds, tmp_path / "out", config=config, workers=1).out / "README.md").read_text()
-    told = sections(card)["build"]
-    assert "fdrd build --source SOURCE --seed 3 --shard-mb 1 --policy duplicate_pair=keep\n" in told
+    section_text = sections(card)["build"]
+    assert (
+        "fdrd build --source SOURCE --seed 3 --shard-mb 1 --policy duplicate_pair=keep\n"
+        in section_text
+    )
 
 
-def test_columns_of_a_plot_count_every_caption():
-    words = Counter({1: 2, 3: 1, 200: 4})
-    summary = Summary("d", rows=7, words=words, categories=Counter({"a": 1, "b": 6}))
-    first, second = plots([summary])
-    assert first.text == "words of a caption: median 200, nine of ten between 1 and 200"
-    assert second.text == "pairs of a category: 1 to 6, 2 categories"
-
-
-def test_a_section_ends_at_its_own_mark_only():
+def test_a_section_ends_only_at_its_own_mark():
     card = "Mine\n" + section("a", "| <!-- /fdrd:a --> |\nold") + "\nYours\n" + section("b", "x")
     put = put_sections(card, {"a": "new", "c": "more"})
     assert put == f"Mine\n{section('a', 'new')}\nYours\n\n{section('c', 'more')}\n"
@@ -198,10 +194,10 @@ def test_a_section_ends_at_its_own_mark_only():
     assert put_sections(put.replace("\n", "\r\n"), {"a": "z"}).startswith("Mine\r\n<!-- fdrd:a -->")
 
 
-def test_of_very_many_categories_only_the_whole_is_described_and_all_loads(
+def test_with_very_many_categories_only_the_default_config_is_described(
     birds, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("fdrd.card.front_matter._NAMES", 3)
+    monkeypatch.setattr("fdrd.card.front_matter._MAX_CLASS_NAMES", 3)
     built = build(birds, tmp_path / "out", workers=1)
     card = DatasetCard.load(built.out / "README.md")
     assert set(DatasetInfosDict.from_dataset_card_data(card.data)) == {"default"}

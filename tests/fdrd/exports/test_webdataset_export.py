@@ -1,6 +1,6 @@
-"""The export for clip_benchmark: its layout, whole pictures, the same bytes each time, nothing half-written.
+"""Export for clip_benchmark: layout, image bytes, reproducible archives, no partial output.
 
-`tests/test_other_tools.py` has clip_benchmark itself read and score one.
+In `tests/test_other_tools.py`, clip_benchmark itself reads and scores an export.
 """
 
 import hashlib
@@ -16,12 +16,11 @@ from PIL import Image
 
 import fdrd
 from fdrd.errors import FdrdError
-from fdrd.exports.webdataset import export_webdataset
 
 BIRDS = ("wren", "robin")
 
 
-def picture(number: int, **how: object) -> bytes:
+def image(number: int, **how: object) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, **how)
@@ -29,7 +28,7 @@ def picture(number: int, **how: object) -> bytes:
 
 
 def glass() -> bytes:
-    """A picture that is half transparent."""
+    """Return an image with transparency."""
     pixels = np.random.default_rng(94).integers(0, 255, (12, 20, 4), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
@@ -37,7 +36,7 @@ def glass() -> bytes:
 
 
 def draw(root: Path, domain: str, files: dict[str, bytes], captions: int = 1) -> None:
-    """A domain whose images are all of the split `test`, half of them wrens and half robins."""
+    """Write a domain with the split `test`, half wrens and half robins."""
     folder = root / domain / "test"
     for number, (name, content) in enumerate(files.items()):
         path = folder / BIRDS[number % 2] / name
@@ -56,18 +55,18 @@ def draw(root: Path, domain: str, files: dict[str, bytes], captions: int = 1) ->
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two domains that share their categories: `a` with two captions for each image, and `b`."""
+    """Two domains with the same categories; images of `a` have two captions."""
     folder = tmp_path_factory.mktemp("built")
     sideways = Image.Exif()
     sideways[0x0112] = 6
     odd = {
-        "turned.jpg": picture(90, format="JPEG", exif=sideways),
-        "map.bmp": picture(91, format="BMP"),
-        "whole.webp": picture(92, format="WEBP"),
-        "plain.jpg": picture(93, format="JPEG"),
+        "turned.jpg": image(90, format="JPEG", exif=sideways),
+        "map.bmp": image(91, format="BMP"),
+        "whole.webp": image(92, format="WEBP"),
+        "plain.jpg": image(93, format="JPEG"),
         "glass.png": glass(),
     }
-    draw(folder / "raw", "a", {f"{n}.png": picture(n, format="PNG") for n in range(9)}, 2)
+    draw(folder / "raw", "a", {f"{n}.png": image(n, format="PNG") for n in range(9)}, 2)
     draw(folder / "raw", "b", odd)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FDRD_CACHE", str(folder / "cache"))
@@ -77,7 +76,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(folder: Path) -> list[dict[str, bytes]]:
-    """The samples of all shards, as the webdataset format defines them."""
+    """Return the samples of all shards."""
     samples: dict[str, dict[str, bytes]] = {}
     shards = int((folder / "nshards.txt").read_text())
     assert {f"{n}.tar" for n in range(shards)} == {path.name for path in folder.glob("*.tar")}
@@ -92,15 +91,13 @@ def read(folder: Path) -> list[dict[str, bytes]]:
 
 
 def pixels(sample: dict[str, bytes]) -> bytes:
-    """What a reader sees that knows three formats and turns nothing."""
+    """Decode an image like a reader that supports three formats and ignores orientation."""
     (ending,) = {"jpg", "png", "webp"} & sample.keys()
     return Image.open(io.BytesIO(sample[ending])).convert("RGB").tobytes()
 
 
-def test_each_domain_is_a_root_of_its_own_with_each_image_and_its_captions(
-    built: Path, tmp_path: Path
-) -> None:
-    found = export_webdataset(built, tmp_path / "out")
+def test_each_domain_is_a_root_with_its_images_and_captions(built: Path, tmp_path: Path) -> None:
+    found = fdrd.export(built, tmp_path / "out")
     assert {(each.domain, each.split, each.images, each.captions) for each in found} == {
         ("a", "test", 9, 18),
         ("b", "test", 5, 5),
@@ -120,10 +117,10 @@ def test_each_domain_is_a_root_of_its_own_with_each_image_and_its_captions(
         assert [pixels(sample) for sample in samples] == shown
 
 
-def test_images_keep_their_bytes_unless_a_simple_reader_would_see_another(
+def test_images_keep_their_bytes_unless_a_simple_reader_would_decode_them_differently(
     built: Path, tmp_path: Path
 ) -> None:
-    export_webdataset(built, tmp_path / "out", domain="b")
+    fdrd.export(built, tmp_path / "out", domain="b")
     kept = {}
     for sample in read(tmp_path / "out" / "b" / "test"):
         (row,) = json.loads(sample["json"])["rows"]
@@ -139,8 +136,8 @@ def test_images_keep_their_bytes_unless_a_simple_reader_would_see_another(
     }
 
 
-def test_rows_keep_what_the_dataset_says_of_them(built: Path, tmp_path: Path) -> None:
-    export_webdataset(built, tmp_path / "out")
+def test_samples_keep_the_rows_of_the_dataset(built: Path, tmp_path: Path) -> None:
+    fdrd.export(built, tmp_path / "out")
     rows = [
         row
         for sample in read(tmp_path / "out/a/test")
@@ -152,8 +149,8 @@ def test_rows_keep_what_the_dataset_says_of_them(built: Path, tmp_path: Path) ->
     assert all(row["negatives"] for row in rows)
 
 
-def test_classification_names_the_classes_of_the_domain_alone(built: Path, tmp_path: Path) -> None:
-    export_webdataset(built, tmp_path / "out", task="zeroshot_classification")
+def test_classification_lists_only_the_classes_of_the_domain(built: Path, tmp_path: Path) -> None:
+    fdrd.export(built, tmp_path / "out", task="zeroshot_classification")
     root = tmp_path / "out" / "a"
     assert not (root / "dataset_type.txt").exists()
     assert (root / "classnames.txt").read_text().split() == ["robin", "wren"]
@@ -164,19 +161,19 @@ def test_classification_names_the_classes_of_the_domain_alone(built: Path, tmp_p
         assert "txt" not in sample
 
 
-def test_every_worker_of_the_reader_finds_a_shard_and_no_shard_grows_too_large(
+def test_there_are_enough_shards_for_all_workers_and_none_is_too_large(
     built: Path, tmp_path: Path
 ) -> None:
-    export_webdataset(built, tmp_path / "few", domain="a")
+    fdrd.export(built, tmp_path / "few", domain="a")
     assert (tmp_path / "few/a/test/nshards.txt").read_text().strip() == "4"
-    export_webdataset(built, tmp_path / "small", domain="a", shard_bytes=1)
+    fdrd.export(built, tmp_path / "small", domain="a", shard_bytes=1)
     assert (tmp_path / "small/a/test/nshards.txt").read_text().strip() == "9"
     assert read(tmp_path / "few/a/test") == read(tmp_path / "small/a/test")
 
 
 def test_the_same_dataset_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
     def digests(out: Path) -> dict[str, bytes]:
-        export_webdataset(built, out)
+        fdrd.export(built, out)
         return {
             path.relative_to(out).as_posix(): path.read_bytes()
             for path in out.rglob("*")
@@ -186,30 +183,28 @@ def test_the_same_dataset_gives_the_same_bytes(built: Path, tmp_path: Path) -> N
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def test_a_target_that_holds_something_is_refused_and_left_alone(
-    built: Path, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(FdrdError, match="holds files already; give a new or empty folder"):
-        export_webdataset(built, tmp_path / "out")
+        fdrd.export(built, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
-def test_an_export_that_stops_leaves_nothing_and_the_next_is_whole(
+def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(
     built: Path, tmp_path: Path
 ) -> None:
     def stop(stage: str, done: int, total: int) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
-    (tmp_path / ".out.partial").mkdir()  # of a run that was killed
+    (tmp_path / ".out.partial").mkdir()  # left by a killed run
     (tmp_path / ".out.partial" / "stale").touch()
     with pytest.raises(KeyboardInterrupt):
-        export_webdataset(built, tmp_path / "out", progress=stop)
+        fdrd.export(built, tmp_path / "out", progress=stop)
     assert not list(tmp_path.iterdir())
-    (tmp_path / "out").mkdir()  # an empty one will do
-    export_webdataset(built, tmp_path / "out")
+    (tmp_path / "out").mkdir()  # an empty folder is fine
+    fdrd.export(built, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
 
 
@@ -217,20 +212,20 @@ def test_an_export_that_stops_leaves_nothing_and_the_next_is_whole(
     ("asked", "message"),
     [({"split": "train"}, "has no train"), ({"domain": "c"}, "has no test of c")],
 )
-def test_what_is_not_there_is_named(
+def test_a_missing_split_or_domain_is_reported(
     built: Path, tmp_path: Path, asked: dict[str, str], message: str
 ) -> None:
     with pytest.raises(FdrdError, match=message):
-        export_webdataset(built, tmp_path / "out", **asked)
+        fdrd.export(built, tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_domain_from_elsewhere_does_not_name_another_folder(
+def test_a_domain_name_cannot_leave_the_output_folder(
     make_dataset: Any, make_row: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = make_row(0, picture(0, format="PNG"), "A wren.", "wren", domain="../up")
+    row = make_row(0, image(0, format="PNG"), "A wren.", "wren", domain="../up")
     dataset = make_dataset([row], "test", ["wren"])
     monkeypatch.setattr("fdrd.exports.webdataset.load_splits", lambda *_: [dataset])
-    with pytest.raises(FdrdError, match="cannot be the name of a folder"):
-        export_webdataset("org/data", tmp_path / "out")
+    with pytest.raises(FdrdError, match="cannot be used as a folder name"):
+        fdrd.export("org/data", tmp_path / "out")
     assert not (tmp_path / "up").exists()

@@ -1,4 +1,4 @@
-"""What was pushed is what `datasets` loads: in a fresh process, from an empty cache, without a token."""
+"""Pushed datasets load with `datasets` in a new process, from an empty cache, without a token."""
 
 from __future__ import annotations
 
@@ -17,27 +17,25 @@ import pytest
 from hub_server import Hub
 from huggingface_hub import snapshot_download
 
+import fdrd
 from fdrd.checks.validation import validate
-from fdrd.dataset import load
-from fdrd.hub import Options, carry_out, prepare
 from fdrd.pipeline.builder import build
-from fdrd.pipeline.reformat import in_format
 
 ROOT = Path(__file__).parents[3]
 LOADER = """
 import hashlib, json
 from datasets import Image, get_dataset_config_names, load_dataset
 
-def said(rows):
+def contents(rows):
     rows = rows.cast_column("image", Image(decode=False))
     return {row["id"]: [row["caption"], hashlib.sha256(row["image"]["bytes"]).hexdigest(), row["category"]]
             for row in rows}
 
 whole = load_dataset("org/birds")
 print(json.dumps({
-    "whole": {split: said(rows) for split, rows in whole.items()},
+    "whole": {split: contents(rows) for split, rows in whole.items()},
     "streams": {
-        name: {split: said(rows) for split, rows in load_dataset("org/birds", name, streaming=True).items()}
+        name: {split: contents(rows) for split, rows in load_dataset("org/birds", name, streaming=True).items()}
         for name in get_dataset_config_names("org/birds")
     },
     "names": whole["test"].features["category"].names,
@@ -57,20 +55,20 @@ def environment(hub: Hub, tmp_path: Path, token: str | None) -> dict[str, str]:
 
 @pytest.fixture
 def two_domains(birds: Path, tmp_path: Path, draw: Callable[[int], bytes]) -> Path:
-    """The birds, and cats that a split must be found for; `wren` is a category of both."""
+    """Birds with given splits, and cats without; both have a category `wren`."""
     root = tmp_path / "many"
     root.mkdir()
     birds.rename(root / "birds")
     for number in range(30):
-        picture = root / "cats" / ("tabby", "wren")[number % 2] / f"{number}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(draw(100 + number))
-        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} cat, number {number}.")
+        image = root / "cats" / ("tabby", "wren")[number % 2] / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(draw(100 + number))
+        image.with_suffix(".txt").write_text(f"A {image.parent.name} cat, number {number}.")
     return root
 
 
 def python(code: str, hub: Hub, tmp_path: Path) -> str:
-    """What a fresh process without a token prints, in a folder of its own."""
+    """Return what a new process without a token prints, in its own folder."""
     (tmp_path / "elsewhere").mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(hub, tmp_path, None), cwd=tmp_path / "elsewhere",
@@ -81,13 +79,11 @@ def python(code: str, hub: Hub, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("format", ["arrow", pytest.param("parquet", marks=pytest.mark.slow)])
-def test_a_fresh_process_loads_every_image_with_its_digest(two_domains, tmp_path, hub, format):
+def test_a_new_process_loads_every_image_with_its_digest(two_domains, tmp_path, hub, format):
     built = build(two_domains, tmp_path / "out", workers=1)
-    folder = in_format(built.out, format)
-    options = Options(rights=True)
-    carry_out(prepare(folder, "org/birds", options), folder, options)
-    told = json.loads(python(LOADER, hub, tmp_path))
-    whole, streams = told["whole"], told["streams"]
+    fdrd.push(built.out, "org/birds", have_rights=True, format=format)
+    loaded = json.loads(python(LOADER, hub, tmp_path))
+    whole, streams = loaded["whole"], loaded["streams"]
     assert streams.pop("default") == whole
     assert streams.keys() == {"birds", "cats"}
     for split, rows in whole.items():
@@ -106,22 +102,21 @@ def test_a_fresh_process_loads_every_image_with_its_digest(two_domains, tmp_path
             seen.add(digest)
             assert key.startswith(f"{file.relative_to(two_domains).parts[0]}/")
             assert (
-                told["names"][category].removeprefix(f"{key.split('/')[0]}: ") == file.parent.name
+                loaded["names"][category].removeprefix(f"{key.split('/')[0]}: ") == file.parent.name
             )
     assert seen == of_file.keys()
-    assert told["size"] == [24, 16]
+    assert loaded["size"] == [24, 16]
     copy = snapshot_download("org/birds", repo_type="dataset", local_dir=tmp_path / "copy")
     assert not list(validate(Path(copy)))
-    assert load(copy, "test").fingerprint == load(built.out, "test").fingerprint
+    assert fdrd.load(copy, "test").fingerprint == fdrd.load(built.out, "test").fingerprint
     if format == "parquet":
         assert any(request.status == 206 for request in hub.requests)  # a stream reads ranges
 
 
 @pytest.mark.slow
-def test_the_code_on_the_card_runs(birds, tmp_path, hub):
+def test_the_code_of_the_card_runs(birds, tmp_path, hub):
     folder = build(birds, tmp_path / "out", workers=1).out
-    options = Options(rights=True)
-    carry_out(prepare(folder, "org/birds", options), folder, options)
+    fdrd.push(folder, "org/birds", have_rights=True)
     card = hub.repository("org/birds").file("main", "README.md").content.decode()
     blocks = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
     assert blocks
@@ -131,26 +126,26 @@ def test_the_code_on_the_card_runs(birds, tmp_path, hub):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
-def test_a_push_that_is_killed_goes_on_without_sending_twice(birds, tmp_path, hub, ending):
+def test_a_killed_push_resumes_and_uploads_nothing_twice(birds, tmp_path, hub, ending):
     built = build(birds, tmp_path / "out", workers=1)
     command = [sys.executable, "-m", "fdrd", "push", str(built.out), "--repo-id", "org/birds"]
     command.append("--i-have-the-rights")
     env = environment(hub, tmp_path, "hf_writersecret")
-    hub.fail("PUT", "/storage/", 500, after=2, times=1000)  # it goes no further than this
+    hub.fail("PUT", "/storage/", 500, after=1, times=1000)  # stop here
     first = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while hub.count("PUT", "/storage/") < 3 and time.monotonic() < deadline:
+    while hub.count("PUT", "/storage/") < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     first.send_signal(ending)
-    said = first.communicate()[1]
+    output = first.communicate()[1]
     if ending == signal.SIGINT:
         assert first.returncode == 130
-        assert "the same command goes on from there" in said
-        assert "Traceback" not in said
+        assert "run the same command again to resume" in output
+        assert "Traceback" not in output
     assert list(hub.repository("org/birds").resolve("main").files) == [".gitattributes"]
     hub.heal()
     kept = set(hub.repository("org/birds").large)
-    assert len(kept) == 2
+    assert len(kept) == 1
     hub.requests.clear()
     done = subprocess.run(
         command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""A dataset of the Hub as a source: fetched with the real client from a Hub on localhost, and built."""
+"""Build from datasets on the Hub, with the real client and a Hub on localhost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build(hub: Hub, tmp_path: Path, source: str, **more: str) -> subprocess.Comp
 
 
 @pytest.mark.slow
-def test_parquet_of_the_hub_is_built_and_needs_no_hub_the_second_time(tmp_path, hub, draw):
+def test_a_parquet_dataset_builds_and_needs_no_network_the_second_time(tmp_path, hub, draw):
     (tmp_path / "repo/data").mkdir(parents=True)
     for split, rows in (("train", range(10)), ("test", range(10, 14))):
         Dataset.from_dict(
@@ -73,7 +73,7 @@ def test_parquet_of_the_hub_is_built_and_needs_no_hub_the_second_time(tmp_path, 
 
 
 @pytest.mark.slow
-def test_pictures_that_are_files_of_the_repository_are_taken_along(tmp_path, hub, draw):
+def test_images_that_are_files_of_the_repository_are_downloaded(tmp_path, hub, draw):
     for row in range(6):
         file = tmp_path / f"repo/train/{('wren', 'robin')[row % 2]}/{row}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +90,9 @@ def test_pictures_that_are_files_of_the_repository_are_taken_along(tmp_path, hub
     assert json.loads(done.stdout)["records"]["kept"] == 6
 
 
-def test_what_is_no_name_of_the_hub_or_is_not_there_says_so(tmp_path, hub):
+def test_invalid_names_and_missing_datasets_are_reported(tmp_path, hub):
     assert local_source("some/folder") == Path("some/folder")
     with pytest.raises(FdrdError, match="write hub:ORG/NAME"):
         local_source("hub:birds")
-    with pytest.raises(FdrdError, match="the Hub has no dataset org/none"):
+    with pytest.raises(FdrdError, match="org/none does not exist on the Hub"):
         local_source("hub:org/none")

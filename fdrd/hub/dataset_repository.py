@@ -1,0 +1,130 @@
+"""Datasets on the Hub: the files of a build as a dataset repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fdrd.card.front_matter import DATA_KEYS
+from fdrd.card.render import load_section
+from fdrd.card.sections import put_section
+from fdrd.errors import FdrdError
+from fdrd.hub.publisher import LocalFile, Publication, PushOptions, PushResult, execute, prepare
+from fdrd.pipeline.reformat import in_format
+from fdrd.progress import Progress, silent
+from fdrd.storage.manifest import read_manifest
+
+# Paths that `fdrd build` writes, or wrote in an earlier version. Other files in a repository are left alone.
+_OWNED = (
+    r"README\.md|manifest\.json|rejected\.jsonl|croissant\.json|"
+    r"plots/(caption_words|category_pairs|attributes|negatives)\.png|"
+    r"data/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.(arrow|parquet)|"
+    r"digests/[^/]+/(train|validation|test)-\d{5}-of-\d{5}\.txt"
+)
+
+
+def push(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str = "main",
+    tag: str | None = None,
+    pull_request: bool = False,
+    have_rights: bool = False,
+    format: str | None = None,
+    progress: Progress = silent,
+) -> PushResult:
+    """Push a built dataset to the Hub in one verified commit. Unchanged files are not uploaded again.
+
+    Args:
+        folder: dataset that `fdrd.build` wrote.
+        repo_id: ORG/NAME.
+        private: make a new repository private.
+        revision: branch, created if missing, or `refs/pr/N`.
+        tag: tag for the new commit.
+        pull_request: open a pull request instead of committing.
+        have_rights: confirm that you may publish rows with an unknown license.
+        format: `arrow` or `parquet`; by default the format of the build.
+        progress: called with each stage.
+
+    Raises:
+        FdrdError: the dataset is incomplete, a license is unknown, or the Hub refused the push.
+    """
+    if Path(folder).suffix == ".safetensors":
+        raise FdrdError(f"{folder} is a trained method; use benchmark.push")
+    publication = dataset_publication(
+        in_format(Path(folder), format, progress), repo_id, have_rights, progress
+    )
+    options = PushOptions(private, revision, tag, pull_request)
+    return execute(prepare(publication, options), progress=progress)
+
+
+def dataset_publication(
+    folder: Path, repo_id: str, have_rights: bool = False, progress: Progress = silent
+) -> Publication:
+    """Return the content of a dataset repository.
+
+    Raises:
+        FdrdError: there is no complete build, or rows have an unknown license and `have_rights` is not set.
+    """
+    manifest = read_manifest(folder)
+    _check_licenses(manifest, have_rights)
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FdrdError(f"{folder / 'README.md'} is missing; run `fdrd build` again") from None
+    kept, version = manifest["records"]["kept"], manifest["libraries"]["fdrd"]
+    publication = Publication(
+        repo_id=repo_id,
+        repo_type="dataset",
+        title=f"{manifest['name']}: {kept:,} pairs, built with fdrd {version}",
+        card=put_section(card, "load", load_section(manifest, repo_id)),
+        generated_keys=DATA_KEYS,
+        files=lambda: _files(folder, manifest, publication.url, progress),
+        description=f"Digest of the shards: {manifest['digest']}",
+        owned=_OWNED,
+    )
+    return publication
+
+
+def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress) -> list[LocalFile]:
+    """Return all files of a build except its card.
+
+    Raises:
+        FdrdError: a file is missing, or a shard differs from the manifest.
+    """
+    try:
+        metadata = json.loads((folder / "croissant.json").read_bytes())
+    except FileNotFoundError:
+        raise FdrdError(f"{folder / 'croissant.json'} is missing; run `fdrd build` again") from None
+    croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
+    beside = sorted((*folder.glob("digests/*/*.txt"), *folder.glob("plots/*.png")))
+    paths = [path.relative_to(folder).as_posix() for path in beside]
+    files = [LocalFile.of("croissant.json", croissant)]
+    files += [LocalFile.of(p, folder / p) for p in ("manifest.json", "rejected.jsonl", *paths)]
+    for number, shard in enumerate(manifest["shards"], 1):
+        file = LocalFile.of(shard["path"], folder / shard["path"])
+        if file.sha256 != shard["sha256"]:
+            raise FdrdError(
+                f"{folder / file.path}: its bytes differ from the manifest; run `fdrd validate {folder}` "
+                "for details, or `fdrd build` to rebuild it"
+            )
+        files.append(file)
+        progress("hashing shards", number, len(manifest["shards"]))
+    return files
+
+
+def _check_licenses(manifest: dict[str, Any], have_rights: bool) -> None:
+    unknown = sum(
+        rows
+        for license, rows in manifest["licences"].items()
+        if license.strip().lower() in ("", "unknown")
+    )
+    if unknown and not have_rights:
+        raise FdrdError(
+            f"{unknown:,} of {manifest['records']['kept']:,} rows have no known license; add it to the source "
+            "(`license` of a row, `licence` in domain.toml) and build again, or confirm that you may "
+            "publish them with --i-have-the-rights"
+        )

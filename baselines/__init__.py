@@ -1,4 +1,7 @@
-"""One file per method; importing the package registers them all."""
+"""Baseline methods, one file each; importing the package registers them all.
+
+Imports `benchmark` and `fdrd`. Others refer to a method by its registered name.
+"""
 
 import importlib
 import pkgutil

@@ -1,21 +1,19 @@
 """CoCoOp (arXiv 2203.05557): context vectors that a small network shifts for every image.
 
-A caption has no feature without an image: pooled features are those of the frozen backbone, and
-`similarity` reads captions anew, in front of each the context of one image. I images and C captions
-would need I x C passes of the text tower, so **this method is scored by shortlist**: a pair whose frozen
-similarity is among the `rerank` share that an image has highest is rescored; all others stand below
-those, in their frozen order. `-M rerank=1` rescores every pair.
+Here a caption has no feature without an image. Pooled features are those of the frozen backbone, and `similarity`
+encodes each caption again, after the context of one image. I images and C captions would need I x C passes of the
+text tower, so **this method is scored by shortlist**: a pair is rescored if its frozen similarity is among the
+highest `rerank` share for its image. All other pairs rank below those, in their frozen order. `-M rerank=1`
+rescores every pair.
 
-The bar over which a pair gets is that of its image among a fixed sample of training captions, kept with
-what is learned. A number of captions of the gallery at hand would not do: galleries come in blocks, and
-in text-to-image those are blocks of captions. So a pair has one score, whatever it is ranked with; where
-captions are closer to the images than those of training (another domain), more of them are rescored.
+The threshold of an image comes from a fixed sample of training captions that is kept in the checkpoint. It cannot
+come from the gallery, because galleries are scored in blocks. A pair therefore has the same score in any gallery.
+If captions are closer to the images than those of training (another domain), more of them are rescored.
 
-Differs from the paper: the shortlist; whole captions stand where the class names stood, so a batch of
-pairs takes the place of the class list; the loss is symmetric (`-M loss=image_to_text` is the paper's
-direction), a caption choosing among images by what each makes of it; batches of 8 instead of 1, since the
-rivals of a pair are those of its batch, and a step reads batch_size^2 captions; no random crops and
-flips; no warm-up epoch.
+Differs from the paper: the shortlist. Whole captions replace the class names, so a batch of pairs replaces the
+class list. The loss is symmetric (`-M loss=image_to_text` is the paper's direction). Batches of 8 instead of 1,
+because a pair is contrasted only within its batch, and a step encodes batch_size^2 captions. No random crops and
+flips, no warm-up epoch.
 """
 
 from __future__ import annotations
@@ -50,13 +48,13 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
 SAMPLE = 1000
-"""Training captions that say what is a high similarity for an image."""
+"""Training captions that define a high similarity for an image."""
 
 PAIRS = 256
-"""Pairs of an image and a caption that are read at a time."""
+"""Pairs of an image and a caption encoded at a time."""
 
 ROUNDING = 1e-5
-"""How far below its bar a similarity still counts: a caption of the sample must reach its own."""
+"""Tolerance below the threshold, so that a caption of the sample passes its own threshold."""
 
 _SHORTLIST = (
     "only the {share:g} of the captions that frozen CLIP ranks highest for an image are read in its "
@@ -65,13 +63,13 @@ _SHORTLIST = (
 
 
 class ConditionalContext(nn.Module):
-    """Context vectors plus a shift that a bottleneck of an image's feature makes, for all the same.
+    """Context vectors plus a shift computed from an image feature, the same for all vectors.
 
     Args:
-        backbone: gives the widths, and the embeddings of words.
+        backbone: gives the widths and word embeddings.
         n_ctx: context vectors.
-        words: whose first n_ctx tokens the vectors start from; else N(0, 0.02^2).
-        seed: of the drawn values.
+        words: their first n_ctx tokens initialize the vectors; otherwise N(0, 0.02^2).
+        seed: of the random values.
     """
 
     sample: Tensor
@@ -86,16 +84,16 @@ class ConditionalContext(nn.Module):
             self.shift = nn.Sequential(
                 nn.Linear(backbone.dim, width), nn.ReLU(), nn.Linear(width, backbone.text_width)
             )
-        # Before `fit` nothing is known: whatever is not against an image is rescored then.
+        # Before `fit` the sample is zero, and pairs of non-negative similarity are rescored.
         self.register_buffer("sample", torch.zeros(SAMPLE, backbone.dim))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, n_ctx, text_width) context of each of B images, from their features (B, d)."""
+        """Return (B, n_ctx, text_width) contexts of B images from their features (B, d)."""
         context: Tensor = self.context.text[0] + self.shift(images)[:, None]
         return context
 
-    def bar(self, images: Tensor, share: float) -> Tensor:
-        """(B,) similarity that this share of the sampled captions reaches with each of B images."""
+    def threshold(self, images: Tensor, share: float) -> Tensor:
+        """Return (B,) similarities that this share of the sampled captions reaches with each image."""
         if share == 1:
             return images.new_full((len(images),), -torch.inf)
         best = (images @ self.sample.T).topk(max(1, round(share * SAMPLE)), dim=1).values
@@ -103,17 +101,17 @@ class ConditionalContext(nn.Module):
 
 
 class CoCoOp:
-    """A frozen backbone whose captions are read with a context that depends on the image.
+    """A frozen backbone that encodes captions with a context that depends on the image.
 
     Args:
-        backbone: stays as it is.
+        backbone: stays unchanged.
         learner: the context.
-        n_ctx: how many vectors it has.
+        n_ctx: number of context vectors.
         rerank: share of the captions that are rescored for an image.
         pair_limit: pairs that one call of `similarity` may rescore.
-        train: how.
+        train: training settings.
         seed: decides the order of the rows and the sample of captions.
-        loss: of the (B, B) logits.
+        loss: direction of InfoNCE.
     """
 
     trains: Literal["prompts"] = "prompts"
@@ -144,16 +142,16 @@ class CoCoOp:
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
-        """Sample the captions, and learn the context."""
+        """Sample the captions, and train the context."""
         order = np.random.default_rng(self.seed).permutation(len(train.captions))
-        chosen = np.resize(order, SAMPLE)  # fewer captions than that are repeated
+        chosen = np.resize(order, SAMPLE)  # repeats captions if there are fewer
         plain = self.encode_text([train.captions[number] for number in chosen])
         self.learner.sample.copy_(plain.pooled)
         device = self.backbone.device
         return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
 
     def loss(self, batch: Batch) -> Tensor:
-        """InfoNCE of a batch at the backbone's own scale, from every image with every caption."""
+        """Return InfoNCE of a batch, from every image with every caption."""
         images = self.encode_image(batch.images).pooled
         size = len(images)
         every = images.repeat_interleave(size, dim=0)  # (B * B, d): image by image
@@ -161,40 +159,40 @@ class CoCoOp:
         return info_nce((self.backbone.logit_scale * scores).float(), self.direction)
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images: the frozen ones."""
+        """Return the frozen features of B images."""
         return self.backbone.encode_image(images)
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions: the frozen ones, and the bytes of each in place of token ids."""
+        """Return the frozen features of B captions, with their bytes in place of token ids."""
         pooled = self.backbone.encode_text(captions, reserve=self.n_ctx).pooled
         return Features(pooled, token_ids=written(captions).to(pooled.device))
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) scores: cosines in context where a pair is on the shortlist, frozen ones less 2 elsewhere.
+        """Return (I, C) scores: cosines in context on the shortlist, frozen ones minus 2 elsewhere.
 
         Raises:
             FdrdError: the shortlist has more pairs than `pair_limit`.
         """
         assert texts.token_ids is not None
         frozen = images.pooled @ texts.pooled.T
-        bar = self.learner.bar(images.pooled, self.rerank)
-        pairs = (frozen >= bar[:, None]).nonzero()  # (pairs, 2)
+        threshold = self.learner.threshold(images.pooled, self.rerank)
+        pairs = (frozen >= threshold[:, None]).nonzero()  # (pairs, 2)
         if len(pairs) > self.pair_limit:
             raise FdrdError(
                 f"cocoop: {len(pairs)} pairs of {frozen.numel()} are on the shortlist, and each is a "
-                f"pass of the text tower; lower -M rerank={self.rerank:g}, take a smaller --gallery, "
+                f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller --gallery, "
                 f"or allow them with -M pair_limit={len(pairs)}"
             )
         captions = read(texts.token_ids)
         scores = frozen - 2  # below every cosine
         for start in range(0, len(pairs), PAIRS):
             image, caption = pairs[start : start + PAIRS].T
-            asked = [captions[number] for number in caption.tolist()]
-            scores[image, caption] = self._rescored(images.pooled[image], asked)
+            some = [captions[number] for number in caption.tolist()]
+            scores[image, caption] = self._rescored(images.pooled[image], some)
         return scores
 
     def _rescored(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """(n,) cosine of each image's feature (n, d) with its own caption, read in its context."""
+        """Return (n,) cosines of image features (n, d) with one caption each, in its context."""
         context = Prompts(text=[self.learner(images)])
         return (images * self.backbone.encode_text(captions, context).pooled).sum(dim=1)
 
@@ -211,25 +209,23 @@ def cocoop(
     train: TrainConfig = TrainConfig(batch_size=8),
     seed: int = 0,
 ) -> CoCoOp:
-    """Context that depends on the image, scored by shortlist (arXiv 2203.05557).
+    """Train context that depends on the image; scored by shortlist (arXiv 2203.05557).
 
     Args:
         backbone: stays frozen.
         n_ctx: context vectors.
-        ctx_init: words whose first n_ctx tokens they start from; else random.
-        rerank: share of the captions, those that frozen CLIP ranks highest for an image, that are
-            rescored in its context; the rest keep the frozen order below them; 1 is all.
+        ctx_init: words whose first n_ctx tokens they start from; otherwise random.
+        rerank: share of the captions that are rescored in the context of an image, those that frozen CLIP
+            ranks highest; the rest keep the frozen order below them; 1 is all.
         pair_limit: pairs that may be rescored at a time before the run is refused.
-        loss: symmetric, or one direction alone.
-        train: the training.
+        loss: symmetric, or one direction only.
+        train: training settings.
         seed: of the initial values, the order of the rows and the sample of captions.
 
     Raises:
         FdrdError: a share outside (0, 1].
     """
     if not 0 < rerank <= 1:
-        raise FdrdError(
-            f"cocoop: rerank={rerank:g}: must be above 0 and at most 1, as it is a share"
-        )
+        raise FdrdError(f"cocoop: rerank={rerank:g}: must be above 0 and at most 1")
     learner = ConditionalContext(backbone, n_ctx, ctx_init, seed)
     return CoCoOp(backbone, learner, n_ctx, rerank, pair_limit, train, seed, loss)

@@ -1,18 +1,17 @@
-"""FILIP (arXiv 2111.07783): late interaction between the patches of an image and the tokens of a caption.
+"""FILIP (arXiv 2111.07783): late interaction between image patches and caption tokens.
 
-Every token of one side is compared with all tokens of the other and keeps its best; the mean over the
-tokens is the similarity. Here it is a trained head on a frozen backbone: token features of both towers go
-through a residual map each, shared by all tokens of a tower and the identity at the start, and these two
-maps are all that learns. FILIP the pre-trained model is a backbone instead, scored by `zero_shot`.
+Every token of one side is compared with all tokens of the other and keeps its best match. The mean over the
+tokens is the similarity. Here this is a trained head on a frozen backbone: token features of each tower pass
+through one residual map, which starts as the identity. The maps are all that is trained. The pre-trained FILIP
+model would be a backbone for `zero_shot`.
 
-Differs from the paper: nothing of the towers is trained; both ways of looking, from patches to tokens and
-from tokens to patches, are averaged into one score for both directions of retrieval, where the paper has
-one for each; the pooled feature takes part as one more token of its side; all tokens are compared,
-where the paper drops three quarters of them to save memory; the scale is the backbone's and is not learned;
-no prompt templates, no augmentation.
+Differs from the paper: the towers are frozen. Patch-to-token and token-to-patch scores are averaged into one
+score for both directions, where the paper has one for each. The pooled feature counts as one more token. All
+tokens are compared, where the paper drops three quarters to save memory. The scale is the backbone's. No prompt
+templates, no augmentation.
 
-Token features are not cached (they would be fifty times the pooled ones), so a step costs a forward pass
-of both towers, though no backward one.
+Token features are not cached (they are fifty times larger than pooled ones), so a step costs a forward pass of
+both towers, but no backward pass.
 """
 
 from __future__ import annotations
@@ -23,85 +22,45 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from benchmark import (
-    Adapter,
-    AnyImages,
-    Backbone,
-    Batch,
-    Features,
-    FitLog,
-    LossDirection,
-    Progress,
-    TrainConfig,
-    learn,
-    method,
-    pair_loss,
-    silent,
-)
-from fdrd.dataset import RetrievalDataset
+from benchmark import Adapter, AnyImages, Backbone, Features, LossDirection, TrainConfig, method
+from benchmark.training.trained_method import TrainedMethod
 
 BLOCK = 2**23
-"""Similarities of single tokens that exist at a time: 32 MB, whatever the gallery."""
+"""Token similarities held in memory at a time: 32 MB for any gallery size."""
 
 
-class FILIP:
-    """A frozen backbone with a map behind the tokens of each tower, scored token by token.
+class TokenEncoder:
+    """Encodes all tokens of both sides through one learned map per side.
 
     Args:
-        backbone: stays as it is.
-        maps: by side, `image` and `text`.
-        train: how.
-        seed: decides the order of the rows.
-        loss: of the (B, B) logits.
+        backbone: stays frozen.
+        maps: `image` and `text`.
     """
 
-    trains: Literal["prompts"] = "prompts"
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        maps: dict[str, Adapter],
-        train: TrainConfig,
-        seed: int = 0,
-        loss: LossDirection = "symmetric",
-    ):
+    def __init__(self, backbone: Backbone, maps: nn.ModuleDict):
         self.backbone = backbone
-        self.learner = nn.ModuleDict(maps).to(backbone.device)
-        self.config = train
-        self.seed = seed
-        self.direction: LossDirection = loss
-
-    def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
-    ) -> FitLog:
-        """Learn the maps."""
-        device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """InfoNCE of a batch at the backbone's own scale."""
-        return pair_loss(self, batch, self.backbone.logit_scale, self.direction)
+        self.maps = maps
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images: pooled, and of 1 + P tokens, the first of which is the pooled one."""
+        """Return features of B images: pooled, and of 1 + P tokens, the pooled one first."""
         with torch.no_grad():
-            seen = self.backbone.encode_image(images, tokens=True)
-        assert seen.tokens is not None
-        tokens = self.learner["image"](_with_pooled(seen.pooled, seen.tokens))
+            found = self.backbone.encode_image(images, tokens=True)
+        assert found.tokens is not None
+        tokens = self.maps["image"](torch.cat([found.pooled[:, None], found.tokens], dim=1))
         return Features(tokens[:, 0], tokens)
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions: pooled, and of 1 + T tokens; zero where a token is not `valid`."""
+        """Return features of B captions: pooled, and of 1 + T tokens; zero where not `valid`."""
         with torch.no_grad():
-            read = self.backbone.encode_text(captions, tokens=True)
-        assert read.tokens is not None
-        assert read.valid is not None
-        tokens = self.learner["text"](_with_pooled(read.pooled, read.tokens))
-        valid = torch.cat([torch.ones_like(read.valid[:, :1]), read.valid], dim=1)
+            found = self.backbone.encode_text(captions, tokens=True)
+        assert found.tokens is not None
+        assert found.valid is not None
+        tokens = self.maps["text"](torch.cat([found.pooled[:, None], found.tokens], dim=1))
+        valid = torch.cat([torch.ones_like(found.valid[:, :1]), found.valid], dim=1)
         return Features(tokens[:, 0], tokens * valid[..., None], valid)
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) mean of both ways of looking."""
+        """Return (I, C) late-interaction scores."""
         assert images.tokens is not None
         assert texts.tokens is not None
         assert texts.valid is not None
@@ -111,13 +70,13 @@ class FILIP:
 def late_interaction(
     patches: Tensor, words: Tensor, valid: Tensor, *, block: int = BLOCK
 ) -> Tensor:
-    """(I, C) token-wise maximum similarity, the mean of both ways of looking.
+    """Return (I, C) token-wise maximum similarity, averaged over both directions.
 
     Args:
         patches: (I, P, d) unit features of the images' tokens.
         words: (C, T, d) unit features of the captions' tokens.
-        valid: (C, T) which of them count; at least one of each caption.
-        block: similarities of single tokens to hold at a time; no more than one pair's if that is more.
+        valid: (C, T) which of them count; at least one per caption.
+        block: token similarities to hold at a time, or those of one pair if that is more.
 
     >>> patches = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     >>> words = torch.tensor([[[0.6, 0.8], [1.0, 0.0]]])
@@ -127,10 +86,9 @@ def late_interaction(
     >>> float(late_interaction(patches, words, first))  # ((.6 + .8) / 2 + .8) / 2
     0.75
     """
-    n_images, n_captions = len(patches), len(words)
-    of_pair = patches.shape[1] * words.shape[1]
-    captions = min(n_captions, max(1, block // of_pair))
-    images = min(n_images, max(1, block // (of_pair * captions)))
+    per_pair = patches.shape[1] * words.shape[1]
+    captions = min(len(words), max(1, block // per_pair))
+    images = min(len(patches), max(1, block // (per_pair * captions)))
     return torch.cat(
         [
             torch.cat(
@@ -138,26 +96,22 @@ def late_interaction(
                     _late_interaction(
                         patches[i : i + images], words[c : c + captions], valid[c : c + captions]
                     )
-                    for c in range(0, n_captions, captions)
+                    for c in range(0, len(words), captions)
                 ],
                 dim=1,
             )
-            for i in range(0, n_images, images)
+            for i in range(0, len(patches), images)
         ]
     )
 
 
 def _late_interaction(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
     every = torch.einsum("ipd,ctd->ipct", patches, words)
-    # `max` and not `amax`: for its gradient it keeps where the best are, and not all that it looked at.
+    # `max` instead of `amax`: its gradient needs the position of the best only, not all similarities.
     of_word = every.max(dim=1).values  # (I, C, T)
     of_patch = every.masked_fill(~valid, -torch.inf).max(dim=3).values  # (I, P, C)
     counts = valid.sum(dim=1)
     return (of_patch.mean(dim=1) + (of_word * valid).sum(dim=2) / counts) / 2
-
-
-def _with_pooled(pooled: Tensor, tokens: Tensor) -> Tensor:
-    return torch.cat([pooled[:, None], tokens], dim=1)
 
 
 @method("filip")
@@ -169,19 +123,31 @@ def filip(
     loss: LossDirection = "symmetric",
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-3, batch_size=64),
     seed: int = 0,
-) -> FILIP:
-    """Late interaction of frozen patches and caption tokens, through a learned map (arXiv 2111.07783).
+) -> TrainedMethod:
+    """Train a map for late interaction of frozen patches and caption tokens (arXiv 2111.07783).
 
     Args:
         backbone: stays frozen.
         form: the map of each tower's tokens: linear, or a residual bottleneck.
-        reduction: the width of the joint space is divided by it within the bottleneck.
-        loss: symmetric, or one direction alone.
-        train: the training.
+        reduction: the bottleneck is this many times narrower than the joint space.
+        loss: symmetric, or one direction only.
+        train: training settings.
         seed: of the initial weights and the order of the rows.
     """
-    maps = {
-        side: Adapter(backbone.dim, form, reduction, 1.0, seed + number)
-        for number, side in enumerate(("image", "text"))
-    }
-    return FILIP(backbone, maps, train, seed, loss)
+    maps = nn.ModuleDict(
+        {
+            side: Adapter(backbone.dim, form, reduction, 1.0, seed + number)
+            for number, side in enumerate(("image", "text"))
+        }
+    )
+    encoder = TokenEncoder(backbone, maps)
+    return TrainedMethod(
+        backbone,
+        maps,
+        train,
+        seed,
+        encode_image=encoder.encode_image,
+        encode_text=encoder.encode_text,
+        similarity=encoder.similarity,
+        loss=loss,
+    )

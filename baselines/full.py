@@ -1,11 +1,11 @@
-"""Full fine-tuning: both towers of a copy of CLIP learn with CLIP's own loss (arXiv 2103.00020).
+"""Full fine-tuning: both towers of a copy of CLIP train with CLIP's own loss (arXiv 2103.00020).
 
-The upper reference for methods that leave the backbone frozen; it learns all of it, so a row of the
-table that is below zero-shot says more about the rate and the number of rows than about CLIP.
+This is the upper reference for methods that freeze the backbone. A row below zero-shot says more about the
+learning rate and the number of rows than about CLIP.
 
-Differs from CLIP's own training: it starts from the trained weights, with a small rate; the logit scale
-stays as it is, as for all methods here; batches of 32; no random crops; no warm-up, and weight decay as
-torch's AdamW has it, on all tensors.
+Differs from CLIP's own training: it starts from the trained weights with a small learning rate. The logit scale
+is frozen, as for all methods here. Batches of 32, no random crops, no warm-up, and torch's AdamW weight decay on
+all tensors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmark import Backbone, FineTuned, LossDirection, TrainConfig, method
 
 
 def towers(backbone: Backbone) -> nn.ModuleDict:
-    """Both towers with their projections: all of a CLIPModel but the logit scale."""
+    """Return both towers with their projections: everything of a CLIPModel except the logit scale."""
     return nn.ModuleDict(dict(backbone.model.named_children()))
 
 
@@ -28,12 +28,12 @@ def full(
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
-    """Fine-tuning of both towers (arXiv 2103.00020), the upper reference.
+    """Fine-tune both towers (arXiv 2103.00020), the upper reference.
 
     Args:
         backbone: is copied.
-        loss: symmetric, or one direction alone.
-        train: the training.
+        loss: symmetric, or one direction only.
+        train: training settings.
         seed: of the order of the rows.
     """
     copied = backbone.trainable_copy()

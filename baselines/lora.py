@@ -1,13 +1,11 @@
-"""LoRA (arXiv 2106.09685): low-rank updates of the attention of both towers, all else frozen.
+"""LoRA (arXiv 2106.09685): low-rank updates of the attention in both towers, everything else frozen.
 
-W x becomes W x + alpha / rank * B A x in the query and value projections, A (rank, width) drawn, B zero
-at the start, so training starts from zero-shot. The layers are those of `peft`
-(`pip install 'fdrd[lora]'`).
+W x becomes W x + alpha / rank * B A x in the query and value projections. A (rank, width) is random and B starts
+at zero, so training starts from zero-shot. The layers come from `peft` (`pip install 'fdrd[lora]'`).
 
-Differs from the paper, which adapts language models: both towers of CLIP, as CLIP-LoRA does (arXiv
-2405.18541; that one adapts the keys too, drops out a quarter of the inputs, and classifies); no dropout;
-the loss is the symmetric one of pairs; weight decay as torch's AdamW has it; no warm-up. The update is
-not merged into W, which changes nothing but speed.
+Differs from the paper, which adapts language models: both towers of CLIP are adapted, as in CLIP-LoRA (arXiv
+2405.18541, which also adapts the keys, uses dropout of 0.25, and classifies). No dropout, the symmetric loss of
+pairs, torch's AdamW weight decay, no warm-up. The update is not merged into W, which only affects speed.
 """
 
 from __future__ import annotations
@@ -27,22 +25,21 @@ _TOWERS = {"image": "vision_model", "text": "text_model", "both": "(vision|text)
 def add_low_rank(
     model: nn.Module, rank: int, alpha: int, towers: Towers, seed: int
 ) -> nn.ModuleDict:
-    """Add an update to the query and value projections; all A and B, by where they stand.
+    """Add an update to the query and value projections and return all A and B by location.
 
     Args:
-        model: a CLIPModel, which is changed and frozen but for the updates.
+        model: changed in place, and frozen except for the updates.
         rank: of an update.
         alpha: an update is scaled by alpha / rank.
-        towers: which.
-        seed: of the drawn A.
+        towers: which towers to adapt.
+        seed: of the random A.
 
     Raises:
-        FdrdError: `peft` is not there, or an impossible size.
+        FdrdError: `peft` is not installed, or rank or alpha is below 1.
     """
-    if rank < 1:
-        raise FdrdError(f"lora: rank={rank}: must be at least 1")
-    if alpha < 1:
-        raise FdrdError(f"lora: alpha={alpha}: must be at least 1")
+    for name, value in (("rank", rank), ("alpha", alpha)):
+        if value < 1:
+            raise FdrdError(f"lora: {name}={value}: must be at least 1")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -56,7 +53,7 @@ def add_low_rank(
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers), model)
     return nn.ModuleDict(
         {
-            name.replace(".", "/"): module  # a dot is no part of a name there
+            name.replace(".", "/"): module  # ModuleDict keys must not contain dots
             for name, module in model.named_modules()
             if name.endswith((".lora_A", ".lora_B"))
         }
@@ -74,15 +71,15 @@ def lora(
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=2e-4),
     seed: int = 0,
 ) -> FineTuned:
-    """Low-rank updates of attention in the towers (arXiv 2106.09685); needs `peft`.
+    """Train low-rank updates of the attention (arXiv 2106.09685); needs `peft`.
 
     Args:
         backbone: is copied.
         rank: of an update.
         alpha: an update is scaled by alpha / rank.
-        towers: which of them get updates.
-        loss: symmetric, or one direction alone.
-        train: the training.
+        towers: which towers to adapt.
+        loss: symmetric, or one direction only.
+        train: training settings.
         seed: of the initial updates and the order of the rows.
     """
     copied = backbone.trainable_copy()

@@ -1,14 +1,13 @@
-"""NegCLIP (arXiv 2210.01936): fine-tuning in which every caption brings a hard negative along.
+"""NegCLIP (arXiv 2210.01936): fine-tuning in which every caption comes with a hard negative.
 
-An image must prefer its caption to all captions of the batch and to all their hard negatives (a cross
-entropy over 2B texts); a caption chooses among the images; a hard negative chooses nothing.
+An image must prefer its caption to all captions of the batch and to all their hard negatives (cross entropy over
+2B texts). A caption chooses among the images. A hard negative chooses nothing.
 
-Differs from the paper: its negatives swap words of the same part of speech, ours another category or
-another value of an attribute (`benchmark.training.training_negatives`); it adds to each batch images that are
-neighbours of the batch's, with their captions and negatives, ours are random batches; batch 32 instead
-of 256; rate 1e-5 instead of 1e-6, the one of `full`, so that the negatives are all that differs between
-the two; the logit scale is not learned, nor warmed up. As in the paper, a negative that happens to be
-the caption of another image of the batch is not spared.
+Differs from the paper: its negatives swap words of the same part of speech, ours swap the category or an
+attribute value (`benchmark.training.training_negatives`). It adds images similar to those of the batch, our
+batches are random. Batch 32 instead of 256; learning rate 1e-5 instead of 1e-6, the same as `full`, so that the
+negatives are the only difference. The logit scale is frozen, and there is no warm-up. As in the paper, a negative
+may happen to equal the caption of another image of the batch.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ Swapped = Literal["both", "category", "attribute"]
 
 
 def one_each(train: RetrievalDataset, seed: int, swapped: Swapped = "both") -> BatchNegatives:
-    """One hard negative for each row of a batch whose caption offers any, another in every epoch.
+    """Return a function that gives each row of a batch one hard negative, a new one in every epoch.
 
     Args:
         train: the rows.
-        seed: of the draws.
-        swapped: what they swap; `both` take turns, by row and by epoch. Where a caption offers no swap of
-            one kind, one of the other takes its place, except that `category` never swaps an attribute.
+        seed: of the random choice.
+        swapped: what the negatives swap; `both` alternates by row and by epoch. If a caption offers no swap of
+            one kind, the other kind is used, but `category` never swaps an attribute.
     """
     negatives = TrainingNegatives(train, seed)
 
@@ -57,13 +56,13 @@ def negclip(
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
-    """Fine-tuning of both towers with a hard negative for every caption (arXiv 2210.01936).
+    """Fine-tune both towers with a hard negative for every caption (arXiv 2210.01936).
 
     Args:
         backbone: is copied.
         swapped: what is wrong in the negatives: the category, an attribute, or both in turn.
-        loss: symmetric, or images alone choose; captions alone would never see a negative.
-        train: the training.
+        loss: symmetric, or images only; captions alone would never be compared with a negative.
+        train: training settings.
         seed: of the negatives and the order of the rows.
     """
     copied = backbone.trainable_copy()

@@ -1,16 +1,15 @@
-"""Nearest Neighbor Normalization (arXiv 2410.24114): what is near to every query is scored lower.
+"""Nearest Neighbor Normalization (arXiv 2410.24114): lower the score of candidates that are near every query.
 
-From the score of a candidate a bias is subtracted: alpha times the mean similarity of the candidate with
-the k queries nearest to it, out of a bank of training queries: captions for an image, images for a
-caption. Nothing is trained.
+A bias is subtracted from the score of a candidate: alpha times its mean similarity with the k nearest queries
+from a bank of training queries (captions for an image, images for a caption). Nothing is trained.
 
-One score serves both directions, s - b(image) - b(caption): where captions are ranked for an image, the
-image's own bias is the same for all of them and changes no rank, and the other way round. So each
-direction has the ranking that its own correction gives, and may have an alpha and a k of its own.
+One score serves both directions, s - b(image) - b(caption). When captions are ranked for an image, the image's own
+bias is the same for all of them and changes no rank, and vice versa. So each direction gets the ranking of its own
+correction, and may have its own alpha and k.
 
-Differs from the paper: the bank is the whole train split, every image and every caption once; alpha and k
-are chosen per direction on validation out of a grid of 20 and no correction at all, which is coarser
-than the paper's sweep and is what this method spends of its trials; the search is exact.
+Differs from the paper: the bank is the whole train split, every image and every caption once. Alpha and k are
+chosen per direction on validation from a grid of 20 plus no correction, which is coarser than the paper's sweep.
+The search is exact.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ ALPHAS = (0.25, 0.5, 0.75, 1.0)
 KS = (1, 8, 32, 128, 512)
 LARGEST_ALPHA = 2.0
 _LENGTH_SQUARED = 2 + LARGEST_ALPHA**2
-"""Squared length of a feature with its bias, before it is brought to 1; a bias is at most alpha."""
+"""Squared length of a feature with its bias before normalization; a bias is at most alpha."""
 
 
 class Bank(nn.Module):
-    """Training queries of one modality, and how the candidates of the other pay for being near them.
+    """Training queries of one modality, and the bias of candidates of the other modality.
 
-    The queries are extra state, since a checkpoint may hold any number of them.
+    The queries are extra state, because a checkpoint may hold any number of them.
 
     Args:
         dim: of the joint space.
@@ -55,12 +54,12 @@ class Bank(nn.Module):
         self.register_buffer("k", torch.tensor(1))
 
     def choose(self, alpha: float, k: int) -> None:
-        """Set the strength and the number of neighbours."""
+        """Set the strength and the number of neighbors."""
         self.alpha.fill_(alpha)
         self.k.fill_(k)
 
     def bias(self, candidates: Tensor) -> Tensor:
-        """(B,) what is subtracted from the scores of B candidates (B, d)."""
+        """Return (B,) biases to subtract from the scores of B candidates (B, d)."""
         if not len(self.queries):  # before `fit`
             return candidates.new_zeros(len(candidates))
         near = (candidates @ self.queries.to(candidates.device).T).topk(
@@ -69,23 +68,23 @@ class Bank(nn.Module):
         return self.alpha.to(candidates.device) * near.values.mean(dim=1)
 
     def get_extra_state(self) -> Tensor:
-        """The queries."""
+        """Return the queries."""
         return self.queries
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Put the queries back."""
+        """Restore the queries."""
         self.queries = state
 
 
 class NNN:
-    """A frozen backbone whose scores are corrected by the neighbourhoods of the candidates.
+    """A frozen backbone whose scores are corrected by the neighborhoods of the candidates.
 
-    Biases travel in the features, as coordinates behind those of the backbone, so each is computed once.
+    Biases are extra coordinates of the features, so each is computed once.
 
     Args:
-        backbone: stays as it is.
-        alpha: strength in both directions; 0 is chosen on validation.
-        k: neighbours in both directions; 0 is chosen on validation.
+        backbone: stays unchanged.
+        alpha: strength in both directions; 0 chooses it on validation.
+        k: neighbors in both directions; 0 chooses it on validation.
     """
 
     trains: Literal["statistics"] = "statistics"
@@ -98,14 +97,14 @@ class NNN:
         self.plain = ZeroShot(backbone)
         self.alpha = alpha
         self.k = k
-        # An image pays for being near to many captions, a caption for being near to many images.
+        # An image is penalized for being near many captions, a caption for being near many images.
         self.captions, self.images = Bank(backbone.dim), Bank(backbone.dim)
         self.learner = nn.ModuleDict({"captions": self.captions, "images": self.images})
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
-        """Fill the banks from the training rows, and choose on validation what was not given."""
+        """Fill the banks from the training rows, and choose on validation what is not given."""
         images, texts = encode_split(self.plain, train, progress)
         self.images.queries, self.captions.queries = images.pooled.cpu(), texts.pooled.cpu()
         images, texts = encode_split(self.plain, validation, progress)
@@ -117,7 +116,7 @@ class NNN:
             ranks = rank_split(self, self._image(images), self._text(texts), validation)
             found.append([float((1 / side.strict).mean()) for side in ranks])
             progress("choose alpha and k", number + 1, len(grid))
-        # Captions are the candidates of image-to-text, and the first of equals has the least strength.
+        # Captions are the candidates of image-to-text. Of equal scores the weakest correction wins.
         for bank, scores in zip(
             (self.images, self.captions), zip(*found, strict=True), strict=True
         ):
@@ -125,15 +124,15 @@ class NNN:
         return FitLog()
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images, each with its bias."""
+        """Return features of B images, each with its bias."""
         return self._image(self.plain.encode_image(images))
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions, each with its bias."""
+        """Return features of B captions, each with its bias."""
         return self._text(self.plain.encode_text(captions))
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) cosines of the backbone, less the biases of image and caption."""
+        """Return (I, C) cosines of the backbone minus the biases of image and caption."""
         return _LENGTH_SQUARED * images.pooled @ texts.pooled.T
 
     def _image(self, features: Features) -> Features:
@@ -150,12 +149,12 @@ def _with_coordinates(pooled: Tensor, others: Sequence[Tensor]) -> Features:
 
 
 def _rest(bias: Tensor) -> Tensor:
-    """What gives all features the same length, where the other side has 0: (B,) like the bias."""
+    """Return the (B,) coordinate that gives all features the same length; the other side has 0."""
     return (LARGEST_ALPHA**2 - bias.square()).clamp_min(0).sqrt()
 
 
 def _grid(alpha: float, k: int) -> Iterator[tuple[float, int]]:
-    """What is tried, the weakest correction first.
+    """Yield the settings to try, the weakest correction first.
 
     >>> list(_grid(0.5, 0))
     [(0.5, 1), (0.5, 8), (0.5, 32), (0.5, 128), (0.5, 512)]
@@ -167,11 +166,11 @@ def _grid(alpha: float, k: int) -> Iterator[tuple[float, int]]:
 
 @method("nnn")
 def nnn(backbone: Backbone, *, alpha: float = 0.0, k: int = 0) -> NNN:
-    """Scores less the candidate's nearness to training queries; training-free (arXiv 2410.24114).
+    """Subtract the candidate's nearness to training queries; training-free (arXiv 2410.24114).
 
     Args:
         backbone: stays frozen.
-        alpha: strength of the correction in both directions; 0 is chosen on validation, for each.
-        k: neighbours in both directions; 0 is chosen on validation, for each.
+        alpha: strength of the correction in both directions; 0 chooses each on validation.
+        k: neighbors in both directions; 0 chooses each on validation.
     """
     return NNN(backbone, alpha, k)

@@ -1,25 +1,22 @@
-"""PromptSRC (arXiv 2307.06948): deep prompts in both towers, held near the frozen CLIP they start from.
+"""PromptSRC (arXiv 2307.06948): deep prompts in both towers, regularized toward the frozen CLIP.
 
-Context vectors and visual tokens are independent of each other. Three things regulate them:
+Context vectors and visual tokens are independent of each other. Three terms regularize them:
 - the L1 distance of prompted to frozen features, of captions and of images;
 - the Kullback-Leibler divergence of the prompted similarities from the frozen ones;
-- a mean of the prompts over epochs, weighted by a Gaussian over epoch numbers, which is what is
-  evaluated.
+- a mean of the prompts over epochs, weighted by a Gaussian over epoch numbers, which is evaluated.
 
-Differs from the paper: its third part, textual diversity, is left out, because it averages the frozen
-feature of a class name over 60 templates, and a caption has no template; whole captions stand where the
-class names stood, in slots of their own behind the context; the loss is symmetric, and so is the
-divergence (`-M loss=image_to_text` is the paper's direction of both); batches of 32 for 10 epochs
-instead of 4 for 20, with the Gaussian at the same share of them; the mean over the epochs so far is
-validated after each, and the best of these is kept, where the paper keeps the last; no random crops
-and flips; no warm-up epoch; float32. Frozen features are cached, so they cost no second pass.
+Differs from the paper: its textual diversity is omitted, because it averages the frozen feature of a class name
+over 60 templates, and a caption has no template. Whole captions replace the class names, in positions of their
+own after the context. The loss and the divergence are symmetric (`-M loss=image_to_text` is the paper's
+direction). Batches of 32 for 10 epochs instead of 4 for 20, with the Gaussian at the same share of them. The mean
+so far is validated after each epoch and the best is kept, where the paper keeps the last. No random crops and
+flips, no warm-up epoch, float32. Frozen features are cached, so they cost no second pass.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,30 +29,26 @@ from benchmark import (
     Batch,
     CoupledPrompts,
     Features,
-    FitLog,
     LossDirection,
-    Progress,
     Prompts,
     TrainConfig,
     info_nce,
-    learn,
     method,
-    silent,
 )
-from fdrd.dataset import RetrievalDataset
+from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
 
 class AveragedPrompts(nn.Module):
-    """Prompts as they are while training, and as their weighted mean over epochs otherwise.
+    """Current prompts in training mode, and their weighted mean over epochs in evaluation mode.
 
-    The mean is over the ends of all epochs, the running one included, whose end is now. All of it lies
-    in the state, so that a training goes on after a kill, and a checkpoint gives the mean.
+    The mean covers the ends of all epochs, including the running one, which counts as ended now. Everything is
+    part of the state, so training can resume, and a checkpoint gives the mean.
 
     Args:
-        prompts: what is learned.
-        mean: number of the epoch, counted from 1, that weighs most.
-        std: of the Gaussian over epoch numbers; 0 is the running epoch alone.
+        prompts: are trained.
+        mean: epoch number, counted from 1, with the largest weight.
+        std: of the Gaussian over epoch numbers; 0 uses the running epoch only.
     """
 
     epoch: Tensor
@@ -69,22 +62,21 @@ class AveragedPrompts(nn.Module):
         self.std = std
 
     def forward(self) -> Prompts:
-        """Prompts of both towers."""
+        """Return prompts of both towers."""
         now: Prompts = self.prompts()
         if self.training:
             return now
         before: Prompts = self.earlier()
         share = gaussian_share(int(self.epoch) + 1, self.mean, self.std)
-        return Prompts(
-            text=[torch.lerp(b, n, share) for b, n in zip(before.text, now.text, strict=True)],
-            vision=[
-                torch.lerp(b, n, share) for b, n in zip(before.vision, now.vision, strict=True)
-            ],
-        )
+
+        def mixed(old: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+            return [torch.lerp(b, n, share) for b, n in zip(old, new, strict=True)]
+
+        return Prompts(text=mixed(before.text, now.text), vision=mixed(before.vision, now.vision))
 
     @torch.no_grad()
     def enter(self, epoch: int) -> None:
-        """Say which epoch is running, counted from 0; the prompts of one that ended join the mean."""
+        """Set the running epoch, counted from 0, and add the prompts of an ended one to the mean."""
         if epoch == int(self.epoch):
             return
         share = gaussian_share(int(self.epoch) + 1, self.mean, self.std)
@@ -94,7 +86,7 @@ class AveragedPrompts(nn.Module):
 
 
 def gaussian_share(epoch: int, mean: float, std: float) -> float:
-    """What the last of epochs 1, 2, ..., `epoch` weighs in their mean.
+    """Return the weight of the last of epochs 1, 2, ..., `epoch` in their mean.
 
     >>> [round(gaussian_share(epoch, 2.0, 1.0), 3) for epoch in (1, 2, 3)]
     [1.0, 0.622, 0.274]
@@ -104,14 +96,14 @@ def gaussian_share(epoch: int, mean: float, std: float) -> float:
     if std == 0:
         return 1.0
     numbers = torch.arange(1, epoch + 1, dtype=torch.float64)
-    # A softmax, since the weights themselves may all be too small for a number.
+    # A softmax, because the weights themselves may all underflow.
     return float(torch.softmax(-(((numbers - mean) / std) ** 2) / 2, dim=0)[-1])
 
 
 def divergence(logits: Tensor, frozen: Tensor, direction: LossDirection) -> Tensor:
-    """Kullback-Leibler divergence of prompted from frozen choices, over the number of logits.
+    """Return the Kullback-Leibler divergence of prompted from frozen choices, per logit.
 
-    Divided as the authors' code does, so that it does not grow with the batch.
+    As in the authors' code it is divided by the number of logits, so it does not grow with the batch.
 
     Args:
         logits: (B, B) scaled similarities of images (rows) with captions.
@@ -134,20 +126,16 @@ def _divergence(logits: Tensor, frozen: Tensor) -> Tensor:
     return kl_div(mine, theirs, reduction="sum", log_target=True) / logits.numel()
 
 
-class PromptSRC:
-    """A frozen backbone with prompts in both towers that are regulated by its own features.
+class Regularized:
+    """Prompts in both towers whose loss keeps features and similarities near the frozen ones.
 
     Args:
-        backbone: stays as it is.
+        backbone: stays frozen.
         learner: the prompts.
-        n_ctx: how many of them stand in front of a caption.
+        n_ctx: context vectors before a caption.
         weights: of the distance of captions, of that of images, and of the divergence.
-        train: how.
-        seed: decides the order of the rows.
-        loss: direction of the contrastive loss and of the divergence.
+        direction: of the contrastive loss and of the divergence.
     """
-
-    trains: Literal["prompts"] = "prompts"
 
     def __init__(
         self,
@@ -155,27 +143,16 @@ class PromptSRC:
         learner: AveragedPrompts,
         n_ctx: int,
         weights: tuple[float, float, float],
-        train: TrainConfig,
-        seed: int = 0,
-        loss: LossDirection = "symmetric",
+        direction: LossDirection,
     ):
         self.backbone = backbone
-        self.learner = learner.to(backbone.device).eval()
+        self.learner = learner
         self.n_ctx = n_ctx
         self.text_weight, self.image_weight, self.logit_weight = weights
-        self.config = train
-        self.seed = seed
-        self.direction: LossDirection = loss
-
-    def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
-    ) -> FitLog:
-        """Learn the prompts."""
-        device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
+        self.direction: LossDirection = direction
 
     def loss(self, batch: Batch) -> Tensor:
-        """InfoNCE at the backbone's own scale, and what keeps the prompts near the backbone."""
+        """Return InfoNCE at the backbone's own scale plus the regularization."""
         self.learner.enter(batch.epoch)
         images, texts = self.encode_image(batch.images), self.encode_text(batch.captions)
         with torch.no_grad():
@@ -191,19 +168,15 @@ class PromptSRC:
         )
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images under the current prompts."""
+        """Return features of B images under the current prompts."""
         return self.backbone.encode_image(images, self.learner())
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions under the current prompts."""
+        """Return features of B captions under the current prompts."""
         return self.backbone.encode_text(captions, self.learner())
 
-    def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) cosines."""
-        return images.pooled @ texts.pooled.T
-
     def _logits(self, images: Features, texts: Features) -> Tensor:
-        return (self.backbone.logit_scale * self.similarity(images, texts)).float()
+        return (self.backbone.logit_scale * cosine(images, texts)).float()
 
 
 @method("promptsrc")
@@ -221,26 +194,26 @@ def promptsrc(
     loss: LossDirection = "symmetric",
     train: TrainConfig = TrainConfig(learning_rate=0.0025),
     seed: int = 0,
-) -> PromptSRC:
-    """Prompts in both towers, held near the frozen backbone (arXiv 2307.06948).
+) -> TrainedMethod:
+    """Train prompts in both towers, regularized toward the frozen backbone (arXiv 2307.06948).
 
     Args:
         backbone: stays frozen.
         n_ctx: context vectors per layer, and as many visual tokens.
-        depth: layers of both towers with prompts; -1 is the paper's 9, or all where there are fewer.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; else random.
+        depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
+        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         text_weight: of the L1 distance between prompted and frozen features of captions.
-        image_weight: of that of images.
+        image_weight: of the same distance for images.
         logit_weight: of the divergence of similarities from the frozen ones.
-        gpa_mean: epoch, counted from 1, that weighs most in the mean of the prompts; 0 is three quarters
-            of all epochs, as in the paper.
+        gpa_mean: epoch, counted from 1, with the largest weight in the mean of the prompts; 0 is three
+            quarters of all epochs, as in the paper.
         gpa_std: of the weights over epochs; 0 is no mean.
-        loss: symmetric, or one direction alone.
-        train: the training.
+        loss: symmetric, or one direction only.
+        train: training settings.
         seed: of the initial values and the order of the rows.
 
     Raises:
-        FdrdError: a negative weight or deviation, or depth 0, which leaves nothing to learn.
+        FdrdError: a weight or deviation is negative, or depth is 0.
     """
     weights = (text_weight, image_weight, logit_weight)
     names = ("text_weight", "image_weight", "logit_weight", "gpa_mean", "gpa_std")
@@ -249,5 +222,14 @@ def promptsrc(
             raise FdrdError(f"promptsrc: {name}={value:g}: must be at least 0")
     depth = prompted_layers(backbone, depth, "promptsrc")
     prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, "independent", seed)
-    learner = AveragedPrompts(prompts, gpa_mean or 0.75 * train.epochs, gpa_std)
-    return PromptSRC(backbone, learner, n_ctx, weights, train, seed, loss)
+    learner = AveragedPrompts(prompts, gpa_mean or 0.75 * train.epochs, gpa_std).eval()
+    regularized = Regularized(backbone, learner, n_ctx, weights, loss)
+    return TrainedMethod(
+        backbone,
+        learner,
+        train,
+        seed,
+        encode_image=regularized.encode_image,
+        encode_text=regularized.encode_text,
+        loss=regularized.loss,
+    )

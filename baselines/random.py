@@ -1,7 +1,6 @@
-"""Random vectors that depend on content and seed alone: the floor of every table.
+"""Random vectors that depend only on content and seed: the floor of every table.
 
-After mteb's random baseline. Nothing is looked at, so what this method gets is what a gallery gives
-away for free.
+After mteb's random baseline. It shows which scores a gallery gives away for free.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ class Random:
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
-        """Nothing to learn."""
+        """Train nothing."""
         return FitLog()
 
     def encode_image(self, images: AnyImages) -> Features:
-        """A vector for each of B images."""
+        """Return a vector for each of B images."""
         return self._draw([f"image {digest}" for digest in digests(images)])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """A vector for each of B captions."""
+        """Return a vector for each of B captions."""
         return self._draw([f"text {caption}" for caption in captions])
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) cosines."""
+        """Return (I, C) cosines."""
         return images.pooled @ texts.pooled.T
 
     def _draw(self, contents: Sequence[str]) -> Features:
@@ -59,10 +58,10 @@ class Random:
 
 @method("random")
 def random(*, dim: int = 512, seed: int = 0) -> Random:
-    """Random vectors that depend on content and seed: the floor of the table; needs no backbone.
+    """Score random vectors, the floor of the table; needs no backbone.
 
     Args:
         dim: length of the vectors.
-        seed: of the draw.
+        seed: of the vectors.
     """
     return Random(dim, seed)

@@ -83,14 +83,18 @@ Ablations = Mapping[str, Mapping[str, Any]]
 
 _METHODS: dict[str, Callable[..., Method]] = {}
 _ABLATIONS: dict[str, Ablations] = {}
+_OPTIONS: dict[str, Callable[..., Any]] = {}
 
 
-def method(name: str, ablations: Ablations | None = None) -> Callable[[Factory], Factory]:
+def method(
+    name: str, ablations: Ablations | None = None, options: Callable[..., Any] | None = None
+) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
     Args:
         name: as in `--method`.
         ablations: variants that `--ablate` runs, each with the options that make it.
+        options: dataclass of the options, for a factory that takes them as `**options`.
 
     Raises:
         ValueError: another factory has the name.
@@ -104,6 +108,7 @@ def method(name: str, ablations: Ablations | None = None) -> Callable[[Factory],
             )
         _METHODS[name] = factory
         _ABLATIONS[name] = ablations or {}
+        _OPTIONS[name] = options or factory
         return factory
 
     return register
@@ -144,7 +149,8 @@ def method_names() -> list[str]:
 
 def method_options(name: str) -> dict[str, Option]:
     """The options of a method, for `fdrd methods` and for checking."""
-    return options_of(get_method(name))
+    get_method(name)
+    return options_of(_OPTIONS[name])
 
 
 def summary(name: str) -> str:

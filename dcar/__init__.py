@@ -1,10 +1,11 @@
-"""DCAR (arXiv 2508.04028), after its figure 2: importing this package registers the method.
+"""DCAR after figure 2 of arXiv 2508.04028; importing this package registers the method.
 
-What is known of it, what was chosen and what was measured: `dcar/README.md`.
+`dcar/README.md` says what is known, what was chosen and what was measured. Imports `benchmark` and `fdrd`.
 """
 
 from dcar.category_loss import category_aware_loss
-from dcar.method import DCAR, DCARConfig, dcar
+from dcar.method import DCAR, dcar
+from dcar.options import DCARConfig
 from dcar.token_weights import similarity_change, token_weights
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What `fdrd bench --ablate dcar` runs: parts added one by one, then taken out one by one."""
+"""Variants for `fdrd bench --ablate dcar`: parts added one by one, then removed one by one."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "category_symmetric": False,
     },
 }
-"""By name, the options that differ from the defaults; `--ablate` prints the names under its table."""
+"""Options that differ from the defaults, by name; `--ablate` prints the names under its table."""

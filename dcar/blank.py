@@ -10,14 +10,13 @@ from PIL import Image
 Blank: TypeAlias = Literal["white", "black", "grey", "noise"]
 
 SIDE = 224
-"""Width and height in pixels; the backbone's preprocessing makes its own size of it."""
+"""Width and height in pixels; the backbone's preprocessing resizes it."""
 
 
 def blank_image(kind: Blank) -> Image.Image:
-    """A white, black or grey image, or Gaussian noise around grey (always the same)."""
+    """Return a white, black or grey image, or Gaussian noise around grey (always the same)."""
     if kind == "noise":
-        drawn = np.random.default_rng(0).normal(127.5, 64.0, (SIDE, SIDE, 3))
-        return Image.fromarray(drawn.clip(0, 255).astype(np.uint8))
-    return Image.new(
-        "RGB", (SIDE, SIDE), {"white": "white", "black": "black", "grey": "#808080"}[kind]
-    )
+        noise = np.random.default_rng(0).normal(127.5, 64.0, (SIDE, SIDE, 3))
+        return Image.fromarray(noise.clip(0, 255).astype(np.uint8))
+    color = {"white": "white", "black": "black", "grey": "#808080"}[kind]
+    return Image.new("RGB", (SIDE, SIDE), color)

@@ -1,7 +1,7 @@
-"""The category-aware loss: an image must prefer its caption to captions that are wrong in one thing.
+"""The category-aware loss: an image must prefer its caption to captions with one wrong detail.
 
 Candidates are captions with a swapped category and captions with a swapped attribute. The weight is
-1 + alpha for a caption of the image's own category, 1 for another: how it enters is not known.
+1 + alpha for a caption of the image's own category, 1 for others. How it enters the loss is unknown.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
 WeightMode: TypeAlias = Literal["log_add", "logit", "loss"]
-"""Where the category weight stands: before exp, inside exp, or before each candidate's loss."""
+"""Where the category weight enters: before exp, inside exp, or before each candidate's loss."""
 
 Candidates: TypeAlias = Literal["own", "in_batch", "train"]
-"""An image's own caption and negatives, those of the whole batch, or further captions, too."""
+"""An image's own caption and negatives, those of the whole batch, or also extra captions."""
 
 
 @dataclass(frozen=True, eq=False)
-class MoreTexts:
-    """N captions from outside of a batch of B, among which its images choose, too.
+class ExtraTexts:
+    """N captions from outside a batch of B that are additional candidates of its images.
 
     Attributes:
         features: (N, d) of unit length.
         category: (N,) category numbers.
-        wrong: (B, N) false where a caption is right for the image, and so is no candidate.
+        wrong: (B, N) false where a caption is correct for the image, and so not a candidate.
     """
 
     features: Tensor
@@ -48,9 +48,9 @@ def category_aware_loss(
     mode: WeightMode = "log_add",
     candidates: Candidates = "own",
     symmetric: bool = False,
-    more: MoreTexts | None = None,
+    extra: ExtraTexts | None = None,
 ) -> Tensor:
-    """Mean loss of B images.
+    """Return the mean loss of B images.
 
     | mode | loss of an image with similarities S and weights w |
     |---|---|
@@ -62,15 +62,15 @@ def category_aware_loss(
         images: (B, d) unit features.
         positives: (B, d) unit features of their captions.
         negatives: (B, K, d) unit features of their negatives.
-        present: (B, K) false where a caption offered no further negative.
+        present: (B, K) false where a caption has no further negative.
         image_category: (B,) category numbers.
         negative_category: (B, K) numbers of the categories that the negatives name.
-        scale: what similarities are multiplied by.
+        scale: factor of the similarities.
         alpha: the category weight is 1 + alpha within the image's category.
         mode: see above.
-        candidates: which captions an image chooses from; for `train` with `more`.
-        symmetric: averaged with the choice of each caption among the images of the batch.
-        more: further candidates of every image, from the rest of the training split.
+        candidates: which captions an image chooses from; `train` needs `extra`.
+        symmetric: average with the choice of each caption among the images of the batch.
+        extra: additional candidates of every image, from the rest of the training split.
 
     >>> one, two = torch.eye(2)
     >>> loss = category_aware_loss(
@@ -93,10 +93,10 @@ def category_aware_loss(
         real = torch.cat([torch.ones_like(own, dtype=torch.bool), present.flatten()])
         real = real.expand(size, -1)
         target = own
-    if more is not None:
-        similarity = torch.cat([similarity, images @ more.features.T], dim=1)
-        category = torch.cat([category, more.category.expand(size, -1)], dim=1)
-        real = torch.cat([real, more.wrong], dim=1)
+    if extra is not None:
+        similarity = torch.cat([similarity, images @ extra.features.T], dim=1)
+        category = torch.cat([category, extra.category.expand(size, -1)], dim=1)
+        real = torch.cat([real, extra.wrong], dim=1)
     weight = 1 + alpha * (category == image_category[:, None]).to(similarity.dtype)
     if mode == "loss":
         loss = _pairwise(similarity, weight, real, target, scale)
@@ -112,8 +112,8 @@ def category_aware_loss(
 def _pairwise(
     similarity: Tensor, weight: Tensor, real: Tensor, target: Tensor, scale: float
 ) -> Tensor:
-    """Each negative against the positive; 0 for an image without negatives."""
+    """Return the loss of each negative against the positive; 0 for an image without negatives."""
     positive = similarity.gather(1, target[:, None])
     others = real.scatter(1, target[:, None], False).to(similarity.dtype) * weight
-    lost = others * softplus(scale * (similarity - positive))
-    return (lost.sum(1) / others.sum(1).clamp_min(1e-12)).mean()
+    losses = others * softplus(scale * (similarity - positive))
+    return (losses.sum(1) / others.sum(1).clamp_min(1e-12)).mean()

@@ -1,9 +1,8 @@
-"""Captions of the training split from outside of the batch, for images to choose among.
+"""Captions of the training split from outside the batch, for images to choose among.
 
-They are right captions, some of them of the image's own category: nothing but the image tells them
-apart. Their plain features are cached and the adapter's are always those of now, so a thousand of them
-cost a step little more than the adapter. (Images of earlier batches would be features of earlier
-prompts: told from those of now, and of no use.)
+They are correct captions, some of the image's own category, so only the image can rule them out. Their plain
+features are cached and the adapter is always the current one, so a thousand of them cost little. (Images of
+earlier batches would be features of earlier prompts and easy to tell apart.)
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from fdrd.dataset import RetrievalDataset
 
 
 @dataclass(frozen=True, eq=False)
-class Further:
+class ExtraCaptions:
     """N captions for a batch of B.
 
     Attributes:
-        rows: (N,) that they belong to.
-        captions: N.
-        wrong: (B, N) false where the caption is right for an image of the batch, too.
+        rows: (N,) training rows.
+        captions: N captions.
+        wrong: (B, N) false where the caption is also correct for an image of the batch.
     """
 
     rows: npt.NDArray[np.int64]
@@ -32,13 +31,13 @@ class Further:
     wrong: npt.NDArray[np.bool_]
 
 
-class FurtherCaptions:
-    """The captions of a training split, of which every batch gets some.
+class ExtraCandidates:
+    """Draws captions of a training split for each batch.
 
     Args:
         train: the rows.
-        seed: of the draws.
-        number: captions for a batch, where there are as many; 0 for none.
+        seed: of the random choice.
+        number: captions per batch, if there are that many; 0 for none.
     """
 
     def __init__(self, train: RetrievalDataset, seed: int, number: int):
@@ -46,13 +45,13 @@ class FurtherCaptions:
         self._seed = seed
         self._number = number
 
-    def draw(self, batch: Batch) -> Further:
-        """Captions of rows that are not in the batch; which, depends on seed and batch alone."""
+    def draw(self, batch: Batch) -> ExtraCaptions:
+        """Return captions of rows outside the batch; the choice depends only on seed and batch."""
         pairs = self._train.pairs
         rows = np.setdiff1d(np.arange(len(pairs)), batch.rows)
         if len(rows) > self._number:
-            chance = np.random.default_rng([self._seed, batch.epoch, *batch.rows.tolist()])
-            rows = np.sort(chance.choice(rows, self._number, replace=False))
-        said = [self._train.captions[number] for number in pairs[rows, 1]]
+            generator = np.random.default_rng([self._seed, batch.epoch, *batch.rows.tolist()])
+            rows = np.sort(generator.choice(rows, self._number, replace=False))
+        captions = [self._train.captions[number] for number in pairs[rows, 1]]
         wrong = (pairs[batch.rows][:, None] != pairs[rows]).all(-1)
-        return Further(rows, said, wrong)
+        return ExtraCaptions(rows, captions, wrong)

@@ -1,4 +1,4 @@
-"""All that DCAR learns."""
+"""Everything that DCAR trains."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import Tensor, nn
 
 from benchmark import Adapter, CoupledPrompts, Features
 
-FALLOFF = 0.99
-"""Of the running mean of a vocabulary entry's weight, per batch that it occurs in."""
+DECAY = 0.99
+"""Of the running mean of a vocabulary entry's weight, per batch that contains it."""
 
 
 class Learner(nn.Module):
-    """Prompts and adapter, and what is known of token weights when there is no image.
+    """Prompts, the adapter, and token weights for captions without an image.
 
     Args:
         prompts: of both towers.
         adapter: of the plain text features.
-        vocabulary: entries whose mean weight is kept, 0 for none.
-        width: d, for a small network that foretells weights, 0 for none.
-        seed: of the network's first weights.
+        vocabulary: entries whose mean weight is tracked, 0 for none.
+        width: d, for a small network that predicts weights, 0 for none.
+        seed: of the network's initial weights.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Learner(nn.Module):
                 )
 
     @torch.no_grad()
-    def remember(self, plain: Features, weights: Tensor) -> None:
-        """Move the mean weight of each vocabulary entry in the captions towards these weights."""
+    def update_mean_weights(self, plain: Features, weights: Tensor) -> None:
+        """Move the mean weight of each vocabulary entry in the captions toward these weights."""
         assert plain.token_ids is not None
         assert plain.valid is not None
         entries, place = torch.unique(plain.token_ids[plain.valid], return_inverse=True)
@@ -50,21 +50,20 @@ class Learner(nn.Module):
         number = torch.zeros_like(total)
         total.scatter_add_(0, place, weights[plain.valid])
         number.scatter_add_(0, place, torch.ones_like(weights[plain.valid]))
-        self.mean_weight[entries] = (
-            FALLOFF * self.mean_weight[entries] + (1 - FALLOFF) * total / number
-        )
+        self.mean_weight[entries] = DECAY * self.mean_weight[entries] + (1 - DECAY) * total / number
 
-    def remembered(self, plain: Features) -> Tensor:
-        """(B, T) mean weights of the captions' tokens; 1 for entries that never occurred."""
+    def mean_weights(self, plain: Features) -> Tensor:
+        """Return (B, T) mean weights of the captions' tokens; 1 for entries that never occurred."""
         assert plain.token_ids is not None
-        assert plain.valid is not None
-        weights = self.mean_weight[plain.token_ids]
-        return torch.where(plain.valid, weights, torch.ones_like(weights))
+        return _where_valid(plain, self.mean_weight[plain.token_ids])
 
-    def foretold(self, plain: Features) -> Tensor:
-        """(B, T) weights from the plain token features alone."""
+    def predicted_weights(self, plain: Features) -> Tensor:
+        """Return (B, T) weights predicted from the plain token features."""
         assert self.predictor is not None
         assert plain.tokens is not None
-        assert plain.valid is not None
-        weights = 1 + self.predictor(plain.tokens).squeeze(-1)
-        return torch.where(plain.valid, weights, torch.ones_like(weights))
+        return _where_valid(plain, 1 + self.predictor(plain.tokens).squeeze(-1))
+
+
+def _where_valid(plain: Features, weights: Tensor) -> Tensor:
+    assert plain.valid is not None
+    return torch.where(plain.valid, weights, torch.ones_like(weights))

@@ -1,13 +1,14 @@
 """DCAR: prompts in both towers, token weights against a blank image, a category-aware loss.
 
-After figure 2 of arXiv 2508.04028; `dcar/README.md` says of each part how sure it is.
+After figure 2 of arXiv 2508.04028. The body of the paper has not been read by us; `dcar/README.md` says how well
+each part is supported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,12 +16,10 @@ from torch.nn.functional import mse_loss, normalize
 
 from benchmark import (
     Adapter,
-    AdapterForm,
     AnyImages,
     Backbone,
     Batch,
     CoupledPrompts,
-    Coupling,
     Features,
     FitLog,
     Progress,
@@ -33,69 +32,33 @@ from benchmark import (
     silent,
 )
 from benchmark.evaluation.caption_tokens import written
-from benchmark.evaluation.scoring import Scoring
 from benchmark.training.prompt_learners import at_most
-from benchmark.training.training_negatives import POOL
+from benchmark.training.resumable import resumable
+from benchmark.training.trained_method import TrainedMethod, cosine
 from dcar.ablation import VARIANTS
-from dcar.adapter_alone import AdapterAlone
-from dcar.blank import Blank, blank_image
-from dcar.category_loss import Candidates, MoreTexts, WeightMode, category_aware_loss
-from dcar.extra_candidates import FurtherCaptions
+from dcar.blank import blank_image
+from dcar.category_loss import ExtraTexts, category_aware_loss
+from dcar.extra_candidates import ExtraCandidates
 from dcar.learner import Learner
+from dcar.options import DEPTH, DCARConfig
 from dcar.reranking import scoring
-from dcar.token_weights import (
-    Look,
-    Normalisation,
-    Sign,
-    by_word,
-    similarity_change,
-    token_weights,
-)
+from dcar.token_weights import by_word, similarity_change, token_weights
 from dcar.words import WordFeatures
 from fdrd.dataset import RetrievalDataset
-from fdrd.errors import FdrdError
-
-Preset: TypeAlias = Literal["figure", "maple"]
-
-TestWeights: TypeAlias = Literal["none", "token_mean", "predictor", "rerank", "leak_paired"]
-"""Token weights at test time. The first three are of captions alone; for the others `with_image.py`."""
-
-DEPTH: dict[Preset, int] = {"figure": 1, "maple": 9}
-"""Layers with prompts, as far as the towers have them."""
-
-
-@dataclass(frozen=True, slots=True)
-class DCARConfig:
-    """The options of `dcar` that its losses and features depend on; see there."""
-
-    slots: int
-    """context tokens in front of a caption: n_ctx, or 0 without prompts"""
-    beta: float
-    weight_sign: Sign
-    weight_norm: Normalisation
-    weight_look: Look
-    weight_image: Literal["prompted", "frozen"]
-    weight_unit: Literal["token", "word"]
-    weight_token: Literal["contextual", "isolated"]
-    blank: Blank
-    test_weights: TestWeights
-    n_negatives: int
-    n_attribute: int
-    lambda_cate: float
-    alpha: float
-    category_mode: WeightMode
-    category_candidates: Candidates
-    category_symmetric: bool
-    n_further: int
-    adapter_epochs: int
-    gamma: float
 
 
 class DCAR:
-    """A frozen backbone with coupled prompts and an adapter; options as in `dcar`.
+    """A frozen backbone with coupled prompts and an adapter.
 
-    A caption has two features: that of the prompted tower, and that of the plain tower through the
-    adapter. What is scored is the first plus gamma times the second, at unit length.
+    A caption has two features: one from the prompted tower, and one from the plain tower through the
+    adapter. The score uses the first plus gamma times the second, normalized.
+
+    Args:
+        backbone: stays frozen.
+        learner: prompts and adapter.
+        config: the options, with `depth` resolved.
+        train: training settings.
+        seed: decides the order of the rows and the negatives.
     """
 
     trains: Literal["prompts"] = "prompts"
@@ -107,80 +70,100 @@ class DCAR:
         config: DCARConfig,
         train: TrainConfig,
         seed: int = 0,
-        scoring: Callable[[DCAR], Scoring] = lambda _: Scoring(),
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
         self.config = config
         self.training = train
         self.seed = seed
-        self.scoring = scoring(self)
+        self.similarity = cosine
+        self.scoring = scoring(
+            self,
+            config.test_weights,
+            by_patch=config.weight_look != "global",
+            shortlist=config.shortlist,
+            pair_limit=config.pair_limit,
+        )
         self._blank = blank_image(config.blank)
         self._words = WordFeatures(backbone)
         self.negatives: TrainingNegatives | None = None
-        """of the rows that it learns from, while the category-aware loss wants them"""
-        self.further: FurtherCaptions | None = None
-        """captions of those rows; none unless it wants them"""
+        """of the training rows, once `draw_from` has been called"""
+        self.extra: ExtraCandidates | None = None
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
-        """Learn the prompts and the adapter."""
-        if self.config.lambda_cate:
+        """Train the adapter alone, then prompts and adapter together."""
+        config, device = self.config, self.backbone.device
+        if config.lambda_cate:
             self.draw_from(train)
-            if self.config.adapter_epochs and self.learner.adapter.form != "identity":
-                AdapterAlone(
-                    self.backbone,
-                    self.learner.adapter,
-                    self.plain,
-                    self._category_loss,
-                    replace(self.training, epochs=self.config.adapter_epochs, patience=0),
-                    self.seed,
-                ).fit(train, validation, progress)
-        device = self.backbone.device
+            if config.adapter_epochs and self.learner.adapter.form != "identity":
+                self._fit_adapter(train, validation, progress)
         return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
 
+    def _fit_adapter(
+        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress
+    ) -> None:
+        """Train the adapter on plain features, which are cached, so this takes seconds."""
+        adapter, backbone = self.learner.adapter, self.backbone
+        alone = TrainedMethod(
+            backbone,
+            adapter,
+            replace(self.training, epochs=self.config.adapter_epochs, patience=0),
+            self.seed,
+            encode_text=lambda captions: Features(adapter(self.plain(captions).pooled)),
+            loss=lambda batch: self._category_loss(
+                batch, backbone.encode_image(batch.images).pooled
+            ),
+        )
+        with resumable(None):  # only the joint training is resumable
+            alone.fit(
+                train,
+                validation,
+                lambda stage, done, total: progress(f"adapter alone: {stage}", done, total),
+            )
+
     def draw_from(self, train: RetrievalDataset) -> None:
-        """Let the category-aware loss draw from these rows."""
+        """Let the category-aware loss draw negatives and extra candidates from these rows."""
         self.negatives = TrainingNegatives(train, self.seed)
         number = self.config.n_further if self.config.category_candidates == "train" else 0
-        self.further = FurtherCaptions(train, self.seed, number)
+        self.extra = ExtraCandidates(train, self.seed, number)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The contrastive loss of the prompted features plus the category-aware loss."""
+        """Return the contrastive loss of the prompted features plus the category-aware loss."""
         config, prompts = self.config, self.learner.prompts()
         if config.beta:
-            images, compared = self.look(batch.images, prompts)
+            images, compared = self.encode_compared(batch.images, prompts)
             plain = self.plain(batch.captions, tokens=True)
             weights = self.weights(batch.captions, plain, compared, self.blank())
-            foretelling = self._foretelling_loss(plain, weights)
+            prediction = self._prediction_loss(plain, weights)
         else:
             images = self.backbone.encode_image(batch.images, prompts).pooled
-            weights, foretelling = None, images.new_zeros(())
+            weights, prediction = None, images.new_zeros(())
         texts = self.backbone.encode_text(
             batch.captions, Prompts(text=prompts.text, word_weights=weights)
         ).pooled
-        loss = info_nce((self.backbone.logit_scale * images @ texts.T).float()) + foretelling
+        loss = info_nce((self.backbone.logit_scale * images @ texts.T).float()) + prediction
         if config.lambda_cate:
             loss = loss + config.lambda_cate * self._category_loss(batch, images)
         return loss
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images under the current prompts; for `rerank`, what weights are made of, too."""
+        """Return features of B images; with `rerank` also what their token weights are computed from."""
         if self.config.test_weights != "rerank":
             return self.backbone.encode_image(images, self.learner.prompts())
-        seen, compared = self.look(images, self.learner.prompts())
-        return Features(seen, compared if compared.dim() == 3 else compared[:, None])
+        pooled, compared = self.encode_compared(images, self.learner.prompts())
+        return Features(pooled, compared if compared.dim() == 3 else compared[:, None])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions, from the captions alone; for `rerank`, the captions, too."""
+        """Return features of B captions, from the captions only; with `rerank` also the captions."""
         pooled = self.features(captions, self._weights_without_image(captions))
         if self.config.test_weights != "rerank":
             return Features(pooled)
         return Features(pooled, token_ids=written(captions).to(pooled.device))
 
     def features(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
-        """(B, d) what is scored of B captions under some token weights (B, T)."""
+        """Return (B, d) scored features of B captions under token weights (B, T)."""
         prompts = Prompts(text=self.learner.prompts().text, word_weights=weights)
         pooled = self.backbone.encode_text(captions, prompts).pooled
         if self.config.gamma:
@@ -188,40 +171,48 @@ class DCAR:
             pooled = normalize(pooled + self.config.gamma * adapted, dim=-1)
         return pooled
 
-    def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) cosines."""
-        return images.pooled @ texts.pooled.T
+    def compared(self, images: AnyImages) -> Tensor:
+        """Return what the token weights of B images are computed from, (B, d) or (B, P, d)."""
+        return self.encode_compared(images, self.learner.prompts())[1]
+
+    def encode_paired(self, captions: Sequence[str], compared: Tensor) -> Tensor:
+        """Return (n, d) features of n captions, each under the token weights of its own image."""
+        number = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
+        where = torch.tensor([number[caption] for caption in captions], device=compared.device)
+        plain = self.plain(list(number), tokens=True)[where]
+        return self.features(captions, self.weights(captions, plain, compared, self.blank()))
 
     @torch.no_grad()
     def blank(self) -> Tensor:
-        """(d) or (P, d) of the blank image, what `look` gives of the others."""
+        """Return (d) or (P, d) of the blank image, as `encode_compared` does for other images."""
         prompted = self.config.weight_image == "prompted"
         prompts = self.learner.prompts() if prompted else Prompts()
         patches = self.config.weight_look != "global"
-        seen = self.backbone.encode_image([self._blank], prompts, tokens=patches)
-        return (seen.pooled if seen.tokens is None else seen.tokens)[0]
+        found = self.backbone.encode_image([self._blank], prompts, tokens=patches)
+        return (found.pooled if found.tokens is None else found.tokens)[0]
 
     @torch.no_grad()
     def plain(self, captions: Sequence[str], *, tokens: bool = False) -> Features:
-        """Features of the plain text tower, of captions cut where the prompted one cuts them."""
-        return self.backbone.encode_text(captions, tokens=tokens, reserve=self.config.slots)
+        """Return features of the plain text tower, truncated where the prompted tower truncates."""
+        slots = self.config.n_ctx if self.config.depth else 0
+        return self.backbone.encode_text(captions, tokens=tokens, reserve=slots)
 
-    def look(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        """(B, d) prompted features; then, without gradient, what token weights are made of."""
+    def encode_compared(self, images: AnyImages, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Return (B, d) prompted features, and detached what token weights are computed from."""
         patches = self.config.weight_look != "global"
         prompted = self.config.weight_image == "prompted"
-        seen = self.backbone.encode_image(images, prompts, tokens=patches and prompted)
-        compared = seen
+        found = self.backbone.encode_image(images, prompts, tokens=patches and prompted)
+        compared = found
         if not prompted:
             with torch.no_grad():
                 compared = self.backbone.encode_image(images, tokens=patches)
         own = compared.pooled if compared.tokens is None else compared.tokens
-        return seen.pooled, own.detach()
+        return found.pooled, own.detach()
 
     def weights(
         self, captions: Sequence[str], plain: Features, images: Tensor, blank: Tensor
     ) -> Tensor:
-        """(B, T) weights of the captions' tokens under an image each, without gradient."""
+        """Return (B, T) weights of the captions' tokens under one image each, without gradient."""
         config = self.config
         assert plain.valid is not None
         assert plain.words is not None
@@ -236,40 +227,40 @@ class DCAR:
             plain.valid,
             beta=config.beta,
             sign=config.weight_sign,
-            normalisation=config.weight_norm,
+            normalization=config.weight_norm,
         )
 
-    def _foretelling_loss(self, plain: Features, weights: Tensor) -> Tensor:
-        """What the weights without an image learn from; no gradient of it reaches the prompts."""
+    def _prediction_loss(self, plain: Features, weights: Tensor) -> Tensor:
+        """Return the loss of weights predicted without an image; it sends no gradient to the prompts."""
         if self.config.test_weights == "token_mean":
-            self.learner.remember(plain, weights)
+            self.learner.update_mean_weights(plain, weights)
         elif self.config.test_weights == "predictor":
-            return mse_loss(self.learner.foretold(plain), weights)
+            return mse_loss(self.learner.predicted_weights(plain), weights)
         return weights.new_zeros(())
 
     def _weights_without_image(self, captions: Sequence[str]) -> Tensor | None:
         if self.config.test_weights == "token_mean":
-            return self.learner.remembered(self.plain(captions, tokens=True))
+            return self.learner.mean_weights(self.plain(captions, tokens=True))
         if self.config.test_weights == "predictor":
-            return self.learner.foretold(self.plain(captions, tokens=True))
+            return self.learner.predicted_weights(self.plain(captions, tokens=True))
         return None
 
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
-        """The category-aware loss over the plain features of captions, through the adapter."""
+        """Return the category-aware loss over plain caption features through the adapter."""
         config = self.config
-        assert self.negatives is not None, "fit makes them"
-        assert self.further is not None, "fit makes them"
+        assert self.negatives is not None, "call draw_from first"
+        assert self.extra is not None, "call draw_from first"
         drawn = [
             self.negatives.draw(row, batch.epoch, config.n_negatives, config.n_attribute)
             for row in batch.rows.tolist()
         ]
-        swapped = [each.caption for row in drawn for each in row]
-        further = self.further.draw(batch)
-        texts = [*batch.captions, *swapped, *further.captions]
-        sizes = len(drawn), len(swapped), len(further.captions)
+        swapped = [negative.caption for row in drawn for negative in row]
+        extra = self.extra.draw(batch)
+        texts = [*batch.captions, *swapped, *extra.captions]
+        sizes = len(drawn), len(swapped), len(extra.captions)
         positives, others, more = self.learner.adapter(self.plain(texts).pooled).split(sizes)
 
-        rows = [*batch.rows.tolist(), *further.rows.tolist()]
+        rows = [*batch.rows.tolist(), *extra.rows.tolist()]
         names = [self.negatives.category(row) for row in rows]
         number = {name: place for place, name in enumerate(sorted(set(names)))}
         named = torch.tensor([number[name] for name in names], device=images.device)
@@ -282,7 +273,7 @@ class DCAR:
         present, category = present.to(images.device), category.to(images.device)
         negatives = positives.new_zeros(*present.shape, positives.shape[-1])
         negatives[present] = others
-        wrong = torch.from_numpy(further.wrong).to(images.device)
+        wrong = torch.from_numpy(extra.wrong).to(images.device)
         return category_aware_loss(
             images,
             positives,
@@ -295,139 +286,40 @@ class DCAR:
             mode=config.category_mode,
             candidates=config.category_candidates,
             symmetric=config.category_symmetric,
-            more=MoreTexts(more, named[len(drawn) :], wrong),
+            extra=ExtraTexts(more, named[len(drawn) :], wrong),
         )
 
 
-@method("dcar", VARIANTS)
+@method("dcar", VARIANTS, options=DCARConfig)
 def dcar(
     backbone: Backbone,
     *,
-    preset: Preset = "maple",
-    n_ctx: int = 4,
-    depth: int = -1,
-    ctx_init: str = "",
-    coupling: Coupling = "linear",
-    beta: float = 0.5,
-    weight_sign: Sign = "abs",
-    weight_norm: Normalisation = "mean1",
-    weight_look: Look = "global",
-    weight_image: Literal["prompted", "frozen"] = "prompted",
-    weight_unit: Literal["token", "word"] = "token",
-    weight_token: Literal["contextual", "isolated"] = "contextual",
-    blank: Blank = "white",
-    test_weights: TestWeights = "none",
-    shortlist: int = 20,
-    pair_limit: int = 200_000,
-    n_negatives: int = 4,
-    n_attribute: int = 0,
-    lambda_cate: float = 1.0,
-    alpha: float = 0.5,
-    category_mode: WeightMode = "log_add",
-    category_candidates: Candidates = "train",
-    category_symmetric: bool = True,
-    n_further: int = 1024,
-    adapter: AdapterForm = "residual",
-    adapter_reduction: int = 1,
-    adapter_ratio: float = 1.0,
-    adapter_epochs: int = 20,
-    gamma: float = 4.0,
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=0.001, batch_size=64),
     seed: int = 0,
+    **options: Any,
 ) -> DCAR:
-    """Coupled prompts, token weights and a category-aware loss (arXiv 2508.04028).
-
-    The paper has no code and leaves much open. `sure`, `likely` and `open` say how well each option
-    is founded in its figure 2 and abstract.
+    """Train coupled prompts with token weights and a category-aware loss (arXiv 2508.04028).
 
     Args:
         backbone: stays frozen.
-        preset: depth 1 as the figure draws it, or 9 as the code that it descends from (open).
-        n_ctx: context tokens, and visual tokens, per layer (open).
-        depth: layers of both towers with prompts, at most what they have; -1 as the preset says.
-        ctx_init: words whose first n_ctx tokens the first layer starts from; else random (open).
-        coupling: from context tokens to visual tokens (likely linear).
-        beta: strength of the token weights in training; 0 for none (open).
-        weight_sign: the figure prints an absolute value (sure).
-        weight_norm: how changes of similarity become weights (open; `raw` is the figure's).
-        weight_look: what of the image a token is compared with (likely global).
-        weight_image: from the prompted image tower, or from the plain one (likely prompted).
-        weight_unit: one weight for each token, or one for all pieces of a word (open).
-        weight_token: a token's feature within its caption, or that of its word alone (open).
-        blank: the image without content (likely white).
-        test_weights: weights of a caption at test time, none or from the caption alone; `rerank` reads the
-            shortlist of each query again under each image at hand; `leak_paired` reads captions under
-            their own images, which leaks the answer, and its results say so (open).
-        shortlist: items of each query that `rerank` reads again.
-        pair_limit: pairs that `rerank` may read before the run is refused.
-        n_negatives: hard negatives per caption and epoch, at most 16 (open).
-        n_attribute: how many of them swap an attribute, the others the category (open).
-        lambda_cate: weight of the category-aware loss (the figure adds it plainly: likely 1).
-        alpha: extra weight of captions of the image's own category (open).
-        category_mode: how that weight enters (open).
-        category_candidates: which captions an image chooses from: its own and its negatives, as drawn;
-            those of the batch; or also n_further others of the training split (open).
-        category_symmetric: captions choose among the images of the batch, too (open).
-        n_further: how many; their plain features are cached (open).
-        adapter: the trained box behind the plain text tower (likely a bottleneck).
-        adapter_reduction: d / reduction is the width of the bottleneck.
-        adapter_ratio: share of what the adapter learned (open).
-        adapter_epochs: that it learns alone first, on cached plain features, in seconds (open).
-        gamma: share of the adapted feature in what is scored; 0 scores the prompted one alone (open).
-        train: the training.
+        train: training settings.
         seed: of initial values, order of the rows, and negatives.
+        options: see `DCARConfig`.
     """
-    for name, value, least in (
-        ("n_negatives", n_negatives, 0),
-        ("n_attribute", n_attribute, 0),
-        ("n_further", n_further, 0),
-        ("adapter_epochs", adapter_epochs, 0),
-        ("shortlist", shortlist, 1),
-    ):
-        if value < least:
-            raise FdrdError(f"{name}={value}: must be at least {least}")
-    if n_negatives > POOL:
-        raise FdrdError(f"n_negatives={n_negatives}: at most {POOL} are drawn for a caption")
-    if n_attribute > n_negatives:
-        raise FdrdError(
-            f"n_attribute={n_attribute} of n_negatives={n_negatives}: raise n_negatives"
-        )
-    for name, amount in (("alpha", alpha), ("beta", beta), ("lambda_cate", lambda_cate)):
-        if amount < 0:
-            raise FdrdError(f"{name}={amount}: must be at least 0")
-    if depth < 0:
-        depth = at_most(backbone, DEPTH[preset])
-    prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, coupling, seed)
-    box = Adapter(backbone.dim, adapter, adapter_reduction, adapter_ratio, seed)
+    config = DCARConfig(**options)
+    if config.depth < 0:
+        config = replace(config, depth=at_most(backbone, DEPTH[config.preset]))
+    prompts = CoupledPrompts(
+        backbone, config.n_ctx, config.ctx_init, config.depth, config.coupling, seed
+    )
+    adapter = Adapter(
+        backbone.dim, config.adapter, config.adapter_reduction, config.adapter_ratio, seed
+    )
     learner = Learner(
         prompts,
-        box,
-        backbone.vocabulary_size if test_weights == "token_mean" else 0,
-        backbone.dim if test_weights == "predictor" else 0,
-        seed,
+        adapter,
+        vocabulary=backbone.vocabulary_size if config.test_weights == "token_mean" else 0,
+        width=backbone.dim if config.test_weights == "predictor" else 0,
+        seed=seed,
     )
-    config = DCARConfig(
-        slots=n_ctx if depth else 0,
-        beta=beta,
-        weight_sign=weight_sign,
-        weight_norm=weight_norm,
-        weight_look=weight_look,
-        weight_image=weight_image,
-        weight_unit=weight_unit,
-        weight_token=weight_token,
-        blank=blank,
-        test_weights=test_weights,
-        n_negatives=n_negatives,
-        n_attribute=n_attribute,
-        lambda_cate=lambda_cate,
-        alpha=alpha,
-        category_mode=category_mode,
-        category_candidates=category_candidates,
-        category_symmetric=category_symmetric,
-        n_further=n_further,
-        adapter_epochs=adapter_epochs,
-        gamma=gamma,
-    )
-    return DCAR(
-        backbone, learner, config, train, seed, lambda made: scoring(made, shortlist, pair_limit)
-    )
+    return DCAR(backbone, learner, config, train, seed)

@@ -1,14 +1,14 @@
-"""Captions under the token weights of an image, at test time: `rerank` and `leak_paired`.
+"""Captions under the token weights of an image at test time: `rerank` and `leak_paired`.
 
-`rerank` reads a caption under every image that it is a candidate for, its own no more than others.
-`leak_paired` reads it under its own image alone: the answer is then in the question, so that is no
-retrieval, and there to show what a leak would bring.
+`rerank` encodes a caption again for every image that it is a candidate for, treating its own image like the
+others. `leak_paired` encodes it for its own image only. The query then contains the answer, so this is not
+retrieval, and only shows what a leak would gain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,9 +16,6 @@ from torch import Tensor
 from benchmark import AnyImages, Features
 from benchmark.evaluation.caption_tokens import read
 from benchmark.evaluation.scoring import Scoring, Shortlist
-
-if TYPE_CHECKING:
-    from dcar.method import DCAR
 
 RERANK = (
     "the {size} best items of each query are scored again, each caption under the token weights of the "
@@ -30,47 +27,37 @@ LEAK = (
 )
 
 
-def scoring(method: DCAR, shortlist: int, pair_limit: int) -> Scoring:
-    """What DCAR does at test time beside its features of captions alone."""
-    if method.config.test_weights == "leak_paired":
-        return Scoring(
-            {"leak": LEAK}, leak=lambda captions, images: leaked(method, captions, images)
-        )
-    if method.config.test_weights == "rerank":
-        again = Shortlist(
-            shortlist, pair_limit, lambda images, texts: pair_scores(method, images, texts)
-        )
+class PairEncoder(Protocol):
+    """A method that can encode captions for one image each."""
+
+    def compared(self, images: AnyImages) -> Tensor:
+        """Return what the token weights of B images are computed from."""
+
+    def encode_paired(self, captions: Sequence[str], compared: Tensor) -> Tensor:
+        """Return (n, d) features of n captions, each under the token weights of its own image."""
+
+
+def scoring(
+    encoder: PairEncoder, test_weights: str, *, by_patch: bool, shortlist: int, pair_limit: int
+) -> Scoring:
+    """Return how DCAR scores at test time beyond features of the caption only."""
+
+    @torch.no_grad()
+    def pair_scores(images: Features, texts: Features) -> Tensor:
+        """Return (n,) cosines of n images with n captions, each under its image's token weights."""
+        assert images.tokens is not None
+        assert texts.token_ids is not None
+        compared = images.tokens if by_patch else images.tokens[:, 0]
+        encoded = encoder.encode_paired(read(texts.token_ids), compared)
+        return (images.pooled * encoded).sum(dim=1)
+
+    @torch.no_grad()
+    def leaked(captions: Sequence[str], images: AnyImages) -> Features:
+        return Features(encoder.encode_paired(captions, encoder.compared(images)))
+
+    if test_weights == "leak_paired":
+        return Scoring({"leak": LEAK}, leak=leaked)
+    if test_weights == "rerank":
+        again = Shortlist(shortlist, pair_limit, pair_scores)
         return Scoring({"rerank": RERANK.format(size=shortlist)}, shortlist=again)
     return Scoring()
-
-
-@torch.no_grad()
-def pair_scores(method: DCAR, images: Features, texts: Features) -> Tensor:
-    """(n,) cosines of n images with n captions, each read under its image's token weights.
-
-    Args:
-        method: fitted.
-        images: from `encode_image`, with what token weights are compared with.
-        texts: from `encode_text`, with the captions as token ids.
-    """
-    assert images.tokens is not None
-    assert texts.token_ids is not None
-    compared = images.tokens[:, 0] if method.config.weight_look == "global" else images.tokens
-    read_with = under(method, read(texts.token_ids), compared)
-    return (images.pooled * read_with).sum(dim=1)
-
-
-@torch.no_grad()
-def leaked(method: DCAR, captions: Sequence[str], images: AnyImages) -> Features:
-    """Features of n captions that know their images."""
-    _, compared = method.look(images, method.learner.prompts())
-    return Features(under(method, captions, compared))
-
-
-def under(method: DCAR, captions: Sequence[str], compared: Tensor) -> Tensor:
-    """(n, d) features of n captions, each under what is compared of its image, (n, d) or (n, P, d)."""
-    number = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
-    where = torch.tensor([number[caption] for caption in captions], device=compared.device)
-    plain = method.plain(list(number), tokens=True)[where]
-    weights = method.weights(captions, plain, compared, method.blank())
-    return method.features(captions, weights)

@@ -1,4 +1,4 @@
-"""What each word of a caption means by itself: the plain text tower's feature of that word alone."""
+"""Feature of each word of a caption on its own, from the plain text tower."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WordFeatures:
     """Features of words, each encoded once.
 
     Args:
-        backbone: its plain text tower.
+        backbone: its plain text tower is used.
     """
 
     def __init__(self, backbone: Backbone):
@@ -23,11 +23,11 @@ class WordFeatures:
 
     @torch.no_grad()
     def of(self, captions: Sequence[str], words: Tensor) -> Tensor:
-        """(B, T, d) of each token the feature of the word that it is a piece of; zeros at no word.
+        """Return (B, T, d), for each token the feature of its word; zeros where there is no word.
 
         Args:
             captions: B of them.
-            words: (B, T) which word of its caption a token is a piece of, else -1.
+            words: (B, T) number of the word that a token belongs to, otherwise -1.
         """
         spelled = self.backbone.words(captions)
         new = dict.fromkeys(word for row in spelled for word in row if word not in self.found)

@@ -21,7 +21,7 @@ from typing import Any
 from harness import interleave, median_ratio
 
 from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbone
-from benchmark.models.pixel_cache import Pixels
+from benchmark.models.pixel_cache import PixelCache
 from benchmark.training.loop import Batch, batches
 from benchmark.training.prompt_learners import CoupledPrompts
 from fdrd import load
@@ -54,7 +54,7 @@ def main() -> None:
             read = backbone.encode_text(batch.captions, Prompts(text=prompts.text))
             return info_nce(backbone.logit_scale * seen.pooled @ read.pooled.T)
 
-        opening = Pixels(backbone.image_processor, most_bytes=0)
+        opening = PixelCache(backbone.image_processor, max_bytes=0)
         steps: dict[str, Callable[[Batch], Any]] = {
             "towers": lambda batch: towers(batch).backward(),
             "maple": lambda batch: maple.loss(batch).backward(),

@@ -1,4 +1,4 @@
-"""Models: backbones, prompts as data, frozen features, chunks, processes, conversion.
+"""Models: backbones with prompts, cached features, chunked and multi-process encoding, conversion.
 
-Imports `fdrd` alone.
+Imports `fdrd` only. Others use `load_backbone`, `Backbone`, `Features`, `Prompts` and `Images`.
 """

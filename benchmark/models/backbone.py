@@ -1,9 +1,8 @@
-"""The seam between methods and CLIP: prompts are data, written into an unmodified model.
+"""The interface between methods and models: prompts are data, inserted into an unmodified model.
 
-A method hands tensors over as `Prompts`, one per layer that they enter, and gets `Features` back.
-Shallow and deep prompting are the same list: length 0 is plain CLIP, length 1 CoOp (arXiv
-2109.01134) or shallow VPT (arXiv 2203.12119), length 9 MaPLe (arXiv 2210.03117). `benchmark.models.clip`
-implements the protocol.
+A method passes tensors as `Prompts`, one per layer that they enter, and receives `Features`. Shallow and deep
+prompting use the same list: length 0 is plain CLIP, length 1 CoOp (arXiv 2109.01134) or shallow VPT (arXiv
+2203.12119), length 9 MaPLe (arXiv 2210.03117).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from fdrd.dataset import Indices
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """What a method adds to the inputs of the two towers.
+    """Additions of a method to the inputs of the two towers.
 
     Attributes:
         text: entry l enters text layer l: (n_ctx, text_width), or (B, n_ctx, text_width).
@@ -38,7 +37,7 @@ class Prompts:
     word_weights: Tensor | None = None
 
     def __getitem__(self, rows: slice | Tensor) -> Prompts:
-        """The prompts of some rows of the batch; those that all rows share stay."""
+        """Return the prompts of some rows of the batch; prompts shared by all rows stay."""
         text, vision = (
             [entry[rows] if entry.dim() == 3 else entry for entry in entries]
             for entries in (self.text, self.vision)
@@ -49,17 +48,17 @@ class Prompts:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a tower says about B images or captions.
+    """Output of a tower for B images or captions.
 
-    Token features are there on request. Context slots and visual tokens are never among them: T
-    counts BOS, the caption's tokens, EOS and padding; P counts the patches.
+    Token features are optional. They never include context slots and visual tokens: T counts BOS, the
+    caption's tokens, EOS and padding; P counts the patches.
 
     Attributes:
         pooled: (B, d) unit length.
         tokens: (B, T, d) or (B, P, d) unit length.
         valid: (B, T) true at the caption's own tokens (not BOS, EOS, padding); texts only.
         token_ids: (B, T) vocabulary ids; texts only.
-        words: (B, T) which word of the caption a token is a piece of, else -1; texts only.
+        words: (B, T) number of the word that a token belongs to, otherwise -1; texts only.
     """
 
     pooled: Tensor
@@ -77,7 +76,7 @@ class Features:
         return self._map(lambda value: value[rows])
 
     def to(self, device: torch.device | str) -> Features:
-        """The same features on another device."""
+        """Return the same features on another device."""
         return self._map(lambda value: value.to(device))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
@@ -89,7 +88,7 @@ class Features:
 
 
 def concatenate(parts: Sequence[Features]) -> Features:
-    """The features of several batches as one; shorter token axes are padded at their end.
+    """Return the features of several batches as one; shorter token axes are padded at the end.
 
     >>> a, b = Features(torch.ones(1, 2), valid=torch.ones(1, 3, dtype=torch.bool)), Features(
     ...     torch.zeros(2, 2), valid=torch.ones(2, 1, dtype=torch.bool))
@@ -111,52 +110,35 @@ def concatenate(parts: Sequence[Features]) -> Features:
 
 
 class Backbone(Protocol):
-    """A frozen pair of towers into one joint space, with the sizes that learners need."""
+    """Two frozen towers into one joint space, with the sizes that learners need."""
 
-    @property
-    def name(self) -> str:
-        """What the user called it."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that decides its features: weights, preprocessing, tokenizer."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights lie and its features come out."""
-
-    @property
-    def dim(self) -> int:
-        """Width d of the joint space."""
-
-    @property
-    def text_width(self) -> int:
-        """Width of a text prompt."""
-
-    @property
-    def vision_width(self) -> int:
-        """Width of a visual prompt."""
-
-    @property
-    def text_layers(self) -> int:
-        """Layers of the text tower, hence the greatest depth of text prompts."""
-
-    @property
-    def vision_layers(self) -> int:
-        """Layers of the vision tower, hence the greatest depth of visual prompts."""
-
-    @property
-    def vocabulary_size(self) -> int:
-        """How many token ids there are."""
-
-    @property
-    def logit_scale(self) -> float:
-        """What cosines are multiplied by in its contrastive loss, about 100 for CLIP."""
+    name: str
+    """Name given by the user."""
+    fingerprint: str
+    """Digest of everything that determines its features: weights, preprocessing, tokenizer."""
+    device: torch.device
+    """Device of its weights and features."""
+    dim: int
+    """Width d of the joint space."""
+    text_width: int
+    """Width of a text prompt."""
+    vision_width: int
+    """Width of a visual prompt."""
+    text_layers: int
+    """Layers of the text tower, which limit the depth of text prompts."""
+    vision_layers: int
+    """Layers of the vision tower, which limit the depth of visual prompts."""
+    vocabulary_size: int
+    """Number of token ids."""
+    model: Any
+    """The CLIPModel; its weights only change in a `trainable_copy`."""
+    logit_scale: float
+    """Factor of the cosines in its contrastive loss, about 100 for CLIP."""
 
     def encode_image(
         self, images: AnyImages, prompts: Prompts = ..., *, tokens: bool = False
     ) -> Features:
-        """Features of B images."""
+        """Return features of B images."""
 
     def encode_text(
         self,
@@ -166,20 +148,16 @@ class Backbone(Protocol):
         tokens: bool = False,
         reserve: int = 0,
     ) -> Features:
-        """Features of B captions, cut so that `reserve` slots of the context stay free."""
+        """Return features of B captions, truncated so that `reserve` context slots stay free."""
 
     def trainable_copy(self) -> Backbone:
-        """One with weights of its own that take gradients, for methods that train the backbone."""
-
-    @property
-    def model(self) -> Any:
-        """The CLIPModel; its weights stay as they are but in a `trainable_copy`."""
+        """Return a backbone with its own trainable weights, for methods that train the backbone."""
 
     def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """The words of each caption, by the numbers that `Features.words` gives them."""
+        """Return the words of each caption, indexed by the numbers in `Features.words`."""
 
     def word_embeddings(self, words: str) -> Tensor:
-        """(n, text_width) input embeddings of the tokens of some words."""
+        """Return (n, text_width) input embeddings of the tokens of some words."""
 
 
 Write = Callable[[Tensor, Tensor], Tensor]
@@ -190,14 +168,13 @@ Write = Callable[[Tensor, Tensor], Tensor]
 def inject(
     embed: nn.Module, layers: nn.ModuleList, prompts: Sequence[Tensor], enter: Write, replace: Write
 ) -> Iterator[None]:
-    """While open, `prompts[0]` enters after `embed`, `prompts[l]` replaces it before `layers[l]`.
+    """Insert `prompts[0]` after `embed`, and replace it with `prompts[l]` before `layers[l]`.
 
-    Limits: not under `torch.compile`, in `DataParallel` or from two threads at once, since hooks
-    belong to the shared module. The text tower must be BOS-first, causal and right-padded, as
-    CLIP's is.
+    Limits: not under `torch.compile`, in `DataParallel` or from two threads at once, because hooks
+    belong to the shared module.
 
     Raises:
-        ValueError: there are more prompts than layers.
+        ValueError: more prompts than layers.
     """
     if len(prompts) > len(layers):
         raise ValueError(
@@ -224,9 +201,9 @@ def inject(
 
 @contextmanager
 def weigh_words(embed: nn.Module, weights: Tensor | None, n_ctx: int) -> Iterator[None]:
-    """While open, scale `embed`'s output token by token, except the `n_ctx` slots after BOS.
+    """Scale `embed`'s output token by token, except the `n_ctx` slots after BOS.
 
-    Open it before `inject`: hooks run in the order of their registration.
+    Open it before `inject`, because hooks run in the order of registration.
     """
     if weights is None:
         yield
@@ -236,7 +213,7 @@ def weigh_words(embed: nn.Module, weights: Tensor | None, n_ctx: int) -> Iterato
         if embedded.shape[1] != weights.shape[1] + n_ctx:
             raise ValueError(
                 f"word weights for {weights.shape[1]} tokens, but the captions have "
-                f"{embedded.shape[1] - n_ctx}; take them from encode_text(..., reserve={n_ctx})"
+                f"{embedded.shape[1] - n_ctx}; use those of encode_text(..., reserve={n_ctx})"
             )
         slots = weights.new_ones(len(weights), n_ctx)
         every = torch.cat([weights[:, :1], slots, weights[:, 1:]], dim=1)  # (B, T + n_ctx)

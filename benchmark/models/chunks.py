@@ -1,9 +1,9 @@
-"""Batches whose activations do not fit: rows are encoded some at a time, and once more for gradients.
+"""Encode a batch in chunks if its activations do not fit in memory, and again for gradients.
 
-The features of the whole batch go into one loss; its gradient with respect to them then runs back
-through one chunk after another, each encoded anew (GradCache, arXiv 2101.06983). So memory is that
-of a chunk and the gradient that of the whole batch. Summing the gradients of smaller batches would
-be another loss, because a contrastive one compares all pairs of a batch; that is not offered.
+One loss uses the features of the whole batch. Its gradient with respect to them is then propagated through one
+chunk after another, each encoded again (GradCache, arXiv 2101.06983). Memory is that of a chunk, the gradient that
+of the whole batch. Gradient accumulation is not offered: a contrastive loss compares all pairs of a batch, so
+summed gradients of smaller batches belong to another loss.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIZE: ContextVar[int] = ContextVar("_SIZE", default=0)
 
 @contextmanager
 def chunks_of(size: int) -> Iterator[None]:
-    """Inside, towers that take gradients encode `size` rows at a time; 0 is all at once."""
+    """Make towers that take gradients encode `size` rows at a time; 0 is all at once."""
     token = _SIZE.set(size)
     try:
         yield
@@ -31,7 +31,7 @@ def chunks_of(size: int) -> Iterator[None]:
 
 
 def in_chunks(count: int, encode: Callable[[slice], Features]) -> Features:
-    """Features of `count` rows, through as many calls of `encode` as `chunks_of` asks for."""
+    """Return features of `count` rows, encoded in chunks as set by `chunks_of`."""
     size = _SIZE.get()
     if not torch.is_grad_enabled() or not 0 < size < count:
         return encode(slice(0, count))

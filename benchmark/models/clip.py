@@ -1,7 +1,7 @@
-"""The `Backbone` of an unmodified `transformers` CLIPModel.
+"""`Backbone` around an unmodified `transformers` CLIPModel.
 
-The towers and projections are called one by one instead of `get_text_features`, whose return type
-changed between releases. Sizes are read from the model.
+Towers and projections are called one by one instead of `get_text_features`, whose return type changed between
+releases.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from transformers import CLIPModel
 from benchmark.models.backbone import Features, Prompts, concatenate, inject, weigh_words
 from benchmark.models.chunks import in_chunks
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.image_batches import AnyImages, chosen, digests
+from benchmark.models.image_batches import AnyImages, digests, select_images
 from benchmark.models.model_copy import with_own_weights
-from benchmark.models.pixel_cache import Pixels
+from benchmark.models.pixel_cache import PixelCache
 from benchmark.models.processes import shared
 from fdrd.errors import FdrdError
 
-FEW = 16
-"""Rows that a tower takes at a time on a CPU, where activations of more leave its cache."""
+CPU_ROWS = 16
+"""Rows that a tower encodes at a time on a CPU; the activations of more exceed its caches."""
 
 _PLAIN = Prompts()
 _PREPROCESSING = (
@@ -38,18 +38,17 @@ _PREPROCESSING = (
 
 
 class CLIPBackbone:
-    """A frozen CLIPModel that takes prompts; see `benchmark.models.backbone.Backbone` for the protocol.
+    """A frozen CLIPModel that takes prompts, see `Backbone`.
 
-    A tower that is given no prompts sees each item once: with `frozen`, its pooled features come
-    from there, unless token features are asked for. Captions longer than the context lose words,
-    never EOS.
+    Pooled features of an unprompted tower come from `frozen` if it is given. Captions longer than the
+    context lose words, never EOS.
 
     Args:
-        model: is frozen and put into evaluation mode here; its code and weights stay as they are.
+        model: is frozen and put into evaluation mode; its code and weights stay unchanged.
         tokenizer: a fast tokenizer that writes BOS first and EOS last.
-        image_processor: pictures to `pixel_values`.
-        name: what the user calls this backbone.
-        frozen: where features of un-prompted towers are kept.
+        image_processor: converts images to `pixel_values`.
+        name: given by the user.
+        frozen: cache for features of unprompted towers.
         device: `cpu`, `cuda`, ...
 
     Raises:
@@ -70,14 +69,14 @@ class CLIPBackbone:
         self.frozen = frozen
         self.device = torch.device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
-        self._few = sys.maxsize
+        self._rows = sys.maxsize
         if self.device.type == "cpu":
-            self._few = FEW
+            self._rows = CPU_ROWS
             # Captions are short, and the fused kernel is slower than its parts.
             self.model.set_attn_implementation("eager")
         self.tokenizer = tokenizer
         self.image_processor = image_processor
-        self._pixels = Pixels(image_processor)
+        self._pixels = PixelCache(image_processor)
         text, vision = model.config.text_config, model.config.vision_config
         self.dim: int = model.config.projection_dim
         self.text_width: int = text.hidden_size
@@ -91,17 +90,17 @@ class CLIPBackbone:
         self.fingerprint = _fingerprint(model, tokenizer, image_processor)
 
     def trainable_copy(self) -> CLIPBackbone:
-        """A backbone with weights of its own that take gradients; nothing of it is cached.
+        """Return a backbone with its own trainable weights and no feature cache.
 
         Raises:
-            FdrdError: the model holds something that cannot be copied.
+            FdrdError: the model cannot be copied.
         """
         try:
             model = with_own_weights(self.model)
         except (TypeError, RuntimeError) as error:
             raise FdrdError(
-                f"backbone {self.name!r} cannot be copied, as fine-tuning asks ({error}); give its "
-                f"modules a __deepcopy__, or choose a method that leaves the backbone frozen"
+                f"backbone {self.name!r} cannot be copied for fine-tuning ({error}); give its modules "
+                f"a __deepcopy__, or choose a method that leaves the backbone frozen"
             ) from error
         copied = CLIPBackbone(
             model,
@@ -116,15 +115,19 @@ class CLIPBackbone:
     def encode_image(
         self, images: AnyImages, prompts: Prompts = _PLAIN, *, tokens: bool = False
     ) -> Features:
-        """Features of B images."""
+        """Return features of B images."""
         if self.frozen is None or prompts.vision or tokens:
-            return shared(len(images), lambda rows: self._look(images[rows], prompts[rows], tokens))
+            return shared(
+                len(images), lambda rows: self._encode_images(images[rows], prompts[rows], tokens)
+            )
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             pooled = self.frozen.get(
                 self.fingerprint,
                 "image",
                 digests(images),
-                lambda rows: self._look(chosen(images, rows), prompts, False).pooled,
+                lambda rows: (
+                    self._encode_images(select_images(images, rows), prompts, False).pooled
+                ),
             )
         return Features(pooled.to(self.device))
 
@@ -136,16 +139,18 @@ class CLIPBackbone:
         tokens: bool = False,
         reserve: int = 0,
     ) -> Features:
-        """Features of B captions, cut so that `reserve` slots of the context stay free."""
+        """Return features of B captions, truncated so that `reserve` context slots stay free."""
         prompted = len(prompts.text) > 0 or prompts.word_weights is not None
         room = self._context - max(_length(prompts.text, self.text_width, "text"), reserve)
         if self.frozen is None or prompted or tokens:
-            ids, words = self._tokenise(captions, room)  # (B, T) each
-            read = shared(len(ids), lambda rows: self._read(ids[rows], prompts[rows], tokens))
+            ids, words = self._tokenize(captions, room)  # (B, T) each
+            found = shared(
+                len(ids), lambda rows: self._encode_ids(ids[rows], prompts[rows], tokens)
+            )
             return (
-                dataclasses.replace(read, valid=words >= 0, token_ids=ids, words=words)
+                dataclasses.replace(found, valid=words >= 0, token_ids=ids, words=words)
                 if tokens
-                else read
+                else found
             )
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             pooled = self.frozen.get(
@@ -153,15 +158,15 @@ class CLIPBackbone:
                 "text",
                 [_digest(f"{reserve}\n{caption}".encode()) for caption in captions],
                 lambda rows: (
-                    self._read(
-                        self._tokenise([captions[row] for row in rows], room)[0], prompts, False
+                    self._encode_ids(
+                        self._tokenize([captions[row] for row in rows], room)[0], prompts, False
                     ).pooled
                 ),
             )
         return Features(pooled.to(self.device))
 
     def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """The words of each caption, by the numbers that `Features.words` gives them."""
+        """Return the words of each caption, indexed by the numbers in `Features.words`."""
         coded = self.tokenizer(list(captions), add_special_tokens=False)
         return [
             [
@@ -174,21 +179,21 @@ class CLIPBackbone:
         ]
 
     def word_embeddings(self, words: str) -> Tensor:
-        """(n, text_width) input embeddings of the tokens of some words."""
+        """Return (n, text_width) input embeddings of the tokens of some words."""
         ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
         weight: Tensor = self.model.text_model.embeddings.token_embedding.weight
         return (
             weight[torch.tensor(ids, dtype=torch.long, device=self.device)].detach().float().clone()
         )
 
-    def _look(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
+    def _encode_images(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
         pixels = self._pixels.of(images)
         return in_chunks(
-            len(pixels), lambda rows: self._look_at_few(pixels[rows], prompts[rows], tokens)
+            len(pixels), lambda rows: self._encode_pixels(pixels[rows], prompts[rows], tokens)
         )
 
-    def _look_at_few(self, pixels: Tensor, prompts: Prompts, tokens: bool) -> Features:
-        parts = [slice(start, start + self._few) for start in range(0, len(pixels), self._few)]
+    def _encode_pixels(self, pixels: Tensor, prompts: Prompts, tokens: bool) -> Features:
+        parts = [slice(start, start + self._rows) for start in range(0, len(pixels), self._rows)]
         return concatenate(
             [self._vision_tower(pixels[part], prompts[part], tokens) for part in parts]
         )
@@ -212,20 +217,20 @@ class CLIPBackbone:
         patches = tower.post_layernorm(hidden[:, 1 : hidden.shape[1] - n_vis])
         return Features(pooled, _unit(self.model.visual_projection(patches)))
 
-    def _read(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
-        read = self._text_tower if tokens else self._read_by_length
-        return in_chunks(len(ids), lambda rows: read(ids[rows], prompts[rows], tokens))
+    def _encode_ids(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
+        tower = self._text_tower if tokens else self._encode_by_length
+        return in_chunks(len(ids), lambda rows: tower(ids[rows], prompts[rows], tokens))
 
-    def _read_by_length(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
-        """Like beside like: read together, short captions would be padded to the longest."""
+    def _encode_by_length(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
+        """Encode captions of similar length together, so that few are padded."""
         length = (ids != self._eos).sum(1) + 1
         order = length.argsort(stable=True)
         pooled = []
-        for start in range(0, len(ids), self._few):
-            rows = order[start : start + self._few]
+        for start in range(0, len(ids), self._rows):
+            rows = order[start : start + self._rows]
             width, some = int(length[rows].max()), prompts[rows]
             weights = some.word_weights
-            if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused below
+            if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
                 some = dataclasses.replace(some, word_weights=weights[:, :width])
             pooled.append(self._text_tower(ids[rows, :width], some, tokens).pooled)
         return Features(torch.cat(pooled)[order.argsort()])
@@ -234,7 +239,7 @@ class CLIPBackbone:
         tower = self.model.text_model
         embed = tower.embeddings.token_embedding
         n_ctx = _length(prompts.text, self.text_width, "text")
-        # A slot holds BOS until the hook overwrites it: any id would do but EOS, where CLIP pools.
+        # A slot holds BOS until the hook overwrites it. Any id works except EOS, where CLIP pools.
         slots = ids.new_full((len(ids), n_ctx), self._bos)
 
         def write(hidden: Tensor, prompt: Tensor) -> Tensor:
@@ -244,7 +249,7 @@ class CLIPBackbone:
             weigh_words(embed, prompts.word_weights, n_ctx),
             inject(embed, tower.encoder.layers, prompts.text, write, write),
         ):
-            # No attention mask: the tower is causal, so nothing up to EOS sees the padding.
+            # No attention mask: the tower is causal, so nothing up to EOS attends to the padding.
             out = tower(input_ids=torch.cat([ids[:, :1], slots, ids[:, 1:]], dim=1))
         pooled = _unit(self.model.text_projection(out.pooler_output))
         if not tokens:
@@ -252,7 +257,7 @@ class CLIPBackbone:
         hidden = torch.cat([out.last_hidden_state[:, :1], out.last_hidden_state[:, 1 + n_ctx :]], 1)
         return Features(pooled, _unit(self.model.text_projection(hidden)))
 
-    def _tokenise(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
+    def _tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
         if longest < 3:
             raise FdrdError(
                 f"no room for a caption: the context of {self.name} has {self._context} tokens, "
@@ -270,7 +275,7 @@ class CLIPBackbone:
 
 
 def _rows(prompt: Tensor, hidden: Tensor) -> Tensor:
-    """The prompt once per row: (n, width) or (B, n, width) -> (B, n, width)."""
+    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
     return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
 
 
@@ -279,7 +284,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def _length(prompts: Sequence[Tensor], width: int, tower: str) -> int:
-    """How many prompt tokens each layer gets; all must agree, with each other and the tower."""
+    """Return the number of prompt tokens per layer; all layers must agree, and fit the tower."""
     sizes = {tuple(prompt.shape[-2:]) for prompt in prompts}
     if not sizes:
         return 0
@@ -289,43 +294,43 @@ def _length(prompts: Sequence[Tensor], width: int, tower: str) -> int:
 
 
 def _ends(tokenizer: Any, pooled_at: int, name: str) -> tuple[int, int]:
-    """The ids of BOS and EOS, after checking that the model will pool where this tokenizer ends."""
+    """Return the ids of BOS and EOS after checking that the model pools at this tokenizer's EOS."""
     if not getattr(tokenizer, "is_fast", False):
-        raise FdrdError(f"{name}: the tokenizer is no fast one, so its words cannot be told apart")
+        raise FdrdError(f"{name}: needs a fast tokenizer, to know which tokens form a word")
     ids = tokenizer("a")["input_ids"]
-    # 2 is a mistake of old configurations; transformers then pools at the greatest id of a row.
+    # 2 is wrong in old configurations; transformers then pools at the largest id of a row.
     expected = len(tokenizer) - 1 if pooled_at == 2 else pooled_at
     if len(ids) < 3 or ids[-1] != expected:
         raise FdrdError(
-            f"{name}: the tokenizer turns 'a' into {ids}, but the model wants BOS, the words and "
+            f"{name}: the tokenizer turns 'a' into {ids}, but the model needs BOS, the words and "
             f"EOS (id {expected}); give the tokenizer that the model was trained with"
         )
     return ids[0], ids[-1]
 
 
 def _fingerprint(model: CLIPModel, tokenizer: Any, image_processor: Any) -> str:
-    """Digest of weights, preprocessing and tokenizer.
+    """Return a digest of weights, preprocessing and tokenizer.
 
-    What a loading function hides outside `state_dict` is not seen.
+    It does not cover anything that a loading function keeps outside `state_dict`.
     """
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    # The same settings give other pixels in the processor that torchvision runs.
+    # The torchvision processor gives other pixels for the same settings.
     digest.update(type(image_processor).__name__.encode())
     settings = image_processor.to_dict()
     chosen = {key: settings.get(key) for key in _PREPROCESSING}
     digest.update(json.dumps(chosen, sort_keys=True, default=_plain).encode())
     coding = json.loads(tokenizer.backend_tokenizer.to_str())
-    for transient in ("truncation", "padding"):  # set anew by every call
+    for transient in ("truncation", "padding"):  # set by every call
         coding.pop(transient, None)
     digest.update(json.dumps(coding, sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    """Enumerations and size objects of the image processor as JSON."""
+    """Return enumerations and size objects of the image processor as JSON values."""
     return int(value) if isinstance(value, int) else dict(value)
 
 

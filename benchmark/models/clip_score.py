@@ -1,4 +1,4 @@
-"""How well captions fit their pictures under a backbone: the cosine that CLIPScore (arXiv 2104.08718) is made of."""
+"""Cosine between an image and its caption, the basis of CLIPScore (arXiv 2104.08718)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ BATCH = 64
 
 @torch.inference_mode()
 def clip_scores(backbone: Backbone, pairs: Iterable[tuple[Image, str]]) -> Iterator[float]:
-    """The cosine of each picture with its caption, a batch of pictures in memory at a time."""
-    todo = iter(pairs)
-    while batch := list(islice(todo, BATCH)):
+    """Yield the cosine of each image with its caption, with one batch of images in memory."""
+    remaining = iter(pairs)
+    while batch := list(islice(remaining, BATCH)):
         images = backbone.encode_image([image for image, _ in batch]).pooled
         captions = backbone.encode_text([caption for _, caption in batch]).pooled
         yield from (images * captions).sum(dim=1).tolist()

@@ -1,9 +1,8 @@
-"""A checkpoint of another format becomes a folder that `--backbone` takes."""
+"""Convert a checkpoint of another format to a folder that `--backbone` takes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from benchmark.models.tokenizer import has_tokenizer, tokenizer_of
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import new_folder
 
-_OURS = "vision_model.embeddings.class_embedding"
-"""A tensor that only a CLIPModel of `transformers` has under this name."""
+_FILES = (*WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin")
+_CLIP_MODEL = "vision_model.embeddings.class_embedding"
+"""Name of a tensor that only a CLIPModel of `transformers` has."""
 
 
 def convert(
@@ -29,99 +29,79 @@ def convert(
     quick_gelu: bool | None = None,
     tokenizer: str | None = None,
 ) -> Path:
-    """Write a CLIPModel with its tokenizer and image processor: safetensors and JSON, no pickle.
+    """Write a CLIPModel with its tokenizer and image processor as safetensors and JSON.
 
     Args:
         source: a `.pt`, `.pth`, `.bin` or `.safetensors` file with tensors of open_clip, OpenAI or
-            `transformers`, or a folder of one.
+            `transformers`, or a folder that holds one.
         out: a new or empty folder.
-        config: description of the model: open_clip's, or `config.json` of `transformers`; by default
-            the one beside the weights. Without one, open_clip's sizes are read off the shapes.
-        quick_gelu: whether the towers use it, where no configuration says so; shapes cannot tell.
-        tokenizer: what `tokenizer_of` takes; by default that beside the weights.
+        config: `open_clip_config.json` or `config.json`; by default the one beside the weights. Without
+            one, the sizes of an open_clip model are inferred from the shapes.
+        quick_gelu: the activation, where no configuration says it.
+        tokenizer: as for `tokenizer_of`; by default the one beside the weights.
 
     Raises:
-        FdrdError: the file holds more than tensors, or what `CLIPModel` cannot express.
+        FdrdError: the file holds more than tensors, or `CLIPModel` cannot express the model.
     """
-    weights = _weights_in(source) if source.is_dir() else source
-    with new_folder(out) as folder:  # refused first: reading takes time
+    weights = source
+    if source.is_dir():
+        found = [source / name for name in _FILES if (source / name).is_file()]
+        if not found:
+            raise FdrdError(f"{source} holds none of {', '.join(_FILES)}; give the file itself")
+        weights = found[0]
+    with new_folder(out) as folder:  # refuse an occupied folder before the slow part
         tensors = read_tensors(weights)
         if tokenizer is None and has_tokenizer(weights.parent):
             tokenizer = str(weights.parent)
-        make = _of_transformers if _OURS in tensors else _of_open_clip
-        for part in make(weights, tensors, config, quick_gelu, tokenizer):
+        is_clip_model = _CLIP_MODEL in tensors
+        beside = weights.with_name("config.json" if is_clip_model else CONFIG)
+        chosen = config or (beside if beside.is_file() else None)
+        if chosen is not None and quick_gelu is not None:
+            raise FdrdError(f"{chosen} says what the activation is; leave out --activation")
+        if is_clip_model:
+            parts = _from_transformers(weights, tensors, chosen, tokenizer)
+        else:
+            said = _open_clip_config(weights, tensors, chosen, quick_gelu)
+            coding = tokenizer_of(tokenizer, context=said.context)
+            parts = clip_parts(said, tensors, coding, name=str(weights))
+        for part in parts:
             part.save_pretrained(folder)
     return out
 
 
-def _of_open_clip(
-    weights: Path,
-    tensors: Mapping[str, Tensor],
-    config: Path | None,
-    quick_gelu: bool | None,
-    tokenizer: str | None,
-) -> tuple[CLIPModel, Any, Any]:
-    chosen = _described(weights, config, CONFIG, quick_gelu)
-    if chosen is not None:
-        said = read_open_clip_config(chosen)
-    elif quick_gelu is not None:
-        said = OpenClipConfig(configuration_of(tensors, quick_gelu=quick_gelu))
-    else:
+def _open_clip_config(
+    weights: Path, tensors: dict[str, Tensor], config: Path | None, quick_gelu: bool | None
+) -> OpenClipConfig:
+    if config is not None:
+        return read_open_clip_config(config)
+    if quick_gelu is None:
         raise FdrdError(
-            f"{weights} does not say which activation its towers use, and another one gives "
-            f"wrong features; give --activation quick_gelu for OpenAI's models and those "
-            f"fine-tuned from them, gelu for most others, or --config with open_clip's "
-            f"description of the model"
+            f"{weights} does not say which activation its towers use, and the wrong one gives wrong "
+            f"features; give --activation quick_gelu for OpenAI's models and models fine-tuned from "
+            f"them, gelu for most others, or --config with open_clip's description of the model"
         )
-    coding = tokenizer_of(tokenizer, context=said.text.get("context_length", 77))
-    return clip_parts(said, tensors, coding, name=str(weights))
+    return OpenClipConfig(configuration_of(tensors, quick_gelu=quick_gelu))
 
 
-def _of_transformers(
-    weights: Path,
-    tensors: Mapping[str, Tensor],
-    config: Path | None,
-    quick_gelu: bool | None,
-    tokenizer: str | None,
+def _from_transformers(
+    weights: Path, tensors: dict[str, Tensor], config: Path | None, tokenizer: str | None
 ) -> tuple[CLIPModel, Any, Any]:
-    """A CLIPModel that was saved as a pickle, as `pytorch_model.bin`."""
-    chosen = _described(weights, config, "config.json", quick_gelu)
-    if chosen is None:
+    """Return the parts of a CLIPModel that was saved as a pickle (`pytorch_model.bin`)."""
+    if config is None:
         raise FdrdError(f"{weights} is a CLIPModel without its config.json; give it as --config")
     try:
-        said = CLIPConfig.from_dict(json.loads(chosen.read_text(encoding="utf-8")))
+        said = CLIPConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
         model = CLIPModel(said).eval()
-        # What older versions wrote among the weights are the numbers 0, 1, 2, ...
-        numbers = ("position_ids",)
-        model.load_state_dict({k: v for k, v in tensors.items() if not k.endswith(numbers)})
+        # Older versions saved the numbers 0, 1, 2, ... among the weights.
+        model.load_state_dict({k: v for k, v in tensors.items() if not k.endswith("position_ids")})
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise FdrdError(
-            f"{weights} is no CLIPModel of {chosen} ({' '.join(str(error).split())[:300]})"
-        ) from error
+        reason = " ".join(str(error).split())[:300]
+        raise FdrdError(f"{weights} does not fit {config} ({reason})") from error
     if weights.with_name("preprocessor_config.json").is_file():
         processor = AutoImageProcessor.from_pretrained(weights.parent, backend="pil")
     else:
         side = said.vision_config.image_size
-        form = {"height": side, "width": side}
-        processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=form)
+        square = {"height": side, "width": side}
+        processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square)
     context = said.text_config.max_position_embeddings
     return model, tokenizer_of(tokenizer, context=context), processor
-
-
-def _described(
-    weights: Path, config: Path | None, name: str, quick_gelu: bool | None
-) -> Path | None:
-    """The description of the model: the one that is given, or that of this name beside the weights."""
-    beside = weights.with_name(name)
-    chosen = config or (beside if beside.is_file() else None)
-    if chosen is not None and quick_gelu is not None:
-        raise FdrdError(f"{chosen} says what the activation is; leave out --activation")
-    return chosen
-
-
-def _weights_in(folder: Path) -> Path:
-    names = (*WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin")
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise FdrdError(f"{folder} holds none of {', '.join(names)}; give the file itself")

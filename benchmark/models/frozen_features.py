@@ -1,14 +1,13 @@
-"""Features of un-prompted towers on disk: a frozen tower sees each item once.
+"""Features of unprompted towers on disk: a frozen tower encodes each item once.
 
-`CLIPBackbone` asks here exactly when a tower gets no prompts, so no method knows about it and no
-method can get it wrong. Items are known by content: an image by the sha256 of its bytes, a
-caption by that of its text. Another split, order or subset of the same pictures therefore finds
-them; other weights or other preprocessing have another fingerprint, hence another folder.
+A backbone uses this cache only when a tower gets no prompts, so methods need not know about it. Items are keyed by
+content: an image by the SHA-256 of its bytes, a caption by that of its text. Another split, order or subset of the
+same images therefore hits the cache. Other weights or preprocessing have another fingerprint and folder.
 
     <root>/<backbone fingerprint>/<image|text>/<digest>.npy    float32 (rows, d)
     <root>/<backbone fingerprint>/<image|text>/<digest>.json   keys, shape, sha256, versions
 
-A consequence: no augmentation on a cached tower.
+As a consequence there is no augmentation on a cached tower.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ log = logging.getLogger(__name__)
 
 
 def default_cache() -> Path:
-    """`$FDRD_CACHE`, else `~/.cache/fdrd`."""
+    """Return the folder of cached features below `$FDRD_CACHE` or `~/.cache/fdrd`."""
     return cache_folder() / "features"
 
 
 @dataclass
-class _Shelf:
-    """One tower of one backbone: where each key's vector is, and what is not on disk yet."""
+class _Tower:
+    """Vectors of one tower of one backbone by key, and the keys that are not on disk yet."""
 
     folder: Path
     found: dict[str, Vectors] = field(default_factory=dict)
@@ -50,15 +49,15 @@ class _Shelf:
 
 
 class FrozenFeatures:
-    """Reads features by content and computes what is missing; `flush` writes that.
+    """Reads features by content and computes missing ones.
 
-    New vectors are written `every` rows and at `flush`, so that a kill costs few of them.
+    New vectors are written every `every` rows and by `flush`, so a killed run loses few.
     """
 
     def __init__(self, root: Path, *, every: int = 1024):
         self.root = root
         self.every = every
-        self._shelves: dict[tuple[str, str], _Shelf] = {}
+        self._towers: dict[tuple[str, str], _Tower] = {}
 
     def get(
         self,
@@ -67,7 +66,7 @@ class FrozenFeatures:
         keys: Sequence[str],
         compute: Callable[[list[int]], Tensor],
     ) -> Tensor:
-        """(B, d) float32 on the CPU, one row per key.
+        """Return (B, d) float32 on the CPU, one row per key.
 
         Args:
             fingerprint: of the backbone.
@@ -75,41 +74,41 @@ class FrozenFeatures:
             keys: content digest of each item.
             compute: features (len(rows), d) of the items at these rows of the batch.
         """
-        shelf = self._shelf(fingerprint, tower)
-        missing = {key: row for row, key in enumerate(keys) if key not in shelf.found}
+        cached = self._tower(fingerprint, tower)
+        missing = {key: row for row, key in enumerate(keys) if key not in cached.found}
         if missing:
             vectors = compute(list(missing.values())).detach().float().cpu().numpy()
-            shelf.found.update(zip(missing, vectors, strict=True))
-            shelf.fresh.extend(missing)
-            if len(shelf.fresh) >= self.every:
-                _write(shelf, fingerprint)
-        return torch.from_numpy(np.stack([shelf.found[key] for key in keys]))
+            cached.found.update(zip(missing, vectors, strict=True))
+            cached.fresh.extend(missing)
+            if len(cached.fresh) >= self.every:
+                _write(cached, fingerprint)
+        return torch.from_numpy(np.stack([cached.found[key] for key in keys]))
 
     def flush(self) -> None:
-        """Write what has been computed since the last time."""
-        for (fingerprint, _), shelf in self._shelves.items():
-            if shelf.fresh:
-                _write(shelf, fingerprint)
+        """Write all new vectors."""
+        for (fingerprint, _), tower in self._towers.items():
+            if tower.fresh:
+                _write(tower, fingerprint)
 
-    def _shelf(self, fingerprint: str, tower: str) -> _Shelf:
-        shelf = self._shelves.get((fingerprint, tower))
-        if shelf is None:
-            shelf = _Shelf(self.root / fingerprint / tower)
-            for description in sorted(shelf.folder.glob("*.json")):
-                shelf.found.update(_read(description, fingerprint))
-            self._shelves[fingerprint, tower] = shelf
-        return shelf
+    def _tower(self, fingerprint: str, name: str) -> _Tower:
+        tower = self._towers.get((fingerprint, name))
+        if tower is None:
+            tower = _Tower(self.root / fingerprint / name)
+            for description in sorted(tower.folder.glob("*.json")):
+                tower.found.update(_read(description, fingerprint))
+            self._towers[fingerprint, name] = tower
+        return tower
 
 
 def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
-    """Key -> vector of one file; empty, with a warning, where anything about it does not agree."""
+    """Return the vectors of one file by key; none, with a warning, if anything about it is wrong."""
     data = description.with_suffix(".npy")
     try:
         said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
         with data.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         vectors = np.load(data, mmap_mode="r", allow_pickle=False)
-        agrees = (
+        valid = (
             said["backbone"] == fingerprint
             and said["sha256"] == digest
             and vectors.dtype == np.float32
@@ -117,29 +116,29 @@ def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
             and len(said["keys"]) == len(vectors)
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("cached features %s are not readable (%s); computed again", data, error)
+        log.warning("cached features %s are not readable (%s); computing them again", data, error)
         return {}
-    if not agrees:
-        log.warning("cached features %s are not what their description says; computed again", data)
+    if not valid:
+        log.warning("cached features %s do not match their description; computing them again", data)
         return {}
     return dict(zip(said["keys"], vectors.view(np.ndarray), strict=True))
 
 
-def _write(shelf: _Shelf, fingerprint: str) -> None:
-    """Put the fresh vectors on disk: data first, then the description that makes them count."""
-    vectors = np.stack([shelf.found[key] for key in shelf.fresh])
-    name = hashlib.sha256("\n".join(shelf.fresh).encode()).hexdigest()[:32]
+def _write(tower: _Tower, fingerprint: str) -> None:
+    """Write the new vectors, then the description that makes them valid."""
+    vectors = np.stack([tower.found[key] for key in tower.fresh])
+    name = hashlib.sha256("\n".join(tower.fresh).encode()).hexdigest()[:32]
     data = io.BytesIO()
     np.save(data, vectors)
-    with replacing(shelf.folder / f"{name}.npy") as file:
+    with replacing(tower.folder / f"{name}.npy") as file:
         file.write(data.getbuffer())
     said = {
         "backbone": fingerprint,
         "shape": list(vectors.shape),
         "sha256": hashlib.sha256(data.getbuffer()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "keys": shelf.fresh,
+        "keys": tower.fresh,
     }
-    with replacing(shelf.folder / f"{name}.json") as file:
+    with replacing(tower.folder / f"{name}.json") as file:
         file.write(json.dumps(said).encode())
-    shelf.fresh = []
+    tower.fresh = []

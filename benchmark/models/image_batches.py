@@ -1,4 +1,4 @@
-"""Images on their way to a tower: known by digest, decoded only when a tower must look at them."""
+"""Images on their way to a tower: identified by digest, decoded only when a tower needs pixels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fdrd.images.pixels import as_seen
 class Images:
     """Some images of a dataset.
 
-    A method hands them on to `Backbone.encode_image`; a tower whose features are cached finds
-    them by digest and no picture is opened.
+    A method passes them to `Backbone.encode_image`. If features are cached, they are found by digest and
+    no image is opened.
 
     Attributes:
-        dataset: where the pictures lie.
+        dataset: holds the images.
         numbers: (B,) image numbers of the dataset.
     """
 
@@ -37,31 +37,31 @@ class Images:
 
     @classmethod
     def of(cls, dataset: RetrievalDataset) -> Images:
-        """All images of a dataset, by number."""
+        """Return all images of a dataset, by number."""
         return cls(dataset, np.arange(len(dataset.image_digests)))
 
 
 AnyImages: TypeAlias = Images | Sequence[Image]
-"""Images of a dataset, or pictures that are in none."""
+"""Images of a dataset, or decoded images from elsewhere."""
 
 
-def chosen(images: AnyImages, rows: Sequence[int]) -> AnyImages:
-    """The images at these positions of the batch."""
+def select_images(images: AnyImages, rows: Sequence[int]) -> AnyImages:
+    """Return the images at these positions of the batch."""
     return images[rows] if isinstance(images, Images) else [images[row] for row in rows]
 
 
 def decoded(images: AnyImages) -> list[Image]:
-    """The pictures themselves, as a person sees them: upright, RGB."""
+    """Return the images upright and in RGB."""
     if isinstance(images, Images):
         return images.dataset.images(images.numbers)
     return [as_seen(image) for image in images]
 
 
 def digests(images: AnyImages) -> list[str]:
-    """What each picture is known by: the sha256 of its file, else of what a person sees of it."""
+    """Return an identifier of each image: the SHA-256 of its file, or of its upright RGB pixels."""
     if isinstance(images, Images):
         return [images.dataset.image_digests[number] for number in images.numbers]
-    return [
+    return [  # after conversion: the same bytes with another palette are another image
         hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
-        for image in map(as_seen, images)  # the same bytes with another palette are another picture
+        for image in map(as_seen, images)
     ]

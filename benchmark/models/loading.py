@@ -1,16 +1,15 @@
-"""A backbone by what the user calls it.
+"""Load a backbone by name.
 
 | `spec` | what is loaded |
 |---|---|
-| `openai/clip-vit-base-patch32`, `ORG/NAME@REVISION` | a CLIPModel or open_clip model of the Hub |
+| `openai/clip-vit-base-patch32`, `ORG/NAME@REVISION` | a CLIPModel or open_clip model from the Hub |
 | `path/to/folder` | a CLIPModel saved there, or an open_clip model |
 | `package.module:function`, `path/to/file.py:function` | (CLIPModel, tokenizer, image_processor) |
 | `embedded` | the small CLIP inside the package |
 
-Weights are read from safetensors alone and no code of a repository is run. An open_clip model (one
-with `open_clip_config.json`) becomes a CLIPModel as it is read. A function is code, so
-it is taken from the command line (`allow_code`) and never from a manifest or a checkpoint: a
-downloaded dataset must not decide what runs here.
+Weights are read from safetensors only, and no code of a repository is run. An open_clip model (one with
+`open_clip_config.json`) is converted to a CLIPModel. A function is code, so it is accepted from the command line
+(`allow_code`) and never from a manifest or a checkpoint: a downloaded dataset must not decide what runs here.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from fdrd.errors import FdrdError
 
 EMBEDDED = "embedded"
 DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
-"""At a revision whose weights are safetensors; the main branch has none."""
+"""Pinned to a revision with safetensors weights; the main branch has none."""
 
 
 def load_backbone(
@@ -48,16 +47,16 @@ def load_backbone(
     device: str | None = None,
     frozen: FrozenFeatures | None = None,
 ) -> CLIPBackbone:
-    """The backbone that a user, a manifest or a checkpoint names.
+    """Return the backbone that a user, a manifest or a checkpoint names.
 
     Args:
         spec: see the table above.
-        allow_code: the user typed it, so it may be a function.
-        device: `cuda` where there is one, else `cpu`, unless given.
-        frozen: where features of un-prompted towers are kept.
+        allow_code: the name comes from the user, so it may be a function.
+        device: by default `cuda` if available, otherwise `cpu`.
+        frozen: cache for features of unprompted towers.
 
     Raises:
-        FdrdError: there is no such backbone, it is no CLIP, or the Hub cannot be reached.
+        FdrdError: there is no such backbone, it is not a CLIP, or the download failed.
     """
     target, colon, function = spec.rpartition(":")
     if colon:
@@ -91,7 +90,7 @@ def cached_backbone(
     device: str | None = None,
     allow_code: bool = False,
 ) -> Backbone:
-    """`load_backbone` with frozen features in `cache`, else `default_cache()`; a backbone stays as it is."""
+    """Load a backbone with features cached in `cache` or `default_cache()`; return a backbone as is."""
     if not isinstance(backbone, str):
         return backbone
     frozen = FrozenFeatures(cache or default_cache())
@@ -99,7 +98,7 @@ def cached_backbone(
 
 
 def default_backbone(data: str | Path) -> str:
-    """The backbone that a dataset's manifest names, else CLIP ViT-B/32."""
+    """Return the backbone that a dataset's manifest names, otherwise CLIP ViT-B/32."""
     manifest = Path(data) / "manifest.json"
     if manifest.is_file():
         named = json.loads(manifest.read_text(encoding="utf-8")).get("backbone")
@@ -114,7 +113,7 @@ def _hub(spec: str) -> tuple[Any, Any, Any]:
         return _pretrained(name, revision or "main")
     except (OSError, ValueError) as error:
         raise FdrdError(
-            f"backbone {spec!r} is no folder here and cannot be had from the Hub "
+            f"backbone {spec!r}: not a local folder, and downloading it from the Hub failed "
             f"({_first_line(error)}); check the name and the connection, or give --backbone "
             f"a local folder, a function that loads a CLIPModel, or `{EMBEDDED}`"
         ) from error
@@ -123,7 +122,7 @@ def _hub(spec: str) -> tuple[Any, Any, Any]:
 def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
     if not any((folder / config).is_file() for config in ("config.json", open_clip.CONFIG)):
         raise FdrdError(
-            f"backbone {spec!r}: {folder} holds no config.json; give a folder that "
+            f"backbone {spec!r}: {folder} has no config.json; give a folder that "
             f"CLIPModel.save_pretrained and its processor wrote, or one with {open_clip.CONFIG}"
         )
     try:
@@ -131,16 +130,14 @@ def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
     except (OSError, ValueError) as error:
         raise FdrdError(
             f"backbone {spec!r}: {_first_line(error)}; the folder needs model.safetensors, a "
-            f"tokenizer and a preprocessor_config.json; `fdrd convert` makes one of a .bin file"
+            f"tokenizer and a preprocessor_config.json; `fdrd convert` converts a .bin file"
         ) from error
 
 
 def _embedded() -> tuple[Any, Any, Any]:
     folder = Path(str(files("benchmark.models") / "embedded"))
     if not folder.is_dir():
-        raise FdrdError(
-            "this installation holds no embedded backbone; name another with --backbone"
-        )
+        raise FdrdError("this installation has no embedded backbone; name another with --backbone")
     return _folder(folder, EMBEDDED)
 
 
@@ -161,24 +158,22 @@ def _pretrained(name: str, revision: str) -> tuple[Any, Any, Any]:
 
 
 def _open_clip(name: str, revision: str, config: Path) -> tuple[Any, Any, Any]:
-    """An open_clip model, converted; `fdrd convert` is for those whose weights are a pickle."""
+    """Return a converted open_clip model."""
     found = (_file(name, revision, weights) for weights in open_clip.WEIGHTS)
     weights = next((path for path in found if path is not None), None)
     if weights is None:
         raise FdrdError(
             f"{name} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
-            f".bin or .pt file, `fdrd convert` makes a folder of them that --backbone takes"
+            f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
         )
     cfg = open_clip.read_config(config)
     own = any(_file(name, revision, file) for file in TOKENIZER_FILES)
-    tokenizer = tokenizer_of(
-        name if own else None, revision, context=cfg.text.get("context_length", 77)
-    )
+    tokenizer = tokenizer_of(name if own else None, revision, context=cfg.context)
     return open_clip.clip_parts(cfg, read_tensors(weights), tokenizer, name=name)
 
 
 def _file(name: str, revision: str, file: str) -> Path | None:
-    """A file of a folder or of a Hub repository; None where there is none, or no way to know."""
+    """Return a file of a folder or Hub repository, or None if it is missing or unreachable."""
     if Path(name).is_dir():
         return Path(name) / file if (Path(name) / file).is_file() else None
     try:

@@ -1,4 +1,4 @@
-"""A copy of a model whose weights are its own, also where it holds what cannot be copied."""
+"""Copy a model with its own weights, even if it holds objects that cannot be copied."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _OWN = frozenset(vars(nn.Module()))  # parameters, buffers, submodules, hooks: a
 
 
 def with_own_weights(model: Model) -> Model:
-    """A deep copy that shares with `model` what holds no weights and is large or cannot be copied.
+    """Return a deep copy that shares with `model` only large or uncopyable objects without weights.
 
-    Shared are plain data that a module keeps for itself, such as a cache of arrays, and objects that
-    refuse to be copied, such as a session of another runtime. Tensors and modules are never shared.
+    Shared are plain data of a module, e.g. a cache of arrays, and objects that refuse to be copied, e.g. a
+    session of another runtime. Tensors and modules are never shared.
 
     Raises:
-        TypeError: something that holds tensors or modules refuses to be copied.
+        TypeError: an object that holds tensors or modules refuses to be copied.
 
     >>> import threading
     >>> layer = nn.Linear(1, 1)
@@ -43,7 +43,7 @@ def with_own_weights(model: Model) -> Model:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is data through and through: numbers, text, arrays, and containers of such."""
+    """Return whether it consists of numbers, text, arrays, and containers of these."""
     if isinstance(value, dict):
         return all(map(_is_plain, value.keys())) and all(map(_is_plain, value.values()))
     if isinstance(value, _CONTAINERS):
@@ -62,6 +62,6 @@ def _holds_weights(value: Any) -> bool:
 def _can_be_copied(value: Any) -> bool:
     try:
         copy.deepcopy(value)
-    except Exception:  # whatever a stranger's object raises: it does not want to be copied
+    except Exception:  # third-party objects may raise anything
         return False
     return True

@@ -1,8 +1,8 @@
-"""open_clip's models as a `CLIPModel`: the same two towers, under other names.
+"""Convert open_clip models to `CLIPModel`: the same two towers under other names.
 
-What `CLIPModel` cannot express is refused by name: a tower that was converted in part would give
-features that are wrong and look right. The names are those of open_clip's model configurations
-(`open_clip_config.json`, https://github.com/mlfoundations/open_clip).
+Anything that `CLIPModel` cannot express is refused by name, because a partly converted tower gives wrong
+features that look right. Configuration keys are those of `open_clip_config.json`
+(https://github.com/mlfoundations/open_clip).
 """
 
 from __future__ import annotations
@@ -21,88 +21,96 @@ from fdrd.errors import FdrdError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
-"""What open_clip calls its files."""
+"""Names that open_clip gives to its files."""
+
+_SUPPORTED = frozenset(
+    # converted
+    "embed_dim vision_cfg text_cfg quick_gelu custom_text image_size layers width head_width mlp_ratio "
+    "patch_size context_length vocab_size heads eos_id "
+    # checked one by one
+    "norm_kwargs pool_type proj_type "
+    # no effect on the features
+    "init_logit_scale init_logit_bias nonscalar_logit_scale patch_dropout output_tokens pos_embed_type "
+    "pad_id hf_tokenizer_name final_ln_after_pool attn_pooler_queries attn_pooler_heads "
+    "timm_model_pretrained timm_pool timm_proj timm_proj_bias timm_drop timm_drop_path "
+    "hf_model_pretrained hf_proj_type hf_pooler_type".split()
+)
+_UNSUPPORTED = {
+    "timm_model_name": "a vision tower of timm",
+    "attentional_pool": "attentional pooling",
+    "no_ln_pre": "no normalization before the vision layers",
+    "hf_model_name": "a text tower of another family",
+    "embed_cls": "a class token after the caption",
+    "no_causal_mask": "a text tower that is not causal",
+    "proj_bias": "a text projection with a bias",
+    "tokenizer_kwargs": "a tokenizer with settings",
+    "tokenizer_mode": "a tokenizer with a mode",
+    "ls_init_value": "layer scale",
+    "block_type": "custom transformer blocks",
+    "qk_norm": "normalized queries and keys",
+    "scaled_cosine_attn": "cosine attention",
+    "scale_heads": "scaled attention heads",
+    "scale_attn_inner": "a normalization inside attention",
+    "scale_attn": "a normalization after attention",
+    "scale_fc": "a normalization inside its MLPs",
+    "act_kwargs": "an activation with settings",
+}
+
+_TENSORS = (  # replaced in this order
+    ("visual.transformer.resblocks.", "vision_model.encoder.layers."),
+    ("transformer.resblocks.", "text_model.encoder.layers."),
+    (".attn.", ".self_attn."),
+    (".ln_1.", ".layer_norm1."),
+    (".ln_2.", ".layer_norm2."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+    ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
+    ("visual.conv1.", "vision_model.embeddings.patch_embedding."),
+    ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
+    ("visual.ln_pre.", "vision_model.pre_layrnorm."),
+    ("visual.ln_post.", "vision_model.post_layernorm."),
+    ("visual.proj", "visual_projection.weight"),
+    ("token_embedding.", "text_model.embeddings.token_embedding."),
+    ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
+    ("ln_final.", "text_model.final_layer_norm."),
+    ("text_projection", "text_projection.weight"),
+)
 
 
 @dataclass(frozen=True)
 class OpenClipConfig:
-    """What `open_clip_config.json` says of a model and of its images."""
+    """Description of a model (`model_cfg`) and of its image preprocessing (`preprocess_cfg`)."""
 
     model: dict[str, Any]
     preprocess: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def text(self) -> dict[str, Any]:
-        """The part of the text tower."""
-        tower: dict[str, Any] = self.model["text_cfg"]
-        return tower
-
-
-_EITHER = {
-    "ls_init_value": "layer scale",
-    "block_type": "blocks of its own kind",
-    "qk_norm": "normalised queries and keys",
-    "scaled_cosine_attn": "cosine attention",
-    "scale_heads": "scaled attention heads",
-    "scale_attn_inner": "a normalisation inside attention",
-    "scale_attn": "a normalisation after attention",
-    "scale_fc": "a normalisation inside its MLPs",
-    "act_kwargs": "an activation with settings",
-}
-_VISION = {
-    **_EITHER,
-    "timm_model_name": "a vision tower of timm",
-    "attentional_pool": "attentional pooling",
-    "no_ln_pre": "no normalisation before the vision layers",
-}
-_TEXT = {
-    **_EITHER,
-    "hf_model_name": "a text tower of another family",
-    "embed_cls": "a class token behind the caption",
-    "no_causal_mask": "a text tower that is not causal",
-    "proj_bias": "a text projection with a bias",
-    "tokenizer_kwargs": "a tokenizer with settings",
-    "tokenizer_mode": "a tokenizer with a mode",
-}
-_EXPRESSED = {
-    "model_cfg": {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"},
-    "vision_cfg": {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size"},
-    "text_cfg": {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "eos_id"},
-}
-"""What becomes part of the CLIPModel's configuration."""
-
-_NO_MATTER = {
-    *("init_logit_scale", "init_logit_bias", "nonscalar_logit_scale"),  # the loss, not the towers
-    *("patch_dropout", "output_tokens"),  # training; another form of output
-    *("pos_embed_type", "pad_id", "hf_tokenizer_name"),  # stored as a tensor; never read; a file
-    *("norm_kwargs", "pool_type", "proj_type", "final_ln_after_pool"),  # looked at one by one
-    *("attn_pooler_queries", "attn_pooler_heads"),  # of what is refused
-    *("timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias"),
-    *("timm_drop", "timm_drop_path", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"),
-}
+    def context(self) -> int:
+        """Tokens that the text tower reads."""
+        return int(self.model["text_cfg"].get("context_length", 77))
 
 
 def read_config(path: Path) -> OpenClipConfig:
-    """A configuration: `open_clip_config.json`, or one of open_clip's `model_configs`.
+    """Read `open_clip_config.json` or one of open_clip's `model_configs`.
 
     Raises:
-        FdrdError: the file is missing or something else.
+        FdrdError: the file is missing or is not such a configuration.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FdrdError(f"{path} is no configuration of open_clip ({error})") from error
-    model = said.get("model_cfg", said) if isinstance(said, dict) else {}
+        raise FdrdError(f"{path} is not an open_clip configuration ({error})") from error
+    model = content.get("model_cfg", content) if isinstance(content, dict) else {}
     missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in model]
     if missing:
-        raise FdrdError(f"{path} is no configuration of open_clip: it lacks {', '.join(missing)}")
-    return OpenClipConfig(model, said.get("preprocess_cfg") or {})
+        raise FdrdError(f"{path} is not an open_clip configuration: no {', '.join(missing)}")
+    return OpenClipConfig(model, content.get("preprocess_cfg") or {})
 
 
 def clip_parts(
     config: OpenClipConfig, tensors: Mapping[str, Tensor], tokenizer: Any, *, name: str
 ) -> tuple[CLIPModel, Any, Any]:
-    """(CLIPModel, tokenizer, image_processor) of an open_clip model.
+    """Return (CLIPModel, tokenizer, image_processor) of an open_clip model.
 
     Raises:
         FdrdError: `CLIPModel` or its image processor cannot express it.
@@ -115,129 +123,111 @@ def clip_parts(
 def clip_model(
     model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor], *, bos: int, eos: int, name: str
 ) -> CLIPModel:
-    """The CLIPModel that computes what an open_clip model of this configuration computes.
+    """Return the CLIPModel that computes the same as an open_clip model.
 
     Args:
         model_cfg: `model_cfg` of `open_clip_config.json`.
         tensors: the model's `state_dict`.
-        bos: id of the token that the tokenizer begins with.
-        eos: id of the token that it ends with, where the text tower pools.
-        name: what to call it in an error.
+        bos: id of the tokenizer's first token.
+        eos: id of its last token, where the text tower pools.
+        name: of the model in error messages.
 
     Raises:
         FdrdError: `CLIPModel` cannot express it, or the tensors do not fit.
     """
-    reasons = list(_obstacles(model_cfg, eos))
-    if reasons:
-        raise FdrdError(f"{name} is no CLIPModel: it has {'; '.join(reasons)}")
+    if obstacles := list(_obstacles(model_cfg, eos)):
+        raise FdrdError(f"{name} cannot become a CLIPModel: it has {'; '.join(obstacles)}")
     model = CLIPModel(_config(model_cfg, bos, eos)).eval()
-    own = model.state_dict()
-    given = _renamed(tensors)
-    missing, unknown = sorted(own.keys() - given), sorted(given.keys() - own)
-    other = sorted(key for key in own.keys() & given if own[key].shape != given[key].shape)
-    for what, keys in (("lacks", missing), ("has besides", unknown)):
-        if keys:
-            raise FdrdError(f"{name} is no CLIPModel of its configuration: it {what} {_few(keys)}")
-    if other:
-        shapes = f"{tuple(given[other[0]].shape)} instead of {tuple(own[other[0]].shape)}"
-        raise FdrdError(f"{name} does not fit its configuration: {other[0]} is {shapes}")
-    model.load_state_dict(given)
+    try:
+        model.load_state_dict(_renamed(tensors))
+    except RuntimeError as error:  # names tensors that are missing, unknown or of another shape
+        reason = " ".join(str(error).split())[:400]
+        raise FdrdError(f"{name} does not fit its configuration: {reason}") from error
     return model
 
 
 def image_processor(config: OpenClipConfig) -> Any:
-    """open_clip's preprocessing for evaluation, as an image processor.
+    """Return open_clip's evaluation preprocessing as an image processor.
 
     Raises:
-        FdrdError: it resizes in a way that CLIP's image processor does not know.
+        FdrdError: CLIP's image processor cannot resize that way.
     """
-    said = config.preprocess
-    size = _square(said.get("size") or config.model["vision_cfg"].get("image_size", 224))
-    mode = said.get("resize_mode") or "shortest"
-    if mode not in ("shortest", "squash"):
-        raise FdrdError(f"images are resized by {mode!r}, which CLIPImageProcessor does not know")
+    given = config.preprocess
+    size = _square(given.get("size") or config.model["vision_cfg"].get("image_size", 224))
+    mode = given.get("resize_mode") or "shortest"
     filters = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}
-    interpolation = said.get("interpolation") or "bicubic"
-    if interpolation not in filters:
-        raise FdrdError(
-            f"images are resized with {interpolation!r}; known are {', '.join(filters)}"
-        )
-    form = {"height": size, "width": size}
-    given = {"image_mean": said.get("mean"), "image_std": said.get("std")}
+    interpolation = given.get("interpolation") or "bicubic"
+    if mode not in ("shortest", "squash") or interpolation not in filters:
+        raise FdrdError(f"CLIPImageProcessor cannot resize by {mode!r} with {interpolation!r}")
+    square = {"height": size, "width": size}
+    pixels = {"image_mean": given.get("mean"), "image_std": given.get("std")}
     return CLIPImageProcessorPil(
-        size={"shortest_edge": size} if mode == "shortest" else form,
-        crop_size=form,
+        size={"shortest_edge": size} if mode == "shortest" else square,
+        crop_size=square,
         do_center_crop=mode == "shortest",
         resample=filters[interpolation],
         do_convert_rgb=True,
-        **{key: list(value) for key, value in given.items() if value},
+        **{key: list(value) for key, value in pixels.items() if value},
     )
 
 
 def configuration_of(tensors: Mapping[str, Tensor], *, quick_gelu: bool) -> dict[str, Any]:
-    """The `model_cfg` of a `state_dict` that comes without one.
+    """Infer `model_cfg` from the shapes of a `state_dict`.
 
-    Shapes tell all but the activation and the number of heads, of which CLIP's models have one for
-    each 64 dimensions.
+    Shapes do not tell the activation. The number of heads is one per 64 dimensions, as in CLIP.
 
     Raises:
         FdrdError: these are not the tensors of a CLIP with a vision transformer.
     """
-    text = _bare(tensors)
+    given = _renamed(tensors)
+
+    def tower(kind: str) -> dict[str, Any]:
+        hidden, width = given[f"{kind}_model.encoder.layers.0.mlp.fc1.weight"].shape
+        layers = {k.split(".")[3] for k in given if k.startswith(f"{kind}_model.encoder.layers.")}
+        return {"width": width, "layers": len(layers), "mlp_ratio": hidden / width}
+
     try:
-        convolution, grid = tensors["visual.conv1.weight"], tensors["visual.positional_embedding"]
-        patch, side = convolution.shape[-1], round((len(grid) - 1) ** 0.5)
-        hidden = [
-            tower["transformer.resblocks.0.mlp.c_fc.weight"] for tower in (text, _visual(text))
-        ]
+        patch = given["vision_model.embeddings.patch_embedding.weight"].shape[-1]
+        grid = len(given["vision_model.embeddings.position_embedding.weight"]) - 1
+        vocabulary, width = given["text_model.embeddings.token_embedding.weight"].shape
         return {
-            "embed_dim": text["text_projection"].shape[1],
+            "embed_dim": len(given["text_projection.weight"]),
             "quick_gelu": quick_gelu,
             "vision_cfg": {
-                "image_size": patch * side,
-                "patch_size": patch,
-                "width": convolution.shape[0],
-                "layers": _layers(_visual(text)),
-                "mlp_ratio": hidden[1].shape[0] / hidden[1].shape[1],
+                "image_size": patch * round(grid**0.5), "patch_size": patch, **tower("vision"),
             },
             "text_cfg": {
-                "context_length": text["positional_embedding"].shape[0],
-                "vocab_size": text["token_embedding.weight"].shape[0],
-                "width": text["token_embedding.weight"].shape[1],
-                "heads": text["token_embedding.weight"].shape[1] // 64,
-                "layers": _layers(text),
-                "mlp_ratio": hidden[0].shape[0] / hidden[0].shape[1],
+                "context_length": len(given["text_model.embeddings.position_embedding.weight"]),
+                "vocab_size": vocabulary, "heads": width // 64, **tower("text"),
             },
-        }
+        }  # fmt: skip
     except (KeyError, IndexError) as error:
         raise FdrdError(
-            f"these are not the tensors of a CLIP with a vision transformer: there is no {error}, "
-            f"but {_few(sorted(tensors))}"
+            f"these are not the tensors of a CLIP with a vision transformer: no {error} among "
+            f"{_some(tensors)}"
         ) from error
 
 
 def _obstacles(model_cfg: Mapping[str, Any], eos: int) -> Iterator[str]:
-    """What stands against a conversion, each by the name that the configuration has for it."""
-    known = _EXPRESSED["model_cfg"] | _NO_MATTER
-    yield from (f"{key}, which is not known here" for key in sorted(model_cfg.keys() - known))
-    for part, refused in (("vision_cfg", _VISION), ("text_cfg", _TEXT)):
-        cfg = model_cfg[part]
-        for key, value in sorted(cfg.items()):
-            if key in refused:
-                if value and not (key == "block_type" and value == "default"):
-                    yield f"{refused[key]} ({part}.{key}: {value!r})"
-            elif key not in _EXPRESSED[part] | _NO_MATTER:
-                yield f"{part}.{key}, which is not known here"
-        if (cfg.get("norm_kwargs") or {}).keys() - {"eps"}:
-            yield f"a normalisation with settings ({part}.norm_kwargs: {cfg['norm_kwargs']})"
+    """Yield everything that prevents a conversion, by its name in the configuration."""
     vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
+    for part, cfg in (("model_cfg", model_cfg), ("vision_cfg", vision), ("text_cfg", text)):
+        for key, value in sorted(cfg.items()):
+            if key in _UNSUPPORTED:
+                if value and not (key == "block_type" and value == "default"):
+                    yield f"{_UNSUPPORTED[key]} ({part}.{key}: {value!r})"
+            elif key not in _SUPPORTED:
+                yield f"{part}.{key}, which is unknown"
+        if (cfg.get("norm_kwargs") or {}).keys() - {"eps"}:
+            yield f"a normalization with settings ({part}.norm_kwargs: {cfg['norm_kwargs']})"
+    pooling = text.get("pool_type", "argmax")
     if not isinstance(vision.get("layers", 12), int):
         yield f"a ResNet as its vision tower (vision_cfg.layers: {vision['layers']})"
     if vision.get("pool_type", "tok") != "tok":
         yield f"pooled patches (vision_cfg.pool_type: {vision['pool_type']!r})"
-    if text.get("pool_type", "argmax") not in ("argmax", "eos"):
-        yield f"text that is not pooled at EOS (text_cfg.pool_type: {text['pool_type']!r})"
-    if text.get("pool_type") == "eos" and text.get("eos_id", 2) != eos:
+    if pooling not in ("argmax", "eos"):
+        yield f"text that is not pooled at EOS (text_cfg.pool_type: {pooling!r})"
+    if pooling == "eos" and text.get("eos_id", 2) != eos:
         yield f"text that is pooled at token {text.get('eos_id', 2)}, which is not EOS ({eos})"
     if text.get("proj_type", "linear") != "linear":
         yield f"no linear text projection (text_cfg.proj_type: {text['proj_type']!r})"
@@ -245,12 +235,11 @@ def _obstacles(model_cfg: Mapping[str, Any], eos: int) -> Iterator[str]:
 
 def _config(model_cfg: Mapping[str, Any], bos: int, eos: int) -> CLIPConfig:
     vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
-    width = {"vision": vision.get("width", 768), "text": text.get("width", 512)}
 
-    def tower(cfg: Mapping[str, Any], kind: str, heads: int) -> dict[str, Any]:
+    def tower(cfg: Mapping[str, Any], width: int, heads: int) -> dict[str, Any]:
         return {
-            "hidden_size": width[kind],
-            "intermediate_size": int(width[kind] * cfg.get("mlp_ratio", 4.0)),
+            "hidden_size": width,
+            "intermediate_size": int(width * cfg.get("mlp_ratio", 4.0)),
             "num_hidden_layers": cfg.get("layers", 12),
             "num_attention_heads": heads,
             "hidden_act": "quick_gelu" if model_cfg.get("quick_gelu") else "gelu",
@@ -258,9 +247,10 @@ def _config(model_cfg: Mapping[str, Any], bos: int, eos: int) -> CLIPConfig:
             "projection_dim": model_cfg["embed_dim"],
         }
 
+    width = vision.get("width", 768)
     return CLIPConfig(
         text_config={
-            **tower(text, "text", text.get("heads", 8)),
+            **tower(text, text.get("width", 512), text.get("heads", 8)),
             "vocab_size": text.get("vocab_size", 49408),
             "max_position_embeddings": text.get("context_length", 77),
             "bos_token_id": bos,
@@ -268,7 +258,7 @@ def _config(model_cfg: Mapping[str, Any], bos: int, eos: int) -> CLIPConfig:
             "pad_token_id": eos,
         },
         vision_config={
-            **tower(vision, "vision", width["vision"] // vision.get("head_width", 64)),
+            **tower(vision, width, width // vision.get("head_width", 64)),
             "image_size": _square(vision.get("image_size", 224)),
             "patch_size": _square(vision.get("patch_size", 16)),
         },
@@ -277,86 +267,30 @@ def _config(model_cfg: Mapping[str, Any], bos: int, eos: int) -> CLIPConfig:
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under CLIPModel's names, float32; what only the loss needs is left out."""
-    text = _bare(tensors)
+    """Return the tensors under CLIPModel's names, float32, without what only the loss needs."""
     found: dict[str, Tensor] = {}
-    for kind, of in (("text_model", text), ("vision_model", _visual(text))):
-        for key, value in of.items():
-            if not key.startswith("transformer.resblocks."):
-                continue
-            _, _, number, part = key.split(".", 3)
-            layer = f"{kind}.encoder.layers.{number}"
-            if part.startswith("attn.in_proj_"):
-                for name, each in zip("qkv", value.chunk(3), strict=True):
-                    found[f"{layer}.self_attn.{name}_proj.{part.removeprefix('attn.in_proj_')}"] = (
-                        each
-                    )
-            else:
-                for theirs, ours in _LAYER.items():
-                    part = part.replace(theirs, ours)
-                found[f"{layer}.{part}"] = value
-    for key, value in text.items():
-        if key in _PROJECTIONS:
-            found[_PROJECTIONS[key]] = value.T
-        elif key == "logit_bias" or key.startswith(("transformer.res", "visual.transformer.res")):
-            continue  # the former is a constant, which changes no rank; the latter are done
-        else:
-            found[_SINGLE.get(key, key)] = value.reshape(()) if key == "logit_scale" else value
+    for key, value in tensors.items():
+        name = key.removeprefix("text.")  # where a model with `custom_text` keeps its text tower
+        for theirs, ours in _TENSORS:
+            name = name.replace(theirs, ours)
+        if ".in_proj_" in name:
+            for letter, part in zip("qkv", value.chunk(3), strict=True):
+                found[name.replace("in_proj_", f"{letter}_proj.")] = part
+        elif name.endswith("_projection.weight"):
+            found[name] = value.T
+        elif name != "logit_bias":
+            found[name] = value.reshape(()) if name == "logit_scale" else value
     return {key: value.float().contiguous() for key, value in found.items()}
-
-
-_LAYER = {
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
-_PROJECTIONS = {
-    "text_projection": "text_projection.weight",
-    "visual.proj": "visual_projection.weight",
-}
-_SINGLE = {
-    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
-    "positional_embedding": "text_model.embeddings.position_embedding.weight",
-    "ln_final.weight": "text_model.final_layer_norm.weight",
-    "ln_final.bias": "text_model.final_layer_norm.bias",
-    "visual.class_embedding": "vision_model.embeddings.class_embedding",
-    "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
-    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
-    "visual.ln_pre.weight": "vision_model.pre_layrnorm.weight",
-    "visual.ln_pre.bias": "vision_model.pre_layrnorm.bias",
-    "visual.ln_post.weight": "vision_model.post_layernorm.weight",
-    "visual.ln_post.bias": "vision_model.post_layernorm.bias",
-}
-
-
-def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as in a plain CLIP: a model with `custom_text` keeps its text tower under `text.`."""
-    return {key.removeprefix("text."): value for key, value in tensors.items()}
-
-
-def _visual(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix("visual."): value
-        for key, value in tensors.items()
-        if key.startswith("visual.")
-    }
-
-
-def _layers(tensors: Mapping[str, Tensor]) -> int:
-    return sum(
-        key.startswith("transformer.resblocks.") and key.endswith(".ln_1.weight") for key in tensors
-    )
 
 
 def _square(size: Any) -> int:
     sides = set(size) if isinstance(size, list | tuple) else {size}
     if len(sides) != 1:
-        raise FdrdError(f"images or patches of {size} are not square, which CLIPModel asks for")
+        raise FdrdError(f"CLIPModel needs square images and patches, not {size}")
     return int(sides.pop())
 
 
-def _few(names: list[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+def _some(names: Any) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - 3
+    return ", ".join(ordered[:3]) + (f" and {more} more" if more > 0 else "")

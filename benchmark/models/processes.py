@@ -1,8 +1,8 @@
 """Several processes on one run, started by `torchrun` or `accelerate launch`.
 
-All of them run the same program on the same batches, and share the towers' work alone: each encodes
-some rows of every call, and `shared` gives everyone the features of all. A loss therefore sees the
-whole batch, whatever it makes of it, and no method knows how many processes there are.
+All processes run the same program on the same batches and share only the work of the towers. Each encodes some
+rows of every call, and `shared` gives every process the features of all rows. A loss therefore sees the whole
+batch, and a method does not need to know the number of processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fdrd.errors import FdrdError
 
 @cache
 def _state() -> Any:
-    """What accelerate knows about the processes; None where there is one."""
+    """Return accelerate's state of the processes; None if there is one process."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
         return None
     try:
@@ -36,23 +36,23 @@ def _state() -> Any:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Return whether this is the process that writes and prints."""
     return _state() is None or bool(_state().is_main_process)
 
 
 def default_device() -> torch.device:
-    """The accelerator of this process where there is one, else the CPU."""
+    """Return the accelerator of this process if there is one, otherwise the CPU."""
     if _state() is not None:
         return torch.device(_state().device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def shared(count: int, encode: Callable[[slice], Features]) -> Features:
-    """Features of `count` rows, of which each process encodes its share.
+    """Return features of `count` rows, each process having encoded its share.
 
     Args:
         count: rows.
-        encode: pooled and, if asked for, token features of the same length for every row.
+        encode: pooled and, if requested, token features of equal length for every row.
     """
     if _state() is None or count < _state().num_processes:
         return encode(slice(0, count))
@@ -74,12 +74,12 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def agreed(value: float) -> float:
-    """What the main process says, so that all of them go on in the same way."""
+    """Return the main process's value, so that all processes take the same path."""
     if _state() is None:
         return value
-    said = torch.tensor([value], dtype=torch.float64, device=_state().device)
-    dist.broadcast(said, 0)
-    return float(said)
+    tensor = torch.tensor([value], dtype=torch.float64, device=_state().device)
+    dist.broadcast(tensor, 0)
+    return float(tensor)
 
 
 def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
@@ -88,11 +88,11 @@ def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes in order.
+    """Concatenate the rows of all processes in order.
 
-    Backward gives the *sum* over the processes of the gradient of one's own rows. A loss that all
-    of them compute is thus counted once for each, which `average_gradients` puts right; so it does
-    for what a loss computes from parameters directly, which each of them counts once.
+    Backward returns the *sum* over the processes of the gradient of the process's own rows. A loss that all of
+    them compute is counted once per process, which `average_gradients` corrects. The same holds for terms
+    computed directly from parameters.
     """
 
     @staticmethod

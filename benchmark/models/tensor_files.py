@@ -1,7 +1,7 @@
-"""Tensors out of a file that may hold more: nothing of it is executed.
+"""Read tensors from a file that may hold more, without executing any of it.
 
-A `.pt` file is a pickle, that is a program. PyTorch's restricted reader takes tensors and plain
-containers out of it, and stops at anything else.
+A `.pt` file is a pickle, which is a program. PyTorch's restricted unpickler accepts tensors and plain
+containers and stops at anything else.
 """
 
 from __future__ import annotations
@@ -21,73 +21,61 @@ from torch import Tensor
 from fdrd.errors import FdrdError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.")
-_NOTES = {"input_resolution", "context_length", "vocab_size"}
-"""Numbers that OpenAI's files keep among the tensors."""
+_PREFIX = re.compile(r"^(?:module\.|_orig_mod\.)+")
+_OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
+"""Numbers among the tensors of OpenAI's files."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The `state_dict` in a safetensors or PyTorch file, without the names that training wraps it in.
+    """Return the `state_dict` in a safetensors or PyTorch file, without prefixes added by training.
 
     Raises:
-        FdrdError: the file is missing, a program, or holds no tensors.
+        FdrdError: the file is missing, is a program, or holds no tensors.
     """
     if not path.is_file():
         raise FdrdError(f"{path}: no such file")
     try:
-        held = _safe(path) if path.suffix == ".safetensors" else _unpickled(path)
+        safe = path.suffix == ".safetensors"
+        content: Any = safetensors.torch.load_file(path) if safe else _unpickled(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise FdrdError(f"{path} cannot be read: {error}") from error
     for wrapper in _WRAPPERS:
-        if isinstance(held, Mapping) and isinstance(held.get(wrapper), Mapping):
-            held = held[wrapper]
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
     tensors = {
-        _stripped(key): value
-        for key, value in (held.items() if isinstance(held, Mapping) else ())
-        if isinstance(key, str) and isinstance(value, Tensor) and key not in _NOTES
+        _PREFIX.sub("", key): value
+        for key, value in (content.items() if isinstance(content, Mapping) else ())
+        if isinstance(key, str) and isinstance(value, Tensor) and key not in _OPENAI_SIZES
     }
     if not tensors:
-        raise FdrdError(f"{path} holds no state_dict, but a {type(held).__name__}")
+        raise FdrdError(f"{path} holds a {type(content).__name__}, not a state_dict")
     return tensors
 
 
-def _safe(path: Path) -> Any:
-    return safetensors.torch.load_file(path)
-
-
 def _unpickled(path: Path) -> Any:
-    if _is_program(path):
+    advice = "If you trust it, save only its tensors, with torch.save({}, 'tensors.pt')"
+    if _is_torchscript(path):
         raise FdrdError(
-            f"{path} is a TorchScript archive, that is a program, and is not run. OpenAI's own "
-            f"models are on the Hub as tensors: --backbone openai/clip-vit-base-patch32. For "
-            f"another one that you trust, write its tensors elsewhere, with "
-            f"torch.save(torch.jit.load({path.name!r}, 'cpu').state_dict(), 'tensors.pt'), and "
-            f"convert those"
+            f"{path} is a TorchScript archive, which is a program, and was not run. OpenAI's own models "
+            f"are on the Hub as tensors: --backbone openai/clip-vit-base-patch32. "
+            + advice.format(f"torch.jit.load({path.name!r}, 'cpu').state_dict()")
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
+        content = f"more than tensors (it asks for {named[1]})" if named else "no tensors"
         raise FdrdError(
-            f"{path} holds {f'more than tensors (it asks for {named[1]})' if named else 'no tensors'}; "
-            f"it was not loaded, and nothing of it was run. If you trust whoever made it, write its "
-            f"tensors alone elsewhere, with torch.save(model.state_dict(), 'tensors.pt'), and "
-            f"convert those"
+            f"{path} holds {content}; it was not loaded, and none of its code was run. "
+            + advice.format("model.state_dict()")
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise FdrdError(
-            f"{path} is no file that torch.save wrote ({' '.join(str(error).split()) or 'empty'})"
-        ) from error
+        reason = " ".join(str(error).split()) or "empty"
+        raise FdrdError(f"{path} is not a file written by torch.save ({reason})") from error
 
 
-def _is_program(path: Path) -> bool:
+def _is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _stripped(key: str) -> str:
-    while key.startswith(_PREFIXES):
-        key = key.partition(".")[2]
-    return key

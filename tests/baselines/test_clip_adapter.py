@@ -23,7 +23,7 @@ def features(method: Any, dataset: RetrievalDataset) -> tuple[torch.Tensor, torc
         return images, method.encode_text(dataset.captions).pooled
 
 
-def test_the_bottleneck_is_a_share_of_the_result(tiny_clip: CLIPBackbone) -> None:
+def test_the_bottleneck_by_hand(tiny_clip: CLIPBackbone) -> None:
     """x = e0; W1 = first row e0 * 2, others 0; W2 gives 3 of it to axis 1 and -3 to axis 2.
 
     ReLU(W1 x) = (2, 0, 0, 0); ReLU(W2 ...) = 6 on axis 1, 0 on axis 2.
@@ -60,7 +60,7 @@ def test_the_chosen_side_is_adapted_and_the_other_is_zero_shot(
     assert set(method.learner) == adapted
 
 
-def test_the_sides_have_weights_of_their_own(tiny_clip: CLIPBackbone) -> None:
+def test_each_side_has_its_own_weights(tiny_clip: CLIPBackbone) -> None:
     learner = get_method("clip_adapter")(tiny_clip, side="both").learner
     one, other = (learner[side].inner[0].weight for side in ("image", "text"))
     assert not torch.equal(one, other)
@@ -77,7 +77,7 @@ def test_the_other_forms_start_from_zero_shot(
 
 
 @pytest.mark.parametrize("side", ["text", "image", "both"])
-def test_once_the_features_are_known_training_runs_no_tower(
+def test_training_on_cached_features_runs_no_tower(
     make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path, side: str
 ) -> None:
     backbone = make_clip(FrozenFeatures(tmp_path))

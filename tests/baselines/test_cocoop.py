@@ -1,4 +1,4 @@
-"""CoCoOp reads a caption in a context that depends on the image, for the pairs of a shortlist."""
+"""CoCoOp encodes a caption in a context that depends on the image, for the pairs of a shortlist."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_two_images_give_two_contexts(tiny_clip: CLIPBackbone) -> None:
     assert shift[1].numpy() == pytest.approx(np.ones((3, 32)))  # -5 + .5 is cut off
 
 
-def test_a_pair_is_scored_by_the_caption_in_the_context_of_its_image(
+def test_a_pair_is_scored_with_the_context_of_its_image(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     method, test = make(tiny_clip, rerank=1), tiny_dataset["test"]
@@ -75,12 +75,12 @@ def test_every_image_of_a_batch_is_trained_with_every_caption(
         assert float(make(tiny_clip).loss(batch)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_it_starts_from_the_first_words_and_never_refuses_them(tiny_clip: CLIPBackbone) -> None:
+def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip: CLIPBackbone) -> None:
     context = make(tiny_clip, n_ctx=2, ctx_init="xylophone").learner.context.text[0]
     assert torch.equal(context.detach(), tiny_clip.word_embeddings("xylophone")[:2])
 
 
-def test_only_the_shortlist_is_rescored_and_the_rest_keeps_its_order_below(
+def test_only_the_shortlist_is_rescored_and_the_rest_ranks_below(
     fitted: Any, tiny_dataset: Splits
 ) -> None:
     """The bar of an image is its sixth best of 24 training captions, each of which is sampled 41 times or 42."""
@@ -104,7 +104,7 @@ def test_only_the_shortlist_is_rescored_and_the_rest_keeps_its_order_below(
             assert row[mine].min() > row[~mine].max()
 
 
-def test_a_caption_of_the_sample_reaches_its_own_bar(fitted: Any, tiny_dataset: Splits) -> None:
+def test_a_sampled_caption_passes_its_own_threshold(fitted: Any, tiny_dataset: Splits) -> None:
     """Six of 24 for each image, whichever way a product rounds."""
     with torch.no_grad():
         images, texts = encode_split(fitted, tiny_dataset["train"])
@@ -132,7 +132,9 @@ def test_ranks_do_not_depend_on_blocks(fitted: Any, tiny_dataset: Splits, block:
         assert np.array_equal(one.category, other.category)
 
 
-def test_a_pair_has_one_score_whatever_it_is_scored_with(fitted: Any, tiny_dataset: Splits) -> None:
+def test_the_score_of_a_pair_does_not_depend_on_the_gallery(
+    fitted: Any, tiny_dataset: Splits
+) -> None:
     """So hard negatives, of which a few are scored at a time, are judged as the gallery is."""
     test = tiny_dataset["test"]
     with torch.no_grad():
@@ -158,7 +160,7 @@ def test_text_features_are_frozen_and_hold_the_caption(tiny_clip: CLIPBackbone) 
     assert read(written(captions[::-1])) == captions[::-1]
 
 
-def test_the_sample_is_of_training_captions(fitted: Any, tiny_dataset: Splits) -> None:
+def test_the_sample_consists_of_training_captions(fitted: Any, tiny_dataset: Splits) -> None:
     known = fitted.encode_text(tiny_dataset["train"].captions).pooled
     assert len(fitted.learner.sample) == SAMPLE
     nearest = (fitted.learner.sample @ known.T).max(dim=1)
@@ -178,6 +180,6 @@ def test_too_many_pairs_are_refused_with_their_number(
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, -0.1])
-def test_a_share_that_is_none_is_refused(tiny_clip: CLIPBackbone, share: float) -> None:
+def test_a_share_out_of_range_is_refused(tiny_clip: CLIPBackbone, share: float) -> None:
     with pytest.raises(FdrdError, match="must be above 0 and at most 1"):
         make(tiny_clip, rerank=share)

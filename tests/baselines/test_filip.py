@@ -34,7 +34,7 @@ def test_mean_of_maxima_worked_by_hand() -> None:
     assert score.tolist() == [[pytest.approx((1.4 / 3 + 0.4) / 2)]]
 
 
-def test_a_cosine_below_zero_is_a_best_one_too() -> None:
+def test_padding_does_not_win_over_negative_cosines() -> None:
     """Padding must not win with its zero."""
     patches, words = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
     assert late_interaction(patches, words, torch.tensor([[True, False]])).tolist() == [[-1.0]]
@@ -112,7 +112,7 @@ def test_before_training_it_is_late_interaction_of_the_frozen_tokens(
             assert float(found[i, c]) == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_what_is_learned_are_two_maps_of_the_joint_space(tiny_clip: CLIPBackbone) -> None:
+def test_it_trains_two_maps_of_the_joint_space(tiny_clip: CLIPBackbone) -> None:
     filip = get_method("filip")(tiny_clip)
     assert isinstance(filip.learner, torch.nn.Module)
     names = {name: tuple(p.shape) for name, p in filip.learner.named_parameters()}
@@ -140,7 +140,7 @@ def test_all_tokens_of_a_side_go_through_its_map(
         assert tokens.numpy() == pytest.approx(sign * before[side].numpy(), abs=1e-6)
 
 
-def test_a_caption_has_one_vector_whatever_it_is_batched_with(tiny_clip: CLIPBackbone) -> None:
+def test_token_features_do_not_depend_on_padding(tiny_clip: CLIPBackbone) -> None:
     """Padding is zero, so that equals are found to be equal and are scored once."""
     filip = get_method("filip")(tiny_clip)
     with torch.no_grad():

@@ -20,7 +20,7 @@ def features(method: object, dataset: RetrievalDataset) -> list[torch.Tensor]:
         return [images, method.encode_text(dataset.captions).pooled]
 
 
-def test_all_of_both_towers_is_learned_but_not_the_logit_scale(tiny_clip: CLIPBackbone) -> None:
+def test_everything_except_the_logit_scale_is_trained(tiny_clip: CLIPBackbone) -> None:
     learner = get_method("full")(tiny_clip).learner
     learned = {name for name, each in learner.named_parameters() if each.requires_grad}
     assert learned == {name for name, _ in tiny_clip.model.named_parameters()} - {"logit_scale"}
@@ -57,9 +57,7 @@ def test_features_after_training_are_those_of_the_new_weights(
         assert torch.equal(kept, old)
 
 
-def test_each_epoch_is_judged_by_the_weights_that_it_left(
-    make_clip: Make, tiny_dataset: Splits
-) -> None:
+def test_validation_uses_the_weights_of_each_epoch(make_clip: Make, tiny_dataset: Splits) -> None:
     """Features that outlived a step would give every epoch the same score."""
 
     def scores(rate: float) -> list[float]:

@@ -41,7 +41,7 @@ def test_it_starts_from_zero_shot(tiny_clip: CLIPBackbone, tiny_dataset: Splits)
 @pytest.mark.parametrize(
     ("towers", "widths"), [("both", (32, 48)), ("text", (32,)), ("image", (48,))]
 )
-def test_what_is_learned_is_two_small_matrices_per_projection(
+def test_it_trains_two_small_matrices_per_projection(
     tiny_clip: CLIPBackbone, towers: str, widths: tuple[int, ...]
 ) -> None:
     """Three layers, two projections each, A (rank, width) and B (width, rank)."""
@@ -74,7 +74,7 @@ def test_the_update_is_alpha_over_rank_times_b_a_x(tiny_clip: CLIPBackbone) -> N
     assert on_queries["default"].weight is a  # what is learned is what the tower multiplies by
 
 
-def test_one_tower_alone_can_learn(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_a_single_tower_can_be_adapted(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
     train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05, schedule="constant")
     for towers, learns in (("image", [True, False]), ("text", [False, True])):
         method = lora(tiny_clip, towers=towers, train=train)
@@ -85,7 +85,7 @@ def test_one_tower_alone_can_learn(tiny_clip: CLIPBackbone, tiny_dataset: Splits
         assert changed == learns
 
 
-def test_the_weights_of_the_copy_stay_as_they_are(
+def test_the_base_weights_of_the_copy_stay_unchanged(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
@@ -101,7 +101,7 @@ def test_the_weights_of_the_copy_stay_as_they_are(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_seed_draws_the_updates(tiny_clip: CLIPBackbone) -> None:
+def test_the_seed_determines_the_initial_updates(tiny_clip: CLIPBackbone) -> None:
     def drawn(seed: int) -> list[torch.Tensor]:
         return list(lora(tiny_clip, seed=seed).learner.state_dict().values())
 

@@ -23,7 +23,7 @@ VIT_B_16: Any = SimpleNamespace(
 """The sizes that a learner looks at."""
 
 
-def test_it_has_as_many_parameters_as_published() -> None:
+def test_the_number_of_parameters_is_the_published_one() -> None:
     """Nine layers of 2 x 512 context vectors and a map from 512 to 768 with its bias: 3.55 M."""
     maple = get_method("maple")(VIT_B_16, n_ctx=2, depth=9)
     assert isinstance(maple.learner, nn.Module)
@@ -32,7 +32,7 @@ def test_it_has_as_many_parameters_as_published() -> None:
 
 
 @pytest.mark.parametrize(("layers", "prompted"), [((12, 12), 9), ((12, 5), 5), ((4, 24), 4)])
-def test_the_default_depth_is_nine_or_all_there_are(layers: tuple[int, int], prompted: int) -> None:
+def test_the_default_depth_is_nine_or_all_layers(layers: tuple[int, int], prompted: int) -> None:
     sizes = vars(VIT_B_16) | {"text_layers": layers[0], "vision_layers": layers[1]}
     maple: Any = get_method("maple")(SimpleNamespace(**sizes))
     assert len(maple.learner().text) == len(maple.learner().vision) == prompted
@@ -41,12 +41,12 @@ def test_the_default_depth_is_nine_or_all_there_are(layers: tuple[int, int], pro
 def test_a_depth_that_does_not_fit_is_refused(tiny_clip: CLIPBackbone) -> None:
     with pytest.raises(FdrdError, match="depth=9: the tower has 3 layers; choose 0 to 3"):
         get_method("maple")(tiny_clip, depth=9)
-    with pytest.raises(FdrdError, match=r"maple: depth=0 leaves nothing to learn.*zero_shot"):
+    with pytest.raises(FdrdError, match=r"maple: depth=0 leaves nothing to train.*zero_shot"):
         get_method("maple")(tiny_clip, depth=0)
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
-def test_an_image_looks_different_when_only_a_context_vector_changes(
+def test_image_features_depend_on_context_vectors(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], layer: int
 ) -> None:
     maple: Any = get_method("maple")(tiny_clip)
@@ -71,8 +71,8 @@ def test_a_visual_token_is_the_linear_map_of_its_context_vector(tiny_clip: CLIPB
     assert torch.equal(tokens, torch.tensor([[7.0], [-1.0]]).expand(2, tiny_clip.vision_width))
 
 
-def test_it_starts_from_the_first_words_and_never_refuses_them(tiny_clip: CLIPBackbone) -> None:
-    """The tokeniser spells 'xylophone' in nine pieces, of which two vectors take two."""
+def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip: CLIPBackbone) -> None:
+    """The tokenizer spells 'xylophone' in nine pieces, of which two vectors take two."""
     for words in ("a photo of a", "xylophone"):
         maple: Any = get_method("maple")(tiny_clip, n_ctx=2, ctx_init=words)
         spelled = tiny_clip.word_embeddings(words)

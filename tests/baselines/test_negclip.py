@@ -16,7 +16,7 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.text.attributes import find_attributes
 
 SHAPES = ("circle", "square", "triangle")
-COLOURS = ("red", "green", "blue", "black")
+COLORS = ("red", "green", "blue", "black")
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def described(
     """Twelve rows: each offers swaps of the category and of an attribute."""
     rows = []
     for shape in SHAPES:
-        for colour in COLOURS:
-            caption = f"a {colour} {shape} on the left"
-            row = make_row(len(rows), make_drawing(colour, shape, "left"), caption, shape)
+        for color in COLORS:
+            caption = f"a {color} {shape} on the left"
+            row = make_row(len(rows), make_drawing(color, shape, "left"), caption, shape)
             row["attributes"] = [asdict(each) for each in find_attributes(caption, shape)]
             rows.append(row)
     return make_dataset(rows, "train")
@@ -109,11 +109,11 @@ def test_category_and_attribute_take_turns_by_row_and_epoch(described: Retrieval
 
 
 @pytest.mark.parametrize("swapped", ["category", "attribute"])
-def test_one_kind_alone_can_be_had(described: RetrievalDataset, swapped: str) -> None:
+def test_negatives_can_be_of_one_kind(described: RetrievalDataset, swapped: str) -> None:
     assert kinds(described, swapped, 0) == [swapped] * 12
 
 
-def test_a_caption_that_offers_none_brings_none(
+def test_a_caption_without_swaps_gets_no_negative(
     make_row: Callable[..., dict[str, Any]],
     make_drawing: Callable[[str, str, str], bytes],
     make_dataset: Callable[..., RetrievalDataset],
@@ -122,9 +122,9 @@ def test_a_caption_that_offers_none_brings_none(
     """The second of two captions names neither a category nor an attribute."""
     captions = ["a photo of a circle", "a photo of a thing", "a photo of a square"]
     rows = [
-        make_row(number, make_drawing(colour, "circle", "left"), caption, shape)
-        for number, (caption, colour, shape) in enumerate(
-            zip(captions, COLOURS, ("circle", "circle", "square"), strict=False)
+        make_row(number, make_drawing(color, "circle", "left"), caption, shape)
+        for number, (caption, color, shape) in enumerate(
+            zip(captions, COLORS, ("circle", "circle", "square"), strict=False)
         )
     ]
     dataset = make_dataset(rows, "train")

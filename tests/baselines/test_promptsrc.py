@@ -49,7 +49,7 @@ def test_without_regulation_it_is_independent_prompts(
 
 
 @pytest.mark.parametrize("side", ["text", "image"])
-def test_features_pay_for_their_mean_distance_from_the_frozen_ones(
+def test_the_loss_includes_the_distance_from_frozen_features(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, side: str
 ) -> None:
     """Frozen captions are cut where the prompted ones are, four tokens earlier."""
@@ -72,7 +72,7 @@ def test_features_pay_for_their_mean_distance_from_the_frozen_ones(
     assert float(paid - free) == pytest.approx(2 * float(distance), abs=1e-5)
 
 
-def test_similarities_pay_for_their_divergence_from_the_frozen_ones(
+def test_the_loss_includes_the_divergence_from_frozen_similarities(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     rows = batch(tiny_dataset["train"])
@@ -131,19 +131,11 @@ def test_the_mean_over_epochs_is_weighted_by_a_gaussian(tiny_clip: CLIPBackbone)
     assert other().text[0].detach().numpy() == pytest.approx(expected[2], abs=1e-6)
 
 
-def test_a_far_gaussian_is_still_a_mean(tiny_clip: CLIPBackbone) -> None:
+def test_a_distant_gaussian_does_not_underflow(tiny_clip: CLIPBackbone) -> None:
     """Weights of e^-2000 are no numbers; the latest epoch outweighs the ones before."""
     learner = make(tiny_clip, gpa_mean=64, gpa_std=1).learner
     learner.enter(1)
     assert learner().text[0].detach().isfinite().all()
-
-
-def test_training_says_which_epoch_runs(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
-    method = make(tiny_clip, gpa_mean=1)
-    method.loss(batch(tiny_dataset["train"], epoch=0))
-    assert method.learner.epoch == 0
-    method.loss(batch(tiny_dataset["train"], epoch=1))
-    assert method.learner.epoch == 1
 
 
 def test_the_default_mean_is_at_three_quarters_of_the_epochs(tiny_clip: CLIPBackbone) -> None:
@@ -151,12 +143,6 @@ def test_the_default_mean_is_at_three_quarters_of_the_epochs(tiny_clip: CLIPBack
     assert isinstance(twenty.learner, torch.nn.Module)
     assert twenty.learner.mean == 15  # the paper's
     assert make(tiny_clip, gpa_mean=3).learner.mean == 3
-
-
-def test_the_mean_is_not_learned(tiny_clip: CLIPBackbone) -> None:
-    learner = make(tiny_clip).learner
-    learned = sum(each.numel() for each in learner.parameters() if each.requires_grad)
-    assert learned == 3 * 4 * (tiny_clip.text_width + tiny_clip.vision_width)
 
 
 def test_a_negative_weight_is_refused(tiny_clip: CLIPBackbone) -> None:

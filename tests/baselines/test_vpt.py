@@ -18,7 +18,7 @@ def test_it_learns_visual_tokens_alone(tiny_clip: CLIPBackbone, depth: int, laye
     assert shapes == [(5, tiny_clip.vision_width)] * layers
 
 
-def test_captions_are_read_as_the_frozen_backbone_reads_them(
+def test_captions_have_their_frozen_features(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
 ) -> None:
     vpt, test = get_method("vpt")(tiny_clip), tiny_dataset["test"]
@@ -29,7 +29,7 @@ def test_captions_are_read_as_the_frozen_backbone_reads_them(
     assert (images - tiny_clip.encode_image(Images.of(test)).pooled).abs().max() > 1e-3
 
 
-def test_the_deep_variant_is_another_than_the_shallow_one(
+def test_deep_and_shallow_variants_differ(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
 ) -> None:
     """Both start from the same first tokens, so deeper ones alone make the difference."""
@@ -42,8 +42,8 @@ def test_the_deep_variant_is_another_than_the_shallow_one(
     assert (shallow - deep).abs().max() > 1e-4
 
 
-def test_nothing_to_learn_is_refused(tiny_clip: CLIPBackbone) -> None:
-    with pytest.raises(FdrdError, match=r"vpt: depth=0 leaves nothing to learn.*zero_shot"):
+def test_a_depth_out_of_range_is_refused(tiny_clip: CLIPBackbone) -> None:
+    with pytest.raises(FdrdError, match=r"vpt: depth=0 leaves nothing to train.*zero_shot"):
         get_method("vpt")(tiny_clip, depth=0)
     with pytest.raises(FdrdError, match="depth=4: the tower has 3 layers"):
         get_method("vpt")(tiny_clip, depth=4)

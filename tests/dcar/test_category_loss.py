@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcar.category_loss import MoreTexts, category_aware_loss
+from dcar.category_loss import ExtraTexts, category_aware_loss
 
 
 def direction(cosine: float) -> Tensor:
@@ -28,19 +28,16 @@ def loss(**options: object) -> float:
     ).item()
 
 
-def test_log_add_by_hand() -> None:
-    expected = -log(1.5 * exp(30) / (1.5 * exp(30) + 1.5 * exp(29) + exp(28)))
-    assert loss() == pytest.approx(expected, abs=1e-4)
-
-
-def test_logit_by_hand() -> None:
-    expected = -log(exp(45) / (exp(45) + exp(43.5) + exp(28)))
-    assert loss(mode="logit") == pytest.approx(expected, abs=1e-4)
-
-
-def test_loss_mode_by_hand() -> None:
-    expected = (1.5 * log(1 + exp(-1)) + log(1 + exp(-2))) / 2.5
-    assert loss(mode="loss") == pytest.approx(expected, abs=1e-4)
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("log_add", -log(1.5 * exp(30) / (1.5 * exp(30) + 1.5 * exp(29) + exp(28)))),
+        ("logit", -log(exp(45) / (exp(45) + exp(43.5) + exp(28)))),
+        ("loss", (1.5 * log(1 + exp(-1)) + log(1 + exp(-2))) / 2.5),
+    ],
+)
+def test_each_mode_by_hand(mode: str, expected: float) -> None:
+    assert loss(mode=mode) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["log_add", "logit"])
@@ -100,15 +97,15 @@ def test_in_batch_every_image_chooses_from_all_captions() -> None:
     assert found.item() == pytest.approx((first + second) / 2, abs=1e-5)
 
 
-def test_more_captions_are_candidates_unless_they_are_right() -> None:
-    more = MoreTexts(
+def test_extra_captions_are_candidates_unless_correct() -> None:
+    extra = ExtraTexts(
         torch.stack([direction(0.5), direction(0.9)]),
         torch.tensor([7, 9]),
         torch.tensor([[True, False]]),
     )
     found = category_aware_loss(
         IMAGE, POSITIVE, NEGATIVES, PRESENT, OWN, OTHERS,
-        scale=1.0, alpha=0.5, candidates="train", more=more,
+        scale=1.0, alpha=0.5, candidates="train", extra=extra,
     )  # fmt: skip
     own = 1.5 * exp(0.3)
     expected = -log(own / (own + 1.5 * exp(0.29) + exp(0.28) + 1.5 * exp(0.5)))

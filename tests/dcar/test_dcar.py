@@ -70,7 +70,7 @@ def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(
 
 
 @pytest.mark.parametrize("test_weights", ["token_mean", "predictor"])
-def test_weights_without_an_image_are_learned(
+def test_weights_are_predicted_without_an_image(
     test_weights: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     method = fitted(tiny_clip, tiny_dataset, test_weights=test_weights, beta=1.0)
@@ -80,27 +80,25 @@ def test_weights_without_an_image_are_learned(
     assert (weights[:, 0] == 1).all()  # BOS
 
 
-def test_prompts_get_no_gradient_through_the_weights(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_token_weights_carry_no_gradient(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
     method = fitted(tiny_clip, tiny_dataset)
-    pictures = tiny_dataset["train"].images([0, 1])
-    _, compared = method.look(pictures, method.learner.prompts())
+    photos = tiny_dataset["train"].images([0, 1])
+    _, compared = method.encode_compared(photos, method.learner.prompts())
     captions = tiny_dataset["train"].captions[:2]
     plain = method.plain(captions, tokens=True)
     assert not method.weights(captions, plain, compared, method.blank()).requires_grad
 
 
-def test_the_weights_come_from_the_own_image_against_blank(
+def test_weights_compare_the_image_with_a_blank_one(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
-    """A blank picture changes nothing, so its caption is not weighted; a drawing's is."""
+    """A blank photo changes nothing, so its caption is not weighted; a drawing's is."""
     method = fitted(tiny_clip, tiny_dataset)
     white = Image.new("RGB", (40, 40), "white")
     drawing = tiny_dataset["train"].images([0])[0]
     captions = [tiny_dataset["train"].captions[0]] * 2
     with torch.no_grad():
-        _, compared = method.look([drawing, white], method.learner.prompts())
+        _, compared = method.encode_compared([drawing, white], method.learner.prompts())
         plain = method.plain(captions, tokens=True)
         weights = method.weights(captions, plain, compared, method.blank())
     assert (weights[0] - 1).abs().max() > 1e-2
@@ -132,7 +130,7 @@ def test_every_option_trains(
     assert log.epochs[-1].loss < log.epochs[0].loss
 
 
-def test_the_category_loss_is_that_of_the_drawn_negatives_with_their_categories(
+def test_the_category_loss_pair_by_pair(
     tiny_clip: CLIPBackbone,
     make_row: Callable[..., dict[str, object]],
     make_dataset: Callable[..., RetrievalDataset],
@@ -140,11 +138,11 @@ def test_the_category_loss_is_that_of_the_drawn_negatives_with_their_categories(
 ) -> None:
     """Worked out pair by pair: own candidates, one direction, the plain features through the adapter."""
     rows = []
-    for colour in ("red", "green", "blue", "black"):
+    for color in ("red", "green", "blue", "black"):
         for shape in ("circle", "square", "triangle"):
-            caption, span = f"a {colour} {shape}", {"type": "colour", "value": colour}
-            described = make_row(len(rows), make_drawing(colour, shape, "left"), caption, shape)
-            described["attributes"] = [{**span, "start": 2, "end": 2 + len(colour)}]
+            caption, span = f"a {color} {shape}", {"type": "colour", "value": color}
+            described = make_row(len(rows), make_drawing(color, shape, "left"), caption, shape)
+            described["attributes"] = [{**span, "start": 2, "end": 2 + len(color)}]
             rows.append(described)
     splits = {name: make_dataset(rows, name) for name in ("train", "validation")}
     train = splits["train"]
@@ -171,7 +169,7 @@ def test_the_category_loss_is_that_of_the_drawn_negatives_with_their_categories(
     assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
 
 
-def test_the_figure_prompts_the_first_layer_alone(tiny_clip: CLIPBackbone) -> None:
+def test_the_figure_preset_prompts_the_first_layer_only(tiny_clip: CLIPBackbone) -> None:
     figure = get_method("dcar")(tiny_clip, preset="figure", n_ctx=2).learner.prompts()
     maple = get_method("dcar")(tiny_clip, preset="maple", n_ctx=2).learner.prompts()
     assert [len(figure.text), len(figure.vision)] == [1, 1]
@@ -188,7 +186,7 @@ def test_impossible_options_are_refused(tiny_clip: CLIPBackbone) -> None:
         make(tiny_clip, depth=9)
 
 
-def test_a_dataset_of_one_category_and_captions_of_one_word(
+def test_one_category_and_one_word_captions_still_train(
     tiny_clip: CLIPBackbone,
     make_row: Callable[..., dict[str, object]],
     make_dataset: Callable[..., RetrievalDataset],
@@ -196,10 +194,10 @@ def test_a_dataset_of_one_category_and_captions_of_one_word(
 ) -> None:
     """No category to swap in and nothing to say: fewer negatives, and no error."""
     words = ["circle", "red", "a " * 300 + "circle", "blue"]
-    colours = ["red", "green", "blue", "black"]
+    colors = ["red", "green", "blue", "black"]
     rows = [
-        make_row(number, make_drawing(colour, "circle", "left"), word, "circle")
-        for number, (word, colour) in enumerate(zip(words, colours, strict=True))
+        make_row(number, make_drawing(color, "circle", "left"), word, "circle")
+        for number, (word, color) in enumerate(zip(words, colors, strict=True))
     ]
     splits = {name: make_dataset(rows, name, ["circle"]) for name in ("train", "validation")}
     method = fitted(tiny_clip, splits)
@@ -208,5 +206,5 @@ def test_a_dataset_of_one_category_and_captions_of_one_word(
     assert texts.isfinite().all()
 
 
-def test_every_option_says_what_it_is() -> None:
+def test_every_option_is_documented() -> None:
     assert all(option.doc for option in method_options("dcar").values())

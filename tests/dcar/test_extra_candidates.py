@@ -10,7 +10,7 @@ import torch
 import dcar  # noqa: F401  # registers the method
 from benchmark import CLIPBackbone, TrainConfig, get_method
 from benchmark.training.loop import Batch, batches
-from dcar.extra_candidates import FurtherCaptions
+from dcar.extra_candidates import ExtraCandidates
 from fdrd.dataset import RetrievalDataset
 
 Rows = Callable[..., dict[str, object]]
@@ -23,14 +23,12 @@ def train(
     make_drawing: Callable[[str, str, str], bytes],
 ) -> RetrievalDataset:
     """Nine pairs; 0 and 1 show one image, 2 and 3 have one caption."""
-    colours = ["red", "red", "green", "blue", "black", "red", "green", "blue", "black"]
+    colors = ["red", "red", "green", "blue", "black", "red", "green", "blue", "black"]
     shapes = ["circle"] * 5 + ["square"] * 4
     captions = ["one", "two", "three", "three", "five", "six", "seven", "eight", "nine"]
     rows = [
-        make_row(number, make_drawing(colour, shape, "left"), caption, shape)
-        for number, (colour, shape, caption) in enumerate(
-            zip(colours, shapes, captions, strict=True)
-        )
+        make_row(number, make_drawing(color, shape, "left"), caption, shape)
+        for number, (color, shape, caption) in enumerate(zip(colors, shapes, captions, strict=True))
     ]
     return make_dataset(rows, "train")
 
@@ -44,35 +42,35 @@ def batch_of(train: RetrievalDataset, rows: list[int], epoch: int = 0) -> Batch:
     )
 
 
-def test_all_rows_but_those_of_the_batch(train: RetrievalDataset) -> None:
-    found = FurtherCaptions(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
+def test_extra_captions_come_from_outside_the_batch(train: RetrievalDataset) -> None:
+    found = ExtraCandidates(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
     assert found.rows.tolist() == [1, 3, 4, 5, 6, 7, 8]
     assert found.captions == ["two", "three", "five", "six", "seven", "eight", "nine"]
 
 
-def test_a_caption_that_is_right_for_the_image_is_no_candidate(train: RetrievalDataset) -> None:
-    found = FurtherCaptions(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
+def test_a_correct_caption_is_not_a_candidate(train: RetrievalDataset) -> None:
+    found = ExtraCandidates(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
     of_image_0, of_image_2 = found.wrong.tolist()
     assert of_image_0 == [False, True, True, True, True, True, True]
     assert of_image_2 == [True, False, True, True, True, True, True]
 
 
-def test_a_draw_depends_on_seed_and_batch_alone(train: RetrievalDataset) -> None:
+def test_extra_captions_depend_only_on_seed_and_batch(train: RetrievalDataset) -> None:
     first, later = batch_of(train, [0, 2]), batch_of(train, [0, 2], epoch=1)
-    drawn = FurtherCaptions(train, seed=0, number=3)
+    drawn = ExtraCandidates(train, seed=0, number=3)
     again = drawn.draw(first)
     assert len(again.captions) == 3
     assert drawn.draw(later) is not again
     assert drawn.draw(first).rows.tolist() == again.rows.tolist()
     others = [
-        FurtherCaptions(train, seed, 3).draw(batch).rows.tolist()
+        ExtraCandidates(train, seed, 3).draw(batch).rows.tolist()
         for seed, batch in ((0, later), (1, first), (2, first))
     ]
     assert any(other != again.rows.tolist() for other in others)
 
 
-def test_none_are_drawn_where_none_are_wanted(train: RetrievalDataset) -> None:
-    found = FurtherCaptions(train, seed=0, number=0).draw(batch_of(train, [0, 2]))
+def test_zero_extra_captions(train: RetrievalDataset) -> None:
+    found = ExtraCandidates(train, seed=0, number=0).draw(batch_of(train, [0, 2]))
     assert (found.captions, found.wrong.shape) == ([], (2, 0))
 
 

@@ -19,7 +19,7 @@ from benchmark.evaluation.ranking import rank
 from benchmark.evaluation.scoring import again_on
 from benchmark.reporting.significance import compare_runs, versus_table
 from benchmark.result import read_results
-from dcar.method import TestWeights
+from dcar.options import TestWeights
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -35,15 +35,15 @@ def fitted(backbone: CLIPBackbone, splits: Splits, mode: str, **options: Any) ->
     return method
 
 
-class OtherPictures(RetrievalDataset):
-    """A split whose captions are the same, and whose pictures are others."""
+class OtherImages(RetrievalDataset):
+    """A split whose captions are the same, and whose photos are others."""
 
-    def __init__(self, given: RetrievalDataset, pictures: list[Image.Image]):
+    def __init__(self, given: RetrievalDataset, photos: list[Image.Image]):
         self.__dict__.update(given.__dict__)
-        self.pictures = pictures
+        self.photos = photos
 
     def images(self, numbers: Any) -> list[Image.Image]:
-        return [self.pictures[number] for number in numbers]
+        return [self.photos[number] for number in numbers]
 
 
 def encoded(method: Any, dataset: RetrievalDataset) -> torch.Tensor:
@@ -52,7 +52,7 @@ def encoded(method: Any, dataset: RetrievalDataset) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_captions_have_the_same_bits_whatever_the_images_unless_it_is_called_a_leak(
+def test_caption_features_depend_on_images_only_for_leak_paired(
     mode: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     method, dataset = fitted(tiny_clip, tiny_dataset, mode), tiny_dataset["test"]
@@ -60,7 +60,7 @@ def test_captions_have_the_same_bits_whatever_the_images_unless_it_is_called_a_l
     red = [Image.new("RGB", (40, 40), "red")] * 24
     before = encoded(method, dataset)
     permuted, replaced = (
-        encoded(method, OtherPictures(dataset, pictures)) for pictures in (own[::-1], red)
+        encoded(method, OtherImages(dataset, photos)) for photos in (own[::-1], red)
     )
     if mode == "leak_paired":
         assert (permuted - before).abs().max() > 1e-3
@@ -82,7 +82,7 @@ def test_captions_have_the_same_bits_whatever_the_images_unless_it_is_called_a_l
     ],
     ids=lambda options: ",".join(options) or "default",
 )
-def test_a_pair_that_is_scored_again_is_read_under_its_image(
+def test_a_reranked_pair_uses_the_weights_of_its_image(
     options: dict[str, Any], tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     """Worked out pair by pair, as in training."""
@@ -94,7 +94,7 @@ def test_a_pair_that_is_scored_again_is_read_under_its_image(
             method.encode_image(images), method.encode_text(captions)
         )
         for place, caption in enumerate(captions):
-            seen, compared = method.look(images[[place]], method.learner.prompts())
+            seen, compared = method.encode_compared(images[[place]], method.learner.prompts())
             plain = method.plain([caption], tokens=True)
             weights = method.weights([caption], plain, compared, method.blank())
             text = method.features([caption], weights)
@@ -102,7 +102,7 @@ def test_a_pair_that_is_scored_again_is_read_under_its_image(
             assert found[place].item() == pytest.approx((seen @ text.T).item(), abs=1e-5)
 
 
-def test_the_best_of_each_query_are_scored_again_and_the_others_stay_below(
+def test_the_shortlist_is_rescored_and_the_rest_ranks_below(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", shortlist=5), tiny_dataset["test"]
@@ -126,7 +126,7 @@ def test_the_best_of_each_query_are_scored_again_and_the_others_stay_below(
             )
 
 
-def test_ties_at_the_end_of_a_shortlist_are_all_on_it(tiny_dataset: Splits) -> None:
+def test_a_shortlist_includes_all_ties_at_its_end(tiny_dataset: Splits) -> None:
     """Which of them is stored first must not decide."""
     shortlist = benchmark.evaluation.scoring.Shortlist(
         1, 10**6, lambda images, _: images.pooled[:, 0]
@@ -140,9 +140,7 @@ def test_ties_at_the_end_of_a_shortlist_are_all_on_it(tiny_dataset: Splits) -> N
     assert scores.tolist() == [pytest.approx([0.3, 0.3, 0.2 - 3])]
 
 
-def test_ranks_are_those_of_the_second_scores(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_ranks_use_the_reranked_scores(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
     """With everything on the shortlist, the ranks of the whole matrix of pairs, at any block size."""
     method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", shortlist=24), tiny_dataset["test"]
     images, texts = encode_split(method, dataset)
@@ -166,7 +164,7 @@ def bench(backbone: CLIPBackbone, splits: Splits, mode: str, folder: Path, **opt
     )
 
 
-def test_wherever_its_results_are_printed_a_leak_says_so(
+def test_every_table_marks_a_leak(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     bench(tiny_clip, tiny_dataset, "leak_paired", tmp_path)
@@ -212,7 +210,7 @@ def test_too_many_pairs_are_refused_with_the_number_before_anything_is_learned(
     bench(tiny_clip, tiny_dataset, "rerank", tmp_path, shortlist=5, pair_limit=312)
 
 
-def test_each_word_is_read_alone_and_once(tiny_clip: CLIPBackbone) -> None:
+def test_each_word_is_encoded_once_on_its_own(tiny_clip: CLIPBackbone) -> None:
     """`zebra` is no word of the tokenizer: all its pieces have the feature of the whole word."""
     captions = ["a zebra, red", "red zebra"]
     features = tiny_clip.encode_text(captions, tokens=True)

@@ -1,5 +1,7 @@
 """Token weights against numbers worked out by hand."""
 
+from math import exp
+
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -21,45 +23,40 @@ def test_mean1_by_hand() -> None:
     assert weights([0.1, -0.2, 0.3]) == [1.0, 0.75, 1.0, 1.25, 1.0]
 
 
-def test_mean1_is_clamped_and_brought_to_mean_one_again() -> None:
+def test_mean1_is_clamped_and_normalized_again() -> None:
     # |change| = 0 0 .3, mean .1: u = .5 .5 2 (clamped from 0, 0, 3), mean 1: w = u at beta 1
     assert weights([0.0, 0.0, 0.3], beta=1.0) == [1.0, 0.5, 0.5, 2.0, 1.0]
     # |change| = 0 .3 .3, mean .2: u = .5 1.5 1.5, mean 7/6
     assert weights([0.0, 0.3, 0.3], beta=1.0) == [1.0, 0.4286, 1.2857, 1.2857, 1.0]
 
 
-def test_the_sign() -> None:
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [
+        ("raw", [0.1, 0.2, 0.3]),
+        ("minmax", [0.0, 0.5, 1.0]),
+        ("softmax", [3 * exp(u) / (exp(0.5) + exp(1.0) + exp(1.5)) for u in (0.5, 1.0, 1.5)]),
+        ("cal", [0.75, 1.0, 1.25]),  # the mean of u = .5 1 1.5 over each token and its neighbors
+    ],
+)
+def test_normalizations_by_hand(normalization: str, expected: list[float]) -> None:
+    found = weights([0.1, -0.2, 0.3], normalization=normalization, beta=1.0)
+    assert found == pytest.approx([1.0, *expected, 1.0], abs=1e-4)
+
+
+def test_relu_keeps_tokens_that_the_image_makes_more_similar() -> None:
     """relu keeps what the image makes more similar, which is a negative change."""
     assert weights([0.3, -0.3, -0.3], sign="relu", beta=1.0) == [1.0, 0.4286, 1.2857, 1.2857, 1.0]
     assert weights([0.3, -0.3, -0.3], sign="abs", beta=1.0) == [1.0, 1.0, 1.0, 1.0, 1.0]
 
 
-def test_raw_is_the_change_itself() -> None:
-    assert weights([0.1, -0.2, 0.3], normalisation="raw", beta=1.0) == [1.0, 0.1, 0.2, 0.3, 1.0]
+@pytest.mark.parametrize("normalization", ["mean1", "raw", "minmax", "softmax", "cal"])
+def test_without_change_or_beta_all_weights_are_one(normalization: str) -> None:
+    assert weights([0.0, 0.0, 0.0], normalization=normalization) == [1.0] * 5
+    assert weights([0.1, 0.2, 0.3], normalization=normalization, beta=0.0) == [1.0] * 5
 
 
-def test_minmax_by_hand() -> None:
-    assert weights([0.1, 0.2, 0.3], normalisation="minmax", beta=1.0) == [1.0, 0.0, 0.5, 1.0, 1.0]
-
-
-def test_softmax_by_hand() -> None:
-    odds = torch.tensor([0.5, 1.0, 1.5]).softmax(0) * 3
-    expected = [1.0, *[round(value, 4) for value in odds.tolist()], 1.0]
-    assert weights([0.1, 0.2, 0.3], normalisation="softmax", beta=1.0) == expected
-
-
-def test_cal_averages_neighbours() -> None:
-    # u = .5 1 1.5; averaged over what lies beside it: .75 1 1.25
-    assert weights([0.1, 0.2, 0.3], normalisation="cal", beta=1.0) == [1.0, 0.75, 1.0, 1.25, 1.0]
-
-
-@pytest.mark.parametrize("normalisation", ["mean1", "raw", "minmax", "softmax", "cal"])
-def test_no_change_and_no_beta_are_no_weights(normalisation: str) -> None:
-    assert weights([0.0, 0.0, 0.0], normalisation=normalisation) == [1.0] * 5
-    assert weights([0.1, 0.2, 0.3], normalisation=normalisation, beta=0.0) == [1.0] * 5
-
-
-def test_mean_one_for_any_change() -> None:
+def test_weights_have_mean_one_for_any_change() -> None:
     generator = torch.Generator().manual_seed(0)
     change = torch.randn(64, 12, generator=generator)
     valid = torch.rand(64, 12, generator=generator) < 0.7
@@ -70,7 +67,7 @@ def test_mean_one_for_any_change() -> None:
         assert (row[~mask] == 1).all()
 
 
-def test_the_change_is_one_dot_product_and_equals_two_cosines() -> None:
+def test_the_change_equals_the_difference_of_two_cosines() -> None:
     generator = torch.Generator().manual_seed(1)
     tokens = normalize(torch.randn(3, 5, 8, generator=generator), dim=-1)
     images = normalize(torch.randn(3, 8, generator=generator), dim=-1)
@@ -82,7 +79,7 @@ def test_the_change_is_one_dot_product_and_equals_two_cosines() -> None:
             assert found[row, place].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_patches_are_compared_by_their_best_or_their_mean() -> None:
+def test_patches_are_compared_by_maximum_or_mean() -> None:
     token = torch.tensor([[[1.0, 0.0]]])
     patches = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     blank = torch.tensor([[0.6, 0.8], [0.8, 0.6]])
@@ -90,7 +87,7 @@ def test_patches_are_compared_by_their_best_or_their_mean() -> None:
     assert similarity_change(token, patches, blank, "patch_mean").item() == pytest.approx(0.2)
 
 
-def test_pieces_of_a_word_share_its_mean() -> None:
+def test_tokens_of_a_word_share_their_mean() -> None:
     words = torch.tensor([[-1, 0, 1, 1, -1]])
     change = torch.tensor([[7.0, 2.0, 1.0, -3.0, 7.0]])
     assert by_word(change, words)[0, 1:4].tolist() == [2.0, -1.0, -1.0]

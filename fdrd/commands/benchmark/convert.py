@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,32 +11,25 @@ from fdrd.commands.benchmark.known_methods import quiet_transformers
 from fdrd.commands.console import app, out
 
 
-class Activation(StrEnum):
-    """What the towers compute between the two layers of an MLP."""
-
-    gelu = "gelu"
-    quick_gelu = "quick_gelu"
-
-
 @app.command(epilog="Example:  fdrd convert open_clip_pytorch_model.bin clip/ --activation gelu")
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(help="A .pt, .pth, .bin or .safetensors file, or a folder of one."),
+        typer.Argument(help="A .pt, .pth, .bin or .safetensors file, or a folder that holds one."),
     ],
-    folder: Annotated[Path, typer.Argument(help="What --backbone will take; new or empty.")],
+    folder: Annotated[Path, typer.Argument(help="New or empty folder to give to --backbone.")],
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Description of the model: open_clip_config.json or one of open_clip's "
-            "model_configs, or a CLIPModel's config.json; by default the one beside the weights."
+            help="Description of the model: open_clip_config.json, one of open_clip's model_configs, "
+            "or a CLIPModel's config.json; by default the one beside the weights."
         ),
     ] = None,
     activation: Annotated[
-        Activation | None,
+        Literal["gelu", "quick_gelu"] | None,
         typer.Option(
-            help="Where no description says so: quick_gelu for OpenAI's models and those "
-            "fine-tuned from them, gelu for most others."
+            help="If no description says it: quick_gelu for OpenAI's models and models fine-tuned "
+            "from them, gelu for most others."
         ),
     ] = None,
     tokenizer: Annotated[
@@ -48,15 +40,15 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Make a backbone of a checkpoint of open_clip or OpenAI, or of a CLIPModel in a .bin file.
+    """Convert a checkpoint of open_clip, OpenAI or transformers (.bin) to a backbone.
 
-    Tensors are loaded and nothing else: a .pt file that holds code or objects is refused, and none of
-    it is run. What a CLIPModel cannot express is refused by name.
+    Only tensors are loaded. A .pt file that holds code or objects is refused, and nothing in it is run.
+    Anything that a CLIPModel cannot express is refused by name.
     """
     quiet_transformers()
     from benchmark.models.conversion import convert as run_convert
 
-    quick = None if activation is None else activation is Activation.quick_gelu
+    quick = None if activation is None else activation == "quick_gelu"
     run_convert(source, folder, config=config, quick_gelu=quick, tokenizer=tokenizer)
     out.print(f"Wrote {folder}")
     out.print(f"Next:  fdrd bench --method zero_shot --backbone {folder}", style="dim")

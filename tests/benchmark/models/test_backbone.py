@@ -1,4 +1,4 @@
-"""What the prompt seam promises: an unmodified CLIP, with prompts in it only while it is asked."""
+"""An unmodified CLIP that holds prompts only during a call."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -36,9 +36,9 @@ def test_without_prompts_features_are_those_of_clip(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
 ) -> None:
     images = Images.of(tiny_dataset["test"])
-    pictures = tiny_dataset["test"].images(images.numbers)
+    photos = tiny_dataset["test"].images(images.numbers)
     text = tiny_clip.tokenizer(CAPTIONS, padding=True, return_tensors="pt")
-    pixels = tiny_clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+    pixels = tiny_clip.image_processor(images=photos, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         out = tiny_clip.model(
             input_ids=text["input_ids"], attention_mask=text["attention_mask"], pixel_values=pixels
@@ -55,7 +55,7 @@ def test_context_that_spells_words_equals_the_words(tiny_clip: CLIPBackbone) -> 
 
 
 class Session(torch.nn.Module):
-    """A patch embedding with a session that cannot be copied, as ONNX's, and a cache of what it saw."""
+    """A patch embedding with a session that cannot be copied, like ONNX's, and a cache of its inputs."""
 
     def __init__(self, inner: torch.nn.Module):
         super().__init__()
@@ -79,7 +79,7 @@ def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
     backbone = make_clip()
     embeddings = backbone.model.vision_model.embeddings
     embeddings.patch_embedding = Session(embeddings.patch_embedding)
-    images = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    images = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
     before = backbone.encode_image(images).pooled
     copied = backbone.trainable_copy()
     stem = copied.model.vision_model.embeddings.patch_embedding
@@ -101,14 +101,14 @@ def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
 def test_weights_beside_what_cannot_be_copied_are_never_shared(
     make_clip: Callable[..., CLIPBackbone],
 ) -> None:
-    """Shared, they would be trained in the given backbone too."""
+    """If shared, they would also be trained in the given backbone."""
     backbone = make_clip()
     backbone.model.session = [threading.Lock(), backbone.model.visual_projection]
     with pytest.raises(FdrdError, match=r"'tiny' cannot be copied.*leaves the backbone frozen"):
         backbone.trainable_copy()
 
 
-def test_slot_tokens_are_invisible(
+def test_placeholder_tokens_in_slots_have_no_effect(
     tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
@@ -116,7 +116,7 @@ def test_slot_tokens_are_invisible(
     monkeypatch.setattr(tiny_clip, "_bos", 5)
     ids = tiny_clip.encode_text(CAPTIONS, context, tokens=True).token_ids
     assert ids is not None
-    assert 5 not in ids[:, :1]  # the slots changed, BOS itself did not
+    assert 5 not in ids[:, :1]  # the slots changed, BOS did not
     assert torch.equal(tiny_clip.encode_text(CAPTIONS, context).pooled, before)
 
 
@@ -124,7 +124,7 @@ def test_slot_tokens_are_invisible(
 def test_deeper_prompts_replace_those_of_the_layer_before(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], tower: str
 ) -> None:
-    """Prompts that enter the last layer cut off what earlier ones became; tokens still saw them."""
+    """Prompts of a layer discard the outputs of earlier prompts, but other tokens have attended to them."""
     width = tiny_clip.text_width if tower == "text" else tiny_clip.vision_width
     first, second, other = drawn_prompts(3, 2, width)
 
@@ -139,7 +139,7 @@ def test_deeper_prompts_replace_those_of_the_layer_before(
     assert not close(encode([first, second]), encode([other, second]), 1e-6)
 
 
-def test_replaced_prompts_are_what_the_layer_sees(tiny_clip: CLIPBackbone) -> None:
+def test_a_layer_receives_exactly_its_own_prompts(tiny_clip: CLIPBackbone) -> None:
     seen: list[torch.Tensor] = []
     prompts = drawn_prompts(3, 2, tiny_clip.text_width)
     handle = tiny_clip.model.text_model.encoder.layers[2].layer_norm1.register_forward_pre_hook(
@@ -195,18 +195,26 @@ def test_no_hook_is_left_after_an_exception(
 
     prompts = Prompts(
         text=drawn_prompts(3, 2, tiny_clip.text_width),
-        word_weights=torch.ones(3, tiny_clip._tokenise(CAPTIONS, 22)[0].shape[1]),
+        word_weights=torch.ones(3, tiny_clip._tokenize(CAPTIONS, 22)[0].shape[1]),
     )
     with monkeypatch.context() as patch:
         patch.setattr(layers[1], "forward", fail)
         with pytest.raises(RuntimeError, match="in the middle"):
             tiny_clip.encode_text(CAPTIONS, prompts)
     assert no_hooks(tiny_clip)
-
-
-def test_no_hook_is_left_after_use(tiny_clip: CLIPBackbone) -> None:
-    tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(3, 2, tiny_clip.text_width)))
+    tiny_clip.encode_text(CAPTIONS, prompts)
     assert no_hooks(tiny_clip)
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "message"),
+    [(4, 32, "4 layers of prompts for a tower of 3 layers"), (1, 48, r"must all be \(n, 32\)")],
+)
+def test_prompts_that_do_not_fit_are_refused(
+    tiny_clip: CLIPBackbone, layers: int, width: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(layers, 2, width)))
 
 
 def test_padding_and_batch_mates_do_not_change_a_row(tiny_clip: CLIPBackbone) -> None:
@@ -216,8 +224,8 @@ def test_padding_and_batch_mates_do_not_change_a_row(tiny_clip: CLIPBackbone) ->
     assert close(together, alone)
 
 
-def test_captions_read_like_beside_like_come_back_in_their_order(tiny_clip: CLIPBackbone) -> None:
-    """More than are read at a time, of mixed lengths, with weights and contexts of their own."""
+def test_captions_encoded_by_length_keep_their_order(tiny_clip: CLIPBackbone) -> None:
+    """More captions than are encoded at a time, of mixed lengths, with their own weights and contexts."""
     captions = ["red " * (1 + 7 * number % 13) + "circle" for number in range(40)]
     valid = tiny_clip.encode_text(captions, tokens=True, reserve=2).valid
     assert valid is not None
@@ -241,7 +249,7 @@ def test_word_weights_of_one_change_nothing(tiny_clip: CLIPBackbone) -> None:
 
 
 def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip: CLIPBackbone) -> None:
-    """Whatever depth of prompts, weight 0 on token 2 makes its embedding 0 and leaves the others."""
+    """Weight 0 on token 2 makes its embedding 0 and leaves the others unchanged."""
     seen: list[torch.Tensor] = []
     embed = tiny_clip.model.text_model.embeddings
     handle = embed.register_forward_hook(
@@ -298,17 +306,7 @@ def test_too_many_context_vectors_are_refused(tiny_clip: CLIPBackbone) -> None:
         tiny_clip.encode_text(CAPTIONS, prompts)
 
 
-def test_more_prompts_than_layers_are_refused(tiny_clip: CLIPBackbone) -> None:
-    with pytest.raises(ValueError, match="4 layers of prompts for a tower of 3 layers"):
-        tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(4, 2, tiny_clip.text_width)))
-
-
-def test_a_mixed_up_width_is_refused(tiny_clip: CLIPBackbone) -> None:
-    with pytest.raises(ValueError, match=r"must all be \(n, 32\)"):
-        tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(1, 2, tiny_clip.vision_width)))
-
-
-def test_words_are_numbered_by_the_pieces_they_are_made_of(tiny_clip: CLIPBackbone) -> None:
+def test_all_tokens_of_a_word_have_its_number(tiny_clip: CLIPBackbone) -> None:
     """`red zebra` is BOS red z ##e ##b ##r ##a EOS: word 0, then word 1 five times."""
     features = tiny_clip.encode_text(["red zebra"], tokens=True)
     assert features.words is not None
@@ -336,10 +334,10 @@ def test_token_features_have_unit_length_and_no_slots(
 def test_patches_are_projected_as_the_pooled_feature_is(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
 ) -> None:
-    """Layer norm, then projection: what CLIP does to its first token, done to the others."""
+    """Patches get the layer norm and projection that CLIP applies to its first token."""
     images, model = Images.of(tiny_dataset["test"]), tiny_clip.model
-    pictures = tiny_dataset["test"].images(images.numbers)
-    pixels = tiny_clip.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+    photos = tiny_dataset["test"].images(images.numbers)
+    pixels = tiny_clip.image_processor(images=photos, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         hidden = model.vision_model(pixel_values=pixels).last_hidden_state
         every = model.visual_projection(model.vision_model.post_layernorm(hidden))
@@ -358,14 +356,12 @@ def test_pooled_is_the_token_feature_at_eos(tiny_clip: CLIPBackbone) -> None:
     assert close(features.tokens[torch.arange(3), ends], features.pooled)
 
 
-def test_pictures_of_no_dataset_are_encoded_too(
+def test_images_outside_a_dataset_are_encoded(
     tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
 ) -> None:
     images = Images.of(tiny_dataset["test"])[:3]
-    pictures = tiny_dataset["test"].images(range(3))
-    assert torch.equal(
-        tiny_clip.encode_image(pictures).pooled, tiny_clip.encode_image(images).pooled
-    )
+    photos = tiny_dataset["test"].images(range(3))
+    assert torch.equal(tiny_clip.encode_image(photos).pooled, tiny_clip.encode_image(images).pooled)
     grey = Image.new("L", (50, 30))
     assert tiny_clip.encode_image([grey]).pooled.shape == (1, tiny_clip.dim)
 
@@ -377,32 +373,17 @@ def fingerprint(model: Any, tokenizer: Any, image_processor: Any) -> str:
     return CLIPBackbone(model, tokenizer, image_processor, name="x").fingerprint
 
 
-def test_equal_parts_have_equal_fingerprints(clip_parts: Parts) -> None:
-    assert fingerprint(*clip_parts()) == fingerprint(*clip_parts())
-
-
-def test_other_weights_have_another_fingerprint(clip_parts: Parts) -> None:
-    assert fingerprint(*clip_parts(seed=1)) != fingerprint(*clip_parts())
-
-
-def test_other_preprocessing_has_another_fingerprint(clip_parts: Parts) -> None:
+def test_the_fingerprint_covers_weights_preprocessing_and_tokenizer(clip_parts: Parts) -> None:
     model, tokenizer, image_processor = clip_parts()
-    before = fingerprint(model, tokenizer, image_processor)
+    before = fingerprint(*clip_parts())
+    assert fingerprint(model, tokenizer, image_processor) == before
+    assert fingerprint(*clip_parts(seed=1)) != before
+    subclass = type("OtherProcessor", (type(image_processor),), {})
+    assert fingerprint(model, tokenizer, subclass(**image_processor.to_dict())) != before
     image_processor.image_mean = (0.1, 0.2, 0.3)
     assert fingerprint(model, tokenizer, image_processor) != before
-
-
-def test_another_kind_of_image_processor_has_another_fingerprint(clip_parts: Parts) -> None:
-    model, tokenizer, image_processor = clip_parts()
-    other = type("OtherProcessor", (type(image_processor),), {})(**image_processor.to_dict())
-    assert fingerprint(model, tokenizer, other) != fingerprint(model, tokenizer, image_processor)
-
-
-def test_another_tokenizer_has_another_fingerprint(clip_parts: Parts) -> None:
-    model, tokenizer, image_processor = clip_parts()
-    before = fingerprint(model, tokenizer, image_processor)
     tokenizer.add_tokens(["zebra"])
-    assert fingerprint(model, tokenizer, image_processor) != before
+    assert fingerprint(model, tokenizer, clip_parts()[2]) != before
 
 
 def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts: Parts) -> None:
@@ -410,7 +391,7 @@ def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts: Parts) -> N
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         "[BOS] $A", special_tokens=[("[BOS]", 97)]
     )
-    with pytest.raises(FdrdError, match="wants BOS, the words and EOS"):
+    with pytest.raises(FdrdError, match="needs BOS, the words and EOS"):
         fingerprint(model, tokenizer, image_processor)
 
 
@@ -422,7 +403,7 @@ def test_a_call_does_not_change_the_fingerprint(tiny_clip: CLIPBackbone) -> None
     assert again.fingerprint == tiny_clip.fingerprint
 
 
-def test_features_are_picked_by_slice_and_by_number() -> None:
+def test_features_can_be_indexed_by_slice_and_by_array() -> None:
     features = Features(torch.arange(6.0).view(3, 2), valid=torch.tensor([[True], [False], [True]]))
     assert features[1:].pooled.tolist() == [[2, 3], [4, 5]]
     picked = features[np.array([2, 0])]

@@ -64,7 +64,7 @@ def test_the_gradient_is_that_of_the_whole_batch(
         assert (one - other).abs().max() < 1e-6
 
 
-def test_no_more_rows_than_asked_for_are_encoded_at_once_and_each_twice() -> None:
+def test_chunks_have_the_given_size_and_are_encoded_twice() -> None:
     calls: list[int] = []
     weight = torch.ones(3, requires_grad=True)
 
@@ -85,7 +85,7 @@ def test_no_more_rows_than_asked_for_are_encoded_at_once_and_each_twice() -> Non
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_training_in_chunks_learns_the_same(
+def test_training_in_chunks_gives_the_same_parameters(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, precision: str
 ) -> None:
     seen: list[int] = []

@@ -19,27 +19,27 @@ def embedded() -> CLIPBackbone:
     return load_backbone("embedded")
 
 
-def test_it_is_the_frozen_one_and_fits_the_repository() -> None:
+def test_the_embedded_weights_match_their_published_digest() -> None:
     """Its results are documented; other weights would need another tag and other numbers."""
     weights = (FOLDER / "model.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in (FOLDER / "README.md").read_text()
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12_000_000
 
 
-def test_it_is_an_ordinary_clip(embedded: CLIPBackbone) -> None:
+def test_the_embedded_backbone_is_a_plain_clip_model(embedded: CLIPBackbone) -> None:
     assert type(embedded.model) is CLIPModel
     assert isinstance(embedded.tokenizer, CLIPTokenizer)
     assert embedded.dim == 192
     assert next(embedded.model.parameters()).dtype == torch.float32
 
 
-def test_any_text_can_be_written(embedded: CLIPBackbone) -> None:
+def test_the_embedded_tokenizer_covers_any_text(embedded: CLIPBackbone) -> None:
     for text in ("a bird", "An Ærøskøbing café, 3 µm!", "写真", "🦜"):
         ids = embedded.tokenizer(text)["input_ids"]
         assert embedded.tokenizer.unk_token_id not in ids[1:-1]
 
 
-def test_it_finds_demo_captions_far_above_chance_and_far_below_the_ceiling(
+def test_the_embedded_backbone_scores_between_chance_and_perfect(
     embedded: CLIPBackbone,
 ) -> None:
     plates = [draw(category, 7, seed=123) for category in categories(200)]

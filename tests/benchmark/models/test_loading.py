@@ -1,4 +1,4 @@
-"""A backbone by name: what loads, what is refused, and what is said about it."""
+"""Loading a backbone by name, and the error messages."""
 
 import importlib
 import shutil
@@ -64,7 +64,7 @@ def test_torchvision_changes_no_pixel(saved: Path, tiny_clip: CLIPBackbone) -> N
     assert torch.equal(*pixels)
 
 
-def test_weights_are_read_from_safetensors_alone(saved: Path) -> None:
+def test_only_safetensors_weights_are_read(saved: Path) -> None:
     (saved / "model.safetensors").unlink()
     torch.save({}, saved / "pytorch_model.bin")
     with pytest.raises(FdrdError, match=r"the folder needs model\.safetensors"):
@@ -87,9 +87,7 @@ def test_a_function_in_a_package_is_called(
     assert loaded.fingerprint == tiny_clip.fingerprint
 
 
-def test_a_function_that_the_command_line_did_not_name_is_not_run(
-    loader: Path, tmp_path: Path
-) -> None:
+def test_only_the_command_line_may_name_a_function(loader: Path, tmp_path: Path) -> None:
     loader.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef load(): pass\n")
     with pytest.raises(FdrdError, match="only the command line may name"):
         load_backbone(f"{loader}:load")
@@ -107,10 +105,10 @@ def test_a_function_that_the_command_line_did_not_name_is_not_run(
             "{home}/my_clip.py:half",
             r"must return \(CLIPModel, tokenizer, image_processor\), not \(CLIPModel, \w+\)",
         ),
-        ("{home}/nowhere", r"holds no config\.json"),
+        ("{home}/nowhere", r"has no config\.json"),
     ],
 )
-def test_what_cannot_be_loaded_is_named(loader: Path, spec: str, message: str) -> None:
+def test_loading_errors_name_the_problem(loader: Path, spec: str, message: str) -> None:
     with pytest.raises(FdrdError, match=message):
         load_backbone(spec.format(home=loader.parent), allow_code=True)
 
@@ -124,8 +122,8 @@ def test_a_folder_without_a_tokenizer_says_what_it_needs(saved: Path, tmp_path: 
         load_backbone(str(bare))
 
 
-def test_a_hub_that_cannot_be_reached_is_no_silent_fallback(tmp_path: Path) -> None:
-    """In a process of its own: the Hub client reads its address when it is imported."""
+def test_an_unreachable_hub_is_an_error(tmp_path: Path) -> None:
+    """Runs in its own process, because the Hub client reads its address on import."""
     code = (
         "from fdrd.errors import FdrdError\n"
         "from benchmark.models.loading import load_backbone\n"
@@ -138,7 +136,7 @@ def test_a_hub_that_cannot_be_reached_is_no_silent_fallback(tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
-    assert "cannot be had from the Hub" in done.stdout
+    assert "downloading it from the Hub failed" in done.stdout
     assert "give --backbone a local folder" in done.stdout
 
 

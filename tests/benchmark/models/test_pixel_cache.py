@@ -1,4 +1,4 @@
-"""Pictures for a tower: what is processed once, what again, and what tells pictures apart."""
+"""Images are processed once per training and identified by content."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ import torch
 from PIL import Image
 
 from benchmark.models.image_batches import digests
-from benchmark.models.pixel_cache import Pixels
+from benchmark.models.pixel_cache import PixelCache
 
 
-def picture(seed: int) -> Image.Image:
+def photo(seed: int) -> Image.Image:
     noise = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     return Image.fromarray(noise)
 
 
 class Counting:
-    """An image processor that remembers how many pictures it was given."""
+    """An image processor that counts its images."""
 
     def __init__(self, processor: Any):
         self.processor = processor
-        self.pictures = 0
+        self.photos = 0
 
     def __call__(self, images: list[Image.Image], **asked: Any) -> Any:
-        self.pictures += len(images)
+        self.photos += len(images)
         return self.processor(images=images, **asked)
 
 
@@ -34,54 +34,54 @@ def processor(tiny_clip: Any) -> Counting:
 
 
 ONE = 3 * 32 * 32 * 4
-"""Bytes of a picture as the tiny CLIP is given it."""
+"""Bytes of a preprocessed image."""
 
 
-def test_a_training_processes_a_picture_once(processor: Counting) -> None:
-    pixels, pictures = Pixels(processor), [picture(seed) for seed in range(4)]
-    expected = processor.processor(images=pictures, return_tensors="pt")["pixel_values"]
-    assert torch.equal(pixels.of(pictures[:3]), expected[:3])
-    again = pixels.of([pictures[2], pictures[3], pictures[0]])
+def test_training_processes_an_image_once(processor: Counting) -> None:
+    pixels, photos = PixelCache(processor), [photo(seed) for seed in range(4)]
+    expected = processor.processor(images=photos, return_tensors="pt")["pixel_values"]
+    assert torch.equal(pixels.of(photos[:3]), expected[:3])
+    again = pixels.of([photos[2], photos[3], photos[0]])
     assert torch.equal(again, expected[[2, 3, 0]])
-    assert processor.pictures == 4
+    assert processor.photos == 4
 
 
-def test_an_evaluation_keeps_nothing(processor: Counting) -> None:
-    pixels = Pixels(processor)
+def test_evaluation_caches_no_pixels(processor: Counting) -> None:
+    pixels = PixelCache(processor)
     with torch.no_grad():
-        pixels.of([picture(0)])
-    pixels.of([picture(0)])
-    assert processor.pictures == 2
+        pixels.of([photo(0)])
+    pixels.of([photo(0)])
+    assert processor.photos == 2
 
 
-def test_what_is_full_makes_room_for_another_training(processor: Counting) -> None:
-    pixels, pictures = Pixels(processor, most_bytes=3 * ONE - 1), [picture(s) for s in range(4)]
-    expected = processor.processor(images=pictures, return_tensors="pt")["pixel_values"]
-    pixels.of(pictures[:2])
-    assert torch.equal(pixels.of(pictures[1:3]), expected[1:3])  # the third does not fit beside two
-    processor.pictures = 0
-    assert torch.equal(pixels.of(pictures[2:]), expected[2:])
-    assert torch.equal(pixels.of(pictures[2:]), expected[2:])
-    assert processor.pictures == 1
-    pixels.of(pictures[:1])
-    assert processor.pictures == 2  # it was let go
+def test_a_full_cache_is_cleared(processor: Counting) -> None:
+    pixels, photos = PixelCache(processor, max_bytes=3 * ONE - 1), [photo(s) for s in range(4)]
+    expected = processor.processor(images=photos, return_tensors="pt")["pixel_values"]
+    pixels.of(photos[:2])
+    assert torch.equal(pixels.of(photos[1:3]), expected[1:3])  # the third does not fit beside two
+    processor.photos = 0
+    assert torch.equal(pixels.of(photos[2:]), expected[2:])
+    assert torch.equal(pixels.of(photos[2:]), expected[2:])
+    assert processor.photos == 1
+    pixels.of(photos[:1])
+    assert processor.photos == 2  # it was dropped
 
 
 def test_a_batch_that_does_not_fit_is_processed_each_time(processor: Counting) -> None:
-    pixels, pictures = Pixels(processor, most_bytes=2 * ONE), [picture(s) for s in range(3)]
-    assert torch.equal(pixels.of(pictures), pixels.of(pictures))
-    assert processor.pictures == 6
+    pixels, photos = PixelCache(processor, max_bytes=2 * ONE), [photo(s) for s in range(3)]
+    assert torch.equal(pixels.of(photos), pixels.of(photos))
+    assert processor.photos == 6
 
 
-def test_a_picture_twice_in_a_batch_is_kept_once(processor: Counting) -> None:
-    pixels = Pixels(processor, most_bytes=2 * ONE)
-    pixels.of([picture(0), picture(0), picture(1)])
-    before = processor.pictures
-    pixels.of([picture(0), picture(1)])
-    assert processor.pictures == before
+def test_a_repeated_image_is_cached_once(processor: Counting) -> None:
+    pixels = PixelCache(processor, max_bytes=2 * ONE)
+    pixels.of([photo(0), photo(0), photo(1)])
+    before = processor.photos
+    pixels.of([photo(0), photo(1)])
+    assert processor.photos == before
 
 
-def test_pictures_of_the_same_bytes_that_look_different_are_told_apart() -> None:
+def test_digests_cover_palette_and_orientation() -> None:
     indices = Image.new("P", (2, 2), 1)
     black, white = indices.copy(), indices.copy()
     black.putpalette([0] * 6)

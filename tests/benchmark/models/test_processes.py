@@ -1,4 +1,4 @@
-"""Two processes give what one gives."""
+"""Two processes give the results of one."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ for name, options, train in {cases!r}:
         options=options, train={{"epochs": 2, "batch_size": 9, "learning_rate": 0.05, **train}},
     )
 """
-# By sgd, because the bias of keys has no gradient but rounding, of which adamw would make whole steps.
+# SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify.
 SGD = {"optimiser": "sgd"}
 CASES = [
     ("coop", {"n_ctx": 4}, SGD),
     ("full", {}, {**SGD, "chunk_size": 2}),
     ("clip_adapter", {}, SGD),
 ]
-"""Prompts in one tower; both towers themselves; no tower at all, because features are kept."""
+"""Prompts in one tower; both towers; no tower, because features are cached."""
 
 
 def run(folder: Path, launcher: list[str]) -> dict[str, Path]:
@@ -64,7 +64,7 @@ TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+def test_two_processes_give_the_results_of_one(tmp_path: Path) -> None:
     alone = run(tmp_path / "one", [])
     together = run(tmp_path / "two", TWO)
     assert set(alone) == set(together) == {name for name, _, _ in CASES}
@@ -79,8 +79,8 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial.safetensors"))
 
 
-def test_one_process_encodes_everything_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a scheduler has set a number of its own."""
+def test_a_single_process_encodes_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if a scheduler has set WORLD_SIZE."""
     import torch
 
     monkeypatch.setenv("WORLD_SIZE", "4")

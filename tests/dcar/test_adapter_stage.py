@@ -44,7 +44,7 @@ def stopped_at(method: Any, step: int) -> Any:
     return method
 
 
-def test_when_the_prompts_begin_to_learn_the_adapter_has_learned(
+def test_the_adapter_is_trained_before_the_prompts(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     before = made(tiny_clip).learner.state_dict()
@@ -56,7 +56,7 @@ def test_when_the_prompts_begin_to_learn_the_adapter_has_learned(
         assert moved == name.startswith("adapter."), name
 
 
-def test_no_prompted_tower_runs_for_it(
+def test_the_adapter_stage_runs_no_prompted_tower(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode = tiny_clip.encode_image
@@ -72,7 +72,7 @@ def test_no_prompted_tower_runs_for_it(
 
 
 @pytest.mark.parametrize("options", [{"adapter": "identity"}, {"lambda_cate": 0.0}], ids=str)
-def test_where_it_has_nothing_to_learn_it_is_left_out(
+def test_the_adapter_stage_is_skipped_without_trainable_adapter(
     options: dict[str, object], tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     ends = []
@@ -83,7 +83,7 @@ def test_where_it_has_nothing_to_learn_it_is_left_out(
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_a_training_killed_after_it_goes_on_with_the_same_numbers(
+def test_training_killed_after_the_adapter_stage_resumes_exactly(
     tiny_clip: CLIPBackbone,
     tiny_dataset: Splits,
     tmp_path: Path,

@@ -1,0 +1,113 @@
+"""The options of DCAR: one dataclass that the command line, the losses and the features share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from benchmark import AdapterForm, Coupling
+from benchmark.training.training_negatives import POOL
+from dcar.blank import Blank
+from dcar.category_loss import Candidates, WeightMode
+from dcar.token_weights import Compared, Normalization, Sign
+from fdrd.errors import FdrdError
+
+Preset: TypeAlias = Literal["figure", "maple"]
+
+TestWeights: TypeAlias = Literal["none", "token_mean", "predictor", "rerank", "leak_paired"]
+"""Token weights at test time. The first three use the caption only; see `reranking.py` for the others."""
+
+DEPTH: dict[Preset, int] = {"figure": 1, "maple": 9}
+"""Layers with prompts, or all of them if a tower has fewer."""
+
+_LEAST = {
+    "n_negatives": 0, "n_attribute": 0, "n_further": 0, "adapter_epochs": 0, "shortlist": 1,
+    "alpha": 0, "beta": 0, "lambda_cate": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DCARConfig:
+    """Options of `dcar`.
+
+    The paper has no code and leaves much open. `sure`, `likely` and `open` say how well each default is
+    supported by its figure 2 and abstract.
+
+    Attributes:
+        preset: depth 1 as in the figure, or 9 as in the code it probably descends from (open).
+        n_ctx: context tokens, and visual tokens, per layer (open).
+        depth: layers of both towers with prompts; -1 is set by the preset.
+        ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random (open).
+        coupling: from context tokens to visual tokens (likely linear).
+        beta: strength of the token weights in training; 0 for none (open).
+        weight_sign: the figure prints an absolute value (sure).
+        weight_norm: how similarity changes become weights (open; `raw` is the figure's).
+        weight_look: the part of the image that a token is compared with (likely global).
+        weight_image: from the prompted image tower, or from the plain one (likely prompted).
+        weight_unit: one weight for each token, or one for all tokens of a word (open).
+        weight_token: a token's feature within its caption, or that of its word alone (open).
+        blank: the image without content (likely white).
+        test_weights: weights of a caption at test time: none, or from the caption only; `rerank` encodes
+            the shortlist of each query again for each image; `leak_paired` encodes captions with their
+            own images, which leaks the answer, and its results say so (open).
+        shortlist: items of each query that `rerank` encodes again.
+        pair_limit: pairs that `rerank` may encode before the run is refused.
+        n_negatives: hard negatives per caption and epoch, at most 16 (open).
+        n_attribute: how many of them swap an attribute; the others swap the category (open).
+        lambda_cate: weight of the category-aware loss (the figure adds it without a factor: likely 1).
+        alpha: extra weight of captions of the image's own category (open).
+        category_mode: where that weight enters (open).
+        category_candidates: which captions an image chooses from: its own and its negatives, as in the
+            figure; those of the batch; or also n_further others of the training split (open).
+        category_symmetric: captions also choose among the images of the batch (open).
+        n_further: extra candidate captions per batch; their plain features are cached (open).
+        adapter: the trained box behind the plain text tower (likely a bottleneck).
+        adapter_reduction: the bottleneck is this many times narrower than the joint space.
+        adapter_ratio: share of the adapter's learned part (open).
+        adapter_epochs: epochs that it trains alone first, on cached plain features, in seconds (open).
+        gamma: share of the adapted feature in the score; 0 scores the prompted feature alone (open).
+
+    Raises:
+        FdrdError: a value is out of range.
+    """
+
+    preset: Preset = "maple"
+    n_ctx: int = 4
+    depth: int = -1
+    ctx_init: str = ""
+    coupling: Coupling = "linear"
+    beta: float = 0.5
+    weight_sign: Sign = "abs"
+    weight_norm: Normalization = "mean1"
+    weight_look: Compared = "global"
+    weight_image: Literal["prompted", "frozen"] = "prompted"
+    weight_unit: Literal["token", "word"] = "token"
+    weight_token: Literal["contextual", "isolated"] = "contextual"
+    blank: Blank = "white"
+    test_weights: TestWeights = "none"
+    shortlist: int = 20
+    pair_limit: int = 200_000
+    n_negatives: int = 4
+    n_attribute: int = 0
+    lambda_cate: float = 1.0
+    alpha: float = 0.5
+    category_mode: WeightMode = "log_add"
+    category_candidates: Candidates = "train"
+    category_symmetric: bool = True
+    n_further: int = 1024
+    adapter: AdapterForm = "residual"
+    adapter_reduction: int = 1
+    adapter_ratio: float = 1.0
+    adapter_epochs: int = 20
+    gamma: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise FdrdError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.n_negatives > POOL:
+            raise FdrdError(f"n_negatives={self.n_negatives}: at most {POOL} per caption")
+        if self.n_attribute > self.n_negatives:
+            raise FdrdError(
+                f"n_attribute={self.n_attribute} of n_negatives={self.n_negatives}: raise n_negatives"
+            )

@@ -13,7 +13,7 @@ import safetensors.torch
 from torch import nn
 
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import replacing
+from fdrd.files.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def save_checkpoint(path: Path, learner: nn.Module, header: CheckpointHeader) ->
         name: value.detach().cpu().contiguous() for name, value in learner.state_dict().items()
     }
     metadata = {"fdrd": json.dumps(asdict(header), sort_keys=True)}
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(safetensors.torch.save(tensors, metadata))
 
 

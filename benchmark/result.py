@@ -23,7 +23,7 @@ from benchmark.evaluation.ranking import BothRanks
 from benchmark.registry import FitLog
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import replacing
+from fdrd.files.atomic import atomic_write
 from fdrd.storage.manifest import schema
 
 SCHEMA_VERSION = 2
@@ -137,7 +137,7 @@ def write_result(result: BenchResult, path: Path) -> None:
     """Check and write, whole or not at all."""
     value = to_json(result)
     _check(value, path)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 

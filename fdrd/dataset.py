@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.errors import FdrdError
-from fdrd.images.pixels import as_seen
+from fdrd.images.pixels import upright_rgb
 from fdrd.record import SPLITS, Attribute, Negative
 from fdrd.storage.registration import registered_shards
 from fdrd.storage.shard_file import PARQUET
@@ -82,7 +82,7 @@ class RetrievalDataset:
     def images(self, numbers: Iterable[int]) -> list[Image]:
         """The images of these numbers, decoded, upright, RGB."""
         rows = [int(self._row_of_image[number]) for number in numbers]
-        return [as_seen(image) for image in self._rows.select_columns("image")[rows]["image"]]
+        return [upright_rgb(image) for image in self._rows.select_columns("image")[rows]["image"]]
 
     def files(self, numbers: Iterable[int]) -> list[bytes]:
         """The images of these numbers as the source had them: the bytes of their files."""

@@ -1,7 +1,4 @@
-"""Options as text: the keyword arguments of a method's factory, the fields of `TrainConfig`.
-
-What a signature annotates is what the command line accepts; nothing is listed a second time.
-"""
+"""Parse options given as text, e.g. `-M depth=3`, by the annotations of a function or dataclass."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from fdrd.errors import FdrdError
 
 RESERVED = frozenset({"train", "seed"})
-"""Arguments of a factory that the run fills in."""
+"""Arguments of a factory that the benchmark run provides."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,8 @@ class Option:
 
     Attributes:
         name: as in `-M name=value`.
-        type: its annotation.
-        default: what it is unless given.
+        type: annotated type.
+        default: default value.
         doc: one line from the docstring.
     """
 
@@ -36,7 +33,7 @@ class Option:
 
     @property
     def values(self) -> str:
-        """What may be given, in words.
+        """Return the accepted values as text.
 
         >>> Option("loss", Literal["symmetric", "image_to_text"], "symmetric", "").values
         'symmetric | image_to_text'
@@ -47,7 +44,7 @@ class Option:
 
 
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The keyword arguments of a factory or dataclass that a user may set."""
+    """Return the keyword arguments of a factory or dataclass that a user may set."""
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     lines = _documented(inspect.getdoc(factory) or "")
     return {
@@ -60,10 +57,10 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
 def read_options(
     options: Mapping[str, Option], given: Mapping[str, Any], whose: str
 ) -> dict[str, Any]:
-    """The given options, text turned into what the annotations say.
+    """Convert the given options to their annotated types.
 
     Raises:
-        FdrdError: an option is unknown, or its value is of another type.
+        FdrdError: an option is unknown, or its value has another type.
     """
     for name in given:
         if name not in options:
@@ -72,10 +69,10 @@ def read_options(
 
 
 def split_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
-    """`name=value` as typed after `-M` or `-T`.
+    """Parse `name=value` texts, as given after `-M` or `-T`.
 
     Raises:
-        FdrdError: there is no `=`, or a name comes twice.
+        FdrdError: a text has no `=`, or a name is repeated.
 
     >>> split_assignments(["depth=3", "coop.n_ctx=4"], "-M")
     {'depth': '3', 'coop.n_ctx': '4'}
@@ -86,13 +83,13 @@ def split_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
         if not equals or not name:
             raise FdrdError(f"{flag} {text}: write {flag} name=value")
         if name in given:
-            raise FdrdError(f"{flag} {name}: given twice; leave one out")
+            raise FdrdError(f"{flag} {name}: given twice; remove one")
         given[name] = value
     return given
 
 
 def _value(option: Option, given: Any, whose: str) -> Any:
-    """The value of an option from text or from Python.
+    """Convert the value of an option from text or from Python.
 
     >>> _value(Option("depth", int, 1, ""), "3", "maple")
     3
@@ -117,7 +114,7 @@ def _value(option: Option, given: Any, whose: str) -> Any:
         except (TypeError, ValueError):
             pass
         else:
-            if number == float(given):  # 2.5 is no int
+            if number == float(given):  # 2.5 is not an int
                 return number
     raise FdrdError(f"{place}: not {_article(option.values)}")
 
@@ -127,31 +124,31 @@ def _article(noun: str) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], whose: str) -> str:
-    """A message that names what there is, and what may have been meant.
+    """Return an error message with the known names and the closest match.
 
     >>> unknown("option", "n_ctxt", ["n_ctx"], "coop")
     "coop has no option 'n_ctxt'; did you mean 'n_ctx'? it has n_ctx"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
     listed = f"it has {', '.join(names)}" if names else "it has none"
     return f"{whose} has no {kind} {name!r}; {hint}{listed}"
 
 
 def _documented(doc: str) -> dict[str, str]:
-    r"""The text of each argument in a Google-style docstring, on one line.
+    r"""Return the text of each argument in a Google-style docstring, on one line.
 
     >>> _documented("Does.\n\nArgs:\n    depth: how many\n        layers.\n    n: number.\n")
     {'depth': 'how many layers.', 'n': 'number.'}
     """
     section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n(?=    ))*)", doc, re.MULTILINE)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     name = ""
     for line in section[1].splitlines() if section else []:
         if start := re.match(r"    (\w+): (.*)", line):
             name = start[1]
-            found[name] = start[2].strip()
+            texts[name] = start[2].strip()
         elif name and line.strip():
-            found[name] += " " + line.strip()
-    return found
+            texts[name] += " " + line.strip()
+    return texts

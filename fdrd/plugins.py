@@ -1,4 +1,4 @@
-"""Modules of other packages that add something by being imported: methods, captioners."""
+"""Plugins: modules that register methods or captioners when they are imported."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from fdrd.errors import FdrdError
 
 
 def load_plugin(module: str) -> None:
-    """Import a module that registers methods or captioners of its own, as `--plugin` does.
+    """Import a module that registers methods or captioners, as `--plugin` does.
 
     Raises:
-        FdrdError: it cannot be imported.
+        FdrdError: the module cannot be imported.
     """
     try:
         importlib.import_module(module)
     except ImportError as error:
         raise FdrdError(
-            f"--plugin {module}: {error}; it must be importable from here, "
-            f"so install it or set PYTHONPATH"
+            f"--plugin {module}: {error}; the module must be importable: install it, or set PYTHONPATH"
         ) from error

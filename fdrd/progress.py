@@ -1,4 +1,4 @@
-"""How the library tells the command line what it is doing."""
+"""Progress callbacks, which the command line turns into progress bars."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with a stage in words, what is done of it, and how much there is (0: not known yet).
+"""Called with the name of a stage, the number of completed items, and their total (0 if not yet known).
 
-What a stage says behind " | " may change from call to call: a loss, a score.
+The text after " | " in the name may change from call to call, e.g. a loss or a score.
 """
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """Ignore all progress."""

@@ -1,7 +1,7 @@
-"""Why a record was rejected, and what was mended in one that was kept: every code, in one place.
+"""All reason codes of rejected records, and all rule codes of records that were fixed.
 
-`rejected.jsonl` and the manifest use these codes; `fdrd build --help` lists them. What is done about a
-reason, `fdrd.policy` decides.
+`rejected.jsonl` and the manifest use these codes, and `fdrd build --help` lists them. `fdrd.policy` decides
+what happens for each reason.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Literal
 Action = Literal["keep", "drop", "fail"]
 
 REASONS: dict[str, str] = {
-    "unreadable_annotations": "the annotation file or line is not what its name promises",
-    "bad_field": "a field of the annotation has the wrong type or an impossible value",
-    "caption_missing": "there is no caption for the image",
+    "unreadable_annotations": "the annotation file or line is not in the expected format",
+    "bad_field": "a field of the annotation has the wrong type or an invalid value",
+    "caption_missing": "the image has no caption",
     "category_missing": "neither the annotation nor the folder names the category",
-    "image_missing": "no file below the source root has the name that the annotation gives",
-    "image_ambiguous": "several files below the source root could be meant",
+    "image_missing": "no file below the source root has the name in the annotation",
+    "image_ambiguous": "several files below the source root match the name in the annotation",
     "path_outside": "the path is absolute or leaves the source root",
     "not_a_file": "the member of the archive is a link, a device or a sparse file",
-    "read_error": "the operating system would not give the bytes; tried again on the next build",
-    "not_an_image": "the bytes are in no accepted image format",
-    "image_broken": "the image does not decode to its last row",
+    "read_error": "the file could not be read; the next build tries again",
+    "not_an_image": "the file is not in an accepted image format",
+    "image_broken": "the image cannot be decoded completely",
     "image_too_large": "the image has more pixels than --max-pixels",
     "image_too_small": "the shorter side of the image is less than --min-side",
-    "image_too_narrow": "one side of the image is more than --max-aspect times the other",
+    "image_too_narrow": "the longer side of the image is more than --max-aspect times the shorter",
     "caption_too_long": "the caption has more characters than --max-caption",
-    "caption_over_tokens": "the text tower cuts the caption off: it has more tokens than the tower reads",
+    "caption_over_tokens": "the caption has more tokens than the text encoder reads and is truncated",
     "duplicate_id": "an earlier record has the same id",
-    "duplicate_pair": "the same image with the same caption is there already",
+    "duplicate_pair": "an earlier record has the same image and caption",
     "image_in_other_split": "the same image is in a split of higher rank (test, validation, train)",
-    "near_image_in_other_split": "an image that looks alike is in a split of higher rank",
-    "near_image_in_split": "an image that looks alike, as large or larger, is in the same split",
-    "group_in_other_split": "its group, as the frames of a video, is in a split of higher rank",
-    "caption_in_other_split": "the same caption stands on another image in a split of higher rank",
+    "near_image_in_other_split": "a near duplicate of the image is in a split of higher rank",
+    "near_image_in_split": "a near duplicate of the image, as large or larger, is in the same split",
+    "group_in_other_split": "its group, e.g. the frames of a video, is in a split of higher rank",
+    "caption_in_other_split": "another image in a split of higher rank has the same caption",
 }
 
 DROPPED_IN_REVIEW = "dropped_in_review"
@@ -55,30 +55,30 @@ KEEPABLE: dict[str, Action] = {
     "group_in_other_split": "drop",
     "caption_in_other_split": "keep",
 }
-"""The reasons that leave a usable record, with what is done unless `--policy` says otherwise; all others drop."""
+"""Reasons that leave a usable record, with the default action. All other reasons drop the record."""
 
 RULES: dict[str, str] = {
     KEPT_IN_REVIEW: "a reviewer kept the record in spite of the policy",
-    "image_turned": "the picture lies on its side by its EXIF; fdrd shows it upright",
-    "image_first_of_many": "the file holds several pictures; fdrd shows the first",
-    "image_on_white": "parts of the picture are transparent; fdrd shows them on white",
-    "image_made_8_bit": "the picture has more than 8 bits for a pixel; fdrd shows it in 8",
-    "image_made_rgb": "the picture is in other colours, as CMYK; fdrd shows it in RGB",
-    "caption_invisible": "control and other invisible characters of the caption were taken out",
-    "caption_entities": "HTML entities in the caption became characters",
-    "path_of_another_machine": "an absolute path of another machine was ignored; the file name decides",
-    "path_placeholder": "a placeholder stood in the place of the path; the file name decides",
-    "extension_added": "the name had no extension; the file on disk has",
+    "image_turned": "the EXIF orientation is not upright; the image is shown upright",
+    "image_first_of_many": "the file has several frames; the first is shown",
+    "image_on_white": "parts of the image are transparent; they are shown on white",
+    "image_made_8_bit": "the image has more than 8 bits per pixel; it is shown in 8 bits",
+    "image_made_rgb": "the image has another color space, e.g. CMYK; it is shown in RGB",
+    "caption_invisible": "control and other invisible characters were removed from the caption",
+    "caption_entities": "HTML entities in the caption were replaced by characters",
+    "path_of_another_machine": "an absolute path of another machine was ignored; the file name was used",
+    "path_placeholder": "the path was a placeholder; the file name was used",
+    "extension_added": "the name has no extension, the file on disk has one",
     "folder_joined_to_name": "`folder_name.jpg` in the annotation is `folder/name.jpg` on disk",
     "category_joined_to_name": "`category_name.jpg` in the annotation is `name.jpg` on disk",
-    "category_from_key": "no category field; the key up to the number is the category",
-    "category_differs_from_folder": "the annotation's name for the category wins over the folder's",
-    "category_underscores": "underscores in the name of the category became spaces",
-    "caption_underscores": "underscores inside the caption became spaces",
-    "caption_glued": "a space was put between two glued sentences",
-    "article_mended": "`a` or `an` before the category was put right, as it is in the hard negatives",
-    "caption_whitespace": "runs of white space became one space, ends were trimmed, Unicode composed",
-    "negative_article": "`a` or `an` before the category that a given negative names was put right",
+    "category_from_key": "there is no category field; the key up to the number is the category",
+    "category_differs_from_folder": "annotation and folder name different categories; the annotation wins",
+    "category_underscores": "underscores in the category name were replaced by spaces",
+    "caption_underscores": "underscores inside the caption were replaced by spaces",
+    "caption_glued": "a missing space between two sentences was added",
+    "article_mended": "`a` or `an` before the category was fixed, as in the hard negatives",
+    "caption_whitespace": "white space was normalized and Unicode composed (NFC)",
+    "negative_article": "`a` or `an` before the category in a given negative was fixed",
     "negative_equal": "a given negative that equals a caption of the image was dropped",
     "negative_repeated": "a given negative that repeats another was dropped",
 }
@@ -86,10 +86,13 @@ RULES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that was read and not kept.
+    """A record that was read and rejected.
 
-    `file` is the annotation file (or the image where there is none) below the source root, `key` the
-    key or line in it, `reason` a key of `REASONS`, `detail` what a reader needs to mend it.
+    Attributes:
+        file: annotation file (or the image if there is none), relative to the source root.
+        key: key or line in the file.
+        reason: a key of `REASONS`.
+        detail: what a reader needs to fix it.
     """
 
     file: str
@@ -100,3 +103,6 @@ class Rejection:
     def __post_init__(self) -> None:
         if self.reason not in REASONS and self.reason not in REVIEW_REASONS:
             raise ValueError(f"unknown reason {self.reason!r}; add it to fdrd.reasons.REASONS")
+
+    def __str__(self) -> str:
+        return f"{' '.join(filter(None, (self.file, self.key)))}: {self.detail}"

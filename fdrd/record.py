@@ -1,6 +1,6 @@
-"""The record: one image-caption pair on its way from a raw source to a shard.
+"""The record: one image-caption pair.
 
-A source yields records, each step takes and returns them, a shard holds them as rows. The JSON form is
+Sources yield records, each step takes and returns them, and shards store them as rows. The JSON form is
 `schemas/record.schema.json`, the Arrow form `features()`.
 """
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test", ""]
 Kind = Literal["category", "attribute"]
 KINDS: tuple[Kind, ...] = ("category", "attribute")
-Labels = dict[tuple[str, str], str]  # (domain, category) -> name of the class label
+Labels = dict[tuple[str, str], str]
+"""(domain, category) -> name of the class label."""
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -34,9 +35,9 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """A hard negative: a caption that is wrong for the image in one thing, its category or an attribute.
+    """A hard negative: a caption with the wrong category or one wrong attribute.
 
-    `category` is the one that the caption names; it is the image's own for `kind="attribute"`.
+    `category` is the one that the caption names: the image's own category for `kind="attribute"`.
     """
 
     caption: str
@@ -47,9 +48,9 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where the bytes of an image lie: a POSIX path below the source root, never absolute, never with `..`.
+    """Location of an image: a POSIX path below the source root, never absolute, never with `..`.
 
-    `member` names the member of a tar archive or the row of a table (`fdrd.images.containers`), and is empty for a
+    `member` is the member of a tar archive or the row of a table (`fdrd.images.containers`), and empty for a
     plain file.
 
     >>> print(ImageRef("a.jpg"), ImageRef("a.parquet", "7 of image"))
@@ -67,8 +68,11 @@ class ImageRef:
 class Source:
     """Provenance of a pair.
 
-    `file` is the image's path below the source root, `sha256` the digest of its bytes, `origin` the
-    annotation file and the key or line in it that the caption came from.
+    Attributes:
+        file: path of the image below the source root.
+        sha256: digest of the image file.
+        license: SPDX identifier, or `unknown`.
+        origin: annotation file of the caption, and the key or line in it.
     """
 
     file: str
@@ -81,9 +85,9 @@ class Source:
 class Record:
     """One image-caption pair.
 
-    `split` is empty where the source gives none. `group` names what a split must not tear apart (a video,
-    a cluster of near duplicates). `rules` names the normalisations that changed the record (keys of
-    `fdrd.reasons.RULES`); the manifest counts them, they are no column.
+    `split` is empty if the source gives none. Records of one `group` (a video, a cluster of near duplicates)
+    stay in one split. `rules` lists the normalizations that changed the record (keys of
+    `fdrd.reasons.RULES`). The manifest counts them; they are not a column.
     """
 
     id: str
@@ -103,13 +107,13 @@ class Record:
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """The record as `schemas/record.schema.json` describes it.
+    """Return the record as JSON (`schemas/record.schema.json`).
 
     >>> pair = Record("d/1", ImageRef("1.jpg"), "A cat.", "cat", Source("1.jpg"))
     >>> from_json(to_json(pair)) == pair
     True
     """
-    # Written out: `dataclasses.asdict` takes twenty times as long, and a build needs this for each record.
+    # Called for every record; `dataclasses.asdict` is twenty times slower.
     image, source = record.image, record.source
     return {
         "id": record.id,
@@ -145,21 +149,21 @@ def to_json(record: Record) -> dict[str, Any]:
     }
 
 
-def texts(record: Record) -> list[str]:
-    """Every text of a record."""
+def all_texts(record: Record) -> list[str]:
+    """Return all strings of a record."""
     image, source = record.image, record.source
-    found = [record.id, image.path, image.member, record.caption, record.category, record.domain]
-    found += [record.meta_category, record.group, record.split]
-    found += [source.file, source.sha256, source.license, source.origin]
+    strings = [record.id, image.path, image.member, record.caption, record.category, record.domain]
+    strings += [record.meta_category, record.group, record.split]
+    strings += [source.file, source.sha256, source.license, source.origin]
     for span in record.attributes:
-        found += [span.type, span.value]
+        strings += [span.type, span.value]
     for negative in record.negatives:
-        found += [negative.caption, negative.category, negative.attribute_type or ""]
-    return found
+        strings += [negative.caption, negative.category, negative.attribute_type or ""]
+    return strings
 
 
 def from_json(value: dict[str, Any]) -> Record:
-    """The record of a JSON object that is valid under `schemas/record.schema.json`."""
+    """Return the record of a JSON object that is valid under `schemas/record.schema.json`."""
     return Record(
         **{
             **value,
@@ -173,23 +177,23 @@ def from_json(value: dict[str, Any]) -> Record:
 
 
 def class_labels(records: Iterable[Record]) -> Labels:
-    """A name for each domain's categories, with the domain in front where two domains share a category.
+    """Name the categories of each domain, with the domain as prefix if two domains share a category.
 
     >>> from dataclasses import replace
     >>> pair = Record("1", ImageRef("1.jpg"), "A cat.", "cat", Source("1.jpg"), domain="a")
     >>> class_labels([pair, replace(pair, domain="b"), replace(pair, category="dog")])
     {('a', 'cat'): 'a: cat', ('a', 'dog'): 'dog', ('b', 'cat'): 'b: cat'}
     """
-    found = sorted({(record.domain, record.category) for record in records})
-    times = Counter(category for _, category in found)
+    named = sorted({(record.domain, record.category) for record in records})
+    times = Counter(category for _, category in named)
     return {
         (domain, category): f"{domain}: {category}" if times[category] > 1 else category
-        for domain, category in found
+        for domain, category in named
     }
 
 
 def features(categories: Sequence[str]) -> datasets.Features:
-    """The columns of a dataset whose fine categories are `categories`."""
+    """Return the columns of a dataset with these fine categories."""
     from datasets import ClassLabel, Features, Image, List, Value
 
     text, integer = Value("string"), Value("int32")

@@ -20,8 +20,8 @@ import numpy as np
 from harness import describe_machine
 from PIL import Image
 
-from fdrd.curation.near_duplicates import RADIUS, NearImages, find_near
-from fdrd.images.check import examine_bytes
+from fdrd.curation.near_duplicates import RADIUS, NearImages, find_near_images
+from fdrd.images.check import check_image_bytes
 from fdrd.images.near_search import pairs_within
 
 CODES, PART, SAMPLE, MAX_PIXELS = 100_000, 4_000, 300, 50_000_000
@@ -85,14 +85,14 @@ def altered_copies(folder: Path) -> None:
     if not files:
         sys.exit(f"{folder} contains no .jpg or .jpeg files")
     checks = {
-        str(file.relative_to(folder)): examine_bytes(file.read_bytes(), MAX_PIXELS)
+        str(file.relative_to(folder)): check_image_bytes(file.read_bytes(), MAX_PIXELS)
         for file in files
     }
-    originals = {name: check.look for name, check in checks.items() if not check.reason}
+    originals = {name: check.features for name, check in checks.items() if not check.reason}
     start = time.perf_counter()
-    near = find_near(originals)
+    near = find_near_images(originals)
     print(
-        f"{len(originals):,} images, {len(near.look)} with a near duplicate: {time.perf_counter() - start:.1f} s"
+        f"{len(originals):,} images, {len(near.node)} with a near duplicate: {time.perf_counter() - start:.1f} s"
     )
     print(
         f"{'copies of a sample':<34}{'made':>6}{'found':>8}{'recall':>8}{'false':>7}{'precision':>11}"
@@ -102,10 +102,10 @@ def altered_copies(folder: Path) -> None:
         copies = {}
         for original in sample:
             with Image.open(folder / original) as image:
-                copies[f"\0{original}"] = examine_bytes(
+                copies[f"\0{original}"] = check_image_bytes(
                     change(image.convert("RGB")), MAX_PIXELS
-                ).look
-        near = find_near(originals | copies)
+                ).features
+        near = find_near_images(originals | copies)
         right = wrong = 0
         for copy in copies:
             linked = linked_with(near, copy)
@@ -120,10 +120,10 @@ def altered_copies(folder: Path) -> None:
 
 def linked_with(near: NearImages, name: str) -> set[str]:
     """Return the near duplicates of an image."""
-    if name not in near.look:
+    if name not in near.node:
         return set()
-    wanted = {*near.alike[near.look[name]]}
-    return {other for other, number in near.look.items() if number in wanted} - {name}
+    wanted = {*near.neighbors[near.node[name]]}
+    return {other for other, number in near.node.items() if number in wanted} - {name}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from benchmark.models.open_clip import read_config as read_open_clip_config
 from benchmark.models.tensor_files import read_tensors
 from benchmark.models.tokenizer import has_tokenizer, tokenizer_of
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import new_folder
+from fdrd.files.atomic import atomic_folder
 
 _FILES = (*WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin")
 _CLIP_MODEL = "vision_model.embeddings.class_embedding"
@@ -49,7 +49,7 @@ def convert(
         if not found:
             raise FdrdError(f"{source} holds none of {', '.join(_FILES)}; give the file itself")
         weights = found[0]
-    with new_folder(out) as folder:  # refuse an occupied folder before the slow part
+    with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part
         tensors = read_tensors(weights)
         if tokenizer is None and has_tokenizer(weights.parent):
             tokenizer = str(weights.parent)

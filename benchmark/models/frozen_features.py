@@ -27,8 +27,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fdrd.files.atomic import replacing
-from fdrd.files.last_build import cache_folder
+from fdrd.files.atomic import atomic_write
+from fdrd.files.cache import cache_folder
 
 Vectors = npt.NDArray[np.float32]
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def _write(tower: _Tower, fingerprint: str) -> None:
     name = hashlib.sha256("\n".join(tower.fresh).encode()).hexdigest()[:32]
     data = io.BytesIO()
     np.save(data, vectors)
-    with replacing(tower.folder / f"{name}.npy") as file:
+    with atomic_write(tower.folder / f"{name}.npy") as file:
         file.write(data.getbuffer())
     said = {
         "backbone": fingerprint,
@@ -139,6 +139,6 @@ def _write(tower: _Tower, fingerprint: str) -> None:
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         "keys": tower.fresh,
     }
-    with replacing(tower.folder / f"{name}.json") as file:
+    with atomic_write(tower.folder / f"{name}.json") as file:
         file.write(json.dumps(said).encode())
     tower.fresh = []

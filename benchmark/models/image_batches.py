@@ -11,7 +11,7 @@ import numpy as np
 from PIL.Image import Image
 
 from fdrd.dataset import Indices, RetrievalDataset
-from fdrd.images.pixels import as_seen
+from fdrd.images.pixels import upright_rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def decoded(images: AnyImages) -> list[Image]:
     """Return the images upright and in RGB."""
     if isinstance(images, Images):
         return images.dataset.images(images.numbers)
-    return [as_seen(image) for image in images]
+    return [upright_rgb(image) for image in images]
 
 
 def digests(images: AnyImages) -> list[str]:
@@ -63,5 +63,5 @@ def digests(images: AnyImages) -> list[str]:
         return [images.dataset.image_digests[number] for number in images.numbers]
     return [  # after conversion: the same bytes with another palette are another image
         hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
-        for image in map(as_seen, images)
+        for image in map(upright_rgb, images)
     ]

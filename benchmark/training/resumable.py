@@ -25,7 +25,7 @@ import safetensors.torch
 from torch import Tensor
 
 from benchmark.models import processes
-from fdrd.files.atomic import replacing
+from fdrd.files.atomic import atomic_write
 
 EVERY = 30.0
 """Seconds of training that a kill may cost."""
@@ -121,7 +121,7 @@ class Kept:
             name: value.detach().cpu().contiguous() for name, value in snapshot.tensors.items()
         }
         said = json.dumps({**snapshot.said, "identity": self._identity})
-        with replacing(self._place.path) as file:
+        with atomic_write(self._place.path) as file:
             file.write(safetensors.torch.save(tensors, {"training": said}))
         self._written = time.monotonic()
         self._cost = self._written - started

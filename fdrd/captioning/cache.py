@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from fdrd.captioning.captioner import Answer, Question
 from fdrd.errors import FdrdError
-from fdrd.files.last_build import cache_folder
+from fdrd.files.cache import cache_folder
 
 _VERSION = 1
 _BUSY_SECONDS = 60

@@ -12,10 +12,10 @@ from PIL import Image
 
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
-from fdrd.files.last_build import cache_folder
+from fdrd.files.cache import cache_folder
 from fdrd.images.check import FORMATS, ImageCheck, read_image
-from fdrd.images.pixels import as_seen
-from fdrd.pipeline.collect import Look, look
+from fdrd.images.pixels import upright_rgb
+from fdrd.pipeline.collect import CheckTask, run_check_task
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
@@ -48,7 +48,7 @@ class Picture:
         with Image.open(
             io.BytesIO(read_image(self.root, self.record.image)), formats=FORMATS
         ) as image:
-            upright = as_seen(image)
+            upright = upright_rgb(image)
         if max_side and max(upright.size) > max_side:
             upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         return upright
@@ -140,14 +140,14 @@ def _look(
     root: Path, images: list[ImageRef], max_pixels: int, workers: int | None, progress: Progress
 ) -> Iterator[tuple[ImageRef, ImageCheck]]:
     tasks = [
-        Look(str(root), max_pixels, images[start : start + _CHUNK])
+        CheckTask(str(root), max_pixels, images[start : start + _CHUNK])
         for start in range(0, len(images), _CHUNK)
     ]
     if len(tasks) < _FEW:
         workers = 1  # starting processes takes longer than looking at some hundred pictures
     done = 0
     with open_engine("local", workers) as engine:
-        for task, (found, _) in zip(tasks, engine.run(look, tasks), strict=True):
+        for task, (found, _) in zip(tasks, engine.run(run_check_task, tasks), strict=True):
             yield from zip(task.images, found, strict=True)
             done += len(found)
             progress("Looked at pictures", done, len(images))

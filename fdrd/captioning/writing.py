@@ -17,7 +17,7 @@ from typing import Any
 from fdrd.captioning.pictures import Found
 from fdrd.captioning.rounds import Outcome
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import replacing, write_text
+from fdrd.files.atomic import atomic_write, write_text
 from fdrd.files.safe_open import resolve_inside
 from fdrd.images.check import read_image
 from fdrd.record import Record, Split
@@ -152,7 +152,7 @@ def _bring(source: Path, record: Record, target: Path) -> None:
     """A second name for a picture, or its bytes where it lies inside of a file; nothing that leaves the source."""
     try:
         if record.image.member:
-            with replacing(target) as file:
+            with atomic_write(target) as file:
                 file.write(read_image(str(source), record.image))
             return
         picture = resolve_inside(source, record.image.path)

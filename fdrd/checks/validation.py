@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.curation.leaks import CLUSTER
-from fdrd.curation.near_duplicates import NearImages, find_near
+from fdrd.curation.near_duplicates import NearImages, find_near_images
 from fdrd.files.atomic import sha256_of
-from fdrd.images.check import examine_bytes
+from fdrd.images.check import check_image_bytes
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
@@ -75,15 +75,15 @@ def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
                 if digest in rows:
                     continue
                 rows[digest] = _Row(row["id"], shard["split"], shard["path"])
-                found = examine_bytes(row["image"]["bytes"], manifest["config"]["max_pixels"])
+                found = check_image_bytes(row["image"]["bytes"], manifest["config"]["max_pixels"])
                 if found.reason:
                     what = f"{row['id']}: {found.reason}: {found.detail}"
                     problems.append(Problem(shard["path"], what))
-                fingerprints[digest] = found.look
+                fingerprints[digest] = found.features
             done += batch.num_rows
             progress("decoding images", done, manifest["records"]["kept"])
     if resolve(manifest["config"]["policy"])["near_image_in_other_split"] != "keep":
-        problems += _near_leaks(rows, find_near(fingerprints))
+        problems += _near_leaks(rows, find_near_images(fingerprints))
     return problems
 
 
@@ -225,11 +225,13 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
 def _near_leaks(rows: dict[str, _Row], near: NearImages) -> Iterator[Problem]:
     """Yield each image that resembles one of another split, with the first such image."""
     images: dict[int, list[str]] = {}
-    for digest in sorted(near.look):
-        images.setdefault(near.look[digest], []).append(digest)
-    for digest in sorted(near.look):
+    for digest in sorted(near.node):
+        images.setdefault(near.node[digest], []).append(digest)
+    for digest in sorted(near.node):
         row = rows[digest]
-        others = (rows[other] for look in near.alike[near.look[digest]] for other in images[look])
+        others = (
+            rows[other] for look in near.neighbors[near.node[digest]] for other in images[look]
+        )
         leak = next((other for other in others if other.split != row.split), None)
         if leak:
             what = f"{row.id}: its image is a near duplicate of {leak.id} in {leak.split}"

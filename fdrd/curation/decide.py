@@ -1,6 +1,6 @@
-"""Decides over all that was gathered: which records are kept, in which split, and why the others are not.
+"""Decide which records are kept and in which split, and why the others are rejected.
 
-It needs the whole source at once: a leak between splits is seen from both sides only.
+This needs the whole source at once, because a leak between splits shows only when both sides are known.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fdrd.build_config import BuildConfig
-from fdrd.curation.filters import sized, unique_pairs, with_images
+from fdrd.curation.filters import attach_checks, unique_pairs, within_limits
 from fdrd.curation.leaks import (
-    joined_units,
+    assign_groups,
+    linked_units,
     no_caption_in_two_splits,
     no_leaks,
     no_near_image_in_a_split,
-    with_groups,
 )
-from fdrd.curation.near_duplicates import NearImages, find_near
+from fdrd.curation.near_duplicates import NearImages, find_near_images
 from fdrd.curation.source_contents import Item, SourceContents
 from fdrd.curation.splitting import split_domain, split_unit
 from fdrd.images.check import ImageCheck
@@ -26,45 +26,45 @@ from fdrd.text.tokens import TokenLengths, within_tokens
 
 
 def decide(
-    gathered: SourceContents,
+    contents: SourceContents,
     config: BuildConfig,
     lengths: TokenLengths | None = None,
     progress: Progress = silent,
 ) -> list[Item]:
-    """The items in their order: kept records with image and split, rejections for all others."""
-    usable = sized(with_images(gathered.items, gathered.examined), config)
+    """Return the items in order: kept records with image and split, and rejections for all others."""
+    usable = within_limits(attach_checks(contents.items, contents.checks), config)
     items = list(within_tokens(usable, lengths, config.policy))
-    near = _near(items, gathered.examined, progress)
-    found = no_leaks(_split(items, near, config.seed), near, config.policy)
-    found = unique_pairs(found, config.policy)
-    found = no_caption_in_two_splits(found, config.policy)
-    found = no_near_image_in_a_split(found, near, config.policy)
-    return list(with_groups(found, near))
+    near = _near_images(items, contents.checks, progress)
+    remaining = no_leaks(_split(items, near, config.seed), near, config.policy)
+    remaining = unique_pairs(remaining, config.policy)
+    remaining = no_caption_in_two_splits(remaining, config.policy)
+    remaining = no_near_image_in_a_split(remaining, near, config.policy)
+    return list(assign_groups(remaining, near))
 
 
-def _near(
-    items: list[Item], examined: Mapping[ImageRef, ImageCheck], progress: Progress
+def _near_images(
+    items: list[Item], checks: Mapping[ImageRef, ImageCheck], progress: Progress
 ) -> NearImages:
-    """Which images of the records look alike."""
     records = [item for item in items if isinstance(item, Record)]
-    look_of = {record.source.sha256: examined[record.image].look for record in records}
-    progress("comparing images", 0, len(look_of))
-    near = find_near(look_of)
-    progress(f"comparing images | {len(near.look):,} look like another", len(look_of), len(look_of))
+    features = {record.source.sha256: checks[record.image].features for record in records}
+    total = len(features)
+    progress("comparing images", 0, total)
+    near = find_near_images(features)
+    progress(f"comparing images | {len(near.node):,} have a near duplicate", total, total)
     return near
 
 
 def _split(items: list[Item], near: NearImages, seed: int) -> Iterator[Item]:
-    """The items in their order, each record with its split."""
+    """Return the items in order, each record with its split."""
     by_domain: dict[str, list[Record]] = {}
     for item in items:
         if isinstance(item, Record):
             by_domain.setdefault(item.domain, []).append(item)
-    joined = joined_units((item for item in items if isinstance(item, Record)), near)
+    linked = linked_units((item for item in items if isinstance(item, Record)), near)
 
     def unit(record: Record) -> str:
         own = split_unit(record)
-        return joined.get((record.domain, own), own)
+        return linked.get((record.domain, own), own)
 
     placed = {
         record.id: record

@@ -149,13 +149,13 @@ def apply_to_record(record: Record, decision: Decision) -> Record:
 
 
 def review(
-    items: Sequence[Item], examined: Mapping[ImageRef, ImageCheck], decisions: Iterable[Decision]
+    items: Sequence[Item], checks: Mapping[ImageRef, ImageCheck], decisions: Iterable[Decision]
 ) -> Reviewed:
     """Apply decisions to the items of a source, before splits and duplicates are decided.
 
     Args:
         items: records and rejections in the order of the source.
-        examined: the check of each image.
+        checks: the check of each image.
         decisions: in file order.
     """
     of_record: dict[str, list[Decision]] = defaultdict(list)
@@ -175,7 +175,7 @@ def review(
     true_texts: dict[str, list[str]] = defaultdict(list)
     for item in items:
         if isinstance(item, Record):
-            image = examined[item.image].sha256
+            image = checks[item.image].sha256
             outcome = _review_record(item, image, of_record.pop(item.id, ()), found.stale)
             applied += len(outcome.applied)
             if any(each.action in CORRECTIONS | {"accept"} for each in outcome.applied):

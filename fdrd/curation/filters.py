@@ -1,8 +1,7 @@
-"""Filters over the records of a whole source: each passes a record on, or says why not.
+"""Filters over the records of a source: each passes a record on or rejects it.
 
-Those that take a policy leave it to the policy whether the record stays (`fdrd.policy.settle`).
-
-They see no pixels: an image is known by the digest in `record.source.sha256`.
+Filters that take a policy let it decide (`fdrd.policy.apply_policy`). No filter reads pixels: images are
+identified by the digest in `record.source.sha256`.
 """
 
 from __future__ import annotations
@@ -11,16 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from fdrd.build_config import BuildConfig
+from fdrd.curation.source_contents import Item
 from fdrd.images.check import ImageCheck
-from fdrd.policy import Policy, reject, settle
+from fdrd.policy import Policy, apply_policy, reject
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, texts
+from fdrd.record import ImageRef, Record, all_texts
 
 
-def unique_ids(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
-    """Rejects a record whose id an earlier one has."""
+def unique_ids(items: Iterable[Item]) -> Iterator[Item]:
+    """Reject each record with the id of an earlier one."""
     origin: dict[str, str] = {}
-    for item in found:
+    for item in items:
         if isinstance(item, Record):
             if item.id in origin:
                 yield reject(item, "duplicate_id", f"{item.id} is the id of {origin[item.id]}")
@@ -29,15 +29,15 @@ def unique_ids(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejecti
         yield item
 
 
-def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejection]:
-    """Rejects a record with half a character in it, which no UTF-8 file can hold.
+def encodable(items: Iterable[Item]) -> Iterator[Item]:
+    """Reject each record with a lone surrogate, which UTF-8 cannot represent.
 
-    JSON escapes and file names of other encodings bring such halves (lone surrogates) along.
+    Lone surrogates come from JSON escapes and from file names in other encodings.
     """
-    for item in found:
+    for item in items:
         if isinstance(item, Record):
             try:
-                "".join(texts(item)).encode()
+                "".join(all_texts(item)).encode()
             except UnicodeEncodeError as error:
                 half = f"{error.object[error.start : error.end]!a} cannot be written as UTF-8"
                 yield reject(item, "bad_field", half)
@@ -45,15 +45,13 @@ def encodable(found: Iterable[Record | Rejection]) -> Iterator[Record | Rejectio
         yield item
 
 
-def with_images(
-    found: Iterable[Record | Rejection], examined: Mapping[ImageRef, ImageCheck]
-) -> Iterator[Record | Rejection]:
-    """Rejects records of bad images; gives the others digest, width, height, and what must be done to see them."""
-    for item in found:
+def attach_checks(items: Iterable[Item], checks: Mapping[ImageRef, ImageCheck]) -> Iterator[Item]:
+    """Reject records with bad images; add digest, width, height and display rules to the others."""
+    for item in items:
         if isinstance(item, Rejection):
             yield item
             continue
-        image = examined[item.image]
+        image = checks[item.image]
         if image.reason:
             yield reject(item, image.reason, f"{item.image}: {image.detail}")
         else:
@@ -66,34 +64,32 @@ def with_images(
             )
 
 
-def sized(found: Iterable[Record | Rejection], config: BuildConfig) -> Iterator[Record | Rejection]:
-    """Settles records whose image, or whose caption, has a size out of the limits."""
-    for item in found:
+def within_limits(items: Iterable[Item], config: BuildConfig) -> Iterator[Item]:
+    """Apply the policy to records whose image or caption exceeds a size limit."""
+    for item in items:
         if isinstance(item, Record):
-            flaw = _size_flaw(item, config)
-            yield settle(item, *flaw, config.policy) if flaw else item
+            problem = _size_problem(item, config)
+            yield apply_policy(item, *problem, config.policy) if problem else item
         else:
             yield item
 
 
-def unique_pairs(
-    found: Iterable[Record | Rejection], policy: Policy
-) -> Iterator[Record | Rejection]:
-    """Settles a record whose image and caption, compared without case, an earlier one has."""
+def unique_pairs(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+    """Apply the policy to records that repeat image and caption of an earlier one, ignoring case."""
     first: dict[tuple[str, str], str] = {}
-    for item in found:
+    for item in items:
         if isinstance(item, Record):
             pair = (item.source.sha256, item.caption.casefold())
             earlier = first.setdefault(pair, item.id)
             if earlier != item.id:
                 detail = f"{item.image}: the same pair as {earlier}"
-                yield settle(item, "duplicate_pair", detail, policy)
+                yield apply_policy(item, "duplicate_pair", detail, policy)
                 continue
         yield item
 
 
-def _size_flaw(record: Record, config: BuildConfig) -> tuple[str, str] | None:
-    """The first reason against a record's sizes, and its detail."""
+def _size_problem(record: Record, config: BuildConfig) -> tuple[str, str] | None:
+    """Return the first exceeded limit as reason and detail."""
     width, height = record.width, record.height
     shown = f"{record.image}: {width} x {height} pixels"
     short, long = sorted((width, height))

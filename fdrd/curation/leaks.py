@@ -1,7 +1,7 @@
-"""What two splits must not share, and what stands twice in one: images, images that look alike, groups, captions.
+"""Remove what two splits must not share, or what one split repeats: images, near duplicates, groups, captions.
 
-Splits have ranks: of two records in different splits the one in test stays before the one in validation,
-and that before the one in train. No filter depends on the order of the records.
+Splits have ranks: a record in test takes precedence over one in validation, and that over one in train.
+The result does not depend on the order of the records.
 """
 
 from __future__ import annotations
@@ -9,101 +9,105 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from fdrd.curation.near_duplicates import NearImages, components
+from fdrd.curation.source_contents import Item
 from fdrd.curation.splitting import split_unit
-from fdrd.policy import Policy, settle
-from fdrd.reasons import Rejection
+from fdrd.policy import Policy, apply_policy
 from fdrd.record import Record, Split
 
-Item = Record | Rejection
+T = TypeVar("T")
 
 RANKED: tuple[Split, ...] = ("test", "validation", "train")
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
 CLUSTER = "near-"
-"""What the group of images that look alike begins with, where the source gives none."""
+"""Prefix of the group of near duplicates for which the source gives no group."""
 
 
-def no_leaks(found: Iterable[Item], near: NearImages, policy: Policy) -> Iterator[Item]:
-    """All filters over what splits share, in the order in which a record with several flaws is reported."""
-    found = no_image_in_two_splits(found, policy)
-    found = no_near_image_in_two_splits(found, near, policy)
-    return no_group_in_two_splits(found, policy)
+def no_leaks(items: Iterable[Item], near: NearImages, policy: Policy) -> Iterator[Item]:
+    """Apply all filters between splits. A record with several problems is reported for the first one."""
+    items = no_image_in_two_splits(items, policy)
+    items = no_near_image_in_two_splits(items, near, policy)
+    return no_group_in_two_splits(items, policy)
 
 
-def no_image_in_two_splits(found: Iterable[Item], policy: Policy) -> Iterator[Item]:
-    """Settles a record whose image is also in a split of higher rank."""
+def no_image_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+    """Apply the policy to records whose image is also in a split of higher rank."""
     return _in_two_splits(
-        found, "image_in_other_split", lambda record: record.source.sha256, policy
+        items, "image_in_other_split", lambda record: record.source.sha256, policy
     )
 
 
-def no_group_in_two_splits(found: Iterable[Item], policy: Policy) -> Iterator[Item]:
-    """Settles a record of a given group that is also in a split of higher rank, within a domain."""
+def no_group_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+    """Apply the policy to records whose given group is also in a split of higher rank of the domain."""
     return _in_two_splits(
-        found,
+        items,
         "group_in_other_split",
         lambda record: (record.domain, record.group or record.id),
         policy,
     )
 
 
-def no_caption_in_two_splits(found: Iterable[Item], policy: Policy) -> Iterator[Item]:
-    """Settles a record whose caption, compared without case, also stands in a split of higher rank."""
+def no_caption_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+    """Apply the policy to records whose caption, ignoring case, is also in a split of higher rank."""
     return _in_two_splits(
-        found, "caption_in_other_split", lambda record: record.caption.casefold(), policy
+        items, "caption_in_other_split", lambda record: record.caption.casefold(), policy
     )
 
 
 def no_near_image_in_two_splits(
-    found: Iterable[Item], near: NearImages, policy: Policy
+    items: Iterable[Item], near: NearImages, policy: Policy
 ) -> Iterator[Item]:
-    """Settles a record whose image looks like one that stays in a split of higher rank."""
+    """Apply the policy to records whose image looks like a kept one in a split of higher rank."""
     reason = "near_image_in_other_split"
-    items = list(found)
-    flaws: dict[str, str] = {}
-    held: dict[int, dict[str, Record]] = defaultdict(dict)  # by look and digest, of higher splits
+    items = list(items)
+    details: dict[str, str] = {}
+    # By node and digest, the kept records of higher splits.
+    kept: dict[int, dict[str, Record]] = defaultdict(dict)
     for split in RANKED:
-        staying = []
-        for record in _looking_alike(items, near):
+        kept_here = []
+        for record in _with_near_images(items, near):
             if record.split == split:
-                other = _other(record.source.sha256, near, held)
+                other = _near_record(record.source.sha256, near, kept)
                 if other:
-                    flaws[record.id] = f"{record.image}: looks like {other.image} of {other.split}"
+                    details[record.id] = (
+                        f"{record.image}: looks like {other.image} of {other.split}"
+                    )
                 if not other or policy[reason] == "keep":
-                    staying.append(record)
-        for record in staying:
-            held[near.look[record.source.sha256]].setdefault(record.source.sha256, record)
-    return _settled(items, reason, flaws, policy)
+                    kept_here.append(record)
+        for record in kept_here:
+            kept[near.node[record.source.sha256]].setdefault(record.source.sha256, record)
+    return _apply_to(items, reason, details, policy)
 
 
 def no_near_image_in_a_split(
-    found: Iterable[Item], near: NearImages, policy: Policy
+    items: Iterable[Item], near: NearImages, policy: Policy
 ) -> Iterator[Item]:
-    """Settles a record whose image looks like one of the same split that has as many pixels, or more."""
-    items = list(found)
-    flaws: dict[str, str] = {}
+    """Apply the policy to records whose image looks like one of the same split with as many pixels or more."""
+    items = list(items)
+    details: dict[str, str] = {}
     records = sorted(
-        _looking_alike(items, near),
+        _with_near_images(items, near),
         key=lambda record: (-record.width * record.height, record.source.sha256, record.id),
     )
     for split in RANKED:
-        held: dict[int, dict[str, Record]] = defaultdict(dict)
+        kept: dict[int, dict[str, Record]] = defaultdict(dict)
         for record in records:
             if record.split == split:
-                other = _other(record.source.sha256, near, held)
+                other = _near_record(record.source.sha256, near, kept)
                 if other:
-                    flaws[record.id] = f"{record.image}: looks like {other.image}"
+                    details[record.id] = f"{record.image}: looks like {other.image}"
                 else:
-                    look = near.look[record.source.sha256]
-                    held[look].setdefault(record.source.sha256, record)
-    return _settled(items, "near_image_in_split", flaws, policy)
+                    digest = record.source.sha256
+                    kept[near.node[digest]].setdefault(digest, record)
+    return _apply_to(items, "near_image_in_split", details, policy)
 
 
-def with_groups(found: Iterable[Item], near: NearImages) -> Iterator[Item]:
-    """Gives records without a group one: of all images that look alike, else of their image."""
-    items = list(found)
-    names = _cluster_names(_looking_alike(items, near), near)
+def assign_groups(items: Iterable[Item], near: NearImages) -> Iterator[Item]:
+    """Give records without a group one: that of their near duplicates, else that of their image."""
+    items = list(items)
+    names = _cluster_names(_with_near_images(items, near), near)
     for item in items:
         if isinstance(item, Record):
             yield replace(item, group=item.group or names.get(item.source.sha256, split_unit(item)))
@@ -111,40 +115,44 @@ def with_groups(found: Iterable[Item], near: NearImages) -> Iterator[Item]:
             yield item
 
 
-def joined_units(records: Iterable[Record], near: NearImages) -> dict[tuple[str, str], str]:
-    """By domain and split unit, a common name for units that share an image or have images that look alike.
+def linked_units(records: Iterable[Record], near: NearImages) -> dict[tuple[str, str], str]:
+    """Map (domain, split unit) to a common name for units that share an image or a near duplicate.
 
-    A split that falls on the name tears none of them apart. Units that stand alone are left out.
+    Splitting by this name keeps linked units together. Units without links are left out.
     """
     of_image: dict[str, tuple[str, str]] = {}
-    of_look: dict[int, tuple[str, str]] = {}
+    of_node: dict[int, tuple[str, str]] = {}
     links = []
     for record in records:
         unit, digest = (record.domain, split_unit(record)), record.source.sha256
         first = of_image.setdefault(digest, unit)
         if first != unit:
             links.append((first, unit))
-        if digest in near.look:
-            look = near.look[digest]
-            links.append((of_look.setdefault(look, unit), unit))
-    links += [
-        (unit, of_look[other])
-        for look, unit in of_look.items()
-        for other in near.alike[look]
-        if other in of_look
-    ]
-    tops = components(links)
+        if digest in near.node:
+            links.append((of_node.setdefault(near.node[digest], unit), unit))
+    links += _neighbor_links(of_node, near)
+    roots = components(links)
     names: dict[tuple[str, str], str] = {}
-    for (_, name), top in tops.items():
-        names[top] = min(name, names.get(top, name))
-    return {unit: names[top] for unit, top in tops.items()}
+    for (_, name), root in roots.items():
+        names[root] = min(name, names.get(root, name))
+    return {unit: names[root] for unit, root in roots.items()}
+
+
+def _neighbor_links(of_node: Mapping[int, T], near: NearImages) -> list[tuple[T, T]]:
+    """Link the values of different nodes that look alike."""
+    return [
+        (value, of_node[other])
+        for node, value in of_node.items()
+        for other in near.neighbors[node]
+        if other in of_node and of_node[other] != value
+    ]
 
 
 def _in_two_splits(
-    found: Iterable[Item], reason: str, key: Callable[[Record], Hashable], policy: Policy
+    items: Iterable[Item], reason: str, key: Callable[[Record], Hashable], policy: Policy
 ) -> Iterator[Item]:
-    """Settles each record that shares its key with one of a split of higher rank."""
-    items = list(found)
+    """Apply the policy to each record that shares its key with a record of a split of higher rank."""
+    items = list(items)
     best: dict[Hashable, Record] = {}
     for item in items:
         if isinstance(item, Record):
@@ -156,55 +164,47 @@ def _in_two_splits(
             other = best[key(item)]
             if RANK[other.split] > RANK[item.split]:
                 detail = f"{item.image}: {other.image} of {other.split}"
-                yield settle(item, reason, detail, policy)
+                yield apply_policy(item, reason, detail, policy)
                 continue
         yield item
 
 
-def _settled(
-    items: Iterable[Item], reason: str, flaws: Mapping[str, str], policy: Policy
+def _apply_to(
+    items: Iterable[Item], reason: str, details: Mapping[str, str], policy: Policy
 ) -> Iterator[Item]:
-    """The items, settled where their id has a flaw."""
+    """Apply the policy to the records with a detail; pass all other items on."""
     for item in items:
-        if isinstance(item, Record) and item.id in flaws:
-            yield settle(item, reason, flaws[item.id], policy)
+        if isinstance(item, Record) and item.id in details:
+            yield apply_policy(item, reason, details[item.id], policy)
         else:
             yield item
 
 
-def _looking_alike(items: Iterable[Item], near: NearImages) -> Iterator[Record]:
-    """The records whose image looks like another one."""
-    return (item for item in items if isinstance(item, Record) and item.source.sha256 in near.look)
+def _with_near_images(items: Iterable[Item], near: NearImages) -> Iterator[Record]:
+    return (item for item in items if isinstance(item, Record) and item.source.sha256 in near.node)
 
 
-def _other(
-    digest: str, near: NearImages, held: Mapping[int, Mapping[str, Record]]
+def _near_record(
+    digest: str, near: NearImages, kept: Mapping[int, Mapping[str, Record]]
 ) -> Record | None:
-    """The first record that is held of another image that looks like this one."""
-    for look in near.alike[near.look[digest]]:
-        for other, record in held.get(look, {}).items():
+    """Return the first kept record of another image that looks like this one."""
+    for node in near.neighbors[near.node[digest]]:
+        for other, record in kept.get(node, {}).items():
             if other != digest:
                 return record
     return None
 
 
 def _cluster_names(records: Iterable[Record], near: NearImages) -> dict[str, str]:
-    """By digest, a name of the images of these records that hang together by their looks."""
-    digests = sorted({record.source.sha256 for record in records})
-    of_look: dict[int, str] = {}
+    """Name, by image digest, the cluster of near duplicates among these records."""
+    of_node: dict[int, str] = {}
     links = []
-    for digest in digests:
-        first = of_look.setdefault(near.look[digest], digest)
+    for digest in sorted({record.source.sha256 for record in records}):
+        first = of_node.setdefault(near.node[digest], digest)
         if first != digest:
             links.append((first, digest))
-    links += [
-        (digest, of_look[other])
-        for look, digest in of_look.items()
-        for other in near.alike[look]
-        if other != look and other in of_look
-    ]
-    tops = components(links)
+    roots = components(links + _neighbor_links(of_node, near))
     least: dict[str, str] = {}
-    for digest, top in tops.items():
-        least[top] = min(digest, least.get(top, digest))
-    return {digest: CLUSTER + least[top][:16] for digest, top in tops.items()}
+    for digest, root in roots.items():
+        least[root] = min(digest, least.get(root, digest))
+    return {digest: CLUSTER + least[root][:16] for digest, root in roots.items()}

@@ -1,4 +1,4 @@
-"""Which images of a source look alike although their bytes differ, and what hangs together by that."""
+"""Find the images of a source that look alike although their bytes differ."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.images.near_search import Codes, Indices, pairs_within
+from fdrd.images.near_search import Hashes, Indices, pairs_within
 from fdrd.images.perceptual import (
-    PLAIN,
-    Looks,
+    MIN_CONTRAST,
+    Features,
     alike,
-    codes,
     contrast,
-    hardly_differ,
+    hashes,
+    nearly_equal,
     spectra,
-    unpacked,
-    without_rim,
+    unpack,
+    without_border,
 )
 
-RADIUS = 8  # bits of 64 in which the codes of two images that are compared may differ
+RADIUS = 8
+"""Maximum Hamming distance between the 64-bit hashes of two images that are compared."""
 _BLOCK = 4096  # pairs compared at a time
 
 Node = TypeVar("Node", bound=Hashable)
@@ -30,88 +31,87 @@ Node = TypeVar("Node", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class NearImages:
-    """The images that look like another one.
+    """A graph of the images that look like another image.
+
+    Images with equal or nearly equal features share a node.
 
     Attributes:
-        look: of such an image, by digest: a number that images share whose looks are the same, or hardly differ.
-        alike: by look, the looks that are like it, itself included if several images share it.
+        node: by image digest, the node.
+        neighbors: by node, the nodes that look like it; includes itself if several images share it.
     """
 
-    look: Mapping[str, int] = field(default_factory=dict)
-    alike: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    node: Mapping[str, int] = field(default_factory=dict)
+    neighbors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def find_near(look_of: Mapping[str, str]) -> NearImages:
-    """The images that look alike.
+def find_near_images(encoded: Mapping[str, str]) -> NearImages:
+    """Find the images that look alike.
 
     Args:
-        look_of: by digest of the bytes, the look (`fdrd.images.perceptual`), or nothing where there is none.
+        encoded: by image digest, the features (`fdrd.images.perceptual`), empty if there are none.
     """
     digests: dict[str, list[str]] = {}
-    for digest in sorted(look_of):
-        if look_of[digest]:
-            digests.setdefault(look_of[digest], []).append(digest)
-    looks = unpacked(list(digests))
-    code, rimless, shows = _described(looks)
-    first_of = _first_of_same(looks, code)
-    kept = np.flatnonzero(shows & (first_of == np.arange(len(first_of))))
-    images: dict[int, list[str]] = {place: [] for place in kept.tolist()}
-    for place, same in zip(first_of.tolist(), digests.values(), strict=True):
-        if place in images:
-            images[place] += same
-    found: dict[int, set[int]] = {
-        number: {number} for number, several in images.items() if len(several) > 1
+    for digest in sorted(encoded):
+        if encoded[digest]:
+            digests.setdefault(encoded[digest], []).append(digest)
+    features = unpack(list(digests))
+    full, borderless, has_contrast = _hashed(features)
+    first_equal = _first_nearly_equal(features, full)
+    nodes = np.flatnonzero(has_contrast & (first_equal == np.arange(len(first_equal))))
+    images: dict[int, list[str]] = {node: [] for node in nodes.tolist()}
+    for node, same in zip(first_equal.tolist(), digests.values(), strict=True):
+        if node in images:
+            images[node] += same
+    neighbors: dict[int, set[int]] = {
+        node: {node} for node, several in images.items() if len(several) > 1
     }
-    first, second = _candidates(code[kept], rimless[kept])
+    first, second = _candidates(full[nodes], borderless[nodes])
     for start in range(0, len(first), _BLOCK):
-        one, other = kept[first[start : start + _BLOCK]], kept[second[start : start + _BLOCK]]
-        are = alike(spectra(looks[one]), spectra(looks[other]))
-        for a, b in zip(one[are].tolist(), other[are].tolist(), strict=True):
-            found.setdefault(a, set()).add(b)
-            found.setdefault(b, set()).add(a)
+        one, other = nodes[first[start : start + _BLOCK]], nodes[second[start : start + _BLOCK]]
+        match = alike(spectra(features[one]), spectra(features[other]))
+        for a, b in zip(one[match].tolist(), other[match].tolist(), strict=True):
+            neighbors.setdefault(a, set()).add(b)
+            neighbors.setdefault(b, set()).add(a)
     return NearImages(
-        {digest: number for number in found for digest in images[number]},
-        {number: tuple(sorted(others)) for number, others in found.items()},
+        {digest: node for node in neighbors for digest in images[node]},
+        {node: tuple(sorted(others)) for node, others in neighbors.items()},
     )
 
 
-def _described(looks: Looks) -> tuple[Codes, Codes, npt.NDArray[np.bool_]]:
-    """(N,) codes, codes without the rim, and whether there is enough to be seen; a block at a time."""
-    codes_of, rimless, shows = (
-        [np.zeros(0, np.uint64)],
-        [np.zeros(0, np.uint64)],
-        [np.zeros(0, bool)],
-    )
-    for start in range(0, len(looks), _BLOCK):
-        spectrum = spectra(looks[start : start + _BLOCK])
-        codes_of.append(codes(spectrum))
-        rimless.append(codes(without_rim(spectrum)))
-        shows.append(contrast(spectrum) >= PLAIN)
-    return np.concatenate(codes_of), np.concatenate(rimless), np.concatenate(shows)
+def _hashed(features: Features) -> tuple[Hashes, Hashes, npt.NDArray[np.bool_]]:
+    """Return (N,) hashes, hashes without the border, and whether there is enough contrast to compare."""
+    full, borderless = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    has_contrast = [np.zeros(0, bool)]
+    for start in range(0, len(features), _BLOCK):
+        spectrum = spectra(features[start : start + _BLOCK])
+        full.append(hashes(spectrum))
+        borderless.append(hashes(without_border(spectrum)))
+        has_contrast.append(contrast(spectrum) >= MIN_CONTRAST)
+    return np.concatenate(full), np.concatenate(borderless), np.concatenate(has_contrast)
 
 
-def _first_of_same(looks: Looks, code: Codes) -> Indices:
-    """(N,) for each picture the first with the same code that hardly differs, itself if there is none.
+def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
+    """Return (N,) for each image the first nearly equal one with the same hash, or itself.
 
-    A thousand frames of a still camera are compared with one of them, not each with each.
+    A thousand frames of a still camera are thus compared with one of them, not each with each.
     """
-    order = np.argsort(code, kind="stable")
-    _, starts, sizes = np.unique(code[order], return_index=True, return_counts=True)
-    first_of = np.arange(len(looks))
+    order = np.argsort(full, kind="stable")
+    _, starts, sizes = np.unique(full[order], return_index=True, return_counts=True)
+    first_equal = np.arange(len(features))
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
         group = order[start : start + size]
         while len(group) > 1:
-            same = hardly_differ(spectra(looks[group]), spectra(looks[group[0]]))
-            first_of[group[same]] = group[0]
+            same = nearly_equal(spectra(features[group]), spectra(features[group[0]]))
+            first_equal[group[same]] = group[0]
             group = group[~same]
-    return first_of
+    return first_equal
 
 
-def _candidates(code: Codes, rimless: Codes) -> tuple[Indices, Indices]:
-    """Numbers of pairs of images with near codes, with or without their rims, each pair once, in order."""
-    count = max(len(code), 1)
+def _candidates(full: Hashes, borderless: Hashes) -> tuple[Indices, Indices]:
+    """Return pairs of images with near hashes, with or without their borders, sorted and distinct."""
+    count = max(len(full), 1)
     keys = [np.zeros(0, dtype=np.int64)]
-    for first, second in pairs_within(np.concatenate([code, rimless]), RADIUS):
+    for first, second in pairs_within(np.concatenate([full, borderless]), RADIUS):
         first, second = first % count, second % count
         low, high = np.minimum(first, second), np.maximum(first, second)
         keys.append(np.unique((low * count + high)[low < high]))
@@ -120,23 +120,23 @@ def _candidates(code: Codes, rimless: Codes) -> tuple[Indices, Indices]:
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:
-    """For each linked node, one node that all have in common that hang together with it.
+    """Map each linked node to one representative of its connected component.
 
-    >>> found = components([("a", "b"), ("c", "d"), ("b", "d")])
-    >>> len(set(found.values())), sorted(found)
+    >>> roots = components([("a", "b"), ("c", "d"), ("b", "d")])
+    >>> len(set(roots.values())), sorted(roots)
     (1, ['a', 'b', 'c', 'd'])
     """
-    above: dict[Node, Node] = {}
+    parent: dict[Node, Node] = {}
 
-    def top(node: Node) -> Node:
+    def root(node: Node) -> Node:
         path = []
-        while above.setdefault(node, node) != node:
+        while parent.setdefault(node, node) != node:
             path.append(node)
-            node = above[node]
+            node = parent[node]
         for passed in path:
-            above[passed] = node
+            parent[passed] = node
         return node
 
     for one, other in links:
-        above[top(one)] = top(other)
-    return {node: top(node) for node in list(above)}
+        parent[root(one)] = root(other)
+    return {node: root(node) for node in list(parent)}

@@ -13,7 +13,7 @@ Item = Record | Rejection
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageLocation:
     """An image below a root."""
 
     root: str
@@ -22,16 +22,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SourceContents:
-    """A source before anything is decided.
+    """A source before curation.
 
     Attributes:
-        items: in the order of the source.
-        examined: the image of each record.
-        root: below which images lie.
-        packed: by digest, where images lie that are not below the root.
+        items: records and rejections in source order.
+        checks: the check of each image.
+        root: the folder of the images.
+        packed: by digest, the location of images that are not below the root.
     """
 
     items: list[Item]
-    examined: Mapping[ImageRef, ImageCheck]
+    checks: Mapping[ImageRef, ImageCheck]
     root: str
-    packed: Mapping[str, Place] = field(default_factory=dict)
+    packed: Mapping[str, ImageLocation] = field(default_factory=dict)

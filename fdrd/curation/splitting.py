@@ -1,7 +1,7 @@
-"""Splits: given ones are kept, a missing validation split is carved from train, a source without any is hashed.
+"""Assign splits: keep given ones, take a missing validation split from train, hash a source without splits.
 
-Which side a group falls on depends on the seed and the group alone, so neither the order of the records
-nor other groups move it; only a category that would lose all of its train takes one group back.
+The split of a group depends only on the seed and the group, not on other groups or the order of records.
+There is one exception: a category that would lose all of its training data gets one group back.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import replace
 
 from fdrd.record import Record
 
-VALIDATION_SHARE = 0.1  # of train, where the source has no validation split
-TEST_SHARE = 0.2  # of all, where the source has no split at all
+VALIDATION_SHARE = 0.1  # of train, if the source has no validation split
+TEST_SHARE = 0.2  # of all records, if the source has no splits
 
 
-def share(seed: int, group: str, purpose: str) -> float:
-    """A number in [0, 1) that depends on its arguments alone.
+def hash_fraction(seed: int, group: str, purpose: str) -> float:
+    """Return a pseudo-random number in [0, 1) that depends on the arguments only.
 
-    >>> share(0, "a", "test") == share(0, "a", "test") != share(1, "a", "test")
+    >>> hash_fraction(0, "a", "test") == hash_fraction(0, "a", "test") != hash_fraction(1, "a", "test")
     True
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{group}".encode()).digest()
@@ -28,14 +28,14 @@ def share(seed: int, group: str, purpose: str) -> float:
 
 
 def split_unit(record: Record) -> str:
-    """What a split must not tear apart: the given group, else all records of the image."""
+    """Return the unit that stays in one split: the given group, else the records of one image."""
     return record.group or record.source.sha256[:16]
 
 
 def split_domain(
     records: Iterable[Record], seed: int, unit: Callable[[Record], str] = split_unit
 ) -> list[Record]:
-    """The records of one domain, each with its split; `unit` says what must not be torn apart."""
+    """Return the records of one domain with their splits. Records of one `unit` stay together."""
     records = list(records)
     given = {record.split for record in records} - {""}
     if "" in {record.split for record in records}:
@@ -60,22 +60,24 @@ def split_domain(
 
 
 def _chosen(
-    records: list[Record], unit: Callable[[Record], str], seed: int, purpose: str, wanted: float
+    records: list[Record], unit: Callable[[Record], str], seed: int, purpose: str, size: float
 ) -> set[str]:
-    """Units whose share is below `wanted`, less what a category needs to keep one group."""
+    """Return units with a hash below `size`, leaving at least one unit of each category."""
     groups_of: dict[str, set[str]] = defaultdict(set)
     for record in records:
         groups_of[record.category].add(unit(record))
-    shares = {
-        group: share(seed, group, purpose) for groups in groups_of.values() for group in groups
+    values = {
+        group: hash_fraction(seed, group, purpose)
+        for groups in groups_of.values()
+        for group in groups
     }
-    chosen = {group for group, value in shares.items() if value < wanted}
+    chosen = {group for group, value in values.items() if value < size}
     for groups in groups_of.values():
         if groups <= chosen:
-            chosen.discard(max(groups, key=lambda group: (shares[group], group)))
+            chosen.discard(max(groups, key=lambda group: (values[group], group)))
     return chosen
 
 
-def order(record: Record) -> str:
-    """The key that rows are sorted by: mixed over categories, the same on every build."""
+def sort_key(record: Record) -> str:
+    """Return the sort key of rows: a hash, so that categories are mixed the same way in every build."""
     return hashlib.sha256(record.id.encode()).hexdigest()

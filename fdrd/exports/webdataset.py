@@ -28,8 +28,8 @@ from PIL import Image
 
 from fdrd.dataset import RetrievalDataset, load_splits
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import new_folder
-from fdrd.images.pixels import rules_of
+from fdrd.files.atomic import atomic_folder
+from fdrd.images.pixels import display_rules
 from fdrd.progress import Progress, silent
 
 Sample = dict[str, bytes]
@@ -84,7 +84,7 @@ def export(
     """
     if to != "webdataset":
         raise FdrdError(f"unknown export format {to!r}; choose webdataset")
-    with new_folder(Path(out)) as stage:  # checked before loading, which takes time
+    with atomic_folder(Path(out)) as stage:  # checked before loading, which takes time
         views = [
             view.of_domain(name)
             for view in load_splits(data, split, domain)
@@ -152,7 +152,7 @@ def _readable(file: bytes, view: RetrievalDataset, number: int) -> tuple[str, by
     """Return extension and bytes that any reader decodes to the image in the dataset."""
     with Image.open(io.BytesIO(file)) as image:
         extension = _EXTENSIONS.get(image.format or "")
-        unchanged = not _CONVERSIONS.intersection(rules_of(image))
+        unchanged = not _CONVERSIONS.intersection(display_rules(image))
     if extension and unchanged:
         return extension, file
     png = io.BytesIO()

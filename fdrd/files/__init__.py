@@ -1,4 +1,4 @@
 """Files: atomic writes, safe opening inside a root, cache locations.
 
-Ground floor: imports the shared types alone.
+Ground floor: imports `errors` only. Every room uses it.
 """

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, also after a power cut."""
+"""Write files and folders atomically: complete or not at all, even after a power failure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fdrd.errors import FdrdError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the name `path` when the block ends, and vanishes when the block raises.
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that is renamed to `path` when the block ends, and removed if the block raises.
 
-    Its bytes reach the disk before it gets the name, and the name before the block is left. A kill can
-    leave a hidden file of another name.
+    The bytes and then the name are synced to disk before this returns. A kill can leave a hidden partial
+    file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -35,24 +35,24 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text as UTF-8; half a character of a hostile name becomes the escape that JSON has for it."""
-    with replacing(path) as file:
+    """Write text as UTF-8; a lone surrogate, e.g. from a file name, is written as its JSON escape."""
+    with atomic_write(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that takes the name `path` when the block ends, and vanishes when the block raises.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Create a folder that is renamed to `path` when the block ends, and removed if the block raises.
 
-    A kill can leave a hidden folder of another name, which the next call removes.
+    A kill can leave a hidden partial folder, which the next call removes.
 
     Raises:
-        FdrdError: `path` is a file, or a folder that holds something.
+        FdrdError: `path` is a file or a folder with contents.
     """
     if path.exists() and not path.is_dir():
         raise FdrdError(f"{path} is a file; give a new or empty folder")
     if path.is_dir() and any(path.iterdir()):
-        raise FdrdError(f"{path} holds files already; give a new or empty folder")
+        raise FdrdError(f"{path} contains files already; give a new or empty folder")
     partial = path.absolute().with_name(f".{path.absolute().name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -67,7 +67,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder survive a power cut, where folders can be opened (not on Windows)."""
+    """Sync the names in a folder to disk, where folders can be opened (not on Windows)."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -77,6 +77,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file."""
+    """Return the SHA-256 digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

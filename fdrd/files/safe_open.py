@@ -1,4 +1,4 @@
-"""The one door to the files of a source: nothing outside of its folder is opened, whatever a link says."""
+"""Open files of a source: no path or link can lead outside its folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import IO
 
 
 def resolve_inside(root: str | Path, path: str) -> Path:
-    """Where a regular file below the root really lies.
+    """Return the real path of a regular file below the root.
 
     Raises:
-        PermissionError: a link on the way leads out of the root.
-        OSError: there is none, or it is a folder, a pipe or a device, which might never end.
+        PermissionError: a link leads out of the root.
+        OSError: there is no such file, or it is a folder, a pipe or a device.
     """
-    top = os.path.join(Path.cwd(), root)  # noqa: PTH118 - all this is called once per image
+    top = os.path.join(Path.cwd(), root)  # noqa: PTH118 - called once per image
     folder, _, name = f"{top}/{path}".rpartition("/")
     real = f"{_real_folder(folder)}{os.sep}{name}"
     if name in ("", ".", "..") or os.path.islink(real):  # noqa: PTH114
@@ -30,11 +30,11 @@ def resolve_inside(root: str | Path, path: str) -> Path:
 
 
 def open_inside(root: str | Path, path: str) -> IO[bytes]:
-    """A file below the root, opened for reading; raises as `resolve_inside` does."""
+    """Open a file below the root for reading; raise as `resolve_inside` does."""
     return resolve_inside(root, path).open("rb")
 
 
 @lru_cache(maxsize=4096)
 def _real_folder(folder: str) -> str:
-    """Where a folder really lies: found once for all of its files, as each step of it is a system call."""
+    """Resolve a folder once for all of its files, because each path component costs a system call."""
     return os.path.realpath(folder)

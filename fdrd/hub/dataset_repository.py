@@ -11,7 +11,7 @@ from fdrd.card.render import load_section
 from fdrd.card.sections import put_section
 from fdrd.errors import FdrdError
 from fdrd.hub.publisher import LocalFile, Publication, PushOptions, PushResult, execute, prepare
-from fdrd.pipeline.reformat import in_format
+from fdrd.pipeline.reformat import convert_dataset
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import read_manifest
 
@@ -55,7 +55,7 @@ def push(
     if Path(folder).suffix == ".safetensors":
         raise FdrdError(f"{folder} is a trained method; use benchmark.push")
     publication = dataset_publication(
-        in_format(Path(folder), format, progress), repo_id, have_rights, progress
+        convert_dataset(Path(folder), format, progress), repo_id, have_rights, progress
     )
     options = PushOptions(private, revision, tag, pull_request)
     return execute(prepare(publication, options), progress=progress)

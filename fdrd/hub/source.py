@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from fdrd.errors import FdrdError
-from fdrd.files.last_build import cache_folder
+from fdrd.files.cache import cache_folder
 from fdrd.hub.client import open_client, readable_errors
 from fdrd.progress import Progress, silent
 

@@ -1,35 +1,43 @@
-"""Images of a source: bytes that are read from inside its folder only, decoded to be believed, and digested.
-
-An image is examined once per content of the file; what was found is kept by the builder's ledger.
-"""
+"""Read and check the images of a source: decode, measure, and hash each of them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
 from fdrd.errors import FdrdError
 from fdrd.files.safe_open import resolve_inside
 from fdrd.images.containers import read_member
-from fdrd.images.perceptual import look_of
-from fdrd.images.pixels import as_seen, rules_of, upright
+from fdrd.images.perceptual import perceptual_features
+from fdrd.images.pixels import display_rules, upright, upright_rgb
 from fdrd.record import ImageRef
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
+MAX_BYTES = 2**28
+"""Maximum file size in bytes; larger files are rejected without being read."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageCheck:
-    """What is known of an image file.
+    """Result of checking one image: digest and size, or the rejection reason.
 
-    `reason` is empty for a good one, else a key of `fdrd.reasons.REASONS`. `look` is what it looks like
-    (`fdrd.images.perceptual`), `rules` what must be done to see it (`fdrd.images.pixels`).
-    Width and height are those of the upright image.
+    Attributes:
+        sha256: digest of the file.
+        bytes: size of the file.
+        width: of the upright image.
+        height: of the upright image.
+        reason: empty for a good image, else a key of `fdrd.reasons.REASONS`.
+        detail: explains the reason.
+        features: perceptual features (`fdrd.images.perceptual`).
+        rules: keys of `fdrd.reasons.RULES` that describe how the image is displayed.
     """
 
     sha256: str = ""
@@ -38,46 +46,45 @@ class ImageCheck:
     height: int = 0
     reason: str = ""
     detail: str = ""
-    look: str = ""
+    features: str = ""
     rules: tuple[str, ...] = ()
 
-
-MAX_BYTES = 2**28
-"""Above this many an image is not read: it would fill the memory of a worker."""
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ImageCheck:
+        """Return the check that `dataclasses.asdict` turned into JSON."""
+        fields = dict(value)
+        if "look" in fields:  # written by fdrd 0.1
+            fields["features"] = fields.pop("look")
+        return cls(**{**fields, "rules": tuple(fields["rules"])})
 
 
 class TooManyBytesError(ValueError):
-    """An image that is too large to be read at all."""
+    """An image file has more than `MAX_BYTES`."""
 
 
 def read_image(root: str, image: ImageRef) -> bytes:
-    """The bytes of an image that lies in a file below the root.
+    """Return the bytes of an image in a file below the root.
 
     Raises:
-        PermissionError: a link on the way leads out of the root.
-        TooManyBytesError: there are more than `MAX_BYTES`.
-        LookupError: the member or row of the file holds none.
-        OSError: the operating system would not give the bytes.
+        PermissionError: a link leads out of the root.
+        TooManyBytesError: the image has more than `MAX_BYTES`.
+        LookupError: the member or row has no image.
+        OSError: the file cannot be read.
     """
-    if not image.member:
-        return read_inside(root, image.path)
-    data = read_member(resolve_inside(root, image.path), image.member)
-    if len(data) > MAX_BYTES:
-        raise TooManyBytesError(f"{len(data)} bytes, the limit is {MAX_BYTES}")
+    file = resolve_inside(root, image.path)
+    if image.member:
+        data = read_member(file, image.member)
+        size = len(data)
+    else:
+        size = file.stat().st_size
+        data = file.read_bytes() if size <= MAX_BYTES else b""
+    if size > MAX_BYTES:
+        raise TooManyBytesError(f"{size} bytes, the limit is {MAX_BYTES}")
     return data
 
 
-def read_inside(root: str, path: str) -> bytes:
-    """The bytes of a file below the root; raises as `read_image` does."""
-    file = resolve_inside(root, path)
-    size = file.stat().st_size
-    if size > MAX_BYTES:
-        raise TooManyBytesError(f"{size} bytes, the limit is {MAX_BYTES}")
-    return file.read_bytes()
-
-
-def examine(root: str, image: ImageRef, max_pixels: int) -> ImageCheck:
-    """Reads, decodes and digests one image. Never raises for a bad image; says why it is one."""
+def check_image(root: str, image: ImageRef, max_pixels: int) -> ImageCheck:
+    """Read, decode and hash one image. A bad image gives a reason, never an exception."""
     try:
         data = read_image(root, image)
     except TooManyBytesError as error:
@@ -89,11 +96,11 @@ def examine(root: str, image: ImageRef, max_pixels: int) -> ImageCheck:
         return ImageCheck(reason="path_outside" if outside else "read_error", detail=str(error))
     except OSError as error:
         return ImageCheck(reason="read_error", detail=f"{error.strerror}: {image.path}")
-    return examine_bytes(data, max_pixels)
+    return check_image_bytes(data, max_pixels)
 
 
-def examine_bytes(data: bytes, max_pixels: int) -> ImageCheck:
-    """What the bytes of one image are worth; width and height are those of the upright image."""
+def check_image_bytes(data: bytes, max_pixels: int) -> ImageCheck:
+    """Decode and hash the bytes of one image file."""
     sha256 = hashlib.sha256(data).hexdigest()
 
     def bad(reason: str, detail: str) -> ImageCheck:
@@ -101,7 +108,7 @@ def examine_bytes(data: bytes, max_pixels: int) -> ImageCheck:
 
     try:
         with warnings.catch_warnings():
-            # The pixel limit below is stricter and is a counted rejection.
+            # The pixel limit below is stricter and gives a counted rejection.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -117,31 +124,31 @@ def examine_bytes(data: bytes, max_pixels: int) -> ImageCheck:
             "image_too_large", f"{width} x {height} pixels, the limit is {max_pixels} in all"
         )
     try:
-        # A JPEG's colours need not be put together to know that all of its data is there.
+        # Decoding the luminance of a JPEG is enough to see that its data is complete.
         image.draft("L", image.size)
         image.load()
-        rules = rules_of(image)
-        seen = upright(image)
-        look = look_of(seen)
+        rules = display_rules(image)
+        turned = upright(image)
+        features = perceptual_features(turned)
     except Exception as error:  # as above, now in the pixel data
         return bad("image_broken", f"{type(error).__name__}: {error}")
-    return ImageCheck(sha256, len(data), *seen.size, look=look, rules=rules)
+    return ImageCheck(sha256, len(data), *turned.size, features=features, rules=rules)
 
 
-def open_picture(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
-    """A picture that somebody asks with, as a person sees it.
+def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
+    """Check and decode an image file of the user, upright and in RGB.
 
     Raises:
-        FdrdError: the file is missing, no picture, damaged, or too large.
+        FdrdError: the file is missing, damaged, too large, or not an image.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise FdrdError(f"{path}: more than {MAX_BYTES} bytes")
         data = path.read_bytes()
     except OSError as error:
-        raise FdrdError(f"{path}: {error.strerror}; give the file of a picture") from error
-    examined = examine_bytes(data, max_pixels)
-    if examined.reason:
-        raise FdrdError(f"{path}: {examined.detail}")
+        raise FdrdError(f"{path}: {error.strerror}; give an image file") from error
+    check = check_image_bytes(data, max_pixels)
+    if check.reason:
+        raise FdrdError(f"{path}: {check.detail}")
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return as_seen(image)
+        return upright_rgb(image)

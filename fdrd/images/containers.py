@@ -1,8 +1,8 @@
-"""Images inside of other files: what the `member` of an `ImageRef` means, and how its bytes are read.
+"""Read images inside of other files, which the `member` of an `ImageRef` locates.
 
 `OFFSET+SIZE NAME` is a member of an uncompressed tar archive, `ROW of COLUMN` a row of a Parquet or Arrow
-file. Any order costs the same: a tar is read at the offset, an Arrow file where its map says, and a
-Parquet file, which has no such access, is unpacked once into a mapped one below `cache_folder()`.
+file. Random access is fast in all of them: a tar is read at the offset, an Arrow file through a memory map.
+A Parquet file is unpacked once into an Arrow file below `cache_folder()`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from fdrd.files.atomic import replacing
-from fdrd.files.last_build import cache_folder
+from fdrd.files.atomic import atomic_write
+from fdrd.files.cache import cache_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 32  # unpacked at a time: a few MB of pictures
+_ROWS = 32  # unpacked at a time, a few MB of images
 
 
 def tar_member(offset: int, size: int, name: str) -> str:
-    """The member of a tar whose bytes begin at `offset`."""
+    """Return the member of a tar archive whose bytes begin at `offset`."""
     return f"{offset}+{size} {name}"
 
 
 def row_member(row: int, column: str) -> str:
-    """The row, counted from 0, of a column of bytes, or of `datasets`' structs of bytes and path."""
+    """Return the member for a row, counted from 0, of a column of bytes or of `datasets` images."""
     return f"{row} of {column}"
 
 
 def member_name(member: str) -> str:
-    """A file name for the member, without folders.
+    """Return a file name for the member, without folders.
 
     >>> member_name(tar_member(512, 9, "a/b.jpg")), member_name(row_member(7, "image"))
     ('b.jpg', '7')
@@ -47,11 +47,11 @@ def member_name(member: str) -> str:
 
 
 def read_member(file: Path, member: str) -> bytes:
-    """The bytes of an image inside of `file`.
+    """Return the bytes of an image inside of `file`.
 
     Raises:
-        LookupError: the row or member holds none.
-        OSError: the file cannot be read, or is not what its name says.
+        LookupError: the row has no image.
+        OSError: the file cannot be read, or has another format than its name says.
     """
     place, _, name = member.partition(" ")
     if "+" in place:
@@ -60,8 +60,8 @@ def read_member(file: Path, member: str) -> bytes:
     return _read_row(file, int(place), name.removeprefix("of "))
 
 
-def forget_unpacked(files: Iterable[Path]) -> None:
-    """Removes what reading rows of these Parquet files left in the cache."""
+def remove_unpacked(files: Iterable[Path]) -> None:
+    """Remove what reading rows of these Parquet files left in the cache."""
     for file in filter(Path.is_file, files):
         for unpacked in (cache_folder() / "rows").glob(f"{_identity(file)}-*"):
             unpacked.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def _read_row(file: Path, row: int, column: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A mapped file: where it begins in memory, and the first row and the bytes of each record batch."""
+    """A mapped file: its address, and the first row and the image column of each record batch."""
 
     address: int
     starts: list[int]
@@ -118,13 +118,13 @@ def _mapped(file: str, changed: int, column: str) -> _Rows:
     source.seek(0)
     if magic == b"ARROW1":
         reader = pa.ipc.open_file(source)
-        found = (reader.get_batch(number) for number in range(reader.num_record_batches))
+        batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
     else:
-        found = iter(pa.ipc.open_stream(source))
+        batches = iter(pa.ipc.open_stream(source))
     starts, columns, rows = [], [], 0
-    for batch in found:
+    for batch in batches:
         values = batch.column(column)
-        # Bytes from a stranger may point anywhere; this looks at offsets, not at pictures.
+        # Offsets in an untrusted file may point anywhere.
         values.validate(full=True)
         if pa.types.is_struct(values.type):
             # `flatten` gives a row without a struct no bytes, which `field` would not.
@@ -139,7 +139,7 @@ def _mapped(file: str, changed: int, column: str) -> _Rows:
 
 
 def _place(values: pa.Array, row: int) -> tuple[int, int]:
-    """The address and the size of a value: it is read from the file, as pages of the map would count as memory."""
+    """Return address and size of a value. It is read from the file: mapped pages would count as memory."""
     import pyarrow as pa
 
     _, offsets, data = values.buffers()
@@ -149,7 +149,7 @@ def _place(values: pa.Array, row: int) -> tuple[int, int]:
 
 
 def _unpacked(file: Path, column: str) -> Path:
-    """An Arrow file with the images of a Parquet file. It is made once; processes wait for each other."""
+    """Return an Arrow file with the images of a Parquet file. Only one process writes it, others wait."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from filelock import FileLock
@@ -164,11 +164,11 @@ def _unpacked(file: Path, column: str) -> Path:
         if target.is_file():
             return target
         schema = pa.schema({"bytes": pa.binary()})
-        # Without these two a row group, which may be the whole file, is read into memory.
+        # Without these two options a whole row group is read into memory.
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as parquet:
             struct = pa.types.is_struct(parquet.schema_arrow.field(column).type)
             wanted = [f"{column}.bytes"] if struct else [column]
-            with replacing(target) as out, pa.ipc.new_stream(out, schema) as stream:
+            with atomic_write(target) as out, pa.ipc.new_stream(out, schema) as stream:
                 for batch in parquet.iter_batches(_ROWS, columns=wanted, use_threads=False):
                     values = batch.column(0)
                     data = values.field("bytes") if struct else values
@@ -177,7 +177,7 @@ def _unpacked(file: Path, column: str) -> Path:
 
 
 def _identity(file: Path) -> str:
-    """A name that changes when the file does."""
+    """Return a name that changes when the file does."""
     status = file.stat()
     real = os.path.realpath(file)
     text = f"{real} {status.st_size} {status.st_mtime_ns}"

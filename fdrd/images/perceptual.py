@@ -1,14 +1,15 @@
-"""What an image looks like, in 196 bytes, and whether two images look alike although their bytes differ.
+"""Perceptual features of an image (196 bytes), and a test whether two images look alike.
 
-A look holds the 14 x 14 lowest frequencies of the brightness of the upright picture (a discrete cosine
-transform, DCT). From it come the 64-bit code that the search goes by (a perceptual hash: which of the 8 x 8
-lowest are above their median), the code of the picture without its rim, and the look of the picture
-without any strip of its sides. Two images are alike if one of them, so cut, differs from the other by
-at most an eighth of the other's contrast. That finds what was recompressed, resized, or cut by up to 6 %
-at each side; not what was mirrored or turned. Colour is not compared.
+The features are the 14 x 14 lowest frequencies of the brightness of the upright image (a discrete cosine
+transform, DCT). Three things are computed from them: a 64-bit perceptual hash that the search uses (which of
+the 8 x 8 lowest frequencies are above their median), the same hash for the image without its border, and the
+features of the image without any strip along its sides. Two images look alike if one of them, cropped in
+this way, differs from the other by at most an eighth of the other's contrast. This finds images that were
+recompressed, resized, or cropped by up to 6 % per side. It does not find mirrored or rotated images. Color
+is not compared.
 
-All numbers are integers, those of them that go through a matrix product of floats included (they stay
-below 2**53, so that no order of summation rounds them): looks are the same on every machine.
+All numbers are integers. Matrix products of floats stay below 2**53, so the order of summation cannot change
+them, and features are the same on every machine.
 """
 
 from __future__ import annotations
@@ -21,29 +22,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fdrd.images.pixels import small_grey
+from fdrd.images.pixels import small_grayscale
 
 Floats = npt.NDArray[np.float64]
-Looks = npt.NDArray[np.int8]
+Features = npt.NDArray[np.int8]
 
-SIZE = 64  # pixels of a side of the thumbnail
-BAND = 14  # frequencies that are kept
-COMPARED = 8  # frequencies that are compared: the others only serve to cut
-STEP = 11.2  # a frequency of c grey levels is kept as STEP * sqrt(|c|): small ones matter, too
-CUTS = (0.0, 0.015, 0.03, 0.045, 0.06)  # shares of a side that may have been cut off
-RIM = 0.03  # of a side: what the second code leaves out
-PLAIN = 3.0  # grey levels of contrast below which a picture shows too little to be compared
-_UNIT = 1024  # what 1 is in a table
-_ONE = STEP * STEP  # what a grey level is in a spectrum
+SIZE = 64  # side of the thumbnail in pixels
+BAND = 14  # frequencies stored
+COMPARED = 8  # frequencies compared; the others are needed for cropping only
+STEP = 11.2  # a frequency of c gray levels is stored as STEP * sqrt(|c|), since small ones matter
+CROPS = (0.0, 0.015, 0.03, 0.045, 0.06)  # fractions of a side that may have been cropped
+BORDER = 0.03  # fraction of a side that the second hash leaves out
+MIN_CONTRAST = 3.0  # gray levels; images with less contrast are not compared
+_UNIT = 1024  # represents 1 in a table
+_ONE = STEP * STEP  # represents a gray level in a spectrum
 
 
-def look_of(image: Image.Image) -> str:
-    """The look of an upright picture, as base64.
+def perceptual_features(image: Image.Image) -> str:
+    """Return the features of an upright image as base64.
 
-    >>> look_of(Image.new("L", (8, 8), 128)) == look_of(Image.new("RGB", (900, 3), (128, 128, 128)))
+    >>> gray = perceptual_features(Image.new("L", (8, 8), 128))
+    >>> gray == perceptual_features(Image.new("RGB", (900, 3), (128, 128, 128)))
     True
     """
-    pixels = np.asarray(small_grey(image, SIZE), dtype=np.float64)
+    pixels = np.asarray(small_grayscale(image, SIZE), dtype=np.float64)
     sums = _TRANSFORM @ pixels @ _TRANSFORM.T
     levels = sums / (SIZE * SIZE * _UNIT * _UNIT)  # exact: a power of two
     levels[0, 0] -= 128
@@ -51,75 +53,75 @@ def look_of(image: Image.Image) -> str:
     return base64.b64encode(np.clip(roots, -127, 127).astype(np.int8).tobytes()).decode()
 
 
-def unpacked(looks: Sequence[str]) -> Looks:
-    """(N, 14, 14) of looks: signed square roots, an eighth of the memory of their spectra."""
-    data = b"".join(base64.b64decode(look) for look in looks)
+def unpack(encoded: Sequence[str]) -> Features:
+    """Decode features to (N, 14, 14) signed square roots, an eighth of the memory of their spectra."""
+    data = b"".join(map(base64.b64decode, encoded))
     return np.frombuffer(data, dtype=np.int8).reshape(-1, BAND, BAND)
 
 
-def spectra(looks: Looks) -> Floats:
-    """The spectra of unpacked looks: whole numbers, with `STEP` squared for a grey level."""
-    roots = looks.astype(np.float64)
+def spectra(features: Features) -> Floats:
+    """Return the spectra of unpacked features: integers, with `STEP` squared for a gray level."""
+    roots = features.astype(np.float64)
     return roots * np.abs(roots)
 
 
-def codes(spectrum: Floats) -> npt.NDArray[np.uint64]:
-    """(N,) perceptual hashes of (N, 14, 14) spectra."""
+def hashes(spectrum: Floats) -> npt.NDArray[np.uint64]:
+    """Return (N,) perceptual hashes of (N, 14, 14) spectra."""
     low = spectrum[:, :COMPARED, :COMPARED].reshape(-1, COMPARED * COMPARED)
     median = np.sort(low[:, 1:], axis=1)[:, 31:32]
     return np.packbits(low > median, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def without_rim(spectrum: Floats) -> Floats:
-    """The spectra of the pictures without their rim."""
-    cut = _cutting(RIM, RIM, BAND)
-    return np.rint(cut @ spectrum @ cut.T / _UNIT**2)
+def without_border(spectrum: Floats) -> Floats:
+    """Return the spectra of the images without their border."""
+    crop = _cropping(BORDER, BORDER, BAND)
+    return np.rint(crop @ spectrum @ crop.T / _UNIT**2)
 
 
 def contrast(spectrum: Floats) -> Floats:
-    """(N,) of spectra: root mean square of the compared frequencies, in grey levels."""
+    """Return (N,) root mean squares of the compared frequencies, in gray levels."""
     return np.sqrt(_energy(spectrum)) / _ONE
 
 
-def hardly_differ(spectrum: Floats, other: Floats) -> npt.NDArray[np.bool_]:
-    """(N,) whether pictures differ from another one by at most a thirty-second of its contrast, uncut."""
+def nearly_equal(spectrum: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+    """Return (N,) whether images differ from `other`, uncropped, by at most 1/32 of its contrast."""
     difference = np.sum((spectrum - other)[:, :COMPARED, :COMPARED] ** 2, axis=(1, 2))
     return np.asarray(difference <= _energy(other[None]) / 32**2)
 
 
 def alike(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
-    """(P,) whether the pictures of (P, 14, 14) spectra look alike, pair by pair."""
+    """Return (P,) whether the images of (P, 14, 14) spectra look alike, pair by pair."""
     bound = np.minimum(_energy(first), _energy(second)) / COMPARED**2
     difference = np.sum((first - second)[:, :COMPARED, :COMPARED] ** 2, axis=(1, 2))
-    found: npt.NDArray[np.bool_] = difference <= bound
+    result: npt.NDArray[np.bool_] = difference <= bound
     for one, other in ((first, second), (second, first)):
-        todo = np.flatnonzero(~found)
-        found[todo] = _least_difference(one[todo], other[todo]) <= bound[todo]
-    return found
+        todo = np.flatnonzero(~result)
+        result[todo] = _least_difference(one[todo], other[todo]) <= bound[todo]
+    return result
 
 
 def _least_difference(whole: Floats, part: Floats) -> Floats:
-    """(P,) squared difference of `part` from `whole` without strips of its sides, the best that is found.
+    """Return (P,) squared differences of `part` from the best crop of `whole`.
 
-    The strips at left and right are chosen first, then those above and below, and both once more.
+    The left and right strips are chosen first, then the upper and lower ones, and both once more.
     """
     target = part[:, :COMPARED, :COMPARED]
-    rows = np.zeros(len(whole), dtype=np.int64)  # number of the cut above and below, 0 cuts nothing
+    rows = np.zeros(len(whole), dtype=np.int64)  # number of the vertical crop, 0 crops nothing
     least = np.zeros(len(whole))
     for _ in range(2):
-        columns, _ = _best(_CUTTING[rows] @ whole / _UNIT, target)
-        across = whole @ _CUTTING[columns].transpose(0, 2, 1) / _UNIT
+        columns, _ = _best(_CROPPING[rows] @ whole / _UNIT, target)
+        across = whole @ _CROPPING[columns].transpose(0, 2, 1) / _UNIT
         rows, least = _best(across.transpose(0, 2, 1), target.transpose(0, 2, 1))
     return least
 
 
 def _best(spectrum: Floats, target: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The cut along the last axis of (P, 8, 14) that leaves the least difference, and that difference."""
+    """Return the crop along the last axis of (P, 8, 14) with the least difference, and that difference."""
     spectrum = np.rint(spectrum)
     least = np.full(len(target), np.inf)
     best = np.zeros(len(target), dtype=np.int64)
-    for number, cut in enumerate(_CUTTING):
-        difference = np.rint(spectrum @ cut.T / _UNIT) - target
+    for number, crop in enumerate(_CROPPING):
+        difference = np.rint(spectrum @ crop.T / _UNIT) - target
         squared = np.einsum("pij,pij->p", difference, difference)
         better = squared < least
         best[better], least[better] = number, squared[better]
@@ -132,18 +134,18 @@ def _energy(spectrum: Floats) -> Floats:
 
 
 def _waves(places: Floats, count: int) -> Floats:
-    """(count, P) cosines over [0, 1] with a mean square of 1."""
+    """Return (count, P) cosines over [0, 1] with a mean square of 1."""
     waves = [np.full(len(places), 1.0)]
     waves += [math.sqrt(2) * np.cos(np.pi * places * number) for number in range(1, count)]
     return np.stack(waves)
 
 
-def _cutting(left: float, right: float, rows: int) -> Floats:
-    """(rows, 14) whole numbers: from the frequencies of a line to those of its part."""
+def _cropping(left: float, right: float, rows: int) -> Floats:
+    """Return the (rows, 14) integer matrix from the frequencies of a line to those of its part."""
     places = (np.arange(512) + 0.5) / 512
     parts = _waves(left + (1 - left - right) * places, BAND)
     return np.rint(_waves(places, rows) @ parts.T / 512 * _UNIT)
 
 
 _TRANSFORM = np.rint(_waves((np.arange(SIZE) + 0.5) / SIZE, BAND) * _UNIT)
-_CUTTING = np.stack([_cutting(left, right, COMPARED) for left in CUTS for right in CUTS])
+_CROPPING = np.stack([_cropping(left, right, COMPARED) for left in CROPS for right in CROPS])

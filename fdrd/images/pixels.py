@@ -1,6 +1,6 @@
-"""A decoded picture as a person sees it: upright, in RGB of 8 bits, what is transparent on white, the first of many.
+"""Convert a decoded image to what a viewer shows: upright, 8-bit RGB, transparency on white, first frame.
 
-A shard holds the bytes of the source file; whoever decodes them gets the picture through here.
+Shards contain the bytes of the source files. Everything that decodes them must convert them here.
 """
 
 from __future__ import annotations
@@ -8,36 +8,36 @@ from __future__ import annotations
 from PIL import Image, ImageOps
 
 ORIENTATION = 0x0112
-"""The EXIF tag that says how a picture must be turned; 1 is upright."""
+"""EXIF tag of the orientation; 1 is upright."""
 
-_DEEP = ("I", "F")  # and I;16, I;16B, ...: more than 8 bits, which Pillow would cut off at 255
+_DEEP = ("I", "F")  # also I;16, I;16B, ...: more than 8 bits, which Pillow would clip at 255
 _PLAIN = ("1", "L", "P", "PA", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX")
 
 
-def as_seen(image: Image.Image) -> Image.Image:
-    """The picture upright and in RGB.
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return the image upright and in RGB.
 
-    >>> as_seen(Image.new("RGBA", (1, 1), (255, 0, 0, 0))).getpixel((0, 0))
+    >>> upright_rgb(Image.new("RGBA", (1, 1), (255, 0, 0, 0))).getpixel((0, 0))
     (255, 255, 255)
     """
-    return _flat(upright(image)).convert("RGB")
+    return _flatten(upright(image)).convert("RGB")
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF says; as `datasets` does, and fails where that fails."""
+    """Rotate the image as its EXIF data says. Like `datasets`, raise if the data is broken."""
     if image.getexif().get(ORIENTATION) is None:
         return image
     return ImageOps.exif_transpose(image)
 
 
-def small_grey(image: Image.Image, size: int) -> Image.Image:
-    """An upright picture as it is seen, in grey, `size` pixels wide and high."""
-    flat = _flat(image)
+def small_grayscale(image: Image.Image, size: int) -> Image.Image:
+    """Return an upright image in grayscale, resized to `size` x `size`."""
+    flat = _flatten(image)
     return flat.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
 
 
-def rules_of(image: Image.Image) -> tuple[str, ...]:
-    """What must be done to see a picture that was just decoded: keys of `fdrd.reasons.RULES`."""
+def display_rules(image: Image.Image) -> tuple[str, ...]:
+    """Return the keys of `fdrd.reasons.RULES` that apply when a decoded image is displayed."""
     steps = {
         "image_turned": image.getexif().get(ORIENTATION, 1) in range(2, 9),
         "image_first_of_many": _has_more(image),
@@ -48,18 +48,18 @@ def rules_of(image: Image.Image) -> tuple[str, ...]:
     return tuple(rule for rule, needed in steps.items() if needed)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """The picture in L or RGB, what is transparent on white."""
+def _flatten(image: Image.Image) -> Image.Image:
+    """Return the image in L or RGB, with transparent parts on white."""
     if image.mode.startswith(_DEEP):
         image = _eight_bits(image)
     if image.has_transparency_data:
-        shown = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of whole numbers up to 65,535, or of floats up to 1 or 255, in 8 bits."""
+    """Scale grayscale values to 8 bits: integers up to 65,535, or floats up to 1 or 255."""
     import numpy as np
 
     values = np.asarray(image)

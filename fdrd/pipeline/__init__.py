@@ -1,4 +1,4 @@
-"""Pipeline: the steps of a build, in one process, in several, in parts, or on a Ray cluster.
+"""Pipeline: the steps of a build, for a whole source or for parts of it.
 
-`builder.build` is the entry point. Imports every room below it.
+Entry points are `builder.build`, `builder.merge` and `part_builder.build_part`. Imports every room below it.
 """

@@ -1,6 +1,6 @@
-"""What a source holds: its records and rejections in order, what each image is worth, attributes found in captions.
+"""Read the items of a source, check their images, and find attributes in their captions.
 
-Workers decode images and read captions while the annotations are still being read.
+Workers decode images and parse captions while the annotations are still being read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from fdrd.curation.filters import encodable, unique_ids
 from fdrd.curation.source_contents import Item, SourceContents
 from fdrd.engines import Engine
-from fdrd.images.check import ImageCheck, examine
+from fdrd.images.check import ImageCheck, check_image
 from fdrd.progress import Progress
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, ImageRef, Record
@@ -23,29 +23,30 @@ from fdrd.sources import Domain, read_domain, unread_folders
 from fdrd.storage.ledger import Stamp, append_ledger, read_ledger, stamp
 from fdrd.text.attributes import find_attributes
 
-IMAGES = 64  # of a task: large enough to hide its cost
+IMAGES = 64
+"""Images per task: enough to make its overhead negligible."""
 CAPTIONS = 8 * IMAGES
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A task: images to examine, and (caption, category) pairs to find attributes in."""
+class CheckTask:
+    """Images to check, and (caption, category) pairs to find attributes in."""
 
     root: str
     max_pixels: int
     images: list[ImageRef] = field(default_factory=list)
-    described: list[tuple[str, str]] = field(default_factory=list)
+    captions: list[tuple[str, str]] = field(default_factory=list)
 
 
-def look(task: Look) -> tuple[list[ImageCheck], list[tuple[Attribute, ...]]]:
-    """What the images of a task are worth, and the attributes of its captions: the unit of work of a worker."""
+def run_check_task(task: CheckTask) -> tuple[list[ImageCheck], list[tuple[Attribute, ...]]]:
+    """Return the checks of a task's images and the attributes of its captions."""
     return (
-        [examine(task.root, ref, task.max_pixels) for ref in task.images],
-        [find_attributes(caption, category) for caption, category in task.described],
+        [check_image(task.root, image, task.max_pixels) for image in task.images],
+        [find_attributes(caption, category) for caption, category in task.captions],
     )
 
 
-def gather(
+def check_items(
     source: Path,
     found: Iterable[Item],
     max_pixels: int,
@@ -54,26 +55,26 @@ def gather(
     progress: Progress,
     expected: int = 0,
 ) -> SourceContents:
-    """Examines what a source says. Images that the ledger knows are not decoded again; what is new is added to it.
+    """Check the images of all items. Images in the ledger are not decoded again; new ones are added to it.
 
     Args:
         source: the root.
-        found: its items, of which images and captions are looked at while they are read.
-        max_pixels: above which an image is refused.
-        ledger: a file; made where there is none.
-        engine: runs what examines.
-        progress: told of each task that is done.
-        expected: about how many images there are, for the progress alone.
+        found: the items, which are processed while they are read.
+        max_pixels: limit of width times height of an image.
+        ledger: file of earlier checks, created if it is missing.
+        engine: runs the checks.
+        progress: called after each task.
+        expected: approximate number of images, for the progress only.
     """
     items: list[Item] = []
-    examined: dict[ImageRef, ImageCheck] = {}
+    checks: dict[ImageRef, ImageCheck] = {}
     known = read_ledger(ledger)
-    asked: deque[tuple[list[tuple[ImageRef, Stamp]], list[int]]] = deque()
+    in_flight: deque[tuple[list[tuple[ImageRef, Stamp]], list[int]]] = deque()
     seen: set[ImageRef] = set()
 
-    def tasks() -> Iterator[Look]:
+    def tasks() -> Iterator[CheckTask]:
         images: list[tuple[ImageRef, Stamp]] = []
-        places: list[int] = []
+        positions: list[int] = []
         for item in found:
             items.append(item)
             if isinstance(item, Rejection):
@@ -83,57 +84,56 @@ def gather(
                 now = stamp(source, item.image)
                 before, earlier = known.pop(item.image, (None, ImageCheck()))
                 if before == now:
-                    examined[item.image] = earlier
+                    checks[item.image] = earlier
                 else:
                     images.append((item.image, now))
             if not item.attributes:
-                places.append(len(items) - 1)
-            if len(images) >= IMAGES or len(places) >= CAPTIONS:
-                yield ask(images, places)
-                images, places = [], []
-        if images or places:
-            yield ask(images, places)
+                positions.append(len(items) - 1)
+            if len(images) >= IMAGES or len(positions) >= CAPTIONS:
+                yield new_task(images, positions)
+                images, positions = [], []
+        if images or positions:
+            yield new_task(images, positions)
 
-    def ask(images: list[tuple[ImageRef, Stamp]], places: list[int]) -> Look:
-        asked.append((images, places))
-        records = [record for place in places if isinstance(record := items[place], Record)]
-        described = [(record.caption, record.category) for record in records]
-        return Look(str(source), max_pixels, [image for image, _ in images], described)
+    def new_task(images: list[tuple[ImageRef, Stamp]], positions: list[int]) -> CheckTask:
+        in_flight.append((images, positions))
+        records = [record for at in positions if isinstance(record := items[at], Record)]
+        captions = [(record.caption, record.category) for record in records]
+        return CheckTask(str(source), max_pixels, [image for image, _ in images], captions)
 
-    for worth, attributes in engine.run(look, tasks()):
-        images, places = asked.popleft()
-        append_ledger(
-            ledger, ((ref, now, each) for (ref, now), each in zip(images, worth, strict=True))
-        )
-        examined.update((ref, each) for (ref, _), each in zip(images, worth, strict=True))
-        for place, spans in zip(places, attributes, strict=True):
-            record = items[place]
+    for new_checks, attributes in engine.run(run_check_task, tasks()):
+        images, positions = in_flight.popleft()
+        rows = [(ref, now, check) for (ref, now), check in zip(images, new_checks, strict=True)]
+        append_ledger(ledger, rows)
+        checks.update((ref, check) for ref, _, check in rows)
+        for position, spans in zip(positions, attributes, strict=True):
+            record = items[position]
             if isinstance(record, Record):
-                items[place] = replace(record, attributes=_shared(spans))
-        progress("decoding images", len(examined), max(expected, len(examined) + 1))
-    progress("decoding images", len(examined), len(examined))
-    return SourceContents(items, examined, str(source))
+                items[position] = replace(record, attributes=_interned(spans))
+        progress("decoding images", len(checks), max(expected, len(checks) + 1))
+    progress("decoding images", len(checks), len(checks))
+    return SourceContents(items, checks, str(source))
 
 
 def read_items(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
-    """All items, each id once; equal short texts are one object, as millions of them stay in memory."""
+    """Yield all items with unique ids. Repeated short strings are interned, because millions stay in memory."""
     domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain))
     for item in unique_ids(encodable(chain(unread_folders(source, domains), read))):
         if isinstance(item, Rejection):
             yield item
         else:
-            licence = sys.intern(item.source.license)
+            license = sys.intern(item.source.license)
             yield replace(
                 item,
                 category=sys.intern(item.category),
                 meta_category=sys.intern(item.meta_category),
-                source=replace(item.source, license=licence),
-                attributes=_shared(item.attributes),
+                source=replace(item.source, license=license),
+                attributes=_interned(item.attributes),
             )
 
 
-def _shared(spans: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
+def _interned(spans: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
     return tuple(
         Attribute(sys.intern(span.type), sys.intern(span.value), span.start, span.end)
         for span in spans

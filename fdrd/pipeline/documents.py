@@ -1,4 +1,4 @@
-"""What stands beside the shards of a built dataset for people and other programs: card and Croissant."""
+"""Write the documents of a built dataset: the card and Croissant metadata."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def write_documents(
     progress: Progress = silent,
     engine: Engine | None = None,
 ) -> None:
-    """Reads the shards and writes README.md and croissant.json.
+    """Read the shards and write README.md and croissant.json.
 
-    The audit is without the blind readers, which take longer than all else. The engine counts shards side by
-    side; without one this process does it.
+    The audit leaves out the text-only baselines, which take longer than everything else. Without an engine
+    this process reads all shards.
     """
     summaries, audits = _counted(folder, manifest, progress, engine or LocalEngine(1))
     write_text(folder / "README.md", render_card(manifest, audits, summaries))
@@ -37,16 +37,16 @@ def write_documents(
 def _counted(
     folder: Path, manifest: dict[str, Any], progress: Progress, engine: Engine
 ) -> tuple[list[Summary], list[Audit]]:
-    """What the shards say, by domain."""
+    """Return summaries and audits by domain."""
     shards, rows = manifest["shards"], manifest["records"]["kept"]
     progress("auditing captions", 0, rows)
     paths = [str(folder / shard["path"]) for shard in shards]
     true: dict[str, set[int]] = {}
-    for shard, found in zip(shards, engine.run(_true_of_shard, paths), strict=True):
-        true.setdefault(shard["domain"], set()).update(found)
+    for shard, captions in zip(shards, engine.run(_true_of_shard, paths), strict=True):
+        true.setdefault(shard["domain"], set()).update(captions)
     tallies: dict[str, Tally] = {}
     summaries: dict[str, Summary] = {}
-    # In the order of the shards, which is that of the manifest: the last digit of a sum depends on it.
+    # Always in manifest order, because the last digit of a float sum depends on it.
     counted = engine.run(
         _count_shard, [(str(folder), shard) for shard in shards], manifest["categories"], true
     )
@@ -61,7 +61,7 @@ def _counted(
 
 
 def _true_of_shard(path: str) -> set[int]:
-    """The captions of a shard, as `fdrd.checks.tally` looks them up."""
+    """Return the captions of a shard for the tally."""
     batches = read_batches(Path(path), images=False)
     return true_captions([text for batch in batches for text in batch["caption"].to_pylist()])
 
@@ -69,7 +69,7 @@ def _true_of_shard(path: str) -> set[int]:
 def _count_shard(
     task: tuple[str, dict[str, Any]], categories: list[str], true: dict[str, set[int]]
 ) -> tuple[Summary, Tally]:
-    """What one shard says: the unit of work of a worker."""
+    """Summarize and audit one shard."""
     folder, shard = task
     summary, tally = Summary(shard["domain"]), Tally()
     records = named_records(Path(folder), {"shards": [shard], "categories": categories})

@@ -1,4 +1,4 @@
-"""Builds one part of a dataset, as a job of an array does; `fdrd.pipeline.builder.merge` puts the parts together."""
+"""Build one part of a dataset, e.g. as one job of an array; `builder.merge` joins the parts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from pathlib import Path
 from fdrd.build_config import BuildConfig
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
-from fdrd.images.containers import forget_unpacked
-from fdrd.pipeline.claim import claim, usable_source
-from fdrd.pipeline.collect import gather, read_items
-from fdrd.pipeline.parts import VERSION, Part, Share, check_part_target, is_part_of, write_part
+from fdrd.images.containers import remove_unpacked
+from fdrd.pipeline.collect import check_items, read_items
+from fdrd.pipeline.locking import find_source_domains, lock_output
+from fdrd.pipeline.parts import (
+    VERSION,
+    Part,
+    PartFilter,
+    check_part_target,
+    is_part_of,
+    write_part,
+)
 from fdrd.progress import Progress, silent
-from fdrd.storage import publish, resume
+from fdrd.storage import resume
 from fdrd.storage.manifest import describe_domain, library_versions
+from fdrd.storage.publish import ledger_path
 
 
 def build_part(
@@ -27,31 +35,30 @@ def build_part(
     engine: str = "local",
     progress: Progress = silent,
 ) -> bool:
-    """Builds one part of a dataset, which `merge` puts together with the others; the arguments are those of `build`.
+    """Build one part of a dataset. The arguments are those of `build`.
 
     Returns:
-        Whether there was something to do.
+        Whether anything had to be done.
 
     Raises:
-        FdrdError: as `build`; or an image could not be read.
+        FdrdError: as `build`, or an image could not be read.
     """
     source, config = Path(source), config or BuildConfig()
-    domains = usable_source(source, Path(out))
-    with claim(Path(out)) as target, open_engine(engine, workers) as opened:
+    domains = find_source_domains(source, Path(out))
+    with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
         check_part_target(target)
-        tree = resume.fingerprint_source(source)
-        inputs = resume.inputs_digest([asdict(config), asdict(part)], domains, tree)
+        fingerprint = resume.fingerprint_source(source)
+        inputs = resume.inputs_digest([asdict(config), asdict(part)], domains, fingerprint.digest)
         if is_part_of(target, inputs):
             return False
-        share = Share(part)
-        ledger = publish.work_folder(target) / "examined.jsonl"
-        gathered = gather(
-            source, share.of(read_items(source, domains)), config.max_pixels, ledger, opened, progress,
-            expected=tree.files // part.of,
+        share = PartFilter(part)
+        contents = check_items(
+            source, share.select(read_items(source, domains)), config.max_pixels,
+            ledger_path(target), opened, progress, expected=fingerprint.files // part.of,
         )  # fmt: skip
-        for ref, found in gathered.examined.items():
-            if found.reason == "read_error":
-                raise FdrdError(f"{ref}: {found.detail}; run the command again once it can be read")
+        for image, check in contents.checks.items():
+            if check.reason == "read_error":
+                raise FdrdError(f"{image}: {check.detail}; run the command again to retry")
         about = {
             "version": VERSION,
             "part": part.number,
@@ -61,6 +68,6 @@ def build_part(
             "libraries": library_versions(),
             "domains": [describe_domain(domain) for domain in domains],
         }
-        write_part(target, gathered, share, about)
-        forget_unpacked({source / image.path for image in gathered.examined if image.member})
+        write_part(target, contents, share, about)
+        remove_unpacked({source / image.path for image in contents.checks if image.member})
         return True

@@ -1,15 +1,14 @@
-"""A build in parts, as for an array of jobs: each part examines and writes what is its own, the merge decides.
+"""Build a dataset in parts, e.g. as an array of jobs: parts check images, the merge makes all decisions.
 
-Every part reads all annotations, which is cheap, and owns an image by a hash of its name. Its folder has all that a
-merge needs, so that the merge runs without the source:
+Every part reads all annotations, which is cheap, and processes the images whose hashed name falls to it. The
+merge does not need the source, because the folder of a part contains everything:
 
-    part.json     which part it is, of which source and settings, and the digests of the other files
-    items.jsonl   its records, with attributes, and rejections, each with its place in the order of the source
-    images.jsonl  what each of its images is worth, and where the bytes of good ones lie in
-    images.tar    named by their digests
+    part.json     number of the part, source, settings, and digests of the other files
+    items.jsonl   records with attributes, and rejections, with their positions in the source
+    images.jsonl  the check of each image, and where the bytes of good images are in
+    images.tar    which names images by digest
 
-What is near another record, or leaks into another split, is seen from both sides only; so no part drops
-anything but pictures that are none.
+Near duplicates and leaks show only when all records are known, so a part drops nothing but broken images.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from fdrd.curation.source_contents import Item, Place, SourceContents
+from fdrd.curation.source_contents import ImageLocation, Item, SourceContents
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import replacing, sha256_of, write_text
+from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.images.check import ImageCheck, read_image
 from fdrd.images.containers import tar_member
 from fdrd.reasons import Rejection
@@ -37,8 +36,8 @@ from fdrd.storage.manifest import dump
 FILES = ("items.jsonl", "images.jsonl", "images.tar")
 MARKER = "part.json"
 VERSION = 1
-_COMMON = ("of", "config", "libraries", "domains", "source")  # what all parts of a build say alike
-_HEADER = 512  # bytes of a tar before each member
+_COMMON = ("of", "config", "libraries", "domains", "source")  # equal in all parts of a build
+_HEADER = 512  # bytes of a tar header before each member
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,116 +47,118 @@ class Part:
     number: int
     of: int
 
-    def owns(self, place: int, item: Item) -> bool:
-        """Whether an item at a place in the order of the source is this part's: all records of an image together."""
-        key = f"{item.image}" if isinstance(item, Record) else f"{place}"
+    def owns(self, position: int, item: Item) -> bool:
+        """Return whether an item is in this part. All records of an image are in the same part."""
+        key = f"{item.image}" if isinstance(item, Record) else f"{position}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
 
 
 def parse_part(text: str) -> Part:
-    """The part that `i/n` names.
+    """Parse `i/n`.
 
     >>> parse_part("2/8")
     Part(number=2, of=8)
 
     Raises:
-        FdrdError: it names none.
+        FdrdError: the text has another form.
     """
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise FdrdError(f"--part {text!r}: give I/N with I from 1 to N, as in 2/8")
+        raise FdrdError(f"--part {text!r}: give I/N with I from 1 to N, e.g. 2/8")
     return Part(int(number), int(of))
 
 
-class Share:
-    """The items of one part while a source is read, their places, and a digest of the whole source."""
+class PartFilter:
+    """Selects the items of one part while a source is read, and computes a digest of the whole source.
+
+    Attributes:
+        positions: positions of the selected items in the source.
+    """
 
     def __init__(self, part: Part):
         self._part = part
         self._digest = hashlib.sha256()
-        self.places: list[int] = []
+        self.positions: list[int] = []
 
-    def of(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The part's own of the items."""
-        for place, item in enumerate(items):
+    def select(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items of this part."""
+        for position, item in enumerate(items):
             self._digest.update(repr(item).encode("utf-8", "backslashreplace"))
-            if self._part.owns(place, item):
-                self.places.append(place)
+            if self._part.owns(position, item):
+                self.positions.append(position)
                 yield item
 
     @property
     def source(self) -> str:
-        """The digest of all items, once they were read: the same for all parts of one source."""
+        """Digest of all items read so far. After reading, it is the same for all parts of a source."""
         return self._digest.hexdigest()
 
 
 def write_part(
-    folder: Path, gathered: SourceContents, share: Share, about: Mapping[str, Any]
+    folder: Path, contents: SourceContents, share: PartFilter, about: Mapping[str, Any]
 ) -> None:
-    """Writes the folder of a part; it is whole once `part.json` is there.
+    """Write the folder of a part. It is complete once `part.json` exists.
 
     Args:
-        folder: made where there is none.
-        gathered: the part's share.
-        share: where the items stand in the source.
-        about: what else a merge must know; all parts of a build say the same but for their number.
+        folder: created if it is missing.
+        contents: the part's items and checks.
+        share: positions of the items.
+        about: other data for the merge, equal in all parts except for the part's number.
     """
     (folder / MARKER).unlink(missing_ok=True)
-    with replacing(folder / "items.jsonl") as file:
-        for place, item in zip(share.places, gathered.items, strict=True):
+    with atomic_write(folder / "items.jsonl") as file:
+        for position, item in zip(share.positions, contents.items, strict=True):
             kind = "record" if isinstance(item, Record) else "rejection"
-            said = to_json(item) if isinstance(item, Record) else asdict(item)
-            file.write(_line({"place": place, kind: said}))
+            value = to_json(item) if isinstance(item, Record) else asdict(item)
+            file.write(_line({"place": position, kind: value}))
     with (
-        replacing(folder / "images.jsonl") as list_file,
-        replacing(folder / "images.tar") as file,
+        atomic_write(folder / "images.jsonl") as list_file,
+        atomic_write(folder / "images.tar") as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         written: dict[str, str] = {}
-        for ref, found in gathered.examined.items():
-            if not found.reason and found.sha256 not in written:
-                written[found.sha256] = tar_member(
-                    archive.offset + _HEADER, found.bytes, found.sha256
-                )
-                data = _unchanged(gathered.root, ref, found)
-                info = tarfile.TarInfo(found.sha256)
+        for image, check in contents.checks.items():
+            if not check.reason and check.sha256 not in written:
+                start = archive.offset + _HEADER
+                written[check.sha256] = tar_member(start, check.bytes, check.sha256)
+                data = _read_unchanged(contents.root, image, check)
+                info = tarfile.TarInfo(check.sha256)
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
-            member = written.get(found.sha256, "")
-            list_file.write(_line({"image": asdict(ref), "found": asdict(found), "at": member}))
+            member = written.get(check.sha256, "")
+            list_file.write(_line({"image": asdict(image), "found": asdict(check), "at": member}))
     files = {name: sha256_of(folder / name) for name in FILES}
-    said = {**about, "source": share.source, "files": files}
-    write_text(folder / MARKER, dump({**said, "digest": _digest(said)}))
+    marker = {**about, "source": share.source, "files": files}
+    write_text(folder / MARKER, dump({**marker, "digest": _digest(marker)}))
 
 
 def read_parts(folders: Sequence[Path]) -> tuple[SourceContents, dict[str, Any]]:
-    """All that the parts of a build gathered, and what their `part.json` say in common.
+    """Return the joined contents of all parts of a build, and what their `part.json` have in common.
 
     Raises:
         FdrdError: a part is missing, damaged, given twice, or of another build.
     """
-    said = [_read_marker(folder) for folder in folders]
-    _check_all(folders, said)
-    examined: dict[ImageRef, ImageCheck] = {}
-    packed: dict[str, Place] = {}
+    markers = [_read_marker(folder) for folder in folders]
+    _check_complete(folders, markers)
+    checks: dict[ImageRef, ImageCheck] = {}
+    packed: dict[str, ImageLocation] = {}
     for folder in folders:
         for line in _lines(folder / "images.jsonl"):
-            found = ImageCheck(**line["found"])
-            examined[ImageRef(**line["image"])] = found
+            check = ImageCheck.from_json(line["found"])
+            checks[ImageRef(**line["image"])] = check
             if line["at"]:
-                packed.setdefault(
-                    found.sha256, Place(str(folder), ImageRef("images.tar", line["at"]))
-                )
+                location = ImageLocation(str(folder), ImageRef("images.tar", line["at"]))
+                packed.setdefault(check.sha256, location)
     ordered = heapq.merge(*(map(_item, _lines(folder / "items.jsonl")) for folder in folders),
                           key=itemgetter(0))  # fmt: skip
-    common = {key: value for key, value in said[0].items() if key in _COMMON}
-    common["parts"] = sorted(json.dumps(each["files"]) for each in said)
-    return SourceContents([item for _, item in ordered], examined, "", packed), common
+    common = {key: value for key, value in markers[0].items() if key in _COMMON}
+    common["parts"] = sorted(json.dumps(marker["files"]) for marker in markers)
+    return SourceContents([item for _, item in ordered], checks, "", packed), common
 
 
 def is_part_of(folder: Path, inputs: str) -> bool:
-    """Whether a folder holds a whole part that was made from these inputs."""
+    """Return whether a folder contains a complete part made from these inputs."""
     try:
         return bool(_read_marker(folder)["inputs"] == inputs)
     except FdrdError:
@@ -165,7 +166,7 @@ def is_part_of(folder: Path, inputs: str) -> bool:
 
 
 def check_part_target(folder: Path) -> None:
-    """Raises `FdrdError` if a folder holds something that is no part."""
+    """Raise `FdrdError` if a folder contains anything but a part."""
     if folder.exists() and not folder.is_dir():
         raise FdrdError(f"{folder} is a file; --out takes a folder")
     foreign = [
@@ -174,50 +175,52 @@ def check_part_target(folder: Path) -> None:
         if path.name not in (MARKER, *FILES) and not path.name.endswith(".partial")
     ]
     if foreign:
-        raise FdrdError(f"{folder} holds {min(foreign)}; give each part an --out of its own")
+        raise FdrdError(f"{folder} contains {min(foreign)}; give each part its own --out")
 
 
 def _read_marker(folder: Path) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         files = {name: sha256_of(folder / name) for name in FILES}
     except (OSError, ValueError) as error:
         raise FdrdError(
-            f"{folder} is no whole part ({error}); `fdrd build --part I/N --out {folder}` makes one"
+            f"{folder} is not a complete part ({error}); run `fdrd build --part I/N --out {folder}`"
         ) from None
-    digest = said.pop("digest", "") if isinstance(said, dict) else ""
-    if digest != _digest(said) or said["version"] != VERSION or said["files"] != files:
-        raise FdrdError(f"{folder} is damaged, or of another version of fdrd; build the part again")
-    return said
+    digest = marker.pop("digest", "") if isinstance(marker, dict) else ""
+    if digest != _digest(marker) or marker["version"] != VERSION or marker["files"] != files:
+        raise FdrdError(
+            f"{folder} is damaged, or from another version of fdrd; build the part again"
+        )
+    return marker
 
 
-def _check_all(folders: Sequence[Path], said: Sequence[Mapping[str, Any]]) -> None:
-    number = {each["part"]: folder for each, folder in zip(said, folders, strict=True)}
-    of = said[0]["of"]
+def _check_complete(folders: Sequence[Path], markers: Sequence[Mapping[str, Any]]) -> None:
+    number = {marker["part"]: folder for marker, folder in zip(markers, folders, strict=True)}
+    of = markers[0]["of"]
     if missing := sorted(set(range(1, of + 1)) - number.keys()):
         raise FdrdError(f"part {missing[0]}/{of} is missing; give all {of} parts")
-    for each, folder in zip(said, folders, strict=True):
-        if number[each["part"]] != folder:
-            raise FdrdError(f"{folder} and {number[each['part']]} are the same part")
+    for marker, folder in zip(markers, folders, strict=True):
+        if number[marker["part"]] != folder:
+            raise FdrdError(f"{folder} and {number[marker['part']]} are the same part")
         for key in _COMMON:
-            if each[key] != said[0][key]:
+            if marker[key] != markers[0][key]:
                 raise FdrdError(
-                    f"{folder} is of another build than {folders[0]}: {key} differs; "
+                    f"{folder} and {folders[0]} are of different builds: {key} differs; "
                     "build all parts from one source with the same options"
                 )
 
 
-def _digest(said: Any) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _unchanged(root: str, ref: ImageRef, found: ImageCheck) -> bytes:
+def _read_unchanged(root: str, image: ImageRef, check: ImageCheck) -> bytes:
     try:
-        data = read_image(root, ref)
+        data = read_image(root, image)
     except (OSError, LookupError, ValueError) as error:
-        raise FdrdError(f"{ref}: {error}; run the command again") from error
-    if hashlib.sha256(data).hexdigest() != found.sha256:
-        raise FdrdError(f"{ref} changed during the build; run the command again")
+        raise FdrdError(f"{image}: {error}; run the command again") from error
+    if hashlib.sha256(data).hexdigest() != check.sha256:
+        raise FdrdError(f"{image} changed during the build; run the command again")
     return data
 
 

@@ -1,4 +1,5 @@
 """Storage: shards, manifest, list of rejected records, registration, atomic publishing, resume.
 
-Imports `curation` and what lies below it; knows nothing of the pipeline.
+Imports `curation`, `negatives` and the rooms below; must not know the pipeline. Others use `shard_file`,
+`manifest` and `publish`.
 """

@@ -1,7 +1,7 @@
-"""What earlier builds found in the images of a source, so that an unchanged file is not decoded twice.
+"""Cache the image checks of earlier builds, so that an unchanged file is not decoded twice.
 
-One JSON line per image: path, size, time of change, and the fields of `ImageCheck`. The file is only ever
-appended to while a build runs; a last line that a kill cut short is ignored.
+The file has one JSON line per image: path, size, modification time, and the fields of `ImageCheck`. It is
+only appended to during a build. A last line that a kill truncated is ignored.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 from fdrd.images.check import ImageCheck
 from fdrd.record import ImageRef
 
-Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
+Stamp = tuple[int, int]
+"""Size in bytes, modification time in nanoseconds."""
 
 
 def stamp(root: Path, image: ImageRef) -> Stamp:
-    """Size and time of change of the file that an image lies in, zeros where there is none."""
+    """Return size and modification time of the file that contains an image, or zeros without one."""
     try:
         status = os.stat(f"{root}/{image.path}")  # noqa: PTH116 - called once per image
     except OSError:
@@ -29,31 +30,34 @@ def stamp(root: Path, image: ImageRef) -> Stamp:
 
 
 def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
-    """What was found last in each image, and its stamp then, but for read errors and a limit that may have changed."""
+    """Return the last check of each image with its stamp.
+
+    Read errors and images over the pixel limit are left out, because they may pass this time.
+    """
     known: dict[ImageRef, tuple[Stamp, ImageCheck]] = {}
     for line in _lines(file):
         try:
-            ref = ImageRef(line.pop("path"), line.pop("member"))
+            image = ImageRef(line.pop("path"), line.pop("member"))
             before = (line.pop("size"), line.pop("mtime_ns"))
-            examined = ImageCheck(**{**line, "rules": tuple(line["rules"])})
+            check = ImageCheck.from_json(line)
         except (KeyError, TypeError):
-            continue  # of another version of fdrd
-        if examined.reason not in ("read_error", "image_too_large"):
-            known[ref] = (before, examined)
+            continue  # written by another version of fdrd
+        if check.reason not in ("read_error", "image_too_large"):
+            known[image] = (before, check)
     return known
 
 
-def append_ledger(file: Path, found: Iterable[tuple[ImageRef, Stamp, ImageCheck]]) -> None:
-    """Adds what was found, in one write: a kill cuts one line short at most."""
+def append_ledger(file: Path, checks: Iterable[tuple[ImageRef, Stamp, ImageCheck]]) -> None:
+    """Append checks in a single write: a kill truncates at most one line."""
     rows = [
         {
-            "path": ref.path,
-            "member": ref.member,
+            "path": image.path,
+            "member": image.member,
             "size": size,
             "mtime_ns": mtime_ns,
-            **asdict(examined),
+            **asdict(check),
         }
-        for ref, (size, mtime_ns), examined in found
+        for image, (size, mtime_ns), check in checks
     ]
     with file.open("a", encoding="utf-8") as ledger:
         ledger.write("".join(json.dumps(row) + "\n" for row in rows))
@@ -67,4 +71,4 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
             try:
                 yield json.loads(line)
             except ValueError:
-                continue  # cut short by a kill, and by the line that a later run appended to it
+                continue  # truncated by a kill, and continued by the next run

@@ -1,6 +1,6 @@
-"""The manifest of a built dataset: what went in, what came out, what was rejected, digests of every shard.
+"""The manifest of a built dataset: inputs, counts of kept and rejected records, digests of every shard.
 
-It holds no time, host or worker count, so that the same input gives the same bytes.
+It contains no time, host or worker count, so that the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 ANNOTATIONS = frozenset({".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".tar"})
-LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # those whose version can change the bytes
-
+LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
 
 _PACKAGE = Path(__file__).parents[1]
-# The wheel carries the schemas inside the package; a checkout has them at the top.
+# The wheel has the schemas inside the package; a checkout has them at the top.
 _SCHEMAS = next(
     path for path in (_PACKAGE / "schemas", _PACKAGE.parent / "schemas") if path.is_dir()
 )
@@ -39,7 +38,7 @@ _SCHEMAS = next(
 
 @cache
 def schema(name: str) -> Validator:
-    """The validator of `schemas/<name>.schema.json`."""
+    """Return the validator of `schemas/<name>.schema.json`."""
     from jsonschema import Draft202012Validator
 
     text = (_SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")
@@ -47,27 +46,27 @@ def schema(name: str) -> Validator:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a built dataset.
+    """Return the manifest of a built dataset.
 
     Raises:
-        FdrdError: there is none, or it is not valid under `schemas/manifest.schema.json`.
+        FdrdError: there is no manifest, or it is not valid under `schemas/manifest.schema.json`.
     """
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FdrdError(
-            f"{folder} holds no manifest.json; `fdrd build --out {folder}` makes one"
+            f"{folder} contains no manifest.json; `fdrd build --out {folder}` writes one"
         ) from None
     except ValueError as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
-    for flaw in schema("manifest").iter_errors(manifest):
-        raise FdrdError(f"{path}: {flaw.json_path}: {flaw.message}; build the dataset again")
+    for invalid in schema("manifest").iter_errors(manifest):
+        raise FdrdError(f"{path}: {invalid.json_path}: {invalid.message}; build the dataset again")
     return manifest
 
 
 def annotation_file(item: Record | Rejection) -> str:
-    """The file that an item is accounted under: its annotation file, or one heading for all loose files.
+    """Return the annotation file that an item is counted under, or one heading for all loose files.
 
     >>> annotation_file(Rejection("birds/wren.txt", "line 1", "caption_missing"))
     '(images and their text files)'
@@ -91,17 +90,17 @@ def make_manifest(
     tokens: dict[str, Any] | None = None,
     decisions: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a build.
+    """Return the manifest of a build.
 
     Args:
-        config: the build's.
-        domains: as `describe_domain` gives them.
-        files_read: records that were read, by `annotation_file`.
+        config: the options.
+        domains: from `describe_domain`.
+        files_read: number of records read, by `annotation_file`.
         kept: records in the shards.
-        rejected: all others.
-        shards: entries as `fdrd.storage.shards.write_shard` returns them.
-        tokens: lengths of captions, as `fdrd.text.tokens.summary` gives them.
-        decisions: what a review did, as `fdrd.curation.decisions.decisions_entry` gives it.
+        rejected: all other records.
+        shards: entries from `fdrd.storage.shards.write_shard`.
+        tokens: caption lengths, from `fdrd.text.tokens.summary`.
+        decisions: counts of a review, from `fdrd.curation.decisions.decisions_entry`.
     """
     rules = Counter(rule for record in kept for rule in record.rules)
     for shard in shards:
@@ -136,15 +135,15 @@ def make_manifest(
 
 
 def digest_of_shards(shards: Iterable[Mapping[str, Any]]) -> str:
-    """The digest of a dataset: of the paths and digests of its shards."""
+    """Return the digest of a dataset, computed from the paths and digests of its shards."""
     digests = "".join(f"{shard['path']} {shard['sha256']}\n" for shard in shards)
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def describe_domain(domain: Domain) -> dict[str, Any]:
-    """A domain as the manifest has it: its reader, and what its `domain.toml` says."""
-    said = {key: value for key, value in domain.about.to_json().items() if value}
-    return {"name": domain.name, "reader": domain.reader, **said}
+    """Return the manifest entry of a domain: its reader, and the fields of its `domain.toml`."""
+    about = {key: value for key, value in domain.about.to_json().items() if value}
+    return {"name": domain.name, "reader": domain.reader, **about}
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:
@@ -154,7 +153,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 def _account(
     files_read: Counter[str], kept: Iterable[Record], rejected: Iterable[Rejection]
 ) -> dict[str, Any]:
-    """Records read, kept and rejected by reason, for each annotation file."""
+    """Count records read, kept, and rejected by reason, for each annotation file."""
     files_kept = Counter(annotation_file(item) for item in kept)
     reasons: dict[str, list[str]] = {file: [] for file in files_read}
     for rejection in rejected:
@@ -170,30 +169,30 @@ def _account(
 
 
 def _split_counts(records: Iterable[Record]) -> dict[str, Any]:
-    """Pairs, images and categories by domain and split."""
+    """Count pairs, images, captions and categories by domain and split."""
     rows: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         rows.setdefault((record.domain, record.split), []).append(record)
     return {
         domain: {
             split: {
-                "pairs": len(found),
-                "images": len({record.source.sha256 for record in found}),
-                "captions": len({record.caption for record in found}),
-                "categories": len({record.category for record in found}),
+                "pairs": len(of_split),
+                "images": len({record.source.sha256 for record in of_split}),
+                "captions": len({record.caption for record in of_split}),
+                "categories": len({record.category for record in of_split}),
             }
             for split in SPLITS
-            if (found := rows.get((domain, split)))
+            if (of_split := rows.get((domain, split)))
         }
         for domain in sorted({domain for domain, _ in rows})
     }
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that can change the bytes of a build."""
+    """Return the versions of the libraries that can change the bytes of a build."""
     return {name: version(name) for name in LIBRARIES}
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """JSON as it is written to a dataset's folder."""
+    """Format JSON as in the files of a dataset folder."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

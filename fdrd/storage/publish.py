@@ -1,6 +1,6 @@
-"""Puts a finished build in the place of an old one, so that a reader finds the old, the new, or none, never a mixture.
+"""Replace an old build by a finished one: a reader sees the old build, the new one, or none, never a mixture.
 
-Everything is written into a work folder beside the dataset and renamed when it is whole.
+A build is written into a work folder beside the dataset, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -12,60 +12,62 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import sync_folder
 
 OWNED = frozenset(
-    {
-        "README.md",
-        "croissant.json",
-        "data",
-        "digests",
-        "manifest.json",
-        "plots",
-        "rejected.jsonl",
-    }
+    {"README.md", "croissant.json", "data", "manifest.json", "plots", "rejected.jsonl"}
+    | {"digests"}  # written by fdrd 0.1
 )
 
 
 def work_folder(out: Path) -> Path:
-    """The folder beside a dataset that holds its ledger, its log, and a build under way."""
+    """Return the folder beside a dataset for its ledger, its log, and a build in progress."""
     return out.with_name(f"{out.name}.work")
 
 
+def stage_folder(out: Path) -> Path:
+    """Return the folder for the files of a build until it is complete."""
+    return work_folder(out) / "stage"
+
+
+def ledger_path(out: Path) -> Path:
+    """Return the file with the image checks of earlier builds (`fdrd.storage.ledger`)."""
+    return work_folder(out) / "examined.jsonl"
+
+
 def recover(out: Path) -> None:
-    """Ends an exchange of folders that a kill cut short."""
-    stage, old = work_folder(out) / "stage", work_folder(out) / "old"
+    """Finish a replacement of folders that a kill interrupted."""
+    old = _old_folder(out)
     if not old.exists():
         return
     if not out.exists():
+        stage = stage_folder(out)
         (stage if (stage / "manifest.json").is_file() else old).rename(out)
     if old.exists():
-        _keep_foreign(old, out)
-        shutil.rmtree(old)
+        _remove_old(old, out)
 
 
 def check_target(out: Path) -> None:
-    """Raises `FdrdError` if the target holds something that is no dataset of fdrd."""
+    """Raise `FdrdError` if the target contains something other than a dataset of fdrd."""
     if out.exists() and not out.is_dir():
         raise FdrdError(f"{out} is a file; --out takes a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise FdrdError(f"{out} holds files but no manifest.json; choose an empty or new --out")
+        raise FdrdError(f"{out} contains files but no manifest.json; choose an empty or new --out")
 
 
-def exchange(out: Path) -> None:
-    """Renames the staged build to `out`; files in `out` that fdrd does not own move along."""
-    stage, old = work_folder(out) / "stage", work_folder(out) / "old"
+def publish_stage(out: Path) -> None:
+    """Rename the staged build to `out`. Files in `out` that fdrd does not own are kept."""
+    stage, old = stage_folder(out), _old_folder(out)
     for folder in (path for path in stage.rglob("*") if path.is_dir()):
-        sync_folder(folder)  # shards that were linked from an earlier build have new names there
+        sync_folder(folder)  # shards linked from an earlier build have new names there
     sync_folder(stage)
     if out.exists():
         out.rename(old)
     stage.rename(out)
     sync_folder(out.parent)
     if old.exists():
-        _keep_foreign(old, out)
-        shutil.rmtree(old)
+        _remove_old(old, out)
 
 
 def link_or_copy(file: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the file system has no links."""
+    """Hard-link a file, or copy it if the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
@@ -75,7 +77,7 @@ def link_or_copy(file: Path, target: Path) -> None:
 
 
 def remove_others(stage: Path, wanted: set[str]) -> None:
-    """Removes what an interrupted build staged and this one does not want, and folders left empty."""
+    """Remove staged files that are not wanted, and folders that become empty."""
     for path in sorted(stage.rglob("*"), reverse=True):
         if path.is_dir():
             if not any(path.iterdir()):
@@ -84,7 +86,13 @@ def remove_others(stage: Path, wanted: set[str]) -> None:
             path.unlink()
 
 
-def _keep_foreign(old: Path, new: Path) -> None:
+def _old_folder(out: Path) -> Path:
+    return work_folder(out) / "old"
+
+
+def _remove_old(old: Path, new: Path) -> None:
+    """Remove the old build after moving files that fdrd does not own to the new one."""
     for path in old.iterdir():
         if path.name not in OWNED and not (new / path.name).exists():
             path.rename(new / path.name)
+    shutil.rmtree(old)

@@ -1,7 +1,7 @@
-"""Makes `load_dataset("fdrd")` work from every project on this machine, right after a build.
+"""Register a build, so that `load_dataset("fdrd")` works from every project on this machine.
 
-The shards are linked into the cache of `datasets` under the names that its loader looks for when the Hub
-has no dataset of that name: `<cache>/<name>/<config>/<version>/<digest>/`, as `datasets` 4 and 5 read it.
+The shards are linked into the cache of `datasets`, where its loader looks if the Hub has no dataset of that
+name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this layout.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MARKER = "registered_by_fdrd.txt"
 
 
 def register(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Registers a built dataset under its name: the config `default` for all domains, and one for each.
+    """Register a built dataset under its name, replacing an earlier registration.
 
     Returns:
-        The names of the configs. What an earlier build registered under the name is removed.
+        The names of the configs: one for each domain, and `default` for all of them.
     """
     from datasets import config as datasets_config
 
@@ -35,26 +35,23 @@ def register(folder: Path, manifest: dict[str, Any]) -> list[str]:
     domains = sorted(manifest["splits"])
     for stale in root.glob(f"*/*/*/{MARKER}"):
         shutil.rmtree(stale.parent)
-    # `default` comes last: without a config name the loader takes the newest folder.
+    # `default` comes last because the loader takes the newest folder if no config is named.
     for number, config in enumerate([*domains, "default"]):
         shards = [shard for shard in manifest["shards"] if config in ("default", shard["domain"])]
-        # One digest for each config: the loader refuses two configs under one.
+        # The loader needs a different digest for each config.
         target = root / config / VERSION / f"{manifest['digest'][:60]}{number:04x}"
         _write_config(folder, target, name, config, shards, manifest["categories"])
     return [*domains, "default"]
 
 
 def registered_shards(name: str, config: str, split: str) -> list[Path]:
-    """The shards of a split that a build registered under a name; none where there is no such thing.
-
-    For those who need not ask the Hub first, as the loader of `datasets` does.
-    """
+    """Return the registered shards of a split, or an empty list. Unlike `load_dataset`, never ask the Hub."""
     from datasets import DatasetInfo
     from datasets import config as datasets_config
     from datasets.naming import filenames_for_dataset_split
 
     if "/" in name or name in (".", ".."):
-        return []  # a Hub id or a path, which no build registers
+        return []  # a Hub id or a path
     root = Path(datasets_config.HF_DATASETS_CACHE).expanduser() / name
     for marker in root.glob(f"{glob.escape(config)}/*/*/{MARKER}"):
         splits = DatasetInfo.from_directory(str(marker.parent)).splits or {}
@@ -94,7 +91,7 @@ def _write_config(
             str(partial), name, split, filetype_suffix="arrow", shard_lengths=lengths
         )
         for shard, path in zip(of_split, names, strict=True):
-            _as_arrow(folder / shard["path"], Path(path))
+            _link_as_arrow(folder / shard["path"], Path(path))
     DatasetInfo(
         features=features(categories),
         splits=splits,
@@ -110,8 +107,8 @@ def _write_config(
     partial.rename(target)
 
 
-def _as_arrow(shard: Path, target: Path) -> None:
-    """A second name for an Arrow shard; of a Parquet one its rows as Arrow, as the cache holds nothing else."""
+def _link_as_arrow(shard: Path, target: Path) -> None:
+    """Link an Arrow shard, or convert a Parquet shard: the cache contains Arrow only."""
     if shard.suffix != PARQUET:
         link_or_copy(shard, target)
         return

@@ -1,6 +1,6 @@
-"""What an earlier run left that this one can use: whole shards, and the proof that nothing changed.
+"""Find what an earlier run left for reuse: complete shards, and a digest that shows that nothing changed.
 
-It lies in the work folder beside the dataset, and losing it costs time only.
+This state lives in the work folder beside the dataset. Losing it costs only time.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from typing import Any
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of, write_text
 from fdrd.storage.manifest import dump, library_versions, read_manifest
-from fdrd.storage.publish import work_folder
-from fdrd.storage.shard_file import digests_path
+from fdrd.storage.publish import stage_folder, work_folder
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
-    """The files below a folder: a digest of their paths, sizes and times of change, and their number."""
+class SourceFingerprint:
+    """Digest of the paths, sizes and modification times of all files of a source, and their number."""
 
     digest: str
     files: int
 
 
-def fingerprint_source(root: Path) -> Tree:
-    """All files below a folder, without opening one. Links to folders are not followed."""
+def fingerprint_source(root: Path) -> SourceFingerprint:
+    """Fingerprint all files below a folder without opening them. Links to folders are not followed."""
     digest, files = hashlib.sha256(), 0
     folders = [os.fspath(root)]
     while folders:
@@ -43,22 +42,28 @@ def fingerprint_source(root: Path) -> Tree:
                 continue
             try:
                 status = entry.stat()
-            except OSError:  # a link to nothing
+            except OSError:  # a broken link
                 status = entry.stat(follow_symlinks=False)
-            said = f"{entry.path[len(os.fspath(root)) :]}\0{status.st_size} {status.st_mtime_ns}\n"
-            digest.update(said.encode("utf-8", "surrogatepass"))
+            line = f"{entry.path[len(os.fspath(root)) :]}\0{status.st_size} {status.st_mtime_ns}\n"
+            digest.update(line.encode("utf-8", "surrogatepass"))
             files += 1
-    return Tree(digest.hexdigest(), files)
+    return SourceFingerprint(digest.hexdigest(), files)
 
 
-def inputs_digest(settings: Any, domains: Iterable[object], tree: Tree) -> str:
-    """Digest of all that determines a build: settings, libraries, layouts, and the files of the source."""
-    said = [settings, library_versions(), [repr(domain) for domain in domains], tree.digest]
-    return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogatepass")).hexdigest()
+def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
+    """Return a digest of everything that determines a build.
+
+    Args:
+        settings: the options, as JSON.
+        domains: the domains of the source with their layouts.
+        source: the digest of the source's files.
+    """
+    inputs = [settings, library_versions(), [repr(domain) for domain in domains], source]
+    return hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_built_from(out: Path, inputs: str) -> bool:
-    """Whether the dataset was built from these very inputs and its shards have their sizes."""
+    """Return whether the dataset was built from these inputs and all shards have their sizes."""
     last = work_folder(out) / "last.json"
     if not last.is_file() or not (out / "manifest.json").is_file():
         return False
@@ -69,9 +74,9 @@ def is_built_from(out: Path, inputs: str) -> bool:
 
 
 def log_build(out: Path, inputs: str | None, started: float, workers: int) -> None:
-    """Writes what the manifest must not hold: time, host, workers, and the digest of the inputs.
+    """Write what the manifest must not contain: time, host, workers, and the digest of the inputs.
 
-    `inputs` is None where the next run must look again, as after a read error.
+    `inputs` is None if the next run must build again, e.g. after a read error.
     """
     last = {
         "inputs": inputs,
@@ -84,40 +89,37 @@ def log_build(out: Path, inputs: str | None, started: float, workers: int) -> No
     _journal(out).unlink(missing_ok=True)
 
 
-def note_shard(out: Path, entry: Mapping[str, Any]) -> None:
-    """Remembers a shard that is whole, so that an interrupted build need not write it again."""
+def record_shard(out: Path, entry: Mapping[str, Any]) -> None:
+    """Remember a complete shard, so that the next run need not write it again."""
     with _journal(out).open("a", encoding="utf-8") as journal:
         journal.write(json.dumps(entry) + "\n")
 
 
-def whole_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Folder and manifest entry, by key, of every shard of the last build or of an interrupted one.
+def reusable_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Return {key: (folder, manifest entry)} of intact shards from the last or an interrupted build.
 
-    Each is digested again: a shard that was damaged since is not used.
+    Every file is hashed again, so a damaged shard is not reused.
     """
     candidates: list[tuple[Path, dict[str, Any]]] = []
     if (out / "manifest.json").is_file():
-        with suppress(FdrdError):  # of another version of fdrd: its shards are of no use
+        with suppress(FdrdError):  # written by another version of fdrd
             candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
     if _journal(out).is_file():
-        stage = work_folder(out) / "stage"
         for line in _journal(out).read_text(encoding="utf-8").splitlines():
-            try:
-                candidates.append((stage, json.loads(line)))
-            except ValueError:
-                continue  # cut short by a kill
+            with suppress(ValueError):  # truncated by a kill
+                candidates.append((stage_folder(out), json.loads(line)))
+    for _, entry in candidates:
+        entry.pop("rows_sha256", None)  # written by fdrd 0.1
     return {
-        entry["key"]: (folder, entry) for folder, entry in candidates if _is_whole(folder, entry)
+        entry["key"]: (folder, entry) for folder, entry in candidates if _is_intact(folder, entry)
     }
 
 
-def _is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a shard, and the digests of its rows, are still what was written."""
-    file, rows = folder / entry["path"], folder / digests_path(entry["path"])
-    if not file.is_file() or file.stat().st_size != entry["bytes"] or not rows.is_file():
+def _is_intact(folder: Path, entry: Mapping[str, Any]) -> bool:
+    file: Path = folder / entry["path"]
+    if not file.is_file() or file.stat().st_size != entry["bytes"]:
         return False
-    found = (sha256_of(file), sha256_of(rows))
-    return found == (entry["sha256"], entry["rows_sha256"])
+    return bool(sha256_of(file) == entry["sha256"])
 
 
 def _journal(out: Path) -> Path:

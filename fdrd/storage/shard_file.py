@@ -1,14 +1,12 @@
-"""A shard as a file: batches of rows written as an Arrow stream or as Parquet, and read back.
+"""Read and write shard files: batches of rows as an Arrow stream or as Parquet.
 
-Arrow is what the cache of `datasets` holds and maps into memory. Parquet is smaller and what the Hub shows. The
-bytes of images are the same in both.
+The cache of `datasets` holds Arrow and maps it into memory. Parquet is smaller, and the Hub can show it.
+Both store the same image bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -21,10 +19,10 @@ PARQUET = ".parquet"
 
 @contextmanager
 def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Callable[[Rows], None]]:
-    """A function that writes a batch of rows; the shard is whole when the block ends.
+    """Open a shard for writing and yield a function that writes one batch of rows.
 
-    Each batch becomes a record batch or a row group of its own, so its bytes bound what a reader holds, and
-    no column of it comes near the 2 GiB that Arrow's offsets reach.
+    Each batch becomes one record batch or row group. The batch size therefore bounds the memory of a
+    reader, and no column reaches the 2 GiB limit of Arrow's offsets.
     """
     if format == "parquet":
         import pyarrow.parquet as pq
@@ -43,7 +41,7 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Call
 
 
 def read_schema(path: Path) -> pa.Schema:
-    """The columns of a shard, with the metadata that `datasets` reads."""
+    """Return the schema of a shard with the metadata that `datasets` reads."""
     if path.suffix == PARQUET:
         import pyarrow.parquet as pq
 
@@ -53,7 +51,7 @@ def read_schema(path: Path) -> pa.Schema:
 
 
 def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard, a batch at a time, with or without the bytes of the images."""
+    """Yield the rows of a shard batch by batch, with or without the image bytes."""
     if path.suffix == PARQUET:
         import pyarrow.parquet as pq
 
@@ -65,23 +63,3 @@ def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
         for batch in stream:
             yield batch if images else batch.drop_columns(["image"])
-
-
-def row_text(row: Mapping[str, Any]) -> bytes:
-    """All that a row says but for the bytes of its image, for which their digest in `source` stands."""
-    said = {**row, "image": row["image"]["path"]}
-    return json.dumps(said, sort_keys=True, ensure_ascii=False).encode()
-
-
-def row_digest(text: bytes) -> str:
-    """The digest of a row that says `text`."""
-    return hashlib.sha256(text).hexdigest()
-
-
-def digests_path(shard: str) -> str:
-    """Where the digests of a shard's rows lie: a line for each row, with its id.
-
-    >>> digests_path("data/pets/test-00000-of-00001.arrow")
-    'digests/pets/test-00000-of-00001.txt'
-    """
-    return f"digests/{shard.removeprefix('data/').rpartition('.')[0]}.txt"

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fdrd.errors import FdrdError
-from fdrd.policy import Policy, settle
+from fdrd.policy import Policy, apply_policy
 from fdrd.progress import Progress, silent
 from fdrd.record import Record
 
@@ -183,7 +183,7 @@ def within_tokens(
         tokens = lengths.of[item.caption] if isinstance(item, Record) else 0
         if isinstance(item, Record) and tokens > lengths.limit:
             detail = f"{tokens} tokens of {lengths.name}, the tower reads {lengths.limit}"
-            yield settle(item, reason, detail, policy)
+            yield apply_policy(item, reason, detail, policy)
         else:
             yield item
 

@@ -50,7 +50,7 @@ def test_a_config_has_the_whole_policy_and_checks_it():
     assert set(policy) == set(REASONS)
     assert (policy["duplicate_pair"], policy["caption_in_other_split"]) == ("fail", "keep")
     assert parse(["duplicate_pair=keep", "duplicate_pair=fail"]) == policy
-    with pytest.raises(FdrdError, match="no reason is called"):
+    with pytest.raises(FdrdError, match="unknown reason"):
         BuildConfig(policy={"x": "keep"})
 
 

@@ -99,7 +99,7 @@ def bench(
     from benchmark.result import to_json
     from benchmark.runner import open_backbone
     from benchmark.trained import find_checkpoint
-    from fdrd.files.last_build import last_build
+    from fdrd.files.cache import last_build
     from fdrd.options import split_assignments
 
     header = None

@@ -49,10 +49,10 @@ def search(
     from dataclasses import asdict
 
     from benchmark.dataset_search import search_data
-    from fdrd.images.check import open_picture
+    from fdrd.images.check import open_image
 
     quiet_transformers()
-    asked: Any = query if image is None else open_picture(image)
+    asked: Any = query if image is None else open_image(image)
     with show_progress("What was encoded is kept; the same command goes on from there.") as bar:
         hits = search_data(
             data, asked, method=method, checkpoint=checkpoint, backbone=backbone, split=split,

@@ -119,11 +119,13 @@ def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], lis
     from benchmark.models.loading import load_backbone
     from fdrd.captioning.pictures import Picture
     from fdrd.commands.benchmark.known_methods import quiet_transformers
-    from fdrd.images.check import examine
+    from fdrd.images.check import check_image
 
     quiet_transformers()
     there = [
-        record for record in records if not examine(str(source), record.image, 50_000_000).reason
+        record
+        for record in records
+        if not check_image(str(source), record.image, 50_000_000).reason
     ]
     if not there:
         raise FdrdError(f"{source} has no images of these annotations, which --backbone needs")

@@ -75,9 +75,11 @@ def push(
             publication = method_publication(folder, repo_id)
         else:
             from fdrd.hub.dataset_repository import dataset_publication
-            from fdrd.pipeline.reformat import in_format
+            from fdrd.pipeline.reformat import convert_dataset
 
-            publication = dataset_publication(in_format(folder, format, bar), repo_id, rights, bar)
+            publication = dataset_publication(
+                convert_dataset(folder, format, bar), repo_id, rights, bar
+            )
         plan = prepare(publication, PushOptions(private, revision, tag, pr), dry_run=dry_run)
         if not json:
             _print_plan(plan)

@@ -269,7 +269,7 @@ def test_a_checkpoint_of_training_is_converted(folder: Path, coding: Any, tmp_pa
         strict=True,
     ):  # fmt: skip
         assert (ours - wanted).abs().max() < 1e-2  # they were saved in half precision
-    with pytest.raises(FdrdError, match="holds files already"):
+    with pytest.raises(FdrdError, match="contains files already"):
         convert(file, tmp_path / "out", quick_gelu=True, tokenizer=str(folder))
 
 

@@ -99,7 +99,7 @@ def test_a_picture_that_did_not_change_is_not_decoded_again(source, draw, monkey
     first = find_pictures(source, 10**6)
     looked = []
     monkeypatch.setattr(
-        "fdrd.pipeline.collect.examine", lambda root, image, limit: looked.append(image.path)
+        "fdrd.pipeline.collect.check_image", lambda root, image, limit: looked.append(image.path)
     )
     assert find_pictures(source, 10**6) == first
     assert looked == []

@@ -18,7 +18,7 @@ from benchmark.training.loop import TrainConfig
 from fdrd.commands.benchmark.known_methods import register_methods
 from fdrd.commands.console import app
 from fdrd.commands.demo_plan import PLAN, Plan, Trained
-from fdrd.files.last_build import last_build
+from fdrd.files.cache import last_build
 from fdrd.options import options_of, read_options
 
 SMALL = Plan(

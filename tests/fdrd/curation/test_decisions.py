@@ -115,7 +115,7 @@ def test_a_decision_on_content_that_changed_is_reported_and_not_applied(birds, t
 
 def test_a_rejected_record_is_kept_after_all(birds, tmp_path):
     config = replace(CONFIG, min_side=17)  # the images are 24 by 16
-    with pytest.raises(FdrdError, match="none could be kept"):
+    with pytest.raises(FdrdError, match="records were rejected"):
         build(birds, tmp_path / "out", config=config, workers=1)
     listed = (tmp_path / "out.work" / "rejected.jsonl").read_text().splitlines()
     first = Rejection(**json.loads(listed[0]))

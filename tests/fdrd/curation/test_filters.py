@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from fdrd.curation.filters import unique_ids, unique_pairs, with_images
+from fdrd.curation.filters import attach_checks, unique_ids, unique_pairs
 from fdrd.curation.leaks import (
+    assign_groups,
     no_caption_in_two_splits,
     no_group_in_two_splits,
     no_image_in_two_splits,
-    with_groups,
 )
 from fdrd.curation.near_duplicates import NearImages
 from fdrd.images.check import ImageCheck
@@ -41,10 +41,10 @@ def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
         ImageRef("1.jpg"): ImageCheck("d" * 64, 10, 3, 4),
         ImageRef("2.jpg"): ImageCheck(reason="not_an_image"),
     }
-    found = list(with_images([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
+    found = list(attach_checks([pair("1"), replace(pair("1"), group="clip"), pair("2")], examined))
     assert rejections(found) == [("2", "not_an_image")]
     assert (found[0].width, found[0].height) == (3, 4)
-    assert [item.group for item in with_groups(found[:2], NearImages())] == ["d" * 16, "clip"]
+    assert [item.group for item in assign_groups(found[:2], NearImages())] == ["d" * 16, "clip"]
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate, validate_images
 from fdrd.curation.leaks import (
-    joined_units,
+    assign_groups,
+    linked_units,
     no_near_image_in_a_split,
     no_near_image_in_two_splits,
-    with_groups,
 )
 from fdrd.curation.near_duplicates import NearImages
 from fdrd.curation.splitting import split_domain, split_unit
@@ -86,7 +86,7 @@ def test_within_a_split_the_larger_picture_is_the_one_that_stays():
 
 def test_images_that_hang_together_get_one_group_and_given_groups_stay():
     records = [pair("1", "a"), pair("2", "b"), pair("3", "c", group="clip"), pair("4", "d")]
-    found = [item.group for item in with_groups(records, near("ab", "bc", "xd"))]
+    found = [item.group for item in assign_groups(records, near("ab", "bc", "xd"))]
     assert found == [f"near-{'a' * 16}", f"near-{'a' * 16}", "clip", "d" * 16]
 
 
@@ -101,7 +101,7 @@ def test_a_hashed_split_tears_apart_no_group_no_image_and_nothing_that_looks_ali
 ):
     records = [pair(str(n), image, "", group) for n, (image, group) in enumerate(drawn)]
     links = near(*(link for link in links if len(set(link)) == 2))
-    units = joined_units(records, links)
+    units = linked_units(records, links)
     found = split_domain(records, seed, lambda r: units.get(("d", split_unit(r)), split_unit(r)))
     splits = defaultdict(set)
     for record in found:
@@ -110,16 +110,16 @@ def test_a_hashed_split_tears_apart_no_group_no_image_and_nothing_that_looks_ali
                 splits[key].add(record.split)
     assert all(len(each) == 1 for each in splits.values())
     split_of = {record.source.sha256: record.split for record in found}
-    for digest in set(split_of) & set(links.look):
-        for look in links.alike[links.look[digest]]:
-            for other in set(split_of) & {name for name, n in links.look.items() if n == look}:
+    for digest in set(split_of) & set(links.node):
+        for look in links.neighbors[links.node[digest]]:
+            for other in set(split_of) & {name for name, n in links.node.items() if n == look}:
                 assert split_of[other] == split_of[digest]
 
 
 def test_units_of_one_image_have_the_name_of_the_image():
     """So that a source without anything that looks alike is split as it always was."""
     records = [pair("1", "a"), pair("2", "b"), replace(pair("3", "a"), domain="e")]
-    units = joined_units(records, near("ac"))
+    units = linked_units(records, near("ac"))
     assert {units.get(("d", "a" * 16), "a" * 16), units.get(("e", "a" * 16), "a" * 16)} == {
         "a" * 16
     }
@@ -229,4 +229,4 @@ def test_pictures_of_odd_kinds_are_counted_on_the_card(birds, tmp_path, write):
     write("train/wren/00.png", file.getvalue())
     built = build(birds, tmp_path / "out", workers=1)
     assert built.manifest["rules"]["image_on_white"] == 2  # it has two captions
-    assert "fdrd shows them on white" in (tmp_path / "out/README.md").read_text()
+    assert "they are shown on white" in (tmp_path / "out/README.md").read_text()

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
-from fdrd.curation.near_duplicates import components, find_near
+from fdrd.curation.near_duplicates import components, find_near_images
 from fdrd.field_guide import categories, draw
 from fdrd.images import perceptual as looks
-from fdrd.images.check import examine_bytes
+from fdrd.images.check import check_image_bytes
 from fdrd.images.near_search import pairs_within
-from fdrd.images.perceptual import alike, codes, contrast, look_of, spectra, unpacked
+from fdrd.images.perceptual import alike, contrast, hashes, perceptual_features, spectra, unpack
 
 LIMIT = 10**7
 
@@ -116,7 +116,7 @@ def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
 
 
 def test_a_radius_that_no_index_helps_with_is_refused():
-    with pytest.raises(ValueError, match="compare most pairs"):
+    with pytest.raises(ValueError, match="at most 15"):
         list(pairs_within(np.zeros(2, dtype=np.uint64), 16))
 
 
@@ -124,17 +124,17 @@ def test_a_radius_that_no_index_helps_with_is_refused():
 def test_a_changed_copy_looks_like_its_original_and_like_no_other(change):
     originals = [scene(seed) for seed in range(8)]
     look = {
-        f"{seed}": examine_bytes(encoded(image, **ORIGINAL), LIMIT).look
+        f"{seed}": check_image_bytes(encoded(image, **ORIGINAL), LIMIT).features
         for seed, image in enumerate(originals)
     }
     copies = {
-        f"{seed} changed": examine_bytes(VARIANTS[change](image), LIMIT).look
+        f"{seed} changed": check_image_bytes(VARIANTS[change](image), LIMIT).features
         for seed, image in enumerate(originals)
     }
-    near = find_near(look | copies)
+    near = find_near_images(look | copies)
     for name in look:
-        alike_looks = near.alike[near.look[name]]
-        family = {digest for digest, number in near.look.items() if number in alike_looks} | {name}
+        alike_looks = near.neighbors[near.node[name]]
+        family = {digest for digest, number in near.node.items() if number in alike_looks} | {name}
         assert family == {name, f"{name} changed"}
 
 
@@ -145,36 +145,43 @@ def test_a_changed_copy_looks_like_its_original_and_like_no_other(change):
 )
 def test_another_view_is_another_picture(change):
     image = scene(3)
-    assert not find_near({"a": look_of(image), "b": look_of(change(image))}).look
+    assert not find_near_images(
+        {"a": perceptual_features(image), "b": perceptual_features(change(image))}
+    ).node
 
 
 def test_drawings_of_one_species_are_different_pictures():
     kinds = categories(36)
     look = {
-        f"{kind}/{number}": examine_bytes(draw(kinds[kind], number, size=64).encoded(), LIMIT).look
+        f"{kind}/{number}": check_image_bytes(
+            draw(kinds[kind], number, size=64).encoded(), LIMIT
+        ).features
         for kind in (0, 1, 2, 20, 21)
         for number in range(40)
     }
-    assert not find_near(look).look
+    assert not find_near_images(look).node
 
 
 def test_pictures_that_show_nothing_are_not_compared():
-    plain = {str(shade): look_of(Image.new("RGB", (90, 60), (shade, 90, 40))) for shade in range(9)}
-    assert not find_near(plain).look
+    plain = {
+        str(shade): perceptual_features(Image.new("RGB", (90, 60), (shade, 90, 40)))
+        for shade in range(9)
+    }
+    assert not find_near_images(plain).node
 
 
 def test_images_of_the_very_same_look_are_found_though_no_code_differs():
-    look = look_of(scene(1))
-    near = find_near({"a": look, "b": look, "c": look_of(scene(2)), "d": ""})
-    assert near.look == {"a": 0, "b": 0}
-    assert near.alike == {0: (0,)}
+    look = perceptual_features(scene(1))
+    near = find_near_images({"a": look, "b": look, "c": perceptual_features(scene(2)), "d": ""})
+    assert near.node == {"a": 0, "b": 0}
+    assert near.neighbors == {0: (0,)}
 
 
 def test_a_thousand_frames_of_a_still_camera_are_not_compared_each_with_each(monkeypatch):
     still = np.asarray(scene(4, (96, 64)).convert("L")).astype(int)
     noise = np.random.default_rng(0)
     frames = {
-        str(number): look_of(
+        str(number): perceptual_features(
             Image.fromarray((still + noise.integers(-3, 4, still.shape)).clip(0, 255).astype("u1"))
         )
         for number in range(1000)
@@ -183,13 +190,13 @@ def test_a_thousand_frames_of_a_still_camera_are_not_compared_each_with_each(mon
     monkeypatch.setattr(
         "fdrd.curation.near_duplicates.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
     )
-    near = find_near(frames)
-    assert len(near.look) == 1000
-    assert len(near.alike) + sum(compared) < 5000  # of 499,500 pairs
+    near = find_near_images(frames)
+    assert len(near.node) == 1000
+    assert len(near.neighbors) + sum(compared) < 5000  # of 499,500 pairs
 
 
 def test_no_images_are_no_error():
-    assert not find_near({}).look
+    assert not find_near_images({}).node
 
 
 def test_what_hangs_together_does_so_in_any_order():
@@ -212,8 +219,8 @@ def test_a_cut_spectrum_is_that_of_the_cut_picture():
     line = 128 + 60 * np.cos(np.pi * x * 3) + 30 * np.cos(np.pi * x * 5 + 1)
     whole = Image.fromarray(np.tile(line, (64, 1)).astype(np.uint8))
     part = whole.crop((64, 0, 512, 64)).resize((512, 64), Image.Resampling.BICUBIC)
-    table = looks._cutting(1 / 8, 0, looks.COMPARED)
-    spectrum, wanted = spectra(unpacked([look_of(whole), look_of(part)]))
+    table = looks._cropping(1 / 8, 0, looks.COMPARED)
+    spectrum, wanted = spectra(unpack([perceptual_features(whole), perceptual_features(part)]))
     found = spectrum[: looks.COMPARED] @ table.T / 1024
     error = np.abs(found - wanted[: looks.COMPARED, : looks.COMPARED]).max() / looks.STEP**2
     assert error < 2  # grey levels
@@ -224,7 +231,7 @@ def test_the_look_of_a_known_picture_is_what_it_was():
     image = Image.fromarray(
         (np.add.outer(np.arange(96) * 2, np.arange(96)) % 256).astype(np.uint8), "L"
     )
-    (spectrum,) = spectra(unpacked([look_of(image)]))
-    assert int(codes(spectrum[None])[0]) == 10531764130533431989
+    (spectrum,) = spectra(unpack([perceptual_features(image)]))
+    assert int(hashes(spectrum[None])[0]) == 10531764130533431989
     assert contrast(spectrum[None])[0] == pytest.approx(59.196662417080695, abs=1e-9)
     assert alike(spectrum[None], spectrum[None]).all()

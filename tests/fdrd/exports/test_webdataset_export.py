@@ -186,7 +186,7 @@ def test_the_same_dataset_gives_the_same_bytes(built: Path, tmp_path: Path) -> N
 def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(FdrdError, match="holds files already; give a new or empty folder"):
+    with pytest.raises(FdrdError, match="contains files already; give a new or empty folder"):
         fdrd.export(built, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 

@@ -4,7 +4,7 @@ import os
 import pytest
 from PIL import Image
 
-from fdrd.images.check import MAX_BYTES, examine, examine_bytes, read_inside
+from fdrd.images.check import MAX_BYTES, check_image, check_image_bytes, read_image
 from fdrd.record import ImageRef
 
 LIMIT = 10_000
@@ -12,7 +12,7 @@ LIMIT = 10_000
 
 def test_a_good_image_is_measured_and_digested(draw):
     data = draw(3)
-    found = examine_bytes(data, LIMIT)
+    found = check_image_bytes(data, LIMIT)
     assert (found.width, found.height, found.reason) == (24, 16, "")
     assert found.sha256 == hashlib.sha256(data).hexdigest()
 
@@ -20,13 +20,13 @@ def test_a_good_image_is_measured_and_digested(draw):
 def test_an_image_on_its_side_is_measured_upright(draw):
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = examine_bytes(draw(1, form="JPEG", exif=exif.tobytes()), LIMIT)
+    found = check_image_bytes(draw(1, form="JPEG", exif=exif.tobytes()), LIMIT)
     assert (found.width, found.height) == (16, 24)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_each_accepted_format_is_decoded(draw, form):
-    assert examine_bytes(draw(1, form=form), LIMIT).reason == ""
+    assert check_image_bytes(draw(1, form=form), LIMIT).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -38,18 +38,18 @@ def test_each_accepted_format_is_decoded(draw, form):
     ],
 )
 def test_text_is_no_image_whatever_its_name(data, reason):
-    assert examine_bytes(data, LIMIT).reason == reason
+    assert check_image_bytes(data, LIMIT).reason == reason
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_truncated_image_is_broken(draw, form):
     data = draw(1, size=(90, 90), form=form)
-    assert examine_bytes(data[: len(data) * 2 // 3], LIMIT).reason == "image_broken"
+    assert check_image_bytes(data[: len(data) * 2 // 3], LIMIT).reason == "image_broken"
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(draw):
-    assert examine_bytes(draw(1, size=(101, 100)), LIMIT).reason == "image_too_large"
-    assert examine_bytes(draw(1, size=(100, 100)), LIMIT).reason == ""
+    assert check_image_bytes(draw(1, size=(101, 100)), LIMIT).reason == "image_too_large"
+    assert check_image_bytes(draw(1, size=(100, 100)), LIMIT).reason == ""
 
 
 def test_a_link_out_of_the_source_is_not_followed(tmp_path, draw):
@@ -59,19 +59,19 @@ def test_a_link_out_of_the_source_is_not_followed(tmp_path, draw):
     (root / "in.png").symlink_to("../secret.png")
     (root / "good.png").write_bytes(draw(2))
     (root / "also.png").symlink_to("good.png")
-    assert examine(str(root), ImageRef("in.png"), LIMIT).reason == "path_outside"
-    assert read_inside(str(root), "also.png") == draw(2)
+    assert check_image(str(root), ImageRef("in.png"), LIMIT).reason == "path_outside"
+    assert read_image(str(root), ImageRef("also.png")) == draw(2)
 
 
 def test_an_unreadable_file_is_a_read_error(tmp_path):
     (tmp_path / "folder.png").mkdir()
-    assert examine(str(tmp_path), ImageRef("folder.png"), LIMIT).reason == "read_error"
-    assert examine(str(tmp_path), ImageRef("gone.png"), LIMIT).reason == "read_error"
+    assert check_image(str(tmp_path), ImageRef("folder.png"), LIMIT).reason == "read_error"
+    assert check_image(str(tmp_path), ImageRef("gone.png"), LIMIT).reason == "read_error"
 
 
 def test_a_pipe_is_not_waited_for_and_a_file_of_gigabytes_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    assert examine(str(tmp_path), ImageRef("pipe.png"), LIMIT).reason == "read_error"
-    assert examine(str(tmp_path), ImageRef("huge.png"), LIMIT).reason == "image_too_large"
+    assert check_image(str(tmp_path), ImageRef("pipe.png"), LIMIT).reason == "read_error"
+    assert check_image(str(tmp_path), ImageRef("huge.png"), LIMIT).reason == "image_too_large"

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fdrd.files.last_build import cache_folder
-from fdrd.images.check import examine, read_image
-from fdrd.images.containers import forget_unpacked, member_name, row_member, tar_member
+from fdrd.files.cache import cache_folder
+from fdrd.images.check import check_image, read_image
+from fdrd.images.containers import member_name, remove_unpacked, row_member, tar_member
 from fdrd.record import ImageRef
 
 PICTURES = [bytes([number]) * (number + 1) for number in range(100)]
@@ -46,7 +46,7 @@ def test_a_member_of_a_tar_is_read_at_its_place(tmp_path):
     for row in ORDER:
         assert read_image(str(tmp_path), ImageRef("0.tar", places[row])) == PICTURES[row]
     beyond = ImageRef("0.tar", tar_member(10**6, 5, "x.png"))
-    assert examine(str(tmp_path), beyond, 100).reason == "read_error"
+    assert check_image(str(tmp_path), beyond, 100).reason == "read_error"
 
 
 def test_a_row_without_bytes_and_a_table_that_is_none_say_so(tmp_path):
@@ -54,7 +54,7 @@ def test_a_row_without_bytes_and_a_table_that_is_none_say_so(tmp_path):
     (tmp_path / "1.parquet").write_bytes(b"PAR1 this is none PAR1")
     (tmp_path / "2.arrow").write_bytes(b"ARROW1 this is none")
     reasons = [
-        examine(str(tmp_path), ImageRef(file, row_member(row, column)), 100).reason
+        check_image(str(tmp_path), ImageRef(file, row_member(row, column)), 100).reason
         for file, row, column in [
             ("0.parquet", 1, "image"),
             ("0.parquet", 0, "picture"),
@@ -72,6 +72,6 @@ def test_a_changed_file_is_read_anew_and_what_was_unpacked_can_be_forgotten(tmp_
         assert read_image(str(tmp_path), image) == data
     kept = [path.suffix for path in (cache_folder() / "rows").iterdir()]
     assert kept.count(".arrow") == 2
-    forget_unpacked([tmp_path / "0.parquet"])
+    remove_unpacked([tmp_path / "0.parquet"])
     kept = [path.suffix for path in (cache_folder() / "rows").iterdir()]
     assert kept.count(".arrow") == 1

@@ -9,8 +9,8 @@ from PIL import Image
 
 from benchmark.models.image_batches import decoded
 from fdrd.dataset import RetrievalDataset
-from fdrd.images.check import examine_bytes
-from fdrd.images.pixels import as_seen
+from fdrd.images.check import check_image_bytes
+from fdrd.images.pixels import upright_rgb
 from fdrd.record import features
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -110,15 +110,15 @@ def assert_shows(image, left, right):
 @pytest.mark.parametrize("kind", FILES)
 def test_a_decoded_file_is_seen_as_a_person_sees_it(kind):
     data, left, right, _ = FILES[kind]
-    assert_shows(as_seen(Image.open(io.BytesIO(data))), left, right)
+    assert_shows(upright_rgb(Image.open(io.BytesIO(data))), left, right)
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_an_examined_file_is_good_and_says_what_is_done_to_see_it(kind):
-    found = examine_bytes(FILES[kind][0], 10_000)
+    found = check_image_bytes(FILES[kind][0], 10_000)
     assert (found.reason, found.rules) == ("", FILES[kind][3])
     assert (found.width, found.height) == (32, 16)
-    assert found.look
+    assert found.features
 
 
 def test_the_benchmark_gets_every_kind_as_a_person_sees_it():
@@ -144,11 +144,11 @@ def test_pictures_that_are_in_no_dataset_are_seen_alike():
 
 
 def test_a_look_knows_a_turned_and_a_flattened_picture_from_what_its_pixels_are():
-    looks = {kind: examine_bytes(data, 10_000).look for kind, (data, *_) in FILES.items()}
+    looks = {kind: check_image_bytes(data, 10_000).features for kind, (data, *_) in FILES.items()}
     assert looks["on its side by EXIF"] == looks["plain"]
     assert looks["alpha"] == looks["palette with a transparent colour"] != looks["plain"]
 
 
 def test_a_broken_second_frame_does_not_matter():
     data = animated("GIF")
-    assert examine_bytes(data[:-40], 10_000).rules == ("image_first_of_many",)
+    assert check_image_bytes(data[:-40], 10_000).rules == ("image_first_of_many",)

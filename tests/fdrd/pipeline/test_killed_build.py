@@ -22,7 +22,7 @@ import pytest
 from fdrd.build_config import BuildConfig
 from fdrd.errors import FdrdError
 from fdrd.images import check as images
-from fdrd.pipeline import collect as gather
+from fdrd.pipeline import collect
 from fdrd.pipeline.builder import build, merge
 from fdrd.pipeline.part_builder import build_part
 from fdrd.pipeline.parts import Part
@@ -50,7 +50,7 @@ def lines(file):
 
 @pytest.fixture(autouse=True)
 def small_tasks(monkeypatch):
-    monkeypatch.setattr(gather, "IMAGES", 4)
+    monkeypatch.setattr(collect, "IMAGES", 4)
 
 
 def build_until(source, out, moment, told):
@@ -182,7 +182,7 @@ def test_a_full_disk_is_said_plainly_and_the_next_run_ends_in_the_same_bytes(bir
         try:
             build(birds, tmp_path / "out", config=SMALL, workers=1)
         except FdrdError as error:
-            os._exit(0 if "make room" in str(error) else 3)
+            os._exit(0 if "free some space" in str(error) else 3)
         os._exit(4)
 
     child = multiprocessing.get_context("fork").Process(target=little_room)
@@ -205,7 +205,7 @@ def test_a_small_file_system_that_is_full_leaves_nothing_broken(birds, tmp_path)
         pytest.skip("no tmpfs can be mounted here")
     try:
         build(birds, tmp_path / "calm", config=SMALL, workers=1)
-        with pytest.raises(FdrdError, match="make room"):
+        with pytest.raises(FdrdError, match="free some space"):
             build(birds, room / "out", config=SMALL, workers=2)
         assert not (room / "out").exists()
         subprocess.run(["mount", "-o", "remount,size=8m", str(room)], check=True)
@@ -234,7 +234,7 @@ def test_a_read_error_while_writing_names_the_picture_and_keeps_what_was_written
     calm = build(birds, tmp_path / "calm", config=SMALL, workers=1)
     last = max(json.loads(line)["path"] for line in lines(tmp_path / "calm.work/examined.jsonl"))
     read_error(monkeypatch, last, times=1, after=1)
-    with pytest.raises(FdrdError, match=rf"{last}.*cannot be read now.*run the command again"):
+    with pytest.raises(FdrdError, match=rf"{last}.*is not now.*run the command again"):
         build(birds, tmp_path / "out", config=SMALL, workers=1)
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert again.shards_written < len(calm.manifest["shards"])
@@ -244,17 +244,17 @@ def test_a_read_error_while_writing_names_the_picture_and_keeps_what_was_written
 def read_error(monkeypatch, path, times, after=0):
     """Lets reading one image fail some times, after it was read some times; gives how often it still will."""
     left, before = [times], [after]
-    true_read = images.read_inside
+    true_resolve = images.resolve_inside
 
-    def read(root, name):
+    def resolve(root, name):
         if name == path and before[0]:
             before[0] -= 1
         elif name == path and left[0]:
             left[0] -= 1
             raise OSError(errno.EIO, "Input/output error", name)
-        return true_read(root, name)
+        return true_resolve(root, name)
 
-    monkeypatch.setattr(images, "read_inside", read)
+    monkeypatch.setattr(images, "resolve_inside", resolve)
     return left
 
 

@@ -57,5 +57,5 @@ def test_two_parts_merge_to_what_one_command_builds(source):
 
 
 def test_a_part_that_makes_no_sense_is_a_mistake_of_the_user(source):
-    with pytest.raises(FdrdError, match="as in 2/8"):
+    with pytest.raises(FdrdError, match="I from 1 to N"):
         run("build", "--source", source, "--part", "3/2")

@@ -10,15 +10,15 @@ from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-from fdrd.pipeline.reformat import in_format
+from fdrd.pipeline.reformat import convert_dataset
 
 
 @pytest.mark.parametrize(("built_as", "wanted"), [("arrow", "parquet"), ("parquet", "arrow")])
 def test_the_copy_has_the_bytes_of_a_build_in_that_format(birds, tmp_path, built_as, wanted):
     folder = build(birds, tmp_path / "a/out", config=BuildConfig(format=built_as), workers=1).out
     direct = build(birds, tmp_path / "b/out", config=BuildConfig(format=wanted), workers=1).out
-    assert in_format(folder, None) == in_format(folder, built_as) == folder
-    copy = in_format(folder, wanted)
+    assert convert_dataset(folder, None) == convert_dataset(folder, built_as) == folder
+    copy = convert_dataset(folder, wanted)
     assert not list(validate(copy))
     files = {p.relative_to(direct) for p in direct.rglob("*") if p.is_file()}
     for file in files:
@@ -32,10 +32,10 @@ def test_the_copy_has_the_bytes_of_a_build_in_that_format(birds, tmp_path, built
 
 def test_a_copy_is_made_once_for_each_build(birds, tmp_path, draw):
     folder = build(birds, tmp_path / "out", workers=1).out
-    before = (in_format(folder, "parquet") / "manifest.json").stat().st_mtime_ns
-    assert (in_format(folder, "parquet") / "manifest.json").stat().st_mtime_ns == before
+    before = (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns
+    assert (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns == before
     (birds / "train/wren/02.png").write_bytes(draw(99))
     digest = build(birds, folder, workers=1).manifest["digest"]
-    assert (in_format(folder, "parquet") / "of.txt").read_text() == digest
+    assert (convert_dataset(folder, "parquet") / "of.txt").read_text() == digest
     with pytest.raises(FdrdError, match="choose from arrow, parquet"):
-        in_format(folder, "csv")
+        convert_dataset(folder, "csv")

@@ -1,9 +1,7 @@
 """A shard holds the same rows and the same image bytes in either format, in batches that no offset overflows."""
 
-import hashlib
 import json
 
-import pyarrow as pa
 import pytest
 from datasets import load_dataset
 
@@ -13,7 +11,7 @@ from fdrd.dataset import load
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage import shards
-from fdrd.storage.shard_file import digests_path, read_batches, row_digest, row_text
+from fdrd.storage.shard_file import read_batches
 
 FORMATS = ("arrow", "parquet")
 
@@ -78,17 +76,7 @@ def test_long_captions_count_when_a_batch_is_full(birds, tmp_path, monkeypatch, 
     build(birds, tmp_path / "out", config=BuildConfig(format=format), workers=1)
     for shard in sorted((tmp_path / "out" / "data").rglob(f"*.{format}")):
         batches = list(read_batches(shard))
-        said = [sum(len(row_text(row)) for row in batch.to_pylist()) for batch in batches]
+        said = [sum(shards.text_bytes(row) for row in batch.to_pylist()) for batch in batches]
         assert max(said) <= 64_000
         assert "train" not in shard.name or len(batches) > 10
     assert list(validate(tmp_path / "out")) == []
-
-
-def test_every_row_has_a_digest_beside_its_shard(birds, tmp_path):
-    built = build(birds, tmp_path / "out", workers=1)
-    for shard in built.manifest["shards"]:
-        side = (tmp_path / "out" / digests_path(shard["path"])).read_bytes()
-        assert hashlib.sha256(side).hexdigest() == shard["rows_sha256"]
-        stored = pa.Table.from_batches(read_batches(tmp_path / "out" / shard["path"])).to_pylist()
-        lines = [f"{row_digest(row_text(row))}  {row['id']}" for row in stored]
-        assert side.decode().splitlines() == lines

@@ -6,24 +6,24 @@ import os
 import pytest
 
 from fdrd.errors import FdrdError
-from fdrd.pipeline.claim import claim
+from fdrd.pipeline.locking import lock_output
 
 
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (errno.ENOSPC, "make room"),
-        (errno.EFBIG, "make room"),
-        (errno.EACCES, "allow it"),
-        (errno.EROFS, "allow it"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EFBIG, "free some space"),
+        (errno.EACCES, "change the permissions"),
+        (errno.EROFS, "change the permissions"),
     ],
 )
 def test_the_remedy_fits_what_was_refused(tmp_path, code, remedy):
     refused = OSError(code, os.strerror(code), str(tmp_path / "raw"))
-    with pytest.raises(FdrdError, match=f"raw: .*; {remedy}"), claim(tmp_path / "out"):
+    with pytest.raises(FdrdError, match=f"raw: .*; {remedy}"), lock_output(tmp_path / "out"):
         raise refused
 
 
 def test_other_errors_are_ours_and_keep_their_traceback(tmp_path):
-    with pytest.raises(OSError, match="Bad file"), claim(tmp_path / "out"):
+    with pytest.raises(OSError, match="Bad file"), lock_output(tmp_path / "out"):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -1,4 +1,4 @@
-"""Where the last build on this machine went, so that a benchmark needs no --data."""
+"""The cache folder, and the location of the last build on this machine: the default of --data."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from fdrd.files.atomic import write_text
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: $FDRD_CACHE, else ~/.cache/fdrd."""
+    """Return $FDRD_CACHE or ~/.cache/fdrd, the folder for files that can be created again."""
     return Path(os.environ.get("FDRD_CACHE") or Path.home() / ".cache" / "fdrd")
 
 
 def remember_build(folder: Path) -> None:
-    """Notes the folder of a dataset that was just built."""
+    """Remember the folder of a dataset that was just built."""
     write_text(cache_folder() / "last_build.txt", f"{folder.resolve()}\n")
 
 
 def last_build() -> Path:
-    """The folder of the last build that is still there.
+    """Return the folder of the last build.
 
     Raises:
-        FdrdError: nothing was built on this machine, or it is gone.
+        FdrdError: nothing was built on this machine, or the folder is gone.
     """
     note = cache_folder() / "last_build.txt"
     if not note.is_file():

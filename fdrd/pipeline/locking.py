@@ -1,0 +1,62 @@
+"""Lock the output folder of a build, and find the domains of its source."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fdrd.errors import FdrdError
+from fdrd.sources import Domain, find_domains
+from fdrd.storage.publish import work_folder
+
+_NO_SPACE = "free some space or choose another --out"
+_NO_PERMISSION = "change the permissions, or choose another folder"
+_REMEDIES = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.EROFS: _NO_PERMISSION,
+    errno.EACCES: _NO_PERMISSION,
+}
+
+
+@contextmanager
+def lock_output(out: Path) -> Iterator[Path]:
+    """Lock a target until the block ends; yield its path with links resolved, and create its work folder.
+
+    Raises:
+        FdrdError: another build has the lock, the disk is full, or a folder has the wrong permissions.
+    """
+    from filelock import FileLock, Timeout
+
+    if out.is_symlink() or not out.name:  # the work folder belongs beside the real folder
+        out = out.resolve()
+    try:
+        work_folder(out).mkdir(parents=True, exist_ok=True)
+        with FileLock(work_folder(out) / "lock", timeout=0):
+            yield out
+    except Timeout:
+        raise FdrdError(
+            f"another build is writing to {out}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        raise FdrdError(
+            f"{error.filename or out}: {error.strerror}; {remedy}, then run the command again to resume"
+        ) from error
+
+
+def find_source_domains(source: Path, out: Path) -> list[Domain]:
+    """Return the domains of a source.
+
+    Raises:
+        FdrdError: there are none, or the target is inside the source.
+    """
+    domains = find_domains(source)
+    if out.resolve().is_relative_to(source.resolve()):
+        raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
+    return domains

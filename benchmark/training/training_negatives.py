@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fdrd.dataset import RetrievalDataset
 from fdrd.negatives import draw_negatives
 from fdrd.negatives.annotate import make_catalogues
-from fdrd.negatives.draws import Draws
+from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import ImageRef, Negative, Record, Source
 
 POOL = 16
@@ -43,7 +43,7 @@ class TrainingNegatives:
     def draw(self, row: int, epoch: int, k: int, n_attribute: int) -> list[Negative]:
         """Up to `k` negatives of a row, category swaps first; the other kind fills what one lacks."""
         pool = self._pool(row)
-        chance = Draws(self._seed, epoch, self._records[row].id, "training negatives")
+        chance = SeededRandom(self._seed, epoch, self._records[row].id, "training negatives")
         order = sorted(range(len(pool)), key=lambda place: chance.uniform())
         of_kind = {
             kind: [pool[place] for place in order if pool[place].kind == kind]

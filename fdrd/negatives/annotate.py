@@ -1,4 +1,4 @@
-"""What fdrd adds to a pair: the attributes that its caption describes, and hard negatives."""
+"""Add hard negatives to the records of a build."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fdrd.record import Record
 
 @dataclass(frozen=True, slots=True)
 class AnnotateConfig:
-    """How many negatives a pair gets, how many of them swap an attribute, and the seed of the draws."""
+    """Number of negatives per pair, how many of them swap an attribute, and the seed."""
 
     seed: int
     negatives: int
@@ -19,7 +19,7 @@ class AnnotateConfig:
 
 
 def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:
-    """What the drawing of negatives knows of each domain."""
+    """Return the catalogue of each domain."""
     of_domain: dict[str, list[Record]] = {}
     for record in records:
         of_domain.setdefault(record.domain, []).append(record)
@@ -27,7 +27,7 @@ def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:
 
 
 def with_given(record: Record, catalogue: Catalogue) -> Record:
-    """The record, each of its given negatives with what it names; the rules that mended one are added."""
+    """Return the record with its given negatives named and fixed, and the applied rules added."""
     negatives, rules = name_given(record.negatives, record.caption, record.category, catalogue)
     return replace(record, negatives=negatives, rules=(*record.rules, *rules))
 
@@ -38,10 +38,9 @@ def annotate(
     catalogue: Catalogue,
     config: AnnotateConfig,
 ) -> Record:
-    """The record with `config.negatives` hard negatives: usable given ones first, drawn ones after.
+    """Return the record with up to `config.negatives` hard negatives, usable given ones first.
 
-    The rules by which given negatives were mended or dropped are added to `record.rules`. Fewer come
-    back where the caption does not offer more.
+    Rules that fixed or dropped given negatives are added to `record.rules`.
     """
     named = with_given(record, catalogue)
     given, rules = clean_given(named.negatives, captions_of_image)
@@ -53,7 +52,7 @@ def annotate(
         n_attribute=config.attribute_negatives,
         seed=config.seed,
     )
-    # Drawn ones may repeat given ones, which is no flaw of the source and counted under no rule.
+    # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.
     negatives, _ = clean_given((*given, *drawn), captions_of_image)
-    wanted = max(config.negatives, len(given))
-    return replace(named, negatives=negatives[:wanted], rules=(*named.rules, *rules))
+    limit = max(config.negatives, len(given))
+    return replace(named, negatives=negatives[:limit], rules=(*named.rules, *rules))

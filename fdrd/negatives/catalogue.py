@@ -1,4 +1,4 @@
-"""What the drawing of negatives knows about a domain: its categories, its values, and their odds."""
+"""The categories and attribute values of a domain, and the odds with which negatives are drawn from them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,25 @@ from fdrd.negatives.category import Category, make_categories
 from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
 from fdrd.negatives.odds import Odds, make_odds
-from fdrd.negatives.samplers import Sampler, uniform
 from fdrd.record import Record
 from fdrd.text.mentions import find_mentions, key
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The categories of one domain, sorted by name, and what its captions say of them.
-
-    Attributes:
-        categories: the C categories.
-        place: index of each name in `categories`.
-        place_of_key: index of each normalised spelling, plurals included.
-        odds: with which each category is drawn for a caption.
-        edits: what makes an attribute wrong, and how likely.
-        digest: changes with anything that a draw depends on.
-    """
+    """The C categories of one domain, sorted by name, and how its captions describe them."""
 
     categories: tuple[Category, ...]
     place: Mapping[str, int] = field(repr=False)
+    """index of each name in `categories`"""
     place_of_key: Mapping[str, int] = field(repr=False)
+    """index of each normalized spelling, including plurals"""
     odds: Odds = field(repr=False)
+    """of category swaps"""
     edits: Edits = field(repr=False)
+    """attribute swaps and their odds"""
     digest: str
+    """changes with anything that a draw depends on"""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,22 +36,12 @@ class Catalogue:
         return tuple(category.name for category in self.categories)
 
 
-def make_catalogue(
-    records: Iterable[Record],
-    *,
-    names: Iterable[str] = (),
-    sampler: Sampler = uniform,
-    in_context: bool = True,
-    balance: bool = True,
-) -> Catalogue:
-    """The catalogue of the records of one domain.
+def make_catalogue(records: Iterable[Record], *, names: Iterable[str] = ()) -> Catalogue:
+    """Return the catalogue of the records of one domain.
 
     Args:
-        records: only caption, category and attributes count, in any order.
-        names: further categories that no record may have.
-        sampler: how near two categories are (`fdrd.negatives.samplers`).
-        in_context: draw more often what the other words of the caption speak for.
-        balance: draw each category and each value as often as it is the true one.
+        records: in any order; only caption, category and attributes are used.
+        names: additional categories.
 
     >>> make_catalogue([], names=["pug", "boxer"]).names
     ('boxer', 'pug')
@@ -68,17 +53,14 @@ def make_catalogue(
     for record in ordered:
         of_category[record.category].append(record)
     categories = make_categories(of_category)
-    named = Descriptions(
+    descriptions = Descriptions(
         (place, around(record.caption, mentions))
         for place, category in enumerate(categories)
         for record in of_category[category.name]
         if (mentions := find_mentions(record.caption, category.pattern))
     )
-    weights = sampler(list(of_category))
-    for place, category in enumerate(categories):
-        weights[place, sorted(category.same)] = 0.0
-    odds = make_odds(weights, named, in_context=in_context, balance=balance)
-    edits = make_edits(ordered, in_context=in_context, balance=balance)
+    odds = make_odds([sorted(category.same) for category in categories], descriptions)
+    edits = make_edits(ordered)
     places = {key(category.plural): place for place, category in enumerate(categories)}
     places |= {key(category.name): place for place, category in enumerate(categories)}
     return Catalogue(
@@ -92,8 +74,15 @@ def make_catalogue(
 
 
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
-    spelled = [(c.name, c.spellings, c.frequency, c.countable, c.predicates) for c in categories]
-    digest = hashlib.sha256(repr(spelled).encode("utf-8", "backslashreplace"))
-    odds.feed(digest.update)
-    edits.feed(digest.update)
+    names = [
+        [(c.name, c.spellings, c.frequency, c.countable) for c in categories],
+        list(odds.context.row),
+        edits.values,
+        list(edits.context.row),
+    ]
+    digest = hashlib.sha256(repr(names).encode("utf-8", "backslashreplace"))
+    for numbers in (odds.bias, *edits.gain):
+        digest.update(numbers.tobytes())
+    for context in (odds.context, edits.context):
+        digest.update(context.table.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Category swaps: the caption with every mention of its category replaced by another category."""
+"""Category swaps: every mention of the category is replaced by another category."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fdrd.negatives.catalogue import Catalogue
 from fdrd.negatives.category import Category
 from fdrd.negatives.context import around
-from fdrd.negatives.draws import Draws
+from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import Negative, Record
 from fdrd.text.grammar import has_article, with_article
 from fdrd.text.mentions import Mention, find_mentions
@@ -16,44 +16,33 @@ _SENTENCE_END = (".", "!", "?", ":", "\n")
 
 
 def category_swaps(
-    record: Record, catalogue: Catalogue, k: int, draws: Draws
+    record: Record, catalogue: Catalogue, k: int, random: SeededRandom
 ) -> Iterator[Negative]:
-    """Category negatives of a record, each of another category, until the catalogue has no more.
+    """Yield negatives of a record, each with another category, until the catalogue is exhausted.
 
-    `k` are wanted: the odds are balanced for so many.
-
-    None at all where the caption does not name its category, or the catalogue does not hold it.
+    The odds are balanced for `k` negatives. There are none if the caption does not name its category.
     """
     place = catalogue.place.get(record.category)
     if place is None:
         return
-    own = catalogue.categories[place]
-    mentions = find_mentions(record.caption, own.pattern)
+    mentions = find_mentions(record.caption, catalogue.categories[place].pattern)
     if not mentions:
         return
-    with_a = any(
+    needs_article = any(
         not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
     )
-    words = around(record.caption, mentions) if catalogue.odds.context else ()
-    for other in catalogue.odds.order(place, words, k, draws):
+    words = around(record.caption, mentions)
+    for other in catalogue.odds.order(place, words, k, random):
         category = catalogue.categories[other]
-        spelling = category.spellings[draws.weighted(category.frequency)]
-        if with_a and not category.countable:
+        spelling = category.spellings[random.weighted(category.frequency)]
+        if needs_article and not category.countable:
             continue
-        yield Negative(
-            swap(record.caption, mentions, category, spelling), category.name, "category"
-        )
+        caption = _swap(record.caption, mentions, category, spelling)
+        yield Negative(caption, category.name, "category")
 
 
-def swap(caption: str, mentions: list[Mention], category: Category, spelling: str) -> str:
-    """The caption with all `mentions` replaced; articles, plurals and capitals follow.
-
-    Args:
-        caption: names its own category at `mentions`.
-        mentions: from left to right.
-        category: what the caption is to name.
-        spelling: how to write its singular.
-    """
+def _swap(caption: str, mentions: list[Mention], category: Category, spelling: str) -> str:
+    """Replace all mentions and adjust articles, plurals and capitals."""
     parts, end = [], 0
     for mention in mentions:
         name = category.plural if mention.plural else spelling

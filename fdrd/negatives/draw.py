@@ -1,16 +1,16 @@
-"""Draws the hard negatives of a record: a pure function of the record, its catalogue, the seed and the epoch."""
+"""Draw the hard negatives of a record, as a pure function of record, catalogue, seed and epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
-from fdrd.negatives.attribute_swap import AttributeSwapper, value_swaps
 from fdrd.negatives.catalogue import Catalogue
 from fdrd.negatives.category_swap import category_swaps
-from fdrd.negatives.draws import Draws
 from fdrd.negatives.given import plain
+from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import Negative, Record
+from fdrd.text.grammar import with_article
 
 
 def draw_negatives(
@@ -22,46 +22,50 @@ def draw_negatives(
     n_attribute: int = 0,
     seed: int = 0,
     epoch: int = 0,
-    swappers: Sequence[AttributeSwapper] = (value_swaps,),
 ) -> tuple[Negative, ...]:
-    """Up to `k` hard negatives, category swaps first.
+    """Draw up to `k` distinct hard negatives, category swaps first.
 
-    None equals the record's caption, another caption of its image or another negative, and none names a
-    category that is the record's own under another spelling. Fewer come back where the caption does not
-    offer more.
+    None equals a caption of the image or names the record's own category under another spelling.
 
     Args:
-        record: only id, caption, category and attributes count.
-        captions_of_image: all captions that are right for the image.
+        record: only id, caption, category and attributes are used.
+        captions_of_image: all true captions of the image.
         catalogue: of the record's domain.
-        k: how many are wanted.
-        n_attribute: how many of them swap an attribute; where the caption does not have so many, category
-            swaps take their place, and the other way round.
-        seed: moves all draws.
-        epoch: moves the draws of a training epoch.
-        swappers: give the attribute swaps, each where those before it have no more.
+        k: number of negatives. Fewer are returned if the caption does not allow more.
+        n_attribute: how many of them swap an attribute. If one kind runs out, the other fills in.
+        seed: changes all draws.
+        epoch: changes the draws of a training epoch.
     """
     seen = {plain(caption) for caption in (record.caption, *captions_of_image)}
-
-    def attributes() -> Iterator[Negative]:
-        for number, swapper in enumerate(swappers):
-            yield from swapper(
-                record, catalogue, Draws(seed, epoch, record.id, "attribute", number)
-            )
-
     n_category = k - min(k, n_attribute)
-    swaps = category_swaps(record, catalogue, n_category, Draws(seed, epoch, record.id, "category"))
-    of_category, of_attribute = _new(swaps, seen), _new(attributes(), seen)
-    drawn = list(islice(of_category, n_category))
+    of_category = category_swaps(
+        record, catalogue, n_category, SeededRandom(seed, epoch, record.id, "category")
+    )
+    of_attribute = _attribute_swaps(
+        record, catalogue, SeededRandom(seed, epoch, record.id, "attribute", 0)
+    )
+    new_category, new_attribute = _new(of_category, seen), _new(of_attribute, seen)
+    drawn = list(islice(new_category, n_category))
     if n_attribute > 0:
-        wrong = list(islice(of_attribute, k - len(drawn)))
-        drawn += islice(of_category, k - len(drawn) - len(wrong))
-        drawn += wrong
+        attributes = list(islice(new_attribute, k - len(drawn)))
+        drawn += islice(new_category, k - len(drawn) - len(attributes))
+        drawn += attributes
     return tuple(drawn)
 
 
+def _attribute_swaps(
+    record: Record, catalogue: Catalogue, random: SeededRandom
+) -> Iterator[Negative]:
+    """Yield negatives in which one attribute value is replaced by a contrasting one."""
+    for span, value in catalogue.edits.order(record, random):
+        if record.caption[span.start].isupper():
+            value = value[:1].upper() + value[1:]
+        before = with_article(record.caption[: span.start], value)
+        caption = before + value + record.caption[span.end :]
+        yield Negative(caption, record.category, "attribute", span.type)
+
+
 def _new(negatives: Iterable[Negative], seen: set[str]) -> Iterator[Negative]:
-    """The negatives that are none of the captions seen before."""
     for negative in negatives:
         text = plain(negative.caption)
         if text not in seen:

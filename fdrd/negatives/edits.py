@@ -1,61 +1,55 @@
-"""The edits that make one attribute of a caption wrong, and how likely each is.
+"""The edits that make one attribute of a caption wrong, and their odds.
 
-An edit puts value w in the place of value v at a span. Its odds are what the words around speak for
-(`fdrd.negatives.context`), times a factor of w over the factor of v. The factors are set so that each value
-is put in as often as it is taken out: then neither how common a value is, nor that it is there at all, tells
-a blind reader anything. An edit with no way back ("green leaves" to "green stones", where no caption of
-flowers has stones) all but vanishes.
+An edit replaces value v at a span by value w. Its odds combine what the words around the span suggest
+(`fdrd.negatives.context`) and a factor of w over the factor of v. The factors are fitted so that each value
+is inserted as often as it is removed. Then neither the frequency of a value nor its presence helps a
+text-only model. Edits without a way back ("green leaves" to "green stones" if no caption of flowers has
+stones) almost never occur.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.negatives.context import STEP, Context, Descriptions, beside, fit_context
-from fdrd.negatives.draws import Draws
+from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, beside, fit_context
+from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
 from fdrd.record import Attribute, Record
 from fdrd.text.mentions import Mention
 
-_UNLIKELY = round(-12 / STEP)
-_ROUNDS = 40
-_NEGATIVES = 2  # attribute negatives of a caption that the balance is made for
-_MOST_CELLS = 4_000_000
-_MOST_FACTOR = 24.0
-
-
 Integers = npt.NDArray[np.int64]
+
+_ROUNDS = 40
+_NEGATIVES = 2  # attribute negatives per caption for which the odds are balanced
+_MAX_CELLS = 4_000_000
+_MAX_FACTOR = 24.0
 
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """The values of a domain and the odds of one in the place of another.
-
-    Attributes:
-        values: V (type, value in lower case) pairs, sorted.
-        place: of each in `values`.
-        others: for each value the places of those that it can become.
-        gain: for each of the others its factor over the value's, as a logarithm in units of `STEP`.
-        context: None if the words around shall not count.
-    """
+    """The V attribute values of a domain and the odds of each replacement."""
 
     values: tuple[tuple[str, str], ...]
+    """(type, value in lower case), sorted"""
     place: Mapping[tuple[str, str], int]
+    """index of each value"""
     others: tuple[Integers, ...]
+    """for each value, the indices of the values that can replace it"""
     gain: tuple[Integers, ...]
-    context: Context | None
+    """for each of these, the log of its factor over the value's factor, in units of `STEP`"""
+    context: Context
 
-    def order(self, record: Record, draws: Draws) -> Iterator[tuple[Attribute, str]]:
-        """Edits drawn by their odds without replacement: one at each span, then the second ones."""
+    def order(self, record: Record, random: SeededRandom) -> Iterator[tuple[Attribute, str]]:
+        """Yield edits, drawn by their odds without replacement: one at each span, then the second ones."""
         spans, own = self.spans(record)
         if not spans:
             return
         row, column, scores = self.scores(record, spans, own)
-        keys = scores * STEP + draws.race(len(scores))
+        keys = scores * STEP + random.gumbel(len(scores))
         waiting = (-keys).argsort(kind="stable").tolist()
         while waiting:
             done, later = set(), []
@@ -64,14 +58,14 @@ class Edits:
                     later.append(edit)
                     continue
                 span, value = spans[row[edit]], self.values[column[edit]][1]
-                if not _said_already(record, span, value):
+                if not _is_repeated(record, span, value):
                     done.add(row[edit])
                     yield span, value
             waiting = later
 
     def spans(self, record: Record) -> tuple[list[Attribute], list[int]]:
-        """The attributes of a record that something contrasts with, and the places of their values."""
-        places = [self.place.get((a.type, a.value.lower()), -1) for a in record.attributes]
+        """Return the attributes that can be edited, and the indices of their values."""
+        places = [self.place.get(_value(span), -1) for span in record.attributes]
         return (
             [span for span, place in zip(record.attributes, places, strict=True) if place >= 0],
             [place for place in places if place >= 0],
@@ -80,29 +74,19 @@ class Edits:
     def scores(
         self, record: Record, spans: Sequence[Attribute], own: Sequence[int]
     ) -> tuple[Integers, Integers, Integers]:
-        """All edits of spans: number of the span, place of the value, log odds in units of `STEP`."""
+        """Return span number, value index and log odds (in units of `STEP`) of all edits of the spans."""
         sizes = np.array([len(self.others[place]) for place in own])
         row = np.arange(len(own)).repeat(sizes)
         column = np.concatenate([self.others[place] for place in own])
         scores = np.concatenate([self.gain[place] for place in own])
-        if self.context:
-            near = np.array([self.context.rows(_near(record, span)) for span in spans])
-            here = self.context.table[near[row], column[:, None]].sum(axis=1, dtype=np.int64)
-            highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
-            scores += np.maximum(here - highest[row], _UNLIKELY)
-        return row, column, scores
-
-    def feed(self, update: Callable[[bytes], None]) -> None:
-        """Hands everything that a draw depends on to the `update` of a digest."""
-        update(repr(self.values).encode("utf-8", "backslashreplace"))
-        for gain in self.gain:
-            update(gain.tobytes())
-        if self.context:
-            self.context.feed(update)
+        near = np.array([self.context.rows(_near(record, span)) for span in spans])
+        here = self.context.table[near[row], column[:, None]].sum(axis=1, dtype=np.int64)
+        highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
+        return row, column, scores + np.maximum(here - highest[row], MIN_LOG_ODDS)
 
 
-def make_edits(records: Sequence[Record], *, in_context: bool, balance: bool) -> Edits:
-    """The edits of a domain, from records that are in an order of their own."""
+def make_edits(records: Sequence[Record]) -> Edits:
+    """Return the edits of a domain, from its records in a defined order."""
     found = {_value(span) for record in records for span in record.attributes if swappable(span)}
     known = sorted({*found, *contrasting_values()})
     against = {
@@ -114,22 +98,21 @@ def make_edits(records: Sequence[Record], *, in_context: bool, balance: bool) ->
     others = tuple(np.array([place[other] for other in against[value]]) for value in values)
     described = Descriptions(
         (place[_value(span)], _near(record, span))
-        for record in (records if in_context else ())
+        for record in records
         for span in record.attributes
         if _value(span) in place
     )
-    context = fit_context(described, len(values)) if described else None
+    context = fit_context(described, len(values))
     edits = Edits(values, place, others, tuple(map(np.zeros_like, others)), context)
-    return _balanced(edits, records) if balance else edits
+    return _balanced(edits, records)
 
 
 def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
-    """The edits with factors by which each value is put in as often as it is taken out."""
+    """Fit the factors by which each value is inserted as often as it is removed."""
     size = len(edits.values)
-    seen = records[:: 1 + len(records) * size // _MOST_CELLS]
-    rows: list[tuple[int, int]] = []  # caption and place of the true value, for each span
+    rows: list[tuple[int, int]] = []  # caption and true value of each span
     entries: list[tuple[Integers, Integers, Integers]] = []
-    for number, record in enumerate(seen):
+    for number, record in enumerate(records[:: 1 + len(records) * size // _MAX_CELLS]):
         spans, places = edits.spans(record)
         if not spans:
             continue
@@ -141,30 +124,27 @@ def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
     caption, own = np.array(rows).T
     row, column, scores = (np.concatenate(parts) for parts in zip(*entries, strict=True))
     keys = scores * STEP + _noise(row, column, (len(rows), size))
-    begins = np.searchsorted(row, np.arange(len(rows)))  # where the edits of each span begin
-    first = np.searchsorted(caption, caption)  # row where the spans of the caption begin
+    begins = np.searchsorted(row, np.arange(len(rows)))  # first edit of each span
+    first = np.searchsorted(caption, caption)  # first span of the caption of each span
     factor = np.zeros(size)
     for _ in range(_ROUNDS):
         odds = keys + factor[column]
         highest = np.maximum.reduceat(odds, begins)
-        likeliest = np.flatnonzero(odds == highest[row])
-        likeliest = likeliest[
-            np.searchsorted(row[likeliest], np.arange(len(rows)))
-        ]  # of equals the first
-        put_in = column[likeliest]
-        best = highest - factor[own]
-        order = np.lexsort((-best, caption))
+        best = np.flatnonzero(odds == highest[row])
+        best = best[np.searchsorted(row[best], np.arange(len(rows)))]  # the first of ties
+        order = np.lexsort((factor[own] - highest, caption))
         chosen = order[np.arange(len(rows)) - first < _NEGATIVES]
-        came = np.bincount(put_in[chosen], minlength=size) + 0.25
-        went = np.bincount(own[chosen], minlength=size) + 0.25
-        factor = np.clip(factor + 0.25 * np.log(went / came), -_MOST_FACTOR, _MOST_FACTOR)
+        inserted = np.bincount(column[best][chosen], minlength=size) + 0.25
+        removed = np.bincount(own[chosen], minlength=size) + 0.25
+        factor += 0.25 * np.log(removed / inserted)
+        factor = np.clip(factor, -_MAX_FACTOR, _MAX_FACTOR)
     whole = np.round(factor / STEP).astype(np.int64)
     gain = tuple(whole[others] - whole[place] for place, others in enumerate(edits.others))
-    return Edits(edits.values, edits.place, edits.others, gain, edits.context)
+    return replace(edits, gain=gain)
 
 
 def _noise(row: Integers, column: Integers, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Gumbel noise at some cells of an array of a shape; all of it is drawn, a few rows at a time."""
+    """Return Gumbel noise at some cells of an array. The whole array is drawn, 1,000 rows at a time."""
     stream = np.random.RandomState(0)  # its stream never changes
     found = []
     for start in range(0, shape[0], 1000):
@@ -179,13 +159,13 @@ def _value(span: Attribute) -> tuple[str, str]:
 
 
 def _near(record: Record, span: Attribute) -> tuple[str, ...]:
-    """What speaks for a value at a span: the words beside it, and the category ("yellow" for sunflowers)."""
+    """Return what suggests a value at a span: the words beside it, and the category."""
     mention = Mention(span.start, span.end, plural=False)
     return (*beside(record.caption, mention), "=" + record.category)
 
 
-def _said_already(record: Record, span: Attribute, value: str) -> bool:
-    """Whether another span says it: "black and white" must not become "white and white"."""
+def _is_repeated(record: Record, span: Attribute, value: str) -> bool:
+    """Check if another span has the value: "black and white" must not become "white and white"."""
     return any(
         other.type == span.type
         and other != span

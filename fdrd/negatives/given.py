@@ -1,4 +1,4 @@
-"""Negatives that a source brings along: which category each names, and which are of no use."""
+"""Negatives that a source provides: which category each names, and which are usable."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fdrd.text.mentions import find_mentions, fix_articles, key
 
 
 def parse_given(caption: str, positive: str, category: str, catalogue: Catalogue) -> Negative:
-    """What kind of negative `caption` is, where `positive` describes an image of `category`.
+    """Return `caption` as a negative of `positive`, a caption of an image of `category`.
 
-    If it is the positive with another name in the place of the category's, it is a category negative of
-    what the catalogue calls that name, or of "" where the catalogue does not know it. So it is, too, if
-    it names one other category that the positive does not name. Else an attribute differs.
+    It is a category negative if it replaces the category's name in the positive, or if it names one other
+    category of the catalogue. Its category is "" if the catalogue does not know the name. In all other
+    cases it is an attribute negative.
     """
     return _parsed(caption, positive, category, catalogue)[0]
 
@@ -24,14 +24,14 @@ def parse_given(caption: str, positive: str, category: str, catalogue: Catalogue
 def name_given(
     negatives: Iterable[Negative], positive: str, category: str, catalogue: Catalogue
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
-    """Given negatives, each with what it names and the right article before that name.
+    """Return given negatives with their category and the correct article before it.
 
-    A negative that says "a azalea" is told from the positive, whose article is mended. For each negative
-    that was, "negative_article" of `fdrd.reasons.RULES` comes back too.
+    The article of the positive is fixed as well, so an error in a negative would give it away. The rule
+    "negative_article" of `fdrd.reasons.RULES` is returned once for each negative that was fixed.
 
     Args:
-        negatives: with the category where the source says it.
-        positive: the caption that they are negatives of.
+        negatives: with their category if the source has it.
+        positive: the true caption.
         category: of the image.
         catalogue: of the domain.
     """
@@ -40,20 +40,20 @@ def name_given(
         name: str = negative.category
         if not name:
             negative, name = _parsed(negative.caption, positive, category, catalogue)
-        mended = fix_articles(negative.caption, name) if name else negative.caption
-        if mended != negative.caption:
+        fixed = fix_articles(negative.caption, name) if name else negative.caption
+        if fixed != negative.caption:
             rules.append("negative_article")
-        found.append(replace(negative, caption=mended))
+        found.append(replace(negative, caption=fixed))
     return tuple(found), tuple(rules)
 
 
 def clean_given(
     negatives: Iterable[Negative], captions_of_image: Collection[str]
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
-    """The usable ones of given negatives, and the rule by which each other one was dropped.
+    """Return the usable negatives, and the rule by which each of the others was dropped.
 
-    The rules are "negative_equal" and "negative_repeated" of `fdrd.reasons.RULES`, one for each drop, in
-    order. Captions are equal if they differ in nothing but case and white space.
+    The rules are "negative_equal" and "negative_repeated" of `fdrd.reasons.RULES`. Case and white space
+    are ignored in comparisons.
 
     >>> swap = Negative("A cat.", "cat", "category")
     >>> clean_given([swap, swap, Negative("a dog.", "dog", "category")], ["A dog."])[1]
@@ -74,30 +74,28 @@ def clean_given(
 
 
 def plain(caption: str) -> str:
-    """The form in which two captions are equal: without regard to case and white space."""
+    """Return the caption without differences in case and white space."""
     return " ".join(caption.casefold().split())
 
 
 def _parsed(
     caption: str, positive: str, category: str, catalogue: Catalogue
 ) -> tuple[Negative, str]:
-    """The negative of `parse_given`, and what it names, in the words of the caption where they are known."""
-    name = _put_in_place(caption, positive, category, catalogue)
+    """Return the negative of `parse_given` and the name that it uses, spelled as in the caption if known."""
+    name = _inserted_name(caption, positive, category, catalogue)
     if name is not None:
         place = catalogue.place_of_key.get(key(name))
         named = "" if place is None else catalogue.names[place]
         return Negative(caption, named, "category"), name
     new = _named(caption, catalogue) - _named(positive, catalogue) - {category}
-    if len(new) == 1:
-        other = new.pop()
-        return Negative(caption, other, "category"), other
-    if new:
-        return Negative(caption, "", "category"), ""
-    return Negative(caption, category, "attribute"), category
+    if not new:
+        return Negative(caption, category, "attribute"), category
+    other = new.pop() if len(new) == 1 else ""
+    return Negative(caption, other, "category"), other
 
 
-def _put_in_place(caption: str, positive: str, category: str, catalogue: Catalogue) -> str | None:
-    """The name that stands where the positive names its category; None if anything else differs."""
+def _inserted_name(caption: str, positive: str, category: str, catalogue: Catalogue) -> str | None:
+    """Return what replaces the category in the positive, or None if anything else differs."""
     own = catalogue.place.get(category)
     mentions = find_mentions(positive, catalogue.categories[own].pattern) if own is not None else []
     if not mentions:
@@ -105,7 +103,7 @@ def _put_in_place(caption: str, positive: str, category: str, catalogue: Catalog
     ends = [0, *(mention.end for mention in mentions)]
     starts = [*(mention.start for mention in mentions), len(positive)]
     parts = [re.escape(positive[end:start]) for end, start in zip(ends, starts, strict=True)]
-    # The first place takes the name; the others repeat it, in the plural or in other capitals.
+    # The first mention captures the name. The others repeat it, in the plural or with other capitals.
     later = r"(?:(?P=name)\w*)" if len(parts) > 2 else ""
     pattern = parts[0] + "(?P<name>.+?)" + later.join(parts[1:])
     found = re.fullmatch(_either_article(pattern), caption, re.IGNORECASE | re.DOTALL)

@@ -1,7 +1,6 @@
-"""Which attribute values exclude one another, so that one in the place of the other makes a caption wrong.
+"""Attribute values that exclude each other, so that replacing one by the other makes a caption wrong.
 
-Two values exclude one another if a line of `fdrd/text/lexicon/contrasts.txt` holds both and does not join them
-by `=`.
+Two values contrast if a line of `fdrd/text/lexicon/contrasts.txt` has both and does not join them by `=`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from fdrd.text.lexicon import entries
 _SHADE = re.compile(r"(?:light|lighter|dark|darker|bright|deep|pale|pastel)[ -]")
 
 Contrasts = Mapping[str, tuple[tuple[int, int], ...]]
-"""Value -> (line, group in the line), one for each line of a type that holds it."""
+"""value -> (line, group in the line) for each line of a type that has it"""
 
 
 def contrasting(type_: str, value: str, other: str) -> bool:
-    """Whether a caption that says `other` where `value` is true is wrong.
+    """Check if a caption with `other` is wrong where `value` is true.
 
     >>> contrasting("size", "large", "tiny"), contrasting("size", "large", "huge")
     (True, False)
@@ -32,9 +31,9 @@ def contrasting(type_: str, value: str, other: str) -> bool:
     return bool(shared) and not any(shared)
 
 
-@lru_cache(maxsize=65_536)  # asked of the same few values for every caption
+@lru_cache(maxsize=65_536)
 def same_meaning(type_: str, value: str, other: str) -> bool:
-    """Whether two values are one to a reader.
+    """Check if two values mean the same to a reader.
 
     >>> same_meaning("colour", "gray", "light grey"), same_meaning("colour", "gray", "black")
     (True, False)
@@ -43,12 +42,12 @@ def same_meaning(type_: str, value: str, other: str) -> bool:
 
 
 def swappable(attribute: Attribute) -> bool:
-    """Whether anything contrasts with an attribute."""
+    """Check if any value contrasts with an attribute."""
     return bool(_groups(attribute.type, attribute.value.lower()))
 
 
 def contrasting_values() -> tuple[tuple[str, str], ...]:
-    """All (type, value) pairs of the lexicon that something contrasts with, sorted."""
+    """Return all (type, value) pairs of the contrasts, sorted."""
     return tuple(sorted((type_, value) for type_, of in _contrasts().items() for value in of))
 
 
@@ -57,7 +56,7 @@ def _groups(type_: str, value: str) -> tuple[tuple[int, int], ...]:
 
 
 def _base(value: str) -> str:
-    """A value without its shade: "light gray" is a gray."""
+    """Return a value without its shade: "light gray" is a gray."""
     return _SHADE.sub("", value)
 
 

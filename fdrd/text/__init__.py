@@ -1,4 +1,4 @@
-"""Text of captions and names: normalization, attributes, mentions, grammar, token counts, Markdown escaping.
+"""Text of captions and names: normalization, attributes, mentions, grammar, token counts, Markdown.
 
-Ground floor: imports the shared types alone.
+Imports only the shared types. Every other room may use its modules.
 """

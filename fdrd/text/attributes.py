@@ -1,25 +1,17 @@
-"""Attribute spans in a free caption, by type, from word lists and the words around.
+"""Find attribute spans in a caption from word lists (`fdrd/text/lexicon/*.txt`) and the surrounding words.
 
-Input is one caption and the name of its category, whose mentions are left alone; output are spans that
-do not overlap. The word lists are `fdrd/text/lexicon/*.txt`. What the types mean, and how well they are
-found, is in `docs/annotations.md`. A language model or a user's own file may supply the attributes
-instead (`Tagger`); `checked` tells whether they fit the caption.
+`docs/annotations.md` defines the attribute types and reports precision and recall.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from functools import cache
 from typing import NamedTuple
 
-from fdrd.errors import FdrdError
 from fdrd.record import Attribute
 from fdrd.text.lexicon import Phrases, entries, phrases
 from fdrd.text.mentions import category_pattern, find_mentions
-
-Tagger = Callable[[str, str], Iterable[Attribute]]
-"""Anything that gives the attributes of (caption, category); `find_attributes` is one."""
 
 _NOTHING = "not_an_attribute"
 _SURROUNDINGS = "surroundings"
@@ -37,24 +29,25 @@ _SUFFIXES = {
 _NOT_AFTER_ONE = frozenset(
     "of another can is are was has as to and or who that which may would will on".split()
 )
-# What puts a thing into its surroundings, and what makes it a part or a possession instead.
+# Words after which a noun is part of the surroundings.
 _PUTS_IN = frozenset(
     """in on at near nearby by under beneath below against among amongst amid amidst between behind beside
     over above across around inside within through along toward towards onto into atop upon underneath
     outside""".split()
 )
-# The word before one of these decides: "in front of a house", "filled with rocks", "the room has a bed".
+# Exceptions to _TAKES_OUT by the word before: "in front of a house", "filled with rocks", "the room has a bed".
 _BACKGROUND = frozenset("background backdrop foreground room surroundings".split())
 _OWNS = {
     "of": frozenset("front middle midst top edge side center".split()) | _BACKGROUND,
     "with": frozenset(["filled"]),
 }
 _BEHIND = frozenset("background backdrop nearby".split())
+# Words after which a noun is a part or a possession.
 _TAKES_OUT = frozenset(
     """with has have having of features featuring includes shows is are was its from like wearing
     holding""".split()
 )
-_REACH = 6  # words between a thing and what puts it into its surroundings
+_REACH = 6  # maximum number of words between such a word and the noun
 
 
 class _Word(NamedTuple):
@@ -65,7 +58,7 @@ class _Word(NamedTuple):
 
 
 def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
-    """The attributes of a caption, from left to right.
+    """Return the attributes of a caption, from left to right. They do not overlap each other or the category.
 
     >>> [(a.type, a.value) for a in find_attributes("Two light gray cats sit on a wooden bench.", "cat")]
     [('count', 'Two'), ('colour', 'light gray'), ('material', 'wooden'), ('place', 'bench')]
@@ -86,29 +79,8 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
     return tuple(sorted(found, key=lambda attribute: attribute.start))
 
 
-def checked(attributes: Iterable[Attribute], caption: str) -> tuple[Attribute, ...]:
-    """The attributes of another tagger, sorted, if they are spans of the caption that do not overlap.
-
-    Raises:
-        FdrdError: if a type is unknown, a span is not its value, or two spans overlap.
-    """
-    ordered = tuple(sorted(attributes, key=lambda attribute: attribute.start))
-    end = 0
-    for attribute in ordered:
-        if attribute.type not in TYPES:
-            raise FdrdError(
-                f"unknown attribute type {attribute.type!r}; known are {', '.join(TYPES)}"
-            )
-        if caption[attribute.start : attribute.end] != attribute.value or not attribute.value:
-            raise FdrdError(f"{attribute} is no span of the caption {caption!r}")
-        if attribute.start < end:
-            raise FdrdError(f"{attribute} overlaps the one before it in {caption!r}")
-        end = attribute.end
-    return ordered
-
-
 def _words(caption: str, taken: list[tuple[int, int]]) -> list[_Word]:
-    """The words outside the taken spans, each with the number of its sentence."""
+    """Return the words, each with its sentence number. Words in the taken spans are blanked out."""
     words: list[_Word] = []
     sentence = end = 0
     for match in _WORD.finditer(caption):
@@ -119,13 +91,13 @@ def _words(caption: str, taken: list[tuple[int, int]]) -> list[_Word]:
         end = match.end()
         text = match.group().lower().replace("’", "'")
         if taken and any(start < right and left < end for left, right in taken):
-            text = "\0"  # keeps its place among the words, matches nothing
+            text = "\0"  # matches nothing
         words.append(_Word(text, start, end, sentence))
     return words
 
 
 def _match(words: list[_Word], place: int) -> tuple[int, str]:
-    """How many words from `place` on belong together, and the type of their attribute or ""."""
+    """Return the number of words of the match at `place`, and its attribute type or ""."""
     text = words[place].text
     if text in _SHADES and place + 1 < len(words):
         following = words[place + 1].text
@@ -135,17 +107,15 @@ def _match(words: list[_Word], place: int) -> tuple[int, str]:
         if type_ == "colour":
             return length + 1, "colour"
     if text == "tall" and place and words[place - 1].text in ("stands", "standing", "stand"):
-        return 1, ""  # that is how it stands, not its size
+        return 1, ""  # describes the pose, not the size
     length, type_ = _listed(words, place)
     if text == "one" and not type_:
         following = words[place + 1].text if place + 1 < len(words) else "of"
         return 1, "" if following in _NOT_AFTER_ONE else "count"
     if type_ == _SURROUNDINGS:
-        return (
-            (length, "place")
-            if _is_put_in(words, place, length)
-            else _listed(words, place, _things())
-        )
+        if _is_surroundings(words, place, length):
+            return length, "place"
+        return _listed(words, place, _things())
     return length, type_
 
 
@@ -164,8 +134,8 @@ def _listed(words: list[_Word], place: int, table: Phrases | None = None) -> tup
     return 1, ""
 
 
-def _is_put_in(words: list[_Word], place: int, length: int) -> bool:
-    """Whether the words before, or a background after, make surroundings of a thing."""
+def _is_surroundings(words: list[_Word], place: int, length: int) -> bool:
+    """Check if the words before or after make a noun part of the surroundings."""
     sentence = words[place].sentence
     for before in range(place - 1, max(-1, place - 1 - _REACH), -1):
         text = words[before].text
@@ -181,7 +151,7 @@ def _is_put_in(words: list[_Word], place: int, length: int) -> bool:
 
 
 def _is_behind(words: list[_Word], place: int) -> bool:
-    """Whether "nearby" or "in the background" follows in the sentence."""
+    """Check if "nearby" or "in the background" follows in the sentence."""
     after = words[place : place + _REACH]
     return any(
         word.text in _BEHIND and word.sentence == words[place - 1].sentence for word in after
@@ -210,7 +180,7 @@ def _phrases() -> Phrases:
 
 @cache
 def _things() -> Phrases:
-    """What the words for surroundings are where they surround nothing."""
+    """Return the lists without the words for surroundings."""
     return phrases(_LISTED)
 
 

@@ -1,4 +1,4 @@
-"""English forms of a noun phrase: its plural and its indefinite article, both from `inflect`."""
+"""English plurals and indefinite articles of noun phrases, from `inflect`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _ENGLISH = re.compile(r"[A-Za-z][A-Za-z'’ -]*[A-Za-z]")
 _ARTICLE_BEFORE = re.compile(r"(?<![^\W_])(an?)[\s_]+$", re.IGNORECASE)
-# inflect takes these for plurals ("cactu", "iri", "bas"); they are singular.
+# Singular endings that inflect mistakes for plurals ("cactu", "iri", "bas").
 _SINGULAR_ENDINGS = ("us", "is", "ss", "as", "os", "ese")
 
 
@@ -19,10 +19,9 @@ _SINGULAR_ENDINGS = ("us", "is", "ss", "as", "os", "ese")
 def _engine() -> inflect.engine:
     import typeguard
 
-    # While it is imported, inflect has typeguard rewrite each of its methods: 1.2 s for checks of types that
-    # mypy has made already.
+    # On import, inflect lets typeguard rewrite each of its methods, which takes 1.2 s and is not needed.
     typechecked = typeguard.typechecked
-    setattr(typeguard, "typechecked", lambda target: target)  # noqa: B010 - mypy minds the plain form
+    setattr(typeguard, "typechecked", lambda target: target)  # noqa: B010 - mypy rejects a plain assignment
     try:
         import inflect
     finally:
@@ -32,7 +31,7 @@ def _engine() -> inflect.engine:
 
 @lru_cache(maxsize=65_536)
 def plural(phrase: str) -> str:
-    """The plural of a noun phrase, or the phrase itself where it has none that is known.
+    """Return the plural of a noun phrase, or the phrase itself if no plural is known.
 
     >>> plural("bird of paradise"), plural("mayfly"), plural("scissors"), plural("A380")
     ('birds of paradise', 'mayflies', 'scissors', 'A380')
@@ -44,7 +43,7 @@ def plural(phrase: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def looks_plural(phrase: str) -> bool:
-    """Whether a noun phrase has the form of a plural.
+    """Check if a noun phrase looks like a plural.
 
     >>> looks_plural("canterbury bells"), looks_plural("cactus"), looks_plural("great pyrenees")
     (True, False, True)
@@ -56,7 +55,7 @@ def looks_plural(phrase: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def article(phrase: str) -> str:
-    """`a` or `an`, whichever `phrase` takes.
+    """Return the indefinite article of a phrase: `a` or `an`.
 
     >>> article("euphonium"), article("Egyptian Mau"), article("hour"), article("A380")
     ('a', 'an', 'an', 'an')
@@ -68,7 +67,7 @@ def article(phrase: str) -> str:
 
 
 def with_article(before: str, phrase: str) -> str:
-    """`before` with an article at its end put right for `phrase`.
+    """Return `before`, with an indefinite article at its end fixed for `phrase`.
 
     >>> with_article("Here is A ", "Egyptian Mau"), with_article("This is the ", "ant")
     ('Here is An ', 'This is the ')
@@ -84,5 +83,5 @@ def with_article(before: str, phrase: str) -> str:
 
 
 def has_article(before: str) -> bool:
-    """Whether `before` ends with an indefinite article."""
+    """Check if `before` ends with an indefinite article."""
     return _ARTICLE_BEFORE.search(before) is not None

@@ -1,7 +1,7 @@
-"""Where a caption names a category: any case, spaces or underscores or hyphens, singular or plural.
+"""Find where a caption mentions a category: in any case, with any separators, singular or plural.
 
-A name inside a longer word is no mention ("cat" in "bobcat"), nor is one inside a longer name of the
-catalogue ("A380" in "A380-800"). Scripts that put no spaces between words have no such boundary.
+A name inside a longer word ("cat" in "bobcat") is not a mention, and neither is a name inside a longer name
+of the catalogue ("A380" in "A380-800"). Scripts without spaces between words have no such boundary.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 from fdrd.text.grammar import plural, with_article
 
 _SEPARATORS = re.compile(r"[\s_\-‐‑–]+")
-# Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean: words there touch each other.
+# Scripts without spaces: Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean.
 _UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
     r"\uff66-\uff9f\U00020000-\U0003ffff"
 )
-# A letter, a digit, or a mark that continues one (combining accents, the vowel signs of India). Case is minded
-# here, where it makes no difference: else each pattern takes 20 ms to compile, over 170,000 letters without case.
+# A letter, a digit, or a combining mark (accents, Indic vowel signs). The pattern is case-sensitive here,
+# where case makes no difference, because case folding makes each pattern take 20 ms to compile.
 _WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
 
 
 class _Alphabet(NamedTuple):
-    """What patterns are made of: a letter of a word, what separates words, an apostrophe."""
+    """Building blocks of patterns: a letter of a word, a separator of words, an apostrophe."""
 
     word: str
     between: str
@@ -35,12 +35,12 @@ class _Alphabet(NamedTuple):
 
 _ANY = _Alphabet(_WORD, r"[\s_\-‐‑–]+", "['’]")
 _ASCII = _Alphabet("(?-i:[A-Za-z0-9])", r"[\s_\-]+", "'")
-"""The same for captions of ASCII alone: compiled in a fifteenth of the time, which counts with a thousand names."""
+"""for ASCII captions: compiles 15 times as fast, which matters for thousands of names"""
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One mention: `caption[start:end]` is the name, in its plural form or not."""
+    """A mention of a name: `caption[start:end]`."""
 
     start: int
     end: int
@@ -48,7 +48,7 @@ class Mention:
 
 
 def key(name: str) -> str:
-    """The form in which two spellings of one name are equal.
+    """Return the normalized form in which all spellings of a name are equal.
 
     >>> key("Apply_Eye-Makeup") == key("apply eye  makeup")
     True
@@ -57,37 +57,32 @@ def key(name: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """A name as a caption would write it: `wild_cat` becomes `wild cat`."""
+    """Return a name as written in a caption: `wild_cat` becomes `wild cat`."""
     return " ".join(name.replace("_", " ").split())
 
 
 @dataclass(frozen=True)
 class MentionPattern:
-    """Finds where a caption mentions a name; compiled when it is first needed, in the process that needs it.
-
-    Attributes:
-        longer: forms of each longer name that contains this one, so that it is not found inside of them.
-        plurals: forms of the plural.
-        name: the name.
-    """
+    """Finds the mentions of a name. It is compiled on first use and pickled without the compiled pattern."""
 
     longer: tuple[tuple[str, ...], ...]
+    """forms of each longer name that contains this one, in which it must not be found"""
     plurals: tuple[str, ...]
     name: str
 
     def finditer(self, caption: str) -> Iterator[re.Match[str]]:
-        """Matches whose group `name` or `plural` is set; one with neither is a mention of a longer name."""
+        """Yield matches with group `name` or `plural`, or without a group for a longer name."""
         return self._fitting(caption).finditer(caption)
 
     def sub(self, replacement: str, caption: str) -> str:
-        """The caption with something else in the place of each match."""
+        """Replace each match in the caption."""
         return self._fitting(caption).sub(replacement, caption)
 
     def _fitting(self, caption: str) -> re.Pattern[str]:
         return self._ascii if caption.isascii() else self._any
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what was compiled."""
+        """Return the state without compiled patterns."""
         return {"longer": self.longer, "plurals": self.plurals, "name": self.name}
 
     @cached_property
@@ -109,7 +104,7 @@ class MentionPattern:
 
 
 def mention_pattern(name: str, longer: Iterable[str] = ()) -> MentionPattern:
-    """The pattern of a name. The `longer` names are those that contain it."""
+    """Return the pattern of a name. The `longer` names contain it."""
     ordered = sorted(longer, key=lambda other: (-len(other), other))
     return MentionPattern(
         longer=tuple((*_plurals(other), other) for other in ordered),
@@ -120,12 +115,12 @@ def mention_pattern(name: str, longer: Iterable[str] = ()) -> MentionPattern:
 
 @lru_cache(maxsize=8192)
 def category_pattern(category: str) -> MentionPattern:
-    """The pattern of a category of which no longer names are known."""
+    """Return the pattern of a category without considering longer names."""
     return mention_pattern(category)
 
 
 def find_mentions(caption: str, pattern: MentionPattern) -> list[Mention]:
-    """The mentions of the name that `pattern` was made for, from left to right."""
+    """Return the mentions of the pattern's name, from left to right."""
     return [
         Mention(found.start(), found.end(), found.lastgroup == "plural")
         for found in pattern.finditer(caption)
@@ -134,13 +129,13 @@ def find_mentions(caption: str, pattern: MentionPattern) -> list[Mention]:
 
 
 def same_name(name: str, other: str) -> bool:
-    """Whether two names are spellings or numbers of one name."""
+    """Check if two names differ only in spelling or number."""
     one, two = key(name), key(other)
     return one == two or key(plural(spoken(name))) == two or one == key(plural(spoken(other)))
 
 
 def _plurals(name: str) -> tuple[str, ...]:
-    """The plural, and the one that captions give a name by rule: "mayflys", "Siameses"."""
+    """Return the plural and the regular plural that captions also use: "mayflys", "Siameses"."""
     regular = f"{name}s" if name[-1:].isascii() and name[-1:].isalpha() else name
     return plural(spoken(name)), regular
 
@@ -148,9 +143,9 @@ def _plurals(name: str) -> tuple[str, ...]:
 def _spelled(name: str, alphabet: _Alphabet) -> str:
     words = [word for word in _SEPARATORS.split(name) if word]
     if not words:
-        return "(?!)"  # a name without a letter is never mentioned
-    # What may not stand before the name is looked at after its first letter: so the search skips to that
-    # letter, and is five times as fast.
+        return "(?!)"  # a name without letters has no mentions
+    # The look-behind comes after the first letter. The search can skip to that letter, which is five times
+    # as fast.
     before = rf"(?<!{alphabet.word}.)(?<!\d-.)" if _bounded(words[0][0]) else ""
     after = rf"(?!{alphabet.word})(?!-\d)" if _bounded(words[-1][-1]) else ""
     first, rest = words[0][0], [words[0][1:], *words[1:]]
@@ -163,9 +158,9 @@ def _bounded(letter: str) -> bool:
 
 
 def fix_articles(caption: str, category: str) -> str:
-    """The caption with the article right before each mention of its category.
+    """Fix the article before each mention of the category.
 
-    A caption that says "a azalea" is told from its negatives, all of which have their articles right.
+    An error like "a azalea" would distinguish a caption from its negatives, whose articles are correct.
 
     >>> fix_articles("This is a azalea. A azalea is pink.", "azalea")
     'This is an azalea. An azalea is pink.'

@@ -1,7 +1,4 @@
-"""Normalisation of captions and category names: pure functions that say which rules they applied.
-
-The rules are keys of `fdrd.reasons.RULES`.
-"""
+"""Normalize captions and category names, and report the applied rules (keys of `fdrd.reasons.RULES`)."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from fdrd.text.mentions import fix_articles
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
-# A sentence end without its space: "banded.The image", "SUV 2000.The", "MG.A car", but not "U.S.A" or "e.g.".
+# The end of a sentence without a space: "banded.The image", "SUV 2000.The", "MG.A car", but not "U.S.A", "e.g.".
 _GLUED = re.compile(
     r"""(?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”][.!?])|(?<=[A-Z][A-Z0-9][.!?]))"""
     r"""(?=["“']?[A-Z][\w'’-]*[\s,])"""
@@ -24,7 +21,7 @@ _GLUED = re.compile(
 
 
 def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
-    """The caption with composed Unicode, single spaces, no inner underscores, sentences apart, and nothing hidden.
+    """Normalize Unicode, white space, HTML entities, underscores between words, and glued sentences.
 
     >>> normalize_caption("This is a photo of car_side.The  car is red.")[0]
     'This is a photo of car side. The car is red.'
@@ -51,7 +48,7 @@ def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _shows(character: str) -> bool:
-    """Whether a character is more than a control or format character; the joiners of scripts and emoji are."""
+    """Check for a visible character, white space, or a joiner of scripts and emoji."""
     return (
         unicodedata.category(character) not in ("Cc", "Cf")
         or character.isspace()
@@ -60,20 +57,18 @@ def _shows(character: str) -> bool:
 
 
 def normalize_described(caption: str, category: str) -> tuple[str, tuple[str, ...]]:
-    """The caption of an image of `category`, normalised, with the right article before the category.
-
-    A caption that says "a azalea" would be told from its hard negatives by its grammar alone.
+    """Normalize the caption of an image of `category`, including the article before the category.
 
     >>> normalize_described("This is a azalea.", "azalea")
     ('This is an azalea.', ('article_mended',))
     """
     plain, rules = normalize_caption(caption)
-    mended = fix_articles(plain, category)
-    return mended, rules if mended == plain else (*rules, "article_mended")
+    fixed = fix_articles(plain, category)
+    return fixed, rules if fixed == plain else (*rules, "article_mended")
 
 
 def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
-    """The category's name with composed Unicode, spaces for underscores, single spaces.
+    """Normalize Unicode, underscores and white space of a category name.
 
     >>> normalize_category("car_side")
     ('car side', ('category_underscores',))
@@ -84,9 +79,9 @@ def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tuple[Attribute, ...]:
-    """The attributes of `before` at their places in `after`, its normalised form.
+    """Return the attributes of `before` at their places in `after`, its normalized form.
 
-    A span of which nothing is left is dropped.
+    Spans of which nothing is left are dropped.
 
     >>> move_spans([Attribute("colour", "red", 7, 10)], "A  big red car.", "A big red car.")
     (Attribute(type='colour', value='red', start=6, end=9),)

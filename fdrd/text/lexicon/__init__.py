@@ -1,4 +1,4 @@
-"""Word lists of the attribute types: one file per type, one entry per line, `#` begins a comment."""
+"""Word lists: one file per attribute type, one entry per line, comments start with `#`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import cache
 from importlib.resources import files
 
 Phrases = Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
-"""First word of a phrase -> its other words and its type, longest first."""
+"""first word of a phrase -> its other words and its type, longest first"""
 
 
 @cache
 def entries(name: str) -> tuple[str, ...]:
-    """The entries of `fdrd/text/lexicon/<name>.txt`, in the order of the file.
+    """Return the entries of `fdrd/text/lexicon/<name>.txt` in file order.
 
     >>> "polka dot" in entries("pattern")
     True
@@ -22,7 +22,7 @@ def entries(name: str) -> tuple[str, ...]:
 
 
 def phrases(names: Iterable[str]) -> Phrases:
-    """The entries of several lists by their first word; of two lists with one entry the earlier wins."""
+    """Return the entries of several lists by their first word. Earlier lists take precedence."""
     types: dict[tuple[str, ...], str] = {}
     for name in names:
         for entry in entries(name):

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdrd.errors import FdrdError
-from fdrd.record import Attribute
-from fdrd.text.attributes import TYPES, checked, find_attributes
+from fdrd.text.attributes import TYPES, find_attributes
 
 TESTS = Path(__file__).parents[2]
 REAL = Path(os.environ.get("FDRD_REAL", TESTS.parents[1] / "shared" / "real"))
@@ -23,7 +21,7 @@ def spans(caption, category=""):
     return [(a.type, a.value) for a in find_attributes(caption, category)]
 
 
-def test_the_types_are_found_in_one_caption():
+def test_all_types_are_found_in_one_caption():
     caption = (
         'A close-up of two small, striped Honda caps with the word "RACE", round wooden buttons and '
         "a red brim, lying on the grass in bright sunlight."
@@ -45,24 +43,24 @@ def test_the_types_are_found_in_one_caption():
     ]
 
 
-def test_a_mention_of_the_category_is_no_attribute():
+def test_a_mention_of_the_category_is_not_an_attribute():
     assert spans("A Yellow-Iris with a black iris.", "yellow iris") == [("colour", "black")]
     assert ("pattern", "striped") not in spans(
         "This is a photo of striped. A striped rug.", "striped"
     )
 
 
-def test_leaves_are_a_part_with_the_flower_and_a_place_around_it():
+def test_leaves_are_a_part_of_the_flower_or_a_place_around_it():
     assert ("part", "leaves") in spans("A flower with green leaves.")
     assert ("place", "leaves") in spans("A flower surrounded by green leaves.")
 
 
-def test_one_counts_things_and_is_no_pronoun():
+def test_one_is_a_count_but_not_as_a_pronoun():
     assert spans("It stands on one leg.") == [("pose", "stands"), ("count", "one"), ("part", "leg")]
     assert ("count", "one") not in spans("The left one is red.")
 
 
-def test_a_shade_belongs_to_its_colour():
+def test_a_shade_is_part_of_its_color():
     assert spans("light gray, dark blue, cream-colored") == [
         ("colour", "light gray"),
         ("colour", "dark blue"),
@@ -70,10 +68,19 @@ def test_a_shade_belongs_to_its_colour():
     ]
 
 
+def assert_valid(attributes, caption):
+    end = 0
+    for attribute in attributes:
+        assert attribute.type in TYPES
+        assert attribute.value == caption[attribute.start : attribute.end] != ""
+        assert attribute.start >= end
+        end = attribute.end
+
+
 @given(st.text(max_size=80), st.text(max_size=12))
-def test_spans_of_any_caption_are_its_text_and_do_not_overlap(caption, category):
+def test_spans_of_any_text_are_valid(caption, category):
     found = find_attributes(caption, category)
-    assert checked(found, caption) == found
+    assert_valid(found, caption)
 
 
 words = st.sampled_from(
@@ -82,26 +89,12 @@ words = st.sampled_from(
 
 
 @given(st.lists(words, max_size=20).map(" ".join))
-def test_spans_of_any_words_are_their_text_and_do_not_overlap(caption):
+def test_spans_of_any_words_are_valid(caption):
     found = find_attributes(caption, "dog")
-    assert checked(found, caption) == found
+    assert_valid(found, caption)
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        [Attribute("smell", "red", 2, 5)],
-        [Attribute("colour", "blue", 2, 5)],
-        [Attribute("colour", "", 2, 2)],
-        [Attribute("colour", "red", 2, 5), Attribute("part", "d c", 4, 7)],
-    ],
-)
-def test_attributes_of_another_tagger_that_do_not_fit_are_refused(attributes):
-    with pytest.raises(FdrdError):
-        checked(attributes, "A red cat.")
-
-
-def test_labels_are_two_halves_of_all_domains():
+def test_the_labels_have_two_halves_of_all_domains():
     halves = Counter((label["domain"], label["half"]) for label in LABELS)
     assert halves == {
         (d, h): 26 for d in ("caltech", "dtd", "flowers", "pets") for h in ("tune", "report")
@@ -109,8 +102,8 @@ def test_labels_are_two_halves_of_all_domains():
     assert {type_ for label in LABELS for _, _, type_ in label["spans"]} <= set(TYPES)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not here")
-def test_captions_that_were_not_tuned_on_are_tagged_as_by_hand():
+@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not available")
+def test_held_out_captions_are_tagged_as_by_hand():
     captions = {}
     for path in sorted(REAL.glob("*/*.json")):
         for key, fields in json.loads(path.read_text()).items():

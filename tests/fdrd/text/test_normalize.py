@@ -24,19 +24,19 @@ from fdrd.text.normalize import (
         ("_emphasis_ kept", "_emphasis_ kept", ()),
     ],
 )
-def test_each_rule_mends_what_it_names(before, after, rules):
+def test_each_rule_fixes_its_flaw(before, after, rules):
     assert normalize_caption(before) == (after, rules)
 
 
 @given(st.text())
-def test_normalising_twice_changes_nothing(caption):
+def test_normalizing_twice_changes_nothing(caption):
     once = normalize_caption(caption)[0]
     assert normalize_caption(once) == (once, ())
     category = normalize_category(caption)[0]
     assert normalize_category(category) == (category, ())
 
 
-def test_spans_follow_a_mended_article():
+def test_spans_move_with_a_fixed_article():
     after, rules = normalize_described("This is a azalea with red petals.", "azalea")
     assert rules == ("article_mended",)
     red = Attribute("colour", "red", 22, 25)
@@ -44,7 +44,7 @@ def test_spans_follow_a_mended_article():
     assert (moved.value, moved.start, after[23:26]) == ("red", 23, "red")
 
 
-def test_spans_follow_their_words():
+def test_spans_move_with_their_words():
     before = "A  dark_red bird.The sky is blue."
     after = normalize_caption(before)[0]
     spans = [Attribute("colour", "dark_red", 3, 11), Attribute("colour", "blue", 28, 32)]

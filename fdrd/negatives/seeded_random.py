@@ -1,4 +1,4 @@
-"""Random numbers that depend on names alone: no state is shared, so no order matters."""
+"""Random numbers that depend on names alone. No state is shared, so the order of draws does not matter."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-# All values that 16 bits can choose; two logarithms per number would cost more than the rest of a draw.
+# Gumbel noise for every 16-bit number. Two logarithms per number would cost more than the rest of a draw.
 _GUMBEL = -np.log(-np.log((np.arange(65536) + 0.5) / 65536))
 
 
-class Draws:
-    """Numbers fixed by `names`, the same on every machine and in every process.
+class SeededRandom:
+    """Random numbers determined by `names`, equal on every machine and in every process.
 
-    They are read off a hash: to fill the state of `random.Random` would cost more than the drawing.
+    They come from a hash because initializing `random.Random` costs more than all draws of a caption.
 
-    >>> Draws(0, "pets/1").uniform() == Draws(0, "pets/1").uniform()
+    >>> SeededRandom(0, "pets/1").uniform() == SeededRandom(0, "pets/1").uniform()
     True
     """
 
     __slots__ = ("_key", "_used")
 
     def __init__(self, *names: object):
-        # repr keeps ("a", "b") apart from ("a, b",) and 1 apart from "1".
+        # repr distinguishes ("a", "b") from ("a, b",) and 1 from "1".
         self._key = hashlib.shake_128(repr(names).encode("utf-8", "backslashreplace"))
         self._used = 0
 
@@ -36,17 +36,13 @@ class Draws:
         return stream.digest(size)
 
     def uniform(self) -> float:
-        """A number in (0, 1)."""
+        """Return a number in (0, 1)."""
         return (int.from_bytes(self._bytes(6), "little") + 0.5) * 2.0**-48
 
-    def index(self, size: int) -> int:
-        """A number in `range(size)`."""
-        return int(self.uniform() * size)
-
     def weighted(self, running: Sequence[int]) -> int:
-        """An index, drawn with the weights whose running sum is `running`."""
+        """Return an index, drawn by the weights whose cumulative sum is `running`."""
         return bisect_right(running, self.uniform() * running[-1]) if len(running) > 1 else 0
 
-    def race(self, size: int) -> npt.NDArray[np.float64]:
-        """Gumbel noise: added to log odds, the highest K are K draws without replacement."""
+    def gumbel(self, size: int) -> npt.NDArray[np.float64]:
+        """Return Gumbel noise. Added to log odds, the K largest are K draws without replacement."""
         return _GUMBEL.take(np.frombuffer(self._bytes(2 * size), "<u2"))

@@ -17,6 +17,7 @@ COMMANDS = (  # in the order of `fdrd --help`
     "dataset.validate",
     "dataset.stats",
     "dataset.audit",
+    "dataset.view",
     "dataset.push",
     "dataset.export",
     "benchmark.bench",

@@ -176,7 +176,8 @@ def review(
     for item in items:
         if isinstance(item, Record):
             image = checks[item.image].sha256
-            outcome = _review_record(item, image, of_record.pop(item.id, ()), found.stale)
+            outcome = review_record(item, image, of_record.pop(item.id, ()))
+            found.stale.extend(outcome.stale)
             applied += len(outcome.applied)
             if any(each.action in CORRECTIONS | {"accept"} for each in outcome.applied):
                 verified.add(item.id)
@@ -215,32 +216,30 @@ def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> 
 
 
 @dataclass(slots=True)
-class _Outcome:
+class Outcome:
+    """A record after its decisions: what was applied, what was not and the reason, and the decision that drops it."""
+
     record: Record
-    applied: list[Decision]
+    applied: list[Decision] = field(default_factory=list)
+    stale: list[tuple[Decision, str]] = field(default_factory=list)
     dropped: Decision | None = None
 
 
-def _review_record(
-    record: Record,
-    image: str,
-    decisions: Iterable[Decision],
-    stale: list[tuple[Decision, str]],
-) -> _Outcome:
+def review_record(record: Record, image: str, decisions: Iterable[Decision]) -> Outcome:
     """Apply decisions to one record. Each must have seen the record at some point of the chain of corrections."""
 
     def digest_of(each: Record) -> str:
         return content_digest(image, each.caption, each.category, each.attributes)
 
-    outcome, seen = _Outcome(record, []), {digest_of(record)}
+    outcome, seen = Outcome(record), {digest_of(record)}
     for decision in decisions:
         if decision.digest not in seen:
-            stale.append((decision, "the record has changed since it was seen"))
+            outcome.stale.append((decision, "the record has changed since it was seen"))
             continue
         try:
             outcome.record = apply_to_record(outcome.record, decision)
         except FdrdError as error:
-            stale.append((decision, str(error)))
+            outcome.stale.append((decision, str(error)))
             continue
         seen.add(digest_of(outcome.record))
         if decision.action in _VERDICTS:  # the last verdict counts

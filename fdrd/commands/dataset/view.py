@@ -1,0 +1,89 @@
+"""`fdrd view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdrd.commands.console import app, out, show_progress
+from fdrd.errors import FdrdError
+
+
+@app.command(epilog="Example:  fdrd view data/fdrd --results runs/ --review first-pass")
+def view(
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(help="Folder that `fdrd build` wrote; by default the last build."),
+    ] = None,
+    results: Annotated[
+        list[Path], typer.Option(help="Result files, or folders of them, to show and compare.")
+    ] = [],  # noqa: B006
+    review: Annotated[
+        str | None,
+        typer.Option(help="Name of a review to write decisions to. Without it nothing is written."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Your name in the decisions; by default the login name.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="The raw source, to see the images that were rejected.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to bind to. Others can reach any but 127.0.0.1.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8765,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+    plugin: Annotated[
+        list[str], typer.Option(help="Import this module first, to know its methods.")
+    ] = [],  # noqa: B006
+) -> None:
+    """See, search, compare, and correct a dataset in the browser.
+
+    The index is built once for each build of the dataset. A review is kept in
+    DATASET.review/NAME/decisions.jsonl; `fdrd build --decisions FILE` applies it. Ctrl-C ends the server.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise FdrdError(f"{error.name} is not installed; run `pip install 'fdrd[view]'`") from None
+    import secrets
+
+    from fdrd.files.last_build import last_build
+    from fdrd.viewer.context import open_context
+    from fdrd.viewer.server import serve
+
+    if results:
+        from fdrd.commands.benchmark.known_methods import register_methods
+
+        register_methods(plugin)
+    with show_progress("The same command starts over.") as progress:
+        context = open_context(
+            dataset or last_build(), results=results, review=review, reviewer=reviewer or _login(),
+            source=source, progress=progress,
+        )  # fmt: skip
+
+    def ready(address: str) -> None:
+        out.print(f"Viewing {context.library.folder} at {address}")
+        if context.review:
+            out.print(f"Decisions go to {context.review.path}")
+        out.print("Ctrl-C ends it.", style="dim")
+        if not no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(context, secrets.token_urlsafe(24), host, port, ready)
+
+
+def _login() -> str:
+    import getpass
+
+    try:
+        name = "".join(c for c in getpass.getuser() if c.isascii() and c.isprintable())
+    except (OSError, KeyError):  # a container without an entry for its user
+        name = ""
+    return name or "reviewer"

@@ -1,0 +1,164 @@
+"""Pages about records: the grid, a record, its image; rejected records and near duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fdrd.errors import FdrdError
+from fdrd.viewer.context import Context, state_of
+from fdrd.viewer.facets import ORDERS, PAGE
+from fdrd.viewer.images import TYPE, encode, image_bytes, placeholder, thumbnail
+from fdrd.viewer.index import Index
+from fdrd.viewer.rejections import LEAKS, Rejected, read_rejected, reasons, rejected_image
+from fdrd.viewer.review import corrected
+
+_FOREVER = {"Cache-Control": "private, max-age=86400"}
+_PAIRS = 24
+
+
+class BrowsePages:
+    """Handlers of the pages about records."""
+
+    def __init__(self, context: Context):
+        self.context = context
+
+    def browse(self, request: Request) -> Response:
+        """Show the grid of the records that the URL selects."""
+        index, state = self.context.library.current(), state_of(request)
+        all_of = request.query_params.get("all", "")
+        selection = self.context.selection(index, state, all_of)
+        total = len(selection.rows)
+        start = (state.page - 1) * PAGE
+        records = index.records(selection.rows[start : start + PAGE].tolist())
+        hits, problem = self._similar(request, state.q)
+        return self.context.page(
+            request, "browse.html", state=state, selection=selection, records=hits or records, total=total,
+            orders=ORDERS, pages=max(1, -(-total // PAGE)), damaged=_damaged(index), all_of=all_of,
+            similar=request.query_params.get("similar", ""), problem=problem, searched=bool(hits),
+        )  # fmt: skip
+
+    def record(self, request: Request) -> Response:
+        """Show one record with everything that is known about it."""
+        index = self.context.library.current()
+        record = index.record(request.query_params.get("id", ""))
+        if record is None:
+            return self.context.page(request, "missing.html", 404)
+        same = [each for each in index.of_image(record["image"]) if each["row"] != record["row"]]
+        near = [
+            each for each in index.of_cluster(record["cluster"]) if each["image"] != record["image"]
+        ]
+        reviews = [
+            (review.path.parent.name, review.of(record["id"])) for review in self.context.readable
+        ]
+        decisions = [decision for _, several in reviews for decision in several]
+        return self.context.page(
+            request, "record.html", record=record, same=same if record["image"] else [], near=near,
+            ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
+            decisions=decisions, corrected=corrected(record, decisions),
+        )  # fmt: skip
+
+    def thumb(self, request: Request) -> Response:
+        """Give the thumbnail of a record."""
+        return self._image(request, small=True)
+
+    def image(self, request: Request) -> Response:
+        """Give the image of a record at full size."""
+        return self._image(request, small=False)
+
+    def rejected(self, request: Request) -> Response:
+        """List rejected records by reason; pairs stand side by side."""
+        index = self.context.library.current()
+        rejected = read_rejected(index.folder)
+        reason = request.query_params.get("reason", "")
+        wanted = LEAKS if reason == "leaks" else {reason} if reason else None
+        chosen = [each for each in rejected if wanted is None or each.item["reason"] in wanted]
+        page, pages, shown = _page(request, chosen)
+        others = {each.number: _other(index, each) for each in shown}
+        kept: set[str] = set()
+        if self.context.review:
+            of_record = self.context.review.effective()[1]
+            kept = {name for name, several in of_record.items() if several[-1].action == "keep"}
+        return self.context.page(
+            request, "rejected.html", rejected=shown, reason=reason, reasons=reasons(rejected), page=page, pages=pages,
+            total=len(chosen), others=others, kept=kept,
+            leaks=sum(each.item["reason"] in LEAKS for each in rejected),
+        )  # fmt: skip
+
+    def rejected_image(self, request: Request) -> Response:
+        """Give the thumbnail of a rejected record, from the raw source."""
+        number = request.query_params.get("n", "")
+        rejected = read_rejected(self.context.library.current().folder)
+        found = [each for each in rejected if str(each.number) == number]
+        try:
+            if not found or self.context.source is None:
+                raise FdrdError("give --source to see rejected images")
+            data = encode(rejected_image(self.context.source, found[0]), 320)
+        except FdrdError as error:
+            return Response(placeholder(str(error)[:60]), media_type="image/svg+xml")
+        return Response(data, media_type=TYPE, headers=_FOREVER)
+
+    def duplicates(self, request: Request) -> Response:
+        """List the clusters of near duplicates that were kept."""
+        index = self.context.library.current()
+        clusters = index.clusters()
+        page, pages, shown = _page(request, clusters)
+        groups = [(name, _distinct_images(index.of_cluster(name, 200))) for name in shown]
+        return self.context.page(
+            request, "duplicates.html", groups=groups, page=page, pages=pages, total=len(clusters)
+        )
+
+    def _image(self, request: Request, small: bool) -> Response:
+        index = self.context.library.current()
+        record = index.record(request.query_params.get("id", ""))
+        if record is None:
+            return Response(placeholder("no such record"), 404, media_type="image/svg+xml")
+        shard = index.shards[record["shard"]][0]
+        try:
+            if small:
+                data = thumbnail(index.folder, shard, record)
+            else:
+                raw = image_bytes(index.folder / shard, record["place"], record["image"])
+                data = encode(raw)
+        except FdrdError:
+            return Response(placeholder("image damaged"), media_type="image/svg+xml")
+        return Response(data, media_type=TYPE, headers=_FOREVER)
+
+    def _similar(self, request: Request, text: str) -> tuple[list[dict[str, Any]], str]:
+        """Return the records that a method finds for a text or a record's image, where one was asked for."""
+        method, like = request.query_params.get("similar", ""), request.query_params.get("like", "")
+        if not method or not self.context.runs or not (text or like):
+            return [], ""
+        index = self.context.library.current()
+        try:
+            return self.context.runs.search(index, method, text, like), ""
+        except FdrdError as error:
+            return [], str(error)
+
+
+def _other(index: Index, rejected: Rejected) -> dict[str, Any] | None:
+    """Return the kept record that a rejected one met."""
+    if not rejected.other:
+        return None
+    return index.of_file(rejected.other.partition(": ")[0]) or index.record(rejected.other)
+
+
+def _distinct_images(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({record["image"]: record for record in reversed(records)}.values())[::-1]
+
+
+def _damaged(index: Index) -> list[str]:
+    return [error for _, error in index.shards.values() if error]
+
+
+def _page(request: Request, items: Sequence[Any]) -> tuple[int, int, Sequence[Any]]:
+    """Return the page that is asked for, the number of pages, and its items."""
+    text = request.query_params.get("page", "1")
+    pages = max(1, -(-len(items) // _PAIRS))
+    page = min(
+        max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 9 else 1, pages
+    )
+    return page, pages, items[(page - 1) * _PAIRS : page * _PAIRS]

@@ -1,0 +1,148 @@
+"""What all pages share: the open dataset, the runs, the review, and how a template is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from fdrd.errors import FdrdError
+from fdrd.progress import Progress, silent
+from fdrd.reasons import REASONS, REVIEW_REASONS
+from fdrd.viewer.decision_log import Review, decisions_path, review_folder
+from fdrd.viewer.facets import Mask, Selection, State, parse_state, select
+from fdrd.viewer.highlight import attribute_parts, changed_parts
+from fdrd.viewer.index import Index, content_key
+from fdrd.viewer.library import Library
+
+if TYPE_CHECKING:
+    from fdrd.viewer.results import Runs
+
+_SELECTIONS = 64
+"""Selections that are kept, with their counts: pages of one selection need not count again."""
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of a server."""
+
+    library: Library
+    review: Review | None = None
+    """Where decisions go; without it nothing can be written."""
+    readable: tuple[Review, ...] = ()
+    """Reviews of the dataset, for the facet of verified records."""
+    reviewer: str = "reviewer"
+    """Name of the reviewer where the browser gives none."""
+    runs: Runs | None = None
+    source: Path | None = None
+    """The raw source, for images that were rejected."""
+    _selections: dict[Any, Selection] = field(default_factory=dict)
+
+    def selection(self, index: Index, state: State, all_of: str = "") -> Selection:
+        """Return what a state selects."""
+        version = sum(len(each.decisions()) for each in self.readable)
+        key = (id(index), version, state.key, all_of)
+        found = self._selections.get(key)
+        if found is None:
+            rows = index.search(state.q) if state.q else None
+            found = select(index.columns, state, rows, self.reviewed(index), all_of)
+            if len(self._selections) >= _SELECTIONS:
+                self._selections.clear()
+            self._selections[key] = found
+        return found
+
+    def reviewed(self, index: Index) -> Mapping[str, Mask]:
+        """Return the rows that reviewers verified, dropped, or have not seen; nothing without a review."""
+        if not self.readable:
+            return {}
+        status: dict[str, str] = {}
+        for review in self.readable:
+            status |= review.status()
+        rows = index.rows_of(status)
+        masks = {label: np.zeros(index.columns.size, bool) for label in ("verified", "dropped")}
+        for record_id, row in rows.items():
+            if status[record_id] in masks:
+                masks[status[record_id]][row] = True
+        masks["not reviewed"] = ~(masks["verified"] | masks["dropped"])
+        return masks
+
+    def page(
+        self, request: Request, template: str, status: int = 200, **values: Any
+    ) -> HTMLResponse:
+        """Fill a template."""
+        text = (
+            _templates()
+            .get_template(template)
+            .render(context=self, path=request.url.path, name=self.library.folder.name, **values)
+        )
+        return HTMLResponse(text, status)
+
+
+def open_context(
+    folder: Path,
+    *,
+    results: Sequence[Path] = (),
+    review: str | None = None,
+    reviewer: str = "reviewer",
+    source: Path | None = None,
+    progress: Progress = silent,
+) -> Context:
+    """Open a dataset with its reviews and results.
+
+    Raises:
+        FdrdError: there is no dataset, a result is broken, or the review has no usable name.
+    """
+    own = Review(decisions_path(folder, review)) if review else None
+    others = sorted(review_folder(folder).glob("*/decisions.jsonl"))
+    readable = [Review(path) for path in others if own is None or path != own.path]
+    readable += [own] if own else []
+    for each in readable:
+        each.decisions()  # a broken file is reported now
+    runs = None
+    if results:
+        from fdrd.viewer.results import Runs
+
+        runs = Runs(results)
+    if source is not None and not source.is_dir():
+        raise FdrdError(f"--source {source}: not a folder")
+    library = Library(folder, progress)
+    return Context(library, own, tuple(readable), reviewer, runs, source)
+
+
+def state_of(request: Request) -> State:
+    """Return what the URL selects."""
+    return parse_state(request.query_params.multi_items())
+
+
+def link(path: str, **values: object) -> str:
+    """Return a URL with a query."""
+    pairs = [(name, str(value)) for name, value in values.items() if value not in ("", None)]
+    return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+@lru_cache(1)
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("fdrd.viewer"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["commas"] = lambda number: f"{number:,}"
+    environment.globals |= {
+        "link": link,
+        "attribute_parts": attribute_parts,
+        "changed_parts": changed_parts,
+        "content_key": content_key,
+        "REASONS": REASONS | REVIEW_REASONS,
+    }
+    return environment

@@ -1,0 +1,194 @@
+"""A review: the append-only file of decisions, and what they come to: status, progress, agreement.
+
+A decision is on the disk before `add` returns. Several servers may append to one file; each reads what is new.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from fdrd.curation.decisions import (
+    CORRECTIONS,
+    Decision,
+    in_effect,
+    parse_decisions,
+    to_line,
+)
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import sync_folder
+
+_VERDICT = {"accept": "accept", "drop": "drop", **dict.fromkeys(CORRECTIONS, "correct")}
+
+
+def review_folder(dataset: Path) -> Path:
+    """Return the folder of a dataset's reviews. It lies beside the dataset, which a build replaces."""
+    dataset = dataset.absolute()
+    return dataset.with_name(f"{dataset.name}.review")
+
+
+def decisions_path(dataset: Path, name: str) -> Path:
+    """Return the file of a review.
+
+    Raises:
+        FdrdError: the name is not a plain file name.
+    """
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "-_." for c in name):
+        raise FdrdError(
+            f"--review {name!r}: use letters, digits, '-', '_' and '.', as in 'first-pass'"
+        )
+    return review_folder(dataset) / name / "decisions.jsonl"
+
+
+class Review:
+    """The decisions of one review."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.Lock()
+        self._read = 0
+        self._decisions: list[Decision] = []
+        self._effective: tuple[int, list[Decision], dict[str, list[Decision]]] = (-1, [], {})
+
+    def decisions(self) -> list[Decision]:
+        """Return all decisions in the file, those of other servers included.
+
+        Raises:
+            FdrdError: a line is not a decision.
+        """
+        with self._lock:
+            try:
+                size = self.path.stat().st_size
+            except FileNotFoundError:
+                return self._decisions
+            if size > self._read:
+                with self.path.open("rb") as file:
+                    file.seek(self._read)
+                    data = file.read(size - self._read)
+                whole = data[: data.rfind(b"\n") + 1]
+                try:
+                    self._decisions.extend(parse_decisions(whole))
+                except FdrdError as error:
+                    raise FdrdError(f"{self.path}: {error}") from None
+                self._read += len(whole)
+            return self._decisions
+
+    def add(self, decision: Decision) -> None:
+        """Append a decision; it is on the disk when this returns.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            new = not self.path.exists()
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                end = _end_of_whole_lines(descriptor)
+                os.ftruncate(descriptor, end)  # what a kill cut short was never acknowledged
+                os.lseek(descriptor, end, os.SEEK_SET)
+                line = to_line(decision)
+                while line:
+                    line = line[os.write(descriptor, line) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if new:
+                sync_folder(self.path.parent)
+
+    def effective(self) -> tuple[list[Decision], dict[str, list[Decision]]]:
+        """Return the decisions that were not undone, and the same by record."""
+        decisions = self.decisions()
+        if self._effective[0] != len(decisions):
+            effective = in_effect(list(decisions))
+            by_record: dict[str, list[Decision]] = defaultdict(list)
+            for each in effective:
+                by_record[each.record].append(each)
+            self._effective = len(decisions), effective, dict(by_record)
+        return self._effective[1], self._effective[2]
+
+    def of(self, record_id: str) -> list[Decision]:
+        """Return the decisions on a record that are in effect."""
+        return self.effective()[1].get(record_id, [])
+
+    def status(self) -> dict[str, str]:
+        """Return `verified` or `dropped` by record; records with comments alone are left out."""
+        found: dict[str, str] = {}
+        for each in self.effective()[0]:
+            if each.action == "drop":
+                found[each.record] = "dropped"
+            elif each.action == "accept" or (
+                each.action in CORRECTIONS and found.get(each.record) != "dropped"
+            ):
+                found[each.record] = "verified"
+        return found
+
+    def done_by(self, reviewer: str) -> set[str]:
+        """Return the records on which a reviewer gave a verdict."""
+        return {
+            d.record
+            for d in self.effective()[0]
+            if d.reviewer == reviewer and d.action in ("accept", "drop")
+        }
+
+    def last_of(self, reviewer: str) -> Decision | None:
+        """Return the reviewer's last decision that is in effect."""
+        return next((d for d in reversed(self.effective()[0]) if d.reviewer == reviewer), None)
+
+    def progress(self) -> dict[str, int]:
+        """Return the number of records with a verdict, by reviewer."""
+        done: dict[str, set[str]] = defaultdict(set)
+        for each in self.effective()[0]:
+            if each.action in ("accept", "drop"):
+                done[each.reviewer].add(each.record)
+        return {reviewer: len(records) for reviewer, records in sorted(done.items())}
+
+    def agreement(self) -> float | None:
+        """Return Krippendorff's alpha of accept, correct, and drop; None where no record has two reviewers."""
+        verdicts: dict[tuple[str, str], str] = {}
+        for each in self.effective()[0]:
+            if each.action in _VERDICT:
+                key, verdict = (each.record, each.reviewer), _VERDICT[each.action]
+                if not (verdict == "accept" and verdicts.get(key) == "correct"):
+                    verdicts[key] = verdict
+        return krippendorff_alpha(verdicts)
+
+
+def krippendorff_alpha(verdicts: Mapping[tuple[str, str], str]) -> float | None:
+    """Return Krippendorff's alpha of nominal verdicts by (unit, reviewer); None where it is undefined.
+
+    >>> krippendorff_alpha({("1", "a"): "x", ("1", "b"): "x", ("2", "a"): "y", ("2", "b"): "y"})
+    1.0
+    """
+    import krippendorff
+
+    units = {unit: n for n, unit in enumerate(dict.fromkeys(unit for unit, _ in verdicts))}
+    values = {value: n for n, value in enumerate(sorted(set(verdicts.values())))}
+    counts = np.zeros((len(units), len(values)), int)
+    for (unit, _), verdict in verdicts.items():
+        counts[units[unit], values[verdict]] += 1
+    counts = counts[counts.sum(axis=1) > 1]
+    if not len(counts):
+        return None
+    if np.count_nonzero(counts.sum(axis=0)) < 2:
+        return 1.0  # all reviewers gave one verdict everywhere
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
+
+
+def _end_of_whole_lines(descriptor: int) -> int:
+    """Return the size of a file without an unfinished last line."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65536)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        found = os.read(descriptor, end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -1,0 +1,241 @@
+"""Facets: which rows a filter selects, and how many rows each value of a facet has. Pure functions over columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+SINGLE = {
+    "domain": "Domain",
+    "split": "Split",
+    "category": "Category",
+    "meta": "Meta-category",
+    "license": "License",
+    "length": "Caption length",
+    "near": "Near duplicates",
+}
+"""Facets with one value per row: the name in the URL, and the heading."""
+MULTIPLE = {"type": "Attribute type", "value": "Attribute value", "flag": "Audit flag"}
+"""Facets with any number of values per row."""
+REVIEWED = {"verified": "Review"}
+"""Facets that decisions change: values are given with each question."""
+TITLES = {**SINGLE, **MULTIPLE, **REVIEWED}
+ORDERS = {"dataset": "Dataset order", "random": "Random", "short": "Shortest", "long": "Longest"}
+PAGE = 48
+SHOWN, MOST = 8, 1000
+"""Values of a facet that are listed, and the most where all are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the URL says: the search text, the chosen values of each facet, order, and page."""
+
+    q: str = ""
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    order: str = "dataset"
+    page: int = 1
+
+    def url(self, path: str = "/", **changes: Any) -> str:
+        """Return the URL of this state with some of it changed."""
+        state = replace(self, **{"page": 1, **changes})
+        pairs = [("q", state.q)] if state.q else []
+        pairs += [(name, value) for name in sorted(state.chosen) for value in state.chosen[name]]
+        if state.order != "dataset":
+            pairs.append(("order", state.order))
+        if state.page > 1:
+            pairs.append(("page", str(state.page)))
+        return f"{path}?{urlencode(pairs)}" if pairs else path
+
+    def toggled(self, name: str, value: str) -> State:
+        """Return the state with a value of a facet chosen, or no longer chosen."""
+        old = self.chosen.get(name, ())
+        new = tuple(v for v in old if v != value) if value in old else (*old, value)
+        chosen = {**self.chosen, name: new}
+        return replace(
+            self, chosen={key: values for key, values in chosen.items() if values}, page=1
+        )
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What identifies the selection, whatever the page."""
+        return self.q, tuple(sorted(self.chosen.items())), self.order
+
+
+def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
+    """Return the state of a query string; whatever is unknown is ignored.
+
+    >>> parse_state([("q", "red"), ("split", "test"), ("page", "-2"), ("evil", "1")])
+    State(q='red', chosen={'split': ('test',)}, order='dataset', page=1)
+    """
+    chosen: dict[str, tuple[str, ...]] = {}
+    q, order, page = "", "dataset", 1
+    for name, value in pairs:
+        if name in TITLES:
+            chosen[name] = tuple(dict.fromkeys((*chosen.get(name, ()), value)))
+        elif name == "q":
+            q = value.strip()[:200]
+        elif name == "order" and value in ORDERS:
+            order = value
+        elif name == "page" and value.isascii() and value.isdecimal():
+            page = min(max(1, int(value)), 10**6)
+    return State(q, chosen, order, page)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of a facet: its label, the number of rows, and whether it is chosen."""
+
+    label: str
+    count: int
+    chosen: bool
+
+
+class Columns:
+    """The columns of an index: labels and one code per row, or a code per (row, value) for multiple facets."""
+
+    def __init__(self, columns: Mapping[str, tuple[list[str], Indices, Indices | None]]):
+        self.labels = {name: labels for name, (labels, _, _) in columns.items()}
+        self.codes = {name: codes for name, (_, codes, _) in columns.items()}
+        self._rows = {name: rows for name, (_, _, rows) in columns.items() if rows is not None}
+        self._numbers = {
+            name: {label: number for number, label in enumerate(labels)}
+            for name, labels in self.labels.items()
+        }
+        self.size = len(self.codes["domain"])
+
+    def mask(self, name: str, values: Sequence[str]) -> Mask:
+        """Return which rows have one of the values."""
+        numbers = [self._numbers[name][value] for value in values if value in self._numbers[name]]
+        codes = self.codes[name]
+        if name in self._rows:
+            mask = np.zeros(self.size, bool)
+            wanted = codes == numbers[0] if len(numbers) == 1 else np.isin(codes, numbers)
+            mask[self._rows[name][wanted]] = True
+            return mask
+        return codes == numbers[0] if len(numbers) == 1 else np.isin(codes, numbers)
+
+    def rows_of(self, name: str) -> Indices:
+        """Return the row of each value of a multiple facet."""
+        return self._rows[name]
+
+    def counts(self, name: str, mask: Mask | None) -> npt.NDArray[np.int64]:
+        """Return the number of masked rows of each value."""
+        codes = self.codes[name]
+        if mask is not None:
+            codes = codes[mask[self._rows[name]]] if name in self._rows else codes[mask]
+        return np.bincount(codes, minlength=len(self.labels[name]))
+
+    def count(self, name: str, label: str, counts: npt.NDArray[np.int64]) -> int:
+        """Return the count of a label, 0 for one that the dataset does not have."""
+        number = self._numbers[name].get(label)
+        return 0 if number is None else int(counts[number])
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """The values of a facet, chosen ones first, then the most frequent, and how many more there are."""
+
+    name: str
+    title: str
+    values: list[Value]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a state selects: rows in order, and the facets."""
+
+    rows: Indices
+    facets: list[Facet]
+
+
+def select(
+    columns: Columns,
+    state: State,
+    found: Indices | None,
+    reviewed: Mapping[str, Mask],
+    all_of: str = "",
+) -> Selection:
+    """Select rows and count facets. The counts of a facet ignore its own choice, so that values can be added.
+
+    Args:
+        columns: of the index.
+        state: the filter.
+        found: rows that the full-text search gave, if there was one.
+        reviewed: by label of the facet `verified`, the rows that it covers.
+        all_of: the facet of which all values are listed.
+    """
+    masks: dict[str, Mask] = {}
+    if found is not None:
+        masks["q"] = np.zeros(columns.size, bool)
+        masks["q"][found] = True
+    for name, values in state.chosen.items():
+        if name in REVIEWED:
+            chosen = [reviewed[value] for value in values if value in reviewed]
+            masks[name] = np.any([np.zeros(columns.size, bool), *chosen], axis=0)
+        else:
+            masks[name] = columns.mask(name, values)
+    facets: list[Facet] = []
+    everything = _all_of(masks, None)
+    for name in (*SINGLE, *MULTIPLE):
+        mask = _all_of(masks, name) if name in masks else everything
+        limit = MOST if name == all_of else SHOWN
+        facets.append(_facet(columns, name, mask, state.chosen.get(name, ()), limit))
+    mask = _all_of(masks, "verified")
+    listed = [
+        Value(label, int((of if mask is None else of & mask).sum()), label in state.chosen.get("verified", ()))
+        for label, of in reviewed.items()
+    ]  # fmt: skip
+    if reviewed:
+        facets.append(Facet("verified", TITLES["verified"], listed, 0))
+    rows = np.arange(columns.size, dtype=np.int32)
+    if everything is not None:
+        rows = rows[everything]
+    return Selection(_ordered(columns, rows, state.order), facets)
+
+
+def _all_of(masks: Mapping[str, Mask], but: str | None) -> Mask | None:
+    """Return the rows that all masks cover, without one of them; None where there is none."""
+    found: Mask | None = None
+    for name, mask in masks.items():
+        if name != but:
+            found = mask if found is None else found & mask
+    return found
+
+
+def _facet(
+    columns: Columns, name: str, mask: Mask | None, chosen: Sequence[str], limit: int
+) -> Facet:
+    counts = columns.counts(name, mask)
+    labels = columns.labels[name]
+    present = np.flatnonzero(counts)
+    first = present[np.argsort(-counts[present], kind="stable")[:limit]].tolist()
+    values = [Value(label, columns.count(name, label, counts), True) for label in chosen]
+    values += [Value(labels[n], int(counts[n]), False) for n in first if labels[n] not in chosen]
+    return Facet(name, TITLES[name], values, max(0, len(present) - limit))
+
+
+def _ordered(columns: Columns, rows: Indices, order: str) -> Indices:
+    if order == "random":
+        return rows[np.argsort(mixed(rows), kind="stable")]
+    if order in ("short", "long"):
+        sign = 1 if order == "short" else -1
+        return rows[np.argsort(sign * columns.codes["words"][rows], kind="stable")]
+    return rows
+
+
+def mixed(rows: Indices, seed: int = 0) -> npt.NDArray[np.uint64]:
+    """Return a random-looking key for each row that depends on row and seed alone (splitmix64)."""
+    with np.errstate(over="ignore"):
+        x = rows.astype(np.uint64) + np.uint64(1 + seed) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

@@ -1,0 +1,121 @@
+"""Images of a dataset for the browser: read from the shards, checked against their digest, and re-encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import replacing
+from fdrd.files.last_build import cache_folder
+from fdrd.images.pixels import as_seen
+from fdrd.storage.shard_file import PARQUET
+
+SIDE = 320
+"""Greatest width and height of a thumbnail, in pixels."""
+TYPE = "image/webp"
+
+
+def image_bytes(shard: Path, place: int, digest: str) -> bytes:
+    """Return the bytes of the image in a row of a shard.
+
+    Raises:
+        FdrdError: the shard cannot be read, or the bytes are not those of the digest.
+    """
+    try:
+        data = _read(shard, place)
+    except Exception as error:  # a damaged shard may fail in any way
+        raise FdrdError(f"{shard.name} cannot be read: {error or type(error).__name__}") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise FdrdError(f"{shard.name}: the image is damaged, its digest has changed")
+    return data
+
+
+def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
+    """Return a small WebP of a record's image; it is kept in the cache.
+
+    Raises:
+        FdrdError: as `image_bytes`, or the image does not decode.
+    """
+    digest = str(record["image"])
+    kept = cache_folder() / "viewer" / "thumbnails" / digest[:2] / f"{digest}.webp"
+    if kept.is_file():
+        return kept.read_bytes()
+    small = encode(image_bytes(folder / shard, record["place"], digest), SIDE)
+    with replacing(kept) as file:
+        file.write(small)
+    return small
+
+
+def encode(data: bytes, side: int = 0) -> bytes:
+    """Return an image as WebP, upright and in RGB, at most `side` pixels wide and high (0: as it is).
+
+    Raises:
+        FdrdError: it does not decode.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if side:
+                image.draft("RGB", (side * 2, side * 2))
+            shown = as_seen(image)
+        if side:
+            shown.thumbnail((side, side))
+        file = io.BytesIO()
+        shown.thumbnail((16383, 16383))  # the most that WebP holds
+        shown.save(file, "WEBP", quality=80 if side else 92, method=2)
+        return file.getvalue()
+    except Exception as error:  # Pillow raises many types for broken files
+        raise FdrdError(f"the image does not decode: {error}") from None
+
+
+def placeholder(text: str) -> bytes:
+    """Return an SVG that stands for an image that cannot be shown."""
+    from html import escape
+
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240">'
+        '<rect width="320" height="240" fill="#8881"/><path d="M140 90l40 40m0-40l-40 40" stroke="#c33" '
+        'stroke-width="6" stroke-linecap="round"/><text x="160" y="170" text-anchor="middle" fill="#888" '
+        f'font-family="system-ui,sans-serif" font-size="13">{escape(text)}</text></svg>'
+    ).encode("utf-8", "replace")
+
+
+def _read(shard: Path, place: int) -> bytes:
+    if place < 0:
+        raise IndexError(place)
+    if shard.suffix == PARQUET:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(shard, memory_map=True) as file:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if place < rows:
+                    column = file.read_row_group(group, columns=["image"])["image"]
+                    return bytes(column[place]["bytes"].as_py())
+                place -= rows
+    else:
+        with pa.memory_map(str(shard)) as source, pa.ipc.open_stream(source) as stream:
+            for batch in stream:
+                if place < batch.num_rows:
+                    return bytes(batch["image"][place]["bytes"].as_py())
+                place -= batch.num_rows
+    raise IndexError("the shard has fewer rows than its index")
+
+
+def decoded(shard: Path, record: Mapping[str, Any]) -> Image.Image:
+    """Return the image of a record, upright and in RGB.
+
+    Raises:
+        FdrdError: as `image_bytes`, or the image does not decode.
+    """
+    try:
+        with Image.open(io.BytesIO(image_bytes(shard, record["place"], record["image"]))) as image:
+            return as_seen(image)
+    except OSError as error:
+        raise FdrdError(f"the image does not decode: {error}") from None

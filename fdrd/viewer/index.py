@@ -1,0 +1,155 @@
+"""The viewer's index: an SQLite file in the cache with one row per record, built once from the shards.
+
+It can be recomputed at any time. Its name is the digest of the manifest, so a rebuilt dataset gets a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdrd.curation.leaks import CLUSTER
+from fdrd.files.atomic import sha256_of
+from fdrd.files.last_build import cache_folder
+from fdrd.progress import Progress, silent
+from fdrd.storage.manifest import read_manifest
+from fdrd.viewer.facets import Columns, Indices
+from fdrd.viewer.indexing import FIELDS, shard_rows, write_index
+
+VERSION = 1
+
+
+def index_path(folder: Path) -> Path:
+    """Return where the index of a dataset lies."""
+    digest = sha256_of(folder / "manifest.json")
+    return cache_folder() / "viewer" / f"{digest[:32]}-{VERSION}.sqlite"
+
+
+def open_index(folder: Path, progress: Progress = silent) -> Index:
+    """Open the index of a dataset; build it first where there is none.
+
+    Raises:
+        FdrdError: the folder holds no dataset.
+    """
+    manifest = read_manifest(folder)
+    path = index_path(folder)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{threading.get_ident()}.partial")
+        partial.unlink(missing_ok=True)
+        try:
+            write_index(partial, manifest["shards"], shard_rows(folder, manifest), progress)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return Index(path, folder, manifest)
+
+
+class Index:
+    """An open index: rows by number or id, full-text search, and the columns that facets count."""
+
+    def __init__(self, path: Path, folder: Path, manifest: dict[str, Any]):
+        self.folder, self.manifest = folder, manifest
+        self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        self._local = threading.local()
+        self.columns = Columns(
+            {
+                name: (json.loads(labels), np.frombuffer(codes, np.int32), _integers(rows))
+                for name, labels, codes, rows in self._all("SELECT * FROM columns")
+            }
+        )
+        shards = self._all("SELECT number, path, error FROM shards")
+        self.shards = {number: (path, error) for number, path, error in shards}
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = sqlite3.connect(self._uri, uri=True)
+        found: list[Any] = self._local.connection.execute(query, values).fetchall()
+        return found
+
+    def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the records of some rows, in that order."""
+        found: dict[int, dict[str, Any]] = {}
+        for start in range(0, len(rows), 500):
+            some = [int(row) for row in rows[start : start + 500]]
+            marks = ",".join("?" * len(some))
+            found |= {each["row"]: each for each in self._records(f"row IN ({marks})", some)}
+        return [found[int(row)] for row in rows]
+
+    def record(self, record_id: str) -> dict[str, Any] | None:
+        """Return the record of an id."""
+        return next(iter(self._records("id = ?", [record_id])), None)
+
+    def of_image(self, digest: str) -> list[dict[str, Any]]:
+        """Return the records of an image."""
+        return self._records("image = ? ORDER BY row", [digest])
+
+    def of_file(self, file: str) -> dict[str, Any] | None:
+        """Return the first record whose image came from a file of the source."""
+        return next(iter(self._records("file = ? ORDER BY row LIMIT 1", [file])), None)
+
+    def of_cluster(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
+        """Return the records of a cluster of near duplicates."""
+        if not name.startswith(CLUSTER):
+            return []
+        return self._records("cluster = ? AND cluster LIKE 'near-%' ORDER BY row LIMIT ?", [name, limit])  # fmt: skip
+
+    def clusters(self) -> list[str]:
+        """Return the names of the clusters of near duplicates that hold several images."""
+        query = """SELECT cluster FROM records WHERE cluster LIKE 'near-%' GROUP BY cluster
+                   HAVING COUNT(DISTINCT image) > 1 ORDER BY COUNT(DISTINCT image) DESC, cluster"""
+        return [name for (name,) in self._all(query)]
+
+    def search(self, text: str) -> Indices:
+        """Return the rows whose caption or category has all words of a text; the last one may be a prefix."""
+        words = re.findall(r"\w+", text)[:20]
+        if not words:
+            return np.zeros(0, np.int32)
+        match = " ".join(f'"{word}"' for word in words) + "*"
+        found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
+        return np.fromiter((row for (row,) in found), np.int32, len(found))
+
+    def texts(self, rows: Indices) -> Iterator[tuple[str, str, str, list[str]]]:
+        """Yield image digest, caption, category, and negative captions of rows, as a fingerprint reads them."""
+        for start in range(0, len(rows), 500):
+            for each in self.records(rows[start : start + 500].tolist()):
+                negatives = [negative["caption"] for negative in each["negatives"]]
+                yield each["image"], each["caption"], each["category"], negatives
+
+    def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the row of each id that is known."""
+        found: dict[str, int] = {}
+        wanted = list(ids)
+        for start in range(0, len(wanted), 500):
+            some = wanted[start : start + 500]
+            marks = ",".join("?" * len(some))
+            found |= dict(self._all(f"SELECT id, row FROM records WHERE id IN ({marks})", some))
+        return found
+
+    def _records(self, where: str, values: Sequence[object]) -> list[dict[str, Any]]:
+        rows = self._all(f"SELECT * FROM records WHERE {where}", values)
+        return [_as_record(row) for row in rows]
+
+
+def _as_record(row: Sequence[Any]) -> dict[str, Any]:
+    record = dict(zip(FIELDS, row, strict=True))
+    record["attributes"] = json.loads(record["attributes"])
+    record["negatives"] = json.loads(record["negatives"])
+    return record
+
+
+def _integers(data: bytes | None) -> Indices | None:
+    return None if data is None else np.frombuffer(data, np.int32)
+
+
+def content_key(record: Mapping[str, Any]) -> str:
+    """Return a short key of a record's image, for URLs that may be cached."""
+    return hashlib.sha256(f"{record['image']} {record['error']}".encode()).hexdigest()[:12]

@@ -1,0 +1,228 @@
+"""Pages about results: methods side by side, plots, the query explorer, and what a query retrieves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fdrd.errors import FdrdError
+from fdrd.viewer.context import Context
+from fdrd.viewer.facets import Indices
+from fdrd.viewer.index import Index
+
+_PAGE = 25
+_MOST_CATEGORIES = 40
+_CONFUSIONS = 20
+_SHOWN = {"image_to_text": "Image to text", "text_to_image": "Text to image"}
+_SHOWS = {
+    "a-not-b": "A finds it, B does not",
+    "b-not-a": "B finds it, A does not",
+    "neither": "Neither finds it",
+    "both": "Both find it",
+    "all": "All queries",
+}
+
+
+class ResultPages:
+    """Handlers of the pages about results."""
+
+    def __init__(self, context: Context):
+        self.context = context
+
+    def results(self, request: Request) -> Response:
+        """Show the methods of a comparison as a table, with plots and paired tests."""
+        runs = self.context.runs
+        if runs is None:
+            return self.context.page(request, "no_results.html")
+        from benchmark.reporting.comparison import percent_columns
+        from benchmark.reporting.result_plots import plots_of
+        from benchmark.reporting.significance import mrr, verdict
+        from benchmark.reporting.svg_plots import svg
+
+        index, number = self.context.library.current(), self._number(request)
+        comparison, columns = runs.comparisons[number], percent_columns()
+        order = _integer(request, "sort", 0, len(columns))
+        rows = [
+            (place, row, [_cell(row, n) for n in range(len(columns))])
+            for place, row in enumerate(comparison.rows)
+        ]
+        if order:
+            rows.sort(key=lambda row: -(row[2][order - 1] or (0.0,))[0])
+        against = request.query_params.get("against") or None
+        problem = ""
+        try:
+            versus = [
+                v for v in runs.significance(against) if v.settings.data == comparison.settings.data
+            ]
+        except FdrdError as error:
+            versus, problem = [], str(error)
+        categories = runs.breakdown(index, number, "category")
+        return self.context.page(
+            request, "results.html", number=number, headings=[runs.heading(n) for n in range(len(runs.comparisons))],
+            columns=columns, rows=rows, order=order, plots=[(plot, svg(plot)) for plot in plots_of(comparison)],
+            versus=versus, mrr=mrr, verdict=verdict, against=against or "", problem=problem,
+            types=runs.breakdown(index, number, "type"), categories=categories[:_MOST_CATEGORIES],
+            more_categories=max(0, len(categories) - _MOST_CATEGORIES),
+            labels=[row.label for row in comparison.rows], matches=runs.queries(index, number) is not None,
+            confusions=[
+                (row.label, place, runs.known_top(number, place), _confusions(index, runs, number, place))
+                for place, row in enumerate(comparison.rows)
+            ],
+        )  # fmt: skip
+
+    def plot(self, request: Request) -> Response:
+        """Give one plot as an SVG file."""
+        runs, name = self.context.runs, request.query_params.get("name", "")
+        if runs is not None:
+            from benchmark.reporting.result_plots import plots_of
+            from benchmark.reporting.svg_plots import svg
+
+            for plot in plots_of(runs.comparisons[self._number(request)]):
+                if plot.name == name:
+                    headers = {"Content-Disposition": f'attachment; filename="{plot.name}.svg"'}
+                    return Response(
+                        svg(plot, standalone=True), media_type="image/svg+xml", headers=headers
+                    )
+        return Response("no such plot", 404)
+
+    def queries(self, request: Request) -> Response:
+        """List queries by what two methods make of them."""
+        runs = self.context.runs
+        if runs is None:
+            return self.context.page(request, "no_results.html")
+        index, number = self.context.library.current(), self._number(request)
+        direction = _direction(request)
+        found, ranks = runs.queries(index, number), runs.ranks(number, direction)
+        a, b = (
+            _integer(request, "a", len(ranks) - 1, len(ranks) - 1),
+            _integer(request, "b", 0, len(ranks) - 1),
+        )
+        k = _integer(request, "k", 1, 10**6) or 1
+        show = request.query_params.get("show", "a-not-b")
+        show = show if show in _SHOWS else "a-not-b"
+        chosen = _chosen(ranks[a][1], ranks[b][1], k, show)
+        page = max(1, _integer(request, "page", 1, 10**6))
+        numbers = chosen[(page - 1) * _PAGE : page * _PAGE].tolist()
+        records = index.records([found.row(direction, n) for n in numbers]) if found else []
+        return self.context.page(
+            request, "queries.html", number=number, heading=runs.heading(number), direction=direction,
+            directions=_SHOWN, labels=[label for label, _ in ranks], a=a, b=b, k=k, show=show, shows=_SHOWS,
+            total=len(chosen), page=page, pages=max(1, -(-len(chosen) // _PAGE)), known=found is not None,
+            queries=[(n, record, ranks[a][1][n], ranks[b][1][n]) for n, record in zip(numbers, records, strict=False)],
+        )  # fmt: skip
+
+    def query(self, request: Request) -> Response:
+        """Show one query, and what each method retrieves for it."""
+        runs = self.context.runs
+        if runs is None:
+            return self.context.page(request, "no_results.html")
+        index, number, direction = (
+            self.context.library.current(),
+            self._number(request),
+            _direction(request),
+        )
+        found, ranks = runs.queries(index, number), runs.ranks(number, direction)
+        n = _integer(request, "n", 0, len(ranks[0][1]) - 1)
+        if found is None:
+            return self.context.page(request, "missing.html", 404)
+        record = index.records([found.row(direction, n)])[0]
+        methods = []
+        for place, (label, of) in enumerate(ranks):
+            top = runs.known_top(number, place)
+            table = top.captions if direction == "image_to_text" else top.images
+            hits = [] if table is None else _hits(index, found, direction, table[n].tolist())
+            methods.append((place, label, of[n], top, hits))
+        return self.context.page(
+            request, "query.html", number=number, heading=runs.heading(number), direction=direction,
+            directions=_SHOWN, n=n, record=record, methods=methods,
+        )  # fmt: skip
+
+    def top(self, request: Request) -> Response:
+        """Begin to compute what a method retrieves, or say how far that is."""
+        runs = self.context.runs
+        if runs is None:
+            return self.context.page(request, "no_results.html")
+        index, number = self.context.library.current(), self._number(request)
+        place = _integer(request, "m", 0, len(runs.comparisons[number].rows) - 1)
+        top = runs.top(index, number, place)
+        label = runs.comparisons[number].rows[place].label
+        answer = self.context.page(
+            request, "top.html", number=number, place=place, top=top, label=label
+        )
+        if top.captions is not None:
+            answer.headers["HX-Refresh"] = "true"  # the page that asked shows it
+        return answer
+
+    def _number(self, request: Request) -> int:
+        assert self.context.runs is not None
+        return _integer(request, "c", 0, len(self.context.runs.comparisons) - 1)
+
+
+def _cell(row: Any, number: int) -> tuple[float, tuple[float, float] | None] | None:
+    """Return the mean of a column over seeds, and its interval where there is one seed."""
+    from benchmark.reporting.comparison import percent_columns, side
+
+    column = percent_columns()[number]
+    values = [column.value(result) for result in row.results]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    interval = None
+    if len(row.results) == 1:
+        metrics = row.results[0].metrics
+        if column.direction:
+            name = column.title.split()[-1]
+            interval = side(row.results[0], column.direction).interval.get(
+                "mrr" if name == "MRR" else name
+            )
+        elif column.title == "R-sum":
+            interval = metrics.rsum_interval
+    return fmean(known), interval
+
+
+def _chosen(a: Any, b: Any, k: int, show: str) -> Indices:
+    """Return the queries of a choice, those on which two methods differ most first."""
+    tests: dict[str, Callable[[], Any]] = {
+        "a-not-b": lambda: (a <= k) & (b > k),
+        "b-not-a": lambda: (b <= k) & (a > k),
+        "neither": lambda: (a > k) & (b > k),
+        "both": lambda: (a <= k) & (b <= k),
+        "all": lambda: np.ones(len(a), bool),
+    }
+    found = np.flatnonzero(tests[show]()).astype(np.int32)
+    return found[np.argsort(-np.abs(1 / a[found] - 1 / b[found]), kind="stable")]
+
+
+def _hits(index: Index, found: Any, direction: str, numbers: list[int]) -> list[dict[str, Any]]:
+    rows = found.rows if direction == "image_to_text" else found.first
+    return index.records([int(rows[number]) for number in numbers if number >= 0])
+
+
+def _confusions(index: Index, runs: Any, number: int, place: int) -> list[tuple[str, str, int]]:
+    """Return the most frequent pairs of the category of a caption and of another one that is retrieved first."""
+    top, found = runs.known_top(number, place), runs.queries(index, number)
+    if top.images is None or found is None:
+        return []
+    category, labels = index.columns.codes["category"], index.columns.labels["category"]
+    own, first = category[found.rows], category[found.first[top.images[:, 0]]]
+    wrong = own != first
+    counts = Counter(zip(own[wrong].tolist(), first[wrong].tolist(), strict=True))
+    return [(labels[a], labels[b], count) for (a, b), count in counts.most_common(_CONFUSIONS)]
+
+
+def _direction(request: Request) -> str:
+    direction = request.query_params.get("direction", "")
+    return direction if direction in _SHOWN else "text_to_image"
+
+
+def _integer(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, "")
+    return (
+        min(int(text), most) if text.isascii() and text.isdecimal() and len(text) < 10 else default
+    )

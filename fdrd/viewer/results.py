@@ -1,0 +1,240 @@
+"""Results for the viewer: comparisons of runs, and the record that each of their queries is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.evaluation.metrics import DIRECTIONS
+from benchmark.evaluation.score_blocks import Floats
+from benchmark.reporting.comparison import Row, compare, percent_columns
+from benchmark.reporting.result_plots import ranks_of
+from benchmark.reporting.significance import Versus, compare_runs
+from benchmark.reporting.wording import heading
+from benchmark.result import BenchResult, Settings, read_result
+from fdrd.errors import FdrdError
+from fdrd.viewer.facets import Indices
+from fdrd.viewer.index import Index
+from fdrd.viewer.retrieved import Retrieved, Top, method_of
+
+
+@dataclass(frozen=True)
+class Queries:
+    """The queries of a comparison as rows of the index.
+
+    Attributes:
+        rows: (N,) row of each caption query.
+        image_of_row: (N,) number of the image of each.
+        first: (I,) row in which each image query comes first.
+    """
+
+    rows: Indices
+    image_of_row: Indices
+    first: Indices
+
+    def row(self, direction: str, number: int) -> int:
+        """Return the row of a query."""
+        return int((self.first if direction == "image_to_text" else self.rows)[number])
+
+
+class Runs:
+    """The results that the viewer was given.
+
+    Raises:
+        FdrdError: a path has no results, or one of them is broken.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        self.paths = list(paths)
+        self._file: dict[int, Path] = {}
+        results = []
+        for path in _files(paths):
+            result = read_result(path)
+            self._file[id(result)] = path
+            results.append(result)
+        self.comparisons = compare(results, percent_columns())
+        self.retrieved = Retrieved()
+        self._queries: dict[tuple[int, int], Queries | None] = {}
+        self._methods: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def heading(self, number: int) -> str:
+        """Return what a comparison measured."""
+        return heading(self.comparisons[number].settings)
+
+    def queries(self, index: Index, number: int) -> Queries | None:
+        """Return the queries of a comparison; None where it measured other data than the index holds."""
+        key = (id(index), number)
+        if key not in self._queries:
+            comparison = self.comparisons[number]
+            rows = _rows_of(index, comparison.settings)
+            matches = (
+                rows is not None
+                and fingerprint(index, rows) == comparison.settings.data.fingerprint
+            )
+            numbers = np.array(comparison.rows[0].results[0].queries.image_of_row.split(), np.int32)
+            found = None
+            if rows is not None and matches and len(numbers) == len(rows):
+                first = rows[np.unique(numbers, return_index=True)[1]]
+                found = Queries(rows, numbers, first)
+            self._queries[key] = found
+        return self._queries[key]
+
+    def ranks(self, number: int, direction: str) -> list[tuple[str, Floats]]:
+        """Return the rank of every query under each method of a comparison."""
+        return [(row.label, _ranks(row, direction)) for row in self.comparisons[number].rows]
+
+    def ranks_of(self, index: Index, row: int) -> list[tuple[str, str, str]]:
+        """Return the ranks of a record's image and caption under each method."""
+        found = []
+        for number in range(len(self.comparisons)):
+            queries = self.queries(index, number)
+            if queries is None or not (at := np.flatnonzero(queries.rows == row)).size:
+                continue
+            image = queries.image_of_row[at[0]]
+            for (label, by_image), (_, by_row) in zip(
+                *(self.ranks(number, each) for each in DIRECTIONS), strict=True
+            ):
+                found.append((label, f"{by_image[image]:g}", f"{by_row[at[0]]:g}"))
+        return found
+
+    def boundary(self, index: Index) -> Indices:
+        """Return the rows that the best method almost finds: rank 2 first, then 3, and so on."""
+        for number, comparison in enumerate(self.comparisons):
+            queries = self.queries(index, number)
+            if queries is not None:
+                best = max(comparison.rows, key=lambda row: row.results[0].metrics.rsum)
+                ranks = _ranks(best, "text_to_image")
+                order = np.argsort(ranks, kind="stable")
+                return queries.rows[order[ranks[order] > 1]]
+        return np.zeros(0, np.int32)
+
+    def breakdown(
+        self, index: Index, number: int, facet: str
+    ) -> list[tuple[str, int, list[float]]]:
+        """Return label, number of captions, and text-to-image MRR of each method, for each value of a facet."""
+        queries = self.queries(index, number)
+        if queries is None:
+            return []
+        columns, found = index.columns, []
+        ranks = [ranks for _, ranks in self.ranks(number, "text_to_image")]
+        for label in columns.labels[facet]:
+            mask = columns.mask(facet, [label])[queries.rows]
+            if count := int(mask.sum()):
+                found.append((label, count, [float(np.mean(1 / each[mask])) for each in ranks]))
+        return sorted(found, key=lambda each: -each[1])
+
+    def significance(self, against: str | None) -> list[Versus]:
+        """Return the paired tests of `fdrd compare`; nothing where there is nothing to compare.
+
+        Raises:
+            FdrdError: `against` is no method that was measured.
+        """
+        return _significance(tuple(self.paths), against)
+
+    def top(self, index: Index, number: int, place: int) -> Top:
+        """Return what a method retrieved, or how far computing it is; starts it where it was not yet computed."""
+        result = self.comparisons[number].rows[place].results[0]
+        return self.retrieved.start(index.folder, result, self._file[id(result)])
+
+    def known_top(self, number: int, place: int) -> Top:
+        """Return what a method retrieved, if it is known."""
+        return self.retrieved.known(self.comparisons[number].rows[place].results[0])
+
+    def searchable(self) -> list[tuple[str, str]]:
+        """Return key and label of the methods that can search."""
+        found: dict[str, str] = {}
+        for number, comparison in enumerate(self.comparisons):
+            for place, row in enumerate(comparison.rows):
+                if self._can_load(row.results[0]):
+                    found.setdefault(row.label, f"{number}.{place}")
+        return [(key, label) for label, key in found.items()]
+
+    def search(self, index: Index, key: str, text: str, like: str) -> list[dict[str, Any]]:
+        """Return the records that a method scores highest for a text, or for the image of a record.
+
+        Raises:
+            FdrdError: the method is unknown or cannot be loaded.
+        """
+        from benchmark.dataset_search import search
+        from fdrd.dataset import load_splits
+        from fdrd.viewer.images import decoded
+
+        if key not in dict(self.searchable()):
+            raise FdrdError("no such method")
+        number, place = map(int, key.split("."))
+        result = self.comparisons[number].rows[place].results[0]
+        query: Any = text
+        if like:
+            record = index.record(like)
+            if record is None:
+                raise FdrdError("no such record")
+            query = decoded(index.folder / index.shards[record["shard"]][0], record)
+        with self._lock:
+            if key not in self._methods:
+                self._methods[key] = method_of(result, self._file[id(result)])
+            splits = load_splits(index.folder)
+            hits = search(self._methods[key], splits, query, k=24)
+        records = (index.record(hit.record["id"]) for hit in hits)
+        return [record for record in records if record]
+
+    def _can_load(self, result: BenchResult) -> bool:
+        weights = self._file[id(result)].with_suffix(".safetensors")
+        return weights.is_file() or (result.fit is None and result.settings.method == "zero_shot")
+
+
+def fingerprint(index: Index, rows: Indices) -> str:
+    """Return the digest of rows as `fdrd.dataset.RetrievalDataset.fingerprint` computes it."""
+    digest = hashlib.sha256()
+    for said in index.texts(rows):
+        digest.update(json.dumps(list(said), ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def _rows_of(index: Index, settings: Settings) -> Indices | None:
+    """Return the rows of the split and domain that were measured, in the order of the dataset."""
+    columns = index.columns
+    mask = columns.mask("split", [settings.split])
+    if settings.domain is not None:
+        mask = mask & columns.mask("domain", [settings.domain])
+    rows = np.flatnonzero(mask).astype(np.int32)
+    return rows if len(rows) else None
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in paths:
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not files or not path.exists():
+            raise FdrdError(f"{path}: no results; `fdrd bench` writes them")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+_kept: dict[tuple[int, str], Floats] = {}
+
+
+def _ranks(row: Row, direction: str) -> Floats:
+    """Return the ranks of a row, parsed once."""
+    key = (id(row), direction)
+    if key not in _kept:
+        _kept[key] = ranks_of(row, direction)
+    return _kept[key]
+
+
+@lru_cache(16)
+def _significance(paths: tuple[Path, ...], against: str | None) -> list[Versus]:
+    try:
+        return compare_runs(paths, against)[0]
+    except FdrdError:
+        if against is None:
+            return []
+        raise

@@ -1,0 +1,79 @@
+"""What stands before every page: the secret token, the checks of Host and Origin, and the security headers."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, quote, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware. A request needs a known Host, the token in a cookie, and a known Origin to change anything."""
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str], cookie: str):
+        self._app, self._token, self._hosts, self._cookie = app, token, frozenset(hosts), cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is refused, and pass all others on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, with_headers)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if headers.get("host", "").lower() not in self._hosts:
+            return PlainTextResponse("Unknown host.", 421)
+        if scope["method"] not in ("GET", "HEAD"):
+            origin = headers.get("origin", "")
+            if origin not in {f"http://{host}" for host in self._hosts}:
+                return PlainTextResponse("This request comes from another site.", 403)
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = dict(pairs).get("token")
+        if given is not None and scope["method"] == "GET" and self._is_token(given):
+            rest = urlencode([pair for pair in pairs if pair[0] != "token"])
+            path = "/" + quote(
+                scope["path"].lstrip("/")
+            )  # never to another site, as `//host` would
+            answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
+            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            return answer
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+        except CookieError:
+            cookies = SimpleCookie()
+        kept = cookies.get(self._cookie)
+        if kept is None or not self._is_token(kept.value):
+            return PlainTextResponse("Open the address that `fdrd view` printed.", 403)
+        return None
+
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())

@@ -1,0 +1,110 @@
+// The little that HTML cannot do: theme, keyboard, search as you type, saving plots. No state is kept here but the theme.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
+  const apply = (theme) => { if (theme) root.dataset.theme = theme; else delete root.dataset.theme; };
+  apply(stored());
+
+  const narrow = () => matchMedia("(max-width: 899px)").matches;
+  const settle = () => {
+    const facets = document.querySelector("[data-facets]");
+    if (facets && narrow()) facets.open = false;
+  };
+  document.addEventListener("DOMContentLoaded", settle);
+  document.addEventListener("htmx:afterSettle", settle);
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("button, [data-series]");
+    if (!target) return;
+    if (target.matches("[data-theme-toggle]")) {
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      const theme = dark ? "light" : "dark";
+      apply(theme);
+      try { localStorage.setItem("theme", theme); } catch { /* private window */ }
+    } else if (target.dataset.opens) {
+      open(target.dataset.opens);
+    } else if (target.dataset.savePng) {
+      savePng(target.dataset.savePng, target.dataset.name);
+    } else if (target.dataset.series !== undefined) {
+      const off = target.getAttribute("aria-pressed") === "false";
+      target.setAttribute("aria-pressed", String(off));
+      const plot = target.closest("figure");
+      for (const each of plot.querySelectorAll(`svg [data-of="${target.dataset.series}"]`)) each.classList.toggle("off", !off);
+    }
+  });
+
+  const open = (id) => {
+    const panel = document.getElementById(id);
+    panel.open = true;
+    const field = panel.querySelector("textarea, input:not([type=hidden])");
+    field.focus();
+    if (field.select && field.tagName === "INPUT") field.select();
+  };
+
+  let busy = false;
+  document.addEventListener("htmx:beforeRequest", () => { busy = true; });
+  document.addEventListener("htmx:afterRequest", () => { busy = false; });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select");
+    if (typing && event.key === "Escape") { typing.blur(); return; }
+    if (typing && event.key === "Enter" && (event.ctrlKey || event.metaKey) && typing.form) { event.preventDefault(); typing.form.requestSubmit(); return; }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.key === "/") {
+      const search = document.querySelector("[data-search]");
+      if (search) { event.preventDefault(); search.focus(); }
+      return;
+    }
+    const chosen = document.querySelector(`[data-review] [data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    if (chosen && !busy) { event.preventDefault(); chosen.click(); }
+  });
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target.closest("[data-add-span]");
+    if (!form) return;
+    const caption = form.dataset.caption;
+    const text = String(getSelection()).trim() || form.dataset.selected || "";
+    const start = caption.indexOf(text);
+    if (!text || start < 0) { event.preventDefault(); event.stopImmediatePropagation(); return; }
+    const at = [...caption.slice(0, start)].length; // Python counts characters, not UTF-16 units
+    const span = { type: form.querySelector("select").value, start: at, end: at + [...text].length };
+    form.elements.value.value = JSON.stringify([...JSON.parse(form.dataset.spans), span]);
+  }, true);
+  document.addEventListener("selectionchange", () => { // choosing a type must not lose the selection
+    const text = String(getSelection()).trim();
+    const form = document.querySelector("[data-add-span]");
+    if (form && text) form.dataset.selected = text;
+  });
+
+  const savePng = async (url, name) => {
+    const answer = await fetch(url);
+    const image = new Image();
+    const address = URL.createObjectURL(new Blob([await answer.text()], { type: "image/svg+xml" }));
+    image.src = address;
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    canvas.width = image.width * 2;
+    canvas.height = image.height * 2;
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    const link = document.createElement("a");
+    link.download = name;
+    canvas.toBlob((blob) => { link.href = URL.createObjectURL(blob); link.click(); });
+    URL.revokeObjectURL(address);
+  };
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("form.search select, form.auto select, form.auto input")) event.target.form.requestSubmit();
+  });
+  document.addEventListener("pointermove", (event) => hover(event));
+
+  const hover = (event) => {
+    const mark = event.target.closest?.("svg [data-tip]");
+    let tip = document.getElementById("tip");
+    if (!mark) { if (tip) tip.hidden = true; return; }
+    if (!tip) { tip = document.createElement("div"); tip.id = "tip"; tip.setAttribute("role", "status"); document.body.append(tip); }
+    tip.textContent = mark.dataset.tip;
+    tip.hidden = false;
+    tip.style.setProperty("left", `${Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 8)}px`);
+    tip.style.setProperty("top", `${event.clientY + 14}px`);
+  };
+})();

@@ -12,9 +12,9 @@ import pyarrow as pa
 from PIL import Image
 
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import replacing
-from fdrd.files.last_build import cache_folder
-from fdrd.images.pixels import as_seen
+from fdrd.files.atomic import atomic_write
+from fdrd.files.cache import cache_folder
+from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 
 SIDE = 320
@@ -48,7 +48,7 @@ def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
     if kept.is_file():
         return kept.read_bytes()
     small = encode(image_bytes(folder / shard, record["place"], digest), SIDE)
-    with replacing(kept) as file:
+    with atomic_write(kept) as file:
         file.write(small)
     return small
 
@@ -63,7 +63,7 @@ def encode(data: bytes, side: int = 0) -> bytes:
         with Image.open(io.BytesIO(data)) as image:
             if side:
                 image.draft("RGB", (side * 2, side * 2))
-            shown = as_seen(image)
+            shown = upright_rgb(image)
         if side:
             shown.thumbnail((side, side))
         file = io.BytesIO()
@@ -116,6 +116,6 @@ def decoded(shard: Path, record: Mapping[str, Any]) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(image_bytes(shard, record["place"], record["image"]))) as image:
-            return as_seen(image)
+            return upright_rgb(image)
     except OSError as error:
         raise FdrdError(f"the image does not decode: {error}") from None

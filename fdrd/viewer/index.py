@@ -18,7 +18,7 @@ import numpy as np
 
 from fdrd.curation.leaks import CLUSTER
 from fdrd.files.atomic import sha256_of
-from fdrd.files.last_build import cache_folder
+from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import read_manifest
 from fdrd.viewer.facets import Columns, Indices

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fdrd.checks.audit.flaws import caption_flaws
+from fdrd.checks.flaws import caption_flaws
 from fdrd.curation.leaks import CLUSTER
 from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress

@@ -18,8 +18,8 @@ from benchmark.result import BenchResult
 from benchmark.trained import load_method, untrained_method
 from fdrd.dataset import RetrievalDataset, load
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import replacing
-from fdrd.files.last_build import cache_folder
+from fdrd.files.atomic import atomic_write
+from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
 
 TEN = 10
@@ -166,5 +166,5 @@ def _read(path: Path) -> Top | None:
 def _write(path: Path, top: Top) -> None:
     assert top.captions is not None
     assert top.images is not None
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, captions=top.captions, images=top.images)

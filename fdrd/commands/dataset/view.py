@@ -52,7 +52,7 @@ def view(
         raise FdrdError(f"{error.name} is not installed; run `pip install 'fdrd[view]'`") from None
     import secrets
 
-    from fdrd.files.last_build import last_build
+    from fdrd.files.cache import last_build
     from fdrd.viewer.context import open_context
     from fdrd.viewer.server import serve
 

@@ -5,7 +5,8 @@
     fdrd.build("raw/")                          # Arrow shards, manifest and card in data/fdrd
     test = fdrd.load("data/fdrd", "test")       # distinct images and captions of a split
 
-The command line (`fdrd --help`) does the same and more.
+Every command of the command line (`fdrd --help`) is one function here. Importing `fdrd` is fast: a name is
+imported when it is first used.
 """
 
 from __future__ import annotations
@@ -20,19 +21,28 @@ if TYPE_CHECKING:
     from fdrd.dataset import RetrievalDataset, load
     from fdrd.errors import FdrdError
     from fdrd.exports.webdataset import export
+    from fdrd.field_guide.writer import sample
     from fdrd.hub.dataset_repository import push
-    from fdrd.pipeline.builder import Build, build
+    from fdrd.pipeline.builder import Build, build, merge
+    from fdrd.pipeline.part_builder import build_part
+    from fdrd.pipeline.parts import Part
 
-_HOMES = {
+    __version__: str
+
+_MODULES = {
     "Build": "pipeline.builder",
     "BuildConfig": "build_config",
     "FdrdError": "errors",
+    "Part": "pipeline.parts",
     "RetrievalDataset": "dataset",
     "audit": "checks.audits",
     "build": "pipeline.builder",
+    "build_part": "pipeline.part_builder",
     "export": "exports.webdataset",
     "load": "dataset",
+    "merge": "pipeline.builder",
     "push": "hub.dataset_repository",
+    "sample": "field_guide.writer",
     "stats": "checks.statistics",
     "validate": "checks.validation",
 }
@@ -41,21 +51,34 @@ __all__ = [
     "Build",
     "BuildConfig",
     "FdrdError",
+    "Part",
     "RetrievalDataset",
+    "__version__",
     "audit",
     "build",
+    "build_part",
     "export",
     "load",
+    "merge",
     "push",
+    "sample",
     "stats",
     "validate",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used, so that the command line starts at once."""
-    if name not in _HOMES:
+    """Import a public name when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fdrd")
+    if name not in _MODULES:
         raise AttributeError(f"module 'fdrd' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"fdrd.{_HOMES[name]}"), name)
+    return getattr(import_module(f"fdrd.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The command line: `fdrd` and its version. Each command lies in `fdrd/commands/`."""
+"""The command line. Each command is a file in `fdrd/commands/`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fdrd.errors import CheckError, FdrdError
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one line on stderr and exit code 2, a failed check 1."""
+    """Run the command line. A user error prints one line and exits with 2, a failed check with 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
+            stream.reconfigure(errors="backslashreplace")  # file names may not be valid text
     try:
         app()
     except FdrdError as error:
@@ -25,18 +25,21 @@ def main() -> None:
         sys.exit(1 if isinstance(error, CheckError) else 2)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from fdrd import __version__
 
-        out.print(f"fdrd {version('fdrd')}")
+        out.print(f"fdrd {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def fdrd(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Build described fine-category datasets, and compare image-text retrieval methods on them."""

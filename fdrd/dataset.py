@@ -1,6 +1,6 @@
-"""One split of a built dataset as the benchmark reads it: distinct images, distinct captions, who belongs to whom.
+"""Read one split of a built dataset: distinct images, distinct captions, and the pairs that connect them.
 
-Rows come from the shards by memory map; images are decoded when they are asked for, a few at a time.
+Rows are memory-mapped from the shards, and images are decoded on request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
 from fdrd.record import SPLITS, Attribute, Negative
 from fdrd.storage.registration import registered_shards
@@ -31,20 +31,20 @@ Indices = npt.NDArray[np.int64]
 class RetrievalDataset:
     """A read-only view of one split.
 
-    N rows (image-caption pairs) hold I distinct images and C distinct captions. Images are distinct by
-    the digest of their bytes, captions by their text; both are numbered in order of first appearance.
+    The N rows (image-caption pairs) contain I distinct images and C distinct captions. Images are identified
+    by the digest of their bytes, captions by their text. Both are numbered in order of first appearance.
 
     Attributes:
-        name: folder, registered name or Hub id that the rows came from.
+        name: folder, registered name or Hub id.
         split: `train`, `validation` or `test`.
         pairs: (N, 2) image number and caption number of each row.
         captions: the C distinct captions.
-        image_digests: sha256 of each of the I images.
-        categories: names of all fine categories of the dataset, whether they occur in the split or not.
+        image_digests: SHA-256 of each of the I images.
+        categories: all fine categories of the dataset, including those that are not in the split.
         row_category: (N,) index into `categories`.
         image_category: (I,) index into `categories`.
-        caption_category: (C,) index into `categories`, of the first row with that caption.
-        domains: names of the domains that occur, sorted.
+        caption_category: (C,) index into `categories`, from the first row with the caption.
+        domains: the domains in the split, sorted.
         image_domain: (I,) index into `domains`.
     """
 
@@ -70,7 +70,7 @@ class RetrievalDataset:
         self.image_domain = row_domain[self._row_of_image]
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """Return the number of rows."""
         return len(self._rows)
 
     def __repr__(self) -> str:
@@ -80,12 +80,12 @@ class RetrievalDataset:
         )
 
     def images(self, numbers: Iterable[int]) -> list[Image]:
-        """The images of these numbers, decoded, upright, RGB."""
+        """Return the images with these numbers, decoded, upright, in RGB."""
         rows = [int(self._row_of_image[number]) for number in numbers]
         return [upright_rgb(image) for image in self._rows.select_columns("image")[rows]["image"]]
 
     def files(self, numbers: Iterable[int]) -> list[bytes]:
-        """The images of these numbers as the source had them: the bytes of their files."""
+        """Return the file bytes of the images with these numbers."""
         from datasets import Image
 
         rows = [int(self._row_of_image[number]) for number in numbers]
@@ -93,63 +93,63 @@ class RetrievalDataset:
         return [image["bytes"] for image in files[rows]["image"]]
 
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """All that is said of these rows, by column; the category by its name, the image left out."""
+        """Return all columns of these rows except the image, with the category as a name."""
         columns = [name for name in self._rows.column_names if name != "image"]
-        said = self._rows.select_columns(columns).with_format(None)[list(rows)]
-        found = [
-            dict(zip(said, values, strict=True)) for values in zip(*said.values(), strict=True)
+        table = self._rows.select_columns(columns).with_format(None)[list(rows)]
+        records = [
+            dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)
         ]
-        for record in found:
+        for record in records:
             record["category"] = self.categories[record["category"]]
-        return found
+        return records
 
     @cached_property
     def ids(self) -> list[str]:
-        """The record id of each row."""
+        """Record id of each row."""
         return list(self._rows["id"])
 
     @cached_property
     def negatives(self) -> list[tuple[Negative, ...]]:
-        """The fixed hard negatives of each row."""
+        """Fixed hard negatives of each row."""
         return [tuple(Negative(**negative) for negative in row) for row in self._rows["negatives"]]
 
     @cached_property
     def attributes(self) -> list[tuple[Attribute, ...]]:
-        """The attribute spans of each row's caption."""
+        """Attribute spans of the caption of each row."""
         return [
             tuple(Attribute(**attribute) for attribute in row) for row in self._rows["attributes"]
         ]
 
     @cached_property
     def meta_categories(self) -> list[str]:
-        """The meta-category of each row."""
+        """Meta-category of each row."""
         return list(self._rows["meta_category"])
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of what the rows say: images, captions, categories, negatives, in order."""
+        """Digest of images, captions, categories and negatives of all rows, in order."""
         digest = hashlib.sha256()
         for row in range(len(self)):
             image, caption = self.pairs[row]
-            said = [
+            content = [
                 self.image_digests[image],
                 self.captions[caption],
                 self.categories[self.row_category[row]],
                 [negative.caption for negative in self.negatives[row]],
             ]
-            digest.update(json.dumps(said, ensure_ascii=False).encode())
+            digest.update(json.dumps(content, ensure_ascii=False).encode())
         return digest.hexdigest()
 
     def select(self, rows: Sequence[int] | Indices) -> RetrievalDataset:
-        """The view of these rows only, in this order."""
+        """Return a view of these rows only, in this order."""
         chosen = self._rows.select([int(row) for row in rows])
         return RetrievalDataset(chosen, name=self.name, split=self.split)
 
     def of_domain(self, domain: str) -> RetrievalDataset:
-        """The rows of one domain.
+        """Return a view of the rows of one domain.
 
         Raises:
-            FdrdError: there is no such domain in the split.
+            FdrdError: the split has no such domain.
         """
         if domain not in self.domains:
             raise FdrdError(
@@ -160,7 +160,12 @@ class RetrievalDataset:
 
 
 def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDataset:
-    """One split of a dataset: of a folder that `fdrd build` wrote, a registered name, or a Hub id.
+    """Load one split of a dataset.
+
+    Args:
+        name: a folder that `fdrd build` wrote, a registered name, or a Hub id.
+        split: `train`, `validation` or `test`.
+        domain: load only this domain.
 
     Raises:
         FdrdError: there is no such dataset, split or domain.
@@ -168,12 +173,12 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
     from datasets import Dataset, concatenate_datasets, load_dataset
 
     if split not in SPLITS:
-        raise FdrdError(f"no split is called {split!r}; choose from {', '.join(SPLITS)}")
+        raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
     folder = Path(name)
     manifest = folder / "manifest.json"
     if folder.is_dir() and not manifest.is_file():
         raise FdrdError(
-            f"{folder} holds no manifest.json; build it with `fdrd build --out {folder}`"
+            f"{folder} contains no manifest.json; build it with `fdrd build --out {folder}`"
         )
     if manifest.is_file():
         shards = [
@@ -183,20 +188,20 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
         ]
         if not shards:
             place = f"{split} of {domain}" if domain else split
-            raise FdrdError(f"{folder} has no {place}; `fdrd stats {folder}` lists what it has")
+            raise FdrdError(f"{folder} has no {place}; `fdrd stats {folder}` lists its contents")
         if shards[0].suffix == PARQUET:
             rows = Dataset.from_parquet([str(shard) for shard in shards])
         else:
             rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
-    elif here := registered_shards(str(name), domain or "default", split):
-        rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in here])
+    elif registered := registered_shards(str(name), domain or "default", split):
+        rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in registered])
     else:
         try:
             rows = load_dataset(str(name), domain or "default", split=split)
         except (ValueError, OSError) as error:
             raise FdrdError(
-                f"no dataset {str(name)!r}: neither a folder, nor built on this machine, nor found on "
-                f"the Hub ({_first_line(error)}); build it with `fdrd build`, or give --data"
+                f"no dataset {str(name)!r}: not a folder, not built on this machine, and not found on "
+                f"the Hub ({first_line(error)}); build it with `fdrd build`, or give --data"
             ) from error
     return RetrievalDataset(rows, name=str(name), split=split)
 
@@ -204,30 +209,26 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
 def load_splits(
     name: str | Path, split: str | None = None, domain: str | None = None
 ) -> list[RetrievalDataset]:
-    """All splits that a dataset has, or the one that is asked for.
+    """Load all splits of a dataset, or only the given one.
 
     Raises:
         FdrdError: as `load`.
     """
     if split is not None:
         return [load(name, split, domain)]
-    found, missing = [], []
+    loaded, missing = [], []
     for each in SPLITS:
         try:
-            found.append(load(name, each, domain))
+            loaded.append(load(name, each, domain))
         except FdrdError as error:  # not every dataset has all three
             missing.append(error)
-    if not found:
+    if not loaded:
         raise missing[-1]
-    return found
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return loaded
 
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Indices, Indices]:
-    """Distinct values in order of appearance, the number of each row's value, the first row of each value."""
+    """Return distinct values in order of appearance, the number of each row's value, and first rows."""
     number: dict[str, int] = {}
     first: list[int] = []
     rows = np.empty(len(values), dtype=np.int64)

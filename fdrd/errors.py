@@ -7,3 +7,12 @@ class FdrdError(Exception):
 
 class CheckError(FdrdError):
     """The data breaks a rule that the user set. The command line exits with 1 instead of 2."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message, or its type if there is none.
+
+    >>> first_line(OSError("not found\ntry again")), first_line(KeyError())
+    ('not found', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

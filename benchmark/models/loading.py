@@ -33,7 +33,7 @@ from benchmark.models.processes import default_device
 from benchmark.models.tensor_files import read_tensors
 from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
 from benchmark.models.tokenizer import tokenizer_of
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 
 EMBEDDED = "embedded"
 DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
@@ -114,7 +114,7 @@ def _hub(spec: str) -> tuple[Any, Any, Any]:
     except (OSError, ValueError) as error:
         raise FdrdError(
             f"backbone {spec!r}: not a local folder, and downloading it from the Hub failed "
-            f"({_first_line(error)}); check the name and the connection, or give --backbone "
+            f"({first_line(error)}); check the name and the connection, or give --backbone "
             f"a local folder, a function that loads a CLIPModel, or `{EMBEDDED}`"
         ) from error
 
@@ -129,7 +129,7 @@ def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
         return _pretrained(str(folder), "main")
     except (OSError, ValueError) as error:
         raise FdrdError(
-            f"backbone {spec!r}: {_first_line(error)}; the folder needs model.safetensors, a "
+            f"backbone {spec!r}: {first_line(error)}; the folder needs model.safetensors, a "
             f"tokenizer and a preprocessor_config.json; `fdrd convert` converts a .bin file"
         ) from error
 
@@ -218,7 +218,3 @@ def _kinds(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(type(each).__name__ for each in value)})"
     return type(value).__name__
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

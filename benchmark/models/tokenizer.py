@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.text.tokens import CLIP_LIMIT, CLIP_MERGES, TokenCounter, clip_vocabulary, counter_of
 
 CLIP_TOKENIZER = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
@@ -44,7 +44,7 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
     except (OSError, ValueError) as error:
         raise FdrdError(
             f"the tokenizer {source or CLIP_TOKENIZER} is not available "
-            f"({str(error).strip().splitlines()[0]}); put its files beside the model, or run "
+            f"({first_line(error)}); put its files beside the model, or run "
             f"`fdrd convert` with --tokenizer: a folder, a Hub id, or the file "
             f"bpe_simple_vocab_16e6.txt.gz that open_clip and CLIP ship"
         ) from error
@@ -76,5 +76,6 @@ def token_counter(backbone: str) -> TokenCounter:
         limit = int(text.get("max_position_embeddings", CLIP_LIMIT))
         return counter_of(Tokenizer.from_file(tokenizer), backbone, limit)
     except Exception as error:  # tokenizers raises a bare Exception for a bad file
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FdrdError(f"the tokenizer of {backbone} is not available ({said})") from error
+        raise FdrdError(
+            f"the tokenizer of {backbone} is not available ({first_line(error)})"
+        ) from error

@@ -1,6 +1,6 @@
-"""The commands of `fdrd`, one file each: a command parses, calls one library function and prints.
+"""The commands of `fdrd`, one file each: a command parses, calls one library function, and prints.
 
-Results go to stdout, progress and errors to stderr. What is slow to import is imported inside the command.
+Results go to stdout, progress and errors to stderr. Slow imports belong inside the command.
 """
 
 from importlib import import_module

@@ -1,16 +1,19 @@
-"""What all commands share: the app, its two consoles, progress, and how JSON is printed."""
+"""Shared by all commands: the app, the two consoles, progress bars, tables, and JSON output."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from fdrd.progress import Progress
 
 app = typer.Typer(
     name="fdrd",
@@ -21,38 +24,39 @@ app = typer.Typer(
     epilog="Start here:  fdrd demo",
 )
 
-
-_HARMFUL = (
+_CONTROL = (
     *range(9),
     *range(11, 32),
     *range(127, 160),
     *range(0x202A, 0x202F),
     *range(0x2066, 0x206A),
 )
-_SHOWN = {sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}" for sign in _HARMFUL}
+_ESCAPED = {sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}" for sign in _CONTROL}
 
 
-class _Plain(Console):
-    """A console that shows the signs in a file's name that would steer the terminal or turn the line around."""
+class _SafeConsole(Console):
+    """A console that escapes control and bidirectional characters, e.g. in file names."""
 
-    def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(text.translate(_SHOWN), **how)
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(text.translate(_ESCAPED), **options)
 
 
-# Names of files and categories may hold brackets, so nothing that is printed is read as markup.
-out = _Plain(
+# Names of files and categories may contain brackets, so markup is off.
+out = _SafeConsole(
     highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160
 )
-err = _Plain(stderr=True, highlight=False, markup=False)
+err = _SafeConsole(stderr=True, highlight=False, markup=False)
 
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended, as shells report it."""
 
 
 @contextmanager
-def show_progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr for each step while it runs, and a line at its end, as in a log.
+def show_progress(hint: str) -> Iterator[Progress]:
+    """Show a progress bar per stage on stderr, and print a line when a stage ends.
 
-    What a stage says behind " | " may change as it goes on. Ctrl-C says how to go on and exits with 130.
+    The text after " | " in a stage may change. Ctrl-C prints `hint`, which says how to resume, and exits
+    with 130.
     """
     from rich.progress import (
         BarColumn,
@@ -69,9 +73,9 @@ def show_progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
-    class Said(ProgressColumn):  # what a narrow terminal cuts first
+    class Note(ProgressColumn):  # the first column that a narrow terminal truncates
         def render(self, task: Task) -> Text:
-            return Text(task.fields["said"], no_wrap=True, overflow="ellipsis")
+            return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -79,36 +83,46 @@ def show_progress(resumes: str) -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         Rate(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        Said(),
+        Note(),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
-        def show(what: str, done: int, total: int) -> None:
-            stage, _, said = what.partition(" | ")
+        def show(text: str, done: int, total: int) -> None:
+            stage, _, note = text.partition(" | ")
             if done == total:
                 if stage in tasks:
                     bars.remove_task(tasks.pop(stage))
-                err.print(f"{stage}: {done:,}  {said}".rstrip(), soft_wrap=True)
+                err.print(f"{stage}: {done:,}  {note}".rstrip(), soft_wrap=True)
             elif stage in tasks:
-                bars.update(tasks[stage], completed=done, total=total or None, said=said)
+                bars.update(tasks[stage], completed=done, total=total or None, note=note)
             elif err.is_terminal:
-                tasks[stage] = bars.add_task(stage, completed=done, total=total or None, said=said)
+                tasks[stage] = bars.add_task(stage, completed=done, total=total or None, note=note)
 
         try:
             yield show
         except KeyboardInterrupt:
             bars.stop()
-            err.print(f"Stopped. {resumes}", soft_wrap=True)
+            err.print(f"Stopped. {hint}", soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table without borders on stdout."""
+    from rich.table import Table
+
+    table = Table(*headings, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
 def print_json(value: object) -> None:
-    """Prints a value as JSON on stdout; nothing where another process speaks for this one."""
+    """Print a value as JSON on stdout, but only in the main process of a distributed run."""
     import json
 
     if not out.quiet:
-        print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201 - for machines, so without rich
+        print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201 - rich would wrap lines
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

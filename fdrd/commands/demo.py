@@ -47,7 +47,7 @@ def demo(
             raw,
             categories=PLAN.categories,
             pairs=PLAN.pairs,
-            progress=lambda done, total: progress("drawing", done, total),
+            progress=progress,
         )
         err.print("2/4  Building the dataset: checks, splits, attributes, hard negatives, shards")
         build(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fdrd.errors import FdrdError
 from fdrd.field_guide.plate import EXTENSION, Plate, draw
 from fdrd.field_guide.sighting import IMAGES_OF_ONE
 from fdrd.field_guide.taxonomy import Pool, categories
+from fdrd.progress import Progress, silent
 from fdrd.record import Split
 
 EDITION = 1
@@ -57,7 +57,7 @@ def sample(
     pool: Pool = "demo",
     first: int = 0,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> bool:
     """Draw a source into the new folder `out`; the same arguments write the same bytes.
 
@@ -72,7 +72,7 @@ def sample(
         pool: `demo`, or `base` for categories that no demo uses, to train a backbone.
         first: index of the first category within the pool.
         workers: number of processes, by default one per core; 1 stays in this process.
-        progress: called with (images done, total images).
+        progress: called after each category.
 
     Returns:
         True if anything was drawn.
@@ -88,14 +88,13 @@ def sample(
     draft = out.with_name(f".{out.name}.unfinished")
     done_before = _prepare(draft, order)
 
-    report = progress or (lambda done, total: None)
     todo = [position for position in range(categories) if position not in done_before]
     done = sum(order.images_of(position) for position in done_before)
-    report(done, pairs)
+    progress("drawing", done, pairs)
     with LocalEngine(min(workers or available_cores(), len(todo))) as engine:
         for position in engine.run(_write_category, todo, draft, order):
             done += order.images_of(position)
-            report(done, pairs)
+            progress("drawing", done, pairs)
 
     with (draft / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as whole:
         for position in range(categories):

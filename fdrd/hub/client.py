@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -94,7 +94,6 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
 
     status = _status(error)
     detail = str(getattr(error, "server_message", None) or "").strip()
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set; unset it and run the command again"
     if status == 401 and ("credentials" in detail or "credentials" in str(error)):
@@ -118,11 +117,11 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
     if status in _TRANSIENT:
         return f"the Hub returned {status} after several retries; {_RESUME}"
     if status is not None:
-        return f"the Hub refused the request ({status}): {detail or first_line}"
+        return f"the Hub refused the request ({status}): {detail or first_line(error)}"
     if _is_network(error):
-        return f"no connection to {constants.ENDPOINT} ({first_line}); {_RESUME}"
+        return f"no connection to {constants.ENDPOINT} ({first_line(error)}); {_RESUME}"
     if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
-        return f"the upload failed ({first_line}); {_RESUME}"
+        return f"the upload failed ({first_line(error)}); {_RESUME}"
     return None
 
 

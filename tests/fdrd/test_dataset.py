@@ -41,7 +41,7 @@ def test_the_fingerprint_sees_order_and_content(train):
 
 @pytest.mark.parametrize(
     ("split", "domain", "said"),
-    [("dev", None, "no split is called"), ("train", "cars", "has no train of cars")],
+    [("dev", None, "unknown split"), ("train", "cars", "has no train of cars")],
 )
 def test_a_wrong_split_or_domain_names_the_right_ones(birds, tmp_path, split, domain, said):
     build(birds, tmp_path / "out", workers=1)
@@ -50,7 +50,7 @@ def test_a_wrong_split_or_domain_names_the_right_ones(birds, tmp_path, split, do
 
 
 def test_an_unknown_name_says_where_it_was_looked_for():
-    with pytest.raises(FdrdError, match="neither a folder, nor built on this machine"):
+    with pytest.raises(FdrdError, match="not a folder, not built on this machine"):
         load("no-such-name", "test")
 
 

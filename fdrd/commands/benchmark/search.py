@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fdrd.commands.benchmark.known_methods import quiet_transformers, register_methods
-from fdrd.commands.console import Json, app, out, print_json, show_progress
+from fdrd.commands.console import Json, app, print_json, print_table, show_progress
 from fdrd.errors import FdrdError
 
 
@@ -65,13 +65,11 @@ def search(
 
 
 def _print_hits(hits: Any) -> None:
-    from rich.table import Table
-
-    table = Table("rank", "score", "category", "caption", "image", box=None, header_style="bold")
+    rows = []
     for hit in hits:
         record = hit.record
         where = f"{record['domain']}/{hit.split}: {record['source']['file']}"
-        table.add_row(
-            str(hit.rank), f"{hit.score:.4f}", record["category"], record["caption"], where
+        rows.append(
+            (str(hit.rank), f"{hit.score:.4f}", record["category"], record["caption"], where)
         )
-    out.print(table)
+    print_table(("rank", "score", "category", "caption", "image"), rows)

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, out, print_json, show_progress
-from fdrd.commands.dataset.build_options import Engine, Workers, print_build, tokens_of
+from fdrd.commands.console import Json, app, out, show_progress
+from fdrd.commands.dataset.build_options import (
+    OUT,
+    Engine,
+    Out,
+    Workers,
+    print_build,
+    resume_hint,
+    tokens_of,
+)
 from fdrd.errors import FdrdError
 from fdrd.policy import default_action, parse
 from fdrd.reasons import KEEPABLE, REASONS, RULES
 
-OUT = Path("data/fdrd")
+if TYPE_CHECKING:
+    from fdrd.build_config import BuildConfig
 
 
 def _reasons() -> str:
-    """A paragraph for each reason and each rule, as the end of the help shows them."""
-    lines = ["Reasons for --policy, with what is done unless you choose:"]
-    for reason, what in REASONS.items():
-        choice = default_action(reason) if reason in KEEPABLE else "drop, or fail"
-        lines.append(f"[b]{reason}[/] ({choice}): {what}")
-    lines.append(
-        "Rules, which mend a record or say what is done to see its image, and are counted:"
-    )
-    lines += [f"[b]{rule}[/]: {what}" for rule, what in RULES.items()]
+    """Return the end of the help: a paragraph for each reason and each rule."""
+    lines = ["Reasons for --policy, with the default action:"]
+    for reason, meaning in REASONS.items():
+        actions = default_action(reason) if reason in KEEPABLE else "drop, or fail"
+        lines.append(f"[b]{reason}[/] ({actions}): {meaning}")
+    lines.append("Rules: fixes of kept records, which the manifest counts:")
+    lines += [f"[b]{rule}[/]: {meaning}" for rule, meaning in RULES.items()]
     return "\n\n".join([*lines, "Example:  fdrd build --source raw/ --out data/fdrd"])
 
 
@@ -34,51 +41,48 @@ def build(
     source: Annotated[
         Path,
         typer.Option(
-            help="Folder of a domain, or of folders of domains; or hub:ORG/NAME, a dataset of the Hub."
+            help="Folder of one domain or of several domains; or hub:ORG/NAME, a dataset on the Hub."
         ),
     ],
-    target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = OUT,
-    name: Annotated[
-        str, typer.Option(help="What `load_dataset` will call it on this machine.")
-    ] = "fdrd",
-    seed: Annotated[int, typer.Option(help="Moves the hashed splits and the hard negatives.")] = 0,
-    negatives: Annotated[int, typer.Option(min=0, help="Hard negatives for each pair.")] = 4,
+    target: Out = OUT,
+    name: Annotated[str, typer.Option(help="Name for `load_dataset` on this machine.")] = "fdrd",
+    seed: Annotated[int, typer.Option(help="Seed of hashed splits and hard negatives.")] = 0,
+    negatives: Annotated[int, typer.Option(min=0, help="Hard negatives per pair.")] = 4,
     attribute_negatives: Annotated[
-        int, typer.Option(min=0, help="How many of them swap an attribute, not the category.")
+        int, typer.Option(min=0, help="How many of them change an attribute, not the category.")
     ] = 2,
     workers: Workers = None,
     engine: Engine = "local",
     part: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N",
-            help="Build part I of N, as in a job array; `fdrd merge` puts them together.",
+            metavar="I/N", help="Build part I of N, e.g. in a job array; `fdrd merge` joins them."
         ),
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Refuse images of more pixels.")
+        int, typer.Option(min=1, help="Maximum pixels (width times height) of an image.")
     ] = 50_000_000,
     min_side: Annotated[
-        int, typer.Option(min=1, help="Pixels that the shorter side of an image must have.")
+        int, typer.Option(min=1, help="Minimum pixels of the shorter side of an image.")
     ] = 8,
     max_aspect: Annotated[
-        float, typer.Option(min=1, help="How many times the shorter side the longer may be.")
+        float, typer.Option(min=1, help="Maximum ratio of the longer to the shorter side.")
     ] = 20,
     max_caption: Annotated[
-        int, typer.Option(min=1, help="Characters that a caption may have.")
+        int, typer.Option(min=1, help="Maximum characters of a caption.")
     ] = 5000,
     shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 64,
     format: Annotated[
-        str, typer.Option(help="Of the shards: arrow, or parquet for the Hub's viewer.")
+        str, typer.Option(help="Shard format: arrow, or parquet for the Hub's viewer.")
     ] = "arrow",
     backbone: Annotated[
-        str | None, typer.Option(help="Hub id that a benchmark on this dataset uses by default.")
+        str | None, typer.Option(help="Hub id of the default backbone for benchmarks.")
     ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
             metavar="REASON=keep|drop|fail",
-            help="What is done about a reason, of those below; repeat it for several.",
+            help="Action for a reason listed below; can be repeated.",
         ),
     ] = None,
     decisions: Annotated[
@@ -94,16 +98,16 @@ def build(
 
     Layouts: [b]image_folder[/], \[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt
     beside it; [b]released[/], the authors' JSON of captions beside the images; [b]table[/], CSV, TSV, JSON
-    lines or Parquet with a column for the image, as path or bytes; [b]webdataset[/], tar archives of jpg
-    with txt or json; [b]saved_dataset[/], what `datasets` saved to disk; [b]coop_splits[/], split_zhou_*.json
-    without captions, which `fdrd caption` writes. A folder of such folders is a dataset of several domains;
-    domain.toml in one of them gives its licence, meta-categories and groups.
+    lines or Parquet with a column of image paths or bytes; [b]webdataset[/], tar archives of jpg with txt or
+    json; [b]saved_dataset[/], written by `save_to_disk` of `datasets`; [b]coop_splits[/],
+    split_zhou_*.json without captions, which `fdrd caption` writes. A folder of such folders is a dataset of
+    several domains. A domain.toml in one of them gives its license, meta-categories and groups.
 
-    A rerun does nothing where nothing changed, and goes on where a run was stopped.
+    Run it again to resume an interrupted build; it does nothing if nothing changed.
     """
     from fdrd.hub.source import local_source
 
-    with show_progress("The same command goes on from there.") as progress:
+    with show_progress("Run the same command again to resume.") as progress:
         source = local_source(source, progress)
     if explain:
         from fdrd.sources.explain import explain as explain_source
@@ -120,45 +124,31 @@ def build(
         shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
         policy=parse(policy or []),
     )  # fmt: skip
-    if part is not None and decisions is not None:
-        raise FdrdError("--decisions applies to a whole build; leave out --part")
     if part is not None:
+        if decisions is not None:
+            raise FdrdError("--decisions applies to a complete build; remove --part")
         _build_part(source, target, part, config, workers, engine)
         return
-    with show_progress(
-        f"What is done is kept in {target}.work; the same command goes on from there."
-    ) as progress:
+    with show_progress(resume_hint(target)) as progress:
         built = run_build(
             source, target, config=config, decisions=decisions, workers=workers, engine=engine,
             tokens=tokens_of, progress=progress,
         )  # fmt: skip
-    if json:
-        print_json({"nothing_to_do": built.nothing_to_do, **built.manifest})
-        return
-    print_build(built)
+    print_build(built, json)
 
 
 def _build_part(
-    source: Path, target: Path, text: str, config: Any, workers: int | None, engine: str
+    source: Path, target: Path, text: str, config: BuildConfig, workers: int | None, engine: str
 ) -> None:
-    from fdrd.hub.source import local_source
     from fdrd.pipeline.part_builder import build_part
     from fdrd.pipeline.parts import parse_part
 
     part = parse_part(text)
     if target == OUT:
         target = Path("data/parts") / f"{part.number}-of-{part.of}"
-    with show_progress(
-        f"What is done is kept in {target}.work; the same command goes on from there."
-    ) as progress:
+    with show_progress(resume_hint(target)) as progress:
         built = build_part(
-            local_source(source, progress),
-            target,
-            part,
-            config=config,
-            workers=workers,
-            engine=engine,
-            progress=progress,
+            source, target, part, config=config, workers=workers, engine=engine, progress=progress
         )
-    out.print(f"Built {target}." if built else f"Nothing to do: {target} is this very part.")
-    out.print(f"Once all {part.of} are there:  fdrd merge {target.parent}/*", style="dim")
+    out.print(f"Built {target}." if built else f"Nothing to do: {target} is up to date.")
+    out.print(f"When all {part.of} parts exist:  fdrd merge {target.parent}/*", style="dim")

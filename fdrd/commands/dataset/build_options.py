@@ -1,46 +1,59 @@
-"""What the commands that build a dataset share: their options, what counts tokens, how a build is told."""
+"""Shared by the commands that build a dataset: options, the token counter, and the printed summary."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdrd.commands.console import err, out
+from fdrd.commands.console import err, out, print_json, print_table
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
+    from fdrd.pipeline.builder import Build
     from fdrd.text.tokens import TokenCounter
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
-Engine = Annotated[str, typer.Option(help="Where they run: local, or ray for a Ray cluster.")]
+OUT = Path("data/fdrd")
+Out = Annotated[Path, typer.Option("--out", help="Folder of the dataset.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
+]
+Engine = Annotated[str, typer.Option(help="Where processes run: local, or ray for a Ray cluster.")]
+
+
+def resume_hint(target: Path) -> str:
+    """Return the text that Ctrl-C prints during a build."""
+    return f"Finished work is kept in {target}.work; run the same command again to resume."
 
 
 def tokens_of(backbone: str) -> TokenCounter | None:
-    """What counts tokens as the backbone does; None, and a line on stderr, where its tokenizer is out of reach."""
+    """Return a token counter for a backbone, or None, with a message, if its tokenizer is unavailable."""
     from benchmark.models.tokenizer import token_counter
 
     try:
         return token_counter(backbone)
     except FdrdError as error:
-        err.print(f"{error}; CLIP's BPE counts tokens instead, if a package holds it", style="dim")
+        err.print(f"{error}; counting tokens with CLIP's BPE instead", style="dim")
         return None
 
 
-def print_build(built: Any) -> None:
-    """What a build or a merge did, and what may come next."""
-    from rich.table import Table
-
-    records = built.manifest["records"]
-    table = Table("annotations", "read", "kept", "rejected", box=None, header_style="bold")
-    for file, entry in built.manifest["files"].items():
+def print_build(built: Build, json: bool) -> None:
+    """Print the result of a build or a merge, and the next command."""
+    manifest = built.manifest
+    if json:
+        print_json({"nothing_to_do": built.nothing_to_do, **manifest})
+        return
+    records = manifest["records"]
+    rows = []
+    for file, entry in manifest["files"].items():
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
-        table.add_row(file, f"{entry['read']:,}", f"{entry['kept']:,}", reasons or "none")
-    out.print(table)
+        rows.append((file, f"{entry['read']:,}", f"{entry['kept']:,}", reasons or "none"))
+    print_table(("annotations", "read", "kept", "rejected"), rows)
     out.print(
         f"{records['read']:,} read = {records['kept']:,} kept + {records['rejected']:,} rejected"
     )
-    if reviewed := built.manifest.get("decisions"):
+    if reviewed := manifest.get("decisions"):
         verified = sum(sum(splits.values()) for splits in reviewed["verified"].values())
         out.print(
             f"Review: {reviewed['applied']:,} decisions applied, {reviewed['stale']:,} not applied, "
@@ -49,20 +62,17 @@ def print_build(built: Any) -> None:
         for decision, reason in built.stale[:10]:
             out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
     if built.nothing_to_do:
-        out.print(f"Nothing to do: {built.out} is built from this very source.")
+        out.print(f"Nothing to do: {built.out} is up to date.")
     else:
-        shards = len(built.manifest["shards"])
-        out.print(
-            f"Built {built.out}: {shards} shards, {built.shards_written} of them written now."
-        )
-    _print_tokens(built.manifest["tokens"])
-    name = built.manifest["name"]
-    out.print(f'From any project here:  load_dataset("{name}")')
+        shards = len(manifest["shards"])
+        out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
+    _print_tokens(manifest["tokens"])
+    out.print(f'Load it in any project on this machine:  load_dataset("{manifest["name"]}")')
     out.print(f"Next:  fdrd bench --method zero_shot --data {built.out}", style="dim")
 
 
 def _print_tokens(tokens: dict[str, Any] | None) -> None:
-    """How many captions the text tower cuts off, or how to know."""
+    """Print how many captions are truncated, or how to find out."""
     if tokens is None:
         from fdrd.text.tokens import HOW_TO_GET
 
@@ -71,6 +81,6 @@ def _print_tokens(tokens: dict[str, Any] | None) -> None:
     splits = [split for splits in tokens["splits"].values() for split in splits.values()]
     longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
     out.print(
-        f"Captions have up to {longest} tokens ({tokens['tokenizer']}); {over:,} have more than the "
-        f"{tokens['limit']} that its text tower reads"
+        f"Captions have up to {longest} tokens ({tokens['tokenizer']}); {over:,} exceed the limit of "
+        f"{tokens['limit']} and are truncated"
     )

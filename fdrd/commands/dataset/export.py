@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fdrd.commands.console import Json, app, out, print_json, show_progress
+from fdrd.commands.console import Json, app, out, print_json, print_table, show_progress
 
 
 @app.command(epilog="Example:  fdrd export data/fdrd --to webdataset wds/")
@@ -32,8 +32,6 @@ def export(
     [b]webdataset[/]: tar shards for clip_benchmark, with one root per domain. Recalls equal those of
     fdrd bench except for ties, which clip_benchmark breaks arbitrarily.
     """
-    from rich.table import Table
-
     from fdrd.exports.webdataset import export as write_export
 
     with show_progress("Nothing was written; run the command again to start over.") as progress:
@@ -44,11 +42,13 @@ def export(
     if json:
         print_json([asdict(each) for each in found])
         return
-    table = Table("domain", "split", "images", "captions", "shards", box=None, header_style="bold")
-    for each in found:
-        counts = (f"{each.images:,}", f"{each.captions:,}", f"{each.shards:,}")
-        table.add_row(each.domain, each.split, *counts)
-    out.print(table)
+    print_table(
+        ("domain", "split", "images", "captions", "shards"),
+        [
+            (each.domain, each.split, f"{each.images:,}", f"{each.captions:,}", f"{each.shards:,}")
+            for each in found
+        ],
+    )
     last = found[-1]
     recall = " --recall_k 1 5 10 --no_amp" if task == "zeroshot_retrieval" else ""
     out.print(

@@ -7,35 +7,36 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, print_json, show_progress
-from fdrd.commands.dataset.build_options import Engine, Workers, print_build, tokens_of
+from fdrd.commands.console import Json, app, show_progress
+from fdrd.commands.dataset.build_options import (
+    OUT,
+    Engine,
+    Out,
+    Workers,
+    print_build,
+    resume_hint,
+    tokens_of,
+)
 
 
 @app.command(epilog="Example:  fdrd merge data/parts/* --out data/fdrd")
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="Folders of all parts, in any order.")],
-    target: Annotated[Path, typer.Option("--out", help="Folder of the dataset.")] = Path(
-        "data/fdrd"
-    ),
+    target: Out = OUT,
     workers: Workers = None,
     engine: Engine = "local",
     json: Json = False,
 ) -> None:
-    """Put the parts of a build together, which `fdrd build --part I/N` wrote: the bytes are those of one build.
+    """Merge the parts that `fdrd build --part I/N` wrote into the same bytes as a single build.
 
-    The source is not needed. A rerun does nothing where nothing changed, and goes on where a run was stopped.
+    The source is not needed. Run it again to resume; it does nothing if nothing changed.
     """
     from fdrd.pipeline.builder import merge as run_merge
 
-    # `data/parts/*` names the work folders beside the parts as well.
+    # `data/parts/*` also matches the work folders beside the parts.
     parts = [part for part in parts if part.suffix != ".work"]
-    with show_progress(
-        f"What is done is kept in {target}.work; the same command goes on from there."
-    ) as progress:
+    with show_progress(resume_hint(target)) as progress:
         built = run_merge(
             parts, target, workers=workers, engine=engine, tokens=tokens_of, progress=progress
         )
-    if json:
-        print_json({"nothing_to_do": built.nothing_to_do, **built.manifest})
-        return
-    print_build(built)
+    print_build(built, json)

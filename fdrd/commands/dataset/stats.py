@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.commands.console import Folder, Json, app, out, print_json
+from fdrd.commands.console import Folder, Json, app, print_json, print_table
 
 if TYPE_CHECKING:
     from fdrd.checks.statistics import SplitStats
@@ -15,34 +15,29 @@ def stats(folder: Folder, json: Json = False) -> None:
     """Show counts and caption lengths by domain and split."""
     from dataclasses import asdict
 
-    from rich.table import Table
-
     from fdrd.checks.statistics import stats as count
 
     found = count(folder)
     if json:
         print_json([asdict(split) for split in found])
         return
-    heads = "domain split pairs images captions shared categories words tokens negatives attributes"
-    table = Table(*heads.split(), box=None, header_style="bold")
-    for split in found:
-        counts = (
-            split.pairs,
-            split.images,
-            split.captions,
-            split.shared_captions,
-            split.categories,
-        )
-        table.add_row(
-            split.domain,
-            split.split,
-            *(f"{count:,}" for count in counts),
-            f"{split.words_median:g} (max {split.words_max})",
-            _tokens(split),
-            f"{split.negatives_per_pair:.2f}",
-            f"{split.attributes_per_pair:.2f}",
-        )
-    out.print(table)
+    headings = (
+        "domain split pairs images captions shared categories words tokens negatives attributes"
+    )
+    print_table(headings.split(), map(_row, found))
+
+
+def _row(split: SplitStats) -> list[str]:
+    counts = (split.pairs, split.images, split.captions, split.shared_captions, split.categories)
+    return [
+        split.domain,
+        split.split,
+        *(f"{count:,}" for count in counts),
+        f"{split.words_median:g} (max {split.words_max})",
+        _tokens(split),
+        f"{split.negatives_per_pair:.2f}",
+        f"{split.attributes_per_pair:.2f}",
+    ]
 
 
 def _tokens(split: SplitStats) -> str:

@@ -146,7 +146,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(raw):
     child.send_signal(signal.SIGINT)
     stderr = child.communicate(timeout=60)[1]
     assert child.returncode == 130, stderr
-    assert "the same command goes on from there" in stderr
+    assert "run the same command again to resume" in stderr
     assert not (raw / "data/fdrd").exists()
     assert fdrd("build", "--source", "raw", cwd=raw).returncode == 0
     assert fdrd("validate", "data/fdrd", cwd=raw).returncode == 0
@@ -344,7 +344,7 @@ def test_search_prints_ranked_records(called):
         (("--image", "none.png"), "none.png: No such file"),
         (("a text", "--method", "coop", "--backbone", "embedded"), "coop must learn first"),
         (("a text", "--checkpoint", "none.safetensors"), "no checkpoint none.safetensors"),
-        (("a text", "--split", "tset"), "no split is called"),
+        (("a text", "--split", "tset"), "unknown split"),
     ],
 )
 def test_a_search_that_cannot_be_made_says_why(called, wrong, said):

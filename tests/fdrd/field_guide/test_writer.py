@@ -124,7 +124,7 @@ class Stopped(KeyboardInterrupt):
 def test_an_interrupted_run_leaves_no_target_and_the_next_one_resumes(drawn, tmp_path):
     out = tmp_path / "raw"
 
-    def stop(done, total):
+    def stop(stage, done, total):
         if done >= total // 2:
             raise Stopped
 
@@ -133,7 +133,7 @@ def test_an_interrupted_run_leaves_no_target_and_the_next_one_resumes(drawn, tmp
     assert not out.exists()
 
     seen = []
-    assert sample(out, **SMALL, workers=1, progress=lambda done, total: seen.append(done))
+    assert sample(out, **SMALL, workers=1, progress=lambda stage, done, total: seen.append(done))
     assert seen[0] >= SMALL["pairs"] // 2  # what was finished is not drawn again
     assert seen[-1] == SMALL["pairs"]
     assert digests(out) == digests(drawn)
@@ -143,7 +143,7 @@ def test_an_interrupted_run_leaves_no_target_and_the_next_one_resumes(drawn, tmp
 def test_a_draft_of_other_arguments_is_discarded(tmp_path):
     out = tmp_path / "raw"
 
-    def stop(done, total):
+    def stop(stage, done, total):
         if done:
             raise Stopped
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -24,19 +24,16 @@ def render_method_card(
     parameters: int,
     public_backbone: bool,
 ) -> str:
-    """Return the card of a trained method.
-
-    Args:
-        repo_id: ORG/NAME of the model repository.
-        header: of the checkpoint.
-        results: of its training.
-        parameters: number of learned parameters.
-        public_backbone: whether the backbone is on the Hub or part of fdrd.
-    """
-    fingerprints = {
-        "backbone: weights, preprocessing, tokenizer": header.backbone_fingerprint,
-        "training rows": header.train_fingerprint,
-    }
+    """Return the card of a trained method; `public_backbone` means that others can load the backbone by name."""
+    settings = [*sorted(header.options.items()), *sorted(header.train.items())]
+    settings += [
+        ("seed", header.seed),
+        ("fingerprint of the backbone", header.backbone_fingerprint),
+        ("fingerprint of the training rows", header.train_fingerprint),
+    ]
+    rows = [
+        (escape(name), code(v if isinstance(v, str) else json.dumps(v))) for name, v in settings
+    ]
     note = f"The backbone {code(header.backbone)} is not on the Hub; `PATH` is your copy of it.\n\n"
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         front_matter=dump(_metadata(repo_id, header, results, public_backbone)),
@@ -49,11 +46,7 @@ def render_method_card(
         argument="" if public_backbone else ', backbone="PATH"',
         option="" if public_backbone else " --backbone PATH",
         results=_results(results),
-        options=_values(("option", "value"), sorted(header.options.items())),
-        training=_values(
-            ("option", "value"), [*sorted(header.train.items()), ("seed", header.seed)]
-        ),
-        fingerprints=_values(("of", "SHA-256"), fingerprints.items()),
+        settings=markdown_table(("setting", "value"), rows),
     )
 
 
@@ -129,11 +122,3 @@ def _subset(result: BenchResult) -> str:
     parts += [f"{settings.half} categories"] if settings.half else []
     parts += [f"gallery {settings.gallery}"] if settings.gallery != "domain" else []
     return ", ".join(parts)
-
-
-def _values(head: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> str:
-    cells = (
-        (escape(name), code(value if isinstance(value, str) else json.dumps(value)))
-        for name, value in rows
-    )
-    return markdown_table(head, cells)

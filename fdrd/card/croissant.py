@@ -1,7 +1,7 @@
 """Croissant 1.1 metadata (MLCommons) of a built dataset: files, splits, columns, licenses, and provenance.
 
-Paths are relative to croissant.json, so a copy of the folder is enough to read it. `mlcroissant` reads records
-from Parquet shards only; it has no reader for Arrow streams.
+The template holds one example of each kind of object. Paths are relative to croissant.json, so a copy of the folder
+is enough to read it. `mlcroissant` reads records from Parquet shards only; it has no reader for Arrow streams.
 """
 
 from __future__ import annotations
@@ -11,64 +11,62 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from fdrd.card.front_matter import TAGS
 
 _TEMPLATE = Path(__file__).with_name("croissant_template.json")
 _FORMATS = {"parquet": "application/x-parquet", "arrow": "application/vnd.apache.arrow.stream"}
-# Matches its own result, because mlcroissant applies it again after a join.
-_SPLIT_OF_PATH = r"^(?:data/.*/)?(train|validation|test)(?:-[^/]*)?$"
 
 
 def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON-LD of a dataset."""
-    template: dict[str, Any] = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
-    fields = template.pop("fields")
-    domains, records = list(manifest["splits"]), manifest["records"]
+    template = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
+    shard_template, files_template = template.pop("distribution")
+    names_template, records_template = template.pop("recordSet")
+    shards, domains = manifest["shards"], list(manifest["splits"])
     configs = {"default": domains, **{domain: [domain] for domain in domains}}
-    ending = manifest["shards"][0]["path"].rpartition(".")[2]
-    splits = list(dict.fromkeys(shard["split"] for shard in manifest["shards"]))
-    return template | {
-        "name": manifest["name"],
-        "description": (
-            f"{records['kept']} image-caption pairs of {len(manifest['categories'])} fine categories, with "
-            "attribute spans and hard negative captions, for image-text retrieval."
+    ending = shards[0]["path"].rpartition(".")[2]
+    format, splits = _FORMATS[ending], list(dict.fromkeys(shard["split"] for shard in shards))
+    dataset = _fill(
+        template,
+        **manifest["records"],
+        name=manifest["name"],
+        digest=manifest["digest"],
+        categories=len(manifest["categories"]),
+        libraries=", ".join(
+            f"{key} {value}" for key, value in sorted(manifest["libraries"].items())
         ),
-        "identifier": f"sha256:{manifest['digest']}",
+    )
+    return dataset | {
         "license": [_license(name) for name in manifest["licences"]],
         "keywords": [tag for tag in TAGS if ":" not in tag],
         "isBasedOn": [_origin(domain) for domain in manifest["domains"]],
-        "prov:wasGeneratedBy": {
-            "@type": "prov:Activity",
-            "name": "fdrd build",
-            "description": ", ".join(f"{k} {v}" for k, v in sorted(manifest["libraries"].items())),
-        },
-        "rai:dataPreprocessingProtocol": (
-            f"{records['read']} records were read, {records['rejected']} rejected (see rejected.jsonl). Images "
-            "were fully decoded, duplicates and leaks between splits were removed, attributes were extracted, "
-            "and hard negatives were generated."
-        ),
         "distribution": [
-            *(_shard(shard, _FORMATS[ending]) for shard in manifest["shards"]),
             *(
-                {
-                    "@type": "cr:FileSet",
-                    "@id": f"files-of-{_id(config)}",
-                    "name": f"files of {config}",
-                    "description": f"Shards of the config {config}.",
-                    "encodingFormat": _FORMATS[ending],
-                    "includes": [f"data/{domain}/*.{ending}" for domain in members],
-                }
+                _fill(shard_template, **shard, id=_id(shard["path"]), format=format)
+                for shard in shards
+            ),
+            *(
+                _fill(files_template, id=_id(config), config=config, format=format)
+                | {"includes": [f"data/{domain}/*.{ending}" for domain in members]}
                 for config, members in configs.items()
             ),
         ],
         "recordSet": [
-            _enumeration("splits", "cr:Split", splits),
-            _enumeration("categories", "cr:Label", manifest["categories"]),
-            *(_records(config, fields) for config in configs),
+            _names(names_template, "splits", "cr:Split", splits),
+            _names(names_template, "categories", "cr:Label", manifest["categories"]),
+            *(_records(records_template, config) for config in configs),
         ],
     }
+
+
+def _fill(template: Mapping[str, Any], **values: object) -> dict[str, Any]:
+    """Return a part of the template with its placeholders replaced."""
+    escaped = {key: json.dumps(str(value))[1:-1] for key, value in values.items()}
+    filled: dict[str, Any] = json.loads(Template(json.dumps(template)).substitute(escaped))
+    return filled
 
 
 def _id(name: str) -> str:
@@ -89,72 +87,33 @@ def _license(name: str) -> str:
 
 def _origin(domain: Mapping[str, Any]) -> dict[str, Any]:
     keys = {"license": "licence", "url": "homepage", "citation": "citation"}
-    known = {key: domain[said] for key, said in keys.items() if domain.get(said)}
+    known = {key: domain[theirs] for key, theirs in keys.items() if domain.get(theirs)}
     return {"@type": "sc:Dataset", "name": domain["name"], **known}
 
 
-def _shard(shard: Mapping[str, Any], encoding: str) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": _id(shard["path"]),
-        "name": shard["path"],
-        "contentUrl": shard["path"],
-        "contentSize": f"{shard['bytes']} B",
-        "encodingFormat": encoding,
-        "sha256": shard["sha256"],
-    }
-
-
-def _enumeration(name: str, kind: str, values: Sequence[str]) -> dict[str, Any]:
+def _names(
+    template: Mapping[str, Any], name: str, type: str, values: Sequence[str]
+) -> dict[str, Any]:
     """Return a record set of numbered names."""
-    columns = {"name": "sc:Text", "number": "sc:Integer"}
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "dataType": kind,
-        "key": {"@id": f"{name}/name"},
-        "field": [
-            {"@type": "cr:Field", "@id": f"{name}/{column}", "name": column, "dataType": type_}
-            for column, type_ in columns.items()
-        ],
-        "data": [{f"{name}/name": value, f"{name}/number": n} for n, value in enumerate(values)],
-    }
+    data = [{f"{name}/name": value, f"{name}/number": n} for n, value in enumerate(values)]
+    return _fill(template, id=name, type=type) | {"data": data}
 
 
-def _records(config: str, fields: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _records(template: Mapping[str, Any], config: str) -> dict[str, Any]:
     """Return the record set of a config, with one record per image-caption pair."""
-    files = {"fileSet": {"@id": f"files-of-{_id(config)}"}}
-    split = {
-        "@type": "cr:Field",
-        "@id": f"{_id(config)}/split",
-        "name": "split",
-        "description": "train, validation, or test.",
-        "dataType": "sc:Text",
-        "source": {
-            **files,
-            "extract": {"fileProperty": "fullpath"},
-            "transform": {"regex": _SPLIT_OF_PATH},
-        },
-        "references": {"field": {"@id": "splits/name"}},
-    }
-    return {
-        "@type": "cr:RecordSet",
-        "@id": _id(config),
-        "name": config,
-        "description": f"Image-caption pairs of the config {config}.",
-        "field": [split, *(_field(_id(config), field, files) for field in fields)],
-    }
+    records = _fill(template, id=_id(config), config=config)
+    split, *fields = records["field"]
+    files = split["source"]["fileSet"]
+    return records | {"field": [split, *(_field(_id(config), field, files) for field in fields)]}
 
 
 def _field(parent: str, field: dict[str, Any], files: dict[str, Any]) -> dict[str, Any]:
     """Return a field of the template with its identifier and source."""
-    parts, path = field.get("subField", ()), field.get("jsonPath")
-    name, column = f"{parent}/{field['name']}", field.get("column", field["name"])
-    known = {key: value for key, value in field.items() if key not in ("jsonPath", "column")}
-    made = {"@type": "cr:Field", "@id": name, **known}
-    if parts:
-        inner = ({**part, "column": column, "jsonPath": part["name"]} for part in parts)
-        return {**made, "subField": [_field(name, part, files) for part in inner]}
+    name, column = f"{parent}/{field['name']}", field.pop("column", field["name"])
+    made = {"@type": "cr:Field", "@id": name, **field}
+    if "subField" in field:
+        parts = [{**part, "column": column, "jsonPath": part["name"]} for part in field["subField"]]
+        return {**made, "subField": [_field(name, part, files) for part in parts]}
+    path = made.pop("jsonPath", None)
     transform = {"transform": {"jsonPath": path}} if path else {}
-    return {**made, "source": {**files, "extract": {"column": column}, **transform}}
+    return {**made, "source": {"fileSet": files, "extract": {"column": column}, **transform}}

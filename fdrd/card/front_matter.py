@@ -14,18 +14,10 @@ from fdrd.record import features
 if TYPE_CHECKING:
     from huggingface_hub import RepoCard
 
-TAGS = (
-    "image-text-retrieval",
-    "fine-grained",
-    "hard-negatives",
-    "clip",
-    "fdrd",
-    "arxiv:2508.04028",
-)
+TAGS = (*"image-text-retrieval fine-grained hard-negatives clip fdrd".split(), "arxiv:2508.04028")
 DATA_KEYS = ("license", "license_name", "size_categories", "configs", "dataset_info")
 """Keys that describe the data; a push overwrites them."""
-_MAX_CLASS_NAMES = 20_000
-"""Class names in the YAML above which only the config `default` is described."""
+_MAX_CLASS_NAMES = 20_000  # in the YAML; with more, only the config `default` is described
 
 # Values that the Hub accepts as `license`, restricted to those that sources use.
 _LICENSES = frozenset(

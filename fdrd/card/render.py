@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from string import Template
@@ -35,15 +35,12 @@ def render_card(
     manifest: dict[str, Any], audits: Sequence[Audit], summaries: Sequence[Summary]
 ) -> str:
     """Return the card of a dataset."""
-    splits = [
-        (escape(domain), split, *(f"{count[key]:,}" for key in _COUNTS))
-        for domain, of_domain in manifest["splits"].items()
-        for split, count in of_domain.items()
-    ]
-    files = [
-        (code(file), f"{entry['read']:,}", f"{entry['kept']:,}", _listed(entry["rejected"]))
-        for file, entry in manifest["files"].items()
-    ]
+    counts = ("pairs", "images", "captions", "categories")
+    splits = _by_split(manifest["splits"], lambda split: [f"{split[key]:,}" for key in counts])
+    files = []
+    for file, entry in manifest["files"].items():
+        rejected = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
+        files.append((code(file), f"{entry['read']:,}", f"{entry['kept']:,}", rejected or "none"))
     fixes = [(f"`{rule}`", RULES[rule], f"{count:,}") for rule, count in manifest["rules"].items()]
     issues = [
         (f"{outcome}: {(REASONS | REVIEW_REASONS)[reason]}", f"{count:,}")
@@ -59,7 +56,7 @@ def render_card(
         images=f"{images:,}",
         categories=f"{len(manifest['categories']):,}",
         load=load_section(manifest),
-        splits=markdown_table(("domain", "split", *_COUNTS.values()), splits, 2),
+        splits=markdown_table(("domain", "split", *counts), splits, 2),
         statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",
         distributions=_distributions(summaries),
         command=_command(manifest["config"]),
@@ -95,24 +92,17 @@ One domain: {one}. From a copy of this repository:
 
 
 def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
-    """Replace the audit on a dataset's card, or append it; everything else stays.
-
-    Args:
-        folder: of the dataset.
-        audits: of all its domains.
-        digest: of the audited dataset, from its manifest.
-
-    Returns:
-        The path of the card.
+    """Replace the audit on a dataset's card, or append it, and return the card's path.
 
     Raises:
-        FdrdError: there is no card, it cannot be written, or the dataset has changed.
+        FdrdError: there is no card, it cannot be written, or the dataset no longer has this digest.
     """
     path = folder / "README.md"
     if read_manifest(folder)["digest"] != digest:
         raise FdrdError(f"{folder} was rebuilt during its audit; run `fdrd audit {folder}` again")
     try:
-        write_text(path, with_audit(path.read_text(encoding="utf-8"), audits))
+        card = path.read_text(encoding="utf-8")
+        write_text(path, put_section(card, "audit", markdown(audits)))
     except (OSError, UnicodeDecodeError) as error:
         raise FdrdError(
             f"{path}: cannot write the audit to the card ({error}); use --no-card to skip it"
@@ -120,21 +110,15 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
     return path
 
 
-def with_audit(card: str, audits: Sequence[Audit]) -> str:
-    """Return the card with its audit section replaced, or appended if it has none."""
-    return put_section(card, "audit", markdown(audits))
-
-
-_COUNTS = {
-    "pairs": "pairs",
-    "images": "images",
-    "captions": "distinct captions",
-    "categories": "categories",
-}
-
-
-def _listed(rejected: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in rejected.items()) or "none"
+def _by_split(
+    counts: Mapping[str, Mapping[str, Any]], cells: Callable[[Any], list[str]]
+) -> list[tuple[str, ...]]:
+    """Return one table row per domain and split."""
+    return [
+        (escape(domain), split, *cells(count))
+        for domain, splits in counts.items()
+        for split, count in splits.items()
+    ]
 
 
 def _statistics(summaries: Sequence[Summary]) -> str:
@@ -175,11 +159,10 @@ def _tokens(tokens: Mapping[str, Any] | None) -> str:
     """Return caption lengths in tokens and the number of truncated captions."""
     if tokens is None:
         return "Caption lengths in tokens were not counted: no tokenizer was available."
-    rows = [
-        (escape(domain), split, f"{found['median']:g}", f"{found['max']}", f"{found['over']:,}")
-        for domain, splits in tokens["splits"].items()
-        for split, found in splits.items()
-    ]
+    rows = _by_split(
+        tokens["splits"],
+        lambda split: [f"{split['median']:g}", f"{split['max']}", f"{split['over']:,}"],
+    )
     intro = (
         f"Tokens of {code(tokens['tokenizer'])}, including begin and end. Its text encoder reads "
         f"{tokens['limit']} tokens."

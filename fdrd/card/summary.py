@@ -16,27 +16,15 @@ _ENGLISH_SHARE = 0.5
 
 @dataclass(slots=True)
 class Summary:
-    """Counts of one domain.
-
-    Attributes:
-        domain: name.
-        rows: number of rows.
-        described: rows with at least one attribute.
-        english: rows whose caption has an English function word.
-        words: rows by number of words in the caption.
-        attributes: spans by type.
-        negatives: negatives by kind; attribute swaps also by type, e.g. `attribute: colour`.
-        categories: rows by category.
-        licenses: rows by license.
-    """
+    """Counts of one domain; the counters count rows, attribute spans, or negatives."""
 
     domain: str
     rows: int = 0
-    described: int = 0
-    english: int = 0
-    words: Counter[int] = field(default_factory=Counter)
-    attributes: Counter[str] = field(default_factory=Counter)
-    negatives: Counter[str] = field(default_factory=Counter)
+    described: int = 0  # with at least one attribute
+    english: int = 0  # whose caption has an English function word
+    words: Counter[int] = field(default_factory=Counter)  # length of the caption
+    attributes: Counter[str] = field(default_factory=Counter)  # type
+    negatives: Counter[str] = field(default_factory=Counter)  # kind, e.g. `attribute: colour`
     categories: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
 

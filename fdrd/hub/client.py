@@ -63,66 +63,54 @@ def readable_errors(repo_id: str) -> Iterator[None]:
 @contextmanager
 def quiet_client() -> Iterator[None]:
     """Hide the client's own progress bars and warnings."""
-    import logging
-
+    from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
-    hidden = are_progress_bars_disabled()
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
+    hidden, verbosity = are_progress_bars_disabled(), logging.get_verbosity()
     disable_progress_bars()
-    logger.setLevel(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.set_verbosity(verbosity)
         if not hidden:
             enable_progress_bars()
 
 
 def _explain(error: BaseException, repo_id: str) -> str | None:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import constants, errors
 
-    status = _status(error)
-    detail = str(getattr(error, "server_message", None) or "").strip()
-    if isinstance(error, OfflineModeIsEnabled):
+    status, detail = _status(error), str(getattr(error, "server_message", None) or "").strip()
+    first = first_line(error)
+    if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set; unset it and run the command again"
-    if status == 401 and ("credentials" in detail or "credentials" in str(error)):
+    if status == 401 and "credentials" in f"{detail}{error}":
         return "the Hub rejected the token; run `hf auth login --force`, or set HF_TOKEN again"
-    if isinstance(error, RevisionNotFoundError):
+    if isinstance(error, errors.RevisionNotFoundError):
         return f"{repo_id} has no such branch, tag, or pull request; --revision takes a branch name"
-    if isinstance(error, RepositoryNotFoundError) or status == 404:
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
         return (
             f"{repo_id} does not exist on the Hub, or this token cannot see it; check the name, "
             "or use a token with access"
         )
-    if status == 401:
-        return "the Hub requires a token with write access; run `hf auth login`, or set HF_TOKEN"
-    if status == 403:
-        return (
-            f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose "
-            f"another --repo-id, or open a pull request with --pr ({detail or 'forbidden'})"
-        )
-    if status == _CONFLICT:
-        return f"{repo_id} kept changing during the push; run the command again"
+    if status is None and _is_network(error):
+        return f"no connection to {constants.ENDPOINT} ({first}); {_RESUME}"
     if status in _TRANSIENT:
         return f"the Hub returned {status} after several retries; {_RESUME}"
-    if status is not None:
-        return f"the Hub refused the request ({status}): {detail or first_line(error)}"
-    if _is_network(error):
-        return f"no connection to {constants.ENDPOINT} ({first_line(error)}); {_RESUME}"
     if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
-        return f"the upload failed ({first_line(error)}); {_RESUME}"
-    return None
+        return f"the upload failed ({first}); {_RESUME}"
+    messages = {
+        None: None,
+        401: "the Hub requires a token with write access; run `hf auth login`, or set HF_TOKEN",
+        403: f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose "
+        f"another --repo-id, or open a pull request with --pr ({detail or 'forbidden'})",
+        _CONFLICT: f"{repo_id} kept changing during the push; run the command again",
+    }
+    return messages.get(status, f"the Hub refused the request ({status}): {detail or first}")
 
 
 def _is_retryable(error: BaseException) -> bool:

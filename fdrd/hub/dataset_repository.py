@@ -71,16 +71,12 @@ def dataset_publication(
     """
     manifest = read_manifest(folder)
     _check_licenses(manifest, have_rights)
-    try:
-        card = (folder / "README.md").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FdrdError(f"{folder / 'README.md'} is missing; run `fdrd build` again") from None
     kept, version = manifest["records"]["kept"], manifest["libraries"]["fdrd"]
     publication = Publication(
         repo_id=repo_id,
         repo_type="dataset",
         title=f"{manifest['name']}: {kept:,} pairs, built with fdrd {version}",
-        card=put_section(card, "load", load_section(manifest, repo_id)),
+        card=put_section(_read(folder / "README.md"), "load", load_section(manifest, repo_id)),
         generated_keys=DATA_KEYS,
         files=lambda: _files(folder, manifest, publication.url, progress),
         description=f"Digest of the shards: {manifest['digest']}",
@@ -90,20 +86,14 @@ def dataset_publication(
 
 
 def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress) -> list[LocalFile]:
-    """Return all files of a build except its card.
-
-    Raises:
-        FdrdError: a file is missing, or a shard differs from the manifest.
-    """
-    try:
-        metadata = json.loads((folder / "croissant.json").read_bytes())
-    except FileNotFoundError:
-        raise FdrdError(f"{folder / 'croissant.json'} is missing; run `fdrd build` again") from None
+    """Return all files of a build except its card; check the shards against the manifest."""
+    metadata = json.loads(_read(folder / "croissant.json"))
     croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
-    beside = sorted((*folder.glob("digests/*/*.txt"), *folder.glob("plots/*.png")))
-    paths = [path.relative_to(folder).as_posix() for path in beside]
+    optional = sorted((*folder.glob("digests/*/*.txt"), *folder.glob("plots/*.png")))
+    paths = ["manifest.json", "rejected.jsonl"]
+    paths += [path.relative_to(folder).as_posix() for path in optional]
     files = [LocalFile.of("croissant.json", croissant)]
-    files += [LocalFile.of(p, folder / p) for p in ("manifest.json", "rejected.jsonl", *paths)]
+    files += [LocalFile.of(path, folder / path) for path in paths]
     for number, shard in enumerate(manifest["shards"], 1):
         file = LocalFile.of(shard["path"], folder / shard["path"])
         if file.sha256 != shard["sha256"]:
@@ -114,6 +104,13 @@ def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress)
         files.append(file)
         progress("hashing shards", number, len(manifest["shards"]))
     return files
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FdrdError(f"{path} is missing; run `fdrd build` again") from None
 
 
 def _check_licenses(manifest: dict[str, Any], have_rights: bool) -> None:

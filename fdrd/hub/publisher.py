@@ -31,14 +31,7 @@ _MB = 10**6
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """Where and how to push.
-
-    Attributes:
-        private: whether a new repository is private.
-        revision: branch, or `refs/pr/N`.
-        tag: tag to create on the new commit.
-        pull_request: whether to open a pull request instead of committing.
-    """
+    """Where and how to push. `revision` is a branch or `refs/pr/N`, `private` applies to a new repository."""
 
     private: bool = False
     revision: str = "main"
@@ -48,7 +41,7 @@ class PushOptions:
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file to publish, with its path in the repository."""
+    """A file to publish at `path` in the repository."""
 
     path: str
     content: Path | bytes
@@ -81,14 +74,10 @@ class Publication:
     """Content of a repository.
 
     Attributes:
-        repo_id: ORG/NAME.
-        repo_type: `dataset` or `model`.
-        title: title of the commit.
         card: README.md; hand edits on the Hub are merged into it.
-        generated_keys: card metadata that a push always overwrites.
+        generated_keys: card metadata that a push overwrites.
         files: compute all other files; called once.
-        description: body of the commit message.
-        owned: pattern of paths that a push may delete when they are no longer part of the content.
+        owned: pattern of paths that a push deletes when they are no longer part of the content.
         note: shown to the user before the push.
     """
 
@@ -101,6 +90,11 @@ class Publication:
     description: str = ""
     owned: str | None = None
     note: str = ""
+
+    @property
+    def repo(self) -> dict[str, Any]:
+        """Arguments that name the repository to the client."""
+        return {"repo_id": self.repo_id, "repo_type": self.repo_type}
 
     @property
     def url(self) -> str:
@@ -116,14 +110,9 @@ class PushPlan:
     """Changes that make a repository hold a publication.
 
     Attributes:
-        publication: what to publish.
-        options: where and how.
         head: commit that was compared; None if the repository does not exist yet.
         new_branch: whether the branch must be created.
-        files: all files of the publication.
-        new: files the repository lacks.
-        changed: files with different content.
-        unchanged: files that are identical.
+        files: all files of the publication: those that are new, changed, and unchanged.
         deleted: paths that an earlier push created and this one lacks.
         foreign: other paths in the repository; they stay.
     """
@@ -132,12 +121,12 @@ class PushPlan:
     options: PushOptions
     head: str | None
     new_branch: bool
-    files: Sequence[LocalFile]
-    new: tuple[LocalFile, ...]
-    changed: tuple[LocalFile, ...]
-    unchanged: tuple[LocalFile, ...]
-    deleted: tuple[str, ...]
-    foreign: tuple[str, ...]
+    files: list[LocalFile]
+    new: list[LocalFile]
+    changed: list[LocalFile]
+    unchanged: list[LocalFile]
+    deleted: list[str]
+    foreign: list[str]
 
     @property
     def is_done(self) -> bool:
@@ -147,14 +136,7 @@ class PushPlan:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """Outcome of a push.
-
-    Attributes:
-        url: address of the repository's page.
-        commit: commit that holds the files.
-        pull_request: address of the pull request, if one was opened.
-        verified: number of files whose digest on the Hub was checked.
-    """
+    """Outcome of a push: addresses, commit, and number of files whose digest was checked."""
 
     url: str
     commit: str
@@ -189,11 +171,15 @@ def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
     Raises:
         FdrdError: the Hub refused a request, the connection failed, or a file arrived damaged.
     """
-    publication, options = plan.publication, plan.options
+    publication, options, retry = plan.publication, plan.options, retrying()
+    repo, branch = publication.repo, options.revision
     api = open_client(must_write=True)
     with readable_errors(publication.repo_id), quiet_client():
+        if plan.head is None:
+            retry(api.create_repo, **repo, private=options.private, exist_ok=True)
+        if plan.new_branch or (plan.head is None and branch != "main"):
+            retry(api.create_branch, **repo, branch=branch, exist_ok=True)
         if plan.head is None or plan.new_branch:
-            _create_repository(api, plan)
             plan = _plan(api, publication, options, plan.files)
         commit, pull_request = plan.head or "", None
         for attempt in retrying(_COMMIT_ATTEMPTS):
@@ -208,8 +194,17 @@ def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
                 break
             operations = _upload(api, plan, progress)
             with attempt:
-                commit, pull_request = _commit(api, plan, operations)
-        progress("verifying", 0, len(plan.files))
+                info = api.create_commit(
+                    **repo,
+                    operations=operations,
+                    commit_message=publication.title,
+                    commit_description=publication.description,
+                    revision=branch,
+                    create_pr=options.pull_request,
+                    # A pull request may branch from any commit.
+                    parent_commit=None if options.pull_request else plan.head,
+                )
+                commit, pull_request = str(info.oid), info.pr_url
         if wrong := _mismatches(plan, _files_at(api, publication, commit)):
             raise FdrdError(
                 f"{publication.repo_id}: {len(wrong)} files arrived damaged, the first is {wrong[0]}; "
@@ -217,14 +212,7 @@ def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
             )
         progress("verifying", len(plan.files), len(plan.files))
         if options.tag:
-            retrying()(
-                api.create_tag,
-                publication.repo_id,
-                tag=options.tag,
-                revision=commit,
-                repo_type=publication.repo_type,
-                exist_ok=True,
-            )
+            retry(api.create_tag, **repo, tag=options.tag, revision=commit, exist_ok=True)
     return PushResult(publication.url, commit, pull_request, len(plan.files))
 
 
@@ -241,25 +229,24 @@ def _plan(
     merged = merge_cards(
         publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
     )
-    others = files if files is not None else publication.files()
+    others = publication.files() if files is None else files
     files = [LocalFile.of(CARD, merged.encode()), *(file for file in others if file.path != CARD)]
-    unchanged = tuple(file for file in files if file.matches(remote.get(file.path)))
-    new = tuple(file for file in files if file.path not in remote)
     extra = sorted(remote.keys() - {file.path for file in files})
-    deleted = tuple(path for path in extra if re.fullmatch(publication.owned or "(?!)", path))
-    if "manifest.json" not in remote:  # not created by `fdrd push`, so nothing in it is ours
-        deleted = ()
+    # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
+    owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
+    deleted = [path for path in extra if re.fullmatch(owned, path)]
+    existing = [file for file in files if file.path in remote]
     return PushPlan(
         publication=publication,
         options=options,
         head=head,
         new_branch=new_branch,
         files=files,
-        new=new,
-        changed=tuple(file for file in files if file not in unchanged and file not in new),
-        unchanged=unchanged,
+        new=[file for file in files if file.path not in remote],
+        changed=[file for file in existing if not file.matches(remote[file.path])],
+        unchanged=[file for file in existing if file.matches(remote[file.path])],
         deleted=deleted,
-        foreign=tuple(path for path in extra if path not in (*deleted, ".gitattributes")),
+        foreign=[path for path in extra if path not in (*deleted, ".gitattributes")],
     )
 
 
@@ -267,28 +254,27 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
     """Return the commit to compare with, and whether the branch must be created."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    repo_id, repo_type, new_branch = publication.repo_id, publication.repo_type, False
-    retry = retrying(3)
+    retry, repo, new_branch = retrying(3), publication.repo, False
     try:
-        info = retry(api.repo_info, repo_id, revision=options.revision, repo_type=repo_type)
+        info = retry(api.repo_info, **repo, revision=options.revision)
     except RevisionNotFoundError:
         if options.revision.startswith("refs/"):
             raise
-        new_branch = True
-        info = retry(api.repo_info, repo_id, repo_type=repo_type)
+        info, new_branch = retry(api.repo_info, **repo), True
     except RepositoryNotFoundError as error:
-        if "credentials" in str(error):
+        if "credentials" in str(error) or options.revision.startswith("refs/"):
             raise
         return None, False
     if options.private and not info.private:
         raise FdrdError(
-            f"{repo_id} is public already, and --private only applies to new repositories; "
+            f"{publication.repo_id} is public already, and --private only applies to new repositories; "
             "change it in the repository's settings, or choose another --repo-id"
         )
-    if options.tag:
-        refs = retry(api.list_repo_refs, repo_id, repo_type=repo_type)
-        if any(ref.name == options.tag for ref in refs.tags):
-            raise FdrdError(f"{repo_id} already has a tag {options.tag}; choose another --tag")
+    tags = retry(api.list_repo_refs, **repo).tags if options.tag else []
+    if any(ref.name == options.tag for ref in tags):
+        raise FdrdError(
+            f"{publication.repo_id} already has a tag {options.tag}; choose another --tag"
+        )
     return str(info.sha), new_branch
 
 
@@ -296,35 +282,16 @@ def _files_at(api: HfApi, publication: Publication, revision: str) -> dict[str, 
     """Return the files of a commit by path, with sizes and digests."""
     from huggingface_hub.hf_api import RepoFile
 
-    tree = api.list_repo_tree(
-        publication.repo_id, recursive=True, revision=revision, repo_type=publication.repo_type
-    )
+    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=revision)
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
 def _card_at(api: HfApi, publication: Publication, revision: str) -> str:
     """Return the card of a commit, bypassing the client's cache."""
     with tempfile.TemporaryDirectory() as folder:
-        path = retrying()(
-            api.hf_hub_download,
-            publication.repo_id,
-            CARD,
-            repo_type=publication.repo_type,
-            revision=revision,
-            cache_dir=folder,
-        )
-        return Path(str(path)).read_text(encoding="utf-8")
-
-
-def _create_repository(api: HfApi, plan: PushPlan) -> None:
-    repo_id, repo_type = plan.publication.repo_id, plan.publication.repo_type
-    options, retry = plan.options, retrying()
-    if plan.head is None:
-        retry(api.create_repo, repo_id, repo_type=repo_type, private=options.private, exist_ok=True)
-    if options.revision != "main" and not options.revision.startswith("refs/"):
-        retry(
-            api.create_branch, repo_id, branch=options.revision, repo_type=repo_type, exist_ok=True
-        )
+        place = {"revision": revision, "cache_dir": folder}
+        path: Any = retrying()(api.hf_hub_download, **publication.repo, filename=CARD, **place)
+        return Path(path).read_text(encoding="utf-8")
 
 
 def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
@@ -341,9 +308,8 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
         for addition, file in zip(additions, batch, strict=True):
             addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # do not read it twice
         api.preupload_lfs_files(
-            plan.publication.repo_id,
-            additions,
-            repo_type=plan.publication.repo_type,
+            **plan.publication.repo,
+            additions=additions,
             revision=plan.options.revision,
             create_pr=plan.options.pull_request,
         )
@@ -352,37 +318,13 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
     return operations + [CommitOperationDelete(path) for path in plan.deleted]
 
 
-def _commit(api: HfApi, plan: PushPlan, operations: list[Any]) -> tuple[str, str | None]:
-    """Return the new commit and the address of its pull request, if any."""
-    info = api.create_commit(
-        plan.publication.repo_id,
-        operations,
-        commit_message=plan.publication.title,
-        commit_description=plan.publication.description,
-        repo_type=plan.publication.repo_type,
-        revision=plan.options.revision,
-        create_pr=plan.options.pull_request,
-        # For a pull request this would be the commit it branches from, which does not matter.
-        parent_commit=None if plan.options.pull_request else plan.head,
-    )
-    return str(info.oid), info.pr_url
-
-
 def _find_pull_request(api: HfApi, plan: PushPlan) -> tuple[str, str] | None:
     """Return an open pull request that already holds the files, after a lost response."""
     publication = plan.publication
-    proposals = api.get_repo_discussions(
-        publication.repo_id,
-        repo_type=publication.repo_type,
-        discussion_type="pull_request",
-        discussion_status="open",
-    )
-    for proposal in proposals:
-        info = api.repo_info(
-            publication.repo_id,
-            repo_type=publication.repo_type,
-            revision=f"refs/pr/{proposal.num}",
-        )
+    for proposal in api.get_repo_discussions(
+        **publication.repo, discussion_type="pull_request", discussion_status="open"
+    ):
+        info = api.repo_info(**publication.repo, revision=f"refs/pr/{proposal.num}")
         if not _mismatches(plan, _files_at(api, publication, str(info.sha))):
             return str(info.sha), f"{publication.url}/discussions/{proposal.num}"
     return None

@@ -1,11 +1,10 @@
-"""What a backbone reads off a drawing: forced choices between the values of each attribute.
+"""Measure which attributes a backbone recognizes in drawings, as a forced choice between their values.
 
     python tools/probe_attributes.py                        # the embedded backbone on demo categories
     python tools/probe_attributes.py --backbone openai/clip-vit-base-patch32
 
-For every trait that an image shows, a short caption is made of each of its values ("a bird with a
-forked tail", "a bird with a square tail"), and the image must prefer the true one to all others;
-equals count against it. Rows are attribute types; chance is one over the number of values.
+Every value of a visible trait becomes a short caption ("a bird with a forked tail", "a bird with a square
+tail"). The image must prefer the true caption to all others, and ties count as errors.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import fmean
 
 import torch
@@ -23,91 +21,70 @@ from fdrd.field_guide import Category, categories, draw
 from fdrd.field_guide.caption import LIGHT_WORDS, PLACE_WORDS, article, typed, unmark
 from fdrd.field_guide.meta_categories import meta_categories
 from fdrd.field_guide.sighting import Sighting
-from fdrd.field_guide.traits import MetaCategory, Trait
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Captions of which the first is true."""
-
-    type: str
-    captions: tuple[str, ...]
+Choice = tuple[str, dict[str, str], str]
+"""Attribute type, caption of each value, and the true value."""
 
 
 def choices(sighting: Sighting, size: int) -> Iterator[Choice]:
-    """All choices that an image offers."""
+    """Yield all choices for an image."""
     kind, values = sighting.category.kind, sighting.values
-    others = [other.name for other in meta_categories() if other.name != kind.name]
-    yield Choice(
-        "meta-category", tuple(f"a photo of {article(name)}" for name in [kind.name, *others])
-    )
     one = article(kind.name)
-    places = {place: f"{one} {_plain(words[0], '')}" for place, words in PLACE_WORDS.items()}
-    yield _choice("place", places, sighting.place)
-    if sighting.light in LIGHT_WORDS:
-        lights = {light: f"{one} {_plain(words[0], '')}" for light, words in LIGHT_WORDS.items()}
-        yield _choice("light", lights, sighting.light)
-    counts = {1: one, 2: f"two {kind.plural}", 3: f"three {kind.plural}"}
-    yield _choice("count", {str(n): words for n, words in counts.items()}, str(sighting.count))
+    names = {each.name: f"a photo of {article(each.name)}" for each in meta_categories()}
+    yield "meta-category", names, kind.name
+    for type_, table, true in (
+        ("place", PLACE_WORDS, sighting.place),
+        ("light", LIGHT_WORDS, sighting.light),
+    ):
+        if true in table:
+            yield type_, {key: f"{one} {_plain(words[0])}" for key, words in table.items()}, true
+    counts = {"1": one, "2": f"two {kind.plural}", "3": f"three {kind.plural}"}
+    yield "count", counts, str(sighting.count)
     for trait in kind.traits:
         hidden = trait.unless and values[trait.unless[0]] in trait.unless[1]
-        said = {
-            value.key: _said(kind, trait, value.words[0]) for value in trait.values if value.words
-        }
+        captions = {}
+        for value in trait.values:
+            if value.words:
+                words = _plain(value.words[0], trait.type)
+                captions[value.key] = {
+                    "adjective": article(f"{words} {kind.name}"),
+                    "with": f"{one} with {words}",
+                }.get(trait.slot, f"{one}, {words}")
         legible = trait.legible <= sighting.share * size
-        if legible and not hidden and values[trait.name] in said and len(said) > 1:
-            yield _choice(trait.type, said, values[trait.name])
+        if legible and not hidden and values[trait.name] in captions and len(captions) > 1:
+            yield trait.type, captions, values[trait.name]
 
 
-def _choice(kind: str, captions: dict[str, str], true: str) -> Choice:
-    wrong = [words for key, words in captions.items() if key != true]
-    return Choice(kind, (captions[true], *wrong))
-
-
-def _said(kind: MetaCategory, trait: Trait, marked: str) -> str:
-    words = _plain(marked, trait.type)
-    if trait.slot == "adjective":
-        return article(f"{words} {kind.name}")
-    return (
-        f"{article(kind.name)} with {words}"
-        if trait.slot == "with"
-        else f"{article(kind.name)}, {words}"
-    )
-
-
-def _plain(marked: str, kind: str) -> str:
-    return unmark(typed(marked, kind or "place"))[0]
+def _plain(marked: str, type_: str = "place") -> str:
+    return unmark(typed(marked, type_))[0]
 
 
 @torch.no_grad()
 def probe(
     spec: str, chosen: list[Category], images: int, seed: int
 ) -> dict[str, tuple[float, float, int]]:
-    """(accuracy, chance, number of choices) by attribute type."""
+    """Return (accuracy, chance, number of choices) by attribute type."""
     backbone = load_backbone(spec, allow_code=True)
-    known: dict[str, torch.Tensor] = {}
-    won: dict[str, list[bool]] = defaultdict(list)
-    chance: dict[str, list[float]] = defaultdict(list)
+    results: dict[str, list[tuple[bool, float]]] = defaultdict(list)
     for category in chosen:
         plates = [draw(category, image, seed=seed) for image in range(images)]
-        seen = backbone.encode_image([plate.image for plate in plates]).pooled
-        for plate, image in zip(plates, seen, strict=True):
-            offered = list(choices(plate.sighting, len(plate.pixels)))
-            new = {text for choice in offered for text in choice.captions} - known.keys()
-            if new:
-                texts = sorted(new)
-                known |= zip(texts, backbone.encode_text(texts).pooled, strict=True)
-            for choice in offered:
-                scores = torch.stack([known[text] for text in choice.captions]) @ image
-                won[choice.type].append(bool((scores[0] > scores[1:]).all()))
-                chance[choice.type].append(1 / len(choice.captions))
+        offered = [list(choices(plate.sighting, len(plate.pixels))) for plate in plates]
+        texts = sorted({text for each in offered for _, said, _ in each for text in said.values()})
+        known = dict(zip(texts, backbone.encode_text(texts).pooled, strict=True))
+        features = backbone.encode_image([plate.image for plate in plates]).pooled
+        for image, of_image in zip(features, offered, strict=True):
+            for type_, captions, true in of_image:
+                scores = {key: float(known[text] @ image) for key, text in captions.items()}
+                best = scores.pop(true)
+                results[type_].append((best > max(scores.values()), 1 / len(captions)))
     return {
-        kind: (fmean(hits), fmean(chance[kind]), len(hits)) for kind, hits in sorted(won.items())
+        type_: (fmean(won for won, _ in each), fmean(chance for _, chance in each), len(each))
+        for type_, each in sorted(results.items())
     }
 
 
 def main() -> None:
-    """Print a table in Markdown."""
+    """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--backbone", default="embedded")
     parser.add_argument("--categories", type=int, default=60)
@@ -115,9 +92,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     found = probe(given.backbone, categories(given.categories), given.images, given.seed)
-    print("| attribute type | right | chance | choices |\n|---|---|---|---|")
-    for kind, (accuracy, chance, number) in found.items():
-        print(f"| {kind} | {100 * accuracy:.1f} | {100 * chance:.1f} | {number:,} |")
+    print("| attribute type | correct | chance | choices |\n|---|---:|---:|---:|")
+    for type_, (accuracy, chance, number) in found.items():
+        print(f"| {type_} | {100 * accuracy:.1f} | {100 * chance:.1f} | {number:,} |")
 
 
 if __name__ == "__main__":

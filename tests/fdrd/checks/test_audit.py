@@ -1,17 +1,23 @@
 import json
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import fdrd
+from fdrd.checks.audit_records import dataset_records, source_records
 from fdrd.checks.audit_tables import markdown, tables
 from fdrd.checks.audits import audit_records
 from fdrd.checks.flaws import caption_flaws, wrong_articles
 from fdrd.checks.text_only import text_only_accuracy
+from fdrd.errors import FdrdError
 from fdrd.negatives import make_catalogue, parse_given
+from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Negative, Record, Source
+from fdrd.sources import find_domains, read_domain
 from fdrd.text.tokens import estimate_clip_tokens
 
 REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
@@ -19,34 +25,22 @@ REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shar
 
 def pair(caption, category, *negatives, id="1"):
     wrong = tuple(Negative(text, named, "category") for text, named in negatives)
-    return Record(
-        id, ImageRef("1.jpg"), caption, category, Source("1.jpg"), domain="pets", negatives=wrong
-    )
+    image, source = ImageRef("1.jpg"), Source("1.jpg")
+    return Record(id, image, caption, category, source, domain="pets", negatives=wrong)
 
 
 def test_each_flaw_is_counted_by_row_and_by_negative():
+    wrong = [("A pug.", "pug"), ("A ant.", "ant"), ("a  ANT.", "ant"), ("A boxer.", "boxer")]
     (found,) = audit_records(
         [
-            pair(
-                "A pug.",
-                "pug",
-                ("A pug.", "pug"),
-                ("A ant.", "ant"),
-                ("a  ANT.", "ant"),
-                ("A boxer.", "boxer"),
-            ),
+            pair("A pug.", "pug", *wrong),
             pair("A boxer.", "boxer", ("A mexican boxer.", "")),
             pair("A boxer.", "boxer"),
             pair("This is a azalea_bush.The red red dog", "cat"),
         ]
     )
-    assert (found.rows, found.captions, found.sharing, found.categories, found.negatives) == (
-        4,
-        3,
-        2,
-        3,
-        5,
-    )
+    assert (found.rows, found.captions, found.sharing) == (4, 3, 2)
+    assert (found.categories, found.negatives) == (3, 5)
     assert {flaw: n for flaw, n in found.flaws.items() if n} == {
         "category_not_named": 1,
         "wrong_article": 1,
@@ -61,35 +55,28 @@ def test_each_flaw_is_counted_by_row_and_by_negative():
         "true_elsewhere": (1, 1),
         "own_category": (1, 1),
         "unknown_category": (1, 1),
-        "wrong_article": (1, 1),  # "ANT" may be spelt: no verdict
+        "wrong_article": (1, 1),  # "ANT" may be spelled out, so it is not judged
     }
 
 
-def test_a_sound_caption_has_no_flaw():
+def test_a_correct_caption_has_no_flaws():
     assert list(caption_flaws("An hour-old pug sits on a euphonium near an SUV.", "pug")) == []
 
 
-def test_articles_are_judged_by_the_sound_of_the_word():
-    assert wrong_articles("a hour, an unicorn, an Egyptian; type A is it") == [
-        "a hour",
-        "an unicorn",
-    ]
+def test_articles_depend_on_pronunciation():
+    found = wrong_articles("a hour, an unicorn, an Egyptian; type A is it")
+    assert found == ["a hour", "an unicorn"]
 
 
-def test_tokens_are_counted_with_begin_and_end():
+def test_estimated_tokens_include_begin_and_end():
     """ "A", "pug", "." and two halves of "incomprehensible" are five pieces, with begin and end seven."""
     assert estimate_clip_tokens("A incomprehensible pug.") == 7
     assert list(caption_flaws("pug " * 76 + ".", "pug")) == ["too_long", "doubled_word"]
 
 
-def test_coverage_is_a_share_of_captions():
-    (found,) = audit_records(
-        [
-            pair("A red pug.", "pug"),
-            pair("A red and blue boxer.", "boxer"),
-            pair("A boxer.", "boxer"),
-        ]
-    )
+def test_attribute_coverage_is_a_share_of_captions():
+    captions = {"A red pug.": "pug", "A red and blue boxer.": "boxer", "A boxer.": "boxer"}
+    (found,) = audit_records([pair(*each) for each in captions.items()])
     assert found.coverage["colour"] == pytest.approx(2 / 3)
     assert found.coverage_of_category["boxer"]["colour"] == 0.5
     assert found.coverage["pose"] == 0
@@ -101,22 +88,21 @@ def rows(draw_negative, size=600):
             for i in range(size) for name in [generator.choice("abcdefgh")]]  # fmt: skip
 
 
-def test_a_reader_is_at_chance_where_right_and_wrong_words_are_alike():
+@pytest.mark.parametrize("reader", ["words", "context"])
+def test_the_baseline_is_at_chance_if_true_and_wrong_words_are_balanced(reader):
     def other(generator, name):
         return generator.choice([letter for letter in "abcdefgh" if letter != name])
 
-    for reader in ("words", "context"):
-        found = text_only_accuracy(rows(other), reader)
-        assert found.chance == 0.5
-        assert abs(found.accuracy - 0.5) < 0.1
+    found = text_only_accuracy(rows(other), reader)
+    assert found.chance == 0.5
+    assert abs(found.accuracy - 0.5) < 0.1
 
 
-def test_a_reader_finds_a_word_that_is_never_right():
-    found = text_only_accuracy(rows(lambda generator, name: "z"))
-    assert found.accuracy > 0.99
+def test_the_baseline_finds_a_word_that_is_never_true():
+    assert text_only_accuracy(rows(lambda generator, name: "z")).accuracy > 0.99
 
 
-def test_only_the_reader_of_context_finds_words_that_do_not_go_together():
+def test_only_the_context_reader_finds_implausible_combinations():
     generator = random.Random(0)
     table = []
     for i in range(800):
@@ -126,22 +112,19 @@ def test_only_the_reader_of_context_finds_words_that_do_not_go_together():
     assert text_only_accuracy(table, "context").accuracy > 0.95
 
 
-def test_equal_captions_are_a_guess():
-    assert (
-        text_only_accuracy([(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]).accuracy
-        == 0.25
-    )
+def test_equal_captions_count_as_guesses():
+    equal = [(f"caption {i}", [f"caption {i}"] * 3) for i in range(100)]
+    assert text_only_accuracy(equal).accuracy == 0.25
 
 
-def test_too_few_rows_have_no_reader():
+def test_the_baseline_needs_rows_in_every_fold():
     assert text_only_accuracy([("a", ["b"])]) is None
     assert audit_records([pair("A pug.", "pug", ("A boxer.", "boxer"))])[0].blind == {}
 
 
-def test_the_audit_is_json_markdown_and_tables():
-    found = audit_records(
-        [pair(f"A pug {i}.", "pug", (f"A boxer {i}.", "boxer"), id=str(i)) for i in range(40)]
-    )
+def test_an_audit_can_be_json_markdown_and_tables():
+    pairs = [pair(f"A pug {i}.", "pug", (f"A boxer {i}.", "boxer"), id=str(i)) for i in range(40)]
+    found = audit_records(pairs)
     assert json.loads(json.dumps(found[0].to_json()))["blind"]["category"]["words"]["rows"] == 40
     text = markdown(found)
     assert text.startswith("## Audit")
@@ -156,7 +139,43 @@ def test_an_audit_of_nothing_is_empty():
     assert markdown(()).startswith("## Audit")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not here")
+def test_a_built_dataset_returns_its_records(birds, tmp_path):
+    built = build(birds, tmp_path / "out", workers=1)
+    records, rules = dataset_records(tmp_path / "out")
+    assert len(records) == built.manifest["records"]["kept"]
+    assert rules == built.manifest["rules"]
+    read = {item.id: item for item in read_domain(birds, find_domains(birds)[0])}
+    for record in records:
+        source = read[record.id]
+        assert (record.caption, record.category) == (source.caption, source.category)
+        assert record.negatives
+    (found,) = fdrd.audit(tmp_path / "out", text_only=False)
+    assert (found.rows, found.blind) == (len(records), None)
+
+
+def test_annotations_are_audited_file_by_file_without_their_images(tmp_path, write):
+    cat = {"file_name": "tabby_1", "positive": "A tabby_cat.The end.", "class_name": "tabby cat"}
+    dog = {"file_name": "pug_2", "positive": "A pug.", "class_name": "pug"}
+    negatives = ["An pug. The end.", "A tabby cat. The end."]
+    write("pets_test.json", {"tabby_1": {**cat, "negative": negatives}, "pug_2": dog})
+    write("pets_train.json", {"tabby_3": {**cat, "file_name": "tabby_3"}})
+    records, rules = source_records(tmp_path / "raw")
+    assert [record.domain for record in records] == ["pets_test.json"] * 2 + ["pets_train.json"]
+    assert [(negative.caption, negative.category) for negative in records[0].negatives] == [
+        ("A pug. The end.", "pug"),
+        ("A tabby cat. The end.", "tabby cat"),
+    ]
+    assert rules == {"caption_glued": 2, "caption_underscores": 2, "negative_article": 1}
+    assert [found.rows for found in fdrd.audit(tmp_path / "raw")] == [2, 1]
+
+
+def test_a_source_without_records_is_an_error(tmp_path, write):
+    write("pets_test.json", '{"x": {"positive": 1}}')
+    with pytest.raises(FdrdError, match="no annotation is a valid record"):
+        fdrd.audit(tmp_path / "raw")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not available")
 @pytest.mark.parametrize(
     ("file", "size", "equal", "repeated", "words"),
     [
@@ -168,17 +187,15 @@ def test_the_flaws_of_the_published_negatives_are_counted(file, size, equal, rep
     records = []
     for key, fields in json.loads((REAL / "annotations_only" / f"{file}.json").read_text()).items():
         category = (fields.get("class_name") or key.rsplit("_", 1)[0]).replace("_", " ")
-        records.append(
-            pair(fields["positive"], category, *((text, "") for text in fields["negative"]), id=key)
-        )
+        negatives = [(text, "") for text in fields["negative"]]
+        records.append(pair(fields["positive"], category, *negatives, id=key))
     catalogue = make_catalogue(records)
     for place, record in enumerate(records):
-        parsed = [
-            parse_given(n.caption, record.caption, record.category, catalogue)
-            for n in record.negatives
-        ]
-        records[place] = Record(record.id, record.image, record.caption, record.category, record.source,
-                                negatives=tuple(parsed))  # fmt: skip
+        parsed = tuple(
+            parse_given(negative.caption, record.caption, record.category, catalogue)
+            for negative in record.negatives
+        )
+        records[place] = replace(record, negatives=parsed)
     (found,) = audit_records(records, text_only=False)
     assert found.rows == size
     assert found.negative_flaws["equal"] == equal

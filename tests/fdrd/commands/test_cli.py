@@ -90,11 +90,11 @@ def test_build_stats_validate_and_a_rerun(raw):
     assert (broken.returncode, "sha256" in broken.stdout) == (1, True)
 
 
-def test_a_whole_audit_goes_on_the_card_unless_it_is_to_stay(raw):
+def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
     assert fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).returncode == 0
     card = raw / "data/fdrd/README.md"
     card.write_text(before := card.read_text().replace("| rows | 12 |", "| rows | none |"))
-    for option in ("--no-blind", "--no-card"):
+    for option in ("--no-blind", "--no-text-only", "--no-card"):
         done = fdrd("audit", "data/fdrd", option, cwd=raw)
         assert (done.returncode, card.read_text()) == (0, before)
     done = fdrd("audit", "data/fdrd", "--json", cwd=raw)
@@ -103,7 +103,7 @@ def test_a_whole_audit_goes_on_the_card_unless_it_is_to_stay(raw):
     assert "| rows | 12 |" in card.read_text()
     card.unlink()
     done = fdrd("audit", "data/fdrd", cwd=raw)
-    assert (done.returncode, "give --no-card" in done.stderr) == (2, True)
+    assert (done.returncode, "use --no-card" in done.stderr) == (2, True)
 
 
 def test_explain_says_which_layout_was_recognised(raw):

@@ -41,7 +41,7 @@ from benchmark import (
     method,
     silent,
 )
-from benchmark.evaluation.caption_tokens import read, written
+from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.scoring import Scoring
 from benchmark.training.prompt_learners import start_from_words
 from fdrd.dataset import RetrievalDataset
@@ -165,7 +165,7 @@ class CoCoOp:
     def encode_text(self, captions: Sequence[str]) -> Features:
         """Return the frozen features of B captions, with their bytes in place of token ids."""
         pooled = self.backbone.encode_text(captions, reserve=self.n_ctx).pooled
-        return Features(pooled, token_ids=written(captions).to(pooled.device))
+        return Features(pooled, token_ids=encode_captions(captions).to(pooled.device))
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
         """Return (I, C) scores: cosines in context on the shortlist, frozen ones minus 2 elsewhere.
@@ -183,7 +183,7 @@ class CoCoOp:
                 f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller --gallery, "
                 f"or allow them with -M pair_limit={len(pairs)}"
             )
-        captions = read(texts.token_ids)
+        captions = decode_captions(texts.token_ids)
         scores = frozen - 2  # below every cosine
         for start in range(0, len(pairs), PAIRS):
             image, caption = pairs[start : start + PAIRS].T

@@ -1,23 +1,30 @@
-"""Compare image-text retrieval methods: models with prompts, training, metrics, results.
+"""Compare image-text retrieval methods: run, compare, report, search, and what methods are written with.
 
-Names are imported when they are first used, so that `import benchmark` is instant.
+    import benchmark
+
+    benchmark.run("coop", "data/fdrd", results=Path("runs"))     # train and measure
+    benchmark.compare("runs")                                    # paired significance tests
+    benchmark.report("runs")                                     # Markdown
+    benchmark.search("data/fdrd", "a red bird")                  # records
+
+Names are imported on first use, so `import benchmark` loads nothing heavy.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.dataset_search import Hit, search, search_data
+    from benchmark.checkpoint import load_method
+    from benchmark.dataset_search import Hit, search
     from benchmark.evaluation.base_to_new import CategoryList, read_categories
-    from benchmark.evaluation.metrics import RetrievalMetrics
     from benchmark.models.backbone import Backbone, Features, Prompts
     from benchmark.models.clip import CLIPBackbone
     from benchmark.models.frozen_features import FrozenFeatures, default_cache
     from benchmark.models.image_batches import AnyImages, Images
     from benchmark.models.loading import default_backbone, load_backbone
     from benchmark.registry import (
-        FitLog,
         Method,
         distribute,
         get_method,
@@ -26,17 +33,26 @@ if TYPE_CHECKING:
         method_names,
         method_options,
     )
-    from benchmark.reporting.markdown_report import markdown
+    from benchmark.reporting.comparison import short_label
+    from benchmark.reporting.pages import markdown, report
     from benchmark.reporting.publishing import push
-    from benchmark.reporting.terminal_tables import table
-    from benchmark.result import BenchResult, read_result, read_results, to_json
+    from benchmark.reporting.significance import SignificanceTests, compare
+    from benchmark.reporting.terminal import table
+    from benchmark.result import (
+        BenchResult,
+        FitLog,
+        RetrievalMetrics,
+        read_result,
+        read_results,
+        to_json,
+    )
     from benchmark.runner import open_backbone, run, run_each
-    from benchmark.trained import load_method
+    from benchmark.settings import Settings, TrainConfig
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator
     from benchmark.training.fine_tuning import FineTuned
     from benchmark.training.learning import learn, pair_loss
-    from benchmark.training.loop import Batch, TrainConfig
+    from benchmark.training.loop import Batch
     from benchmark.training.losses import LossDirection, info_nce
     from benchmark.training.prompt_learners import (
         ContextVectors,
@@ -48,159 +64,46 @@ if TYPE_CHECKING:
     from benchmark.training.training_negatives import TrainingNegatives
     from fdrd.progress import Progress, silent
 
-_HOMES = {
-    "benchmark.dataset_search": (
-        "Hit",
-        "search",
-        "search_data",
-    ),
-    "benchmark.evaluation.base_to_new": (
-        "CategoryList",
-        "read_categories",
-    ),
-    "benchmark.evaluation.metrics": ("RetrievalMetrics",),
-    "benchmark.models.backbone": (
-        "Backbone",
-        "Features",
-        "Prompts",
-    ),
-    "benchmark.models.clip": ("CLIPBackbone",),
-    "benchmark.models.frozen_features": (
-        "FrozenFeatures",
-        "default_cache",
-    ),
-    "benchmark.models.image_batches": (
-        "AnyImages",
-        "Images",
-    ),
-    "benchmark.models.loading": (
-        "default_backbone",
-        "load_backbone",
-    ),
-    "benchmark.registry": (
-        "FitLog",
-        "Method",
-        "distribute",
-        "get_method",
-        "load_plugin",
-        "method",
-        "method_names",
-        "method_options",
-    ),
-    "benchmark.reporting.markdown_report": ("markdown",),
-    "benchmark.reporting.publishing": ("push",),
-    "benchmark.reporting.terminal_tables": ("table",),
-    "benchmark.result": (
-        "BenchResult",
-        "read_result",
-        "read_results",
-        "to_json",
-    ),
-    "benchmark.runner": (
-        "open_backbone",
-        "run",
-        "run_each",
-    ),
-    "benchmark.trained": ("load_method",),
-    "benchmark.training.adapters": (
-        "Adapter",
-        "AdapterForm",
-    ),
-    "benchmark.training.collator": ("ClipCollator",),
-    "benchmark.training.fine_tuning": ("FineTuned",),
-    "benchmark.training.learning": (
-        "learn",
-        "pair_loss",
-    ),
-    "benchmark.training.loop": (
-        "Batch",
-        "TrainConfig",
-    ),
-    "benchmark.training.losses": (
-        "LossDirection",
-        "info_nce",
-    ),
-    "benchmark.training.prompt_learners": (
-        "ContextVectors",
-        "CoupledPrompts",
-        "Coupling",
-        "PromptMethod",
-        "VisualTokens",
-    ),
-    "benchmark.training.training_negatives": ("TrainingNegatives",),
-    "fdrd.progress": (
-        "Progress",
-        "silent",
-    ),
+_EXPORTS = {
+    "benchmark.checkpoint": "load_method",
+    "benchmark.dataset_search": "Hit search",
+    "benchmark.evaluation.base_to_new": "CategoryList read_categories",
+    "benchmark.models.backbone": "Backbone Features Prompts",
+    "benchmark.models.clip": "CLIPBackbone",
+    "benchmark.models.frozen_features": "FrozenFeatures default_cache",
+    "benchmark.models.image_batches": "AnyImages Images",
+    "benchmark.models.loading": "default_backbone load_backbone",
+    "benchmark.registry": "Method distribute get_method load_plugin method method_names method_options",
+    "benchmark.reporting.comparison": "short_label",
+    "benchmark.reporting.pages": "markdown report",
+    "benchmark.reporting.publishing": "push",
+    "benchmark.reporting.significance": "SignificanceTests compare",
+    "benchmark.reporting.terminal": "table",
+    "benchmark.result": "BenchResult FitLog RetrievalMetrics read_result read_results to_json",
+    "benchmark.runner": "open_backbone run run_each",
+    "benchmark.settings": "Settings TrainConfig",
+    "benchmark.training.adapters": "Adapter AdapterForm",
+    "benchmark.training.collator": "ClipCollator",
+    "benchmark.training.fine_tuning": "FineTuned",
+    "benchmark.training.learning": "learn pair_loss",
+    "benchmark.training.loop": "Batch",
+    "benchmark.training.losses": "LossDirection info_nce",
+    "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
+    "benchmark.training.training_negatives": "TrainingNegatives",
+    "fdrd.progress": "Progress silent",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 
-__all__ = [
-    "Adapter",
-    "AdapterForm",
-    "AnyImages",
-    "Backbone",
-    "Batch",
-    "BenchResult",
-    "CLIPBackbone",
-    "CategoryList",
-    "ClipCollator",
-    "ContextVectors",
-    "CoupledPrompts",
-    "Coupling",
-    "Features",
-    "FineTuned",
-    "FitLog",
-    "FrozenFeatures",
-    "Hit",
-    "Images",
-    "LossDirection",
-    "Method",
-    "Progress",
-    "PromptMethod",
-    "Prompts",
-    "RetrievalMetrics",
-    "TrainConfig",
-    "TrainingNegatives",
-    "VisualTokens",
-    "default_backbone",
-    "default_cache",
-    "distribute",
-    "get_method",
-    "info_nce",
-    "learn",
-    "load_backbone",
-    "load_method",
-    "load_plugin",
-    "markdown",
-    "method",
-    "method_names",
-    "method_options",
-    "open_backbone",
-    "pair_loss",
-    "push",
-    "read_categories",
-    "read_result",
-    "read_results",
-    "run",
-    "run_each",
-    "search",
-    "search_data",
-    "silent",
-    "table",
-    "to_json",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value  # the next access is a plain one
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -1,37 +1,71 @@
-"""Checkpoints: the learned tensors alone, with all that is needed to refuse a wrong backbone."""
+"""Checkpoints: what a method learned, as a safetensors file, and methods loaded from them.
+
+    from benchmark import load_method
+
+    method = load_method("ORG/fdrd-dcar-caltech101")
+    method.encode_text(["a black car on a brick driveway"]).pooled      # (1, d)
+
+A checkpoint holds tensors and JSON, no code. It names a registered method and the backbone it belongs to,
+and loading it with another backbone is an error.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors
 import safetensors.torch
 from torch import nn
 
+from benchmark.models.backbone import Backbone
+from benchmark.models.loading import cached_backbone
+from benchmark.registry import Method, make_method, method_options, takes
+from benchmark.settings import Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
+from fdrd.options import read_options
+
+WEIGHTS = "model.safetensors"
+"""File name of the checkpoint in a model repository; the Hub counts and inspects this name."""
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@.+)?")
 
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What a checkpoint says about itself."""
+    """Metadata of a checkpoint."""
 
     method: str
     options: dict[str, Any]
     backbone: str
     backbone_fingerprint: str
     train_fingerprint: str
-    """of the rows it learned from"""
+    """of the training rows"""
     train: dict[str, Any]
     seed: int | None
 
+    @classmethod
+    def of(cls, settings: Settings) -> CheckpointHeader:
+        """Return the header for the checkpoint of a training run."""
+        return cls(
+            method=settings.method,
+            options=settings.options,
+            backbone=settings.backbone.name,
+            backbone_fingerprint=settings.backbone.fingerprint,
+            train_fingerprint=settings.learned_from["train"],
+            train=asdict(settings.train) if settings.train else {},
+            seed=settings.seed,
+        )
+
 
 def save_checkpoint(path: Path, learner: nn.Module, header: CheckpointHeader) -> None:
-    """Write what was learned."""
+    """Write the learned tensors and the header."""
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in learner.state_dict().items()
     }
@@ -41,42 +75,35 @@ def save_checkpoint(path: Path, learner: nn.Module, header: CheckpointHeader) ->
 
 
 def read_header(path: Path) -> CheckpointHeader:
-    """What a checkpoint says about itself.
+    """Return the header of a checkpoint.
 
     Raises:
-        FdrdError: it is no checkpoint of this project.
+        FdrdError: the file is not a checkpoint of fdrd.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            header = CheckpointHeader(**json.loads(file.metadata()["fdrd"]))
-        _check_types(header)  # it may come from anybody
-        return header
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            return msgspec.json.decode(file.metadata()["fdrd"], type=CheckpointHeader)
+    except (
+        *(OSError, KeyError, TypeError, ValueError),
+        *(safetensors.SafetensorError, msgspec.MsgspecError),
+    ) as error:
         raise FdrdError(
-            f"{path} is no checkpoint of fdrd ({error}); give the .safetensors file that "
+            f"{path} is not a checkpoint of fdrd ({error}); give the .safetensors file that "
             f"`fdrd bench` wrote beside a result"
         ) from error
 
 
-def _check_types(header: CheckpointHeader) -> None:
-    texts = ("method", "backbone", "backbone_fingerprint", "train_fingerprint")
-    kinds = {**dict.fromkeys(texts, str), "options": dict, "train": dict, "seed": int | None}
-    for name, kind in kinds.items():
-        if not isinstance(getattr(header, name), kind):
-            raise TypeError(f"its {name} is {getattr(header, name)!r}")
-
-
 def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -> None:
-    """Put the learned tensors back.
+    """Load the learned tensors into a learner.
 
     Raises:
-        FdrdError: it was learned on another backbone, or has other tensors.
+        FdrdError: the checkpoint belongs to another backbone, or has other tensors.
     """
     header = read_header(path)
     if header.backbone_fingerprint != backbone_fingerprint:
         raise FdrdError(
-            f"{path} was learned on {header.backbone} with the fingerprint "
-            f"{header.backbone_fingerprint[:12]}, but this backbone's is "
+            f"{path} was trained on {header.backbone} with fingerprint "
+            f"{header.backbone_fingerprint[:12]}, but this backbone has "
             f"{backbone_fingerprint[:12]}; give the same --backbone"
         )
     try:
@@ -86,6 +113,102 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_checkpoint(spec: str | Path) -> Path:
+    """Return the file of a checkpoint: a path, a folder with `model.safetensors`, or ORG/NAME[@REVISION].
+
+    Raises:
+        FdrdError: there is no such checkpoint, or the download failed.
+    """
+    path, name = Path(spec).expanduser(), str(spec)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if (path / WEIGHTS).is_file():
+            return path / WEIGHTS
+        raise FdrdError(f"{path} holds no {WEIGHTS}; give the .safetensors file itself")
+    if not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
+        raise FdrdError(
+            f"no checkpoint {name}: give the .safetensors file that `fdrd bench` wrote beside a "
+            f"result, or a model on the Hub as ORG/NAME"
+        )
+    return _download(name)
+
+
+def _download(spec: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    name, _, revision = spec.partition("@")
+    try:
+        return Path(hf_hub_download(name, WEIGHTS, revision=revision or None))
+    except (OSError, ValueError) as error:
+        if isinstance(error, LocalEntryNotFoundError):
+            reason = "the Hub cannot be reached"
+        elif isinstance(error, EntryNotFoundError):
+            reason = f"the repository has no {WEIGHTS}, so `fdrd push` did not create it"
+        else:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = f"the Hub download failed ({first}); check the name and the connection"
+        raise FdrdError(f"no checkpoint {spec}: no such file, and {reason}") from error
+
+
+def load_method(
+    checkpoint: str | Path,
+    *,
+    backbone: str | Backbone | None = None,
+    device: str | None = None,
+    cache: Path | None = None,
+    allow_code: bool = False,
+) -> Method:
+    """Return a trained method, ready to encode and score.
+
+    Args:
+        checkpoint: a file, a folder or a Hub model, see `find_checkpoint`.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint names.
+        device: `cpu` or `cuda`.
+        cache: folder of frozen features, else `default_cache()`.
+        allow_code: the user typed `backbone`, so it may name a function.
+
+    Raises:
+        FdrdError: there is no such checkpoint, its method is not registered (import its package first),
+            or it belongs to another backbone.
+    """
+    path = find_checkpoint(checkpoint)
+    header = read_header(path)
+    name = header.method
+    options = read_options(method_options(name), header.options, name)
+    tower = None
+    if takes(name, "backbone"):
+        tower = cached_backbone(
+            backbone or header.backbone,
+            cache=cache,
+            device=device,
+            allow_code=allow_code and backbone is not None,
+        )
+    method = make_method(name, options, backbone=tower, seed=header.seed or 0)
+    if method.learner is None:
+        raise FdrdError(f"{path} belongs to {name}, which learns nothing; give --method {name}")
+    load_checkpoint(
+        path, method.learner, tower.fingerprint if tower else header.backbone_fingerprint
+    )
+    return method
+
+
+def untrained_method(name: str, backbone: Backbone | None) -> Method:
+    """Return a method that needs no training, ready to encode and score.
+
+    Raises:
+        FdrdError: there is no such method, or it needs training.
+    """
+    method = make_method(name, {}, backbone=backbone, seed=0)
+    if method.trains != "nothing":
+        raise FdrdError(
+            f"{name} needs training: run `fdrd bench --method {name}`, then give --checkpoint with "
+            f"the .safetensors file beside the result"
+        )
+    return method

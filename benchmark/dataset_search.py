@@ -1,7 +1,7 @@
-"""A search: a text or a picture in, the records that a method scores highest out.
+"""Search a dataset: a text finds images, an image finds captions.
 
-A text finds images, a picture finds captions. Galleries are scored a batch at a time, and only the
-best so far are kept; features of un-prompted towers come from where the backbone keeps them.
+The gallery is scored batch by batch, and only the best results so far are kept. Features of frozen towers
+come from the backbone's cache.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from benchmark.checkpoint import read_header
+from benchmark.checkpoint import find_checkpoint, load_method, read_header, untrained_method
 from benchmark.evaluation.encoding import BATCH
 from benchmark.evaluation.scoring import BELOW, Shortlist, scoring_of
 from benchmark.models.backbone import Backbone, Features, concatenate
@@ -23,7 +23,6 @@ from benchmark.models.clip import CLIPBackbone
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import Method
-from benchmark.trained import find_checkpoint, load_method, untrained_method
 from fdrd.dataset import RetrievalDataset, load_splits
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
@@ -31,13 +30,13 @@ from fdrd.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Hit:
-    """A record that was found.
+    """A search result.
 
     Attributes:
         rank: from 1.
-        score: what the method's similarity says.
-        split: where it lies.
-        record: all columns but the picture, of the first row with that image or caption.
+        score: similarity under the method.
+        split: that holds the record.
+        record: all columns except the image, of the first row with this image or caption.
     """
 
     rank: int
@@ -48,67 +47,18 @@ class Hit:
 
 @dataclass(frozen=True)
 class _Item:
-    """An image or a caption, by number, of one of the splits."""
+    """An image or a caption of one of the splits, by number."""
 
     score: float
     split: int
     number: int
 
 
-@torch.no_grad()
 def search(
-    method: Method,
-    splits: Sequence[RetrievalDataset],
+    data: str | Path | Sequence[RetrievalDataset],
     query: str | Image,
     *,
-    k: int = 10,
-    progress: Progress = silent,
-) -> list[Hit]:
-    """The best `k` records: distinct images for a text, distinct captions for a picture.
-
-    Equal scores keep the order of the dataset.
-
-    Args:
-        method: as it was made or loaded; nothing is trained.
-        splits: what is searched.
-        query: a text, or a picture.
-        k: how many are wanted.
-        progress: told about what is encoded.
-
-    Raises:
-        FdrdError: the text is empty, or a score is not a number.
-    """
-    if isinstance(query, str) and not query.strip():
-        raise FdrdError("the query is empty; say what to look for")
-    finds_images = isinstance(query, str)
-    asked = method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
-    shortlist = scoring_of(method).shortlist
-    kept = max(k, shortlist.size) if shortlist else k
-    best: list[_Item] = []
-    for split, view in enumerate(splits):
-        for numbers, found in _encoded(method, view, finds_images, progress):
-            scores = (
-                method.similarity(found, asked)[:, 0]
-                if finds_images
-                else method.similarity(asked, found)[0]
-            )
-            if bool(scores.isnan().any()):
-                raise FdrdError("the scores are not all numbers; look at the backbone's weights")
-            best += [
-                _Item(*each)
-                for each in zip(scores.tolist(), [split] * len(numbers), numbers, strict=True)
-            ]
-            best = _sorted(best)[:kept]
-    if shortlist:
-        best = _again(method, splits, asked, best, shortlist, finds_images)
-    return [_hit(rank, item, splits, finds_images) for rank, item in enumerate(best[:k], start=1)]
-
-
-def search_data(
-    data: str | Path,
-    query: str | Image,
-    *,
-    method: str = "zero_shot",
+    method: str | Method = "zero_shot",
     checkpoint: str | Path | None = None,
     backbone: str | Backbone | None = None,
     split: str | None = None,
@@ -119,32 +69,38 @@ def search_data(
     allow_code: bool = False,
     progress: Progress = silent,
 ) -> list[Hit]:
-    """`search` in a dataset, by a method's name or by a checkpoint; what was encoded is kept in `cache`.
+    """Return the best `k` records: distinct images for a text, distinct captions for an image.
+
+    Equal scores keep the order of the dataset. There is one parameter for each option of `fdrd search`.
 
     Args:
-        data: folder, registered name or Hub id.
-        query: a text, or a picture.
-        method: one that needs no training.
-        checkpoint: a trained method instead, as a file or a model of the Hub.
-        backbone: what `load_backbone` takes, or a backbone; else the one that the checkpoint or
-            the manifest names.
-        split: only this one.
-        domain: only this one.
-        k: how many records are wanted.
-        cache: of frozen features, else `default_cache()`.
-        device: `cpu`, `cuda`.
-        allow_code: `backbone` comes from the user, so it may name a function.
-        progress: told about what is encoded.
+        data: folder, registered name or Hub id; or loaded splits, to which `split` and `domain` do not apply.
+        query: a text or an image.
+        method: a method, or the name of one that needs no training.
+        checkpoint: a file or a Hub model, to search with a trained method instead.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
+            manifest names. Not used if `method` is a method.
+        split: search this split only.
+        domain: search this domain only.
+        k: number of records.
+        cache: folder of frozen features, else `default_cache()`.
+        device: `cpu` or `cuda`.
+        allow_code: the user typed `backbone`, so it may name a function.
+        progress: receives the encoding progress.
 
     Raises:
-        FdrdError: something that the user can put right.
+        FdrdError: the query is empty, an input is missing, or a score is NaN.
     """
-    splits = load_splits(data, split, domain)  # before the backbone, which takes longer
+    if isinstance(query, str) and not query.strip():
+        raise FdrdError("the query is empty; give a text to search for")
+    splits = load_splits(data, split, domain) if isinstance(data, str | Path) else data
+    if not isinstance(method, str):
+        return _search(method, splits, query, k, progress)
     wanted = backbone
     if wanted is None and checkpoint is not None:
         wanted = read_header(find_checkpoint(checkpoint)).backbone
     tower = cached_backbone(
-        wanted or default_backbone(data),
+        wanted or default_backbone(splits[0].name),
         cache=cache,
         device=device,
         allow_code=allow_code and backbone is not None,
@@ -153,16 +109,50 @@ def search_data(
         load_method(checkpoint, backbone=tower) if checkpoint else untrained_method(method, tower)
     )
     try:
-        return search(ready, splits, query, k=k, progress=progress)
+        return _search(ready, splits, query, k, progress)
     finally:
         if isinstance(tower, CLIPBackbone) and tower.frozen is not None:
             tower.frozen.flush()
 
 
-def _encoded(
+@torch.no_grad()
+def _search(
+    method: Method,
+    splits: Sequence[RetrievalDataset],
+    query: str | Image,
+    k: int,
+    progress: Progress,
+) -> list[Hit]:
+    finds_images = isinstance(query, str)
+    encoded = (
+        method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
+    )
+    shortlist = scoring_of(method).shortlist
+    kept = max(k, shortlist.size) if shortlist else k
+    best: list[_Item] = []
+    for split, view in enumerate(splits):
+        for numbers, found in _gallery(method, view, finds_images, progress):
+            scores = (
+                method.similarity(found, encoded)[:, 0]
+                if finds_images
+                else method.similarity(encoded, found)[0]
+            )
+            if bool(scores.isnan().any()):
+                raise FdrdError("a score is NaN; check the weights of the backbone")
+            best += [
+                _Item(*each)
+                for each in zip(scores.tolist(), [split] * len(numbers), numbers, strict=True)
+            ]
+            best = _sorted(best)[:kept]
+    if shortlist:
+        best = _reranked(method, splits, encoded, best, shortlist, finds_images)
+    return [_hit(rank, item, splits, finds_images) for rank, item in enumerate(best[:k], start=1)]
+
+
+def _gallery(
     method: Method, view: RetrievalDataset, images: bool, progress: Progress
 ) -> Iterator[tuple[range, Features]]:
-    """Features of all images or captions of a split, a batch at a time."""
+    """Yield the features of all images or captions of a split, batch by batch."""
     total = len(view.image_digests) if images else len(view.captions)
     for start in range(0, total, BATCH):
         numbers = range(start, min(start + BATCH, total))
@@ -178,26 +168,26 @@ def _features(
     return method.encode_text([view.captions[number] for number in numbers])
 
 
-def _again(
+def _reranked(
     method: Method,
     splits: Sequence[RetrievalDataset],
-    asked: Features,
+    encoded: Features,
     best: list[_Item],
     shortlist: Shortlist,
     images: bool,
 ) -> list[_Item]:
-    """The best items scored again, pair by pair with the query; the others stay below them."""
+    """Rescore the best items pair by pair with the query; the others stay below them."""
     head = best[: shortlist.size]
     found = concatenate([_features(method, splits[i.split], [i.number], images) for i in head])
-    query = asked[torch.zeros(len(head), dtype=torch.long)]
+    query = encoded[torch.zeros(len(head), dtype=torch.long)]
     scores = shortlist.score(found, query) if images else shortlist.score(query, found)
-    anew = [_Item(s, i.split, i.number) for s, i in zip(scores.tolist(), head, strict=True)]
+    rescored = [_Item(s, i.split, i.number) for s, i in zip(scores.tolist(), head, strict=True)]
     rest = [_Item(i.score - BELOW, i.split, i.number) for i in best[shortlist.size :]]
-    return _sorted(anew) + rest
+    return _sorted(rescored) + rest
 
 
 def _sorted(items: list[_Item]) -> list[_Item]:
-    return sorted(items, key=lambda item: -item.score)  # stable: equals keep their order
+    return sorted(items, key=lambda item: -item.score)  # stable: ties keep their order
 
 
 def _hit(rank: int, item: _Item, splits: Sequence[RetrievalDataset], images: bool) -> Hit:

@@ -1,85 +1,76 @@
-"""Methods: what they must be able to do, and how they are found by name.
+"""The `Method` protocol, and the registry of methods by name.
 
-A method is registered by decorating the function that makes it. Keyword arguments of the function
-are its options, but for those that the run fills in: `backbone` (where it is asked for), `train` (a
-`TrainConfig`, whose default is the method's own) and `seed`.
+Decorate the function that builds a method to register it. Its keyword arguments are the options of the
+method, except those that the run fills in: `backbone`, `train` (a `TrainConfig` whose default is the
+method's own) and `seed`. Each is passed only to functions that have the parameter.
 
     @method("vpt")
     def vpt(backbone: Backbone, *, n_vis: int = 4, train: TrainConfig = TrainConfig(), seed=0):
         return PromptMethod(backbone, VisualTokens(backbone, n_vis, seed), train, seed)
+
+The packages of built-in methods are imported when a name is first looked up.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from torch import Tensor, nn
-
-from benchmark.models.backbone import Features
-from benchmark.models.image_batches import AnyImages
-from fdrd.dataset import RetrievalDataset
+from benchmark.result import FitLog
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
-from fdrd.plugins import load_plugin as load_plugin
-from fdrd.progress import Progress
+from fdrd.plugins import load_plugin as import_plugin
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to."""
+    from benchmark.models.backbone import Features
+    from benchmark.models.image_batches import AnyImages
+    from fdrd.dataset import RetrievalDataset
+    from fdrd.progress import Progress
 
-    loss: float
-    validation_mrr: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class FitLog:
-    """The course of a training; `best_epoch` (counted from 1) is the one that was kept."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    best_epoch: int = 0
+BUILT_IN = ("baselines", "dcar")
+"""Packages that register their methods when they are imported."""
 
 
 class Method(Protocol):
-    """A way to score images with captions; any class with these names will do."""
+    """A retrieval method. Any class with these members works."""
 
     @property
     def trains(self) -> Literal["nothing", "statistics", "prompts", "backbone"]:
-        """What `fit` changes; `statistics` of the training rows are kept without any training.
+        """What `fit` changes; `statistics` are computed from training rows without gradient steps.
 
-        A method that trains the backbone works on a copy of it.
+        A method that trains the backbone works on a copy.
         """
 
     @property
     def learner(self) -> nn.Module | None:
-        """What `fit` learns and a checkpoint holds; None where `trains` is `nothing`."""
+        """The module that `fit` trains and a checkpoint stores; None if `trains` is `nothing`."""
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = ...
     ) -> FitLog:
-        """Learn from pairs; keep the best epoch on validation."""
+        """Train on pairs, and keep the best epoch on validation."""
 
     def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images."""
+        """Return features of B images."""
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions, from the captions alone."""
+        """Return features of B captions, from the captions alone."""
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) scores; whatever needs both sides happens here."""
+        """Return (I, C) scores. Everything that needs both an image and a caption happens here."""
 
 
 Factory = TypeVar("Factory", bound=Callable[..., Method])
 
 Ablations = Mapping[str, Mapping[str, Any]]
-"""Options of a method by the name of the variant, the whole method among them."""
+"""Options by the name of a variant, the full method included."""
 
 _METHODS: dict[str, Callable[..., Method]] = {}
 _ABLATIONS: dict[str, Ablations] = {}
@@ -93,7 +84,7 @@ def method(
 
     Args:
         name: as in `--method`.
-        ablations: variants that `--ablate` runs, each with the options that make it.
+        ablations: variants that `--ablate` runs, with the options of each.
         options: dataclass of the options, for a factory that takes them as `**options`.
 
     Raises:
@@ -102,9 +93,9 @@ def method(
 
     def register(factory: Factory) -> Factory:
         owner = _METHODS.get(name)
-        if owner is not None and _place(owner) != _place(factory):
+        if owner is not None and _location(owner) != _location(factory):
             raise ValueError(
-                f"two methods are called {name!r}: {_place(owner)} and {_place(factory)}"
+                f"two methods are called {name!r}: {_location(owner)} and {_location(factory)}"
             )
         _METHODS[name] = factory
         _ABLATIONS[name] = ablations or {}
@@ -114,27 +105,49 @@ def method(
     return register
 
 
-def get_method(name: str) -> Callable[..., Method]:
-    """The factory of that name.
+def _import_built_in() -> None:
+    for package in BUILT_IN:
+        importlib.import_module(package)
+
+
+def load_plugin(module: str) -> None:
+    """Import a module or a Python file that registers methods, as `--plugin` does.
 
     Raises:
-        FdrdError: there is none.
+        FdrdError: it cannot be imported, or one of its methods has a name that is taken.
     """
+    _import_built_in()
+    try:
+        import_plugin(module)
+    except ValueError as error:
+        raise FdrdError(f"--plugin {module}: {error}") from error
+
+
+def get_method(name: str) -> Callable[..., Method]:
+    """Return the factory with this name.
+
+    Raises:
+        FdrdError: there is no such method.
+    """
+    if name not in _METHODS:
+        _import_built_in()
     if name not in _METHODS:
         raise FdrdError(unknown("method", name, _METHODS, "fdrd"))
     return _METHODS[name]
 
 
 def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Options of each variant of a method, over those that are given; of equal ones the first.
+    """Return the options of each variant of a method on top of the given ones, without duplicates.
 
     Raises:
-        FdrdError: there is no such method, or it names no variants.
+        FdrdError: there is no such method, or it defines no variants.
     """
     get_method(name)
     if not _ABLATIONS[name]:
         having = ", ".join(sorted(known for known, found in _ABLATIONS.items() if found))
-        raise FdrdError(f"--ablate {name}: it names no variants; these do: {having or 'none'}")
+        raise FdrdError(
+            f"--ablate {name}: it defines no variants; these methods do: {having or 'none'}"
+        )
     found: dict[str, dict[str, Any]] = {}
     for variant, own in _ABLATIONS[name].items():
         if (options := {**given, **own}) not in found.values():
@@ -143,39 +156,40 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
 
 
 def method_names() -> list[str]:
-    """All registered names, sorted."""
+    """Return all registered names, sorted."""
+    _import_built_in()
     return sorted(_METHODS)
 
 
 def method_options(name: str) -> dict[str, Option]:
-    """The options of a method, for `fdrd methods` and for checking."""
+    """Return the options of a method."""
     get_method(name)
     return options_of(_OPTIONS[name])
 
 
 def summary(name: str) -> str:
-    """The first line of a method's docstring."""
+    """Return the first line of a method's docstring."""
     return (inspect.getdoc(get_method(name)) or "").partition("\n")[0]
 
 
 def takes(name: str, argument: str) -> bool:
-    """Whether a method asks for `backbone`, `seed` or `train`."""
+    """Return whether a method takes `backbone`, `seed` or `train`."""
     return argument in inspect.signature(get_method(name)).parameters
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:
-    """A method with these options, given those arguments of the run that it asks for."""
-    asked = {argument: value for argument, value in arguments.items() if takes(name, argument)}
-    return get_method(name)(**options, **asked)
+    """Return a method with these options and those of the run's arguments that it takes."""
+    taken = {argument: value for argument, value in arguments.items() if takes(name, argument)}
+    return get_method(name)(**options, **taken)
 
 
 def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Options for each of several methods, as `-M` hands them out.
+    """Return the options of each of several methods, as given with `-M`.
 
-    `depth` goes to every method that has the option, `maple.depth` to one and wins.
+    `depth` applies to every method that has the option. `maple.depth` applies to one and wins.
 
     Raises:
-        FdrdError: no chosen method has the option, or a value does not fit.
+        FdrdError: no chosen method has the option, or a value has the wrong type.
     """
     chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
     for option, value in sorted(given.items(), key=lambda item: "." in item[0]):
@@ -192,9 +206,9 @@ def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
 
 
 def source_digest(name: str) -> str:
-    """Digest of the file that defines a method and of what it imports from its own package.
+    """Return the digest of the file that defines a method and of its imports from the same package.
 
-    So an edited method runs again, although a result of the same settings is there.
+    An edited method therefore runs again, even if a result with the same settings exists.
     """
     factory = get_method(name)
     home = sys.modules[factory.__module__]
@@ -209,5 +223,5 @@ def source_digest(name: str) -> str:
     return digest.hexdigest()
 
 
-def _place(factory: Callable[..., Method]) -> str:
+def _location(factory: Callable[..., Method]) -> str:
     return f"{factory.__module__}.{factory.__qualname__}"

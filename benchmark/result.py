@@ -1,241 +1,232 @@
-"""The result file: settings, numbers, ranks and versions of one run, from which it can be repeated.
+"""Result files: settings, metrics, ranks and versions of one run. The types below are the schema.
 
-Its form is `schemas/result.schema.json`, checked when it is written and when it is read.
+Files are checked when they are written and when they are read. Unknown fields are ignored, so that a
+file with fields of a later release stays readable. This module imports no model code.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import platform
-import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
-from benchmark.evaluation.base_to_new import Half
-from benchmark.evaluation.galleries import Gallery
-from benchmark.evaluation.metrics import DIRECTIONS, RetrievalMetrics
-from benchmark.evaluation.ranking import BothRanks
-from benchmark.registry import FitLog
-from fdrd.dataset import RetrievalDataset
+import msgspec
+from msgspec import Meta
+
+from benchmark.settings import SCHEMA_VERSION, Gallery, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
-from fdrd.storage.manifest import schema
 
-SCHEMA_VERSION = 2
-"""Raised when the form changes, and when metrics, defaults or preprocessing change the numbers."""
+KS = (1, 5, 10)
+RECALLS = tuple(f"R@{k}" for k in KS)
+DIRECTIONS = ("image_to_text", "text_to_image")
 
-
-@dataclass(frozen=True)
-class Named:
-    """A dataset split or a backbone: what it was called, and the digest of what it is."""
-
-    name: str
-    fingerprint: str
-
-
-NO_BACKBONE = Named("none", "0" * 64)
-"""Of a method that asks for no backbone, run on its own."""
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
+AtLeastOne = Annotated[float, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1)]
+Interval = tuple[NonNegative, NonNegative]
+Numbers = Annotated[str, Meta(pattern="^[0-9]+( [0-9]+)*$")]
+"""Numbers from 0, separated by spaces, in dataset order."""
+RankList = Annotated[str, Meta(pattern="^[1-9][0-9]*( [1-9][0-9]*)*$")]
+"""Ranks of all queries, separated by spaces, in dataset order."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All that decides the numbers of a run."""
+class Epoch:
+    """One epoch of training."""
 
-    method: str
-    code: str
-    """digest of the source that defines the method"""
-    options: dict[str, Any]
-    """resolved: defaults included"""
-    options_given: dict[str, Any]
-    train: dict[str, Any] | None
-    """resolved `TrainConfig`; null where nothing is trained"""
-    train_given: dict[str, Any]
-    seed: int | None
-    """null where it changes nothing"""
-    split: str
-    domain: str | None
-    train_domain: str | None
-    """where it is not the domain that is measured: another, or `all`"""
-    categories: Named | None
-    """the list of base categories; only these are learned from"""
-    half: Half | None
-    """what is measured of them: `base` the listed categories, `new` the others"""
-    shots: int | None
+    loss: float
+    validation_mrr: Fraction
+    seconds: NonNegative
+
+
+@dataclass(frozen=True)
+class FitLog:
+    """All epochs of a training; `best_epoch` (counted from 1) is the one that was kept."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: Annotated[int, Meta(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Recalls and averages of a list of ranks."""
+
+    queries: Count
+    recall: dict[str, Fraction]
+    """`R@1`, `R@5`, `R@10`"""
+    mrr: Fraction
+    """mean of 1 / rank"""
+    median_rank: AtLeastOne
+    mean_rank: AtLeastOne
+
+    def __post_init__(self) -> None:
+        _require(self.recall, RECALLS)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Metrics of one retrieval direction."""
+
+    strict: Summary
+    """relevant: rows of the same image"""
+    caption: Summary
+    """also relevant: rows with an equal caption"""
+    ceiling: dict[str, Fraction]
+    """strict recalls of a perfect method; below 1 if images share a caption"""
+    category_recall_1: Fraction
+    """share of queries whose first result has the right category"""
+    category_map: Fraction
+    """mean average precision if all items of the right category are relevant"""
+    interval: dict[str, Interval]
+    """95 % bootstrap intervals over images of the strict recalls and of `mrr`"""
+
+    def __post_init__(self) -> None:
+        _require(self.ceiling, RECALLS)
+        _require(self.interval, (*RECALLS, "mrr"))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Share of rows whose caption scores above all its hard negatives of one kind; a tie is a loss."""
+
+    accuracy: Fraction
+    rows: Count
+    chance: Fraction
+    """accuracy of guessing"""
+    blind: Fraction | None
+    """accuracy of the text-only baseline; None without training captions"""
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics:
+    """All metrics of one method on one split."""
+
     gallery: Gallery
-    data: Named
-    backbone: Named
-    learned_from: dict[str, str]
-    """fingerprints of the training and validation rows"""
-    checkpoint: str | None
-    """sha256 of the checkpoint that took the place of training"""
-    blind_from: str | None = None
-    """fingerprint of the rows that the blind reader learned from; null where there is no such reader"""
-    remarks: dict[str, str] = field(default_factory=dict)
-    """what must be said wherever the numbers are printed: a word for the name, and the sentence"""
+    image_to_text: Direction
+    text_to_image: Direction
+    rsum: Annotated[float, Meta(ge=0, le=6)]
+    """sum of the six strict recalls"""
+    rsum_interval: Interval
+    hard_negatives: dict[str, Share]
+    """by `all`, kind and `attribute: type`; empty if the split has no negatives"""
+    by_domain: dict[str, dict[str, Summary]]
+    """domain -> direction -> strict metrics"""
+    by_category: dict[str, dict[str, Summary]]
+    """category -> direction -> strict metrics of the queries of that category"""
 
-    def identity(self) -> str:
-        """Digest of what decides the numbers, so not of names and of what was typed or remarked."""
-        said = dataclasses.asdict(self)
-        del said["options_given"], said["train_given"], said["remarks"]
-        for named in ("data", "backbone", "categories"):
-            said[named] = said[named] and said[named]["fingerprint"]
-        said["schema_version"] = SCHEMA_VERSION
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    def __post_init__(self) -> None:
+        for breakdown in (self.by_domain, self.by_category):
+            for sides in breakdown.values():
+                _require(sides, DIRECTIONS)
+
+    def direction(self, name: str) -> Direction:
+        """Return the metrics of one of `DIRECTIONS`."""
+        return self.image_to_text if name == "image_to_text" else self.text_to_image
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Who belongs together, as numbers between spaces, counted from 0 in order of the dataset."""
+    """Which image each row belongs to, and which domain each image belongs to."""
 
-    image_of_row: str
-    """image of each row"""
-    domain_of_image: str
-    """domain of each image"""
+    image_of_row: Numbers
+    domain_of_image: Numbers
 
 
 @dataclass(frozen=True)
 class QueryRanks:
-    """Ranks of all queries of a direction in order of the dataset, as numbers between spaces."""
+    """Ranks of all queries of one direction."""
 
-    strict: str
-    caption: str
+    strict: RankList
+    caption: RankList
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One method on one split."""
+    """Result of one method on one split. Metrics are fractions, times are seconds."""
 
-    schema_version: int
+    schema_version: Literal[2]
     settings: Settings
-    learned_parameters: int
+    learned_parameters: Annotated[int, Meta(ge=0)]
     fit: FitLog | None
     metrics: RetrievalMetrics
     queries: Queries
     ranks: dict[str, QueryRanks]
-    """by direction: image by image, row by row"""
-    seconds: dict[str, float]
+    """by direction: one rank per image, one rank per row"""
+    seconds: dict[str, NonNegative]
+    """`fit`, `encode`, `measure`"""
     versions: dict[str, str]
 
-
-def file_name(settings: Settings) -> str:
-    """The same for the same settings, so that a finished run is found again."""
-    return f"{settings.method}-{settings.split}-{settings.identity()[:16]}.json"
+    def __post_init__(self) -> None:
+        _require(self.ranks, DIRECTIONS)
+        _require(self.seconds, ("fit", "encode", "measure"))
 
 
 def to_json(result: BenchResult) -> dict[str, Any]:
-    """The result as the schema describes it."""
+    """Return the result as JSON data.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
     return value
 
 
 def write_result(result: BenchResult, path: Path) -> None:
-    """Check and write, whole or not at all."""
+    """Check the result and write it atomically."""
     value = to_json(result)
-    _check(value, path)
+    _decode(value, path)
     with atomic_write(path) as file:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_result(path: Path) -> BenchResult:
-    """A result that `write_result` wrote.
+    """Read a result file.
 
     Raises:
-        FdrdError: the file is missing, no JSON, or not what the schema says.
+        FdrdError: the file is missing, not JSON, or a field is wrong; the message names the field.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FdrdError(f"{path} is no result file ({error}); delete it to run again") from error
-    _check(value, path)
-    result: BenchResult = _build(BenchResult, value)
-    return result
+        value = msgspec.json.decode(path.read_bytes())
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise FdrdError(f"{path} is not a result file ({error}); delete it to run again") from error
+    return _decode(value, path)
 
 
-def read_results(folder: Path) -> list[BenchResult]:
-    """All results in a folder, by file name.
+def read_results(paths: Path | Sequence[Path]) -> list[BenchResult]:
+    """Read result files and folders of result files, each file once, folders in order of file name.
 
     Raises:
-        FdrdError: there are none, or one of them is broken.
-    """
-    return [read_result(path) for path in _files(folder)]
-
-
-def read_runs(paths: Sequence[Path]) -> list[BenchResult]:
-    """The results of some files, and of folders of such, each file once.
-
-    Raises:
-        FdrdError: one is missing, broken, or a folder without results.
+        FdrdError: a path is missing, a folder has no results, or a file is invalid.
     """
     files: dict[Path, None] = {}
-    for path in paths:
+    for path in [paths] if isinstance(paths, Path) else paths:
         if not path.exists():
-            raise FdrdError(f"{path}: no such file or folder; give results, such as runs/")
-        files.update(dict.fromkeys(_files(path) if path.is_dir() else [path]))
+            raise FdrdError(f"{path}: no such file or folder; `fdrd bench` writes results")
+        files.update(dict.fromkeys(_files_in(path) if path.is_dir() else [path]))
     return [read_result(file) for file in files]
 
 
-def queries_of(dataset: RetrievalDataset) -> Queries:
-    """Which image each row asks about, and the domain of each image."""
-    return Queries(*(_numbers(each) for each in (dataset.pairs[:, 0], dataset.image_domain)))
-
-
-def ranks_as_text(ranks: BothRanks) -> dict[str, QueryRanks]:
-    """All ranks, compactly."""
-    return {
-        direction: QueryRanks(*map(_numbers, (side.strict, side.caption)))
-        for direction, side in zip(DIRECTIONS, ranks, strict=True)
-    }
-
-
-def installed_versions() -> dict[str, str]:
-    """What the numbers may depend on besides the settings."""
-    found = {"python": platform.python_version()}
-    for package in ("fdrd", "torch", "transformers", "numpy", "datasets"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout
-            found[package] = "not installed"
-    return found
-
-
-def _files(folder: Path) -> list[Path]:
+def _files_in(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise FdrdError(f"{folder} holds no results; `fdrd bench` writes them")
     return paths
 
 
-def _numbers(values: Iterable[int]) -> str:
-    return " ".join(map(str, values))
+def _decode(value: object, path: Path) -> BenchResult:
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    try:
+        return msgspec.convert(value, BenchResult)
+    except (msgspec.ValidationError, FdrdError) as error:
+        hint = "" if version == SCHEMA_VERSION else "another version of fdrd wrote it; "
+        raise FdrdError(f"{path}: {error}; {hint}delete it to run again") from error
 
 
-def _check(value: Any, path: Path) -> None:
-    error = next(iter(schema("result").iter_errors(value)), None)
-    if error is not None:
-        raise FdrdError(
-            f"{path}: {error.json_path}: {error.message}; "
-            f"another version may have written it, delete it to run again"
-        )
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """A value of a type from its JSON; the schema has been checked."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(**{name: _build(hints[name], part) for name, part in value.items()})
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        classes = [part for part in parts if dataclasses.is_dataclass(part)]
-        return _build(classes[0], value) if classes and value is not None else value
-    if origin is dict:
-        return {key: _build(parts[1], part) for key, part in value.items()}
-    if origin is list:
-        return [_build(parts[0], part) for part in value]
-    if origin is tuple:
-        return tuple(value)
-    return value
+def _require(found: Iterable[str], names: Sequence[str]) -> None:
+    if missing := [name for name in names if name not in set(found)]:
+        raise ValueError(f"missing {', '.join(missing)}")

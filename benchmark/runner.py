@@ -1,64 +1,77 @@
-"""One run: a method on a split, from data and backbone to the result file."""
+"""Run a method on a split: prepare, train, measure, write the result file.
+
+`RunRequest` is what a user asks for. `_prepare` resolves it to the `Settings` of the result file, which also
+name the file and the checkpoint.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from benchmark.checkpoint import (
     CheckpointHeader,
     file_digest,
+    find_checkpoint,
     load_checkpoint,
     read_header,
     save_checkpoint,
 )
-from benchmark.evaluation.base_to_new import HALVES, CategoryList, Half, half_of
+from benchmark.evaluation.base_to_new import CategoryList, half_of
 from benchmark.evaluation.encoding import encode_split, rank_split
-from benchmark.evaluation.galleries import Gallery
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.scoring import again_on, scoring_of
+from benchmark.evaluation.scoring import make_reranker, scoring_of
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
 from benchmark.models.clip import CLIPBackbone
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import (
-    FitLog,
     Method,
+    distribute,
     get_method,
     make_method,
+    method_names,
     method_options,
     source_digest,
     takes,
+    variants_of,
 )
 from benchmark.result import (
-    NO_BACKBONE,
-    SCHEMA_VERSION,
+    DIRECTIONS,
     BenchResult,
-    Named,
-    Settings,
-    file_name,
-    installed_versions,
-    queries_of,
-    ranks_as_text,
+    FitLog,
+    Queries,
+    QueryRanks,
     read_result,
     write_result,
 )
-from benchmark.trained import find_checkpoint
+from benchmark.settings import (
+    HALVES,
+    NO_BACKBONE,
+    SCHEMA_VERSION,
+    Gallery,
+    Half,
+    Named,
+    Settings,
+    TrainConfig,
+)
 from benchmark.training.curves import curves_in
-from benchmark.training.loop import TrainConfig
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import (
     Data,
-    learning_domain,
-    learning_rows,
     split_of,
     train_split,
+    training_domain,
+    training_rows,
 )
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -66,137 +79,147 @@ from fdrd.options import options_of, read_options
 from fdrd.progress import Progress, silent
 
 
-def run(
-    method: str,
-    data: Data,
-    *,
-    split: str = "test",
-    backbone: str | Backbone | None = None,
-    domain: str | None = None,
-    train_domain: str | None = None,
-    categories: CategoryList | None = None,
-    half: Half = "base",
-    shots: int | None = None,
-    seed: int = 0,
-    gallery: Gallery = "domain",
-    options: Mapping[str, Any] | None = None,
-    train: Mapping[str, Any] | None = None,
-    checkpoint: str | Path | None = None,
-    results: Path | None = None,
-    log: Path | None = None,
-    cache: Path | None = None,
-    device: str | None = None,
-    allow_code: bool = False,
-    progress: Progress = silent,
-) -> BenchResult:
-    """Train a method where it trains, encode a split, measure, and write the result.
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Options of `run`; `fdrd bench` has one option for each.
 
-    A training that another run in `results` has done (to measure another split, say) is not done again.
+    Attributes:
+        split: the split to measure.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
+            dataset's manifest names. A method without backbone ignores the name.
+        domain: use only the rows of this domain, in training too.
+        train_domain: train on this domain instead, or on `all`.
+        categories: train on these categories only.
+        half: with `categories`, measure those (`base`) or all others (`new`).
+        shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
+        seed: of training and of the few-shot draw. Methods without randomness give one result for all seeds.
+        gallery: one per domain, one for all domains, or a number of images.
+        options: of the method, as values or as text.
+        train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
+        checkpoint: a file or a Hub model to use instead of training.
+        results: folder of result files. A finished run is read from there instead of repeated, learned
+            tensors are saved beside the result, and an interrupted training resumes.
+        log: folder for TensorBoard curves of each training.
+        cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
+        device: `cpu` or `cuda`; ignored if `backbone` is not a name.
+        allow_code: the user typed `backbone`, so it may name a function.
+        progress: receives each stage.
+    """
+
+    split: str = "test"
+    backbone: str | Backbone | None = None
+    domain: str | None = None
+    train_domain: str | None = None
+    categories: CategoryList | None = None
+    half: Half = "base"
+    shots: int | None = None
+    seed: int = 0
+    gallery: Gallery = "domain"
+    options: Mapping[str, Any] | None = None
+    train: Mapping[str, Any] | None = None
+    checkpoint: str | Path | None = None
+    results: Path | None = None
+    log: Path | None = None
+    cache: Path | None = None
+    device: str | None = None
+    allow_code: bool = False
+    progress: Progress = silent
+
+
+class SharedOptions(TypedDict, total=False):
+    """The keyword arguments that `run` and `run_each` have in common, see `RunRequest`."""
+
+    split: str
+    backbone: str | Backbone | None
+    domain: str | None
+    train_domain: str | None
+    categories: CategoryList | None
+    shots: int | None
+    gallery: Gallery
+    train: Mapping[str, Any] | None
+    checkpoint: str | Path | None
+    results: Path | None
+    log: Path | None
+    cache: Path | None
+    device: str | None
+    allow_code: bool
+    progress: Progress
+
+
+class RunOptions(SharedOptions, total=False):
+    """The keyword arguments of `run`, see `RunRequest`."""
+
+    half: Half
+    seed: int
+    options: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _PreparedRun:
+    """A request with everything loaded and checked.
+
+    Attributes:
+        request: as the user made it.
+        settings: resolved, as in the result file.
+        method: not trained yet.
+        backbone: None if the method takes none.
+        rows: training and validation rows; empty if nothing is trained.
+        measured: the split to measure.
+        baseline_rows: training rows of the text-only baseline, if there is one.
+        checkpoint: the file to use instead of training.
+    """
+
+    request: RunRequest
+    settings: Settings
+    method: Method
+    backbone: Backbone | None
+    rows: Mapping[str, RetrievalDataset]
+    measured: RetrievalDataset
+    baseline_rows: RetrievalDataset | None
+    checkpoint: Path | None
+
+    def save_features(self) -> None:
+        """Write frozen features, so that a resumed training starts from the same ones."""
+        tower = self.backbone
+        if isinstance(tower, CLIPBackbone) and tower.frozen is not None and processes.is_main():
+            tower.frozen.flush()
+
+
+def run(method: str, data: Data, **options: Unpack[RunOptions]) -> BenchResult:
+    """Train a method if it trains, measure it on a split, and write the result file.
+
+    A training that another run in `results` has done (e.g. to measure another split) is not repeated.
 
     Args:
         method: registered name.
         data: folder, registered name or Hub id; or the splits themselves.
-        split: what is measured.
-        backbone: what `load_backbone` takes, or a backbone; else the one that the checkpoint or
-            the manifest names.
-            A name is not even looked at for a method that asks for no backbone.
-        domain: only the rows of this domain, in training too.
-        train_domain: learn from this domain instead, or from `all`.
-        categories: learn from these only.
-        half: where `categories` are given, what is measured: those, or all others.
-        shots: images per category to learn from (and at most 4 to choose the epoch by, as in CoOp).
-        seed: of training and few-shot draw; methods that use none give one result for all seeds.
-        gallery: per domain, one for all domains, or of so many images.
-        options: of the method, as values or as text.
-        train: fields of `TrainConfig`, as values or as text; no matter where nothing is trained.
-        checkpoint: learned tensors to use instead of training, as a file or a model of the Hub.
-        results: folder that holds the result files; a finished one is returned without a run, and
-            what was learned is written beside it. A training that was killed goes on from there.
-        log: folder for TensorBoard, where each training draws its curves.
-        cache: of frozen features, else `default_cache()`; ignored where `backbone` is no name.
-        device: `cpu`, `cuda`; ignored where `backbone` is no name.
-        allow_code: `backbone` comes from the user, so it may name a function.
-        progress: told about each stage.
+        options: fields of `RunRequest`.
 
     Raises:
-        FdrdError: something that the user can put right.
+        FdrdError: an option or an input is wrong.
     """
-    if checkpoint is not None:
-        if options or train:
-            raise FdrdError(f"{checkpoint} holds its options; leave out -M and -T")
-        checkpoint = find_checkpoint(checkpoint)
-        header = read_header(checkpoint)
-        if header.method != method:
-            raise FdrdError(
-                f"{checkpoint} belongs to {header.method}; give --method {header.method}"
-            )
-        options = header.options
-        if backbone is None:
-            backbone, allow_code = header.backbone, False
-    tower = None
-    if takes(method, "backbone") or not isinstance(backbone, str | None):
-        tower = open_backbone(backbone, data, cache=cache, device=device, allow_code=allow_code)
-    given = read_options(method_options(method), options or {}, method)
-    config = _train_config(method, train or {}) if takes(method, "train") else None
-    chosen = make_method(method, given, backbone=tower, train=config, seed=seed)
-    if checkpoint is not None and chosen.learner is None:
-        raise FdrdError(
-            f"{method} learns nothing, so it has no checkpoints; leave out --checkpoint"
-        )
-    learns = chosen.trains != "nothing" and checkpoint is None
-    source = learning_domain(domain, train_domain)
-    rows = learning_rows(data, source, shots, seed, categories) if learns else {}
-    measured = split_of(data, split, domain)
-    if categories is not None:  # both, so that an empty one is not found after a training
-        measured = {each: half_of(measured, categories, each) for each in HALVES}[half]
-    scoring = scoring_of(chosen)
-    again_on(measured, scoring, method)  # refuses what costs too much, before a training
-    read_blind = train_split(data, domain) if any(measured.negatives) else None
-    drawn = takes(method, "seed") or (learns and shots is not None)
-    settings = Settings(
-        method=method,
-        code=source_digest(method),
-        options={key: given.get(key, o.default) for key, o in method_options(method).items()},
-        options_given=given,
-        train=dataclasses.asdict(config) if config and learns else None,
-        train_given=dict(train or {}) if learns else {},
-        seed=seed if drawn and checkpoint is None else None,
-        split=split,
-        domain=domain,
-        train_domain=train_domain if learns and source != domain else None,
-        categories=Named(categories.name, categories.fingerprint) if categories else None,
-        half=half if categories else None,
-        shots=shots if learns else None,
-        gallery=gallery,
-        data=Named(measured.name, measured.fingerprint),
-        backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
-        learned_from={name: each.fingerprint for name, each in rows.items()},
-        checkpoint=file_digest(checkpoint) if checkpoint else None,
-        blind_from=read_blind.fingerprint if read_blind else None,
-        remarks=dict(scoring.remarks),
-    )
-    path = results / file_name(settings) if results else None
+    request = RunRequest(**options)
+    prepared = _prepare(method, data, request)
+    settings = prepared.settings
+    path = request.results / settings.file_name() if request.results else None
     if path is not None and processes.agreed(path.is_file()):
-        progress(f"finished before: {path}", 1, 1)
+        request.progress(f"finished before: {path}", 1, 1)
         return read_result(path)
-    partial = path.with_suffix(".partial.safetensors") if path and learns else None
-
-    def flush() -> None:  # a training goes on from the very features it began with
-        if isinstance(tower, CLIPBackbone) and tower.frozen is not None and processes.is_main():
-            tower.frozen.flush()
-
-    curves = log / Path(file_name(settings)).stem if log and learns else None
-    with resumable(partial, flush), curves_in(curves):
+    partial = path.with_suffix(".partial.safetensors") if path and prepared.rows else None
+    curves = None
+    if request.log and prepared.rows:
+        curves = request.log / Path(settings.file_name()).stem
+    with resumable(partial, prepared.save_features), curves_in(curves):
         try:
-            if checkpoint is not None and chosen.learner is not None:
-                load_checkpoint(checkpoint, chosen.learner, settings.backbone.fingerprint)
-            fit, seconds = _fit(chosen, settings, rows, results, progress)
-            result = _measure(chosen, settings, fit, seconds, measured, read_blind, progress)
+            fit, seconds = _train(prepared)
+            result = _measure(prepared, fit, seconds)
         finally:
-            flush()
+            prepared.save_features()
         if path is not None and processes.is_main():
-            if learns and chosen.learner is not None:
-                save_checkpoint(path.with_suffix(".safetensors"), chosen.learner, _header(settings))
+            learner = prepared.method.learner
+            if prepared.rows and learner is not None:
+                header = CheckpointHeader.of(settings)
+                save_checkpoint(path.with_suffix(".safetensors"), learner, header)
             write_result(result, path)
     return result
 
@@ -206,138 +229,268 @@ def run_each(
     data: Data,
     *,
     seeds: Iterable[int] = (0,),
-    categories: CategoryList | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    progress: Progress = silent,
-    **asked: Any,
+    **shared: Unpack[SharedOptions],
 ) -> tuple[list[BenchResult], dict[str, FdrdError]]:
-    """`run` for several methods and seeds, and with `categories` for both halves.
+    """Call `run` for several methods and seeds, and with `categories` for both halves.
 
     Args:
         methods: registered names.
-        data: what `run` takes.
-        seeds: a method that draws nothing is run once.
-        categories: the base categories.
-        options: of each method.
-        progress: told the method and the seed, too.
-        asked: whatever else `run` takes.
+        data: as in `run`.
+        seeds: a method without randomness runs once.
+        options: by method.
+        shared: other options of `run`, for all methods.
 
     Returns:
-        The results, and why a method has none: one that fails does not stop the others.
+        The results, and the error of each method that failed. A failure does not stop other methods.
     """
     found: list[BenchResult] = []
     failed: dict[str, FdrdError] = {}
     seeds = list(seeds)
+    progress = shared.get("progress", silent)
     for name in dict.fromkeys(methods):
         try:
             for seed in seeds:
 
-                def tell(what: str, done: int, total: int, to: str = f"{name} {seed}") -> None:
-                    progress(f"{to}: {what}", done, total)
+                def report(stage: str, done: int, total: int, run: str = f"{name} {seed}") -> None:
+                    progress(f"{run}: {stage}", done, total)
 
-                for half in HALVES if categories else HALVES[:1]:
-                    result = run(
-                        name, data, seed=seed, categories=categories, half=half,
-                        options=(options or {}).get(name), progress=tell, **asked,
-                    )  # fmt: skip
-                    found.append(result)
-                if result.settings.seed is None:
+                for half in HALVES if shared.get("categories") else HALVES[:1]:
+                    each: RunOptions = {
+                        **shared,
+                        "seed": seed,
+                        "half": half,
+                        "options": (options or {}).get(name),
+                        "progress": report,
+                    }
+                    found.append(run(name, data, **each))
+                if found[-1].settings.seed is None:
                     break  # another seed gives the same numbers
         except FdrdError as error:
             failed[name] = error
     return found, failed
 
 
-def _fit(
-    chosen: Method,
-    settings: Settings,
-    rows: Mapping[str, RetrievalDataset],
-    results: Path | None,
-    progress: Progress,
-) -> tuple[FitLog | None, float]:
-    """Learn from the rows, where there are any; what came of it, and the seconds that it took."""
-    if not rows:
+@dataclass(frozen=True)
+class BenchOutcome:
+    """Results of `run_selected`.
+
+    Attributes:
+        results: of all methods, variants and seeds.
+        failed: errors by method and variant.
+        variants: options by variant, if a method was ablated.
+        full: options of the variant that the others are compared with.
+    """
+
+    results: list[BenchResult] = field(default_factory=list)
+    failed: dict[str, FdrdError] = field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    full: dict[str, Any] = field(default_factory=dict)
+
+
+def run_selected(
+    methods: Sequence[str],
+    data: Data,
+    *,
+    everything: bool = False,
+    ablate: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    seeds: Iterable[int] = (0,),
+    **shared: Unpack[SharedOptions],
+) -> BenchOutcome:
+    """Run the methods that `fdrd bench` selects, with one backbone for all.
+
+    Args:
+        methods: registered names.
+        data: as in `run`.
+        everything: run every registered method instead.
+        ablate: run every variant of this method instead.
+        options: of the methods; `maple.depth` applies to one method, `depth` to all that have it.
+        seeds: as in `run_each`.
+        shared: other options of `run`. A `checkpoint` selects its own method and backbone.
+
+    Raises:
+        FdrdError: the selection is not unique, an option is wrong, or every run failed.
+    """
+    header = None
+    if (checkpoint := shared.get("checkpoint")) is not None:
+        path = shared["checkpoint"] = find_checkpoint(checkpoint)
+        header = read_header(path)
+        methods = methods or [header.method]
+    if sum((bool(methods), everything, ablate is not None)) != 1:
+        raise FdrdError(
+            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
+        )
+    names = [ablate] if ablate else method_names() if everything else list(methods)
+    for name in names:
+        get_method(name)
+    distributed = distribute(names, options or {})
+    outcome = BenchOutcome()
+    if ablate:
+        outcome = BenchOutcome(
+            variants=variants_of(ablate, distributed[ablate]), full=distributed[ablate]
+        )
+    if any(takes(name, "backbone") for name in names):
+        given = shared.get("backbone")
+        shared["backbone"] = open_backbone(
+            given or (header.backbone if header else None),
+            data,
+            cache=shared.get("cache"),
+            device=shared.get("device"),
+            allow_code=shared.get("allow_code", False) and given is not None,
+        )
+    variants = {variant: {names[0]: own} for variant, own in outcome.variants.items()}
+    for variant, by_method in (variants or {"": distributed}).items():
+        found, failed = run_each(names, data, seeds=seeds, options=by_method, **shared)
+        outcome.results.extend(found)
+        outcome.failed.update({f"{name} {variant}".rstrip(): e for name, e in failed.items()})
+    if not outcome.results:
+        raise next(iter(outcome.failed.values()))
+    return outcome
+
+
+def _prepare(name: str, data: Data, request: RunRequest) -> _PreparedRun:
+    """Resolve a request. Whatever can fail without training or encoding fails here."""
+    request, checkpoint = _with_checkpoint(name, request)
+    tower = None
+    if takes(name, "backbone") or not isinstance(request.backbone, str | None):
+        tower = open_backbone(
+            request.backbone,
+            data,
+            cache=request.cache,
+            device=request.device,
+            allow_code=request.allow_code,
+        )
+    given = read_options(method_options(name), request.options or {}, name)
+    config = _train_config(name, request.train or {}) if takes(name, "train") else None
+    method = make_method(name, given, backbone=tower, train=config, seed=request.seed)
+    if checkpoint is not None and method.learner is None:
+        raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out --checkpoint")
+    trains = method.trains != "nothing" and checkpoint is None
+    domain, categories, shots = request.domain, request.categories, request.shots
+    source = training_domain(domain, request.train_domain)
+    rows = training_rows(data, source, shots, request.seed, categories) if trains else {}
+    measured = split_of(data, request.split, domain)
+    if categories is not None:  # both halves, so that an empty one fails before training
+        measured = {half: half_of(measured, categories, half) for half in HALVES}[request.half]
+    scoring = scoring_of(method)
+    make_reranker(measured, scoring, name)  # fails before training if there are too many pairs
+    baseline_rows = train_split(data, domain) if any(measured.negatives) else None
+    random = takes(name, "seed") or (trains and shots is not None)
+    settings = Settings(
+        method=name,
+        code=source_digest(name),
+        options={key: given.get(key, o.default) for key, o in method_options(name).items()},
+        options_given=given,
+        train=config if trains else None,
+        train_given=dict(request.train or {}) if trains else {},
+        seed=request.seed if random and checkpoint is None else None,
+        split=measured.split,  # type: ignore[arg-type]  # `load` accepts these splits only
+        domain=domain,
+        train_domain=request.train_domain if trains and source != domain else None,
+        categories=Named(categories.name, categories.fingerprint) if categories else None,
+        half=request.half if categories else None,
+        shots=shots if trains else None,
+        gallery=request.gallery,
+        data=Named(measured.name, measured.fingerprint),
+        backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
+        learned_from={split: each.fingerprint for split, each in rows.items()},
+        checkpoint=file_digest(checkpoint) if checkpoint else None,
+        blind_from=baseline_rows.fingerprint if baseline_rows else None,
+        remarks=dict(scoring.remarks),
+    )
+    return _PreparedRun(request, settings, method, tower, rows, measured, baseline_rows, checkpoint)
+
+
+def _with_checkpoint(name: str, request: RunRequest) -> tuple[RunRequest, Path | None]:
+    """Take the options and the backbone from the checkpoint, if one is given."""
+    if request.checkpoint is None:
+        return request, None
+    if request.options or request.train:
+        raise FdrdError(f"{request.checkpoint} contains its options; leave out -M and -T")
+    path = find_checkpoint(request.checkpoint)
+    header = read_header(path)
+    if header.method != name:
+        raise FdrdError(f"{path} belongs to {header.method}; give --method {header.method}")
+    request = dataclasses.replace(request, options=header.options)
+    if request.backbone is None:
+        request = dataclasses.replace(request, backbone=header.backbone, allow_code=False)
+    return request, path
+
+
+def _train(prepared: _PreparedRun) -> tuple[FitLog | None, float]:
+    """Train, or load what was trained before; return the log of the training and its seconds."""
+    method, settings, request = prepared.method, prepared.settings, prepared.request
+    fingerprint = settings.backbone.fingerprint
+    if prepared.checkpoint is not None and method.learner is not None:
+        load_checkpoint(prepared.checkpoint, method.learner, fingerprint)
+    if not prepared.rows:
         return None, 0.0
-    if chosen.learner is not None and results is not None:
-        # Whether, the main process says: by then it has written what the others look for again.
-        found = processes.agreed(_trained_before(settings, results) is not None)
-        before = _trained_before(settings, results) if found else None
+    if method.learner is not None and request.results is not None:
+        # The main process decides: by now it has written the files that the others look for.
+        found = processes.agreed(_trained_before(settings, request.results) is not None)
+        before = _trained_before(settings, request.results) if found else None
         if before is not None:
             path, result = before
-            progress(f"trained before: {path}", 1, 1)
-            load_checkpoint(path, chosen.learner, settings.backbone.fingerprint)
+            request.progress(f"trained before: {path}", 1, 1)
+            load_checkpoint(path, method.learner, fingerprint)
             return result.fit, result.seconds["fit"]
     started = time.monotonic()
-    fit = chosen.fit(rows["train"], rows["validation"], progress)
-    spent = sum(epoch.seconds for epoch in fit.epochs)  # in earlier, killed processes too
+    fit = method.fit(prepared.rows["train"], prepared.rows["validation"], request.progress)
+    spent = sum(epoch.seconds for epoch in fit.epochs)  # includes earlier, interrupted processes
     return fit, max(time.monotonic() - started, spent)
 
 
 def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
-    """The checkpoint of the same training, with the result that it was kept for."""
-    wanted = dataclasses.replace(_header(settings), backbone="")
+    """Return the checkpoint of an equal training and the result beside it, if there is one."""
+    wanted = dataclasses.replace(CheckpointHeader.of(settings), backbone="")
     for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
-        try:  # the header first: a result file is long
+        try:  # the header first: result files are long
             if dataclasses.replace(read_header(path), backbone="") != wanted:
                 continue
             result = read_result(path.with_suffix(".json"))
-        except FdrdError:  # a run that was killed, or another version's
+        except FdrdError:  # an interrupted run, or another version's file
             continue
-        said = result.settings
-        if (said.code, said.learned_from) == (settings.code, settings.learned_from):
+        other = result.settings
+        if (other.code, other.learned_from) == (settings.code, settings.learned_from):
             return path, result
     return None
 
 
-def _measure(
-    chosen: Method,
-    settings: Settings,
-    fit: FitLog | None,
-    fit_seconds: float,
-    measured: RetrievalDataset,
-    read_blind: RetrievalDataset | None,
-    progress: Progress,
-) -> BenchResult:
-    """Encode, rank, and put the result together; `read_blind` is what the blind reader learns from."""
+def _measure(prepared: _PreparedRun, fit: FitLog | None, fit_seconds: float) -> BenchResult:
+    """Encode, rank, compute the metrics, and assemble the result."""
+    method, settings, measured = prepared.method, prepared.settings, prepared.measured
+    progress = prepared.request.progress
     started = time.monotonic()
-    scoring = scoring_of(chosen)
-    images, texts = encode_split(chosen, measured, progress, scoring.leak)
+    scoring = scoring_of(method)
+    images, texts = encode_split(method, measured, progress, scoring.leak)
     encoded = time.monotonic()
     progress("rank", 0, 1)
-    again = again_on(measured, scoring, settings.method, progress)
-    ranks = rank_split(chosen, images, texts, measured, settings.gallery, again)
+    reranker = make_reranker(measured, scoring, settings.method, progress)
+    ranks = rank_split(method, images, texts, measured, settings.gallery, reranker)
     progress("rank", 1, 1)
-    progress("train the blind reader", 0, 1)
-    blind = text_only_baseline(measured, read_blind)
-    progress("train the blind reader", 1, 1)
+    progress("train the text-only baseline", 0, 1)
+    text_only = text_only_baseline(measured, prepared.baseline_rows)
+    progress("train the text-only baseline", 1, 1)
     shares = hard_negative_shares(
-        chosen.encode_text, chosen.similarity, images, measured,
-        blind=blind, again=again, progress=progress,
+        method.encode_text, method.similarity, images, measured,
+        text_only=text_only, reranker=reranker, progress=progress,
     )  # fmt: skip
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
     return BenchResult(
         schema_version=SCHEMA_VERSION,
         settings=settings,
-        learned_parameters=_count(chosen),
+        learned_parameters=_count(method),
         fit=fit,
         metrics=metrics,
-        queries=queries_of(measured),
-        ranks=ranks_as_text(ranks),
+        queries=Queries(_as_text(measured.pairs[:, 0]), _as_text(measured.image_domain)),
+        ranks={
+            direction: QueryRanks(_as_text(side.strict), _as_text(side.caption))
+            for direction, side in zip(DIRECTIONS, ranks, strict=True)
+        },
         seconds={"fit": fit_seconds, "encode": encoded - started, "measure": done - encoded},
-        versions=installed_versions(),
-    )
-
-
-def _header(settings: Settings) -> CheckpointHeader:
-    return CheckpointHeader(
-        method=settings.method,
-        options=settings.options,
-        backbone=settings.backbone.name,
-        backbone_fingerprint=settings.backbone.fingerprint,
-        train_fingerprint=settings.learned_from["train"],
-        train=settings.train or {},
-        seed=settings.seed,
+        versions=_installed_versions(),
     )
 
 
@@ -349,13 +502,13 @@ def open_backbone(
     device: str | None = None,
     allow_code: bool = False,
 ) -> Backbone:
-    """The backbone that is given, or named, or that the dataset names, with its frozen features.
+    """Return the given or named backbone, or the one that the dataset names, with its frozen features.
 
-    Several runs may share it, so that its weights are read once.
+    Pass the same backbone to several runs to read its weights once.
     """
     if backbone is None:
         if isinstance(data, Mapping):
-            raise FdrdError("splits name no backbone; give one")
+            raise FdrdError("splits do not name a backbone; give one")
         backbone, allow_code = default_backbone(data), False
     return cached_backbone(backbone, cache=cache, device=device, allow_code=allow_code)
 
@@ -368,3 +521,18 @@ def _train_config(name: str, given: Mapping[str, Any]) -> TrainConfig:
 def _count(method: Method) -> int:
     parameters = method.learner.parameters() if method.learner is not None else ()
     return sum(each.numel() for each in parameters if each.requires_grad)
+
+
+def _as_text(values: Iterable[int]) -> str:
+    return " ".join(map(str, values))
+
+
+def _installed_versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on besides the settings."""
+    found = {"python": platform.python_version()}
+    for package in ("fdrd", "torch", "transformers", "numpy", "datasets"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout
+            found[package] = "not installed"
+    return found

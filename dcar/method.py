@@ -31,7 +31,7 @@ from benchmark import (
     method,
     silent,
 )
-from benchmark.evaluation.caption_tokens import written
+from benchmark.evaluation.caption_tokens import encode_captions
 from benchmark.training.prompt_learners import at_most
 from benchmark.training.resumable import resumable
 from benchmark.training.trained_method import TrainedMethod, cosine
@@ -160,7 +160,7 @@ class DCAR:
         pooled = self.features(captions, self._weights_without_image(captions))
         if self.config.test_weights != "rerank":
             return Features(pooled)
-        return Features(pooled, token_ids=written(captions).to(pooled.device))
+        return Features(pooled, token_ids=encode_captions(captions).to(pooled.device))
 
     def features(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
         """Return (B, d) scored features of B captions under token weights (B, T)."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark import AnyImages, Features
-from benchmark.evaluation.caption_tokens import read
+from benchmark.evaluation.caption_tokens import decode_captions
 from benchmark.evaluation.scoring import Scoring, Shortlist
 
 RERANK = (
@@ -48,7 +48,7 @@ def scoring(
         assert images.tokens is not None
         assert texts.token_ids is not None
         compared = images.tokens if by_patch else images.tokens[:, 0]
-        encoded = encoder.encode_paired(read(texts.token_ids), compared)
+        encoded = encoder.encode_paired(decode_captions(texts.token_ids), compared)
         return (images.pooled * encoded).sum(dim=1)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
         "benchmark/py.typed",
         "benchmark/models/embedded/model.safetensors",
         "benchmark/models/embedded/tokenizer.json",
-        *(f"fdrd/schemas/{name}.schema.json" for name in ("record", "manifest", "result")),
+        *(f"fdrd/schemas/{name}.schema.json" for name in ("record", "manifest")),
         *(
             path.relative_to(ROOT).as_posix()
             for package in ("fdrd", "benchmark", "baselines", "dcar")

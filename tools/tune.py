@@ -20,8 +20,7 @@ from typing import Any
 import baselines  # noqa: F401 - registers the methods
 import benchmark
 import dcar  # noqa: F401
-from benchmark.evaluation.metrics import DIRECTIONS
-from benchmark.result import BenchResult, read_results
+from benchmark.result import DIRECTIONS, BenchResult, read_results
 from benchmark.runner import open_backbone
 from fdrd.errors import FdrdError
 

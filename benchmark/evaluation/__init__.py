@@ -1,4 +1,5 @@
-"""Evaluation: encoding, ranking, metrics, galleries, hard negatives, paired tests.
+"""Evaluation: encoding, ranking, metrics, galleries, hard negatives, significance tests.
 
-Imports `models` and the registry.
+May import `models`, the registry, and the types of results. Others use `encode_split`, `rank_split`,
+`Scoring` and `measure`.
 """

@@ -1,4 +1,4 @@
-"""Base-to-new: the categories that a method learns from, and the others, which it has never seen."""
+"""Base-to-new evaluation: train on listed categories, measure them and all others separately."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from benchmark.settings import Half
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-
-Half = Literal["base", "new"]
-HALVES: tuple[Half, Half] = ("base", "new")
 
 
 @dataclass(frozen=True)
 class CategoryList:
-    """The base categories; all others of a dataset are new.
+    """The base categories. All other categories of a dataset are new.
 
     Attributes:
-        name: the file that they came from.
-        lines: category -> the line that names it.
+        name: the file they were read from.
+        lines: line number by category.
     """
 
     name: str
@@ -33,15 +30,15 @@ class CategoryList:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the set, whatever its order."""
+        """Digest of the set, independent of order."""
         return hashlib.sha256(json.dumps(sorted(self.lines)).encode()).hexdigest()
 
 
 def read_categories(path: Path) -> CategoryList:
-    """One category per line; blank lines and lines that begin with # say nothing.
+    """Read one category per line, skipping blank lines and lines that start with #.
 
     Raises:
-        FdrdError: the file cannot be read, or names no category.
+        FdrdError: the file cannot be read, or lists no category.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -55,22 +52,22 @@ def read_categories(path: Path) -> CategoryList:
         if name and not name.startswith("#"):
             lines.setdefault(name, number)
     if not lines:
-        raise FdrdError(f"--categories {path}: names no category; write one per line")
+        raise FdrdError(f"--categories {path}: lists no category; write one per line")
     return CategoryList(str(path), lines)
 
 
 def half_of(dataset: RetrievalDataset, categories: CategoryList, half: Half) -> RetrievalDataset:
-    """The rows of the listed categories (`base`), or of all others (`new`).
+    """Return the rows of the listed categories (`base`) or of all others (`new`).
 
     Raises:
-        FdrdError: the dataset has no such category, or one of the halves would be empty.
+        FdrdError: the dataset lacks a listed category, or the half is empty.
     """
     known = {name: number for number, name in enumerate(dataset.categories)}
     for name, line in categories.lines.items():
         if name not in known:
             raise FdrdError(
                 f"{categories.name}, line {line}: {dataset.name} has no category {name!r}"
-                f"{_meant(name, dataset.categories)}"
+                f"{_suggestion(name, dataset.categories)}"
             )
     listed = np.isin(dataset.row_category, [known[name] for name in categories.lines])
     if not listed.any():
@@ -88,15 +85,15 @@ def half_of(dataset: RetrievalDataset, categories: CategoryList, half: Half) -> 
     return dataset.select(np.flatnonzero(~listed))
 
 
-def _meant(name: str, known: list[str]) -> str:
-    """What may have been meant, also where only case or a domain in front is missing.
+def _suggestion(name: str, known: list[str]) -> str:
+    """Return similar categories, including those that differ in case or have a domain in front.
 
-    >>> _meant("Wren", ["birds: wren", "wren", "oak"])
+    >>> _suggestion("Wren", ["birds: wren", "wren", "oak"])
     "; did you mean 'wren' or 'birds: wren'?"
     """
     folded = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(name.casefold(), folded, n=3)
     near += [each for each in folded if each.endswith(f": {name.casefold()}") and each not in near]
     if not near:
-        return "; write one per line, as the column `category` spells them"
+        return "; write one per line, as in the column `category`"
     return f"; did you mean {' or '.join(repr(folded[each]) for each in near)}?"

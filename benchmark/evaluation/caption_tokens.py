@@ -1,4 +1,4 @@
-"""Captions as numbers beside their features, for methods that read them again with an image."""
+"""Captions as tensors beside their features, for methods that read a caption again together with an image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def written(captions: Sequence[str]) -> Tensor:
-    """(B, bytes) the captions in UTF-8, filled up with zeros.
+def encode_captions(captions: Sequence[str]) -> Tensor:
+    """Return (B, bytes) the captions in UTF-8, padded with zeros.
 
-    >>> written(["aé", "b"]).tolist()
+    >>> encode_captions(["aé", "b"]).tolist()
     [[97, 195, 169], [98, 0, 0]]
     """
     coded = [caption.encode() for caption in captions]
@@ -20,10 +20,10 @@ def written(captions: Sequence[str]) -> Tensor:
     return torch.tensor(rows, dtype=torch.uint8)
 
 
-def read(rows: Tensor) -> list[str]:
-    """The captions that `written` wrote.
+def decode_captions(rows: Tensor) -> list[str]:
+    """Return the captions that `encode_captions` encoded.
 
-    >>> read(written(["aé", "b"]))
+    >>> decode_captions(encode_captions(["aé", "b"]))
     ['aé', 'b']
     """
     return [bytes(row).rstrip(b"\0").decode() for row in rows.tolist()]

@@ -1,22 +1,19 @@
-"""All images and captions of a split through a method, batch by batch."""
+"""Encode and rank all images and captions of a split with a method, batch by batch."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from benchmark.evaluation.galleries import Gallery, rank_galleries
+from benchmark.evaluation.galleries import rank_galleries
 from benchmark.evaluation.ranking import BothRanks
-from benchmark.evaluation.scoring import Again, Leak
+from benchmark.evaluation.scoring import Leak, Reranker
 from benchmark.models.backbone import Features, concatenate
 from benchmark.models.image_batches import Images
+from benchmark.registry import Method
+from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from benchmark.registry import Method
 
 BATCH = 64
 
@@ -28,22 +25,22 @@ def encode_split(
     progress: Progress = silent,
     leak: Leak | None = None,
 ) -> tuple[Features, Features]:
-    """Features of the I distinct images and of the C distinct captions, each encoded once.
+    """Return features of the I distinct images and of the C distinct captions, each encoded once.
 
-    With a `leak`, each caption is encoded under the image of the first row that it stands in.
+    With `leak`, each caption is encoded together with the image of the first row that has it.
     """
     images, captions = Images.of(dataset), dataset.captions
     own = dataset.pairs[np.unique(dataset.pairs[:, 1], return_index=True)[1], 0]
-    seen, read = [], []
+    image_parts, text_parts = [], []
     for start in range(0, len(images), BATCH):
-        seen.append(method.encode_image(images[start : start + BATCH]))
+        image_parts.append(method.encode_image(images[start : start + BATCH]))
         progress("encode images", len(images[: start + BATCH]), len(images))
     for start in range(0, len(captions), BATCH):
-        some = captions[start : start + BATCH]
-        shown = Images(dataset, own[start : start + BATCH])
-        read.append(leak(some, shown) if leak else method.encode_text(some))
+        batch = captions[start : start + BATCH]
+        with_images = Images(dataset, own[start : start + BATCH])
+        text_parts.append(leak(batch, with_images) if leak else method.encode_text(batch))
         progress("encode captions", len(captions[: start + BATCH]), len(captions))
-    return concatenate(seen), concatenate(read)
+    return concatenate(image_parts), concatenate(text_parts)
 
 
 @torch.no_grad()
@@ -53,9 +50,9 @@ def rank_split(
     texts: Features,
     dataset: RetrievalDataset,
     gallery: Gallery = "domain",
-    again: Again | None = None,
+    reranker: Reranker | None = None,
 ) -> BothRanks:
-    """Ranks of all queries of a split by a method's similarity, and `again` for the best items."""
+    """Return the ranks of all queries of a split under a method's similarity."""
     return rank_galleries(
         method.similarity,
         images,
@@ -64,5 +61,5 @@ def rank_split(
         dataset.row_category,
         dataset.image_domain,
         gallery,
-        again,
+        reranker,
     )

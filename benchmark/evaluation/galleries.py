@@ -1,33 +1,30 @@
-"""Which images and captions compete: one gallery per domain, one for all, or many of a size."""
+"""Split the images of a dataset into galleries: one per domain, one for all, or many of a fixed size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Literal
 
 import numpy as np
 
 from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
-from benchmark.evaluation.scoring import Again
+from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
+from benchmark.settings import Gallery
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
-
-Gallery = Literal["domain", "joint"] | int
-"""A gallery per domain, one for all, or galleries of so many images of one domain."""
 
 
 def galleries(
     image_domain: Indices, gallery: Gallery, *, seed: int = 0
 ) -> Iterator[tuple[Indices, Indices]]:
-    """(image numbers of a gallery, those of them that are its queries), each image a query once.
+    """Yield the image numbers of each gallery, and those among them that are its queries.
 
-    A number cuts every domain into galleries of exactly that size, the same ones for every method;
-    the last is filled up with images that have been queries before.
+    Each image is a query once. A number splits every domain into galleries of exactly that size, the same
+    for every method. The last one is filled up with images that were queries before.
 
     Raises:
-        FdrdError: a domain has fewer images than the number asks for.
+        FdrdError: a domain has fewer images than the number.
 
     >>> [(len(members), len(queries)) for members, queries in galleries(np.zeros(10, int), 4)]
     [(4, 4), (4, 4), (4, 2)]
@@ -61,9 +58,9 @@ def rank_galleries(
     category: Indices,
     image_domain: Indices,
     gallery: Gallery,
-    again: Again | None = None,
+    reranker: Reranker | None = None,
 ) -> BothRanks:
-    """`rank` in every gallery of a split, put together by image number and by row."""
+    """Call `rank` for every gallery of a split, and combine the ranks by image number and by row."""
     to_text, to_image = _empty(len(images)), _empty(len(pairs))
     for members, queries in galleries(image_domain, gallery):
         rows = np.flatnonzero(np.isin(pairs[:, 0], members))
@@ -75,15 +72,15 @@ def rank_galleries(
             texts[caption_numbers],
             np.stack([image, caption], axis=1),
             category[rows],
-            again=again,
+            reranker=reranker,
         )
-        asked = np.isin(image_numbers, queries)
-        for whole, part, place, mine in (
-            (to_text, found.image_to_text, image_numbers, asked),
-            (to_image, found.text_to_image, rows, asked[image]),
+        is_query = np.isin(image_numbers, queries)
+        for whole, part, place, chosen in (
+            (to_text, found.image_to_text, image_numbers, is_query),
+            (to_image, found.text_to_image, rows, is_query[image]),
         ):
             for field in fields(Ranks):
-                getattr(whole, field.name)[place[mine]] = getattr(part, field.name)[mine]
+                getattr(whole, field.name)[place[chosen]] = getattr(part, field.name)[chosen]
     return BothRanks(to_text, to_image)
 
 

@@ -1,7 +1,7 @@
-"""Is the true caption above all its hard negatives? Per kind of negative, and per attribute type.
+"""Hard-negative accuracy: does the true caption score above all its negatives? By kind and attribute type.
 
-The candidates of a row are its caption and its negatives, scored with its image. A tie is a loss:
-CLIP_benchmark and others take the first of the best, so constant scores look perfect there.
+The candidates of a row are its caption and its negatives, scored with its image. A tie is a loss. Some
+tools, e.g. CLIP_benchmark, take the first of the best instead, so constant scores look perfect there.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.evaluation.metrics import Share
 from benchmark.evaluation.ranking import Similarity
 from benchmark.evaluation.score_blocks import distinct
-from benchmark.evaluation.scoring import Again
+from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
+from benchmark.result import Share
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 from fdrd.record import Negative
@@ -31,22 +31,22 @@ def hard_negative_shares(
     images: Features,
     dataset: RetrievalDataset,
     *,
-    blind: Mapping[str, float] | None = None,
+    text_only: Mapping[str, float] | None = None,
     batch: int = 64,
-    again: Again | None = None,
+    reranker: Reranker | None = None,
     progress: Progress = silent,
 ) -> dict[str, Share]:
-    """Accuracy by `all`, kind, and `attribute: type`, over the rows that have such a negative.
+    """Return the accuracy by `all`, kind, and `attribute: type`, over the rows with such negatives.
 
     Args:
-        encode_text: features of captions; negatives are encoded as they are needed and not kept.
-        similarity: scores of some images with some captions.
+        encode_text: features of captions; negatives are encoded when needed and not kept.
+        similarity: scores of images with captions.
         images: features of the dataset's I images.
         dataset: rows with their negatives.
-        blind: by the same names, what a reader of captions alone gets (`benchmark/evaluation/text_only.py`).
-        batch: rows that are scored at a time.
-        again: scores each row's image with its candidates again.
-        progress: told about rows done.
+        text_only: accuracy of the text-only baseline, by the same names.
+        batch: rows scored at a time.
+        reranker: rescores each row's image with its candidates.
+        progress: receives the rows done.
     """
     won: dict[str, list[bool]] = defaultdict(list)
     chance: dict[str, list[float]] = defaultdict(list)
@@ -61,13 +61,14 @@ def hard_negative_shares(
         number = {text: place for place, text in enumerate(texts)}
         parts, vector = distinct(encode_text(list(number)))
         of_row = [vector[[number[text] for text in row]] for row in candidates]
-        seen = images[dataset.pairs[chosen, 0]]
-        found = similarity(seen, parts)
-        if again is not None:
+        of_image = images[dataset.pairs[chosen, 0]]
+        found = similarity(of_image, parts)
+        if reranker is not None:
             pairs = [
                 (place, each) for place, own in enumerate(of_row) for each in set(own.tolist())
             ]
-            found = again.chosen(found, torch.tensor(pairs, device=found.device), seen, parts)
+            pair_numbers = torch.tensor(pairs, device=found.device)
+            found = reranker.rescore(found, pair_numbers, of_image, parts)
         scores = found.float().cpu().numpy()
         for place, row in enumerate(chosen):
             own = scores[place, of_row[place]]
@@ -80,19 +81,19 @@ def hard_negative_shares(
             accuracy=float(np.mean(won[name])),
             rows=len(won[name]),
             chance=float(np.mean(chance[name])),
-            blind=(blind or {}).get(name),
+            blind=(text_only or {}).get(name),
         )
         for name in sorted(won)
     }
 
 
 def wins(scores: npt.NDArray[Any], members: Sequence[int]) -> bool:
-    """Whether the true caption, number 0, scores above all the others of `members`; a tie is a loss."""
+    """Return whether the true caption, number 0, scores above all `members`; a tie is a loss."""
     return bool((scores[0] > scores[members]).all())
 
 
 def kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
-    """Which candidates (the true caption is number 0) are negatives of each kind.
+    """Return the candidate numbers of the negatives of each kind; number 0 is the true caption.
 
     >>> kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "colour")])
     {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: colour': [2]}

@@ -1,49 +1,41 @@
-"""From ranks to the numbers of a table: recalls, MRR, ranks, ceilings, intervals, breakdowns.
+"""From ranks to metrics: recalls, MRR, ranks, ceilings, bootstrap intervals, breakdowns.
 
-R@K is the share of queries that have a relevant item among the first K, as the field uses the word
-recall. All values are fractions; a report prints percent. With several domains each number is the
-unweighted mean over the domains, each with a gallery of its own, as in the paper (arXiv
-2508.04028).
+R@K is the share of queries that have a relevant item among the first K, as the field uses the word recall.
+All values are fractions; reports print percent. With several domains, each number is the unweighted mean
+over the domains, each with its own gallery, as in the DCAR paper (arXiv 2508.04028).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.galleries import Gallery
+from benchmark.evaluation.bootstrap import resampled_counts
 from benchmark.evaluation.ranking import BothRanks, Ranks
 from benchmark.evaluation.score_blocks import Floats
+from benchmark.result import (
+    DIRECTIONS,
+    KS,
+    RECALLS,
+    Direction,
+    Interval,
+    RetrievalMetrics,
+    Share,
+    Summary,
+)
+from benchmark.settings import Gallery
 from fdrd.dataset import Indices, RetrievalDataset
 
-KS = (1, 5, 10)
-DIRECTIONS = ("image_to_text", "text_to_image")
-Interval = tuple[float, float]
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What a list of ranks comes to."""
-
-    queries: int
-    recall: dict[str, float]
-    """`R@1`, `R@5`, `R@10`"""
-    mrr: float
-    """mean of 1 / rank"""
-    median_rank: float
-    mean_rank: float
-
-
-def summarise(ranks: Indices) -> Summary:
-    """Recalls and averages of some ranks.
+def summarize(ranks: Indices) -> Summary:
+    """Return recalls and averages of ranks.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no ranks.
 
-    >>> summarise(np.array([1, 2, 4, 20])).mrr
+    >>> summarize(np.array([1, 2, 4, 20])).mrr
     0.45
     """
     if not len(ranks):
@@ -58,60 +50,12 @@ def summarise(ranks: Indices) -> Summary:
 
 
 def recalls(ranks: Indices) -> dict[str, float]:
-    """Share of the ranks up to each K.
+    """Return the share of ranks up to each K.
 
     >>> recalls(np.array([1, 6]))
     {'R@1': 0.5, 'R@5': 0.5, 'R@10': 1.0}
     """
     return {f"R@{k}": float(np.mean(ranks <= k)) for k in KS}
-
-
-@dataclass(frozen=True)
-class Direction:
-    """One direction of retrieval."""
-
-    strict: Summary
-    """relevant: rows of the same image"""
-    caption: Summary
-    """relevant too: rows with an equal caption"""
-    ceiling: dict[str, float]
-    """strict recalls that a perfect method gets, below one where images share a caption"""
-    category_recall_1: float
-    """share of queries whose first answer has the right category"""
-    category_map: float
-    """mean average precision when items of the right category are the relevant ones"""
-    interval: dict[str, Interval]
-    """95 % bootstrap interval over images, of the strict recalls and `mrr`"""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Rows whose caption scores above all its negatives of one kind; a tie is a loss."""
-
-    accuracy: float
-    rows: int
-    chance: float
-    """what guessing gets"""
-    blind: float | None
-    """accuracy of the text-only baseline (`evaluation/text_only.py`); None without training captions"""
-
-
-@dataclass(frozen=True)
-class RetrievalMetrics:
-    """Everything measured about one method on one split."""
-
-    gallery: Gallery
-    image_to_text: Direction
-    text_to_image: Direction
-    rsum: float
-    """sum of the six strict recalls, 6 at most"""
-    rsum_interval: Interval
-    hard_negatives: dict[str, Share]
-    """by `all`, kind and `attribute: type`; empty where the split has no negatives"""
-    by_domain: dict[str, dict[str, Summary]]
-    """domain -> direction -> strict numbers"""
-    by_category: dict[str, dict[str, Summary]]
-    """category -> direction -> strict numbers of the queries of that category"""
 
 
 def measure(
@@ -122,7 +66,7 @@ def measure(
     *,
     draws: int = 1000,
 ) -> RetrievalMetrics:
-    """The numbers of a split from the ranks of its queries."""
+    """Return all metrics of a split from the ranks of its queries."""
     image = dataset.pairs[:, 0]
     # Per direction: the image and the category of each query.
     query_image = (np.arange(len(dataset.image_digests)), image)
@@ -138,7 +82,7 @@ def measure(
         for group in groups
     ]
     drawn = _bootstrap(parts, clusters, draws)  # (draws, 8)
-    names = [*(f"R@{k}" for k in KS), "mrr"]
+    names = [*RECALLS, "mrr"]
     directions = [
         _direction(
             [part[side] for part in parts],
@@ -162,7 +106,7 @@ def measure(
 
 
 def mean_mrr(ranks: BothRanks) -> float:
-    """Strict MRR, averaged over both directions: what the best epoch is chosen by."""
+    """Return the strict MRR averaged over both directions, which selects the best epoch."""
     return float(np.mean([np.mean(1 / direction.strict) for direction in ranks]))
 
 
@@ -172,8 +116,8 @@ def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Directi
 
     ceilings = [recalls(part.ceiling) for part in parts]
     return Direction(
-        strict=_mean([summarise(part.strict) for part in parts]),
-        caption=_mean([summarise(part.caption) for part in parts]),
+        strict=_mean([summarize(part.strict) for part in parts]),
+        caption=_mean([summarize(part.caption) for part in parts]),
         ceiling={name: float(np.mean([each[name] for each in ceilings])) for name in ceilings[0]},
         category_recall_1=mean(lambda part: float(np.mean(part.category == 1))),
         category_map=mean(lambda part: float(np.mean(part.average_precision))),
@@ -182,7 +126,7 @@ def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Directi
 
 
 def _mean(summaries: Sequence[Summary]) -> Summary:
-    """Unweighted mean over domains; the queries are added up."""
+    """Return the unweighted mean over domains; queries are summed."""
     return Summary(
         queries=sum(each.queries for each in summaries),
         recall={
@@ -198,10 +142,10 @@ def _mean(summaries: Sequence[Summary]) -> Summary:
 def _breakdown(
     ranks: BothRanks, of_query: tuple[Indices, ...], names: Sequence[str]
 ) -> dict[str, dict[str, Summary]]:
-    """Strict numbers of the queries of each domain or category that occurs."""
+    """Return strict metrics of the queries of each domain or category that occurs."""
     return {
         names[number]: {
-            direction: summarise(side.strict[of == number])
+            direction: summarize(side.strict[of == number])
             for direction, side, of in zip(DIRECTIONS, ranks, of_query, strict=True)
         }
         for number in np.unique(of_query[0])
@@ -211,10 +155,10 @@ def _breakdown(
 def _bootstrap(
     parts: Sequence[BothRanks], clusters: Sequence[tuple[Any, ...]], draws: int
 ) -> Floats:
-    """(draws, 8) strict recalls and MRR of both directions under resampling of the images.
+    """Return (draws, 8) strict recalls and MRR of both directions under resampling of images.
 
-    Captions of one image are not independent, so an image is drawn with all its queries; each
-    domain is resampled by itself. The seed is fixed: the interval is a property of the ranks.
+    Captions of one image are not independent, so an image is drawn with all its queries. Each domain is
+    resampled separately.
     """
     means = np.zeros((draws, 8))
     generator = np.random.default_rng(0)
@@ -226,10 +170,10 @@ def _bootstrap(
             sums += [np.bincount(of, weights=value, minlength=n_images) for value in values]
             counts += [np.bincount(of, minlength=n_images)] * len(values)
         table = np.stack([*sums, *counts], axis=1)  # (images, 16)
-        for draw in range(draws):
-            times = np.bincount(generator.integers(n_images, size=n_images), minlength=n_images)
-            total = times @ table
-            means[draw] += total[:8] / total[8:] / len(parts)
+        for start, counted in resampled_counts(generator, n_images, draws):
+            for draw, times in enumerate(counted, start):
+                total = times @ table
+                means[draw] += total[:8] / total[8:] / len(parts)
     return means
 
 

@@ -1,35 +1,37 @@
-"""Is one method better than another on the same queries? Paired differences, and what chance gives.
+"""Paired significance tests: is one method better than another on the same queries?
 
-The value of a query is its reciprocal rank, averaged over the seeds of a method. The unit is an
-image with all its queries, its own and those of its captions: they succeed and fail together, so they
-are not independent. A difference weighs images as the table does (the mean over queries, then over
-domains), so it is the difference of two printed MRRs.
+The value of a query is its reciprocal rank, averaged over the seeds of a method. The unit of resampling is
+an image with all its queries (its own and those of its captions), because these are not independent. Images
+are weighted as in the result tables (mean over queries, then over domains), so a difference is the
+difference of two printed MRRs.
 
-The test (a paired randomisation, as Smucker et al. 2007 have it) flips the sign of each image's
-difference at random, as if the two methods were exchangeable there; the interval resamples images.
-Both speak of other images with these trained methods, not of other trainings. Their seeds are
-fixed: the same ranks give the same verdict.
+The test is a paired randomization test (Smucker et al. 2007): it flips the sign of each image's difference
+at random. The interval is a bootstrap over images. Both generalize to other images, not to other training
+seeds. Their seeds are fixed, so equal ranks give equal verdicts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.evaluation.metrics import DIRECTIONS, Interval
-from benchmark.evaluation.score_blocks import Floats
-from fdrd.dataset import Indices
+from benchmark.evaluation.bootstrap import resampled_counts
+from benchmark.result import DIRECTIONS, Interval
+
+if TYPE_CHECKING:  # these import torch
+    from benchmark.evaluation.score_blocks import Floats
+    from fdrd.dataset import Indices
 
 PARTS = (*DIRECTIONS, "mean")
-"""What is compared: each direction, and the mean of both, which is what a verdict goes by."""
+"""What is compared: each direction, and the mean of both, which decides the verdict."""
 
 FLIPS = 50_000
 DRAWS = 2_000
 _BLOCK = 2_000_000
-"""Numbers that are drawn at a time."""
+"""Numbers drawn at a time."""
 
 
 class Reciprocals(NamedTuple):
@@ -41,11 +43,11 @@ class Reciprocals(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """Who belongs together.
+    """Which queries belong together.
 
     Attributes:
         image_of_row: (N,) image number of each row.
-        group_of_image: (I,) number of the domain whose mean an image enters.
+        group_of_image: (I,) number of the domain that an image is averaged in.
     """
 
     image_of_row: Indices
@@ -54,15 +56,15 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of the MRR of two methods."""
+    """Difference of the MRRs of two methods."""
 
     value: float
     interval: Interval
     """95 %, bootstrap over images"""
     p: float
-    """two-sided: how often chance gives as much"""
+    """two-sided"""
     holm: float
-    """the same, where several methods are compared (Holm 1979)"""
+    """p corrected for the number of methods (Holm 1979)"""
 
 
 def paired_differences(
@@ -73,9 +75,9 @@ def paired_differences(
     flips: int = FLIPS,
     draws: int = DRAWS,
 ) -> list[dict[str, Difference]]:
-    """The difference of each method to the reference, for each of `PARTS`.
+    """Return the difference of each method to the reference, for each of `PARTS`.
 
-    Holm's correction is over the methods, in each part by itself.
+    Holm's correction covers the methods, separately in each part.
     """
     if not others:
         return []
@@ -121,20 +123,20 @@ def paired_differences(
 
 
 def sign_flip_p(shares: Floats, flips: int = FLIPS) -> Floats:
-    """Two-sided p of each column's sum, if each row's sign were a coin's.
+    """Return the two-sided p of each column's sum under random signs of the rows.
 
-    Every pattern of signs is tried where there are no more than `flips`; else so many are drawn,
-    and the one at hand counts among them, so that p is never 0.
+    Every pattern of signs is tried if there are at most `flips`. Otherwise that many are drawn, and the
+    observed one is counted too, so that p is never 0.
 
     Args:
-        shares: (units, columns) what each unit adds to each sum.
+        shares: (units, columns) contribution of each unit to each sum.
         flips: random patterns.
 
     >>> sign_flip_p(np.array([[1.0, 1.0], [2.0, -2.0], [3.0, 1.0]])).tolist()
     [0.25, 1.0]
     """
-    shares = shares[np.any(shares != 0, axis=1)]  # the sign of nothing changes nothing
-    # Sums of the same numbers in another order may differ in their last bits.
+    shares = shares[np.any(shares != 0, axis=1)]  # signs of zeros do not matter
+    # Sums of equal numbers in another order may differ in their last bits.
     threshold = np.abs(shares.sum(axis=0)) - 1e-12 * np.abs(shares).sum(axis=0)
     exact = 2 ** min(len(shares), 62) <= flips
     patterns = _all_signs(len(shares)) if exact else _random_signs(len(shares), flips)
@@ -146,7 +148,7 @@ def sign_flip_p(shares: Floats, flips: int = FLIPS) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """Step-down correction (Holm 1979) of the p of several tests.
+    """Return p values of several tests after the step-down correction of Holm (1979).
 
     >>> holm(np.array([0.04, 0.01, 0.03])).tolist()
     [0.06, 0.03, 0.06]
@@ -158,12 +160,12 @@ def holm(p: Floats) -> Floats:
 
 
 def _with_mean(both: Floats) -> Floats:
-    """The two directions of the last axis, and their mean as a third."""
+    """Append the mean of the two directions of the last axis."""
     return np.concatenate([both, both.mean(axis=-1, keepdims=True)], axis=-1)
 
 
 def _totals(counts: Floats, group: Indices) -> Floats:
-    """(I, 2) what an image's sums are divided by: its group's queries, and the number of groups."""
+    """Return (I, 2) the divisor of an image's sums: the queries of its group times the number of groups."""
     numbers, place = np.unique(group, return_inverse=True)
     totals = np.zeros((len(numbers), 2))
     np.add.at(totals, place, counts)
@@ -171,12 +173,12 @@ def _totals(counts: Floats, group: Indices) -> Floats:
 
 
 def _all_signs(units: int) -> Iterator[Floats]:
-    """All patterns of signs at once, (2 ** units, units)."""
+    """Yield all patterns of signs at once, (2 ** units, units)."""
     yield np.where(np.arange(2**units)[:, None] >> np.arange(units) & 1, -1.0, 1.0)
 
 
 def _random_signs(units: int, flips: int) -> Iterator[Floats]:
-    """Blocks of patterns, (flips, units) in all."""
+    """Yield blocks of random patterns, (flips, units) in total."""
     generator = np.random.default_rng(0)
     block = max(1, _BLOCK // units)
     for start in range(0, flips, block):
@@ -185,19 +187,14 @@ def _random_signs(units: int, flips: int) -> Iterator[Floats]:
 
 
 def _bootstrap(sums: Floats, counts: Floats, group: Indices, draws: int) -> Floats:
-    """(draws, methods, 2) differences under resampling of the images of each group."""
+    """Return (draws, methods, 2) differences under resampling of the images of each group."""
     means = np.zeros((draws, *sums.shape[1:]))
     generator = np.random.default_rng(0)
     numbers = np.unique(group)
     for number in numbers:
-        mine, queries = sums[group == number], counts[group == number]
-        n_images = len(mine)
-        block = max(1, _BLOCK // n_images)
-        for start in range(0, draws, block):
-            size = min(block, draws - start)
-            drawn = generator.integers(n_images, size=(size, n_images))
-            drawn += n_images * np.arange(size)[:, None]
-            times = np.bincount(drawn.ravel(), minlength=size * n_images).reshape(size, n_images)
-            total = (times @ mine.reshape(n_images, -1)).reshape(size, *mine.shape[1:])
-            means[start : start + size] += total / (times @ queries)[:, None] / len(numbers)
+        own, queries = sums[group == number], counts[group == number]
+        for start, times in resampled_counts(generator, len(own), draws):
+            total = (times @ own.reshape(len(own), -1)).reshape(len(times), *own.shape[1:])
+            rows = slice(start, start + len(times))
+            means[rows] += total / (times @ queries)[:, None] / len(numbers)
     return means

@@ -1,17 +1,17 @@
-"""Exact ranks in both directions, streamed: blocks of queries against a whole gallery.
+"""Exact ranks in both directions, computed for blocks of queries against a whole gallery.
 
-The rank of a query is 1 + the number of irrelevant items that score at least as high as its best
-relevant one. Ties therefore never help (embeddings-benchmark/mteb#5092 tells what they do
-otherwise): a scorer that gives every pair the same value gets the last rank everywhere.
+The rank of a query is 1 + the number of irrelevant items that score at least as high as its best relevant
+one. Ties therefore never help (embeddings-benchmark/mteb#5092 shows what happens otherwise): a scorer that
+gives every pair the same value gets the last rank everywhere.
 
-What the items are. Image to text: the queries are the distinct images, the items all rows, each
-with its caption. Text to image: the queries are the rows, each with its caption, the items the
-distinct images. Two relevances: `strict` (rows of the same image; the row's own image) and
-`caption` (rows whose caption equals one of the image's; images of any row with that caption).
+Items. Image to text: the queries are the distinct images, the items are all rows, each with its caption.
+Text to image: the queries are the rows, each with its caption, the items are the distinct images. There are
+two kinds of relevance: `strict` (rows of the same image; the row's own image) and `caption` (rows whose
+caption equals one of the image's; images of any row with that caption).
 
-How equals tie exactly. A matrix product may round two equal columns differently, by where they
-stand in it. So each distinct vector of a gallery is scored once and counted with the number of
-items that hold it, and the relevant score is read from the product that its rivals come from.
+Exact ties. A matrix product may round two equal columns differently, depending on their position. So each
+distinct vector of a gallery is scored once and counted with the number of items that have it, and the
+relevant score is read from the same product as its competitors.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from torch import Tensor
 
 from benchmark.evaluation.score_blocks import (
     Floats,
-    Search,
+    RankingTask,
     distinct,
+    rank_blocks,
     relevance,
-    search,
     unique_rows,
 )
-from benchmark.evaluation.scoring import Again
+from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
 from fdrd.dataset import Indices
 
@@ -42,14 +42,14 @@ Similarity = Callable[[Features, Features], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """What one direction gives, query by query: Q images, or Q rows.
+    """Ranks of one direction, for Q images or Q rows.
 
     Attributes:
         strict: (Q,) rank of the best item of the same image.
-        caption: (Q,) rank when equal captions are relevant too.
-        ceiling: (Q,) strict rank that a perfect scorer gets; above 1 where captions are shared.
+        caption: (Q,) rank if equal captions are relevant too.
+        ceiling: (Q,) strict rank under a perfect scorer; above 1 if captions are shared.
         category: (Q,) rank of the best item of the query's category.
-        average_precision: (Q,) of the items of the query's category; equals rank last.
+        average_precision: (Q,) of the items of the query's category; ties rank last.
     """
 
     strict: Indices
@@ -77,9 +77,9 @@ def rank(
     category: Indices,
     *,
     block: int | None = None,
-    again: Again | None = None,
+    reranker: Reranker | None = None,
 ) -> BothRanks:
-    """Ranks within one gallery.
+    """Return the ranks within one gallery.
 
     Args:
         similarity: scores of a block of images with a block of captions.
@@ -87,12 +87,12 @@ def rank(
         texts: features of the C distinct captions.
         pairs: (N, 2) image number and caption number of each row; every number occurs.
         category: (N,) category of each row.
-        block: queries that are scored at a time; decides memory and speed, not the ranks.
-        again: scores the best items of each query again.
+        block: queries scored at a time; affects memory and speed, not the ranks.
+        reranker: rescores the best items of each query.
 
     Raises:
-        FdrdError: a score is not a number.
-        ValueError: an image or caption is in no row, so its query has nothing to find.
+        FdrdError: a score is NaN.
+        ValueError: an image or caption is in no row, so its query has no relevant item.
 
     >>> import torch
     >>> clear = Features(Tensor(np.eye(3)))
@@ -106,7 +106,7 @@ def rank(
         if len(np.unique(numbers)) != len(features):
             raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
     held, pair = unique_rows(np.stack([caption, image], axis=1))  # distinct pairs, by caption
-    asked, topic = unique_rows(np.stack([caption, category], axis=1))
+    category_search, search_of_row = unique_rows(np.stack([caption, category], axis=1))
     rows_with = np.bincount(caption)  # (C,)
     image_category = np.zeros(len(images), dtype=np.int64)
     image_category[image] = category
@@ -115,10 +115,10 @@ def rank(
 
     def score(some: Features, others: Features, dim: int) -> Tensor:
         scores = similarity(some, others)
-        return scores if again is None else again.best(scores, some, others, dim)
+        return scores if reranker is None else reranker.rescore_best(scores, some, others, dim)
 
-    to_text = search(
-        Search(
+    to_text = rank_blocks(
+        RankingTask(
             score=lambda rows: score(images[rows], text_vectors, 1),
             n_queries=len(images),
             item_vector=text_vector[caption],
@@ -129,20 +129,20 @@ def rank(
         ),
         block,
     )
-    to_image = search(
-        Search(
+    to_image = rank_blocks(
+        RankingTask(
             score=lambda rows: score(image_vectors, texts[rows], 0).T,
             n_queries=len(texts),
             item_vector=image_vector,
             item_category=image_category,
             strict=relevance(np.arange(len(held)), image_vector[held[:, 1]], score_row=held[:, 0]),
             caption=relevance(held[:, 0], image_vector[held[:, 1]]),
-            category=asked,
+            category=category_search,
         ),
         block,
     )
-    # A perfect scorer cannot tell equal captions apart: of an image's captions, the one that the
-    # fewest other rows hold ranks first; the images of a shared caption take ranks 1, 2, ...
+    # A perfect scorer cannot distinguish equal captions. Of an image's captions, the one in the fewest
+    # other rows ranks first; the images of a shared caption take ranks 1, 2, ...
     others = np.full(len(images), len(pairs))
     np.minimum.at(others, held[:, 1], rows_with[held[:, 0]] - np.bincount(pair))
     turn = np.arange(len(held)) - np.searchsorted(held[:, 0], held[:, 0])
@@ -152,7 +152,7 @@ def rank(
             strict=to_image.strict[pair],
             caption=to_image.caption[caption],
             ceiling=1 + turn[pair],
-            category=to_image.category[topic],
-            average_precision=to_image.average_precision[topic],
+            category=to_image.category[search_of_row],
+            average_precision=to_image.average_precision[search_of_row],
         ),
     )

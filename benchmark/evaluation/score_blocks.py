@@ -1,4 +1,4 @@
-"""Blocks of queries against a whole gallery: the arithmetic behind `benchmark.evaluation.ranking`."""
+"""Rank blocks of queries against a whole gallery, for `benchmark.evaluation.ranking`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
 
 BLOCK_BYTES = 32 * 2**20
-"""Size of a block of scores unless a caller gives the number of its queries."""
+"""Default size of a block of scores."""
 
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """Sparse: `count[e]` of the items that hold vector `vector[e]` are relevant to `group[e]`.
+    """Sparse relevance: `count[e]` of the items with vector `vector[e]` are relevant to `group[e]`.
 
-    A group stands for all queries that ask the same; it reads row `score_row[group]` of the scores.
-    Groups are sorted by that row, entries by group; those of a group begin at `start[group]`.
+    A group stands for all equal queries and reads row `score_row[group]` of the scores. Groups are sorted
+    by that row, entries by group. The entries of a group begin at `start[group]`.
     """
 
     score_row: Indices
@@ -45,7 +45,7 @@ def relevance(
     *,
     score_row: Indices | None = None,
 ) -> Relevance:
-    """Adds up the entries of the same group and vector.
+    """Return the relevance with entries of the same group and vector summed.
 
     Args:
         group: of each entry; 0, 1, ... without gaps.
@@ -65,16 +65,16 @@ def relevance(
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class RankingTask:
     """One direction's queries and items, by number.
 
     Attributes:
         score: rows of queries -> (rows, V) scores with the V distinct vectors of the gallery.
-        n_queries: how many rows there are.
+        n_queries: number of rows.
         item_vector: vector of each item.
         item_category: category of each item.
         strict: relevance of items.
-        caption: relevance of items where equal captions count.
+        caption: relevance of items if equal captions count.
         category: (G, 2) query and category of each category search, sorted by query.
     """
 
@@ -87,7 +87,7 @@ class Search:
     category: Indices
 
 
-class Found(NamedTuple):
+class BlockRanks(NamedTuple):
     """Ranks by group of each relevance; rank and average precision by category search."""
 
     strict: Indices
@@ -96,48 +96,48 @@ class Found(NamedTuple):
     average_precision: Floats
 
 
-def search(what: Search, block: int | None) -> Found:
-    """Ranks of all queries, `block` of them at a time.
+def rank_blocks(task: RankingTask, block: int | None) -> BlockRanks:
+    """Return the ranks of all queries, computed for `block` of them at a time.
 
     Raises:
-        FdrdError: a score is not a number.
+        FdrdError: a score is NaN.
     """
-    block = block or max(1, BLOCK_BYTES // (4 * len(what.item_vector)))
+    block = block or max(1, BLOCK_BYTES // (4 * len(task.item_vector)))
     of_category = {
-        int(number): what.item_vector[what.item_category == number]
-        for number in np.unique(what.item_category)
+        int(number): task.item_vector[task.item_category == number]
+        for number in np.unique(task.item_category)
     }
     parts = []
-    for start in range(0, what.n_queries, block):
-        stop = min(start + block, what.n_queries)
-        scores = what.score(slice(start, stop)).detach().to("cpu", torch.float32)
-        # A copy, since it will be sorted in place.
+    for start in range(0, task.n_queries, block):
+        stop = min(start + block, task.n_queries)
+        scores = task.score(slice(start, stop)).detach().to("cpu", torch.float32)
+        # A copy, because it is sorted in place.
         own: Scores = scores.clone(memory_format=torch.contiguous_format).numpy()
         if np.isnan(own.min()):
             raise FdrdError(
-                f"the scores of queries {start} to {stop - 1} are not all numbers; lower the "
+                f"the scores of queries {start} to {stop - 1} contain NaN; lower the "
                 f"learning_rate of a trained method, or check the weights of the backbone"
             )
-        parts.append(_search_block(own, start, what, of_category))
-    return Found(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        parts.append(_rank_block(own, start, task, of_category))
+    return BlockRanks(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _search_block(
-    scores: Scores, first: int, what: Search, of_category: dict[int, Indices]
-) -> Found:
-    """Ranks of the queries `first`, `first + 1`, ... from their scores, which are lost.
+def _rank_block(
+    scores: Scores, first: int, task: RankingTask, of_category: dict[int, Indices]
+) -> BlockRanks:
+    """Return the ranks of queries `first`, `first + 1`, ... from their scores, which are overwritten.
 
-    Only scores are sorted, which is much faster than sorting items by score: how many items are at
-    least as high as a relevant one is then a binary search.
+    Only scores are sorted, which is much faster than sorting items by score. A binary search then counts
+    the items that score at least as high as a relevant one.
     """
-    strict = _best(scores, first, what.strict)
-    caption = _best(scores, first, what.caption)
-    low, high = np.searchsorted(what.category[:, 0], [first, first + len(scores)])
+    strict = _best(scores, first, task.strict)
+    caption = _best(scores, first, task.caption)
+    low, high = np.searchsorted(task.category[:, 0], [first, first + len(scores)])
     same_category = [
         (query - first, np.sort(scores[query - first, of_category[category]]))
-        for query, category in what.category[low:high].tolist()
+        for query, category in task.category[low:high].tolist()
     ]
-    items = what.item_vector
+    items = task.item_vector
     ordered = _sort(scores if scores.shape[1] == len(items) else scores[:, items])
 
     def as_high(row: int, score: Scores | np.float32) -> Indices:
@@ -155,31 +155,31 @@ def _search_block(
         irrelevant = as_high(row, relevant) - (len(relevant) - relevant.searchsorted(relevant))
         precision[place] = (position / (position + irrelevant)).mean()
         category[place] = 1 + irrelevant[-1]
-    return Found(ranks(strict), ranks(caption), category, precision)
+    return BlockRanks(ranks(strict), ranks(caption), category, precision)
 
 
 class _Best(NamedTuple):
-    """Per group: its row of the block, its best relevant score, the relevant items that have it."""
+    """Per group: its row of the block, its best relevant score, the number of relevant items with it."""
 
     row: Indices
     score: Scores
     ties: Indices
 
 
-def _best(scores: Scores, first: int, what: Relevance) -> _Best:
-    low, high = np.searchsorted(what.score_row, [first, first + len(scores)])
-    row = what.score_row[low:high] - first
-    start = what.start[low:high] - what.start[low]
-    entries = slice(what.start[low], what.start[high])
-    group = what.group[entries] - low
-    relevant = scores[row[group], what.vector[entries]]
+def _best(scores: Scores, first: int, found: Relevance) -> _Best:
+    low, high = np.searchsorted(found.score_row, [first, first + len(scores)])
+    row = found.score_row[low:high] - first
+    start = found.start[low:high] - found.start[low]
+    entries = slice(found.start[low], found.start[high])
+    group = found.group[entries] - low
+    relevant = scores[row[group], found.vector[entries]]
     best = np.maximum.reduceat(relevant, start)
-    ties = np.add.reduceat(what.count[entries] * (relevant == best[group]), start)
+    ties = np.add.reduceat(found.count[entries] * (relevant == best[group]), start)
     return _Best(row, best, ties)
 
 
 def _sort(scores: Scores) -> Scores:
-    """Each row ascending, in place, on as many threads as torch has."""
+    """Sort each row in place, on as many threads as torch uses."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         parts = np.array_split(scores, torch.get_num_threads())
         list(pool.map(lambda part: part.sort(axis=1), parts))
@@ -187,7 +187,7 @@ def _sort(scores: Scores) -> Scores:
 
 
 def distinct(features: Features) -> tuple[Features, Indices]:
-    """The distinct vectors of some features, and which of them each row holds.
+    """Return the distinct vectors of features, and the number of the vector of each row.
 
     >>> vectors, which = distinct(Features(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])))
     >>> len(vectors), which.tolist()
@@ -208,7 +208,7 @@ def distinct(features: Features) -> tuple[Features, Indices]:
 
 
 def unique_rows(table: Indices) -> tuple[Indices, Indices]:
-    """Distinct rows of an (n, 2) table of numbers, sorted, and which of them each row is.
+    """Return the distinct rows of an (n, 2) table of numbers, sorted, and the number of each row among them.
 
     >>> rows, which = unique_rows(np.array([[1, 0], [0, 5], [1, 0]]))
     >>> rows.tolist(), which.tolist()

@@ -1,47 +1,44 @@
-"""What a method does at test time beside a product of features, and what must be said of it.
+"""Optional scoring of a method at test time beyond the similarity of features.
 
-Most methods have nothing here. One that has (an attribute `scoring`) is scored by shortlist, or looks at
-the images of captions, and its `remarks` stand beside its name wherever its results are printed.
+A method with an attribute `scoring` may rescore a shortlist pair by pair, or leak images to captions. Its
+`remarks` are printed with its results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from benchmark.models.backbone import Features
 from benchmark.models.image_batches import AnyImages
+from benchmark.registry import Method
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from benchmark.registry import Method
 
 PairScores = Callable[[Features, Features], Tensor]
 """Features of n images and of n captions -> (n,) scores within [-1, 1]."""
 
 Leak = Callable[[Sequence[str], AnyImages], Features]
-"""Captions and the image of each -> features of the captions that know their image."""
+"""Captions and the image of each -> features of the captions that depend on their images."""
 
 PAIRS = 256
-"""Pairs that are scored again at a time."""
+"""Pairs rescored at a time."""
 
 BELOW = 3.0
-"""What takes a cosine below every other."""
+"""Subtracted from a cosine, puts it below every other cosine."""
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """The best items of each query are scored again, pair by pair; all others stay below them.
+    """Rescores the best items of each query pair by pair; all others stay below them.
 
     Attributes:
-        size: items per query; more where the last of them is tied.
-        pair_limit: pairs that a run may score again.
-        score: of the pairs.
+        size: items per query; more if the last of them is tied.
+        pair_limit: maximum number of pairs that a run may rescore.
+        score: scores of the pairs.
     """
 
     size: int
@@ -51,12 +48,12 @@ class Shortlist:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a method is scored at test time; epochs are chosen without it.
+    """Test-time scoring of a method. Epochs are selected without it.
 
     Attributes:
-        remarks: what must be said of its results: a word for its name, and the sentence behind it.
-        shortlist: what is scored again.
-        leak: features of captions that know the image of each: no retrieval, and marked as such.
+        remarks: caveats of its results: a tag for the method's name, and the sentence it stands for.
+        shortlist: what is rescored.
+        leak: features of captions that depend on their images. That is not retrieval, and is marked.
     """
 
     remarks: Mapping[str, str] = field(default_factory=dict)
@@ -65,18 +62,18 @@ class Scoring:
 
 
 def scoring_of(method: Method) -> Scoring:
-    """What a method has to say about its scoring, most often nothing."""
+    """Return a method's test-time scoring, by default none."""
     found: Scoring = getattr(method, "scoring", Scoring())
     return found
 
 
-class Again:
-    """Scores the best items of some queries again.
+class Reranker:
+    """Rescores the best items of queries.
 
     Args:
-        shortlist: what and how.
-        pairs: how many there will be in all, for the progress.
-        progress: told about pairs done.
+        shortlist: what to rescore.
+        pairs: total number of pairs, for the progress.
+        progress: receives the pairs done.
     """
 
     def __init__(self, shortlist: Shortlist, pairs: int, progress: Progress = silent):
@@ -85,8 +82,8 @@ class Again:
         self.progress = progress
         self.done = 0
 
-    def best(self, scores: Tensor, images: Features, texts: Features, dim: int) -> Tensor:
-        """(I, C) scores: the highest along `dim` anew, the others below them.
+    def rescore_best(self, scores: Tensor, images: Features, texts: Features, dim: int) -> Tensor:
+        """Return (I, C) scores with the highest along `dim` rescored and the others below them.
 
         Args:
             scores: (I, C) first scores.
@@ -96,29 +93,27 @@ class Again:
         """
         size = min(self.shortlist.size, scores.shape[dim])
         bar = scores.topk(size, dim=dim).values.narrow(dim, size - 1, 1)
-        return self.chosen(scores - BELOW, (scores >= bar).nonzero(), images, texts)
+        return self.rescore(scores - BELOW, (scores >= bar).nonzero(), images, texts)
 
-    def chosen(self, scores: Tensor, pairs: Tensor, images: Features, texts: Features) -> Tensor:
-        """(I, C) scores, anew at some pairs (n, 2) of an image and a caption."""
+    def rescore(self, scores: Tensor, pairs: Tensor, images: Features, texts: Features) -> Tensor:
+        """Return (I, C) scores with those of the pairs (n, 2) of image and caption replaced."""
         scores = scores.clone()
-        pairs = pairs[
-            pairs[:, 1].argsort(stable=True)
-        ]  # those of a caption share what is plain of it
+        pairs = pairs[pairs[:, 1].argsort(stable=True)]  # pairs of one caption share its encoding
         for start in range(0, len(pairs), PAIRS):
             image, caption = pairs[start : start + PAIRS].T
             scores[image, caption] = self.shortlist.score(images[image], texts[caption]).to(scores)
             self.done += len(image)
-            self.progress("encode pairs again", min(self.done, self.pairs), self.pairs)
+            self.progress("rescore pairs", min(self.done, self.pairs), self.pairs)
         return scores
 
 
-def again_on(
+def make_reranker(
     dataset: RetrievalDataset, scoring: Scoring, name: str, progress: Progress = silent
-) -> Again | None:
-    """What scores the shortlists on a split again, and the candidates among hard negatives.
+) -> Reranker | None:
+    """Return the reranker for a split and its hard negatives; None if the method has no shortlist.
 
     Raises:
-        FdrdError: they are more pairs than the limit.
+        FdrdError: there are more pairs than the limit.
     """
     shortlist = scoring.shortlist
     if shortlist is None:
@@ -128,7 +123,7 @@ def again_on(
     pairs += sum(1 + len(negatives) for negatives in dataset.negatives if negatives)
     if pairs > shortlist.pair_limit:
         raise FdrdError(
-            f"{name}: {pairs:,} pairs would be encoded again, each in a pass of the text tower of its "
-            f"own; lower -M shortlist={shortlist.size}, or allow them with -M pair_limit={pairs}"
+            f"{name}: {pairs:,} pairs would be rescored, each in its own pass of the text tower; "
+            f"lower -M shortlist={shortlist.size}, or allow them with -M pair_limit={pairs}"
         )
-    return Again(shortlist, pairs, progress)
+    return Reranker(shortlist, pairs, progress)

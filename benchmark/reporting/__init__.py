@@ -1,4 +1,5 @@
 """Reporting: comparisons as tables for the terminal, Markdown and HTML, and published method cards.
 
-Imports results; trains and measures nothing.
+Reads results; trains and measures nothing. Others use `report`, `compare`, `markdown` and `table`, which
+`benchmark` exports.
 """

@@ -9,8 +9,7 @@ from string import Template
 from typing import Any
 
 from benchmark.checkpoint import CheckpointHeader
-from benchmark.evaluation.metrics import DIRECTIONS
-from benchmark.result import BenchResult
+from benchmark.result import DIRECTIONS, BenchResult
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.text.markup import code, escape, markdown_table
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import safetensors.torch
 
-from benchmark.checkpoint import CheckpointHeader, file_digest, read_header
+from benchmark.checkpoint import WEIGHTS, CheckpointHeader, file_digest, read_header
 from benchmark.models.loading import EMBEDDED
 from benchmark.reporting.method_card import render_method_card
-from benchmark.result import BenchResult, Named, read_result, to_json
-from benchmark.trained import WEIGHTS
+from benchmark.result import BenchResult, read_result, to_json
+from benchmark.settings import Named
 from fdrd.errors import FdrdError
 from fdrd.hub.publisher import LocalFile, Publication, PushOptions, PushResult, execute, prepare
 from fdrd.progress import Progress, silent

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.evaluation.metrics import DIRECTIONS
 from benchmark.evaluation.score_blocks import Floats
 from benchmark.reporting.comparison import Comparison, Row
 from benchmark.reporting.svg_plots import Plot, Series
+from benchmark.result import DIRECTIONS
 
 _KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _BINS = (1, 2, 3, 6, 11, 21, 51, 101)

@@ -1,4 +1,5 @@
 """Training: the loop, losses, prompt learners, adapters, resumable state, training negatives.
 
-Imports `models`, `evaluation` (for validation) and the registry.
+May import `models`, `evaluation` (for validation) and the registry. Methods use `learn`, `PromptMethod`,
+`FineTuned` and the learners; most are exported by `benchmark`.
 """

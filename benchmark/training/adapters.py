@@ -1,4 +1,4 @@
-"""The bottleneck adapter on unit features that CLIP-Adapter and DCAR share (arXiv 2110.04544)."""
+"""Bottleneck adapter on unit features, for CLIP-Adapter and DCAR (arXiv 2110.04544)."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch.nn.functional import normalize
 from fdrd.errors import FdrdError
 
 AdapterForm: TypeAlias = Literal["bottleneck", "residual", "linear", "identity"]
-"""`bottleneck` is CLIP-Adapter's; `residual` starts as the identity; `identity` learns nothing."""
+"""`bottleneck` is CLIP-Adapter's, `residual` and `linear` start as the identity, `identity` learns nothing."""
 
 
 class Adapter(nn.Module):
-    """Unit features (..., d) to adapted unit features (..., d).
+    """Map unit features (..., d) to adapted unit features (..., d).
 
-    | form | result, before it is brought to unit length |
+    | form | result before normalization |
     |---|---|
     | `bottleneck` | ratio * ReLU(W2 ReLU(W1 x)) + (1 - ratio) * x |
-    | `residual` | x + ratio * W2 ReLU(W1 x), W2 zero at the start |
-    | `linear` | x + ratio * W x, W zero at the start |
+    | `residual` | x + ratio * W2 ReLU(W1 x), W2 initially zero |
+    | `linear` | x + ratio * W x, W initially zero |
     | `identity` | x |
 
     Args:
         dim: d.
-        form: see above.
-        reduction: d / reduction is the width of the bottleneck.
-        ratio: share of what is learned.
-        seed: of the drawn weights.
+        form: see the table.
+        reduction: the bottleneck has width d / reduction.
+        ratio: weight of the learned part.
+        seed: of the initial weights.
 
     Raises:
-        FdrdError: a reduction below 1, or a ratio outside (0, 1].
+        FdrdError: the reduction is below 1, or the ratio outside (0, 1].
     """
 
     def __init__(self, dim: int, form: AdapterForm, reduction: int, ratio: float, seed: int):
@@ -58,7 +58,7 @@ class Adapter(nn.Module):
             nn.init.zeros_(last.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Adapted features of unit length."""
+        """Return adapted features of unit length."""
         if self.form == "identity":
             return features
         learned = self.ratio * self.inner(features)

@@ -1,4 +1,4 @@
-"""Rows of a dataset as batches for training a CLIP: what `CLIPModel` takes, and hard negatives on request.
+"""Batches for training a CLIP from dataset rows: what `CLIPModel` takes, with hard negatives on request.
 
 from torch.utils.data import DataLoader
 collate = ClipCollator.of(load_backbone("embedded"))
@@ -13,21 +13,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL.Image import Image
+from PIL import Image
 from torch import Tensor
 
 from benchmark.models.clip import CLIPBackbone
+from fdrd.images.pixels import upright_rgb
 
 
 @dataclass(frozen=True)
 class ClipCollator:
-    """A `collate_fn` for a `DataLoader` over rows, streamed or not, with images as pictures or as tensors.
+    """A `collate_fn` for a `DataLoader` over rows, streamed or not, with PIL images or tensors.
 
     Attributes:
-        tokenizer: of the CLIP; captions longer than `context` lose words, never EOS.
+        tokenizer: of the CLIP; captions longer than `context` are truncated before EOS.
         image_processor: of the CLIP.
         context: tokens that the text tower takes.
-        negatives: K hard negatives of each row that the batch holds, none unless given.
+        negatives: hard negatives per row to include, K.
     """
 
     tokenizer: Any
@@ -37,7 +38,7 @@ class ClipCollator:
 
     @classmethod
     def of(cls, backbone: CLIPBackbone, *, negatives: int = 0) -> ClipCollator:
-        """The collator with the tokenizer and the preprocessing of a backbone."""
+        """Return a collator with the tokenizer and the preprocessing of a backbone."""
         return cls(
             backbone.tokenizer,
             backbone.image_processor,
@@ -49,12 +50,12 @@ class ClipCollator:
         )
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """A batch of B rows.
+        """Return a batch of B rows.
 
         Returns:
             `pixel_values` (B, 3, H, W), `input_ids` and `attention_mask` (B, T). With K negatives also
             `negative_input_ids` and `negative_attention_mask` (B, K, T'), and `negative_valid` (B, K),
-            which is False where a row has fewer.
+            which is False if a row has fewer.
         """
         images = [_rgb(row["image"]) for row in rows]
         pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
@@ -69,13 +70,12 @@ class ClipCollator:
         captions = [
             [each["caption"] for each in row["negatives"][: self.negatives]] for row in rows
         ]
-        missing = [self.negatives - len(each) for each in captions]
-        filled = [
-            text
-            for each, short in zip(captions, missing, strict=True)
-            for text in [*each, *[""] * short]
+        padded = [
+            caption
+            for each in captions
+            for caption in (each + [""] * self.negatives)[: self.negatives]
         ]
-        ids, mask = self._tokens(filled)
+        ids, mask = self._tokens(padded)
         shape = (len(rows), self.negatives, -1)
         valid = [[place < len(each) for place in range(self.negatives)] for each in captions]
         return {
@@ -86,16 +86,15 @@ class ClipCollator:
         }
 
     def _tokens(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Ids and mask (B, T), as long as the longest caption."""
+        """Return ids and mask (B, T), as long as the longest caption."""
         coded = self.tokenizer(
             captions, truncation=True, max_length=self.context, padding=True, return_tensors="pt"
         )
         return coded["input_ids"], coded["attention_mask"]
 
 
-def _rgb(image: Image | Tensor) -> Image | Tensor:
-    """A picture with three channels; a tensor is (C, H, W), as `datasets` gives it in torch format."""
-    if isinstance(image, Image):
-        return image.convert("RGB")
-    channels = image.shape[0]
-    return image.expand(3, -1, -1) if channels == 1 else image[:3] if channels > 3 else image
+def _rgb(image: Image.Image | Tensor) -> Image.Image:
+    """Return the image as the benchmark sees it; `datasets` in torch format gives (C, H, W) tensors."""
+    if isinstance(image, Tensor):
+        image = Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy())
+    return upright_rgb(image)

@@ -1,6 +1,6 @@
-"""Curves of a training for TensorBoard (`pip install 'fdrd[tensorboard]'`): loss, rate, validation.
+"""TensorBoard curves of a training (`pip install 'fdrd[tensorboard]'`): loss, learning rate, validation MRR.
 
-`curves_in` says where they go, and `benchmark.training.loop.fit` draws there: a method knows nothing of it.
+`curves_in` sets the folder, and `benchmark.training.loop.fit` writes to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WRITER: ContextVar[Any] = ContextVar("_WRITER", default=None)
 
 @contextmanager
 def curves_in(folder: Path | None) -> Iterator[None]:
-    """A training inside draws its curves into `folder`; one that goes on draws on there.
+    """Write the curves of a training inside the block to `folder`; a resumed one continues its curves.
 
     Raises:
         FdrdError: TensorBoard is not installed.
@@ -42,7 +42,7 @@ def curves_in(folder: Path | None) -> Iterator[None]:
 
 
 def point(curve: str, step: int, value: float) -> None:
-    """One more point of a curve, if anyone draws it."""
+    """Add a point to a curve, if curves are written."""
     writer = _WRITER.get()
     if writer is not None:
         writer.add_scalar(curve, value, step)

@@ -1,4 +1,4 @@
-"""Training a method: the loss of pairs, and the one loop with the epoch chosen on validation."""
+"""Train a method: the loss of a batch of pairs, and the loop that selects the epoch on validation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import Tensor
 
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
-from benchmark.registry import FitLog, Method
-from benchmark.training.loop import Batch, TrainConfig, fit
+from benchmark.registry import Method
+from benchmark.result import FitLog
+from benchmark.settings import TrainConfig
+from benchmark.training.loop import Batch, fit
 from benchmark.training.losses import LossDirection, info_nce
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
@@ -23,14 +25,14 @@ def pair_loss(
     direction: LossDirection,
     negatives: Sequence[str] = (),
 ) -> Tensor:
-    """InfoNCE of a batch by a method's own similarity.
+    """Return InfoNCE of a batch under a method's own similarity.
 
     Args:
         method: encodes and scores.
         batch: B pairs.
-        scale: what similarities are multiplied by.
-        direction: who chooses whom.
-        negatives: captions that no image of the batch may choose.
+        scale: factor for the similarities.
+        direction: of retrieval.
+        negatives: captions that belong to no image of the batch.
     """
     images = method.encode_image(batch.images)
     texts = method.encode_text([*batch.captions, *negatives])
@@ -47,20 +49,20 @@ def learn(
     device: torch.device,
     progress: Progress = silent,
 ) -> FitLog:
-    """Train a method's learner on a loss, and leave it as it was after its best epoch.
+    """Train a method's learner, and restore its best epoch.
 
     Args:
-        method: whose `learner` learns, and which is scored after every epoch.
+        method: its `learner` is trained, and it is validated after every epoch.
         loss: of a batch.
-        train: the rows to learn from.
-        validation: the rows to choose the epoch by: mean MRR of both directions.
-        config: how.
-        seed: decides the order of the rows.
-        device: where the towers run.
-        progress: told about steps.
+        train: the training rows.
+        validation: the rows that select the epoch by the mean MRR of both directions.
+        config: training options.
+        seed: of the order of rows.
+        device: of the towers.
+        progress: receives steps.
     """
     if method.learner is None:
-        raise ValueError("the method has nothing to learn")
+        raise ValueError("the method has no learner")
 
     def validate() -> float:
         return mean_mrr(rank_split(method, *encode_split(method, validation), validation))

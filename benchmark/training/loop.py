@@ -1,4 +1,4 @@
-"""The one training loop: same batches, schedule and choice of the best epoch for every method."""
+"""The training loop that all methods share: batches, schedule, selection of the best epoch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,54 +20,18 @@ from torch import Tensor, nn
 from benchmark.models import processes
 from benchmark.models.chunks import chunks_of
 from benchmark.models.image_batches import Images
-from benchmark.registry import Epoch, FitLog
+from benchmark.result import Epoch, FitLog
+from benchmark.settings import TrainConfig
 from benchmark.training.curves import point
-from benchmark.training.resumable import EVERY, Kept, Snapshot, interrupt_waits
+from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a method is trained; `-T name=value` sets a field.
-
-    Gradients of several batches are not summed before a step: a contrastive loss compares all pairs
-    of a batch, so that would be the loss of the smaller batches. `chunk_size` is the exact way.
-
-    Attributes:
-        epochs: passes over the training rows.
-        batch_size: rows of a step; the last, smaller batch is used too unless it is a single row.
-        optimiser: sgd with momentum 0.9 and weight decay 5e-4 (CoOp's), or adamw as torch has it.
-        learning_rate: at the first step.
-        schedule: cosine falls to zero over all steps, constant stays.
-        precision: of the towers in training; losses and evaluation are float32.
-        patience: stop after so many epochs without a better one on validation; 0 is never. The
-            schedule stays that of all epochs.
-        chunk_size: rows that a tower encodes at a time, where the activations of a whole batch do
-            not fit; 0 is all at once. The gradient stays that of the batch, for one more forward.
-    """
-
-    epochs: int = 10
-    batch_size: int = 32
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.002
-    schedule: Literal["cosine", "constant"] = "cosine"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    patience: int = 0
-    chunk_size: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("chunk_size", 0)):
-            if getattr(self, name) < least:
-                raise FdrdError(f"{name}={getattr(self, name)}: must be at least {least}")
-        if not 0 < self.learning_rate < math.inf:
-            raise FdrdError(f"learning_rate={self.learning_rate}: must be above 0")
-
-
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of one step.
+    """The rows of one step.
 
     Attributes:
         epoch: counted from 0.
@@ -83,34 +47,101 @@ class Batch:
 
 
 def batches(dataset: RetrievalDataset, size: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """The rows in an order that depends on seed and epoch alone."""
+    """Yield the rows in an order that depends on seed and epoch alone."""
     order = np.random.default_rng([seed, epoch]).permutation(len(dataset))
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        if len(rows) > 1:  # one pair has nothing to be told apart from
+        if len(rows) > 1:  # a single pair has nothing to be contrasted with
             image, caption = dataset.pairs[rows].T
             captions = [dataset.captions[number] for number in caption]
             yield Batch(epoch, rows, Images(dataset, image), captions)
 
 
-@dataclass(eq=False)
-class _Course:
-    """Where a training is."""
+class _Training:
+    """A training in progress; the arguments are those of `fit`."""
 
-    learner: nn.Module
-    optimiser: torch.optim.Optimizer
-    best: dict[str, Tensor]
-    log: FitLog = field(default_factory=FitLog)
-    losses: list[float] = field(default_factory=list)
-    """of the steps of the running epoch"""
-    seconds: float = 0.0
-    """that the running epoch took so far"""
+    def __init__(
+        self,
+        learner: nn.Module,
+        loss: Callable[[Batch], Tensor],
+        train: RetrievalDataset,
+        config: TrainConfig,
+        seed: int,
+        device: torch.device,
+        progress: Progress,
+    ):
+        self.learner, self.loss, self.train, self.config = learner, loss, train, config
+        self.seed, self.device, self.progress = seed, device, progress
+        self.parameters = [each for each in learner.parameters() if each.requires_grad]
+        self.optimizer = _optimizer(self.parameters, config)
+        full, rest = divmod(len(train), config.batch_size)
+        self.steps_per_epoch = full + (rest > 1)
+        self.steps = config.epochs * self.steps_per_epoch
+        self.best = copy.deepcopy(learner.state_dict())
+        self.log = FitLog()
+        self.losses: list[float] = []  # of the current epoch
+        self.seconds = 0.0  # spent on the current epoch
+        self.saved = ResumableState(_identity(learner, train, config, seed))
+        snapshot = self.saved.read()
+        if snapshot is not None:
+            self._restore(snapshot)
 
-    def ended(self, config: TrainConfig) -> bool:
+    def is_done(self) -> bool:
         done = len(self.log.epochs)
-        return done == config.epochs or 0 < config.patience <= done - self.log.best_epoch
+        return done == self.config.epochs or 0 < self.config.patience <= done - self.log.best_epoch
 
-    def close_epoch(self, mrr: float, seconds: float) -> None:
+    def run_epoch(self, validate: Callable[[], float]) -> None:
+        """Run the rest of the current epoch, validate, and keep the learner if it is the best so far."""
+        epoch = len(self.log.epochs)
+        started = time.monotonic() - self.seconds
+        self.learner.train()
+        epoch_batches = batches(self.train, self.config.batch_size, self.seed, epoch)
+        for batch in islice(epoch_batches, len(self.losses), None):
+            with delay_interrupt() as interrupted:
+                self.losses.append(self._step(batch))
+                done = epoch * self.steps_per_epoch + len(self.losses)
+                point("loss", done, self.losses[-1])
+                point("learning_rate", done, self.optimizer.param_groups[0]["lr"])
+                self.seconds = time.monotonic() - started
+                status = _status(self.log, self.losses, self.config)
+                self.progress(f"train | {status}", done, self.steps)
+                self._save(EVERY, at_once=bool(interrupted))
+            if interrupted:
+                raise KeyboardInterrupt
+        self._save()
+        name = f"epoch {epoch + 1} of {self.config.epochs}"
+        self.progress(f"{name} | validating", 0, self.steps_per_epoch)
+        self.learner.eval()
+        with torch.no_grad():
+            mrr = processes.agreed(validate())
+        self._end_epoch(mrr, time.monotonic() - started)
+        point("validation_mrr", len(self.log.epochs) * self.steps_per_epoch, mrr)
+        summary = _epoch_summary(self.log, self.config)
+        self.progress(summary, self.steps_per_epoch, self.steps_per_epoch)
+        self._save()
+
+    def _step(self, batch: Batch) -> float:
+        step = batch.epoch * self.steps_per_epoch + len(self.losses)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step, self.steps)
+        _seed(self.seed, step)
+        low = self.config.precision == "bfloat16"
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+        with chunks_of(self.config.chunk_size), autocast:
+            value = self.loss(batch)
+        if not bool(value.isfinite()):
+            self.saved.discard()
+            raise FdrdError(
+                f"the loss is {value.item()} at step {step + 1} of {self.steps}; lower the learning "
+                f"rate, e.g. -T learning_rate={self.config.learning_rate / 10:g}"
+            )
+        self.optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        processes.average_gradients(self.parameters)
+        self.optimizer.step()
+        return value.item()
+
+    def _end_epoch(self, mrr: float, seconds: float) -> None:
         earlier = max((each.validation_mrr for each in self.log.epochs), default=-1.0)
         epochs = [*self.log.epochs, Epoch(float(np.mean(self.losses)), mrr, seconds)]
         best_epoch = self.log.best_epoch
@@ -118,20 +149,24 @@ class _Course:
             best_epoch, self.best = len(epochs), copy.deepcopy(self.learner.state_dict())
         self.log, self.losses, self.seconds = FitLog(epochs, best_epoch), [], 0.0
 
-    def snapshot(self) -> Snapshot:
-        of_optimiser = {
+    def _save(self, after: float = 0.0, *, at_once: bool = False) -> None:
+        if at_once or self.saved.is_due(after):
+            self.saved.write(self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        of_optimizer = {
             f"{number}/{name}": value
-            for number, state in self.optimiser.state_dict()["state"].items()
+            for number, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
             if value is not None
         }
-        groups = {"learner": self.learner.state_dict(), "best": self.best, "state": of_optimiser}
+        groups = {"learner": self.learner.state_dict(), "best": self.best, "state": of_optimizer}
         return Snapshot(
             {f"{group}/{name}": each for group, of in groups.items() for name, each in of.items()},
             {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
         )
 
-    def go_on_from(self, snapshot: Snapshot) -> None:
+    def _restore(self, snapshot: Snapshot) -> None:
         groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "state": {}}
         for key, value in snapshot.tensors.items():
             group, _, name = key.partition("/")
@@ -141,13 +176,11 @@ class _Course:
             number, _, name = key.partition("/")
             state.setdefault(int(number), {})[name] = value
         self.learner.load_state_dict(groups["learner"])
-        fresh = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({"state": state, "param_groups": fresh["param_groups"]})
+        fresh = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": state, "param_groups": fresh["param_groups"]})
         self.best = groups["best"]
-        said = snapshot.said
-        epochs = [Epoch(**each) for each in said["log"]["epochs"]]
-        self.log = FitLog(epochs, said["log"]["best_epoch"])
-        self.losses, self.seconds = said["losses"], said["seconds"]
+        self.log = msgspec.convert(snapshot.metadata["log"], FitLog)
+        self.losses, self.seconds = snapshot.metadata["losses"], snapshot.metadata["seconds"]
 
 
 def fit(
@@ -161,110 +194,53 @@ def fit(
     device: torch.device,
     progress: Progress = silent,
 ) -> FitLog:
-    """Train `learner` and leave it as it was after its best epoch.
+    """Train `learner` and restore its best epoch.
 
-    Inside of `benchmark.training.resumable.resumable` a killed training goes on where it was, and ends with
-    the same numbers. For that, whatever changes from step to step lies in the learner's state_dict
-    (buffers too), and whatever is drawn depends on the batch's epoch and rows, or is drawn from
-    torch's generator, which every step seeds.
+    Inside `benchmark.training.resumable.resumable`, an interrupted training resumes and ends with the same
+    numbers. This requires that everything that changes from step to step is in the learner's state_dict
+    (including buffers), and that random draws depend on the batch's epoch and rows, or come from torch's
+    generator, which every step seeds.
 
     Args:
-        learner: whose parameters are learned.
+        learner: module whose parameters are trained.
         loss: of a batch.
         validate: mean MRR of both directions on the validation split.
         train: the rows.
-        config: how.
-        seed: decides the order of the rows, and what is drawn.
-        device: where the towers run.
-        progress: told about steps.
+        config: training options.
+        seed: of the order of rows and of random draws.
+        device: of the towers.
+        progress: receives steps.
 
     Raises:
-        FdrdError: there are too few rows, or the loss is not a number.
+        FdrdError: there are fewer than 2 rows, or the loss is not finite.
     """
     if len(train) < 2:
-        raise FdrdError(f"{train.name}: one training row has nothing to be told apart from")
-    parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-    whole, rest = divmod(len(train), config.batch_size)
-    per_epoch = whole + (rest > 1)
-    steps = config.epochs * per_epoch
-    optimiser = _optimiser(parameters, config)
-    course = _Course(learner, optimiser, copy.deepcopy(learner.state_dict()))
-    kept = Kept(_identity(learner, train, config, seed))
-    snapshot = kept.read()
-    if snapshot is not None:
-        course.go_on_from(snapshot)
-
-    def tell() -> None:
-        done = len(course.log.epochs) * per_epoch + len(course.losses)
-        progress(f"train | {_so_far(course.log, course.losses, config)}", done, steps)
-
-    def take_step(batch: Batch) -> float:
-        step = batch.epoch * per_epoch + len(course.losses)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step, steps)
-        _seed(seed, step)
-        low = config.precision == "bfloat16"
-        with chunks_of(config.chunk_size), torch.autocast(device.type, torch.bfloat16, enabled=low):
-            value = loss(batch)
-        if not bool(value.isfinite()):
-            kept.discard()
-            raise FdrdError(
-                f"the loss is {value.item()} at step {step + 1} of {steps}; lower the rate, "
-                f"as in -T learning_rate={config.learning_rate / 10:g}"
-            )
-        optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        processes.average_gradients(parameters)
-        optimiser.step()
-        return value.item()
-
-    with _own_randomness(device):
-        while not course.ended(config):
-            epoch, taken = len(course.log.epochs), len(course.losses)
-            started = time.monotonic() - course.seconds
-            learner.train()
-            for batch in islice(batches(train, config.batch_size, seed, epoch), taken, None):
-                with interrupt_waits() as interrupted:
-                    course.losses.append(take_step(batch))
-                    done = epoch * per_epoch + len(course.losses)
-                    point("loss", done, course.losses[-1])
-                    point("learning_rate", done, optimiser.param_groups[0]["lr"])
-                    course.seconds = time.monotonic() - started
-                    tell()
-                    if interrupted or kept.is_due(EVERY):
-                        kept.write(course.snapshot())
-                if interrupted:
-                    raise KeyboardInterrupt
-            if kept.is_due(0):
-                kept.write(course.snapshot())
-            progress(f"epoch {epoch + 1} of {config.epochs} | validating", 0, per_epoch)
-            learner.eval()
-            with torch.no_grad():
-                mrr = processes.agreed(validate())
-            course.close_epoch(mrr, time.monotonic() - started)
-            point("validation_mrr", len(course.log.epochs) * per_epoch, mrr)
-            progress(_account(course.log, config), per_epoch, per_epoch)
-            if kept.is_due(0):
-                kept.write(course.snapshot())
-    learner.load_state_dict(course.best)
+        raise FdrdError(
+            f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
+        )
+    training = _Training(learner, loss, train, config, seed, device, progress)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        while not training.is_done():
+            training.run_epoch(validate)
+    learner.load_state_dict(training.best)
     learner.eval()
-    return course.log
+    return training.log
 
 
-def _so_far(log: FitLog, losses: list[float], config: TrainConfig) -> str:
-    """Where a training is.
+def _status(log: FitLog, losses: list[float], config: TrainConfig) -> str:
+    """Return the status of a training.
 
-    >>> _so_far(FitLog([Epoch(1.5, 0.25, 60.0)], 1), [1.0, 2.0], TrainConfig())
+    >>> _status(FitLog([Epoch(1.5, 0.25, 60.0)], 1), [1.0, 2.0], TrainConfig())
     'epoch 2 of 10, loss 1.500, validation MRR 0.250'
     """
     epoch = f"epoch {len(log.epochs) + 1} of {config.epochs}, loss {np.mean(losses[-20:]):.3f}"
     return epoch + (f", validation MRR {log.epochs[-1].validation_mrr:.3f}" if log.epochs else "")
 
 
-def _account(log: FitLog, config: TrainConfig) -> str:
-    """What the last epoch came to, and how long the rest will take at its pace.
+def _epoch_summary(log: FitLog, config: TrainConfig) -> str:
+    """Return the numbers of the last epoch and the estimated remaining time.
 
-    >>> _account(FitLog([Epoch(1.5, 0.25, 60.0)], 1), TrainConfig())
+    >>> _epoch_summary(FitLog([Epoch(1.5, 0.25, 60.0)], 1), TrainConfig())
     'epoch 1 of 10 | loss 1.500, validation MRR 0.250, 60 s, 540 s left'
     """
     number, last = len(log.epochs), log.epochs[-1]
@@ -276,7 +252,7 @@ def _account(log: FitLog, config: TrainConfig) -> str:
 
 
 def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, seed: int) -> str:
-    """Digest of what decides a training here: where it starts, the rows, their order, and how."""
+    """Return the digest of everything that determines a training: initial values, rows, order, options."""
     said = [asdict(config), seed, train.fingerprint]
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, value in learner.state_dict().items():
@@ -285,21 +261,14 @@ def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, 
     return digest.hexdigest()
 
 
-@contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
-    """Torch's generators are those of the training inside, and as they were afterwards."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
 def _seed(seed: int, step: int) -> None:
-    """Seed what a loss may draw, such as dropout, so that it does not matter what was drawn before."""
-    state: Any = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))
+    """Seed the draws of a step, e.g. dropout, independently of earlier steps."""
+    value: Any = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
+    torch.manual_seed(int(value[0]))
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The rate at a step, counted from 0.
+    """Return the learning rate at a step, counted from 0.
 
     >>> [learning_rate(TrainConfig(learning_rate=1.0), step, 4) for step in (0, 2)]
     [1.0, 0.5]
@@ -309,7 +278,7 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def _optimiser(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimiser == "adamw":
         return torch.optim.AdamW(parameters, lr=config.learning_rate)
     return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9, weight_decay=5e-4)

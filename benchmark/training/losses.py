@@ -12,15 +12,14 @@ LossDirection = Literal["symmetric", "image_to_text", "text_to_image"]
 
 
 def info_nce(logits: Tensor, direction: LossDirection = "symmetric") -> Tensor:
-    """InfoNCE of a batch whose row i belongs to column i, arXiv 1807.03748; both ways as in CLIP.
+    """Return InfoNCE (arXiv 1807.03748) of a batch whose row i belongs to column i; symmetric as in CLIP.
 
-    One direction alone is what classification-style prompt learners use; it tends to cost the other
-    direction of retrieval. Captions beyond the first B are hard negatives: an image must not choose
-    them, and they have no image to choose, as in NegCLIP (arXiv 2210.01936).
+    Classification-style prompt learners use one direction, which tends to weaken retrieval in the other.
+    Captions beyond the first B are hard negatives that belong to no image, as in NegCLIP (arXiv 2210.01936).
 
     Args:
         logits: (B, B + H) scaled similarities of images (rows) with captions and H hard negatives.
-        direction: which cross entropies are averaged.
+        direction: the cross entropies to average.
 
     >>> round(float(info_nce(torch.zeros(4, 4))), 4)  # four equal choices: log 4
     1.3863

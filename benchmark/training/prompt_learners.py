@@ -1,36 +1,29 @@
-"""Methods of which only the prompts are new: write a module whose `forward()` returns `Prompts`."""
+"""Prompt learning: modules whose `forward()` returns `Prompts`, and the method that trains them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.models.backbone import Backbone, Features, Prompts
-from benchmark.models.image_batches import AnyImages
-from benchmark.registry import FitLog
-from benchmark.training.learning import learn, pair_loss
-from benchmark.training.loop import Batch, TrainConfig
+from benchmark.models.backbone import Backbone, Prompts
+from benchmark.settings import TrainConfig
 from benchmark.training.losses import LossDirection
-from fdrd.dataset import RetrievalDataset
+from benchmark.training.trained_method import TrainedMethod
 from fdrd.errors import FdrdError
-from fdrd.progress import Progress, silent
 
 
-class PromptMethod:
-    """A frozen backbone with learned prompts, scored by cosine.
+class PromptMethod(TrainedMethod):
+    """A frozen backbone with learned prompts, scored by cosine and trained with InfoNCE.
 
     Args:
-        backbone: stays as it is.
-        learner: `learner()` gives the `Prompts`; its parameters are all that is learned.
-        train: how.
-        seed: decides the order of the rows.
-        loss: of the (B, B) logits; symmetric for all methods unless a user asks otherwise.
+        backbone: not changed.
+        learner: `learner()` returns the `Prompts`; only its parameters are trained.
+        train: training options.
+        seed: of the order of rows.
+        loss: direction of the loss.
     """
-
-    trains: Literal["prompts"] = "prompts"
 
     def __init__(
         self,
@@ -40,48 +33,29 @@ class PromptMethod:
         seed: int = 0,
         loss: LossDirection = "symmetric",
     ):
-        self.backbone = backbone
-        self.learner = learner.to(backbone.device)
-        self.config = train
-        self.seed = seed
-        self.direction: LossDirection = loss
-
-    def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
-    ) -> FitLog:
-        """Learn the prompts."""
-        device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """InfoNCE of a batch at the backbone's own scale."""
-        return pair_loss(self, batch, self.backbone.logit_scale, self.direction)
-
-    def encode_image(self, images: AnyImages) -> Features:
-        """Features of B images under the current prompts."""
-        return self.backbone.encode_image(images, self.learner())
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
-        """Features of B captions under the current prompts."""
-        return self.backbone.encode_text(captions, self.learner())
-
-    def similarity(self, images: Features, texts: Features) -> Tensor:
-        """(I, C) cosines."""
-        return images.pooled @ texts.pooled.T
+        super().__init__(
+            backbone,
+            learner,
+            train,
+            seed,
+            encode_image=lambda images: backbone.encode_image(images, self.learner()),
+            encode_text=lambda captions: backbone.encode_text(captions, self.learner()),
+            loss=loss,
+        )
 
 
 class ContextVectors(nn.Module):
-    """Learned context in front of every caption, fresh at each of the first `depth` text layers.
+    """Learned context before every caption, replaced at each of the first `depth` text layers.
 
     Args:
-        backbone: gives the width, and the embeddings of words.
+        backbone: provides the width and word embeddings.
         n_ctx: context vectors per layer.
-        words: what the first vectors of the first layer start from; the others from N(0, 0.02^2).
-        depth: text layers that get context; 0 is the plain tower.
-        seed: of the drawn values.
+        words: initialize the first vectors of the first layer; the others come from N(0, 0.02^2).
+        depth: text layers with context; 0 is the plain tower.
+        seed: of the initial values.
 
     Raises:
-        FdrdError: the words need more vectors, or the tower has fewer layers.
+        FdrdError: the words have more than n_ctx tokens, or the tower has fewer layers.
     """
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, depth: int, seed: int):
@@ -89,28 +63,28 @@ class ContextVectors(nn.Module):
         check_size("n_ctx", n_ctx, "depth", depth, backbone.text_layers)
         self.text = drawn_prompts(n_ctx, backbone.text_width, depth, seed)
         if words and depth:
-            spelled = backbone.word_embeddings(words).cpu()
-            if len(spelled) > n_ctx:
-                raise FdrdError(f"{words!r} has {len(spelled)} tokens; n_ctx={n_ctx} is too few")
+            embedded = backbone.word_embeddings(words).cpu()
+            if len(embedded) > n_ctx:
+                raise FdrdError(f"{words!r} has {len(embedded)} tokens; n_ctx={n_ctx} is too few")
             with torch.no_grad():
-                self.text[0][: len(spelled)] = spelled
+                self.text[0][: len(embedded)] = embedded
 
     def forward(self) -> Prompts:
-        """`depth` prompts of (n_ctx, text_width)."""
+        """Return `depth` prompts of (n_ctx, text_width)."""
         return Prompts(text=list(self.text))
 
 
 class VisualTokens(nn.Module):
-    """Learned tokens behind the patches, fresh at each of the first `depth` vision layers.
+    """Learned tokens after the patches, replaced at each of the first `depth` vision layers.
 
     Args:
-        backbone: gives the width.
+        backbone: provides the width.
         n_vis: visual tokens per layer.
-        depth: vision layers that get them; 0 is the plain tower.
-        seed: of the drawn values.
+        depth: vision layers with visual tokens; 0 is the plain tower.
+        seed: of the initial values.
 
     Raises:
-        FdrdError: no token, or the tower has fewer layers.
+        FdrdError: n_vis is below 1, or the tower has fewer layers.
     """
 
     def __init__(self, backbone: Backbone, n_vis: int, depth: int, seed: int):
@@ -119,31 +93,31 @@ class VisualTokens(nn.Module):
         self.vision = drawn_prompts(n_vis, backbone.vision_width, depth, seed)
 
     def forward(self) -> Prompts:
-        """`depth` prompts of (n_vis, vision_width)."""
+        """Return `depth` prompts of (n_vis, vision_width)."""
         return Prompts(vision=list(self.vision))
 
 
 Coupling: TypeAlias = Literal["linear", "mlp", "independent"]
-"""How visual tokens come from context vectors: a coupling function, or not at all."""
+"""Function from context vectors to visual tokens; `independent` learns them separately."""
 
 
 class CoupledPrompts(nn.Module):
-    """Context vectors in the text tower, and visual tokens that are a function of them, as in MaPLe.
+    """Context vectors in the text tower, and visual tokens computed from them, as in MaPLe.
 
     Each of the first `depth` layers has its own n_ctx context vectors and its own coupling function
     from text_width to vision_width (arXiv 2210.03117, section 3.2.3).
 
     Args:
-        backbone: gives the widths, and the embeddings of words.
-        n_ctx: context vectors, and so visual tokens, per layer.
-        words: whose first n_ctx tokens the first layer starts from; all else from N(0, 0.02^2).
-        depth: layers of both towers that get prompts; 0 is the plain backbone.
+        backbone: provides the widths and word embeddings.
+        n_ctx: context vectors and visual tokens per layer.
+        words: their first n_ctx tokens initialize the first layer; the rest comes from N(0, 0.02^2).
+        depth: layers of both towers with prompts; 0 is the plain backbone.
         coupling: `linear` as in MaPLe; `mlp` with a hidden layer of a quarter of the text width;
-            `independent`: visual tokens of their own.
-        seed: of the drawn values.
+            `independent` learns visual tokens separately.
+        seed: of the initial values.
 
     Raises:
-        FdrdError: no vector, or a tower has fewer layers.
+        FdrdError: n_ctx is below 1, or a tower has fewer layers.
     """
 
     def __init__(
@@ -166,7 +140,7 @@ class CoupledPrompts(nn.Module):
                 )
 
     def forward(self) -> Prompts:
-        """`depth` prompts of (n_ctx, text_width) and of (n_ctx, vision_width)."""
+        """Return `depth` prompts of (n_ctx, text_width) and of (n_ctx, vision_width)."""
         text = self.context().text
         if self.tokens is not None:
             return Prompts(text=text, vision=self.tokens().vision)
@@ -189,21 +163,21 @@ def _coupling(kind: Coupling, text_width: int, vision_width: int) -> nn.Module:
 
 @torch.no_grad()
 def start_from_words(context: Tensor, backbone: Backbone, words: str) -> None:
-    """Put the embeddings of the first tokens of some words over the first context vectors.
+    """Replace the first context vectors with the embeddings of the first tokens of `words`.
 
-    As many as there are of both, so that words fit whatever a tokenizer makes of them.
+    Extra tokens or vectors are left alone, so any words fit any number of vectors.
     """
-    spelled = backbone.word_embeddings(words)[: len(context)] if words else context[:0]
-    context[: len(spelled)] = spelled
+    embedded = backbone.word_embeddings(words)[: len(context)] if words else context[:0]
+    context[: len(embedded)] = embedded
 
 
 def at_most(backbone: Backbone, depth: int) -> int:
-    """So many layers, or all where a tower has fewer."""
+    """Return `depth`, or the number of layers of the smaller tower if it has fewer."""
     return min(depth, backbone.text_layers, backbone.vision_layers)
 
 
 def drawn_prompts(n: int, width: int, depth: int, seed: int) -> nn.ParameterList:
-    """`depth` parameters (n, width) from N(0, 0.02^2)."""
+    """Return `depth` parameters (n, width) from N(0, 0.02^2)."""
     generator = torch.Generator().manual_seed(seed)
     return nn.ParameterList(
         nn.Parameter(0.02 * torch.randn(n, width, generator=generator)) for _ in range(depth)
@@ -211,7 +185,7 @@ def drawn_prompts(n: int, width: int, depth: int, seed: int) -> nn.ParameterList
 
 
 def check_size(count: str, n: int, deep: str, depth: int, layers: int) -> None:
-    """Refuse prompts that a tower has no room for.
+    """Check that a tower has room for the prompts.
 
     Raises:
         FdrdError: fewer than one token per layer, or more layers than the tower has.

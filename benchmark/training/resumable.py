@@ -1,8 +1,8 @@
-"""A training that is not finished, kept on disk so that the same command goes on where a kill left it.
+"""Resumable state of an unfinished training, on disk, so that the same command continues after an interruption.
 
-`resumable` says where it is kept, and `benchmark.training.loop.fit` keeps it there: a method, which
-stands between the two, knows nothing of it. The file is safetensors with JSON in its header, is
-replaced as a whole, and belongs to one identity: a training of other settings does not find it.
+`resumable` sets the file, and `benchmark.training.loop.fit` writes to it; the method in between is not
+involved. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one
+identity, so that a training with other settings ignores it.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from benchmark.models import processes
 from fdrd.files.atomic import atomic_write
 
 EVERY = 30.0
-"""Seconds of training that a kill may cost."""
+"""Seconds of training that an interruption may lose."""
 
 SHARE = 0.05
-"""Of the time, what writing may take; very large models are therefore kept more rarely."""
+"""Maximum share of the time spent on writing; very large models are therefore saved less often."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All that a training must know to go on.
+    """Everything that a training needs to resume.
 
     Attributes:
-        tensors: learned, of the optimiser, and so on, by name.
-        said: what is no tensor, as JSON has it.
+        tensors: of the learner, the optimizer and the best epoch, by name.
+        metadata: everything else, as JSON data.
     """
 
     tensors: dict[str, Tensor]
-    said: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Location:
     path: Path
     before: Callable[[], None]
 
 
-_PLACE: ContextVar[_Place | None] = ContextVar("_PLACE", default=None)
+_LOCATION: ContextVar[_Location | None] = ContextVar("_LOCATION", default=None)
 
 
 def _nothing() -> None:
@@ -64,91 +64,92 @@ def _nothing() -> None:
 
 @contextmanager
 def resumable(path: Path | None, before: Callable[[], None] = _nothing) -> Iterator[None]:
-    """A training inside is kept in `path`, goes on from there, and is forgotten when the block ends well.
+    """Save trainings inside the block to `path` and resume from there; delete it when the block succeeds.
 
     Args:
-        path: None keeps nothing.
-        before: called before each writing, for what must be on disk when the training goes on.
+        path: None saves nothing.
+        before: called before each write, e.g. to flush what a resumed training needs.
     """
-    token = _PLACE.set(None if path is None else _Place(path, before))
+    token = _LOCATION.set(None if path is None else _Location(path, before))
     try:
         yield
     finally:
-        _PLACE.reset(token)
+        _LOCATION.reset(token)
     if path is not None and processes.is_main():
         path.unlink(missing_ok=True)
 
 
-class Kept:
-    """What is kept of one training; nothing outside of `resumable`.
+class ResumableState:
+    """Saved state of one training; does nothing outside `resumable`.
 
     Args:
-        identity: digest of all that decides its numbers, which the file's name does not say.
+        identity: digest of everything that determines the numbers of the training.
     """
 
     def __init__(self, identity: str):
         self._identity = identity
-        self._place = _PLACE.get()
+        self._location = _LOCATION.get()
         self._written = time.monotonic()
         self._cost = 0.0
 
     def read(self) -> Snapshot | None:
-        """The training as it was kept, if it was this one."""
-        if self._place is None or not self._place.path.is_file():
+        """Return the saved state if it belongs to this training."""
+        if self._location is None or not self._location.path.is_file():
             return None
         try:
-            with safetensors.safe_open(self._place.path, "pt") as file:
-                said = json.loads(file.metadata()["training"])
-                if said.pop("identity") != self._identity:
+            with safetensors.safe_open(self._location.path, "pt") as file:
+                metadata = json.loads(file.metadata()["training"])
+                if metadata.pop("identity") != self._identity:
                     return None
-                return Snapshot({name: file.get_tensor(name) for name in file.keys()}, said)  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return Snapshot(tensors, metadata)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-            log.warning("%s is not readable (%s); training from the start", self._place.path, error)
+            log.warning("%s is not readable (%s); training starts over", self._location.path, error)
             return None
 
     def is_due(self, after: float) -> bool:
-        """Whether `after` seconds have gone since the last writing, and it may cost another one."""
+        """Return whether `after` seconds have passed since the last write and another is not too costly."""
         gone = time.monotonic() - self._written
-        return self._place is not None and gone >= max(after, self._cost / SHARE)
+        return self._location is not None and gone >= max(after, self._cost / SHARE)
 
     def write(self, snapshot: Snapshot) -> None:
-        """Keep the training as it is now."""
-        if self._place is None or not processes.is_main():
+        """Write the current state."""
+        if self._location is None or not processes.is_main():
             return
         started = time.monotonic()
-        self._place.before()
+        self._location.before()
         tensors = {
             name: value.detach().cpu().contiguous() for name, value in snapshot.tensors.items()
         }
-        said = json.dumps({**snapshot.said, "identity": self._identity})
-        with atomic_write(self._place.path) as file:
-            file.write(safetensors.torch.save(tensors, {"training": said}))
+        metadata = json.dumps({**snapshot.metadata, "identity": self._identity})
+        with atomic_write(self._location.path) as file:
+            file.write(safetensors.torch.save(tensors, {"training": metadata}))
         self._written = time.monotonic()
         self._cost = self._written - started
 
     def discard(self) -> None:
-        """Forget a training with which it is no use to go on."""
-        if self._place is not None and processes.is_main():
-            self._place.path.unlink(missing_ok=True)
+        """Delete the state of a training that cannot continue."""
+        if self._location is not None and processes.is_main():
+            self._location.path.unlink(missing_ok=True)
 
 
 @contextmanager
-def interrupt_waits() -> Iterator[list[bool]]:
-    """Ctrl-C lets the block end whole and is then in the list; a second one does not wait."""
+def delay_interrupt() -> Iterator[list[bool]]:
+    """Let the block finish before Ctrl-C takes effect, and record it in the list; a second Ctrl-C is immediate."""
     usual = signal.getsignal(signal.SIGINT)
-    asked: list[bool] = []
+    interrupted: list[bool] = []
 
-    def wait(_number: int, _frame: FrameType | None) -> None:
-        asked.append(True)
+    def record(_number: int, _frame: FrameType | None) -> None:
+        interrupted.append(True)
         signal.signal(signal.SIGINT, usual)
 
-    # Only the main thread is interrupted, and whoever handles Ctrl-C in another way goes on doing so.
+    # Only the main thread receives Ctrl-C, and a handler that somebody else installed stays.
     ours = usual is signal.default_int_handler
     if not ours or threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield interrupted
         return
-    signal.signal(signal.SIGINT, wait)
+    signal.signal(signal.SIGINT, record)
     try:
-        yield asked
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, usual)

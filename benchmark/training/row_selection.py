@@ -1,4 +1,4 @@
-"""Which rows a run measures on and learns from."""
+"""Select the rows that a run trains on and measures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fdrd.dataset import RetrievalDataset, load
 from fdrd.errors import FdrdError
 
 Data = str | Path | Mapping[str, RetrievalDataset]
-"""A dataset by name, or its splits."""
+"""A dataset by name, or its splits by name."""
 
 EVERY_DOMAIN = "all"
-"""As a domain to learn from: joint training, whatever is measured."""
+"""Training domain that stands for all domains, whichever is measured."""
 
 
 def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
-    """One split, of one domain where that is given."""
+    """Return one split, of one domain if given."""
     if not isinstance(data, Mapping):
         return load(data, split, domain)
     if split not in data:
@@ -28,17 +28,17 @@ def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
 
 
 def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:
-    """All training rows, of one domain where that is given; None where there are none."""
+    """Return all training rows, of one domain if given; None if there are none."""
     try:
         return split_of(data, "train", domain)
     except FdrdError:
         return None
 
 
-def learning_domain(domain: str | None, train_domain: str | None) -> str | None:
-    """The domain to learn from, None for all: that which is measured, unless another is asked for.
+def training_domain(domain: str | None, train_domain: str | None) -> str | None:
+    """Return the domain to train on, None for all; by default the domain that is measured.
 
-    >>> learning_domain("pets", None), learning_domain("pets", "cars"), learning_domain("pets", "all")
+    >>> training_domain("pets", None), training_domain("pets", "cars"), training_domain("pets", "all")
     ('pets', 'cars', None)
     """
     if train_domain is None:
@@ -46,17 +46,17 @@ def learning_domain(domain: str | None, train_domain: str | None) -> str | None:
     return None if train_domain == EVERY_DOMAIN else train_domain
 
 
-def learning_rows(
+def training_rows(
     data: Data,
     domain: str | None,
     shots: int | None,
     seed: int,
     categories: CategoryList | None = None,
 ) -> dict[str, RetrievalDataset]:
-    """The training and validation rows: of one domain, of some categories, of few images for each.
+    """Return the training and validation rows of one domain, of the base categories, of few images each.
 
-    Few-shot training must not choose its epoch by many examples: validation keeps at most 4 images
-    per category then, as in CoOp (arXiv 2109.01134).
+    With few shots, validation has at most 4 images per category, as in CoOp (arXiv 2109.01134): the epoch
+    must not be selected on many examples.
     """
     if shots is not None and shots < 1:
         raise FdrdError(f"--shots {shots}: must be at least 1")
@@ -66,13 +66,13 @@ def learning_rows(
     if shots is None:
         return rows
     limits = {"train": shots, "validation": min(shots, 4)}
-    return {name: few(each, limits[name], seed) for name, each in rows.items()}
+    return {name: few_shot(each, limits[name], seed) for name, each in rows.items()}
 
 
-def few(dataset: RetrievalDataset, shots: int, seed: int) -> RetrievalDataset:
-    """The rows of `shots` images per category, or of all where a category has fewer.
+def few_shot(dataset: RetrievalDataset, shots: int, seed: int) -> RetrievalDataset:
+    """Return the rows of `shots` images per category, or of all if a category has fewer.
 
-    The draw depends on the seed and the images alone, not on their order.
+    The draw depends on the seed and the images, not on their order.
     """
     kept: list[int] = []
     for category in np.unique(dataset.image_category):

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone, Features
 from benchmark.models.image_batches import AnyImages
-from benchmark.registry import FitLog
+from benchmark.result import FitLog
+from benchmark.settings import TrainConfig
 from benchmark.training.learning import learn, pair_loss
-from benchmark.training.loop import Batch, TrainConfig
+from benchmark.training.loop import Batch
 from benchmark.training.losses import LossDirection
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent

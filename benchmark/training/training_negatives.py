@@ -1,6 +1,6 @@
-"""Hard negatives to train with: drawn from training captions alone, another few in every epoch.
+"""Hard negatives for training, generated from training captions and drawn anew in every epoch.
 
-A dataset's own column `negatives` is for evaluation and is not looked at.
+The dataset's column `negatives` is for evaluation and is not used.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import ImageRef, Negative, Record, Source
 
 POOL = 16
-"""Negatives per caption that are ever drawn, so that features of frozen towers are soon known."""
+"""Negatives per caption; a fixed pool lets features of frozen towers be cached."""
 
 
 class TrainingNegatives:
-    """A fixed pool of hard negatives for each row of a split, of which every epoch draws some.
+    """A fixed pool of hard negatives for each row of a split, from which every epoch draws some.
 
-    Half of a pool swaps the category and half an attribute, as far as the caption offers them.
+    Half of a pool swaps the category and half an attribute, as far as the caption allows.
 
     Args:
-        train: the rows; their categories are the ones that are swapped in.
+        train: the rows, which also provide the categories to swap in.
         seed: of pools and draws.
-        size: negatives in a pool.
+        size: negatives per pool.
     """
 
     def __init__(self, train: RetrievalDataset, seed: int, size: int = POOL):
@@ -41,21 +41,21 @@ class TrainingNegatives:
         self._pools: dict[int, tuple[Negative, ...]] = {}
 
     def draw(self, row: int, epoch: int, k: int, n_attribute: int) -> list[Negative]:
-        """Up to `k` negatives of a row, category swaps first; the other kind fills what one lacks."""
+        """Return up to `k` negatives of a row, category swaps first; either kind fills up for the other."""
         pool = self._pool(row)
-        chance = SeededRandom(self._seed, epoch, self._records[row].id, "training negatives")
-        order = sorted(range(len(pool)), key=lambda place: chance.uniform())
+        draws = SeededRandom(self._seed, epoch, self._records[row].id, "training negatives")
+        order = sorted(range(len(pool)), key=lambda place: draws.uniform())
         of_kind = {
             kind: [pool[place] for place in order if pool[place].kind == kind]
             for kind in ("category", "attribute")
         }
-        wrong = of_kind["attribute"][: min(k, n_attribute)]
-        swapped = of_kind["category"][: k - len(wrong)]
-        wrong = of_kind["attribute"][: k - len(swapped)] if n_attribute else wrong
-        return [*swapped, *wrong]
+        attribute = of_kind["attribute"][: min(k, n_attribute)]
+        category = of_kind["category"][: k - len(attribute)]
+        attribute = of_kind["attribute"][: k - len(category)] if n_attribute else attribute
+        return [*category, *attribute]
 
     def category(self, row: int) -> str:
-        """The category of a row, under the name that negatives use."""
+        """Return the category of a row, under the name that negatives use."""
         return self._records[row].category
 
     def _pool(self, row: int) -> tuple[Negative, ...]:
@@ -73,7 +73,7 @@ class TrainingNegatives:
 
 
 def _records(dataset: RetrievalDataset) -> Sequence[Record]:
-    """The rows as the drawing of negatives knows them; of the image only its number matters."""
+    """Return the rows as records for the generation of negatives; the image is left empty."""
     records = []
     for row, (image, caption) in enumerate(dataset.pairs.tolist()):
         domain = dataset.domains[dataset.image_domain[image]]

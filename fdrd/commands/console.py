@@ -125,5 +125,13 @@ def print_json(value: object) -> None:
         print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201 - rich would wrap lines
 
 
+def quiet_transformers() -> None:
+    """Silence progress bars and advice of transformers; errors still come through."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Folder = Annotated[Path, typer.Argument(help="Folder that `fdrd build` wrote.")]

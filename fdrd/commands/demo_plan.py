@@ -1,8 +1,8 @@
-"""What `fdrd demo` draws, and how each method is trained there: the one place to change it.
+"""What `fdrd demo` draws, and how it trains each method.
 
-Every method has its default options, and all that train get the same epochs, batches, optimiser and rate. DCAR's
-defaults had more trials than the others' (docs/results.md says how many). Whoever changes them chooses on the
-validation split, never on the test split.
+Every method has its default options, and all that train have the same epochs, batch size, optimizer and
+learning rate. DCAR's defaults had more trials than the others' (see docs/results.md). Tune on the validation
+split only, never on the test split.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Trained:
+class MethodOptions:
     """Options of one method, as `-M` and `-T` would set them."""
 
     options: Mapping[str, Any]
@@ -21,30 +21,25 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Sizes of the data, and the methods in the order in which they run.
+class DemoPlan:
+    """Size of the data, and the methods in the order in which they run.
 
     Attributes:
-        categories: fine categories that are drawn.
-        pairs: images, each with its caption; a fifth of them is for test, a tenth for validation.
-        methods: with what each is given beside `effort`.
-        effort: what all methods that train have in common.
+        categories: number of fine categories.
+        pairs: images, each with a caption; a fifth is for test, a tenth for validation.
+        methods: options by method, in addition to `effort`.
+        effort: training options of all methods.
     """
 
     categories: int
     pairs: int
-    methods: Mapping[str, Trained]
+    methods: Mapping[str, MethodOptions]
     effort: Mapping[str, Any]
 
 
-PLAN = Plan(
+PLAN = DemoPlan(
     categories=36,
     pairs=2000,
-    methods={
-        "zero_shot": Trained({}, {}),
-        "coop": Trained({}, {}),
-        "maple": Trained({}, {}),
-        "dcar": Trained({}, {}),
-    },
+    methods={name: MethodOptions({}, {}) for name in ("zero_shot", "coop", "maple", "dcar")},
     effort={"epochs": 4, "batch_size": 64, "optimiser": "adamw", "learning_rate": 0.002},
 )

@@ -40,13 +40,13 @@ class ResultPages:
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        from benchmark.reporting.comparison import percent_columns
+        from benchmark.reporting.comparison import main_columns
         from benchmark.reporting.result_plots import plots_of
         from benchmark.reporting.significance import mrr, verdict
         from benchmark.reporting.svg_plots import svg
 
         index, number = self.context.library.current(), self._number(request)
-        comparison, columns = runs.comparisons[number], percent_columns()
+        comparison, columns = runs.comparisons[number], main_columns()
         order = _integer(request, "sort", 0, len(columns))
         rows = [
             (place, row, [_cell(row, n) for n in range(len(columns))])
@@ -166,9 +166,9 @@ class ResultPages:
 
 def _cell(row: Any, number: int) -> tuple[float, tuple[float, float] | None] | None:
     """Return the mean of a column over seeds, and its interval where there is one seed."""
-    from benchmark.reporting.comparison import percent_columns, side
+    from benchmark.reporting.comparison import main_columns
 
-    column = percent_columns()[number]
+    column = main_columns()[number]
     values = [column.value(result) for result in row.results]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
@@ -178,7 +178,7 @@ def _cell(row: Any, number: int) -> tuple[float, tuple[float, float] | None] | N
         metrics = row.results[0].metrics
         if column.direction:
             name = column.title.split()[-1]
-            interval = side(row.results[0], column.direction).interval.get(
+            interval = metrics.direction(column.direction).interval.get(
                 "mrr" if name == "MRR" else name
             )
         elif column.title == "R-sum":

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.metrics import DIRECTIONS
 from benchmark.evaluation.score_blocks import Floats
-from benchmark.reporting.comparison import Row, compare, percent_columns
+from benchmark.reporting.comparison import Row, group_results, main_columns
 from benchmark.reporting.result_plots import ranks_of
-from benchmark.reporting.significance import Versus, compare_runs
-from benchmark.reporting.wording import heading
-from benchmark.result import BenchResult, Settings, read_result
+from benchmark.reporting.significance import PairedComparison, compare
+from benchmark.reporting.tables import heading
+from benchmark.result import DIRECTIONS, BenchResult, read_result
+from benchmark.settings import Settings
 from fdrd.errors import FdrdError
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
@@ -60,7 +60,7 @@ class Runs:
             result = read_result(path)
             self._file[id(result)] = path
             results.append(result)
-        self.comparisons = compare(results, percent_columns())
+        self.comparisons = group_results(results, main_columns())
         self.retrieved = Retrieved()
         self._queries: dict[tuple[int, int], Queries | None] = {}
         self._methods: dict[str, Any] = {}
@@ -132,7 +132,7 @@ class Runs:
                 found.append((label, count, [float(np.mean(1 / each[mask])) for each in ranks]))
         return sorted(found, key=lambda each: -each[1])
 
-    def significance(self, against: str | None) -> list[Versus]:
+    def significance(self, against: str | None) -> list[PairedComparison]:
         """Return the paired tests of `fdrd compare`; nothing where there is nothing to compare.
 
         Raises:
@@ -182,7 +182,7 @@ class Runs:
             if key not in self._methods:
                 self._methods[key] = method_of(result, self._file[id(result)])
             splits = load_splits(index.folder)
-            hits = search(self._methods[key], splits, query, k=24)
+            hits = search(splits, query, method=self._methods[key], k=24)
         records = (index.record(hit.record["id"]) for hit in hits)
         return [record for record in records if record]
 
@@ -231,9 +231,9 @@ def _ranks(row: Row, direction: str) -> Floats:
 
 
 @lru_cache(16)
-def _significance(paths: tuple[Path, ...], against: str | None) -> list[Versus]:
+def _significance(paths: tuple[Path, ...], against: str | None) -> list[PairedComparison]:
     try:
-        return compare_runs(paths, against)[0]
+        return compare(paths, against).comparisons
     except FdrdError:
         if against is None:
             return []

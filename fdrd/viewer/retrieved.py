@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmark.checkpoint import load_method, untrained_method
 from benchmark.evaluation.encoding import encode_split
-from benchmark.evaluation.scoring import again_on, scoring_of
+from benchmark.evaluation.scoring import make_reranker, scoring_of
 from benchmark.models.loading import cached_backbone
 from benchmark.registry import Method
 from benchmark.result import BenchResult
-from benchmark.trained import load_method, untrained_method
 from fdrd.dataset import RetrievalDataset, load
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
@@ -122,7 +122,7 @@ def top_ten(
     """
     scoring = scoring_of(method)
     images, texts = encode_split(method, dataset, progress, scoring.leak)
-    again = again_on(dataset, scoring, "this method", progress)
+    reranker = make_reranker(dataset, scoring, "this method", progress)
     row_of_caption = np.unique(dataset.pairs[:, 1], return_index=True)[1]
     image_domain = torch.as_tensor(dataset.image_domain)
     text_domain = image_domain[torch.as_tensor(dataset.pairs[row_of_caption, 0])]
@@ -132,8 +132,8 @@ def top_ten(
         some_images = images[numbers] if dim == 1 else images
         some_texts = texts if dim == 1 else texts[numbers]
         scores = method.similarity(some_images, some_texts).float().cpu()
-        if again:
-            scores = again.best(scores, some_images, some_texts, dim).float().cpu()
+        if reranker:
+            scores = reranker.rescore_best(scores, some_images, some_texts, dim).float().cpu()
         if not joint:
             scores[image_domain[rows][:, None] != text_domain[columns][None]] = -torch.inf
         found = scores.topk(min(TEN, scores.shape[dim]), dim=dim)

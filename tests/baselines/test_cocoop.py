@@ -9,7 +9,7 @@ import torch
 import baselines  # noqa: F401  # registers the methods
 from baselines.cocoop import SAMPLE
 from benchmark import CLIPBackbone, Images, Prompts, TrainConfig, get_method, info_nce
-from benchmark.evaluation.caption_tokens import read, written
+from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.training.loop import Batch
@@ -156,8 +156,8 @@ def test_text_features_are_frozen_and_hold_the_caption(tiny_clip: CLIPBackbone) 
     assert torch.equal(texts.pooled, tiny_clip.encode_text(captions, reserve=4).pooled)
     assert not torch.equal(texts.pooled[0], tiny_clip.encode_text(captions).pooled[0])
     assert texts.token_ids is not None
-    assert read(texts.token_ids) == captions
-    assert read(written(captions[::-1])) == captions[::-1]
+    assert decode_captions(texts.token_ids) == captions
+    assert decode_captions(encode_captions(captions[::-1])) == captions[::-1]
 
 
 def test_the_sample_consists_of_training_captions(fitted: Any, tiny_dataset: Splits) -> None:

@@ -268,7 +268,7 @@ def test_a_checkpoint_refuses_another_backbone(
 ) -> None:
     assert isinstance(trained.learner, nn.Module)
     save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
-    with pytest.raises(FdrdError, match=r"learned on tiny.*give the same --backbone"):
+    with pytest.raises(FdrdError, match=r"trained on tiny.*give the same --backbone"):
         load_checkpoint(tmp_path / "c.safetensors", trained.learner, "f" * 64)
 
 

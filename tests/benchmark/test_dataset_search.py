@@ -10,11 +10,10 @@ from torch import Tensor
 import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone, Features, FrozenFeatures, Images, Method, search
-from benchmark.dataset_search import search_data
+from benchmark.checkpoint import find_checkpoint, load_method, untrained_method
 from benchmark.evaluation.scoring import Scoring, Shortlist
 from benchmark.models.image_batches import AnyImages
 from benchmark.registry import make_method
-from benchmark.trained import find_checkpoint, load_method, untrained_method
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -51,7 +50,7 @@ def test_a_text_finds_the_images_of_all_splits_that_score_highest(
         scores = zero_shot.similarity(zero_shot.encode_image(Images.of(view)), text)[:, 0]
         wanted += [(s, view.split, n) for n, s in enumerate(scores.tolist())]
     wanted.sort(key=lambda found: -found[0])
-    hits = search(zero_shot, splits, QUERY, k=7)
+    hits = search(splits, QUERY, method=zero_shot, k=7)
     assert [hit.rank for hit in hits] == list(range(1, 8))
     for hit, (score, split, number) in zip(hits, wanted, strict=False):
         assert hit.score == pytest.approx(score, abs=1e-6)
@@ -62,11 +61,11 @@ def test_a_text_finds_the_images_of_all_splits_that_score_highest(
 @torch.no_grad()
 def test_a_picture_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> None:
     view = tiny_dataset["test"]
-    (picture,) = view.images([5])
+    (image,) = view.images([5])
     scores = zero_shot.similarity(
-        zero_shot.encode_image([picture]), zero_shot.encode_text(view.captions)
+        zero_shot.encode_image([image]), zero_shot.encode_text(view.captions)
     )[0]
-    hits = search(zero_shot, [view], picture, k=3)
+    hits = search([view], image, method=zero_shot, k=3)
     order = scores.argsort(descending=True, stable=True)[:3].tolist()
     assert [hit.record["caption"] for hit in hits] == [view.captions[number] for number in order]
 
@@ -74,7 +73,7 @@ def test_a_picture_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> No
 def test_more_than_there_is_gives_all_that_there_is(
     zero_shot: Method, tiny_dataset: Splits
 ) -> None:
-    hits = search(zero_shot, [tiny_dataset["test"]], QUERY, k=1000)
+    hits = search([tiny_dataset["test"]], QUERY, method=zero_shot, k=1000)
     assert sorted(hit.record["id"] for hit in hits) == sorted(tiny_dataset["test"].ids)
 
 
@@ -104,16 +103,16 @@ class Constant:
 
 def test_equal_scores_keep_the_order_of_the_dataset(tiny_dataset: Splits) -> None:
     view = tiny_dataset["test"]
-    hits = search(Constant(), [view], QUERY, k=4)  # type: ignore[arg-type]
+    hits = search([view], QUERY, method=Constant(), k=4)  # type: ignore[arg-type]
     assert [hit.record["id"] for hit in hits] == view.ids[:4]
 
 
 def test_a_shortlist_is_scored_again_and_the_rest_stays_below(tiny_dataset: Splits) -> None:
     view = tiny_dataset["test"]
     scoring = Scoring(shortlist=Shortlist(3, 10**6, lambda images, _: images.pooled[:, 0] / 100))
-    hits = search(Constant(scoring), [view], QUERY, k=5)  # type: ignore[arg-type]
+    hits = search([view], QUERY, method=Constant(scoring), k=5)  # type: ignore[arg-type]
     assert [hit.record["id"] for hit in hits] == [view.ids[n] for n in (2, 1, 0, 3, 4)]
-    hits = search(Constant(scoring), [view], QUERY, k=1)  # type: ignore[arg-type]
+    hits = search([view], QUERY, method=Constant(scoring), k=1)  # type: ignore[arg-type]
     assert [hit.record["id"] for hit in hits] == [view.ids[2]]
 
 
@@ -129,7 +128,7 @@ def test_a_second_search_looks_at_no_picture(
     for query in (QUERY, "a cat"):
         clip = make_clip(frozen=FrozenFeatures(tmp_path))
         clip.model.vision_model.register_forward_hook(lambda *_: looked.append(1))
-        found.append(search_data("drawn", query, backbone=clip))
+        found.append(search("drawn", query, backbone=clip))
         assert len(looked) == 2  # 24 pictures, 16 at a time
     assert found[0] != found[1]
 
@@ -141,8 +140,8 @@ def test_a_checkpoint_searches_as_the_method_that_was_trained(
     """Its learned context stands in front of the query: other scores than zero-shot's."""
     view = tiny_dataset["test"]
     method = load_method(trained, backbone=tiny_clip)
-    hits = search(method, [view], QUERY, k=3)
-    plain = search(untrained_method("zero_shot", tiny_clip), [view], QUERY, k=3)
+    hits = search([view], QUERY, method=method, k=3)
+    plain = search([view], QUERY, backbone=tiny_clip, k=3)
     assert [hit.score for hit in hits] != [hit.score for hit in plain]
     text = method.encode_text([QUERY])
     best = method.similarity(method.encode_image(Images.of(view)), text).max()
@@ -153,15 +152,15 @@ def test_what_cannot_be_searched_says_why(
     zero_shot: Method, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     with pytest.raises(FdrdError, match="the query is empty"):
-        search(zero_shot, [tiny_dataset["test"]], "  ")
-    with pytest.raises(FdrdError, match=r"coop must learn first: .*--checkpoint"):
+        search([tiny_dataset["test"]], "  ", method=zero_shot)
+    with pytest.raises(FdrdError, match=r"coop needs training: .*--checkpoint"):
         untrained_method("coop", tiny_clip)
 
 
 def test_a_checkpoint_of_another_backbone_is_refused(
     make_clip: Callable[..., CLIPBackbone], trained: Path
 ) -> None:
-    with pytest.raises(FdrdError, match="was learned on tiny with the fingerprint"):
+    with pytest.raises(FdrdError, match="was trained on tiny with fingerprint"):
         load_method(trained, backbone=make_clip(seed=1))
 
 
@@ -178,9 +177,7 @@ def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained: Path, tmp_path:
 
 
 def test_a_hub_that_is_not_asked_says_so() -> None:
-    with pytest.raises(
-        FdrdError, match="no checkpoint org/name@v1: no such file here, and the Hub"
-    ):
+    with pytest.raises(FdrdError, match="no checkpoint org/name@v1: no such file, and the Hub"):
         find_checkpoint("org/name@v1")
 
 

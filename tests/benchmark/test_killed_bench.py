@@ -28,13 +28,13 @@ import benchmark.training.resumable
 
 benchmark.training.loop.EVERY = 0
 benchmark.training.resumable.SHARE = float("inf")
-write = benchmark.training.resumable.Kept.write
+write = benchmark.training.resumable.ResumableState.write
 
 def slowly(self, snapshot):
     write(self, snapshot)
     time.sleep(0.1)
 
-benchmark.training.resumable.Kept.write = slowly
+benchmark.training.resumable.ResumableState.write = slowly
 """
 BENCH = [
     *("bench", "--method", "coop", "--backbone", "tiny.py:load", "--plugin", "kept_often"),
@@ -112,7 +112,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_numbers(data, tmp_path):
         said = stop_at(process, killed, step, how)
         assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), said
         if how == signal.SIGINT:
-            assert "the training in hand are kept in runs; the same command goes on" in said
+            assert "unfinished training are saved in runs; the same command continues" in said
         places.append(position(killed))
     assert places == sorted(places), f"it went back: {places}"
     assert any(steps % (STEPS // 3) for _, steps in places), f"never inside of an epoch: {places}"

@@ -15,11 +15,10 @@ import benchmark
 from benchmark import BenchResult, CLIPBackbone, Method, TrainConfig, get_method, read_categories
 from benchmark.evaluation.base_to_new import CategoryList, half_of
 from benchmark.registry import _METHODS
-from benchmark.reporting.comparison import harmonic
-from benchmark.reporting.markdown_report import markdown
-from benchmark.reporting.terminal_tables import table
-from benchmark.reporting.wording import command
-from benchmark.training.row_selection import learning_rows
+from benchmark.reporting.pages import markdown
+from benchmark.reporting.tables import command, harmonic
+from benchmark.reporting.terminal import table
+from benchmark.training.row_selection import training_rows
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -47,7 +46,7 @@ def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("# nothing\n\n", "names no category; write one per line"),
+        ("# nothing\n\n", "lists no category; write one per line"),
         (b"\xff\xfe\x00", "give a text file"),
     ],
 )
@@ -193,7 +192,7 @@ def test_the_command_names_the_list(both: tuple[list[BenchResult], list[str], Pa
 
 
 def test_few_shots_are_drawn_from_the_listed_categories(tiny_dataset: Splits) -> None:
-    rows = learning_rows(tiny_dataset, None, 2, 0, BASE)
+    rows = training_rows(tiny_dataset, None, 2, 0, BASE)
     assert len(rows["train"]) == 4
     assert set(rows["train"].row_category) <= {0, 1}
 

@@ -17,7 +17,7 @@ from benchmark.registry import (
     source_digest,
     summary,
 )
-from benchmark.training.loop import TrainConfig
+from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
 from fdrd.options import options_of, read_options, split_assignments
 
@@ -167,7 +167,7 @@ def test_a_package_of_others_adds_a_method(
 
 
 def test_a_plugin_that_is_not_there_is_named(registry: None) -> None:
-    with pytest.raises(FdrdError, match=r"--plugin no_such: .*set PYTHONPATH"):
+    with pytest.raises(FdrdError, match=r"--plugin no_such: .*on PYTHONPATH"):
         load_plugin("no_such")
 
 

@@ -16,8 +16,9 @@ import dcar  # registers the method
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
-from benchmark.evaluation.scoring import again_on
-from benchmark.reporting.significance import compare_runs, versus_table
+from benchmark.evaluation.scoring import make_reranker
+from benchmark.reporting.significance import compare
+from benchmark.reporting.terminal import significance_table
 from benchmark.result import read_results
 from dcar.options import TestWeights
 from fdrd.dataset import RetrievalDataset
@@ -108,11 +109,11 @@ def test_the_shortlist_is_rescored_and_the_rest_ranks_below(
     method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", shortlist=5), tiny_dataset["test"]
     images, texts = encode_split(method, dataset)
     first = method.similarity(images, texts)
-    again = again_on(dataset, method.scoring, "dcar")
-    assert again is not None
+    reranker = make_reranker(dataset, method.scoring, "dcar")
+    assert reranker is not None
     every = method.scoring.shortlist.score
     for dim in (1, 0):
-        second = again.best(first, images, texts, dim)
+        second = reranker.rescore_best(first, images, texts, dim)
         best = first.topk(5, dim=dim).indices
         for query in range(24):
             line, listed = second.select(1 - dim, query), best.select(1 - dim, query)
@@ -131,12 +132,12 @@ def test_a_shortlist_includes_all_ties_at_its_end(tiny_dataset: Splits) -> None:
     shortlist = benchmark.evaluation.scoring.Shortlist(
         1, 10**6, lambda images, _: images.pooled[:, 0]
     )
-    again = again_on(
+    reranker = make_reranker(
         tiny_dataset["test"], benchmark.evaluation.scoring.Scoring(shortlist=shortlist), "m"
     )
-    assert again is not None
+    assert reranker is not None
     images, texts = benchmark.Features(torch.tensor([[0.3]])), benchmark.Features(torch.ones(3, 1))
-    scores = again.best(torch.tensor([[0.5, 0.5, 0.2]]), images, texts, 1)
+    scores = reranker.rescore_best(torch.tensor([[0.5, 0.5, 0.2]]), images, texts, 1)
     assert scores.tolist() == [pytest.approx([0.3, 0.3, 0.2 - 3])]
 
 
@@ -148,10 +149,10 @@ def test_ranks_use_the_reranked_scores(tiny_clip: CLIPBackbone, tiny_dataset: Sp
     whole = torch.stack([method.scoring.shortlist.score(images[rows * 0 + i], texts) for i in rows])
     expected = 1 + (whole >= whole.diagonal()[:, None]).sum(1) - 1
     for block in (None, 5):
-        again = again_on(dataset, method.scoring, "dcar")
+        reranker = make_reranker(dataset, method.scoring, "dcar")
         found = rank(
             method.similarity, images, texts, dataset.pairs, dataset.row_category,
-            block=block, again=again,
+            block=block, reranker=reranker,
         )  # fmt: skip
         assert np.array_equal(found.image_to_text.strict, expected.numpy())
 
@@ -176,7 +177,7 @@ def test_every_table_marks_a_leak(
         assert "| dcar" not in line or "leak" in line
         assert "LEAK" in line or not line.startswith("Percent.")
     console = Console(width=200)
-    for shown in (benchmark.table(results), versus_table(*compare_runs([tmp_path], "zero_shot"))):
+    for shown in (benchmark.table(results), significance_table(compare([tmp_path], "zero_shot"))):
         with console.capture() as capture:
             console.print(shown)
         lines = [line for line in capture.get().splitlines() if "dcar (" in line]
@@ -189,14 +190,14 @@ def test_every_table_marks_a_leak(
 def test_reranking_changes_ranks_and_is_marked(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
-    honest, again = (
+    honest, reranked = (
         bench(tiny_clip, tiny_dataset, mode, tmp_path, shortlist=12, gamma=0.0)
         for mode in ("none", "rerank")
     )
-    assert honest.ranks != again.ranks
+    assert honest.ranks != reranked.ranks
     assert honest.settings.remarks == {}
-    assert again.metrics.hard_negatives != honest.metrics.hard_negatives
-    page = benchmark.markdown([honest, again])
+    assert reranked.metrics.hard_negatives != honest.metrics.hard_negatives
+    page = benchmark.markdown([honest, reranked])
     assert "[rerank]: the 12 best items of each query are scored again" in page
 
 

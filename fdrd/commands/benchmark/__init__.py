@@ -1,1 +1,1 @@
-"""Commands that train, measure, compare and search."""
+"""Commands that train, measure, compare and search. Each parses, calls one library function and prints."""

@@ -15,22 +15,20 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
     against: Annotated[
         str | None,
-        typer.Option(
-            help="The method to compare with: by default dcar if it is there, else zero_shot."
-        ),
+        typer.Option(help="Method to compare with; by default dcar if present, else zero_shot."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Test methods against one of them, query by query: differences in MRR, intervals, p, verdicts.
+    """Compare methods with paired significance tests on the MRR.
 
-    Nothing is run again: result files hold the rank of every query. Seeds of a method are averaged.
-    Files must have been measured on the same data, split, gallery and backbone; in a folder, each
-    such group is compared by itself.
+    Nothing is run again, because result files contain the rank of every query. Seeds of a method are
+    averaged. Files must share data, split, gallery and backbone; groups in a folder are compared separately.
     """
-    from benchmark.reporting.significance import compare_runs, versus_json, versus_table
+    from benchmark.reporting.significance import compare as run_tests
+    from benchmark.reporting.terminal import significance_table
 
-    found, alone = compare_runs(runs, against)
+    tests = run_tests(runs, against)
     if json:
-        print_json(versus_json(found, alone))
+        print_json(tests.to_json())
     else:
-        out.print(versus_table(found, alone))
+        out.print(significance_table(tests))

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fdrd.commands.benchmark.known_methods import quiet_transformers
-from fdrd.commands.console import app, out
+from fdrd.commands.console import app, out, quiet_transformers
 
 
 @app.command(epilog="Example:  fdrd convert open_clip_pytorch_model.bin clip/ --activation gelu")

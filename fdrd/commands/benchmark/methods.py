@@ -6,30 +6,31 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.known_methods import register_methods
-from fdrd.commands.console import Json, app, out, print_json
+from fdrd.commands.console import Json, app, out, print_json, quiet_transformers
 
 
 @app.command(epilog="Example:  fdrd methods")
 def methods(
     plugin: Annotated[
-        list[str], typer.Option(help="Import this module first, to know its methods.")
+        list[str], typer.Option(help="Module or .py file with methods of your own.")
     ] = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """List the methods and their options, and the options of the training."""
-    register_methods(plugin)
-    from benchmark.registry import method_names, method_options, summary
-    from benchmark.training.loop import TrainConfig
+    """List the methods with their options, and the training options."""
+    quiet_transformers()
+    from benchmark.registry import load_plugin, method_names, method_options, summary
+    from benchmark.settings import TrainConfig
     from fdrd.options import options_of
 
+    for module in plugin:
+        load_plugin(module)
     listed = [(name, summary(name), method_options(name)) for name in method_names()]
-    training = ("training (-T)", "what every method that trains takes", options_of(TrainConfig))
+    training = ("training (-T)", "for every method that trains", options_of(TrainConfig))
     if json:
         print_json(
             {
                 name: {
-                    "summary": said,
+                    "summary": text,
                     "options": {
                         option.name: {
                             "default": option.default,
@@ -39,12 +40,12 @@ def methods(
                         for option in options.values()
                     },
                 }
-                for name, said, options in listed
+                for name, text, options in listed
             }
         )
         return
-    for name, said, options in [*listed, training]:
+    for name, text, options in [*listed, training]:
         out.print(name, style="bold", end="  ")
-        out.print(said)
+        out.print(text)
         for option in options.values():
             out.print(f"    {option.name}={option.default}  ({option.values})  {option.doc}")

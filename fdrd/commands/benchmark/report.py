@@ -15,22 +15,18 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of result files.")] = Path("runs"),
     html: Annotated[
         Path | None,
-        typer.Option(help="Write one HTML file instead, with examples where the data are at hand."),
+        typer.Option(help="Write one HTML file instead, with examples if the data is at hand."),
     ] = None,
 ) -> None:
-    """Print the results in a folder as Markdown: tables, ceilings, settings; or write them as HTML.
+    """Print the results in a folder as Markdown, or write them as HTML: tables, ceilings, settings.
 
-    The HTML file needs nothing beside it. It adds a table by category, and pictures of queries where
-    DCAR, else the best method, gains and loses most.
+    The HTML file is self-contained. It adds a table by category, and images for which DCAR, else the best
+    method, gains and loses most.
     """
-    from benchmark.reporting.html_report import page
-    from benchmark.reporting.markdown_report import markdown
-    from benchmark.result import read_results
-    from fdrd.files.atomic import write_text
+    from benchmark.reporting.pages import report as build_report
 
-    results = read_results(folder)
+    text = build_report(folder, html=html)
     if html is None:
-        print(markdown(results))  # noqa: T201 - Markdown goes out as it is
+        print(text, end="")  # noqa: T201  # Markdown, so without rich
     else:
-        write_text(html, page(results))
         out.print(f"Wrote {html}")

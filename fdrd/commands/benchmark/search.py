@@ -7,55 +7,72 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.benchmark.known_methods import quiet_transformers, register_methods
-from fdrd.commands.console import Json, app, print_json, print_table, show_progress
+from fdrd.commands.console import (
+    Json,
+    app,
+    print_json,
+    print_table,
+    quiet_transformers,
+    show_progress,
+)
 from fdrd.errors import FdrdError
 
 
 @app.command(epilog='Example:  fdrd search data/fdrd "a black car on a brick driveway"')
 def search(
     data: Annotated[str, typer.Argument(help="Folder, registered name or Hub id.")],
-    query: Annotated[str | None, typer.Argument(help="What the image shows; or --image.")] = None,
-    image: Annotated[
-        Path | None, typer.Option(help="A picture instead: its captions are found.")
+    query: Annotated[
+        str | None, typer.Argument(help="Description of the image; or give --image.")
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="How many records.")] = 10,
-    method: Annotated[str, typer.Option(help="One that needs no training.")] = "zero_shot",
+    image: Annotated[
+        Path | None, typer.Option(help="Search captions with this image instead.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="Number of records.")] = 10,
+    method: Annotated[str, typer.Option(help="Method that needs no training.")] = "zero_shot",
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            help="A trained method instead: a .safetensors file that `fdrd bench` wrote, or a "
-            "model of the Hub, as ORG/NAME."
+            help="Search with a trained method: a .safetensors file that `fdrd bench` wrote, or a Hub "
+            "model as ORG/NAME."
         ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="As of `fdrd bench`; by default what the checkpoint names.")
+        str | None,
+        typer.Option(help="As in `fdrd bench`; by default the one that the checkpoint names."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split; all by default.")] = None,
-    domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Search only this split; all by default.")
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Search only this domain.")] = None,
     plugin: Annotated[
-        list[str], typer.Option(help="Import this module first, to know its methods.")
+        list[str], typer.Option(help="Module or .py file with methods of your own.")
     ] = [],  # noqa: B006
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; the best by default.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; cuda by default if available.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Find the images that a text describes, or the captions that a picture asks for.
+    """Find the images that match a text, or the captions that match an image.
 
-    Features of a frozen backbone are kept, so a second search is fast.
+    Features of a frozen backbone are cached, so a second search is fast.
     """
     if (query is None) == (image is None):
-        raise FdrdError('give either a text, as "a black car on a brick driveway", or --image FILE')
-    register_methods(plugin)
+        raise FdrdError(
+            'give either a text, e.g. "a black car on a brick driveway", or --image FILE'
+        )
+    quiet_transformers()
     from dataclasses import asdict
 
-    from benchmark.dataset_search import search_data
+    from benchmark.dataset_search import search as run_search
+    from benchmark.registry import load_plugin
     from fdrd.images.check import open_image
 
-    quiet_transformers()
-    asked: Any = query if image is None else open_image(image)
-    with show_progress("What was encoded is kept; the same command goes on from there.") as bar:
-        hits = search_data(
-            data, asked, method=method, checkpoint=checkpoint, backbone=backbone, split=split,
+    for module in plugin:
+        load_plugin(module)
+    wanted: Any = query if image is None else open_image(image)
+    with show_progress("Encoded features are saved; the same command continues.") as bar:
+        hits = run_search(
+            data, wanted, method=method, checkpoint=checkpoint, backbone=backbone, split=split,
             domain=domain, k=k, device=device, allow_code=True, progress=bar,
         )  # fmt: skip
     if json:

@@ -118,7 +118,7 @@ def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], lis
     from benchmark.models.clip_score import clip_scores
     from benchmark.models.loading import load_backbone
     from fdrd.captioning.pictures import Picture
-    from fdrd.commands.benchmark.known_methods import quiet_transformers
+    from fdrd.commands.console import quiet_transformers
     from fdrd.images.check import check_image
 
     quiet_transformers()

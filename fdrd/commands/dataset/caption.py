@@ -216,7 +216,7 @@ def _score(spec: str) -> Any:
     @cache
     def backbone() -> Any:
         from benchmark.models.loading import load_backbone
-        from fdrd.commands.benchmark.known_methods import quiet_transformers
+        from fdrd.commands.console import quiet_transformers
 
         quiet_transformers()
         return load_backbone(spec, allow_code=True)

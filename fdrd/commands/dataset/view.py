@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, show_progress
+from fdrd.commands.console import app, out, quiet_transformers, show_progress
 from fdrd.errors import FdrdError
 
 
@@ -57,9 +57,11 @@ def view(
     from fdrd.viewer.server import serve
 
     if results:
-        from fdrd.commands.benchmark.known_methods import register_methods
+        from benchmark.registry import load_plugin
 
-        register_methods(plugin)
+        quiet_transformers()
+        for module in plugin:
+            load_plugin(module)
     with show_progress("The same command starts over.") as progress:
         context = open_context(
             dataset or last_build(), results=results, review=review, reviewer=reviewer or _login(),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark import CLIPBackbone, Images, Prompts
 from benchmark.models.backbone import Features
 from benchmark.models.chunks import chunks_of, in_chunks
-from benchmark.training.loop import TrainConfig
+from benchmark.settings import TrainConfig
 from benchmark.training.losses import info_nce
 from benchmark.training.prompt_learners import CoupledPrompts, PromptMethod
 from fdrd.dataset import RetrievalDataset

@@ -14,9 +14,9 @@ from PIL import Image
 import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone
-from benchmark.reporting.comparison import compare, percent_columns
+from benchmark.reporting.comparison import group_results, main_columns
 from benchmark.reporting.examples import examples
-from benchmark.reporting.html_report import page
+from benchmark.reporting.pages import html_page
 from benchmark.result import QueryRanks
 from fdrd.dataset import RetrievalDataset
 
@@ -70,7 +70,7 @@ def named(result: BenchResult, **names: str) -> BenchResult:
 
 
 def test_a_page_needs_nothing_beside_it(results: list[BenchResult]) -> None:
-    read = Read(page(results))
+    read = Read(html_page(results))
     assert read.tags <= PLAIN
     assert {name for name, _ in read.attributes} <= {
         *("lang", "charset", "name", "content", "http-equiv", "class", "src", "alt")
@@ -83,7 +83,7 @@ def test_a_page_needs_nothing_beside_it(results: list[BenchResult]) -> None:
 
 def test_names_cannot_become_a_part_of_the_page(results: list[BenchResult]) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
-    pages = page(
+    pages = html_page(
         [named(result, data=evil, method=f"{result.settings.method}{evil}") for result in results]
     )
     read = Read(pages)
@@ -95,7 +95,7 @@ def test_names_cannot_become_a_part_of_the_page(results: list[BenchResult]) -> N
 def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(
     results: list[BenchResult],
 ) -> None:
-    texts = Read(page(results)).texts
+    texts = Read(html_page(results)).texts
     zero_shot = results[0].metrics
     for each in (zero_shot.image_to_text.strict.mrr, zero_shot.hard_negatives["all"].accuracy):
         assert f"{100 * each:.2f}" in "".join(texts)
@@ -109,10 +109,10 @@ def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(
 
 def test_the_best_of_each_column_stands_out(results: list[BenchResult]) -> None:
     zero_shot, random, _ = results
-    written = page([zero_shot, random])
+    written = html_page([zero_shot, random])
     best = max(each.metrics.image_to_text.strict.recall["R@10"] for each in (zero_shot, random))
     assert f'<td class="best">{100 * best:.2f}' in written
-    assert 'class="best"' not in page([zero_shot])
+    assert 'class="best"' not in html_page([zero_shot])
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_examples_are_where_a_method_gains_and_loses_most_against_the_best_of_th
         with_ranks(named(zero_shot, data=built, method="coop"), seventh, seventh),
         with_ranks(random, [1] * 24, [1] * 24),
     ]
-    (comparison,) = compare(shown, percent_columns())
+    (comparison,) = group_results(shown, main_columns())
     found = examples(comparison)
     assert found is not None
     assert found.label == "dcar"
@@ -165,12 +165,12 @@ def test_examples_are_where_a_method_gains_and_loses_most_against_the_best_of_th
     assert won.ranks == {"zero_shot": (4, 4), "coop": (4, 4), "dcar": (1, 1), "random": (1, 1)}
     assert lost.caption == dataset.captions[dataset.pairs[5, 1]]
     assert lost.ranks["dcar"] == (2, 24)
-    picture = Image.open(io.BytesIO(base64.b64decode(won.picture.partition(",")[2])))
+    picture = Image.open(io.BytesIO(base64.b64decode(won.image.partition(",")[2])))
     assert picture.size == (40, 40)
     near = np.abs(np.asarray(picture, float) - np.asarray(dataset.images([3])[0], float)).mean()
     far = np.abs(np.asarray(picture, float) - np.asarray(dataset.images([5])[0], float)).mean()
     assert near < far / 3
-    assert won.caption in Read(page(shown)).texts
+    assert won.caption in Read(html_page(shown)).texts
 
 
 def test_data_that_are_not_as_measured_give_no_pictures(
@@ -183,10 +183,10 @@ def test_data_that_are_not_as_measured_give_no_pictures(
         dataclasses.replace(each, settings=dataclasses.replace(each.settings, split="train"))
         for each in (named(result, data=built) for result in results)
     ]
-    (comparison,) = compare(other, percent_columns())
+    (comparison,) = group_results(other, main_columns())
     assert examples(comparison) is None  # that split has another fingerprint
 
 
 def compared(results: list[BenchResult], data: str) -> Any:
-    (comparison,) = compare([named(result, data=data) for result in results], percent_columns())
+    (comparison,) = group_results([named(result, data=data) for result in results], main_columns())
     return examples(comparison)

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone, load_method
-from benchmark.checkpoint import read_header
-from benchmark.trained import find_checkpoint
+from benchmark.checkpoint import find_checkpoint, read_header
 from fdrd.commands import app
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -169,7 +168,7 @@ def test_a_method_loads_from_a_branch_and_a_tag(
     benchmark.push(trained, REPO, revision="next", tag="v1")
     for revision in ("next", "v1"):
         load_method(f"{REPO}@{revision}", backbone=tiny_clip)
-    with pytest.raises(FdrdError, match=r"no checkpoint .*@v2: no such file here"):
+    with pytest.raises(FdrdError, match=r"no checkpoint .*@v2: no such file"):
         find_checkpoint(f"{REPO}@v2")
 
 
@@ -179,14 +178,14 @@ def test_files_that_are_not_checkpoints_are_rejected(
     monkeypatch.chdir(tmp_path)
     api = HfApi(token=WRITER)
     api.create_repo("org/other")
-    with pytest.raises(FdrdError, match=r"it has no model\.safetensors, so it is no method"):
+    with pytest.raises(FdrdError, match=r"the repository has no model\.safetensors"):
         find_checkpoint("org/other")
     api.upload_file(
         path_or_fileobj=b"\x80\x04cos\nsystem\n",
         path_in_repo="model.safetensors",
         repo_id="org/other",
     )
-    with pytest.raises(FdrdError, match="is no checkpoint of fdrd"):
+    with pytest.raises(FdrdError, match="is not a checkpoint of fdrd"):
         load_method("org/other", backbone=tiny_clip)
     whole = {
         "method": "coop", "options": {}, "backbone": "tiny", "backbone_fingerprint": "0" * 64,
@@ -194,7 +193,7 @@ def test_files_that_are_not_checkpoints_are_rejected(
     }  # fmt: skip
     for header in (whole | {"method": ["coop"]}, whole | {"options": 3}, {"method": "coop"}, [], 1):
         save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
-        with pytest.raises(FdrdError, match=r"bad\.safetensors is no checkpoint of fdrd"):
+        with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):
             load_method("bad.safetensors", backbone=tiny_clip)
     with pytest.raises(FdrdError, match=r"no checkpoint org/none: .*the Hub does not give it"):
         find_checkpoint("org/none")

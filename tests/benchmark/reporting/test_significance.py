@@ -12,11 +12,12 @@ from rich.console import Console, RenderableType
 import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone
-from benchmark.evaluation.metrics import DIRECTIONS
-from benchmark.reporting.comparison import compare, differences, percent_columns
-from benchmark.reporting.markdown_report import markdown
-from benchmark.reporting.significance import compare_runs, versus_json, versus_table
-from benchmark.result import Named, QueryRanks, write_result
+from benchmark.reporting.comparison import differences, group_results, main_columns
+from benchmark.reporting.pages import markdown
+from benchmark.reporting.significance import compare
+from benchmark.reporting.terminal import significance_table
+from benchmark.result import DIRECTIONS, QueryRanks, write_result
+from benchmark.settings import Named
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -69,11 +70,11 @@ def test_a_clear_winner_a_clear_loser_and_no_difference(
         made(measured, "maple", [4] * 24),
         made(measured, "vpt", [1, *[2] * 22, 3]),
     )
-    ((versus,), alone) = compare_runs(paths)
-    assert (versus.against.label, alone) == ("zero_shot", [])
+    tests = compare(paths)
+    assert (tests.comparisons[0].against.label, tests.left_out) == ("zero_shot", [])
     verdicts = {
         row["method"]: (row["mean"]["verdict"], round(row["mean"]["difference"], 4))
-        for row in versus_json([versus])["comparisons"][0]["methods"]
+        for row in tests.to_json()["comparisons"][0]["methods"]
     }
     assert verdicts == {
         "coop": ("better", 0.5),
@@ -85,14 +86,13 @@ def test_a_clear_winner_a_clear_loser_and_no_difference(
 def test_what_is_not_told_apart_is_said_and_marked(measured: BenchResult, tmp_path: Path) -> None:
     even, odd = [1, 2] * 12, [2, 1] * 12
     results = [made(measured, "zero_shot", even), made(measured, "coop", odd)]
-    ((versus,), _) = compare_runs(written(tmp_path, *results))
-    text = printed(versus_table([versus]))
+    text = printed(significance_table(compare(written(tmp_path, *results))))
     assert text.count("no difference shown") == 3
     assert "1.0000" in text
     row = next(line for line in markdown(results).splitlines() if line.startswith("| coop"))
     assert row.count("75.00≈") == 2  # the MRR of each direction, and nothing else
     assert row.count("≈") == 2
-    assert "≈ no difference" in markdown(results)
+    assert "≈ MRR not significantly different" in markdown(results)
     apart = markdown([results[0], made(measured, "coop", [1] * 24)])
     assert "≈" not in apart
 
@@ -103,10 +103,10 @@ def test_the_reference_is_dcar_then_zero_shot_then_the_first(
     names = ("coop", "maple", "zero_shot", "dcar")
     paths = written(tmp_path, *(made(measured, name, [1, 2] * 12) for name in names))
     for count, expected in ((4, "dcar"), (3, "zero_shot"), (2, "coop")):
-        assert compare_runs(paths[:count])[0][0].against.label == expected
-    assert compare_runs(paths, "maple")[0][0].against.label == "maple"
+        assert compare(paths[:count]).comparisons[0].against.label == expected
+    assert compare(paths, "maple").comparisons[0].against.label == "maple"
     with pytest.raises(FdrdError, match=r"--against mapel: .*choose from 'zero_shot', 'coop'"):
-        compare_runs(paths, "mapel")
+        compare(paths, "mapel")
 
 
 def test_a_method_with_two_sets_of_options_is_named_in_full(
@@ -122,8 +122,8 @@ def test_a_method_with_two_sets_of_options_is_named_in_full(
         made(measured, "zero_shot", [3] * 24),
     )
     with pytest.raises(FdrdError, match=r"2 rows are of dcar; .* one of 'dcar \(depth=1\)'"):
-        compare_runs(paths)
-    assert compare_runs(paths, "dcar (depth=9)")[0][0].against.label == "dcar (depth=9)"
+        compare(paths)
+    assert compare(paths, "dcar (depth=9)").comparisons[0].against.label == "dcar (depth=9)"
 
 
 def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path) -> None:
@@ -133,21 +133,21 @@ def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path
         made(measured, "coop", ranks, seed=seed)
         for seed, ranks in enumerate(([1, 4] * 12, [4, 1] * 12))
     ]
-    ((versus,), _) = compare_runs(written(tmp_path, mean, *seeds))
-    (found,) = versus.differences
+    tests = compare(written(tmp_path, mean, *seeds))
+    (found,) = tests.comparisons[0].differences
     assert found["mean"].value == pytest.approx((1 + 0.25) / 2 - 0.5)
     assert found["mean"].interval == pytest.approx((0.125, 0.125))  # every query gains the same
-    assert "62.50" in printed(versus_table([versus]))
+    assert "62.50" in printed(significance_table(tests))
 
 
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"split": "validation"}, r"other split \(test, validation\)"),
-        ({"gallery": 12}, r"other gallery \(domain, 12\)"),
-        ({"data": Named("mine", "a" * 64)}, r"other data \(drawn \w{8}, mine aaaaaaaa\)"),
-        ({"backbone": Named("big", "b" * 64)}, r"other backbone \(tiny \w{8}, big bbbbbbbb\)"),
-        ({"categories": Named("c.txt", "c" * 64), "half": "new"}, r"other half \(both, new\)"),
+        ({"split": "validation"}, r"different split \(test, validation\)"),
+        ({"gallery": 12}, r"different gallery \(domain, 12\)"),
+        ({"data": Named("mine", "a" * 64)}, r"different data \(drawn \w{8}, mine aaaaaaaa\)"),
+        ({"backbone": Named("big", "b" * 64)}, r"different backbone \(tiny \w{8}, big bbbbbbbb\)"),
+        ({"categories": Named("c.txt", "c" * 64), "half": "new"}, r"different half \(both, new\)"),
     ],
 )
 def test_runs_of_different_things_are_refused_with_the_reason(
@@ -156,18 +156,18 @@ def test_runs_of_different_things_are_refused_with_the_reason(
     results = [made(measured, "zero_shot", [1] * 24), made(measured, "coop", [2] * 24, **said)]
     paths = written(tmp_path / "runs", *results)
     with pytest.raises(FdrdError, match=reason) as refused:
-        compare_runs(paths)
+        compare(paths)
     assert "zero_shot and coop have" in str(refused.value)
     with pytest.raises(FdrdError, match=f"nothing to compare: .*{reason}"):
-        compare_runs([tmp_path / "runs"])
+        compare([tmp_path / "runs"])
     # A folder that holds what can be compared, too, is no mistake; a file that cannot be is one.
     paths += written(tmp_path / "runs", made(measured, "maple", [3] * 24))
     with pytest.raises(FdrdError, match=f"these runs cannot be compared: .*{reason}"):
-        compare_runs(paths)
-    ((versus,), (alone,)) = compare_runs([tmp_path / "runs"])
-    assert [row.label for row in versus.others] == ["maple"]
-    assert "Left out: coop, the only method measured on" in printed(versus_table([versus], [alone]))
-    assert len(versus_json([versus], [alone])["left_out"]) == 1
+        compare(paths)
+    tests = compare(tmp_path / "runs")
+    assert [row.label for row in tests.comparisons[0].others] == ["maple"]
+    assert "Left out: coop, the only method measured on" in printed(significance_table(tests))
+    assert len(tests.to_json()["left_out"]) == 1
 
 
 def test_halves_of_different_lists_are_different_things(measured: BenchResult) -> None:
@@ -176,7 +176,7 @@ def test_halves_of_different_lists_are_different_things(measured: BenchResult) -
         made(measured, method, [1] * 24, categories=Named("c.txt", digit * 64), half="new")
         for method, digit in (("zero_shot", "a"), ("coop", "b"))
     ]
-    assert len(compare(results, percent_columns())) == 2
+    assert len(group_results(results, main_columns())) == 2
 
 
 def test_one_method_alone_and_one_file_twice_have_nothing_to_compare(
@@ -184,15 +184,15 @@ def test_one_method_alone_and_one_file_twice_have_nothing_to_compare(
 ) -> None:
     (path,) = written(tmp_path, made(measured, "coop", [1] * 24))
     with pytest.raises(FdrdError, match="nothing to compare: all are seeds of one method"):
-        compare_runs([path, path, tmp_path])
+        compare([path, path, tmp_path])
     with pytest.raises(FdrdError, match=r"gone\.json: no such file"):
-        compare_runs([path, tmp_path / "gone.json"])
+        compare([path, tmp_path / "gone.json"])
 
 
 def test_an_edited_method_is_another_row_and_no_other_seed(measured: BenchResult) -> None:
     before = made(measured, "coop", [1] * 24, seed=0)
     after = made(measured, "coop", [2] * 24, seed=0, code="e" * 64)
-    (comparison,) = compare([before, after], percent_columns())
+    (comparison,) = group_results([before, after], main_columns())
     assert len(comparison.rows) == 2
     assert all(row.label.startswith("coop #") for row in comparison.rows)
 
@@ -202,7 +202,7 @@ def test_a_few_shot_draw_is_another_seed_although_it_has_other_rows(measured: Be
         made(measured, "coop", [1] * 24, seed=seed, shots=2, learned_from={"train": digit * 64})
         for seed, digit in enumerate("ab")
     ]
-    (comparison,) = compare(draws, percent_columns())
+    (comparison,) = group_results(draws, main_columns())
     assert [row.label for row in comparison.rows] == ["coop (shots=2)"]
     assert len(comparison.rows[0].results) == 2
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from benchmark.models.clip import CLIPBackbone
-from benchmark.registry import FitLog
+from benchmark.result import FitLog
 from benchmark.training.loop import Batch, TrainConfig, batches, fit, learning_rate
 from benchmark.training.losses import info_nce
 from benchmark.training.prompt_learners import ContextVectors
-from benchmark.training.row_selection import few, learning_rows
+from benchmark.training.row_selection import few_shot, training_rows
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -101,7 +101,7 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(tiny_dataset: Splits) -> N
 
 def test_one_row_cannot_be_learned_from(tiny_dataset: Splits) -> None:
     learner = OneNumber()
-    with pytest.raises(FdrdError, match="one training row"):
+    with pytest.raises(FdrdError, match="at least 2 pairs, got 1"):
         train(learner, learner.loss, [0.1], tiny_dataset["train"].select([0]))
 
 
@@ -162,18 +162,18 @@ def test_context_that_does_not_fit_is_refused(
 
 def test_few_shots_are_images_per_category(tiny_dataset: Splits) -> None:
     """24 drawings of three shapes: two images of each, each with its rows."""
-    chosen = few(tiny_dataset["train"], 2, seed=0)
+    chosen = few_shot(tiny_dataset["train"], 2, seed=0)
     assert np.bincount(chosen.image_category).tolist() == [2, 2, 2]
 
 
 def test_few_shots_do_not_depend_on_the_order_of_rows(tiny_dataset: Splits) -> None:
     rows = tiny_dataset["train"]
     turned = rows.select(np.arange(len(rows))[::-1])
-    assert set(few(rows, 2, 0).captions) == set(few(turned, 2, 0).captions)
-    assert set(few(rows, 2, 0).captions) != set(few(rows, 2, 1).captions)
+    assert set(few_shot(rows, 2, 0).captions) == set(few_shot(turned, 2, 0).captions)
+    assert set(few_shot(rows, 2, 0).captions) != set(few_shot(rows, 2, 1).captions)
 
 
 def test_few_shot_validation_is_few_too(tiny_dataset: Splits) -> None:
-    rows = learning_rows(tiny_dataset, None, 6, seed=0)
+    rows = training_rows(tiny_dataset, None, 6, seed=0)
     assert np.bincount(rows["train"].image_category).tolist() == [6, 6, 6]
     assert np.bincount(rows["validation"].image_category).tolist() == [4, 4, 4]

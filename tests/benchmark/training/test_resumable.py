@@ -17,9 +17,9 @@ import baselines  # noqa: F401  # registers the methods
 import benchmark
 import benchmark.training.loop
 from benchmark import CLIPBackbone
-from benchmark.registry import FitLog
+from benchmark.result import FitLog
 from benchmark.training.loop import Batch, TrainConfig, fit
-from benchmark.training.resumable import Kept, Snapshot, resumable
+from benchmark.training.resumable import ResumableState, Snapshot, resumable
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -190,7 +190,7 @@ def test_a_damaged_file_means_training_from_the_start(
     again = Run(tiny_dataset["train"], path)
     again.run()
     assert len(again.steps) == STEPS
-    assert "training from the start" in caplog.text
+    assert "training starts over" in caplog.text
 
 
 @pytest.mark.usefixtures("kept_often")
@@ -269,13 +269,13 @@ def test_a_second_ctrl_c_does_not_wait_and_keeps_no_half_step(
 def test_what_it_builds_upon_is_written_first(path: Path) -> None:
     seen: list[bool] = []
     with pytest.raises(Killed), resumable(path, lambda: seen.append(path.exists())):  # noqa: PT012
-        Kept("a").write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
+        ResumableState("a").write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
         raise Killed
     assert seen == [False]
     with resumable(path):
-        kept = Kept("a").read()
+        kept = ResumableState("a").read()
     assert kept is not None
-    assert kept.said == {"n": 1}
+    assert kept.metadata == {"n": 1}
     assert torch.equal(kept.tensors["x"], torch.ones(2))
 
 
@@ -288,7 +288,7 @@ def test_writing_that_is_slow_is_rare(path: Path, monkeypatch: pytest.MonkeyPatc
         now[0] += 2
 
     with resumable(path, slow):
-        kept = Kept("a")
+        kept = ResumableState("a")
         assert kept.is_due(0)
         assert not kept.is_due(30)
         kept.write(Snapshot({}, {}))
@@ -297,7 +297,7 @@ def test_writing_that_is_slow_is_rare(path: Path, monkeypatch: pytest.MonkeyPatc
         assert not kept.is_due(0)
         now[0] += 2
         assert kept.is_due(0)
-    assert not Kept("a").is_due(0)  # nothing is kept outside
+    assert not ResumableState("a").is_due(0)  # nothing is kept outside
 
 
 @pytest.mark.usefixtures("kept_often")

@@ -14,17 +14,19 @@ from typer.testing import CliRunner
 import fdrd.commands  # registers the commands
 import fdrd.commands.demo_plan
 from benchmark.registry import method_options
-from benchmark.training.loop import TrainConfig
-from fdrd.commands.benchmark.known_methods import register_methods
+from benchmark.settings import TrainConfig
 from fdrd.commands.console import app
-from fdrd.commands.demo_plan import PLAN, Plan, Trained
+from fdrd.commands.demo_plan import PLAN, DemoPlan, MethodOptions
 from fdrd.files.cache import last_build
 from fdrd.options import options_of, read_options
 
-SMALL = Plan(
+SMALL = DemoPlan(
     categories=4,
     pairs=48,
-    methods={"zero_shot": Trained({}, {}), "dcar": Trained({"n_ctx": 2, "depth": 1}, {})},
+    methods={
+        "zero_shot": MethodOptions({}, {}),
+        "dcar": MethodOptions({"n_ctx": 2, "depth": 1}, {}),
+    },
     effort={"epochs": 1, "batch_size": 16},
 )
 
@@ -73,7 +75,6 @@ def test_it_ends_with_a_ranking_a_report_and_what_to_try_next(
 
 
 def test_every_method_gets_the_same_effort_and_options_that_it_has() -> None:
-    register_methods([])
     assert list(PLAN.methods) == ["zero_shot", "coop", "maple", "dcar"]
     for name, trained in PLAN.methods.items():
         read_options(method_options(name), trained.options, name)
@@ -88,7 +89,7 @@ def test_ctrl_c_and_a_rerun_go_on(tmp_path: Path) -> None:
     small = (
         "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import fdrd.commands.demo_plan as p\n"
-        "p.PLAN = p.Plan(4, 60, {'zero_shot': p.Trained({}, {}), 'coop': p.Trained({}, {})},"
+        "p.PLAN = p.DemoPlan(4, 60, {'zero_shot': p.MethodOptions({}, {}), 'coop': p.MethodOptions({}, {})},"
         " {'epochs': 40, 'batch_size': 8})\n"
         "from fdrd.__main__ import main; sys.argv = ['fdrd', 'demo']; main()\n"
     )
@@ -112,7 +113,7 @@ def test_ctrl_c_and_a_rerun_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert "the same command goes on" in said
+    assert "the same command continues" in said
     (zero_shot,) = runs.glob("zero_shot-*.json")
     before = zero_shot.stat().st_mtime_ns
     process = start()

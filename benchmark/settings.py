@@ -1,0 +1,125 @@
+"""Settings of one run: what is trained and measured, and how. Result files and checkpoint names use them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from fdrd.errors import FdrdError
+
+SCHEMA_VERSION: Literal[2] = 2
+"""Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
+
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+OptionValue = str | bool | int | float
+Half = Literal["base", "new"]
+HALVES: tuple[Half, Half] = ("base", "new")
+Gallery = Literal["domain", "joint"] | Annotated[int, Meta(ge=2)]
+"""One gallery per domain, one for all domains, or galleries of this many images of one domain."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training options; `-T name=value` sets a field.
+
+    There is no gradient accumulation over batches: a contrastive loss compares all pairs of a batch,
+    so accumulating would give the loss of smaller batches. Use `chunk_size` instead.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch_size: rows per step. The last, smaller batch is used unless it is a single row.
+        optimiser: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
+        learning_rate: at the first step.
+        schedule: cosine decays to zero over all steps; constant does not decay.
+        precision: of the towers in training; losses and evaluation use float32.
+        patience: stop after this many epochs without improvement on validation; 0 never stops early.
+            The schedule still covers all epochs.
+        chunk_size: rows that a tower encodes at a time, for batches whose activations do not fit in
+            memory; 0 encodes all at once. The gradient is that of the whole batch, at the cost of one
+            more forward pass.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.002
+    schedule: Literal["cosine", "constant"] = "cosine"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    patience: int = 0
+    chunk_size: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("chunk_size", 0)):
+            if getattr(self, name) < least:
+                raise FdrdError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if not 0 < self.learning_rate < math.inf:
+            raise FdrdError(f"learning_rate={self.learning_rate}: must be above 0")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name and the digest of the content: of a dataset split, a backbone or a list of categories."""
+
+    name: str
+    fingerprint: Digest
+
+
+NO_BACKBONE = Named("none", "0" * 64)
+"""Stands for the backbone of a method that takes none."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that determines the numbers of a run, with defaults filled in."""
+
+    method: str
+    code: Digest
+    """digest of the source code of the method"""
+    options: dict[str, OptionValue]
+    """all options of the method, defaults included"""
+    options_given: dict[str, OptionValue]
+    train: TrainConfig | None
+    """None if nothing is trained"""
+    train_given: dict[str, OptionValue]
+    seed: int | None
+    """None if the seed has no effect"""
+    split: Literal["train", "validation", "test"]
+    domain: str | None
+    train_domain: str | None
+    """domain to train on if it is not `domain`: another one, or `all`"""
+    categories: Named | None
+    """the base categories, the only ones to train on"""
+    half: Half | None
+    """which categories are measured: the listed ones (`base`) or all others (`new`)"""
+    shots: Annotated[int, Meta(ge=1)] | None
+    gallery: Gallery
+    data: Named
+    backbone: Named
+    learned_from: dict[str, Digest]
+    """fingerprints of the training and validation rows"""
+    checkpoint: Digest | None
+    """digest of the checkpoint that was used instead of training"""
+    blind_from: Digest | None = None
+    """fingerprint of the training rows of the text-only baseline; None if there is no baseline"""
+    remarks: dict[str, str] = field(default_factory=dict)
+    """caveats printed with the numbers: a tag for the method's name, and the sentence it stands for"""
+
+    def identity(self) -> str:
+        """Return the digest of all that determines the numbers; names and remarks do not count."""
+        fields = dataclasses.asdict(self)
+        for name in ("options_given", "train_given", "remarks"):
+            del fields[name]
+        for name in ("data", "backbone", "categories"):
+            fields[name] = fields[name] and fields[name]["fingerprint"]
+        fields["schema_version"] = SCHEMA_VERSION
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def file_name(self) -> str:
+        """Return the name of the result file, the same for equal settings."""
+        return f"{self.method}-{self.split}-{self.identity()[:16]}.json"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig
+    from fdrd.captioning import CaptionSettings, caption
     from fdrd.checks.audits import audit
     from fdrd.checks.statistics import stats
     from fdrd.checks.validation import validate
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 _MODULES = {
     "Build": "pipeline.builder",
     "BuildConfig": "build_config",
+    "CaptionSettings": "captioning",
     "FdrdError": "errors",
     "Part": "pipeline.parts",
     "RetrievalDataset": "dataset",
     "audit": "checks.audits",
     "build": "pipeline.builder",
     "build_part": "pipeline.part_builder",
+    "caption": "captioning",
     "export": "exports.webdataset",
     "load": "dataset",
     "merge": "pipeline.builder",
@@ -50,6 +53,7 @@ _MODULES = {
 __all__ = [
     "Build",
     "BuildConfig",
+    "CaptionSettings",
     "FdrdError",
     "Part",
     "RetrievalDataset",
@@ -57,6 +61,7 @@ __all__ = [
     "audit",
     "build",
     "build_part",
+    "caption",
     "export",
     "load",
     "merge",

@@ -1,23 +1,51 @@
-"""Cosine between an image and its caption, the basis of CLIPScore (arXiv 2104.08718)."""
+"""How well captions fit their images under a backbone: the cosine behind CLIPScore (arXiv 2104.08718)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
+from typing import Protocol
 
 import torch
 from PIL.Image import Image
 
 from benchmark.models.backbone import Backbone
+from benchmark.models.loading import load_backbone
 
 BATCH = 64
 
 
+class Loadable(Protocol):
+    """An image that decodes itself, such as `fdrd.captioning.UncaptionedImage`."""
+
+    def load(self) -> Image:
+        """Return the image as the benchmark sees it: upright, RGB, transparent pixels on white."""
+
+
 @torch.inference_mode()
 def clip_scores(backbone: Backbone, pairs: Iterable[tuple[Image, str]]) -> Iterator[float]:
-    """Yield the cosine of each image with its caption, with one batch of images in memory."""
-    remaining = iter(pairs)
-    while batch := list(islice(remaining, BATCH)):
+    """Yield the cosine of each image with its caption, with one batch in memory at a time."""
+    todo = iter(pairs)
+    while batch := list(islice(todo, BATCH)):
         images = backbone.encode_image([image for image, _ in batch]).pooled
         captions = backbone.encode_text([caption for _, caption in batch]).pooled
         yield from (images * captions).sum(dim=1).tolist()
+
+
+def caption_scorer(
+    spec: str, *, allow_code: bool = False
+) -> Callable[[Sequence[Loadable], Sequence[str]], list[float]]:
+    """Return a scorer for `fdrd.caption(..., score=...)`. The backbone is loaded when it is first used.
+
+    Args:
+        spec: Backbone, as for `load_backbone`.
+        allow_code: Allow a backbone that is a Python function.
+    """
+    backbone = cache(lambda: load_backbone(spec, allow_code=allow_code))
+
+    def score(images: Sequence[Loadable], captions: Sequence[str]) -> list[float]:
+        loaded = (image.load() for image in images)
+        return list(clip_scores(backbone(), zip(loaded, captions, strict=True)))
+
+    return score

@@ -1,11 +1,12 @@
-"""Captions for pictures that have none: draft, evaluate and feed back, filter noise, fit CLIP's length.
+"""Captions for images that have none: draft, evaluate, give feedback, filter noise, fit CLIP's text length.
 
-After figure 3 of arXiv 2508.04028. What answers a question about a picture is passed in (`Captioner`); nothing here
-imports a model. `caption` runs it all, the captioners lie in the package `captioners`.
+Follows figure 3 of arXiv 2508.04028. `caption` runs all of it. `captioners/` holds the models and servers that answer
+questions about an image. May import pipeline, checks, storage, sources and the ground floor, but no model.
 """
 
-from fdrd.captioning.cache import AnswerCache, default_cache
-from fdrd.captioning.captioner import (
+from fdrd.captioning.answer_cache import AnswerCache, default_cache
+from fdrd.captioning.captioning_run import CaptioningRun, Estimate, caption
+from fdrd.captioning.interface import (
     Answer,
     Captioner,
     Expected,
@@ -15,24 +16,27 @@ from fdrd.captioning.captioner import (
     captioner_names,
     captioner_options,
     captioner_summary,
-    get_captioner,
 )
-from fdrd.captioning.pictures import Picture
-from fdrd.captioning.spending import Spending
+from fdrd.captioning.limits import Spending
+from fdrd.captioning.rounds import CaptionSettings
+from fdrd.captioning.uncaptioned import UncaptionedImage
 
 __all__ = [
     "Answer",
     "AnswerCache",
+    "CaptionSettings",
     "Captioner",
+    "CaptioningRun",
+    "Estimate",
     "Expected",
     "Failure",
-    "Picture",
     "Question",
     "Spending",
+    "UncaptionedImage",
+    "caption",
     "captioner",
     "captioner_names",
     "captioner_options",
     "captioner_summary",
     "default_cache",
-    "get_captioner",
 ]

@@ -1,14 +1,14 @@
-"""Noise filters: each says in a word whether a caption is one that no retrieval dataset should have.
+"""Noise filters: each rejects one kind of caption that does not belong in a retrieval dataset.
 
-A filter is a function of a `Draft`; its name in `FILTERS` is the reason of its rejections. What they are worth is
-measured in docs/captions.md.
+A filter is a function of a `Draft`. Its name in `FILTERS` is the rejection reason. docs/captions.md measures how good
+they are. The feedback texts are sent to models and are part of the key of cached answers.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,11 +23,12 @@ from fdrd.text.mentions import (
 )
 from fdrd.text.tokens import CLIP_LIMIT
 
-FEWEST_WORDS = 3
+MIN_WORDS = 3
+_TRIPLED = re.compile(r" ((?:\S+ ){1,8})\1\1")  # the same 1 to 8 words three times in a row
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_QUOTED = re.compile(r"[\"“][^\"“”]*[\"”]")  # text in the picture may say anything
+_QUOTED = re.compile(r"[\"“][^\"“”]*[\"”]")  # text in the image may say anything
 _NOUN = r"(?:image|picture|photo|photograph|snapshot|caption|description)"
-_WHERE = re.compile(  # "on the left side of the image" says where a thing is
+_WHERE = re.compile(  # "on the left side of the image" only locates something
     r"\b(?:sides?|corners?|top|bottom|left|right|cent(?:er|re)|middle|edges?|background|foreground) of "
     rf"(?:the|this) {_NOUN}\b",
     re.IGNORECASE,
@@ -55,37 +56,37 @@ _META = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a filter sees.
+    """The input of a filter.
 
     Attributes:
-        caption: in the form that a build gives it.
-        category: of the picture.
-        categories: of the domain, its own among them.
-        tokens: of the caption, as the text tower counts them.
-        most_tokens: that it reads.
-        cut: the answer ended at the limit of its length.
-        score: cosine of picture and caption under the backbone; None if none was asked.
-        least_score: what it must be at least; None for no limit.
+        caption: Normalized as in a build.
+        category: Category of the image.
+        categories: All categories of the domain.
+        tokens: Caption length for the text tower.
+        max_tokens: Maximum length.
+        cut: The answer ended at the token limit.
+        score: Cosine of image and caption under the backbone; None if not scored.
+        min_score: Minimum score; None for no limit.
     """
 
     caption: str
     category: str
     categories: tuple[str, ...] = ()
     tokens: int = 0
-    most_tokens: int = CLIP_LIMIT
+    max_tokens: int = CLIP_LIMIT
     cut: bool = False
     score: float | None = None
-    least_score: float | None = None
+    min_score: float | None = None
 
 
 Filter = Callable[[Draft], bool]
 FILTERS: dict[str, tuple[str, Filter]] = {}
-"""By name, in the order in which they are tried: what is wrong, as a model is told, and the test."""
+"""Feedback for the model and test, by name, in the order in which the filters run."""
 
 
-def _filter(name: str, wrong: str) -> Callable[[Filter], Filter]:
+def _filter(name: str, feedback: str) -> Callable[[Filter], Filter]:
     def register(test: Filter) -> Filter:
-        FILTERS[name] = (wrong, test)
+        FILTERS[name] = (feedback, test)
         return test
 
     return register
@@ -93,7 +94,7 @@ def _filter(name: str, wrong: str) -> Callable[[Filter], Filter]:
 
 @_filter("refusal", "It refuses to describe the picture, or says that it cannot.")
 def refusal(draft: Draft) -> bool:
-    """The model speaks of what it cannot do.
+    """Reject statements about what the model cannot do.
 
     >>> refusal(Draft("I'm sorry, but I can't identify this bird.", "wren"))
     True
@@ -103,7 +104,7 @@ def refusal(draft: Draft) -> bool:
 
 @_filter("meta_talk", 'It speaks of the picture ("the image shows") and not of what is there.')
 def meta_talk(draft: Draft) -> bool:
-    """The caption speaks of the picture as such. "A photo of a wren", CLIP's own form, does not.
+    """Reject captions about the image as such. CLIP's own form "A photo of a wren" passes.
 
     >>> meta_talk(Draft("The image features a wren.", "wren")), meta_talk(Draft("This is a photo of a wren.", "wren"))
     (True, False)
@@ -111,40 +112,32 @@ def meta_talk(draft: Draft) -> bool:
     return _META.search(_WHERE.sub(" ", _QUOTED.sub(" ", draft.caption))) is not None
 
 
-@_filter("too_short", f"It has fewer than {FEWEST_WORDS} words beside the name of its subject.")
+@_filter("too_short", f"It has fewer than {MIN_WORDS} words beside the name of its subject.")
 def too_short(draft: Draft) -> bool:
-    """Nothing is said beside the category.
+    """Reject captions that say nothing beyond the category.
 
     >>> too_short(Draft("A house wren.", "house wren")), too_short(Draft("A wren on a post.", "wren"))
     (True, False)
     """
-    rest = category_pattern(draft.category).sub(" ", draft.caption)
-    return len(_words(rest)) < FEWEST_WORDS
+    return len(_words(category_pattern(draft.category).sub(" ", draft.caption))) < MIN_WORDS
 
 
 @_filter("repetition", "It says the same thing again and again.")
 def repetition(draft: Draft) -> bool:
-    """A sentence twice, three words three times in a row, or a word that makes up a third of a caption.
+    """Reject a repeated sentence, words repeated three times in a row, or a word that is a third of the caption.
 
     >>> repetition(Draft("A wren sits on a branch. A wren sits on a branch.", "wren"))
     True
     >>> repetition(Draft("a red wren on a red post on a red roof on a red hill by a red sea", "wren"))
     False
     """
-    said = [" ".join(_words(part)) for part in re.split(r"[.!?;]+(?:\s|$)", draft.caption)]
-    said = [part for part in said if part.count(" ") > 1]
-    if len(set(said)) < len(said):
+    clauses = [" ".join(_words(part)) for part in re.split(r"[.!?;]+(?:\s|$)", draft.caption)]
+    clauses = [clause for clause in clauses if clause.count(" ") > 1]
+    if len(set(clauses)) < len(clauses):
         return True
     words = _words(draft.caption)
-    for length in range(1, 9):  # the same words, right after themselves, three times
-        for start in range(len(words) - 3 * length + 1):
-            part = words[start : start + length]
-            if (
-                part
-                == words[start + length : start + 2 * length]
-                == words[start + 2 * length : start + 3 * length]
-            ):
-                return True
+    if _TRIPLED.search(f" {' '.join(words)} "):
+        return True
     content = Counter(word for word in words if len(word) > 3)
     return len(words) >= 12 and max(content.values(), default=0) > len(words) / 3
 
@@ -154,29 +147,29 @@ def repetition(draft: Draft) -> bool:
     "It calls the subject by the name of another category, and not by its own.",
 )
 def category_contradicted(draft: Draft) -> bool:
-    """The caption names another category of the domain in the place of its own.
+    """Reject captions that name another category of the domain instead of their own.
 
-    Not so if it names both: "a wren beside a robin". A category inside the picture's own name is no other one.
+    A caption that names both passes: "a wren beside a robin". So does a name inside the image's own category name.
 
     >>> category_contradicted(Draft("A robin on a post.", "wren", ("owl", "robin", "wren")))
     True
     """
-    return not _names_own(draft) and any(rivals_named(draft))
+    return category_not_named(draft) and any(_other_categories(draft))
 
 
 @_filter("category_not_named", "It does not call the subject by its name.")
 def category_not_named(draft: Draft) -> bool:
-    """The caption names neither its category nor another one.
+    """Reject captions that do not name their category.
 
     >>> category_not_named(Draft("A small bird on a post.", "wren"))
     True
     """
-    return not _names_own(draft)
+    return not find_mentions(draft.caption, category_pattern(draft.category))
 
 
 @_filter("cut_short", "It ends in the middle of a sentence.")
 def cut_short(draft: Draft) -> bool:
-    """The last sentence has no end: the model was cut off, or its words break off. A missing full stop is no such.
+    """Reject an incomplete last sentence. A missing final period alone does not count.
 
     >>> cut_short(Draft("A wren on a", "wren")), cut_short(Draft("A wren on a post", "wren"))
     (True, False)
@@ -186,56 +179,46 @@ def cut_short(draft: Draft) -> bool:
 
 @_filter("too_long", "Its first sentence alone is longer than what CLIP reads.")
 def too_long(draft: Draft) -> bool:
-    """CLIP would not read it to its end.
+    """Reject captions that CLIP would truncate.
 
     >>> too_long(Draft("A wren.", "wren", tokens=78))
     True
     """
-    return draft.tokens > draft.most_tokens
+    return draft.tokens > draft.max_tokens
 
 
 @_filter("clip_score", "CLIP finds little in common between the caption and the picture.")
 def clip_score(draft: Draft) -> bool:
-    """The cosine of picture and caption is below the limit that the user set."""
-    return (
-        draft.score is not None
-        and draft.least_score is not None
-        and draft.score < draft.least_score
-    )
+    """Reject captions whose score is below the user's limit."""
+    return None not in (draft.score, draft.min_score) and draft.score < draft.min_score  # type: ignore[operator]
 
 
-def noise(draft: Draft, without: Collection[str] = ()) -> str:
-    """The name of the first filter that rejects a caption, or "".
+def first_problem(draft: Draft, without: Collection[str] = ()) -> str:
+    """Return the name of the first filter that rejects a caption, or "".
 
-    >>> noise(Draft("The image shows a wren on a post.", "wren"))
+    >>> first_problem(Draft("The image shows a wren on a post.", "wren"))
     'meta_talk'
     """
-    return next(
-        (name for name, (_, test) in FILTERS.items() if name not in without and test(draft)), ""
-    )
+    names = (name for name, (_, test) in FILTERS.items() if name not in without and test(draft))
+    return next(names, "")
 
 
-def rivals_named(draft: Draft) -> Iterable[str]:
-    """Other categories that the caption names, but for those whose name stands inside the picture's own."""
+def _other_categories(draft: Draft) -> Iterator[str]:
+    """Yield other categories that the caption names, unless their name is inside the image's own."""
     own, text = key(draft.category), draft.caption.casefold()
-    for rival in draft.categories:
-        other = key(rival)
-        if other[:3] not in text or other in own or same_name(rival, draft.category):
-            continue  # most are ruled out by three letters, which is fast
-        if find_mentions(draft.caption, _pattern_of(rival, draft.categories)):
-            yield rival
+    for other in draft.categories:
+        name = key(other)
+        if name[:3] not in text or name in own or same_name(other, draft.category):
+            continue  # three letters rule out most categories, which is fast
+        if find_mentions(draft.caption, _pattern_of(other, draft.categories)):
+            yield other
 
 
 @lru_cache(maxsize=65_536)
 def _pattern_of(name: str, names: tuple[str, ...]) -> MentionPattern:
     own = key(name)
-    return mention_pattern(
-        name, [other for other in names if own in key(other) and own != key(other)]
-    )
-
-
-def _names_own(draft: Draft) -> bool:
-    return bool(find_mentions(draft.caption, category_pattern(draft.category)))
+    longer = [other for other in names if own in key(other) and own != key(other)]
+    return mention_pattern(name, longer)
 
 
 def _words(text: str) -> list[str]:

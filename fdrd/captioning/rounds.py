@@ -1,263 +1,249 @@
-"""Draft, evaluate, feed back, filter: what becomes of each picture (figure 3 of arXiv 2508.04028).
+"""Rounds of captioning: draft, filter, evaluate, give feedback (figure 3 of arXiv 2508.04028).
 
-A draft that a noise filter rejects is not evaluated: the filter's reason goes back to the captioner for nothing. What
-the evaluator finds goes back in the same way. What has no good draft after the last round is rejected with its reason.
+A draft that a noise filter rejects is not evaluated: the feedback of a filter costs nothing. An image without a good
+draft after the last round is rejected.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 
-from fdrd.captioning.asking import Tally, ask
-from fdrd.captioning.cache import AnswerCache
-from fdrd.captioning.captioner import Answer, Captioner, Failure, Question
-from fdrd.captioning.noise import FILTERS, Draft, noise
-from fdrd.captioning.pictures import Picture
-from fdrd.captioning.questions import QUESTIONS, draft_question, evaluation_question
-from fdrd.captioning.reasons import VERDICTS
-from fdrd.captioning.verdict import Verdict, read_verdict
-from fdrd.captioning.wording import make_caption
-from fdrd.text.tokens import CLIP_LIMIT, estimate_clip_tokens
+from fdrd.captioning.interface import Answer, Failure, Question
+from fdrd.captioning.noise import FILTERS, Draft, first_problem
+from fdrd.captioning.prompts import (
+    QUESTIONS,
+    VERDICTS,
+    Verdict,
+    draft_question,
+    evaluation_question,
+    read_verdict,
+)
+from fdrd.captioning.session import CaptioningSession, Report
+from fdrd.captioning.uncaptioned import UncaptionedImage
+from fdrd.captioning.wording import fill, make_caption
+from fdrd.errors import FdrdError
+from fdrd.options import unknown
+from fdrd.text.tokens import CLIP_LIMIT, TokenCounter, clip_bpe, estimate_clip_tokens
 
-SHORT_OF_THE_TRUTH = 3
-"""Tokens that are left free where they are estimated only: the estimate is at most 2 too low for 99 % of captions."""
+BATCH = 256
+"""Images that go through all rounds together."""
 
-PORTION = 256
-"""Pictures that go through all rounds together; what is done is done for good after each portion."""
+_MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
 
-Score = Callable[[Sequence[Picture], Sequence[str]], list[float]]
-"""Cosines of pictures and their captions, pair by pair, under a backbone."""
+
+@cache
+def default_tokens() -> TokenCounter:
+    """Return the counter of CLIP's tokenizer if a package with its vocabulary is installed, else an estimate."""
+    estimate = TokenCounter(
+        "estimate", CLIP_LIMIT - _MARGIN, lambda captions: [*map(estimate_clip_tokens, captions)]
+    )
+    return clip_bpe() or estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How a run makes captions.
+class CaptionSettings:
+    """Settings of a captioning run.
 
     Attributes:
-        rounds: drafts for a picture at most.
-        questions: templates, one of which is asked about each picture.
-        opening: put before a caption that does not name its category; empty: nothing is.
-        without: filters that are left out.
-        least_score: of picture and caption under the backbone.
-        tokenizer: what counts tokens, in words.
-        most_tokens: of a caption.
-        count: counts the tokens of a caption.
+        rounds: Maximum number of drafts per image.
+        questions: Prompts with `{category}` and `{dataset}`; each image gets one of them.
+        opening: Template that precedes a caption without its category; may be empty.
+        without: Filters and verdicts to ignore.
+        min_clip_score: Minimum cosine of image and caption under the backbone.
+        tokens: Counts tokens and has the maximum length of a caption.
+        sample: Number of images to caption, always the same ones; None for all.
+        max_pixels: Images with more pixels are rejected.
+
+    Raises:
+        FdrdError: A filter name or a placeholder of `opening` is unknown.
     """
 
     rounds: int = 3
     questions: tuple[str, ...] = QUESTIONS
     opening: str = ""
     without: frozenset[str] = frozenset()
-    least_score: float | None = None
-    tokenizer: str = "estimate"
-    most_tokens: int = CLIP_LIMIT - SHORT_OF_THE_TRUTH
-    count: Callable[[str], int] = field(default=estimate_clip_tokens, repr=False)
+    min_clip_score: float | None = None
+    tokens: TokenCounter = field(default_factory=default_tokens)
+    sample: int | None = None
+    max_pixels: int = 50_000_000
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise FdrdError(f"rounds must be at least 1, got {self.rounds}")
+        for name in self.without:
+            if name not in FILTERS and name not in VERDICTS:
+                raise FdrdError(unknown("filter", name, [*FILTERS, *VERDICTS], "fdrd"))
+        try:
+            fill(self.opening, {"category": "wren"})
+        except KeyError as error:
+            raise FdrdError(
+                f"--opening: unknown placeholder {{{error.args[0]}}}; use {{a category}}"
+            ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a picture.
+@dataclass(eq=False)
+class ImageState:
+    """The state of one image: its latest draft, and why it is rejected.
 
     Attributes:
-        picture: the picture.
-        caption: the last draft, empty if there was none.
-        reason: why it is rejected, or empty: a filter's name, a key of `FAILURES` or of `VERDICTS`.
-        detail: what was said about it.
-        problems: of each round, in order; the last is empty for a caption that is kept.
-        question: digest of the last question.
-        score: of picture and caption under the backbone, if one was asked.
+        image: The image.
+        caption: The latest draft; empty if there is none.
+        reason: Rejection reason: the name of a filter, or a key of `FAILURES` or `VERDICTS`. Empty for a good draft.
+        detail: Details of the rejection.
+        problems: The problems of each round.
+        question: Digest of the latest question.
+        score: CLIP score, if there is a backbone.
+        feedback: What the next round tells the captioner.
     """
 
-    picture: Picture
+    image: UncaptionedImage
     caption: str = ""
     reason: str = ""
     detail: str = ""
-    problems: tuple[tuple[str, ...], ...] = ()
+    problems: list[tuple[str, ...]] = field(default_factory=list)
     question: str = ""
     score: float | None = None
-
-
-@dataclass
-class Desk:
-    """Whom a run asks, and the account of it."""
-
-    captioner: Captioner
-    evaluator: Captioner | None
-    score: Score | None
-    cache: AnswerCache
-    drafts: Tally = field(default_factory=Tally)
-    evaluations: Tally = field(default_factory=Tally)
+    feedback: tuple[str, ...] = ()
 
     @property
-    def stopped(self) -> str:
-        """Why no further question is asked, or empty."""
-        return self.drafts.stopped or self.evaluations.stopped
+    def is_good(self) -> bool:
+        """True if the draft has not been rejected."""
+        return bool(self.caption) and not self.reason
+
+    def reject(
+        self, problems: tuple[str, ...], detail: str, feedback: tuple[str, ...] = ()
+    ) -> None:
+        """Reject the draft of the current round."""
+        self.reason, self.detail, self.feedback = problems[0], detail, feedback
+        self.problems[-1] = problems
 
 
-def make_captions(
-    pictures: Sequence[Picture],
+def caption_images(
+    images: Sequence[UncaptionedImage],
     categories: Mapping[str, tuple[str, ...]],
-    plan: Plan,
-    desk: Desk,
-    told: Callable[[str, int], None] = lambda stage, done: None,
-) -> Iterator[Outcome]:
-    """What becomes of each picture, portion by portion, until the captioner takes no further question.
+    settings: CaptionSettings,
+    session: CaptioningSession,
+    report: Callable[[str, int], None] = lambda stage, done: None,
+) -> Iterator[ImageState]:
+    """Yield the final state of each image, until the session stops. Unfinished images are left out.
 
     Args:
-        pictures: to be captioned.
-        categories: of each domain.
-        plan: how.
-        desk: who is asked.
-        told: called with the stage and about how many pictures are done.
+        images: Images to caption.
+        categories: Categories of each domain.
+        settings: Settings of the run.
+        session: Who answers questions.
+        report: Called with a description of the stage and an estimate of how many images are done.
     """
-    for start in range(0, len(pictures), PORTION):
-        if desk.stopped:
+    for start in range(0, len(images), BATCH):
+        if session.stopped:
             return
-        portion = _Portion(pictures[start : start + PORTION], start, categories, plan, desk, told)
-        yield from portion.outcomes()
+        states = [ImageState(image) for image in images[start : start + BATCH]]
+        yield from _Batch(states, start, categories, settings, session, report).run()
 
 
 @dataclass
-class _Portion:
-    pictures: Sequence[Picture]
+class _Batch:
+    states: list[ImageState]
     start: int
     categories: Mapping[str, tuple[str, ...]]
-    plan: Plan
-    desk: Desk
-    told: Callable[[str, int], None]
+    settings: CaptionSettings
+    session: CaptioningSession
+    report: Callable[[str, int], None]
 
-    def outcomes(self) -> Iterator[Outcome]:
-        found = {place: Outcome(picture) for place, picture in enumerate(self.pictures)}
-        advice: dict[int, tuple[str, ...]] = dict.fromkeys(found, ())
-        rounds = self.plan.rounds if self.desk.captioner.converses else 1
-        todo = list(found)
+    def run(self) -> list[ImageState]:
+        rounds = self.settings.rounds if self.session.captioner.converses else 1
+        active = finished = self.states
         for number in range(rounds):
-            self._draft(number, rounds, todo, found, advice)
-            good = [place for place in todo if found[place].caption and not found[place].reason]
-            if self.desk.evaluator:
-                self._evaluate(number, rounds, good, found, advice)
-            if self.desk.stopped:
-                last = number + 1 == rounds
-                unfinished = {place for place in todo if not self._is_final(found[place], last)}
-                found = {place: found[place] for place in found if place not in unfinished}
+            self._draft(active, self._progress("draft", number, rounds, len(active)))
+            good = [state for state in active if state.is_good]
+            if self.session.evaluator:
+                self._evaluate(good, self._progress("evaluation", number, rounds, len(good)))
+            again = [state for state in active if state.caption and state.reason]
+            if stopped := self.session.stopped:
+                open_ = [state for state in active if state.reason == stopped]
+                open_ += again if number + 1 < rounds else []
+                finished = [state for state in self.states if state not in open_]
                 break
-            todo = [place for place in todo if found[place].reason and found[place].caption]
-            if not todo:
+            if not again:
                 break
-        self._score(found)
-        yield from found.values()
+            active = again
+        self._score([state for state in finished if state.is_good])
+        return finished
 
-    def _is_final(self, outcome: Outcome, last: bool) -> bool:
-        """Whether nothing more would have been asked, had the run not been stopped in this round."""
-        if outcome.reason == self.desk.stopped:
-            return False
-        return last or not outcome.reason or not outcome.caption
-
-    def _draft(
-        self, number: int, rounds: int, todo: list[int], found: dict[int, Outcome],
-        advice: dict[int, tuple[str, ...]],
-    ) -> None:  # fmt: skip
+    def _draft(self, states: list[ImageState], report: Report) -> None:
         questions = [
-            draft_question(
-                self.pictures[place], self.plan.questions, found[place].caption, advice[place]
-            )
-            for place in todo
+            draft_question(state.image, self.settings.questions, state.caption, state.feedback)
+            for state in states
         ]
-        told = self._told(f"draft {number + 1}", 2 * number, 2 * rounds, len(todo))
-        answers = ask(self.desk.captioner, questions, self.desk.cache, self.desk.drafts, told)
-        for place, question, answer in zip(todo, questions, answers, strict=True):
-            found[place], advice[place] = self._judged(found[place], question, answer)
+        answers = self.session.ask_captioner(questions, report)
+        for state, question, answer in zip(states, questions, answers, strict=True):
+            self._take_draft(state, question, answer)
 
-    def _judged(
-        self, before: Outcome, question: Question, answer: Answer | Failure
-    ) -> tuple[Outcome, tuple[str, ...]]:
-        """The outcome with a new draft, and what the filters say against it."""
-        digest = hashlib.sha256(question.text.encode()).hexdigest()[:16]
-        after = replace(before, question=digest, detail="", reason="")
+    def _take_draft(self, state: ImageState, question: Question, answer: Answer | Failure) -> None:
+        state.question = hashlib.sha256(question.text.encode()).hexdigest()[:16]
+        state.caption, state.reason, state.detail, state.feedback = "", "", "", ()
+        state.problems.append(())
         if isinstance(answer, Failure):
-            problems = (*before.problems, (answer.reason,))
-            return replace(
-                after, caption="", reason=answer.reason, detail=answer.detail, problems=problems
-            ), ()
-        record = before.picture.record
-        caption = make_caption(
-            answer.text, record.category, cut=answer.cut, opening=self.plan.opening,
-            most=self.plan.most_tokens, count=self.plan.count,
-        )  # fmt: skip
+            state.reject((answer.reason,), answer.detail)
+            return
+        record, tokens = state.image.record, self.settings.tokens
+
+        def count(text: str) -> int:
+            return tokens.count([text])[0]
+
+        state.caption = make_caption(
+            answer.text, record.category, answer.cut, self.settings.opening, tokens.limit, count
+        )
+        if not state.caption:
+            state.reject(("empty_answer",), "")
+            return
         draft = Draft(
-            caption,
-            record.category,
-            self.categories[record.domain],
-            self.plan.count(caption),
-            self.plan.most_tokens,
-            answer.cut,
-        )
-        reason = noise(draft, self.plan.without) if caption else "empty_answer"
-        advice = (FILTERS[reason][0],) if reason in FILTERS else ()
-        problems = (*before.problems, (reason,) if reason else ())
-        return replace(after, caption=caption, reason=reason, problems=problems), advice
+            state.caption, record.category, self.categories[record.domain],
+            count(state.caption), tokens.limit, answer.cut,
+        )  # fmt: skip
+        if problem := first_problem(draft, self.settings.without):
+            state.reject((problem,), "", (FILTERS[problem][0],))
 
-    def _evaluate(
-        self, number: int, rounds: int, good: list[int], found: dict[int, Outcome],
-        advice: dict[int, tuple[str, ...]],
-    ) -> None:  # fmt: skip
-        assert self.desk.evaluator is not None
-        if self.desk.stopped:
-            for place in good:  # a draft that was not evaluated is no caption
-                found[place] = replace(found[place], reason=self.desk.stopped)
-            return
-        questions = [
-            evaluation_question(self.pictures[place], found[place].caption) for place in good
-        ]
-        told = self._told(f"evaluation {number + 1}", 2 * number + 1, 2 * rounds, len(good))
-        answers = ask(self.desk.evaluator, questions, self.desk.cache, self.desk.evaluations, told)
-        for place, answer in zip(good, answers, strict=True):
-            if isinstance(answer, Failure):
-                unasked = bool(self.desk.stopped) and answer.reason == self.desk.stopped
-                reason = answer.reason if unasked else "evaluation_failed"
-                verdict = Verdict((reason,), f"{answer.reason}: {answer.detail}")
-            else:
+    def _evaluate(self, states: list[ImageState], report: Report) -> None:
+        questions = [evaluation_question(state.image, state.caption) for state in states]
+        answers = self.session.ask_evaluator(questions, report)
+        for state, answer in zip(states, answers, strict=True):
+            if isinstance(answer, Answer):
                 verdict = read_verdict(answer.text)
-            kept = tuple(one for one in verdict.problems if one not in self.plan.without)
-            if kept:
-                outcome = found[place]
-                problems = (*outcome.problems[:-1], kept)
-                found[place] = replace(
-                    outcome, reason=kept[0], detail=verdict.advice, problems=problems
-                )
-                said = [VERDICTS[one] for one in kept if one in VERDICTS]
-                advice[place] = (verdict.advice,) if verdict.advice else tuple(said)
+            elif answer.reason == self.session.stopped:  # a draft without a verdict is unfinished
+                state.reject((answer.reason,), "")
+                continue
+            else:
+                verdict = Verdict(("evaluation_failed",), f"{answer.reason}: {answer.detail}")
+            problems = tuple(one for one in verdict.problems if one not in self.settings.without)
+            if problems:
+                said = (verdict.advice,) if verdict.advice else tuple(VERDICTS[p] for p in problems)
+                state.reject(problems, verdict.advice, said)
 
-    def _score(self, found: dict[int, Outcome]) -> None:
-        good = [place for place in found if found[place].caption and not found[place].reason]
-        if not self.desk.score or not good:
+    def _score(self, states: list[ImageState]) -> None:
+        if not self.session.score or not states:
             return
-        scores = self.desk.score(
-            [self.pictures[place] for place in good], [found[place].caption for place in good]
+        limit = None if "clip_score" in self.settings.without else self.settings.min_clip_score
+        scores = self.session.score(
+            [state.image for state in states], [state.caption for state in states]
         )
-        for place, score in zip(good, scores, strict=True):
-            outcome = replace(found[place], score=score)
-            record = outcome.picture.record
-            draft = Draft(
-                outcome.caption, record.category, score=score, least_score=self.plan.least_score
-            )
-            if "clip_score" not in self.plan.without and FILTERS["clip_score"][1](draft):
-                problems = (*outcome.problems[:-1], ("clip_score",))
-                detail = f"{score:.4f}, the limit is {self.plan.least_score}"
-                outcome = replace(outcome, reason="clip_score", detail=detail, problems=problems)
-            found[place] = outcome
+        for state, score in zip(states, scores, strict=True):
+            state.score = score
+            if limit is not None and score < limit:
+                state.reject(("clip_score",), f"{score:.4f}, the limit is {limit}")
 
-    def _told(self, stage: str, step: int, steps: int, asked: int) -> Callable[[int], None]:
-        """Tells how many pictures are about done, when so many of the questions of a step are."""
-        if not self.desk.evaluator:
-            step, steps = step // 2, steps // 2
+    def _progress(self, step: str, number: int, rounds: int, asked: int) -> Report:
+        """Return a callback that converts questions done in this step into images done in all."""
+        steps, index = rounds, number
+        if self.session.evaluator:
+            steps, index = 2 * rounds, 2 * number + (step == "evaluation")
 
-        def told(done: int) -> None:
-            share = (step + done / max(1, asked)) / steps
-            self.told(
-                f"{stage}: {done:,} of {asked:,}", self.start + int(share * len(self.pictures))
-            )
+        def report(done: int) -> None:
+            share = (index + done / max(1, asked)) / steps
+            text = f"{step} {number + 1}: {done:,} of {asked:,}"
+            self.report(text, self.start + int(share * len(self.states)))
 
-        return told
+        return report

@@ -1,4 +1,4 @@
-"""From what a model said to a caption: wrapping taken off, the category named, cut at the end of a sentence."""
+"""From a model's answer to a caption: unwrap it, name the category, cut it at the end of a sentence."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ _PREAMBLE = re.compile(
 )
 _MARKS = re.compile(r"\*\*|__|`+|^#+\s+|^[-*•]\s+", re.MULTILINE)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "'": "'"}
-_SHELL = re.compile(
+_SHOWS = re.compile(
     r"(?:(?<![^\s])(?<!\w )(?<!, )(?:The|This) (?:[a-z]+ )?(?:image|picture|photo|photograph) (?:also )?"
     r"(?:features|shows|captures|depicts|displays|presents|showcases|portrays|illustrates|contains|includes|reveals) "
     r"|(?<![^\s])(?:In|Within) (?:the|this) (?:image|picture|photo|photograph), )"
     r"(?!that\b|how\b|what\b|where\b|why\b)(?=\w)(\w)"
 )
-_PLACE = re.compile(r"\{(an? )?(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(an? )?(\w+)\}")
 _END = re.compile(r"[.!?…。！？][\"'”’)\]]*(?=\s|$)|[。！？]")
 _NEVER_LAST = frozenset("a an the of and or with its their is are was were which".split())
-# A full stop after one of these, or after a single capital, ends no sentence.
-_SHORT = frozenset("st mt mr mrs ms dr prof no vs etc e.g i.e approx fig ft jr sr inc co".split())
+# A period after one of these, or after a single letter, does not end a sentence.
+_ABBREVIATIONS = frozenset(
+    "st mt mr mrs ms dr prof no vs etc e.g i.e approx fig ft jr sr inc co".split()
+)
 
 
 def unwrap(text: str) -> str:
-    """An answer without thoughts, greetings, labels, markup and quotation marks around it.
+    """Remove reasoning, greetings, labels, markup and quotation marks around a caption.
 
     >>> unwrap('Sure! Here is a caption: **"A pug on a sofa."**')
     'A pug on a sofa.'
@@ -45,17 +47,17 @@ def unwrap(text: str) -> str:
     return " ".join(plain.split())
 
 
-def plain_speech(text: str) -> str:
-    """The text with sentences that begin "The image shows a wren" begun with what is shown.
+def describe_directly(text: str) -> str:
+    """Rewrite sentences like "The image shows a wren" to begin with what is shown.
 
-    >>> plain_speech("The image features a wren. In this photo, it sits. The image shows that it sings.")
+    >>> describe_directly("The image features a wren. In this photo, it sits. The image shows that it sings.")
     'A wren. It sits. The image shows that it sings.'
     """
-    return _SHELL.sub(lambda found: str(found[1]).upper(), text)
+    return _SHOWS.sub(lambda found: str(found[1]).upper(), text)
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; the last may lack its end.
+    """Split a text into sentences. The last one may be incomplete.
 
     >>> sentences("A St. Bernard lies. It sleeps! On sno")
     ['A St. Bernard lies.', 'It sleeps!', 'On sno']
@@ -65,7 +67,7 @@ def sentences(text: str) -> list[str]:
         word = text[start : found.start()].rsplit(None, 1)[-1:] or [""]
         bare = word[0].strip("(\"'“‘").lower()
         if found.group()[0] == "." and (
-            bare in _SHORT or re.fullmatch(r"[a-z]|(?:[a-z]\.)+[a-z]", bare)
+            bare in _ABBREVIATIONS or re.fullmatch(r"[a-z]|(?:[a-z]\.)+[a-z]", bare)
         ):
             continue
         parts.append(text[start : found.end()].strip())
@@ -75,28 +77,25 @@ def sentences(text: str) -> list[str]:
 
 
 def ends(text: str) -> bool:
-    """Whether the text ends where a sentence does."""
+    """Return whether the text ends at the end of a sentence."""
     found = list(_END.finditer(text))
     return bool(found) and found[-1].end() == len(text.rstrip())
 
 
 def breaks_off(text: str) -> bool:
-    """Whether the text ends with a word or a mark that no sentence ends with. A missing full stop alone is no such.
+    """Return whether the text ends in the middle of a sentence. A missing final period alone does not count.
 
     >>> breaks_off("A wren on a"), breaks_off("A wren on a post,"), breaks_off("A wren on a post")
     (True, True, False)
     """
     if ends(text):
         return False
-    return bool(re.search(r"[,;:(–—-]\s*\Z", text)) or _last_word(text) in _NEVER_LAST
+    words = re.findall(r"[\w'’]+", text.casefold())
+    return bool(re.search(r"[,;:(–—-]\s*\Z", text)) or (bool(words) and words[-1] in _NEVER_LAST)
 
 
-def _last_word(text: str) -> str:
-    return str((re.findall(r"[\w'’]+", text.casefold()) or [""])[-1])
-
-
-def fit(text: str, most: int, count: Callable[[str], int]) -> str:
-    """As many whole sentences as have at most `most` tokens, one at least.
+def fit(text: str, max_tokens: int, count: Callable[[str], int]) -> str:
+    """Return the first sentences that fit into `max_tokens`, but at least one.
 
     >>> fit("A pug. It sleeps on a red sofa.", 5, lambda text: len(text.split()))
     'A pug.'
@@ -104,46 +103,51 @@ def fit(text: str, most: int, count: Callable[[str], int]) -> str:
     kept = ""
     for sentence in sentences(text):
         longer = f"{kept} {sentence}".strip()
-        if kept and count(longer) > most:
+        if kept and count(longer) > max_tokens:
             break
         kept = longer
     return kept
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """A template with values at `{name}`, and the article that fits at `{a name}`.
+    """Fill in a template. `{a name}` puts the right article before the value.
 
     >>> fill("This is {a category} with {colour} petals.", {"category": "azalea", "colour": "pink"})
     'This is an azalea with pink petals.'
 
     Raises:
-        KeyError: there is no such value.
+        KeyError: A value is missing.
     """
 
     def value(found: re.Match[str]) -> str:
         text = spoken(values[found[2]])
         return f"{article(text)} {text}" if found[1] else text
 
-    filled = _PLACE.sub(value, template)
+    filled = _PLACEHOLDER.sub(value, template)
     return filled[:1].upper() + filled[1:]
 
 
 def make_caption(
-    answer: str, category: str, *, cut: bool, opening: str, most: int, count: Callable[[str], int]
+    answer: str,
+    category: str,
+    cut: bool,
+    opening: str,
+    max_tokens: int,
+    count: Callable[[str], int],
 ) -> str:
-    """The caption in an answer, in the form that a build gives it; empty if nothing of it is left.
+    """Turn an answer into a caption, normalized as in a build. Return "" if nothing is left.
 
     Args:
-        answer: what the model said.
-        category: of the picture.
-        cut: the answer ended at the limit of its length, so its last sentence is none.
-        opening: a template that is put before a caption that does not name its category, or empty.
-        most: tokens of a caption.
-        count: counts tokens.
+        answer: The model's answer.
+        category: Category of the image.
+        cut: The answer ended at the token limit, so its last sentence is incomplete.
+        opening: Template that precedes a caption without its category; may be empty.
+        max_tokens: Maximum length of a caption.
+        count: Counts tokens.
     """
-    text = plain_speech(unwrap(answer))
+    text = describe_directly(unwrap(answer))
     if cut and not ends(text):
         text = " ".join(sentences(text)[:-1]) or text
     if text and opening and not find_mentions(text, category_pattern(category)):
         text = f"{fill(opening, {'category': category})} {text}"
-    return fit(normalize_described(text, category)[0], most, count)
+    return fit(normalize_described(text, category)[0], max_tokens, count)

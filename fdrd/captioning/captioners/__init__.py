@@ -1,6 +1,7 @@
-"""Captioners: whoever answers a question about a picture, one file each. A new one is one new file.
+"""The built-in captioners, one file each. A new captioner is one new file.
 
-Importing the package registers them all; what a captioner needs is imported when it is made.
+Importing the package registers all of them. They may import `fdrd.captioning.interface` and what it needs; models and
+HTTP clients only when used.
 """
 
 import importlib

@@ -1,159 +1,136 @@
-"""Any server that speaks OpenAI's chat completions: vLLM, llama.cpp, hosted ones.
+"""Any server with the OpenAI chat completions API: vLLM, llama.cpp, hosted services.
 
-The request is a dozen lines, so it is written here, over the HTTP client that the Hub's client brings along: the
-`openai` package would add an object model of the whole service, and retries that count nothing. Attempts and their
-waits are `tenacity`'s. Only the picture, made anew without its metadata, and the question leave the machine.
-
-The key is read from an environment variable and goes into one header: into no option, cache, output or message.
+Only the question and the image, without its metadata, leave the machine. The API key is read from an environment
+variable and goes into one header, never into options, cache, output or messages.
 """
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import KW_ONLY, dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fdrd.captioning import Answer, Captioner, Expected, Failure, Question, Spending, captioner
-from fdrd.captioning.captioner import Keep
-from fdrd.captioning.chat import ClosedError, RefusedError, TryAgainError, make_request, read_reply
-from fdrd.captioning.pace import Pace
-from fdrd.captioning.spending import Prices
+from fdrd.captioning.interface import Answer, Expected, Failure, Keep, Question, captioner
+from fdrd.captioning.limits import RequestRate, Spending
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     import httpx2
 
-_LONGEST_WAIT = 60.0
-"""Seconds between two attempts, where the server asks for none."""
+_JPEG_QUALITY = 92
+_MESSAGE_CHARACTERS = 200  # of a server's message that are shown
+_MAX_RETRY_AFTER = 900.0  # seconds
+_MAX_BACKOFF = 60.0  # seconds between two attempts, unless the server asks for more
+_MAX_FAILURES = 5  # questions in a row that failed at every attempt
+_MAYBE_BILLED = ("timeout", "malformed_answer", "empty_answer")
 
-_GONE = 5  # questions in a row that failed, all attempts over
-_PERHAPS_PAID = ("timeout", "malformed_answer", "empty_answer")
 
+class RetryableError(Exception):
+    """A failed attempt that may succeed later. `after` is the pause in seconds that the server asked for."""
 
-@captioner("endpoint")
-def endpoint(
-    spending: Spending,
-    *,
-    model: str = "",
-    url: str = "http://localhost:8000/v1",
-    key_variable: str = "OPENAI_API_KEY",
-    revision: str = "",
-    concurrency: int = 8,
-    requests_per_minute: float = 0.0,
-    attempts: int = 6,
-    timeout: float = 120.0,
-    max_tokens: int = 200,
-    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
-    temperature: float = 0.0,
-    max_side: int = 1024,
-    input_price: float = -1.0,
-    output_price: float = -1.0,
-    picture_tokens: int = 1500,
-) -> Captioner:
-    """Asks a server that speaks OpenAI's chat completions: vLLM, llama.cpp, hosted ones.
-
-    Args:
-        spending: the account of the run.
-        model: as the server calls it.
-        url: up to and with `/v1`; it is no part of the cache's key, so a server may move.
-        key_variable: the environment variable that holds the key; none is sent where it is not set.
-        revision: of the model, if you know it; another one is asked anew.
-        concurrency: requests under way at most.
-        requests_per_minute: at most; 0 for no limit.
-        attempts: for a question, before it counts as failed.
-        timeout: seconds for one attempt.
-        max_tokens: of an answer.
-        limit: what the server calls that.
-        temperature: 0 for the likeliest answer; below 0: none is sent, as some models refuse it.
-        max_side: pixels of a picture's longer side, as it is sent.
-        input_price: money for a million tokens read.
-        output_price: money for a million tokens written.
-        picture_tokens: that a picture is taken to cost, where a cost is estimated.
-    """
-    if not model:
-        raise FdrdError("endpoint: name the model, -C model=NAME")
-    if concurrency < 1 or attempts < 1 or max_tokens < 1:
-        raise FdrdError("endpoint: concurrency, attempts and max_tokens are at least 1")
-    if "@" in url.partition("?")[0].partition("//")[2].partition("/")[0] or "?" in url:
-        raise FdrdError(
-            f"endpoint: the url holds a user or a query; put a key into ${key_variable} instead"
-        )
-    prices = Prices(*(None if price < 0 else price for price in (input_price, output_price)))
-    if spending.budget is not None and prices.cost(1, 1) is None:
-        raise FdrdError(
-            "--budget needs prices: -C input_price= and -C output_price=, for a million tokens"
-        )
-    key = os.environ.get(key_variable, "").strip()
-    if not all("!" <= letter <= "~" for letter in key):
-        raise FdrdError(f"endpoint: ${key_variable} holds a character that no key has, as a space")
-    return Endpoint(
-        model=model, url=url.rstrip("/"), key=key,
-        key_variable=key_variable, revision=revision, concurrency=concurrency,
-        pace=Pace(60 / requests_per_minute if requests_per_minute > 0 else 0.0), attempts=attempts,
-        timeout=timeout, max_tokens=max_tokens, limit=limit, temperature=temperature, max_side=max_side,
-        prices=prices, picture_tokens=picture_tokens, spending=spending,
-    )  # fmt: skip
+    def __init__(self, reason: str, detail: str, after: float = 0.0) -> None:
+        super().__init__(detail)
+        self.failure = Failure(reason, detail)
+        self.after = after
 
 
 class _BudgetError(Exception):
-    """The next attempt could go beyond the budget."""
+    """The next attempt could exceed the budget."""
 
 
+@captioner("endpoint")
 @dataclass(eq=False)
 class Endpoint:
-    """The server, and the pace at which it is asked."""
+    """Asks a server with the OpenAI chat completions API: vLLM, llama.cpp, hosted services.
 
-    model: str
-    url: str
-    key: str = field(repr=False)
-    key_variable: str
-    revision: str
-    concurrency: int
-    pace: Pace
-    attempts: int
-    timeout: float
-    max_tokens: int
-    limit: str
-    temperature: float
-    max_side: int
-    prices: Prices
-    picture_tokens: int
+    Attributes:
+        spending: Account of the run.
+        model: Model name on the server.
+        url: Base URL up to `/v1`. Not part of the cache key, so a server may move.
+        key_variable: Environment variable with the API key; no key is sent if it is not set.
+        revision: Model revision, if you know it. Another revision is asked again.
+        concurrency: Maximum number of requests in flight.
+        requests_per_minute: Maximum request rate; 0 for no limit.
+        attempts: Attempts per question before it counts as failed.
+        timeout: Seconds per attempt.
+        max_tokens: Maximum tokens of an answer.
+        limit: The server's name for that parameter.
+        temperature: 0 for the most likely answer; negative to send none, because some models reject it.
+        max_side: Maximum width and height in pixels of the image that is sent.
+        input_price: Price of a million input tokens.
+        output_price: Price of a million output tokens.
+        picture_tokens: Tokens per image assumed in cost estimates.
+    """
+
     spending: Spending
-    converses: bool = True
-    free: bool = False
-    attempts_failed: Counter[str] = field(default_factory=Counter)
-    """Attempts that failed, by reason: those that a later attempt made good too."""
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _gone: int = 0
+    _: KW_ONLY
+    model: str = ""
+    url: str = "http://localhost:8000/v1"
+    key_variable: str = "OPENAI_API_KEY"
+    revision: str = ""
+    concurrency: int = 8
+    requests_per_minute: float = 0.0
+    attempts: int = 6
+    timeout: float = 120.0
+    max_tokens: int = 200
+    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    temperature: float = 0.0
+    max_side: int = 1024
+    input_price: float = -1.0
+    output_price: float = -1.0
+    picture_tokens: int = 1500
+    converses: ClassVar[bool] = True
+    free: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise FdrdError("endpoint: name the model, -C model=NAME")
+        if min(self.concurrency, self.attempts, self.max_tokens) < 1:
+            raise FdrdError("endpoint: concurrency, attempts and max_tokens must be at least 1")
+        if "?" in self.url or "@" in self.url.partition("//")[2].partition("/")[0]:
+            raise FdrdError(
+                f"endpoint: the url holds a user or a query; put a key into ${self.key_variable} instead"
+            )
+        if self.spending.budget is not None and self._cost(1, 1) is None:
+            raise FdrdError(
+                "--budget needs prices per million tokens: -C input_price= and -C output_price="
+            )
+        self._key = os.environ.get(self.key_variable, "").strip()
+        if not all("!" <= letter <= "~" for letter in self._key):
+            raise FdrdError(f"endpoint: ${self.key_variable} holds an invalid character")
+        self.url = self.url.rstrip("/")
+        self.attempts_failed: Counter[str] = Counter()
+        per_minute = self.requests_per_minute
+        self._rate = RequestRate(60 / per_minute if per_minute > 0 else 0.0)
+        self._lock = threading.Lock()
+        self._failures_in_a_row = 0
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides an answer; not where the server is."""
-        return {
-            "name": "endpoint",
-            "model": self.model,
-            "revision": self.revision,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "max_side": self.max_side,
-        }
+        """What determines an answer; not the server's address."""
+        names = ("model", "revision", "max_tokens", "temperature", "max_side")
+        return {"name": "endpoint"} | {name: getattr(self, name) for name in names}
 
     def expected(self, text: str) -> Expected:
-        """A picture, a token for three characters of the question, and an answer of the full length."""
-        read = self.picture_tokens + len(text) // 3
-        return Expected(read, self.max_tokens, self.prices.cost(read, self.max_tokens))
+        """Assume `picture_tokens`, a token per three characters, and an answer of full length."""
+        tokens = self.picture_tokens + len(text) // 3
+        return Expected(tokens, self.max_tokens, self._cost(tokens, self.max_tokens))
 
     def answer(self, questions: Iterator[Question], keep: Keep) -> str:
-        """Asks from several threads; an answer is kept by the thread that got it, even after Ctrl-C."""
+        """Ask from several threads. Requests in flight are completed and kept, even after Ctrl-C."""
         import httpx2
 
-        stop = threading.Event()
-        taking = threading.Lock()
-        why: list[str] = []
+        stop, taking = threading.Event(), threading.Lock()
+        stopped: list[str] = []
 
         def take() -> Question | None:
             with taking:
@@ -166,13 +143,13 @@ class Endpoint:
                     if answer is not None:
                         keep(question, answer)
                 except _BudgetError:
-                    why.append("budget_spent")
+                    stopped.append("budget_spent")
                     stop.set()
                 except BaseException:
                     stop.set()
                     raise
 
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         with (
             httpx2.Client(headers=headers, timeout=self.timeout) as client,
             ThreadPoolExecutor(self.concurrency) as pool,
@@ -181,128 +158,191 @@ class Endpoint:
             try:
                 wait(workers, return_when=FIRST_EXCEPTION)
             finally:
-                stop.set()  # what is under way is still waited for, and kept
+                stop.set()
         for worker in workers:
             worker.result()
-        return why[0] if why else ""
+        return stopped[0] if stopped else ""
 
     def _ask(
         self, client: httpx2.Client, question: Question, stop: threading.Event
     ) -> Answer | Failure | None:
-        """An answer, or why there is none; None if the run was stopped meanwhile."""
+        """Return the answer to a question after all attempts, or None if the run was stopped."""
         import tenacity
 
         try:
-            body = self._body(question)
+            body = self._request(question)
         except (OSError, ValueError) as error:
             return Failure("picture_unreadable", str(error))
-        backoff = tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT)
+        backoff = tenacity.wait_exponential_jitter(initial=1, max=_MAX_BACKOFF)
 
         def pause(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.after if isinstance(error, TryAgainError) else 0.0
+            asked = error.after if isinstance(error, RetryableError) else 0.0
             return asked or float(backoff(state))
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_when_event_set(stop),
             wait=pause,
             sleep=tenacity.sleep_using_event(stop),
-            retry=tenacity.retry_if_exception_type(TryAgainError),
+            retry=tenacity.retry_if_exception_type(RetryableError),
             reraise=True,
         )
         try:
             answer = retrying(self._attempt, client, body, self.expected(question.text).cost, stop)
-        except TryAgainError as error:
+        except RetryableError as error:
             if stop.is_set():
                 return None
-            self._count_gone(error.failure)
-            return error.failure
-        except RefusedError as error:
-            return error.failure
+            failure = Failure(error.failure.reason, self._redact(error.failure.detail))
+            self._count_failure(failure)
+            return failure
         with self._lock:
-            self._gone = 0
+            self._failures_in_a_row = 0
         return answer
 
     def _attempt(
-        self, client: httpx2.Client, body: bytes, most: float | None, stop: threading.Event
-    ) -> Answer:
-        """One request, and its place in the account."""
-        if not self.pace.wait(stop):
-            raise TryAgainError("unreachable", "the run was stopped")
-        if not self.spending.put_aside(most):
+        self, client: httpx2.Client, body: bytes, max_cost: float | None, stop: threading.Event
+    ) -> Answer | Failure:
+        """Send one request within the request rate and the budget."""
+        if not self._rate.wait(stop):
+            raise RetryableError("unreachable", "the run was stopped")
+        if not self.spending.reserve(max_cost):
             raise _BudgetError
+        cost: float | None = 0.0
+        counts = (0, 0)
         try:
             answer = self._send(client, body)
-        except TryAgainError as error:
-            # A server that was too slow, or said nothing of use, may have worked, and want its money.
-            self.spending.settle(most, most if error.failure.reason in _PERHAPS_PAID else 0.0)
+            if isinstance(answer, Answer):
+                counts = (answer.input_tokens, answer.output_tokens)
+                cost = self._cost(*counts) if any(counts) else max_cost
+            elif answer.reason in _MAYBE_BILLED:
+                cost = max_cost
+            return answer
+        except RetryableError as error:
+            if error.failure.reason in _MAYBE_BILLED:
+                cost = max_cost
+            with self._lock:
+                self.attempts_failed[error.failure.reason] += 1
+            if error.failure.reason == "rate_limited":
+                self._rate.hold(error.after)
             raise
-        except BaseException:
-            self.spending.settle(most, 0.0)
-            raise
-        counted = answer.input_tokens + answer.output_tokens
-        cost = self.prices.cost(answer.input_tokens, answer.output_tokens) if counted else most
-        self.spending.settle(most, cost, answer.input_tokens, answer.output_tokens)
-        return answer
+        finally:
+            self.spending.settle(max_cost, cost, *counts)
 
-    def _send(self, client: httpx2.Client, body: bytes) -> Answer:
+    def _request(self, question: Question) -> bytes:
+        """Return a request body. The image is encoded anew, so none of its file's metadata is sent."""
+        data = io.BytesIO()
+        question.image.load(self.max_side).save(data, "JPEG", quality=_JPEG_QUALITY)
+        url = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+        content = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": question.text},
+        ]
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": content}]}
+        body |= {"model": self.model, self.limit: self.max_tokens}
+        if self.temperature >= 0:
+            body["temperature"] = self.temperature
+        return json.dumps(body).encode()
+
+    def _send(self, client: httpx2.Client, body: bytes) -> Answer | Failure:
         import httpx2
 
+        headers = {"Content-Type": "application/json"}
         try:
-            reply = client.post(
-                f"{self.url}/chat/completions",
-                content=body,
-                headers={"Content-Type": "application/json"},
-            )
-            return read_reply(reply, self._hidden)
+            response = client.post(f"{self.url}/chat/completions", content=body, headers=headers)
+            return self._read(response)
         except httpx2.TimeoutException as error:
-            said = f"{type(error).__name__}, {self.timeout:g} s"
-            raise self._again(TryAgainError("timeout", said)) from None
+            detail = f"{type(error).__name__}, {self.timeout:g} s"
+            raise RetryableError("timeout", detail) from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise FdrdError(f"endpoint: url={self.url}: {error}") from None
         except httpx2.TransportError as error:
-            said = f"{type(error).__name__}: {error}"
-            raise self._again(TryAgainError("unreachable", said)) from None
-        except TryAgainError as error:
-            raise self._again(error) from None
-        except ClosedError as error:
-            raise self._closed(error) from None
+            raise RetryableError("unreachable", f"{type(error).__name__}: {error}") from None
 
-    def _again(self, error: TryAgainError) -> TryAgainError:
-        """The error, counted, without the key in it."""
-        with self._lock:
-            self.attempts_failed[error.failure.reason] += 1
-        if error.failure.reason == "rate_limited":
-            self.pace.hold(error.after)
-        return TryAgainError(error.failure.reason, self._hidden(error.failure.detail), error.after)
+    def _read(self, response: httpx2.Response) -> Answer | Failure:
+        """Return the answer, or the failure if this question will never have one.
 
-    def _closed(self, error: ClosedError) -> FdrdError:
-        remedies = {
-            "key": f"it wants {'another' if self.key else 'a'} key: put a valid one into ${self.key_variable}",
-            "address": "check -C url and -C model",
-            "account": "the account has no money left",
-        }
-        return FdrdError(f"endpoint: {self.url} says {error}; {remedies[error.what]}")
+        Raises:
+            RetryableError: Another attempt may succeed.
+            FdrdError: No question will be answered.
+        """
+        status = response.status_code
+        if status == 200:
+            return _read_answer(response)
+        message = self._redact(" ".join(response.text.split()))[:_MESSAGE_CHARACTERS]
+        detail, remedy = f"{status}: {message}", ""
+        if status == 402 or "insufficient_quota" in detail:
+            remedy = "the account has no credit left"
+        elif status == 429:
+            after = retry_after(response.headers.get("retry-after", ""))
+            raise RetryableError("rate_limited", detail, after)
+        elif status >= 500 or status in (408, 409, 425):
+            after = retry_after(response.headers.get("retry-after", ""))
+            raise RetryableError("server_error", detail, after)
+        elif status in (401, 403):
+            remedy = f"put a valid API key into ${self.key_variable}"
+        elif status in (404, 405) or status < 400:
+            remedy = "check -C url and -C model"
+        if remedy:
+            raise FdrdError(f"endpoint: {self.url} answered {detail}; {remedy}")
+        return Failure("question_refused", detail)
 
-    def _hidden(self, text: str) -> str:
-        """What a server says, without the key, which some repeat."""
-        return text.replace(self.key, "[key]") if self.key else text
+    def _redact(self, text: str) -> str:
+        """Remove the key from a server's message, because some servers repeat it."""
+        return text.replace(self._key, "[key]") if self._key else text
 
-    def _body(self, question: Question) -> bytes:
-        options: dict[str, Any] = {"model": self.model, self.limit: self.max_tokens}
-        if self.temperature >= 0:
-            options["temperature"] = self.temperature
-        return make_request(question.picture.upright(self.max_side), question.text, **options)
+    def _cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        if self.input_price < 0 or self.output_price < 0:
+            return None
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
 
-    def _count_gone(self, failure: Failure) -> None:
+    def _count_failure(self, failure: Failure) -> None:
+        """Count a failed question.
+
+        Raises:
+            FdrdError: Too many questions in a row have failed.
+        """
         if failure.reason == "empty_answer":
             return
         with self._lock:
-            self._gone += 1
-            gone = self._gone
-        if gone >= _GONE:
+            self._failures_in_a_row += 1
+            failures = self._failures_in_a_row
+        if failures >= _MAX_FAILURES:
             raise FdrdError(
-                f"endpoint: {self.url} failed {_GONE} questions in a row, at {self.attempts} attempts each "
-                f"({failure.reason}: {failure.detail}); what it answered is kept, and the same command "
-                "goes on from there"
+                f"endpoint: {self.url} failed {_MAX_FAILURES} questions in a row, with {self.attempts} attempts "
+                f"each ({failure.reason}: {failure.detail}); answers so far are kept, and the same command resumes"
             )
+
+
+def _read_answer(response: httpx2.Response) -> Answer | Failure:
+    try:
+        value = response.json()
+        choice, usage = value["choices"][0], value.get("usage") or {}
+        text, finish = choice["message"].get("content"), choice.get("finish_reason")
+        read, written = (int(usage.get(f"{part}_tokens") or 0) for part in ("prompt", "completion"))
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"content is a {type(text).__name__}")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise RetryableError("malformed_answer", f"{type(error).__name__}: {error}") from None
+    if text and text.strip():
+        return Answer(text, read, written, cut=finish == "length")
+    if finish == "content_filter":
+        return Failure("question_refused", "the server's content filter blocked the answer")
+    if finish == "length":
+        return Failure("empty_answer", "reasoning used up max_tokens; allow more")
+    raise RetryableError("empty_answer", f"finish_reason is {finish!r}")
+
+
+def retry_after(header: str) -> float:
+    """Return the seconds that a `Retry-After` header asks for, given as a number or a date.
+
+    >>> retry_after("2.5"), retry_after("soon"), retry_after("Thu, 01 Jan 1970 00:00:00 GMT")
+    (2.5, 0.0, 0.0)
+    """
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return max(0.0, min(seconds, _MAX_RETRY_AFTER)) if seconds == seconds else 0.0

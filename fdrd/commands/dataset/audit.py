@@ -89,7 +89,7 @@ def audit(
 def _print_noise(source: Path, backbone: str | None, minimum: float | None, json: bool) -> None:
     from dataclasses import asdict
 
-    from fdrd.captioning.measure import measure, tables
+    from fdrd.captioning.noise_report import count_noise, noise_tables
     from fdrd.checks.audit_records import source_records
 
     if minimum is not None and not backbone:
@@ -98,7 +98,7 @@ def _print_noise(source: Path, backbone: str | None, minimum: float | None, json
     scores: list[float] = []
     if backbone:
         records, scores = _scored(source, records, backbone)
-    found = measure(records, scores, minimum)
+    found = count_noise(records, scores, minimum)
     ordered = sorted(scores)
     quantiles = {
         f"{share:.0%}": ordered[int(share * len(ordered))]
@@ -108,7 +108,7 @@ def _print_noise(source: Path, backbone: str | None, minimum: float | None, json
     if json:
         print_json({"noise": [asdict(each) for each in found], "clip_score": quantiles})
         return
-    out.print(tables(found))
+    out.print(noise_tables(found))
     for share, score in quantiles.items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")
 
@@ -117,7 +117,7 @@ def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], lis
     """Return the records that have an image, with the cosine of image and caption."""
     from benchmark.models.clip_score import clip_scores
     from benchmark.models.loading import load_backbone
-    from fdrd.captioning.pictures import Picture
+    from fdrd.captioning.uncaptioned import load_image
     from fdrd.commands.console import quiet_transformers
     from fdrd.images.check import check_image
 
@@ -130,7 +130,7 @@ def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], lis
     if not there:
         raise FdrdError(f"{source} has no images of these annotations, which --backbone needs")
     loaded = load_backbone(spec, allow_code=True)
-    pairs = ((Picture(str(source), record, "").upright(), record.caption) for record in there)
+    pairs = ((load_image(str(source), record.image), record.caption) for record in there)
     with show_progress("Nothing was changed.") as progress:
         scores = []
         for score in clip_scores(loaded, pairs):

@@ -7,40 +7,39 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import Json, app, out, print_json
-from fdrd.commands.dataset.caption import register_captioners
+from fdrd.commands.dataset.caption import load_captioners
 
 
 @app.command(epilog="Example:  fdrd captioners")
 def captioners(
     plugin: Annotated[
-        list[str], typer.Option(help="Import this module first, to know its captioners.")
+        list[str], typer.Option(help="Import this module, which registers captioners.")
     ] = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """List the captioners and their options, the noise filters, and why a picture gets no caption."""
+    """List captioners and their options, noise filters, and why an image gets no caption."""
     from fdrd.captioning import captioner_names, captioner_options, captioner_summary
+    from fdrd.captioning.interface import FAILURES
     from fdrd.captioning.noise import FILTERS
-    from fdrd.captioning.reasons import FAILURES, VERDICTS
+    from fdrd.captioning.prompts import VERDICTS
 
-    register_captioners(plugin)
-    filters = {name: wrong for name, (wrong, _) in FILTERS.items()}
+    load_captioners(plugin)
+    filters = {name: feedback for name, (feedback, _) in FILTERS.items()}
     reasons = {"filters": filters, "verdicts of an evaluator": VERDICTS, "failures": FAILURES}
-    listed = [
-        (name, captioner_summary(name), captioner_options(name)) for name in captioner_names()
-    ]
+    found = {name: (captioner_summary(name), captioner_options(name)) for name in captioner_names()}
     if json:
-        options = {
-            name: {"summary": said, "options": {key: each.doc for key, each in found.items()}}
-            for name, said, found in listed
+        listed = {
+            name: {"summary": summary, "options": {key: one.doc for key, one in options.items()}}
+            for name, (summary, options) in found.items()
         }
-        print_json({"captioners": options, **reasons})
+        print_json({"captioners": listed, **reasons})
         return
-    for name, said, found in listed:
+    for name, (summary, options) in found.items():
         out.print(name, style="bold", end="  ")
-        out.print(said)
-        for each in found.values():
-            out.print(f"    {each.name}={each.default}  ({each.values})  {each.doc}")
+        out.print(summary)
+        for one in options.values():
+            out.print(f"    {one.name}={one.default}  ({one.values})  {one.doc}")
     for title, codes in reasons.items():
         out.print(title, style="bold")
-        for code, what in codes.items():
-            out.print(f"    {code}  {what}")
+        for code, meaning in codes.items():
+            out.print(f"    {code}  {meaning}")

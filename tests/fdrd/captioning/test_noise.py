@@ -1,8 +1,8 @@
-"""The filters: what each rejects, and what it must let through."""
+"""What each noise filter rejects, and what it must let through."""
 
 import pytest
 
-from fdrd.captioning.noise import FILTERS, Draft, noise
+from fdrd.captioning.noise import FILTERS, Draft, first_problem
 
 BIRDS = ("house wren", "wren", "robin", "snow robin", "owl")
 
@@ -40,42 +40,42 @@ BIRDS = ("house wren", "wren", "robin", "snow robin", "owl")
         ('A robin under a sign that says "Open."', ""),
     ],
 )
-def test_each_filter_rejects_what_it_is_for(caption, reason):
-    assert noise(Draft(caption, "robin", BIRDS, 20)) == reason
+def test_each_filter_rejects_what_it_should(caption, reason):
+    assert first_problem(Draft(caption, "robin", BIRDS, 20)) == reason
 
 
-def test_a_name_inside_the_own_name_is_no_other_category():
+def test_a_name_inside_the_own_category_does_not_contradict_it():
     draft = Draft("A wren sits on a mossy post.", "house wren", BIRDS)
-    assert noise(draft) == "category_not_named"
+    assert first_problem(draft) == "category_not_named"
 
 
-def test_a_longer_name_is_not_taken_for_the_shorter():
+def test_a_longer_category_name_is_not_confused_with_a_shorter_one():
     draft = Draft("A house wren sits on a mossy post.", "owl", ("owl", "wren", "house wren"))
-    assert noise(draft) == "category_contradicted"
-    assert noise(Draft(draft.caption, "owl", ("owl", "wren"))) == "category_contradicted"
+    assert first_problem(draft) == "category_contradicted"
+    assert first_problem(Draft(draft.caption, "owl", ("owl", "wren"))) == "category_contradicted"
     assert (
-        noise(Draft("A snow robin on a mossy post.", "owl", ("owl", "snowy")))
+        first_problem(Draft("A snow robin on a mossy post.", "owl", ("owl", "snowy")))
         == "category_not_named"
     )
 
 
 def test_tokens_and_score_have_limits():
     caption = "A robin sits on a mossy post."
-    assert noise(Draft(caption, "robin", tokens=77)) == ""
-    assert noise(Draft(caption, "robin", tokens=78)) == "too_long"
-    assert noise(Draft(caption, "robin", tokens=25, most_tokens=24)) == "too_long"
-    assert noise(Draft(caption, "robin", score=0.2, least_score=0.21)) == "clip_score"
-    assert noise(Draft(caption, "robin", score=0.2, least_score=0.2)) == ""
-    assert noise(Draft(caption, "robin", score=0.2)) == ""
+    assert first_problem(Draft(caption, "robin", tokens=77)) == ""
+    assert first_problem(Draft(caption, "robin", tokens=78)) == "too_long"
+    assert first_problem(Draft(caption, "robin", tokens=25, max_tokens=24)) == "too_long"
+    assert first_problem(Draft(caption, "robin", score=0.2, min_score=0.21)) == "clip_score"
+    assert first_problem(Draft(caption, "robin", score=0.2, min_score=0.2)) == ""
+    assert first_problem(Draft(caption, "robin", score=0.2)) == ""
 
 
-def test_an_answer_that_was_cut_off_needs_the_end_of_a_sentence():
-    assert noise(Draft("A robin sits on a mossy post", "robin", cut=True)) == "cut_short"
-    assert noise(Draft("A robin sits on a mossy post.", "robin", cut=True)) == ""
+def test_a_truncated_answer_must_end_with_a_sentence():
+    assert first_problem(Draft("A robin sits on a mossy post", "robin", cut=True)) == "cut_short"
+    assert first_problem(Draft("A robin sits on a mossy post.", "robin", cut=True)) == ""
 
 
 def test_a_filter_can_be_left_out():
     draft = Draft("The image shows a bird on a post.", "robin", BIRDS)
-    assert noise(draft) == "meta_talk"
-    assert noise(draft, {"meta_talk"}) == "category_not_named"
-    assert noise(draft, set(FILTERS)) == ""
+    assert first_problem(draft) == "meta_talk"
+    assert first_problem(draft, {"meta_talk"}) == "category_not_named"
+    assert first_problem(draft, set(FILTERS)) == ""

@@ -1,6 +1,6 @@
-"""What the filters would reject of captions that are there."""
+"""What the filters would reject in existing captions."""
 
-from fdrd.captioning.measure import digest, measure
+from fdrd.captioning.noise_report import count_noise, digest
 from fdrd.record import ImageRef, Record, Source
 
 
@@ -11,7 +11,7 @@ def row(caption, category="wren", domain="test.json"):
     )
 
 
-def test_filters_are_measured_each_by_itself_and_on_captions_as_they_would_be_worded():
+def test_each_filter_is_counted_before_and_after_rewording():
     rows = [
         row("A wren sits on a mossy post."),
         row("The image shows a wren on a mossy post."),
@@ -19,7 +19,7 @@ def test_filters_are_measured_each_by_itself_and_on_captions_as_they_would_be_wo
         row("A robin sits on a mossy post."),
         row("A robin sits on a mossy post.", "robin"),
     ]
-    (found,) = measure(rows)
+    (found,) = count_noise(rows)
     assert (found.rows, found.rejected, found.after) == (5, 3, 2)
     meta = found.filters["meta_talk"]
     assert (meta.rows, meta.mended, meta.alone) == (2, 1, 1)
@@ -28,8 +28,8 @@ def test_filters_are_measured_each_by_itself_and_on_captions_as_they_would_be_wo
     assert found.filters["category_not_named"].rows == 2
 
 
-def test_scores_are_measured_where_they_are_given():
-    (found,) = measure(
+def test_scores_below_the_minimum_are_counted():
+    (found,) = count_noise(
         [row("A wren sits here now."), row("A wren sleeps here now.")], [0.1, 0.3], 0.2
     )
     assert (found.rejected, found.filters["clip_score"].rows) == (1, 1)

@@ -1,4 +1,4 @@
-"""Draft, evaluate, feed back: what is asked again, with which words, and what becomes of a picture."""
+"""Rounds: what is asked again, with which words, and what becomes of an image."""
 
 import io
 import json
@@ -6,11 +6,11 @@ import json
 import pytest
 from PIL import Image
 
-from fdrd.captioning import Answer, AnswerCache, Expected, Failure
-from fdrd.captioning.pictures import find_pictures
-from fdrd.captioning.questions import QUESTIONS, draft_question, read_questions
-from fdrd.captioning.rounds import Desk, Plan, make_captions
-from fdrd.captioning.verdict import read_verdict
+from fdrd.captioning import Answer, AnswerCache, CaptionSettings, Expected, Failure
+from fdrd.captioning.prompts import QUESTIONS, draft_question, read_questions, read_verdict
+from fdrd.captioning.rounds import caption_images
+from fdrd.captioning.session import CaptioningSession
+from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 
 META = "A wren is the main subject of the image."
@@ -18,11 +18,10 @@ GOOD = "A wren sits on a mossy post."
 
 
 class Scripted:
-    """Answers from a list, by a function of the question, or with one text."""
+    """Gives one answer, or one that depends on the question."""
 
     converses = True
     free = False
-    stops = ""
 
     def __init__(self, name, said, stop_after=None):
         self.identity = {"name": name, "model": name}
@@ -66,85 +65,91 @@ def source(write, draw, tmp_path):
 
 @pytest.fixture
 def caption(source, tmp_path):
-    found = find_pictures(source, 10**6)
+    found = find_uncaptioned(source)
 
-    def caption(captioner, evaluator=None, score=None, **plan):
+    def caption(captioner, evaluator=None, score=None, **settings):
         with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            desk = Desk(captioner, evaluator, score, cache)
-            return list(make_captions(found.pictures, found.categories, Plan(**plan), desk))
+            session = CaptioningSession(captioner, cache, evaluator, score)
+            settings = CaptionSettings(**settings)
+            return list(caption_images(found.images, found.categories, settings, session))
 
     return caption
 
 
-def reasons(outcomes):
-    return [outcome.reason for outcome in outcomes]
+def reasons(states):
+    return [state.reason for state in states]
 
 
-def test_only_pictures_without_a_caption_are_found(source):
-    found = find_pictures(source, 10**6)
-    assert [picture.path for picture in found.pictures] == [
-        f"wren/{number}.png" for number in range(4)
-    ]
+def problems(states):
+    return {tuple(state.problems) for state in states}
+
+
+def test_images_without_a_caption_are_found(source):
+    found = find_uncaptioned(source)
+    assert [image.path for image in found.images] == [f"wren/{number}.png" for number in range(4)]
     assert [record.caption for record in found.given] == ["A robin that has its caption."]
     assert found.categories == {"raw": ("robin", "wren")}
 
 
-def test_a_picture_that_is_none_is_a_rejection_and_not_asked_about(source):
-    (source / "wren" / "5.png").write_text("no picture")
-    (rejected,) = find_pictures(source, 10**6).rejected
+def test_an_invalid_image_is_rejected_before_it_is_asked_about(source):
+    (source / "wren" / "5.png").write_text("not an image")
+    (rejected,) = find_uncaptioned(source).rejected
     assert (rejected.file, rejected.reason) == ("wren/5.png", "not_an_image")
 
 
-def test_a_picture_that_did_not_change_is_not_decoded_again(source, draw, monkeypatch):
-    first = find_pictures(source, 10**6)
-    looked = []
-    monkeypatch.setattr(
-        "fdrd.pipeline.collect.check_image", lambda root, image, limit: looked.append(image.path)
-    )
-    assert find_pictures(source, 10**6) == first
-    assert looked == []
+def test_an_unchanged_image_is_not_decoded_again(source, draw, monkeypatch):
+    first = find_uncaptioned(source)
+    monkeypatch.setattr("fdrd.pipeline.collect.check_image", lambda *_: 1 / 0)
+    assert find_uncaptioned(source) == first
     monkeypatch.undo()
     (source / "wren" / "2.png").write_bytes(draw(77))
-    again = find_pictures(source, 10**6)
-    changed = [
-        picture.path for picture, before in zip(again.pictures, first.pictures, strict=True)
-        if picture.sha256 != before.sha256
-    ]  # fmt: skip
-    assert changed == ["wren/2.png"]
+    again = find_uncaptioned(source)
+    changed = set(again.images) - set(first.images)
+    assert [image.path for image in changed] == ["wren/2.png"]
 
 
-def test_a_source_that_has_all_its_captions_says_so(write, draw, tmp_path):
+def test_a_source_with_all_captions_is_an_error(write, draw, tmp_path):
     write("wren/1.png", draw(1))
     write("wren/1.txt", "A wren.")
-    with pytest.raises(FdrdError, match="no picture lacks a caption"):
-        find_pictures(tmp_path / "raw", 10**6)
+    with pytest.raises(FdrdError, match="every image has a caption"):
+        find_uncaptioned(tmp_path / "raw")
 
 
-def test_what_a_filter_finds_is_fed_back_without_asking_the_evaluator(caption):
+def test_a_captioner_sees_an_image_as_the_benchmark_does(write, tmp_path):
+    """Upright, RGB, and transparent pixels on white: the same pixels that a backbone encodes."""
+    image = Image.new("RGBA", (2, 3), (255, 0, 0, 0))
+    image.putpixel((0, 0), (0, 0, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    data = io.BytesIO()
+    image.save(data, "PNG", exif=exif)
+    write("wren/1.png", data.getvalue())
+    (found,) = find_uncaptioned(tmp_path / "raw").images
+    seen = found.load()
+    assert (seen.mode, seen.size) == ("RGB", (3, 2))
+    pixels = sorted(seen.getpixel((x, y)) for x in range(3) for y in range(2))
+    assert pixels == [(0, 0, 255)] + [(255, 255, 255)] * 5
+    assert found.load(2).size == (2, 1)
+
+
+def test_a_filter_gives_feedback_without_asking_the_evaluator(caption):
     writer = Scripted("w", lambda text: GOOD if "earlier caption" in text else META)
     judge = Scripted("j", verdict())
-    outcomes = caption(writer, judge)
-    assert reasons(outcomes) == [""] * 4
-    assert {outcome.problems for outcome in outcomes} == {(("meta_talk",), ())}
+    states = caption(writer, judge)
+    assert reasons(states) == [""] * 4
+    assert problems(states) == {(("meta_talk",), ())}
     assert (len(writer.asked), len(judge.asked)) == (8, 4)
-    assert all(META in text for text in writer.asked[4:])
-    assert all("speaks of the picture" in text for text in writer.asked[4:])
+    assert all(META in text and "speaks of the picture" in text for text in writer.asked[4:])
 
 
-def test_what_the_evaluator_finds_is_fed_back_in_its_words(caption):
+def test_the_evaluator_gives_feedback_in_its_own_words(caption):
     better = "A wren sits on a green post."
+    wrong = verdict(contradictions=["mossy"], advice="It is green.")
     writer = Scripted("w", lambda text: better if "It is green" in text else GOOD)
-    judge = Scripted(
-        "j",
-        lambda text: (
-            verdict()
-            if better in text
-            else verdict(contradictions=["mossy"], advice="It is green.")
-        ),
-    )
-    outcomes = caption(writer, judge)
-    assert [outcome.caption for outcome in outcomes] == [better] * 4
-    assert {outcome.problems for outcome in outcomes} == {(("picture_contradicted",), ())}
+    judge = Scripted("j", lambda text: verdict() if better in text else wrong)
+    states = caption(writer, judge)
+    assert [state.caption for state in states] == [better] * 4
+    assert problems(states) == {(("picture_contradicted",), ())}
     assert (len(writer.asked), len(judge.asked)) == (8, 8)
 
 
@@ -159,72 +164,68 @@ def test_what_the_evaluator_finds_is_fed_back_in_its_words(caption):
         (Failure("timeout", "30 s"), "evaluation_failed"),
     ],
 )
-def test_what_is_wrong_after_the_last_round_is_the_reason(caption, said, reason):
+def test_the_problem_of_the_last_round_is_the_rejection_reason(caption, said, reason):
     writer = Scripted("w", GOOD)
-    outcomes = caption(writer, Scripted("j", said), rounds=2)
-    assert reasons(outcomes) == [reason] * 4
-    assert {outcome.problems for outcome in outcomes} == {((reason,), (reason,))}
-    outcomes = caption(writer, Scripted("j", said), without=frozenset({reason}))
-    assert reasons(outcomes) == [""] * 4
+    states = caption(writer, Scripted("j", said), rounds=2)
+    assert reasons(states) == [reason] * 4
+    assert problems(states) == {((reason,), (reason,))}
+    states = caption(writer, Scripted("j", said), without=frozenset({reason}))
+    assert reasons(states) == [""] * 4
 
 
-def test_a_draft_that_did_not_come_is_not_asked_for_again(caption):
+def test_a_failed_draft_is_not_asked_for_again(caption):
     writer = Scripted("w", Failure("server_error", "500"))
-    outcomes = caption(writer, rounds=3)
-    assert [(outcome.reason, outcome.detail) for outcome in outcomes] == [
-        ("server_error", "500")
-    ] * 4
+    states = caption(writer, rounds=3)
+    assert [(state.reason, state.detail) for state in states] == [("server_error", "500")] * 4
     assert len(writer.asked) == 4
 
 
-def test_a_captioner_that_reads_no_question_is_asked_once(caption):
+def test_a_captioner_that_ignores_questions_is_asked_once(caption):
     writer = Scripted("w", META)
     writer.converses = False
     assert reasons(caption(writer, rounds=3)) == ["meta_talk"] * 4
     assert len(writer.asked) == 4
 
 
-def test_a_stopped_run_gives_what_is_whole_and_another_goes_on(caption):
+def test_a_stopped_run_returns_finished_images_and_resumes(caption):
     assert len(caption(Scripted("w", GOOD, stop_after=3))) == 3
     writer = Scripted("w", GOOD)
     assert len(caption(writer)) == 4
     assert len(writer.asked) == 1
 
 
-def test_a_stop_between_rounds_rejects_nobody(caption):
-    """Four first drafts that want a second: none of the pictures is at its end."""
-    writer = Scripted("w", META, stop_after=4)
-    assert caption(writer, rounds=2) == []
+def test_an_image_that_waits_for_another_round_or_verdict_is_unfinished(caption):
+    assert caption(Scripted("w", META, stop_after=4), rounds=2) == []
+    judge = Scripted("j", verdict(), stop_after=1)
+    assert reasons(caption(Scripted("v", GOOD), judge)) == [""]
 
 
-def test_a_score_below_the_limit_is_a_rejection_with_the_score(caption):
-    def score(pictures, captions):
-        assert captions == [GOOD] * len(pictures)
-        return [int(picture.path[5]) / 10 for picture in pictures]
+def test_a_score_below_the_minimum_rejects(caption):
+    def score(images, captions):
+        assert captions == [GOOD] * len(images)
+        return [int(image.path[5]) / 10 for image in images]
 
-    outcomes = caption(Scripted("w", GOOD), score=score, least_score=0.15)
-    assert reasons(outcomes) == ["clip_score", "clip_score", "", ""]
-    assert [outcome.score for outcome in outcomes] == [0.0, 0.1, 0.2, 0.3]
+    states = caption(Scripted("w", GOOD), score=score, min_clip_score=0.15)
+    assert reasons(states) == ["clip_score", "clip_score", "", ""]
+    assert [state.score for state in states] == [0.0, 0.1, 0.2, 0.3]
     assert reasons(caption(Scripted("w", GOOD), score=score)) == [""] * 4
 
 
-def test_pictures_get_one_of_the_questions_by_their_digest(source):
-    pictures = find_pictures(source, 10**6).pictures
-    asked = {
-        draft_question(picture, ("{category} of {dataset}?", "{what} {category}")).text
-        for picture in pictures
-    }
+def test_the_digest_of_an_image_chooses_its_question(source):
+    images = find_uncaptioned(source).images
+    templates = ("{category} of {dataset}?", "{what} {category}")
+    asked = {draft_question(image, templates).text for image in images}
     assert asked <= {"wren of raw?", "{what} wren"}
-    assert all("wren" in draft_question(picture, QUESTIONS).text for picture in pictures)
+    assert all("wren" in draft_question(image, QUESTIONS).text for image in images)
 
 
-def test_a_name_with_braces_stays_as_it_is(write, draw, tmp_path):
+def test_braces_in_a_name_are_left_alone(write, draw, tmp_path):
     write("{dataset} {draft}/1.png", draw(1))
-    (picture,) = find_pictures(tmp_path / "raw", 10**6).pictures
-    assert draft_question(picture, ("Is it {category}?",)).text == "Is it {dataset} {draft}?"
+    (image,) = find_uncaptioned(tmp_path / "raw").images
+    assert draft_question(image, ("Is it {category}?",)).text == "Is it {dataset} {draft}?"
 
 
-def test_questions_of_the_users_own_are_parted_by_empty_lines(tmp_path):
+def test_custom_questions_are_separated_by_blank_lines(tmp_path):
     file = tmp_path / "questions.txt"
     file.write_text("\ufeffWhat is this {category}?\nSay it.\n\n \nFrom {dataset}?\n", "utf-8")
     assert read_questions(file) == ("What is this {category}?\nSay it.", "From {dataset}?")
@@ -234,27 +235,9 @@ def test_questions_of_the_users_own_are_parted_by_empty_lines(tmp_path):
             read_questions(file)
 
 
-def test_a_verdict_is_found_in_whatever_is_around_it():
+def test_a_verdict_is_found_inside_other_text():
     plain = verdict(inventions=["a hat"])
     wrapped = f"Here you are: {{}} ```json\n{plain}\n``` {{broken"
     assert read_verdict(wrapped) == read_verdict(plain)
     assert read_verdict(plain).advice == "Not to be seen: a hat."
     assert read_verdict("{" * 5000).problems == ("evaluation_unreadable",)
-
-
-def test_a_captioner_sees_an_image_as_the_benchmark_does(write, tmp_path):
-    """Upright, RGB, and transparent pixels on white: the same pixels that a backbone encodes."""
-    image = Image.new("RGBA", (2, 3), (255, 0, 0, 0))
-    image.putpixel((0, 0), (0, 0, 255, 255))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotated by 90 degrees
-    data = io.BytesIO()
-    image.save(data, "PNG", exif=exif)
-    write("wren/1.png", data.getvalue())
-    (picture,) = find_pictures(tmp_path / "raw", 10**6).pictures
-    seen = picture.upright()
-    assert (seen.mode, seen.size) == ("RGB", (3, 2))
-    assert (
-        sorted(seen.getpixel((x, y)) for x in range(3) for y in range(2))
-        == [(0, 0, 255)] + [(255, 255, 255)] * 5
-    )

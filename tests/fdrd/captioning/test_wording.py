@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdrd.captioning.wording import fit, make_caption, plain_speech, sentences, unwrap
+from fdrd.captioning.wording import describe_directly, fit, make_caption, sentences, unwrap
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from fdrd.captioning.wording import fit, make_caption, plain_speech, sentences, 
         ("Surely a pug on a sofa.", "Surely a pug on a sofa."),
     ],
 )
-def test_what_is_wrapped_around_a_caption_is_taken_off(answer, plain):
+def test_wrapping_around_a_caption_is_removed(answer, plain):
     assert unwrap(answer) == plain
 
 
@@ -37,13 +37,13 @@ def test_what_is_wrapped_around_a_caption_is_taken_off(answer, plain):
         ("", 0),
     ],
 )
-def test_sentences_end_where_they_end(text, parts):
+def test_a_text_is_split_into_sentences(text, parts):
     assert len(sentences(text)) == parts
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("before", "after"),
     [
         ("The image captures a robin.", "A robin."),
         (
@@ -58,8 +58,8 @@ def test_sentences_end_where_they_end(text, parts):
         ("A robin, which The image shows here.", "A robin, which The image shows here."),
     ],
 )
-def test_a_sentence_about_the_picture_becomes_one_about_what_is_there(said, meant):
-    assert plain_speech(said) == meant
+def test_a_sentence_about_the_image_becomes_one_about_its_subject(before, after):
+    assert describe_directly(before) == after
 
 
 def words(text):
@@ -90,6 +90,6 @@ def test_a_long_answer_is_cut_at_the_end_of_a_sentence():
         ("<think>hm", False, "This is a photo of {a category}.", ""),
     ],
 )
-def test_a_caption_has_the_form_that_a_build_gives_it(answer, cut, opening, caption):
-    made = make_caption(answer, "old pug", cut=cut, opening=opening, most=77, count=words)
+def test_a_caption_is_normalized_as_in_a_build(answer, cut, opening, caption):
+    made = make_caption(answer, "old pug", cut=cut, opening=opening, max_tokens=77, count=words)
     assert made == caption

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat completions, with faults on demand, and a vision-language model in miniature."""
+"""A server with the OpenAI chat completions API and faults on demand, and images to caption."""
 
 import base64
 import hashlib
@@ -20,25 +20,34 @@ KEY = "sk-no-one-may-read-this-0123456789"
 
 @dataclass
 class Chat:
-    """The server. `faults` are taken one by one, a request each; then it answers."""
+    """The server.
+
+    Attributes:
+        faults: Faults of the next requests, one each.
+        always: Fault of every request.
+        answer: Returns the answer to a question, given its text and the number of the request.
+        finish: The `finish_reason` of answers.
+        key: API key that is required.
+        dies_after: Number of answers after which every connection is closed.
+        asked: Digest of the image and text of each request.
+        answered: Complete answers sent, by image and question.
+    """
 
     port: int = 0
     faults: list[str] = field(default_factory=list)
     always: str = ""
     answer: Callable[[str, int], str] | None = None
-    """(question, number of the request) -> what it says."""
+    finish: str = "stop"
     delay: float = 0.0
     retry_after: str = "0.05"
     key: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    """(digest of the picture, question) of each request that was understood."""
-    times: list[float] = field(default_factory=list)
-    pictures: list[bytes] = field(default_factory=list)
-    answered: Counter = field(default_factory=Counter)
-    """Full answers that went out, by picture and question."""
     dies_after: int | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
+    answered: Counter = field(default_factory=Counter)
     most_at_once: int = 0
-    _now: int = 0
+    in_flight: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
 
@@ -55,15 +64,15 @@ class Chat:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with chat._lock:
-                    chat._now += 1
-                    chat.most_at_once = max(chat.most_at_once, chat._now)
+                    chat.in_flight += 1
+                    chat.most_at_once = max(chat.most_at_once, chat.in_flight)
                 try:
                     chat.reply(self, body)
                 except OSError:
-                    pass  # who asked is gone
+                    pass  # the client is gone
                 finally:
                     with chat._lock:
-                        chat._now -= 1
+                        chat.in_flight -= 1
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -83,8 +92,8 @@ class Chat:
     def reply(self, handler: BaseHTTPRequestHandler, body: dict) -> None:
         content = body["messages"][0]["content"]
         url, text = content[0]["image_url"]["url"], content[1]["text"]
-        picture = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
-        asked = (hashlib.sha256(picture).hexdigest(), text)
+        image = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
+        asked = (hashlib.sha256(image).hexdigest(), text)
         with self._lock:
             if self.dies_after is not None and sum(self.answered.values()) >= self.dies_after:
                 handler.close_connection = True
@@ -92,7 +101,7 @@ class Chat:
                 return
             self.times.append(time.monotonic())
             self.asked.append(asked)
-            self.pictures.append(picture)
+            self.images.append(image)
             number = len(self.asked)
             fault = self.always or (self.faults.pop(0) if self.faults else "")
         time.sleep(self.delay)
@@ -101,35 +110,25 @@ class Chat:
             return send(handler, 401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
         if fault == "timeout":
             time.sleep(2.5)
-            return None
-        if fault == "hang_up":
+        elif fault == "hang_up":
             handler.close_connection = True
-            return handler.connection.close()
-        if fault == "429":
-            return send(
-                handler, 429, {"error": {"message": "slow down"}}, {"Retry-After": self.retry_after}
-            )
-        if fault == "500":
-            return send(handler, 500, {"error": {"message": f"out of memory, {sent}"}})
-        if fault == "400":
-            return send(handler, 400, {"error": {"message": "this picture is too large"}})
-        if fault == "malformed":
-            return send(handler, 200, b'{"choices": [{"mess')
-        if fault == "shape":
-            return send(handler, 200, {"choices": []})
-        said = "" if fault == "empty" else self.says(text, number)
-        if said:  # counted before it is sent: who got it may look at once
-            with self._lock:
-                self.answered[asked] += 1
-        send(
-            handler,
-            200,
-            {
-                "choices": [{"message": {"content": said}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 1000, "completion_tokens": 20},
-            },
-        )
-        return None
+            handler.connection.close()
+        elif fault.isdigit():
+            message = f"out of memory, {sent}" if fault == "500" else "slow down"
+            headers = {"Retry-After": self.retry_after} if fault == "429" else {}
+            send(handler, int(fault), {"error": {"message": message}}, headers)
+        elif fault == "malformed":
+            send(handler, 200, b'{"choices": [{"mess')
+        elif fault == "shape":
+            send(handler, 200, {"choices": []})
+        else:
+            said = "" if fault == "empty" else self.says(text, number)
+            if said:  # counted before it is sent, because the client may look at once
+                with self._lock:
+                    self.answered[asked] += 1
+            choice = {"message": {"content": said}, "finish_reason": self.finish}
+            usage = {"prompt_tokens": 1000, "completion_tokens": 20}
+            send(handler, 200, {"choices": [choice], "usage": usage})
 
     def says(self, text: str, number: int) -> str:
         if self.answer:
@@ -167,14 +166,14 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test touches the cache of the user."""
+    """Keep tests away from the user's cache."""
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Twelve pictures of two categories, without captions."""
+    """Twelve images of two categories, without captions."""
     return draw_raw(tmp_path / "raw", 12)
 
 
@@ -185,11 +184,11 @@ def make_raw() -> Callable[[Path, int], Path]:
 
 def draw_raw(folder: Path, number: int) -> Path:
     for place in range(number):
-        picture = Image.new("RGB", (24, 16), (place * 37 % 256, place * 91 % 256, place // 256))
-        picture.putpixel((place % 24, place // 24 % 16), (255, 255, 255))
+        image = Image.new("RGB", (24, 16), (place * 37 % 256, place * 91 % 256, place // 256))
+        image.putpixel((place % 24, place // 24 % 16), (255, 255, 255))
         file = folder / ("house wren", "robin")[place % 2] / f"{place:03d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
         exif[0x010E] = "where the photographer lives"
-        picture.save(file, exif=exif)
+        image.save(file, exif=exif)
     return folder

@@ -1,4 +1,4 @@
-"""`fdrd caption` as a user meets it: in a process of its own, stopped and killed as it comes."""
+"""`fdrd caption` in a process of its own: its output, errors, interrupts and kills."""
 
 import json
 import os
@@ -8,109 +8,101 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from fdrd.captioning import AnswerCache
 
+PLUGIN = """
+from dataclasses import dataclass
+from fdrd.captioning import Answer, Expected, captioner
 
-def command(folder: Path, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", "fdrd", *map(str, arguments)]
+@captioner("mine")
+@dataclass
+class Mine:
+    '''Says a word.'''
+    spending: object
+    word: str = "red"
+    converses = False
+    free = True
+    identity = property(lambda self: {"name": "mine", "word": self.word})
+
+    def expected(self, text):
+        return Expected()
+
+    def answer(self, questions, keep):
+        for question in questions:
+            keep(question, Answer(f"A {self.word} {question.image.record.category} in the shade."))
+        return ""
+"""
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return {
+def start(folder, *arguments, **variables):
+    environment = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(folder / "hf"),
         "FDRD_CACHE": str(folder / "cache"),
+        **variables,
     }
+    return subprocess.Popen(
+        [sys.executable, "-m", "fdrd", *map(str, arguments)],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
-def fdrd(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(folder, *arguments),
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def fdrd(folder, *arguments, **variables):
+    """Return exit code, stdout and stderr."""
+    process = start(folder, *arguments, **variables)
+    out, err = process.communicate()
+    assert "Traceback" not in err
+    return process.returncode, out, " ".join(err.split())
 
 
-def ask(chat, *further: object) -> tuple[object, ...]:
-    return (
-        *(
-            "caption",
-            "--source",
-            "raw",
-            "--captioner",
-            "endpoint",
-            "-C",
-            "model=m",
-            "-C",
-            f"url={chat.url}",
-        ),
-        *("--cache", "answers.sqlite", *further),
-    )
+def from_template(*more):
+    return ("caption", "--source", "raw", "--captioner", "template", *more)
+
+
+def from_endpoint(chat, *more):
+    options = ("-C", "model=m", "-C", f"url={chat.url}", "--cache", "answers.sqlite")
+    return ("caption", "--source", "raw", "--captioner", "endpoint", *options, *more)
 
 
 def test_a_template_then_a_build(raw):
     folder = raw.parent
-    done = fdrd(folder, "caption", "--source", "raw", "--captioner", "template", "--out", "mine")
-    assert done.returncode == 0, done.stderr
-    assert "12 pictures = 12 captions + 0 rejected + 0 unfinished" in done.stdout
-    done = fdrd(folder, "build", "--source", "mine", "--out", "data/mine", "--workers", "1")
-    assert (done.returncode, "12 read = 12 kept" in done.stdout) == (0, True), done.stderr
+    code, out, err = fdrd(folder, *from_template("--out", "mine"))
+    assert code == 0, err
+    assert "12 images = 12 captions + 0 rejected + 0 unfinished" in out
+    code, out, err = fdrd(folder, "build", "--source", "mine", "--out", "data", "--workers", "1")
+    assert (code, "12 read = 12 kept" in out) == (0, True), err
 
 
-def test_an_evaluator_prices_and_a_budget_in_one_account(raw, chat):
-    folder = raw.parent
-    prices = [
-        part
-        for flag in "CE"
-        for price in ("input_price=1000", "output_price=1000")
-        for part in (f"-{flag}", price)
-    ]
-    judge = [
-        "--evaluator",
-        "endpoint",
-        "-E",
-        "model=j",
-        "-E",
-        f"url={chat.url}",
-        "-E",
-        "max_tokens=50",
-    ]
-    arguments = ask(chat, *judge, *prices, "-C", "max_tokens=50", "--json")
-    done = fdrd(folder, *arguments, "--estimate")
-    expected = json.loads(done.stdout)
-    assert (expected["least"], expected["most"], len(chat.asked)) == (24, 72, 0)
-    done = fdrd(folder, *arguments, "--budget", "15")
-    assert done.returncode == 1, done.stderr
-    first = json.loads(done.stdout)
+def test_captioner_and_evaluator_share_one_budget(raw, chat):
+    options = ("input_price=1000", "output_price=1000", "max_tokens=50")
+    flags = [part for flag in ("-C", "-E") for option in options for part in (flag, option)]
+    judge = ("--evaluator", "endpoint", "-E", "model=j", "-E", f"url={chat.url}")
+    arguments = from_endpoint(chat, *judge, *flags, "--json")
+    _, out, _ = fdrd(raw.parent, *arguments, "--estimate")
+    expected = json.loads(out)
+    assert (expected["pictures"], expected["least"], expected["most"]) == (12, 24, 72)
+    assert len(chat.asked) == 0
+    code, out, err = fdrd(raw.parent, *arguments, "--budget", "15")
+    first = json.loads(out)
+    assert (code, first["stopped"]) == (1, "budget_spent"), err
     assert 0 < first["asked"]["spent"] <= 15
-    assert first["stopped"] == "budget_spent"
-    assert "The budget of 15" in done.stderr
-    done = fdrd(folder, *arguments, "--budget", "1000")
-    assert done.returncode == 0, done.stderr
-    second = json.loads(done.stdout)
-    assert (second["kept"], second["unfinished"]) == (12, 0)
+    assert "budget of 15" in err
+    code, out, err = fdrd(raw.parent, *arguments, "--budget", "1000")
+    second = json.loads(out)
+    assert (code, second["kept"], second["unfinished"]) == (0, 12, 0), err
     assert len(chat.asked) == len(set(chat.asked)) == 24
     assert first["asked"]["spent"] + second["asked"]["spent"] == pytest.approx(24 * 1.02)
 
 
 def test_a_key_is_in_no_output(raw, chat):
-    folder, chat.key = raw.parent, "sk-right"
-    done = subprocess.run(
-        command(folder, *ask(chat)), cwd=folder, capture_output=True, text=True, check=False,
-        env={**environment(folder), "OPENAI_API_KEY": "sk-wrong-0123456789"},
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "$OPENAI_API_KEY" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "sk-wrong" not in done.stdout + done.stderr
+    chat.key = "sk-right"
+    code, out, err = fdrd(raw.parent, *from_endpoint(chat), OPENAI_API_KEY="sk-wrong-0123456789")
+    assert (code, "$OPENAI_API_KEY" in err) == (2, True)
+    assert "sk-wrong" not in out + err
 
 
 @pytest.mark.parametrize(
@@ -120,72 +112,47 @@ def test_a_key_is_in_no_output(raw, chat):
         (["--captioner", "template", "-C", "texts=x"], "did you mean 'text'"),
         (["--captioner", "template", "--without", "metatalk"], "did you mean 'meta_talk'"),
         (["--captioner", "template", "--min-clip-score", "0.2"], "needs --backbone"),
-        (["--captioner", "template", "--evaluator", "template"], "answers no questions"),
+        (["--captioner", "template", "--evaluator", "template"], "cannot answer questions"),
         (["--captioner", "template", "--out", "raw/captioned"], "inside the source"),
         (["--captioner", "template", "--questions", "nowhere.txt"], "nowhere.txt"),
         (["--captioner", "template", "--opening", "A {klass}."], "klass"),
     ],
 )
 def test_a_mistake_is_one_line(raw, arguments, what):
-    done = fdrd(raw.parent, "caption", "--source", "raw", *arguments)
-    assert done.returncode == 2
-    assert what in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    code, _, err = fdrd(raw.parent, "caption", "--source", "raw", *arguments)
+    assert (code, what in err) == (2, True), err
 
 
 def test_the_captioners_are_listed(tmp_path):
-    done = fdrd(tmp_path, "captioners")
-    assert done.returncode == 0
+    code, out, _ = fdrd(tmp_path, "captioners")
+    assert code == 0
     for name in ("endpoint", "reader", "template", "transformers", "meta_talk", "detail_invented"):
-        assert name in done.stdout
-    assert set(json.loads(fdrd(tmp_path, "captioners", "--json").stdout)["captioners"]) == {
-        *("endpoint", "reader", "template", "transformers")
-    }
+        assert name in out
+    _, out, _ = fdrd(tmp_path, "captioners", "--json")
+    listed = json.loads(out)["captioners"]
+    assert set(listed) == {"endpoint", "reader", "template", "transformers"}
+    assert all(text for one in listed.values() for text in one["options"].values())
 
 
-def test_a_captioner_of_the_users_own_is_a_file(raw):
-    (raw.parent / "mine.py").write_text(
-        "from dataclasses import dataclass\n"
-        "from fdrd.captioning import Answer, Expected, captioner\n\n"
-        "@captioner('mine')\ndef mine(spending, *, word: str = 'red'):\n"
-        "    '''Says a word.'''\n    return Mine(word)\n\n"
-        "@dataclass\nclass Mine:\n    word: str\n    converses = False\n    free = True\n"
-        "    identity = property(lambda self: {'name': 'mine', 'word': self.word})\n"
-        "    def expected(self, text):\n        return Expected()\n"
-        "    def answer(self, questions, keep):\n        for question in questions:\n"
-        "            keep(question, Answer(f'A {self.word} {question.picture.record.category} in the shade.'))\n"
-        "        return ''\n"
-    )
-    done = fdrd(
-        raw.parent,
-        "caption",
-        "--source",
-        "raw",
-        "--plugin",
-        "mine",
-        "--captioner",
-        "mine",
-        "-C",
-        "word=green",
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_custom_captioner_is_one_file(raw):
+    (raw.parent / "mine.py").write_text(PLUGIN)
+    arguments = ("--plugin", "mine", "--captioner", "mine", "-C", "word=green")
+    code, _, err = fdrd(raw.parent, "caption", "--source", "raw", *arguments)
+    assert code == 0, err
     assert "A green robin in the shade." in (raw.parent / "captioned/raw/captions.json").read_text()
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_no_answer_is_lost(tmp_path, make_raw, chat):
-    """Every answer that reached the process is on the disk, but for those of requests under way at the kill."""
+def test_a_kill_at_any_moment_loses_no_answer(tmp_path, make_raw, chat):
+    """Every answer that reached the process is on disk, except for requests in flight at the kill."""
     make_raw(tmp_path / "raw", 120)
     chat.delay = 0.02
     moments = random.Random(0)
-    kills, under_way = 0, 4
+    kills, in_flight = 0, 4
     while True:
-        process = subprocess.Popen(
-            command(tmp_path, *ask(chat, "-C", f"concurrency={under_way}")), cwd=tmp_path, env=environment(tmp_path),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        goal = len(chat.asked) + moments.randrange(1, 40)
-        while process.poll() is None and len(chat.asked) < goal and len(chat.asked) < 110:
+        process = start(tmp_path, *from_endpoint(chat, "-C", f"concurrency={in_flight}"))
+        goal = min(110, len(chat.asked) + moments.randrange(1, 40))
+        while process.poll() is None and len(chat.asked) < goal:
             time.sleep(0.005)
         if len(chat.asked) >= 110:
             break
@@ -193,107 +160,76 @@ def test_killed_at_any_moment_no_answer_is_lost(tmp_path, make_raw, chat):
         process.communicate()
         kills += 1
         with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            assert len(cache) >= len(chat.answered) - under_way * kills
+            assert len(cache) >= len(chat.answered) - in_flight * kills
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert kills >= 2
-    assert "120 pictures = 120 captions" in out
+    assert "120 images = 120 captions" in out
     twice = Counter(asked for asked, times in Counter(chat.asked).items() if times > 1)
-    assert len(chat.asked) - 120 <= under_way * kills
-    assert sum(twice.values()) <= under_way * kills
-    again = fdrd(tmp_path, *ask(chat))
-    assert again.returncode == 0
-    assert "120 from the cache, 0 asked now" in again.stdout
+    assert len(chat.asked) - 120 <= in_flight * kills
+    assert sum(twice.values()) <= in_flight * kills
+    code, out, _ = fdrd(tmp_path, *from_endpoint(chat))
+    assert (code, "120 from the cache, 0 new" in out) == (0, True)
 
 
 @pytest.mark.slow
 def test_two_runs_at_once_share_the_questions(tmp_path, make_raw, chat):
     make_raw(tmp_path / "raw", 60)
     chat.delay = 0.05
-    runs = [
-        subprocess.Popen(
-            command(tmp_path, *ask(chat, "--out", f"out{number}", "-C", "concurrency=2")), cwd=tmp_path,
-            env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for number in range(2)
-    ]  # fmt: skip
+    arguments = from_endpoint(chat, "-C", "concurrency=2", "--out")
+    runs = [start(tmp_path, *arguments, f"out{number}") for number in range(2)]
     said = [run.communicate(timeout=120) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], said
     assert len(chat.asked) == len(set(chat.asked)) == 60
     assert chat.most_at_once > 2
-    one, two = (
-        (tmp_path / f"out{number}" / "raw" / "captions.json").read_bytes() for number in range(2)
-    )
+    one, two = ((tmp_path / f"out{n}" / "raw" / "captions.json").read_bytes() for n in range(2))
     assert one == two
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(tmp_path, make_raw, chat):
+def test_ctrl_c_says_how_to_resume(tmp_path, make_raw, chat):
     make_raw(tmp_path / "raw", 60)
     chat.delay = 0.2
-    process = subprocess.Popen(
-        command(tmp_path, *ask(chat)),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(tmp_path, *from_endpoint(chat))
     while len(chat.asked) < 10:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on" in err
-    assert "Traceback" not in err
+    assert (process.returncode, "Traceback" in err) == (130, False)
+    assert "the same command resumes" in err
     with AnswerCache(tmp_path / "answers.sqlite") as cache:
         assert len(cache) == sum(chat.answered.values()) == len(chat.asked)
     assert not list(tmp_path.glob("*.lock"))
 
 
 def test_noise_in_existing_captions_is_counted(raw):
-    folder = raw.parent
-    made = ("--captioner", "template", "-C", "text=The image shows that a {category} sings.")
-    done = fdrd(
-        folder, "caption", "--source", "raw", "--out", "two", *made, "--without", "meta_talk"
-    )
-    assert done.returncode == 0, done.stderr
-    done = fdrd(folder, "audit", "--source", "two", "--noise", "--json")
-    (found,) = json.loads(done.stdout)["noise"]
+    text = "text=The image shows that a {category} sings."
+    made = from_template("-C", text, "--out", "two", "--without", "meta_talk")
+    assert fdrd(raw.parent, *made)[0] == 0
+    _, out, _ = fdrd(raw.parent, "audit", "--source", "two", "--noise", "--json")
+    (found,) = json.loads(out)["noise"]
     assert (found["rows"], found["filters"]["meta_talk"]["rows"]) == (12, 12)
 
 
 @pytest.mark.slow
-def test_the_score_of_a_backbone_is_measured_and_limits(raw):
-    folder = raw.parent
-    made = ("--captioner", "template", "-C", "text=A {category} in the shade.")
-    assert fdrd(folder, "caption", "--source", "raw", "--out", "one", *made).returncode == 0
-    scored = ("--backbone", "embedded", "--min-clip-score", "2", "--out", "none")
-    done = fdrd(folder, "caption", "--source", "raw", *made, *scored)
-    assert done.returncode == 0, done.stderr
-    assert "12 rejected: clip_score" in done.stdout
-    done = fdrd(
-        folder,
-        "audit",
-        "--source",
-        "one",
-        "--noise",
-        "--backbone",
-        "embedded",
-        "--min-clip-score",
-        "2",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "12 of 12 rows (100.0%) would be rejected" in done.stdout
+def test_a_clip_score_is_measured_and_limited(raw):
+    made = from_template("-C", "text=A {category} in the shade.")
+    limit = ("--backbone", "embedded", "--min-clip-score", "2")
+    assert fdrd(raw.parent, *made, "--out", "one")[0] == 0
+    _, out, err = fdrd(raw.parent, *made, "--out", "none", *limit)
+    assert "12 rejected: clip_score" in out, err
+    _, out, err = fdrd(raw.parent, "audit", "--source", "one", "--noise", *limit)
+    assert "12 of 12 rows (100.0%) would be rejected" in out, err
 
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--noise"], "give a built dataset"),
+        (["--noise"], "give either a built dataset"),
         (["--source", "raw", "--backbone", "embedded"], "--noise"),
         (["--source", "raw", "--noise", "--min-clip-score", "0.2"], "--backbone"),
     ],
 )
 def test_a_mistaken_audit_is_one_line(raw, arguments, what):
-    done = fdrd(raw.parent, "audit", *arguments)
-    assert (done.returncode, what in done.stderr) == (2, True)
+    code, _, err = fdrd(raw.parent, "audit", *arguments)
+    assert (code, what in err) == (2, True), err

@@ -1,7 +1,6 @@
-"""A server with faults: what is asked, kept, counted, spent and shown."""
+"""A server with faults: what is asked, stored, counted, spent and shown."""
 
 import io
-import json
 import logging
 import signal
 import threading
@@ -10,68 +9,78 @@ import time
 import pytest
 from PIL import Image
 
-from fdrd.captioning import AnswerCache, Failure, Spending
-from fdrd.captioning.captioners.endpoint import endpoint
-from fdrd.captioning.pictures import find_pictures
-from fdrd.captioning.rounds import Desk, Plan
-from fdrd.captioning.run import estimate, run
+from fdrd.captioning import AnswerCache, CaptionSettings, Spending, caption
+from fdrd.captioning.captioners.endpoint import Endpoint
 from fdrd.errors import FdrdError
 
+PRICES = {  # an answer costs 1.02
+    "input_price": 1000.0,
+    "output_price": 1000.0,
+    "picture_tokens": 900,
+    "max_tokens": 100,
+}
 
-def caption(raw, chat, *, plan=None, budget=None, evaluator=None, sample=None, **options):
-    """One run; the files lie beside the source."""
-    spending = Spending(budget)
-    found = find_pictures(raw, 10**6)
+
+def run_endpoint(
+    raw, chat, *, budget=None, judge=None, confirm=None, rounds=3, sample=None, **options
+):
+    """Caption the source; output and cache are beside it."""
+    options = {"model": "m", "url": chat.url, "timeout": 30.0, **options}
+    return caption(
+        raw,
+        raw.parent / "captioned",
+        captioner="endpoint",
+        options=options,
+        evaluator="endpoint" if judge else None,
+        evaluator_options=options | {"model": judge},
+        settings=CaptionSettings(rounds=rounds, sample=sample),
+        budget=budget,
+        cache=raw.parent / "answers.sqlite",
+        confirm=confirm or (lambda estimate: True),
+    )
+
+
+def read_captions(raw):
+    return (raw.parent / "captioned" / "raw" / "captions.json").read_bytes()
+
+
+def count_cached(raw):
     with AnswerCache(raw.parent / "answers.sqlite") as cache:
-        asked = {"model": "m", "url": chat.url, "timeout": 30.0, **options}
-        desk = Desk(endpoint(spending, **asked), evaluator, None, cache)
-        out = raw.parent / "captioned"
-        done = run(raw, out, found, found.pictures[:sample], plan or Plan(), desk, spending)
-    return done, desk, spending
-
-
-def failed(done):
-    return done.summary["rejected"]
+        return len(cache)
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """No second is waited between attempts, but where the server asks for it."""
+    """Do not wait between attempts unless the server asks for it."""
     import tenacity
 
     monkeypatch.setattr(tenacity, "wait_exponential_jitter", lambda **_: tenacity.wait_none())
 
 
-def test_every_picture_is_asked_about_once_and_a_rerun_asks_nothing(raw, chat):
-    done, desk, spending = caption(raw, chat)
-    assert done.summary["kept"] == 12
-    assert len(chat.asked) == len(set(chat.asked)) == 12
-    assert (spending.input_tokens, spending.output_tokens) == (12_000, 240)
-    written = (raw.parent / "captioned" / "raw" / "captions.json").read_bytes()
-    again, desk, _ = caption(raw, chat)
-    assert (len(chat.asked), desk.drafts.cached, desk.drafts.answered) == (12, 12, 0)
-    assert again.summary == done.summary
-    assert (raw.parent / "captioned" / "raw" / "captions.json").read_bytes() == written
+def test_every_image_is_asked_about_once_and_a_rerun_asks_nothing(raw, chat):
+    (raw / "house wren" / "copy.png").write_bytes((raw / "house wren" / "000.png").read_bytes())
+    run = run_endpoint(raw, chat)
+    assert run.summary["kept"] == 13
+    assert len(chat.asked) == len(set(chat.asked)) == 12  # equal images are asked about once
+    assert (run.usage["input_tokens"], run.usage["output_tokens"]) == (12_000, 240)
+    written = read_captions(raw)
+    again = run_endpoint(raw, chat)
+    assert (len(chat.asked), again.usage["cached"], again.usage["answered"]) == (12, 12, 0)
+    assert again.summary == run.summary
+    assert read_captions(raw) == written
 
 
-def test_equal_pictures_are_asked_about_once(raw, chat):
-    copy = raw / "house wren" / "copy.png"
-    copy.write_bytes((raw / "house wren" / "000.png").read_bytes())
-    done, _, _ = caption(raw, chat)
-    assert (done.summary["kept"], len(chat.asked)) == (13, 12)
-
-
-def test_what_leaves_the_machine_is_a_picture_without_its_metadata(raw, chat):
+def test_an_image_is_sent_without_its_metadata(raw, chat):
     Image.new("RGB", (900, 300)).save(raw / "robin" / "large.png")
-    caption(raw, chat, max_side=300)
+    run_endpoint(raw, chat, max_side=300)
     sizes = set()
-    for data in chat.pictures:
-        with Image.open(io.BytesIO(data)) as picture:
-            assert picture.format == "JPEG"
-            assert not picture.getexif()
-            sizes.add(picture.size)
+    for data in chat.images:
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.format == "JPEG"
+            assert not image.getexif()
+            sizes.add(image.size)
     assert sizes == {(24, 16), (300, 100)}
-    assert not any(b"photographer" in data for data in chat.pictures)
+    assert not any(b"photographer" in data for data in chat.images)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +95,11 @@ def test_what_leaves_the_machine_is_a_picture_without_its_metadata(raw, chat):
         ("empty", "empty_answer"),
     ],
 )
-def test_a_fault_is_counted_and_made_good_by_another_attempt(raw, chat, quick, fault, reason):
+def test_a_temporary_fault_is_counted_and_retried(raw, chat, quick, fault, reason):
     chat.faults = [fault, "", fault]
-    done, desk, _ = caption(raw, chat, timeout=0.8 if fault == "timeout" else 30.0)
-    assert done.summary["kept"] == 12
-    assert desk.captioner.attempts_failed == {reason: 2}
+    run = run_endpoint(raw, chat, timeout=0.8 if fault == "timeout" else 30.0)
+    assert run.summary["kept"] == 12
+    assert run.usage["attempts_failed"] == {"captioner": {reason: 2}}
     assert sorted(chat.answered.values()) == [1] * 12
     assert len(chat.asked) == 14
 
@@ -104,93 +113,71 @@ def test_a_fault_is_counted_and_made_good_by_another_attempt(raw, chat, quick, f
         ("400", "question_refused"),
     ],
 )
-def test_a_fault_that_stays_is_the_reason_of_a_rejection(raw, chat, quick, fault, reason):
+def test_a_permanent_fault_is_the_rejection_reason(raw, chat, quick, fault, reason):
     chat.always = fault
-    done, desk, _ = caption(raw, chat, sample=3, attempts=2, concurrency=1)
-    assert failed(done) == {reason: 3}
-    assert desk.drafts.failed == {reason: 3}
-    assert len(chat.asked) == (3 if fault == "400" else 6)  # who is refused is not asked again
+    run = run_endpoint(raw, chat, sample=3, attempts=2, concurrency=1)
+    assert run.summary["rejected"] == {reason: 3}
+    assert len(chat.asked) == (3 if fault == "400" else 6)  # a refused question is not retried
     chat.always = ""
-    again, _, _ = caption(raw, chat, sample=3)
-    assert again.summary["kept"] == 3  # a failure is not kept as an answer
+    assert run_endpoint(raw, chat, sample=3).summary["kept"] == 3  # failures are not cached
 
 
 @pytest.mark.parametrize(
     ("finish", "reason"), [("content_filter", "question_refused"), ("length", "empty_answer")]
 )
-def test_an_answer_that_will_stay_empty_is_paid_for_once(raw, chat, monkeypatch, finish, reason):
-    def empty(handler, body):
-        chat.asked.append(("", ""))
-        choice = {"message": {"content": None}, "finish_reason": finish}
-        data = json.dumps({"choices": [choice]}).encode()
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
-
-    monkeypatch.setattr(chat, "reply", empty)
-    done, _, _ = caption(raw, chat, sample=2)
-    assert (failed(done), len(chat.asked)) == ({reason: 2}, 2)
+def test_an_answer_that_would_stay_empty_is_asked_for_once(raw, chat, finish, reason):
+    chat.finish, chat.answer = finish, lambda text, number: ""
+    run = run_endpoint(raw, chat, sample=2)
+    assert (run.summary["rejected"], len(chat.asked)) == ({reason: 2}, 2)
 
 
-def test_a_server_that_asks_for_time_gets_it_from_all(raw, chat):
+def test_a_server_that_asks_for_a_pause_gets_it_from_all_threads(raw, chat):
     chat.faults, chat.retry_after = ["429"], "1"
-    caption(raw, chat, concurrency=1, sample=2)
+    run_endpoint(raw, chat, concurrency=1, sample=2)
     assert chat.times[1] - chat.times[0] >= 0.95
 
 
-def test_no_more_requests_are_under_way_than_allowed(raw, chat):
+def test_requests_in_flight_are_limited(raw, chat):
     chat.delay = 0.05
-    caption(raw, chat, concurrency=3)
+    run_endpoint(raw, chat, concurrency=3)
     assert 1 < chat.most_at_once <= 3
 
 
-def test_a_server_that_dies_half_way_costs_no_answer(raw, make_raw, chat, quick):
+def test_a_server_that_dies_costs_no_answer(raw, make_raw, chat, quick):
     make_raw(raw, 24)
     chat.dies_after = 5
     with pytest.raises(FdrdError, match="questions in a row"):
-        caption(raw, chat, concurrency=2, attempts=2)
-    assert sum(chat.answered.values()) >= 5
-    with AnswerCache(raw.parent / "answers.sqlite") as cache:
-        assert len(cache) == sum(chat.answered.values())
+        run_endpoint(raw, chat, concurrency=2, attempts=2)
+    assert count_cached(raw) == sum(chat.answered.values()) >= 5
     assert not (raw.parent / "captioned").exists()
     chat.dies_after = None
-    done, desk, _ = caption(raw, chat)
-    assert done.summary["kept"] == 24
+    run = run_endpoint(raw, chat)
+    assert run.summary["kept"] == 24
     assert set(chat.answered.values()) == {1}
-    assert desk.drafts.cached + desk.drafts.answered == 24
 
 
-def test_a_refused_key_stops_at_once_and_is_nowhere_to_be_read(raw, chat, key, caplog, monkeypatch):
+def test_an_invalid_key_stops_the_run_and_a_valid_one_is_never_shown(raw, chat, key, caplog):
     caplog.set_level(logging.DEBUG)
     chat.key = "another"
-    with pytest.raises(FdrdError) as caught:
-        caption(raw, chat, concurrency=2)
-    assert "OPENAI_API_KEY" in str(caught.value)
+    with pytest.raises(FdrdError, match="OPENAI_API_KEY") as caught:
+        run_endpoint(raw, chat, concurrency=2)
     assert len(chat.asked) <= 2
     chat.key = key
-    chat.faults = ["500"]  # a server that repeats what it was sent
-    caption(raw, chat)
-    said = [str(caught.value), repr(caught.value), caplog.text]
+    chat.always = "500"  # a server that repeats what it was sent
+    run_endpoint(raw, chat, sample=2, attempts=1)
+    (file,) = (raw.parent / "captioned").rglob("rejected_captions.jsonl")
+    assert "out of memory, Bearer [key]" in file.read_text()
+    shown = [str(caught.value), repr(caught.value), caplog.text]
     files = [path.read_bytes() for path in raw.parent.rglob("*") if path.is_file()]
-    assert files
-    assert not any(key in text for text in said)
+    assert not any(key in text for text in shown)
     assert not any(key.encode() in data for data in files)
 
 
-def test_a_failure_that_repeats_the_key_hides_it(raw, chat, key, quick):
-    chat.always = "500"
-    caption(raw, chat, sample=2, attempts=1)
-    (file,) = (raw.parent / "captioned").rglob("rejected_captions.jsonl")
-    assert "out of memory, Bearer [key]" in file.read_text()
-
-
-def test_a_key_that_cannot_be_one_is_not_shown(raw, chat, monkeypatch):
+def test_a_malformed_key_is_not_shown(raw, chat, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\nsk-other")
-    with pytest.raises(FdrdError) as caught:
-        caption(raw, chat)
+    with pytest.raises(FdrdError, match="OPENAI_API_KEY") as caught:
+        run_endpoint(raw, chat)
     assert "secret" not in str(caught.value)
-    assert "OPENAI_API_KEY" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -201,118 +188,85 @@ def test_a_key_that_cannot_be_one_is_not_shown(raw, chat, monkeypatch):
         ({"url": "http://host/v1?key=1"}, "query"),
         ({"url": "ftp://127.0.0.1/v1"}, "url="),
         ({"concurrency": 0}, "at least 1"),
+        ({"budget": 1.0}, "input_price"),
     ],
 )
-def test_a_wrong_option_is_one_line(raw, chat, options, what):
+def test_an_invalid_option_is_an_error(raw, chat, options, what):
     with pytest.raises(FdrdError, match=what):
-        caption(raw, chat, **options)
+        run_endpoint(raw, chat, **options)
 
 
-def test_a_wrong_path_names_the_address(raw, chat, monkeypatch):
-    def gone(handler, body):
-        handler.send_response(404)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    monkeypatch.setattr(chat, "reply", gone)
-    with pytest.raises(FdrdError, match="404"):
-        caption(raw, chat)
+def test_a_wrong_path_is_an_error_with_the_url(raw, chat):
+    chat.always = "404"
+    with pytest.raises(FdrdError, match=r"404.*check -C url"):
+        run_endpoint(raw, chat)
 
 
-def test_a_budget_is_kept_and_a_greater_one_goes_on(raw, chat):
-    prices = {"input_price": 1000.0, "output_price": 1000.0}  # an answer costs 1.02
-    tight = {"picture_tokens": 900, "max_tokens": 100, **prices}
-    done, desk, spending = caption(raw, chat, budget=5.0, **tight)
-    assert spending.spent == pytest.approx(1.02 * len(chat.asked))
-    assert 0 < spending.spent <= 5.0
-    assert (done.stopped, done.unfinished) == ("budget_spent", 12 - len(chat.asked))
-    assert failed(done) == {}
+def test_a_budget_is_kept_and_a_larger_one_resumes(raw, chat):
+    run = run_endpoint(raw, chat, budget=5.0, **PRICES)
+    assert run.usage["spent"] == pytest.approx(1.02 * len(chat.asked))
+    assert 0 < run.usage["spent"] <= 5.0
+    assert (run.stopped, run.summary["unfinished"]) == ("budget_spent", 12 - len(chat.asked))
+    assert run.summary["rejected"] == {}
     first = len(chat.asked)
-    done, desk, spending = caption(raw, chat, budget=100.0, **tight)
-    assert (done.summary["kept"], desk.drafts.cached) == (12, first)
+    run = run_endpoint(raw, chat, budget=100.0, **PRICES)
+    assert (run.summary["kept"], run.usage["cached"]) == (12, first)
     assert len(chat.asked) == len(set(chat.asked)) == 12
 
 
-@pytest.mark.parametrize(("fault", "paid"), [("empty", 1.0), ("500", 0.0)])
-def test_an_attempt_that_may_have_worked_counts_as_paid(raw, chat, quick, fault, paid):
+@pytest.mark.parametrize(("fault", "billed"), [("empty", 1.0), ("500", 0.0)])
+def test_an_attempt_that_may_have_been_billed_counts_as_spent(raw, chat, quick, fault, billed):
     chat.faults = [fault]
-    prices = {
-        "input_price": 1000.0,
-        "output_price": 1000.0,
-        "picture_tokens": 900,
-        "max_tokens": 100,
-    }
-    _, desk, spending = caption(raw, chat, sample=1, **prices)
-    (_, text) = chat.asked[0]
-    highest = desk.captioner.expected(text).cost
-    assert spending.spent == pytest.approx(1.02 + paid * highest)
+    run = run_endpoint(raw, chat, sample=1, **PRICES)
+    ((_, text), *_) = chat.asked
+    highest = Endpoint(Spending(), model="m", **PRICES).expected(text).cost
+    assert run.usage["spent"] == pytest.approx(1.02 + billed * highest)
 
 
-def test_without_prices_there_is_no_budget(raw, chat):
-    with pytest.raises(FdrdError, match="input_price"):
-        caption(raw, chat, budget=1.0)
+def test_a_draft_without_a_verdict_is_unfinished(raw, chat):
+    """The budget ends between drafts and evaluations: no caption passes unchecked."""
+    run = run_endpoint(raw, chat, budget=13.0, judge="judge", **PRICES)
+    summary = run.summary
+    assert summary["kept"] < 12
+    assert summary["kept"] + summary["unfinished"] + sum(summary["rejected"].values()) == 12
+    assert "budget_spent" not in summary["rejected"]
 
 
-def test_a_draft_that_nobody_evaluated_is_unfinished(raw, chat):
-    """The budget ends between drafts and evaluations: no caption slips through unseen."""
-    prices = {
-        "input_price": 1000.0,
-        "output_price": 1000.0,
-        "picture_tokens": 900,
-        "max_tokens": 100,
-    }
-    spending = Spending(13.0)
-    found = find_pictures(raw, 10**6)
-    judge = endpoint(spending, model="judge", url=chat.url, **prices)
-    with AnswerCache(raw.parent / "answers.sqlite") as cache:
-        writer = endpoint(spending, model="m", url=chat.url, **prices)
-        desk = Desk(writer, judge, None, cache)
-        done = run(raw, raw.parent / "captioned", found, found.pictures, Plan(), desk, spending)
-    assert done.summary["kept"] < 12
-    assert done.summary["kept"] + done.unfinished + sum(failed(done).values()) == 12
-    assert not any(outcome.reason == "budget_spent" for outcome in done.outcomes)
-
-
-def test_the_estimate_counts_what_is_known_already(raw, chat):
-    found = find_pictures(raw, 10**6)
-    caption(raw, chat, sample=5)
-    with AnswerCache(raw.parent / "answers.sqlite") as cache:
-        writer = endpoint(
-            Spending(), model="m", url=chat.url, input_price=1.0, output_price=2.0,
-            picture_tokens=1000, max_tokens=200,
-        )  # fmt: skip
-        expected = estimate(found.pictures, Plan(rounds=2), Desk(writer, None, None, cache))
+def test_an_estimate_knows_the_cache_and_asks_nothing(raw, chat):
+    run_endpoint(raw, chat, sample=5, max_tokens=200)
+    (raw.parent / "captioned" / "captioning.json").write_text("untouched")
+    prices = {"input_price": 1.0, "output_price": 2.0, "picture_tokens": 1000, "max_tokens": 200}
+    run = run_endpoint(raw, chat, rounds=2, confirm=lambda estimate: False, **prices)
+    expected = run.estimate
     assert (expected.known, expected.least, expected.most) == (5, 7, 19)
     assert expected.output_tokens == 7 * 200
     assert expected.least_cost == pytest.approx((expected.input_tokens + 2 * 1400) / 1e6)
     assert expected.most_cost > 19 / 7 * expected.least_cost * 0.9
     assert len(chat.asked) == 5
+    assert (raw.parent / "captioned" / "captioning.json").read_text() == "untouched"
 
 
-def test_ctrl_c_keeps_what_is_under_way(raw, chat):
-    """The signal comes while four requests wait for their answers; each of those is paid for, and kept."""
+def test_ctrl_c_keeps_requests_in_flight(raw, chat):
     chat.delay = 0.4
 
-    def wait_and_interrupt():
-        while chat._now < 4:
+    def interrupt():
+        while chat.in_flight < 4:
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    threading.Thread(target=wait_and_interrupt, daemon=True).start()
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        caption(raw, chat, concurrency=4)
-    with AnswerCache(raw.parent / "answers.sqlite") as cache:
-        assert len(cache) == sum(chat.answered.values()) == 4
+        run_endpoint(raw, chat, concurrency=4)
+    assert count_cached(raw) == sum(chat.answered.values()) == 4
     assert not (raw.parent / "captioned").exists()
     chat.delay = 0.0
-    done, desk, _ = caption(raw, chat)
-    assert (done.summary["kept"], desk.drafts.cached) == (12, 4)
+    run = run_endpoint(raw, chat)
+    assert (run.summary["kept"], run.usage["cached"]) == (12, 4)
     assert set(chat.answered.values()) == {1}
 
 
-def test_a_failure_is_told_apart_from_an_answer(raw, chat, quick):
+def test_a_refusal_in_words_gets_feedback_and_is_rejected(raw, chat):
     chat.answer = lambda text, number: "I'm sorry, but I can't describe this picture."
-    done, _, _ = caption(raw, chat, sample=2, plan=Plan(rounds=2))
-    assert failed(done) == {"refusal": 2}
-    assert len(chat.asked) == 4  # it was told what is wrong, and asked again
-    assert not any(isinstance(outcome.caption, Failure) for outcome in done.outcomes)
+    run = run_endpoint(raw, chat, sample=2, rounds=2)
+    assert run.summary["rejected"] == {"refusal": 2}
+    assert len(chat.asked) == 4

@@ -1,16 +1,13 @@
-"""A real vision-language model of `transformers`, of random weights and two layers, from end to end."""
+"""A real vision-language model of `transformers` with random weights and two layers, end to end."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from fdrd.captioning import Answer, AnswerCache, Question, Spending
-from fdrd.captioning.asking import Tally, ask
-from fdrd.captioning.captioners.image_text_to_text import transformers as make
-from fdrd.captioning.pictures import find_pictures
-from fdrd.captioning.rounds import Desk, Plan
-from fdrd.captioning.run import run
+from fdrd.captioning import Answer, CaptionSettings, Question, Spending, caption
+from fdrd.captioning.captioners.image_text_to_text import ImageTextToText
+from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 
@@ -72,9 +69,9 @@ def model(tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("model") / "tiny-llava")
 
 
-def answers(captioner, pictures, texts):
+def answers(captioner, images, texts):
     found = {}
-    questions = [Question(picture, text) for picture, text in zip(pictures, texts, strict=True)]
+    questions = [Question(image, text) for image, text in zip(images, texts, strict=True)]
     why = captioner.answer(
         iter(questions), lambda question, answer: found.update({id(question): answer})
     )
@@ -82,30 +79,34 @@ def answers(captioner, pictures, texts):
     return [found[id(question)] for question in questions]
 
 
-def test_a_batch_says_what_its_pictures_say_alone(model, raw):
-    pictures = find_pictures(raw, 10**6).pictures[:5]
+def test_a_batch_gives_the_answers_of_single_images(model, raw):
+    images = find_uncaptioned(raw).images[:5]
     texts = [("is it red . " * (1 + number)).strip() for number in range(5)]
     together = answers(
-        make(Spending(), model=str(model), batch_size=5, max_tokens=8), pictures, texts
+        ImageTextToText(Spending(), model=str(model), batch_size=5, max_tokens=8), images, texts
     )
-    alone = answers(make(Spending(), model=str(model), batch_size=1, max_tokens=8), pictures, texts)
+    alone = answers(
+        ImageTextToText(Spending(), model=str(model), batch_size=1, max_tokens=8), images, texts
+    )
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     assert [answer.input_tokens for answer in together] == [answer.input_tokens for answer in alone]
     assert len({answer.text for answer in together}) > 1
 
 
-def test_answers_are_those_of_the_model_itself(model, raw):
+def test_answers_equal_those_of_transformers(model, raw):
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    (picture, *_) = find_pictures(raw, 10**6).pictures
-    (found,) = answers(make(Spending(), model=str(model), max_tokens=8), [picture], ["is it red"])
+    (image, *_) = find_uncaptioned(raw).images
+    (found,) = answers(
+        ImageTextToText(Spending(), model=str(model), max_tokens=8), [image], ["is it red"]
+    )
     processor = AutoProcessor.from_pretrained(model)
     turn = [
         {
             "role": "user",
             "content": [
-                {"type": "image", "image": picture.upright()},
+                {"type": "image", "image": image.load()},
                 {"type": "text", "text": "is it red"},
             ],
         }
@@ -125,83 +126,73 @@ def test_answers_are_those_of_the_model_itself(model, raw):
     assert found.text == expected
 
 
-def test_a_model_without_a_chat_template_gets_picture_and_words(tmp_path, raw):
+def test_a_model_without_a_chat_template_gets_image_and_text(tmp_path, raw):
     folder = save_model(tmp_path / "plain", template=None)
-    pictures = find_pictures(raw, 10**6).pictures[:2]
-    found = answers(make(Spending(), model=str(folder), max_tokens=4), pictures, ["is it red"] * 2)
+    images = find_uncaptioned(raw).images[:2]
+    found = answers(
+        ImageTextToText(Spending(), model=str(folder), max_tokens=4), images, ["is it red"] * 2
+    )
     assert all(isinstance(answer, Answer) for answer in found)
 
 
-def test_accelerate_may_place_the_model(model, raw):
+def test_accelerate_can_place_the_model(model, raw):
     pytest.importorskip("accelerate")
-    pictures = find_pictures(raw, 10**6).pictures[:2]
-    placed = make(Spending(), model=str(model), max_tokens=6, device_map="auto")
-    alone = make(Spending(), model=str(model), max_tokens=6)
+    images = find_uncaptioned(raw).images[:2]
+    placed = ImageTextToText(Spending(), model=str(model), max_tokens=6, device_map="auto")
+    alone = ImageTextToText(Spending(), model=str(model), max_tokens=6)
     texts = ["is it red", "is it green"]
-    assert answers(placed, pictures, texts) == answers(alone, pictures, texts)
+    assert answers(placed, images, texts) == answers(alone, images, texts)
 
 
-def test_reduced_precision_answers_too_and_is_another_question(model, raw):
-    (picture, *_) = find_pictures(raw, 10**6).pictures
-    half = make(Spending(), model=str(model), max_tokens=6, precision="bfloat16")
-    (found,) = answers(half, [picture], ["is it red"])
+def test_another_precision_is_another_cache_key(model, raw):
+    (image, *_) = find_uncaptioned(raw).images
+    half = ImageTextToText(Spending(), model=str(model), max_tokens=6, precision="bfloat16")
+    (found,) = answers(half, [image], ["is it red"])
     assert isinstance(found, Answer)
-    assert half.identity != make(Spending(), model=str(model), max_tokens=6).identity
+    assert half.identity != ImageTextToText(Spending(), model=str(model), max_tokens=6).identity
 
 
-def test_from_pictures_to_a_dataset_and_a_rerun_loads_no_model(model, raw, tmp_path, monkeypatch):
-    found = find_pictures(raw, 10**6)
-    plan = Plan(
-        rounds=2,
-        opening="This is a photo of {a category}.",
-        without=frozenset({"repetition", "cut_short"}),
-    )
-    spending = Spending()
+def test_from_images_to_a_dataset_and_a_rerun_loads_no_model(model, raw, tmp_path, monkeypatch):
+    out = tmp_path / "captioned"
 
-    def once():
-        with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            desk = Desk(make(spending, model=str(model), max_tokens=12), None, None, cache)
-            return run(
-                raw, tmp_path / "captioned", found, found.pictures, plan, desk, spending
-            ), desk
+    def run():
+        settings = CaptionSettings(
+            rounds=2,
+            opening="This is a photo of {a category}.",
+            without=frozenset({"repetition", "cut_short"}),
+        )
+        return caption(
+            raw, out, captioner="transformers", options={"model": str(model), "max_tokens": 12},
+            settings=settings,
+        )  # fmt: skip
 
-    done, desk = once()
-    assert desk.drafts.answered >= 12
-    assert done.summary["captioner"]["revision"].startswith("sha256:")
-    first = {file.name: file.read_bytes() for file in (tmp_path / "captioned").rglob("*.json")}
-    entries = json.loads(first["captions.json"])
-    assert len(entries) == done.summary["kept"] > 0
-    built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
-    assert built.manifest["records"]["kept"] == done.summary["kept"]
-    monkeypatch.setattr(
-        "fdrd.captioning.captioners.image_text_to_text.ImageTextToText._generate", lambda *_: 1 / 0
-    )
-    again, desk = once()
-    assert (desk.drafts.answered, again.summary) == (0, done.summary)
-    assert first == {
-        file.name: file.read_bytes() for file in (tmp_path / "captioned").rglob("*.json")
-    }
+    first = run()
+    assert first.usage["answered"] >= 12
+    assert first.summary["captioner"]["revision"].startswith("sha256:")
+    files = {file.name: file.read_bytes() for file in out.rglob("*.json")}
+    assert len(json.loads(files["captions.json"])) == first.summary["kept"] > 0
+    built = build(out, tmp_path / "data", workers=1)
+    assert built.manifest["records"]["kept"] == first.summary["kept"]
+    monkeypatch.setattr(ImageTextToText, "_generate", lambda *_: 1 / 0)
+    again = run()
+    assert (again.usage["answered"], again.summary) == (0, first.summary)
+    assert files == {file.name: file.read_bytes() for file in out.rglob("*.json")}
 
 
-def test_other_weights_are_another_question(model, raw, tmp_path):
+def test_other_weights_are_another_cache_key(model, raw, tmp_path):
     import shutil
 
     other = Path(shutil.copytree(model, tmp_path / "tiny-llava"))
-    one = make(Spending(), model=str(model)).identity
-    assert make(Spending(), model=str(other)).identity == one
+    one = ImageTextToText(Spending(), model=str(model)).identity
+    assert ImageTextToText(Spending(), model=str(other)).identity == one
     weights = other / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert make(Spending(), model=str(other)).identity != one
+    assert ImageTextToText(Spending(), model=str(other)).identity != one
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "no-one/no-such-model-at-all"])
-def test_a_model_that_is_not_there_is_one_line(name, raw, tmp_path):
-    pictures = find_pictures(raw, 10**6).pictures
-    captioner = make(Spending(), model=name)
-    with (
-        AnswerCache(tmp_path / "answers.sqlite") as cache,
-        pytest.raises(FdrdError, match="transformers: "),
-    ):
-        ask(captioner, [Question(pictures[0], "is it red")], cache, Tally())
+def test_a_missing_model_is_an_error(name, raw, tmp_path):
+    with pytest.raises(FdrdError, match="transformers: "):
+        caption(raw, tmp_path / "out", captioner="transformers", options={"model": name})

@@ -1,4 +1,4 @@
-"""The captioned source: what a build makes of it, and what it must not lose or touch."""
+"""The captioned source: what a build makes of it, and what it must not lose or change."""
 
 import hashlib
 import io
@@ -7,12 +7,9 @@ import tarfile
 
 import pytest
 
-from fdrd.captioning import AnswerCache, Spending
-from fdrd.captioning.captioners.template import template
-from fdrd.captioning.pictures import find_pictures
-from fdrd.captioning.rounds import Desk, Plan
-from fdrd.captioning.run import run, sample
-from fdrd.captioning.writing import check_out
+from fdrd.captioning import CaptionSettings, caption
+from fdrd.captioning.output import check_out
+from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage.shards import read_records
@@ -20,12 +17,8 @@ from fdrd.storage.shards import read_records
 TEXT = "A small brown {category} sits on a mossy post."
 
 
-def caption(source, out, text=TEXT, number=None):
-    found = find_pictures(source, 10**6)
-    with AnswerCache(source.parent / "answers.sqlite") as cache:
-        desk = Desk(template(Spending(), text=text), None, None, cache)
-        pictures = sample(found.pictures, number)
-        return run(source, out, found, pictures, Plan(), desk, Spending())
+def caption_from_template(source, out, text=TEXT):
+    return caption(source, out, captioner="template", options={"text": text})
 
 
 def tree(folder):
@@ -38,7 +31,7 @@ def tree(folder):
 
 @pytest.fixture
 def source(write, draw, tmp_path):
-    """Two domains: one with splits, groups and a licence, and one with a caption that is there already."""
+    """Two domains: one with splits, groups, a license and a caption, and one with images only."""
     for number in range(12):
         split = ("train", "test")[number % 3 == 0]
         write(f"birds/{split}/{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
@@ -62,10 +55,8 @@ def source(write, draw, tmp_path):
     return tmp_path / "raw"
 
 
-def test_a_build_of_what_was_written_has_every_picture_with_all_that_the_source_said(
-    source, tmp_path
-):
-    done = caption(source, tmp_path / "captioned")
+def test_a_build_keeps_every_image_and_all_information_of_the_source(source, tmp_path):
+    done = caption_from_template(source, tmp_path / "captioned")
     assert (done.summary["kept"], done.summary["given"]) == (23, 1)
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
     assert built.manifest["records"] == {"read": 24, "kept": 24, "rejected": 0}
@@ -88,55 +79,59 @@ def test_a_build_of_what_was_written_has_every_picture_with_all_that_the_source_
     assert "@misc{birds}" in (tmp_path / "data" / "manifest.json").read_text()
 
 
-def test_the_same_run_writes_the_same_bytes_and_leaves_the_source_alone(source, tmp_path):
+def test_the_same_run_writes_the_same_bytes_and_does_not_change_the_source(source, tmp_path):
     before = tree(source)
-    caption(source, tmp_path / "one")
-    caption(source, tmp_path / "two")
+    caption_from_template(source, tmp_path / "one")
+    caption_from_template(source, tmp_path / "two")
     first = tree(tmp_path / "one")
     assert tree(tmp_path / "two") == first
-    caption(source, tmp_path / "one")
+    caption_from_template(source, tmp_path / "one")
     assert tree(tmp_path / "one") == first
     assert tree(source) == before
 
 
-def test_who_made_a_caption_stands_beside_it(source, tmp_path):
-    caption(source, tmp_path / "captioned")
+def test_a_caption_is_stored_with_its_captioner_and_history(source, tmp_path):
+    caption_from_template(source, tmp_path / "captioned")
     entries = json.loads((tmp_path / "captioned" / "cats" / "captions.json").read_text())
     made = entries["tabby/21.png"]["captioning"]
     assert made["captioner"]["name"] == "template"
     assert (made["rounds"], made["problems"], len(made["question"])) == (1, [[]], 16)
 
 
-def test_a_rejected_picture_is_a_line_with_reason_and_caption(source, tmp_path):
-    done = caption(source, tmp_path / "captioned", "A {category} can be seen in the image.")
+def test_a_rejected_image_is_listed_with_reason_and_draft_from_template(source, tmp_path):
+    done = caption_from_template(
+        source, tmp_path / "captioned", "A {category} can be seen in the image."
+    )
     assert done.summary["rejected"] == {"meta_talk": 23}
     lines = (tmp_path / "captioned" / "cats" / "rejected_captions.jsonl").read_text().splitlines()
     assert len(lines) == 12
     first = json.loads(lines[0])
     assert (first["reason"], first["picture"]) == ("meta_talk", "pug_cat/20.png")
-    caption(source, tmp_path / "captioned")
+    caption_from_template(source, tmp_path / "captioned")
     assert not list((tmp_path / "captioned").rglob("rejected_captions.jsonl"))
 
 
-def test_what_was_rejected_is_never_built(write, draw, tmp_path):
+def test_rejected_images_are_not_built(write, draw, tmp_path):
     for number in range(4):
         write(f"{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
-    caption(tmp_path / "raw", tmp_path / "captioned", "A {category} can be seen in the image.")
+    caption_from_template(
+        tmp_path / "raw", tmp_path / "captioned", "A {category} can be seen in the image."
+    )
     with pytest.raises(FdrdError, match="caption_missing"):
         build(tmp_path / "captioned", tmp_path / "data", workers=1)
 
 
-def test_a_sample_is_the_same_pictures_whatever_else_there_is(source, tmp_path, write, draw):
-    few = {picture.path for picture in sample(find_pictures(source, 10**6).pictures, 5)}
+def test_a_sample_hardly_changes_when_images_are_added(source, tmp_path, write, draw):
+    few = set(find_uncaptioned(source).sample(5))
     assert len(few) == 5
     write("cats/tabby/99.png", draw(99))
-    more = {picture.path for picture in sample(find_pictures(source, 10**6).pictures, 6)}
-    assert len(few & more) >= 5
+    assert len(few & set(find_uncaptioned(source).sample(6))) >= 5
+    settings = CaptionSettings(sample=5)
+    run = caption(source, tmp_path / "captioned", captioner="template", settings=settings)
+    assert run.summary["pictures"] == 5
 
 
-def test_pictures_at_the_top_of_a_domain_are_written_where_a_build_finds_them(
-    write, draw, tmp_path
-):
+def test_images_at_the_top_of_a_domain_are_built(write, draw, tmp_path):
     lines = [
         {"file_name": f"{number}.png", "category": ("wren", "robin")[number % 2]}
         for number in range(8)
@@ -144,20 +139,20 @@ def test_pictures_at_the_top_of_a_domain_are_written_where_a_build_finds_them(
     for number in range(8):
         write(f"{number}.png", draw(number))
     write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
-    caption(tmp_path / "raw", tmp_path / "captioned")
+    caption_from_template(tmp_path / "raw", tmp_path / "captioned")
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
     assert built.manifest["records"]["kept"] == 8
     assert [domain["name"] for domain in built.manifest["domains"]] == ["raw"]
 
 
-def test_the_splits_of_coop_get_captions_and_stay_as_they_are(write, draw, tmp_path):
+def test_coop_splits_are_kept(write, draw, tmp_path):
     names = [(f"{('Sphynx', 'pug')[number % 2]}_{number}.jpg", number) for number in range(9)]
     for name, number in names:
         write(f"oxford_pets/images/{name}", draw(number))
     rows = [[name, number % 2, ("Sphynx", "pug")[number % 2]] for name, number in names]
     split = {"train": rows[:5], "val": rows[5:7], "test": rows[7:]}
     write("oxford_pets/split_zhou_OxfordPets.json", split)
-    done = caption(tmp_path / "raw", tmp_path / "captioned")
+    done = caption_from_template(tmp_path / "raw", tmp_path / "captioned")
     assert done.summary["kept"] == 9
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
     records = list(read_records(tmp_path / "data", built.manifest))
@@ -166,7 +161,7 @@ def test_the_splits_of_coop_get_captions_and_stay_as_they_are(write, draw, tmp_p
     assert {record.category for record in records} == {"Sphynx", "pug"}
 
 
-def test_pictures_inside_of_an_archive_come_out_of_it(write, draw, tmp_path):
+def test_images_in_an_archive_are_extracted(write, draw, tmp_path):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
         for number in range(6):
@@ -175,7 +170,7 @@ def test_pictures_inside_of_an_archive_come_out_of_it(write, draw, tmp_path):
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     write("birds/0.tar", data.getvalue())
-    done = caption(tmp_path / "raw", tmp_path / "captioned")
+    done = caption_from_template(tmp_path / "raw", tmp_path / "captioned")
     assert done.summary["kept"] == 6
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
     records = list(read_records(tmp_path / "data", built.manifest))
@@ -184,18 +179,18 @@ def test_pictures_inside_of_an_archive_come_out_of_it(write, draw, tmp_path):
     }
 
 
-def test_no_picture_from_outside_of_the_source_gets_in(source, tmp_path):
+def test_images_outside_the_source_are_not_copied(source, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")
     for name in ("link", "described"):
         (source / "cats" / "tabby" / f"{name}.png").symlink_to(secret)
     (source / "cats" / "tabby" / "described.txt").write_text("A tabby with a caption of its own.")
-    done = caption(source, tmp_path / "captioned")
+    done = caption_from_template(source, tmp_path / "captioned")
     assert (done.summary["not_examined"], done.summary["given"]) == (1, 2)
     assert b"secret" not in tree(tmp_path / "captioned").values()
 
 
-def test_a_folder_with_other_things_is_refused(source, tmp_path):
+def test_a_folder_with_other_files_is_refused(source, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("important")
     with pytest.raises(FdrdError, match=r"captioning\.json"):

@@ -1,0 +1,198 @@
+"""Captions from a user's table: attributes that fill in a template, or captions made elsewhere.
+
+A table is JSON lines or CSV, with one row per image (`file_name`) or per category (`category`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from fdrd.captioning.interface import Answer, Expected, Failure, Keep, Question, captioner
+from fdrd.captioning.limits import Spending
+from fdrd.captioning.wording import fill
+from fdrd.errors import FdrdError
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.sources.reading.lines import read_jsonl, read_separated
+from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.text.mentions import key
+
+_READERS = {".jsonl": read_jsonl, ".csv": read_separated}
+_RECORD_FIELDS = ("category", "domain", "meta_category")  # known without a table
+
+
+@dataclass
+class Table:
+    """A table's columns, rows and digest.
+
+    `by_file` has None where several rows have the file name. `by_category` has normalized names.
+    """
+
+    columns: dict[str, None] = field(default_factory=dict)
+    by_file: dict[str, dict[str, str] | None] = field(default_factory=dict)
+    by_category: dict[str, dict[str, str]] = field(default_factory=dict)
+    sha256: str = ""
+    _matched: dict[str, str] = field(default_factory=dict)
+
+    def values_of(self, record: Record) -> dict[str, str]:
+        """Return the values for an image. Its own row overrides that of its category.
+
+        Raises:
+            FdrdError: The file name in the table is ambiguous.
+        """
+        values = self.by_category.get(key(record.category), {})
+        path = PurePosixPath(record.image.path)
+        for depth in range(len(path.parts)):
+            name = "/".join(path.parts[depth:])
+            if name in self.by_file:
+                own = self.by_file[name]
+                other = self._matched.setdefault(name, record.image.path)
+                if own is None or other != record.image.path:
+                    what = "is in several rows" if own is None else f"matches {other} and {path}"
+                    raise FdrdError(f"file_name {name!r} in the table {what}; write full paths")
+                return values | own
+        return values
+
+
+def read_table(file: Path) -> Table:
+    """Read a .csv or .jsonl file.
+
+    Raises:
+        FdrdError: The file is invalid, or a row has neither file name nor category.
+    """
+    if file.suffix not in _READERS:
+        raise FdrdError(f"{file}: the name of a table ends in .jsonl or .csv")
+    try:
+        table = Table(sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    except OSError as error:
+        raise FdrdError(f"{file}: {error}") from error
+    target = file.resolve()
+    for line in _READERS[file.suffix](SourceFolder(target.parent), target.name):
+        if isinstance(line, Rejection):
+            raise FdrdError(f"{file}, {line.key}: {line.detail}")
+        row = {
+            name: str(cell)
+            for name, cell in line.fields.items()
+            if isinstance(cell, str | int | float)
+        }
+        name = row.pop("file_name", "").replace("\\", "/").removeprefix("./")
+        category = row.pop("category", "")
+        table.columns |= dict.fromkeys(row)
+        values = {column: cell for column, cell in row.items() if cell}
+        if name:
+            table.by_file[name] = None if name in table.by_file else values
+        elif category:
+            table.by_category[key(category)] = values
+        else:
+            raise FdrdError(f"{file}, {line.key}: neither file_name nor category in this row")
+    return table
+
+
+class _FreeCaptioner:
+    """Common to captioners that look things up."""
+
+    converses: ClassVar[bool] = False
+    free: ClassVar[bool] = True
+
+    def expected(self, text: str) -> Expected:
+        """Expect no cost."""
+        return Expected()
+
+    def answer(self, questions: Iterator[Question], keep: Keep) -> str:
+        """Look up each image."""
+        for question in questions:
+            keep(question, self._look_up(question.image.record))
+        return ""
+
+    def _look_up(self, record: Record) -> Answer | Failure:
+        raise NotImplementedError
+
+
+@captioner("template")
+@dataclass(eq=False)
+class Template(_FreeCaptioner):
+    """Fills in a template with the category and attributes from a table; needs no model.
+
+    Attributes:
+        spending: Account of the run; nothing is spent.
+        text: The caption, with `{category}`, or `{a category}` to add the article, and columns of the table. With
+            several texts separated by ` | `, the first one with all values is used.
+        attributes: Table (.csv, .jsonl) with a column `file_name`, or `category` for all images of a category.
+    """
+
+    spending: Spending
+    _: KW_ONLY
+    text: str = "This is a photo of {a category}."
+    attributes: str = ""
+
+    def __post_init__(self) -> None:
+        self._texts = [part.strip() for part in self.text.split(" | ") if part.strip()]
+        self._table = read_table(Path(self.attributes)) if self.attributes else Table()
+        known = {*_RECORD_FIELDS, *self._table.columns}
+        unknown = set(re.findall(r"\{(?:an? )?(\w+)\}", self.text)) - known
+        if unknown:
+            raise FdrdError(
+                f"template: unknown placeholder {{{min(unknown)}}}; known: {', '.join(sorted(known))}; "
+                "-C attributes=FILE adds the columns of a table"
+            )
+        if not self._texts:
+            raise FdrdError("template: -C text= is empty; write a caption with {a category}")
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The templates, and the digest of the table."""
+        return {"name": "template", "text": self._texts, "attributes": self._table.sha256}
+
+    def _look_up(self, record: Record) -> Answer | Failure:
+        values = {name: getattr(record, name) for name in _RECORD_FIELDS}
+        values |= self._table.values_of(record)
+        values = {name: value for name, value in values.items() if value}
+        missing: set[str] = set()
+        for text in self._texts:
+            try:
+                return Answer(fill(text, values))
+            except KeyError as error:
+                missing.add(str(error.args[0]))
+        return Failure("no_answer", f"no value for {', '.join(sorted(missing))}")
+
+
+@captioner("reader")
+@dataclass(eq=False)
+class Reader(_FreeCaptioner):
+    """Reads captions made elsewhere from a table. Filters, length limit and evaluator apply as usual.
+
+    Attributes:
+        spending: Account of the run; nothing is spent.
+        file: Table (.csv, .jsonl) with a column `file_name`: the path below the source, or its end.
+        caption: Column with the captions.
+    """
+
+    spending: Spending
+    _: KW_ONLY
+    file: str = ""
+    caption: str = "caption"
+
+    def __post_init__(self) -> None:
+        if not self.file:
+            raise FdrdError("reader: name a .csv or .jsonl table, -C file=captions.jsonl")
+        self._table = read_table(Path(self.file))
+        if self.caption not in self._table.columns:
+            names = ", ".join(self._table.columns)
+            raise FdrdError(
+                f"{self.file} has no column {self.caption!r}; choose with -C caption= from {names}"
+            )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The digest of the table, and the column."""
+        return {"name": "reader", "file": self._table.sha256, "caption": self.caption}
+
+    def _look_up(self, record: Record) -> Answer | Failure:
+        text = self._table.values_of(record).get(self.caption, "")
+        missing = Failure("no_answer", f"no {self.caption} for {record.image.path}")
+        return Answer(text) if text else missing

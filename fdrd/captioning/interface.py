@@ -1,0 +1,158 @@
+"""The captioner interface: questions, answers, failures, and captioners registered by name.
+
+A captioner is a class (or factory) registered with a decorator. Its keyword arguments are its options (`-C
+name=value`). Its only positional argument is the `Spending` that it must respect and update.
+
+    @captioner("mine")
+    def mine(spending: Spending, *, model: str = "") -> Captioner:
+        return Mine(model)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from fdrd.captioning.limits import Spending
+from fdrd.captioning.uncaptioned import UncaptionedImage
+from fdrd.errors import FdrdError
+from fdrd.options import Option, options_of, read_options, unknown
+
+FAILURES: dict[str, str] = {
+    "no_answer": "the captioner has nothing for this image",
+    "timeout": "no answer within the timeout at any attempt",
+    "unreachable": "the connection failed at every attempt",
+    "rate_limited": "the server answered 429 at every attempt",
+    "server_error": "the server failed (5xx) at every attempt",
+    "malformed_answer": "the server's response did not follow its protocol at any attempt",
+    "empty_answer": "the model's answer was empty at every attempt",
+    "question_refused": "the server rejected this question (400, 413, 422)",
+    "picture_unreadable": "the image could not be decoded for the model",
+    "budget_spent": "the next question could have exceeded the budget",
+}
+"""Why a question has no answer, by the code that appears in `rejected_captions.jsonl`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about one image."""
+
+    image: UncaptionedImage
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A captioner's answer. `cut` is true if it ended at the token limit."""
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A missing answer: a key of `FAILURES` and the details."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Upper bounds for one question. `cost` is None if prices are unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+
+
+Keep = Callable[[Question, Answer | Failure], None]
+"""Stores an answer. Call it as soon as the answer arrives, from any thread."""
+
+
+class Captioner(Protocol):
+    """Anything that answers questions about images."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Model, revision and all parameters that determine an answer, as JSON. Part of the cache key."""
+
+    @property
+    def converses(self) -> bool:
+        """True if the captioner reads the question, so that it can use feedback or evaluate."""
+
+    @property
+    def free(self) -> bool:
+        """True if answers are so cheap that they are not cached."""
+
+    def expected(self, text: str) -> Expected:
+        """Return upper bounds for a question with this text."""
+
+    def answer(self, questions: Iterator[Question], keep: Keep) -> str:
+        """Answer questions one by one or in batches, and pass each answer to `keep`.
+
+        Returns:
+            A key of `FAILURES` if it stopped early, else "".
+
+        Raises:
+            FdrdError: No question can be answered, e.g. the API key is invalid or the model does not exist.
+        """
+
+
+Factory = TypeVar("Factory", bound=Callable[..., Captioner])
+
+_CAPTIONERS: dict[str, Callable[..., Captioner]] = {}
+
+
+def captioner(name: str) -> Callable[[Factory], Factory]:
+    """Register the decorated class or factory under a name for `--captioner`.
+
+    Raises:
+        ValueError: Another module has registered the name.
+    """
+
+    def register(factory: Factory) -> Factory:
+        owner = _CAPTIONERS.setdefault(name, factory)
+        if owner.__module__ != factory.__module__:
+            raise ValueError(
+                f"duplicate captioner {name!r} in {owner.__module__} and {factory.__module__}"
+            )
+        _CAPTIONERS[name] = factory
+        return factory
+
+    return register
+
+
+def make_captioner(name: str, options: Mapping[str, Any], spending: Spending) -> Captioner:
+    """Create a registered captioner. Option values may be strings from the command line.
+
+    Raises:
+        FdrdError: The name or an option is unknown, or an option value is invalid.
+    """
+    values = read_options(captioner_options(name), options, name)
+    return _CAPTIONERS[name](spending, **values)
+
+
+def captioner_names() -> list[str]:
+    """Return all registered names, sorted."""
+    return sorted(_CAPTIONERS)
+
+
+def captioner_options(name: str) -> dict[str, Option]:
+    """Return the options of a captioner.
+
+    Raises:
+        FdrdError: The name is unknown.
+    """
+    if name not in _CAPTIONERS:
+        raise FdrdError(unknown("captioner", name, _CAPTIONERS, "fdrd"))
+    return options_of(_CAPTIONERS[name])
+
+
+def captioner_summary(name: str) -> str:
+    """Return the first line of a captioner's docstring."""
+    return (inspect.getdoc(_CAPTIONERS[name]) or "").partition("\n")[0]

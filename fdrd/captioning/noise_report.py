@@ -1,0 +1,140 @@
+"""Count what the noise filters would reject in existing captions, for each filter and in all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fdrd.captioning.noise import FILTERS, Draft
+from fdrd.captioning.wording import describe_directly
+from fdrd.record import Record
+from fdrd.text.tokens import estimate_clip_tokens
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FilterCount:
+    """What one filter would reject.
+
+    Attributes:
+        rows: Rejected rows.
+        mended: Of these, rows that pass once `fdrd caption` has reworded them.
+        alone: Of these, rows that no other filter rejects.
+        examples: Pairs of caption digest and record key.
+    """
+
+    rows: int
+    mended: int
+    alone: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseReport:
+    """What the filters would reject in one annotation file or domain.
+
+    Attributes:
+        domain: Name of the file or domain.
+        rows: Image-caption pairs.
+        rejected: Rows that at least one filter rejects.
+        after: The same once `fdrd caption` has reworded the captions.
+        filters: Counts by filter.
+    """
+
+    domain: str
+    rows: int
+    rejected: int
+    after: int
+    filters: dict[str, FilterCount]
+
+
+def count_noise(
+    records: Iterable[Record], scores: Sequence[float] = (), min_score: float | None = None
+) -> tuple[NoiseReport, ...]:
+    """Count what each filter would reject, by domain.
+
+    Args:
+        records: Records with captions.
+        scores: CLIP score of each record, or none.
+        min_score: Minimum CLIP score.
+    """
+    domains: dict[str, list[tuple[Record, float | None]]] = defaultdict(list)
+    for number, record in enumerate(records):
+        domains[record.domain].append((record, scores[number] if scores else None))
+    return tuple(_count_domain(name, domains[name], min_score) for name in sorted(domains))
+
+
+def digest(caption: str) -> str:
+    """Return 12 digits of the caption's sha256, to cite a caption without its words.
+
+    >>> digest("A wren.")
+    'd308d2642302'
+    """
+    return hashlib.sha256(caption.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def noise_tables(reports: Iterable[NoiseReport]) -> Group:
+    """Return one table per report for the terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    tables = []
+    for report in reports:
+        title = (
+            f"{report.domain or '-'}: {report.rejected:,} of {report.rows:,} rows "
+            f"({report.rejected / report.rows:.1%}) would be rejected; as `fdrd caption` words them "
+            f"{report.after:,} ({report.after / report.rows:.1%})"
+        )
+        table = Table("filter", title=title, title_justify="left")
+        for heading in ("rows", "share", "fixed", "alone"):
+            table.add_column(heading, justify="right")
+        table.add_column("example digests and keys")
+        for name, count in report.filters.items():
+            share = f"{count.rows / report.rows:.1%}"
+            numbers = f"{count.rows:,}", share, f"{count.mended:,}", f"{count.alone:,}"
+            examples = ", ".join(map(" ".join, count.examples))
+            table.add_row(*map(Text, (name, *numbers, examples)))
+        tables.append(table)
+    return Group(*tables)
+
+
+def _count_domain(
+    domain: str, rows: Sequence[tuple[Record, float | None]], min_score: float | None
+) -> NoiseReport:
+    categories = tuple(sorted({record.category for record, _ in rows}))
+    judged: list[tuple[Record, list[str], list[str]]] = []
+    for record, score in rows:
+        caption, tokens = record.caption, estimate_clip_tokens(record.caption)
+        draft = Draft(
+            caption, record.category, categories, tokens, score=score, min_score=min_score
+        )
+        before = _rejecting(draft)
+        reworded = replace(draft, caption=describe_directly(caption))
+        judged.append((record, before, _rejecting(reworded) if before else []))
+    filters = {}
+    for name in FILTERS:
+        found = [row for row in judged if name in row[1]]
+        cited = {digest(record.caption): record.source.origin for record, *_ in found}
+        filters[name] = FilterCount(
+            rows=len(found),
+            mended=sum(name not in after for *_, after in found),
+            alone=sum(before == [name] for _, before, _ in found),
+            examples=tuple(
+                (caption, origin.partition(": ")[2])
+                for caption, origin in sorted(cited.items())[:EXAMPLES]
+            ),
+        )
+    rejected = sum(bool(before) for _, before, _ in judged)
+    return NoiseReport(domain, len(rows), rejected, sum(bool(row[2]) for row in judged), filters)
+
+
+def _rejecting(draft: Draft) -> list[str]:
+    return [name for name, (_, test) in FILTERS.items() if test(draft)]

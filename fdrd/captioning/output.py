@@ -1,0 +1,163 @@
+"""Write a captioned source: images with captions in the authors' JSON layout, ready for `fdrd build`.
+
+`<out>/<domain>/captions[_split].json` has new captions and those of the source. `rejected_captions.jsonl` lists images
+without a caption, with the reason. `<out>/captioning.json` describes the run. Images are hard links where possible.
+Equal answers give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fdrd.captioning.rounds import ImageState
+from fdrd.captioning.uncaptioned import CaptionSource
+from fdrd.errors import FdrdError
+from fdrd.files.atomic import atomic_write, write_text
+from fdrd.files.safe_open import resolve_inside
+from fdrd.images.check import read_image
+from fdrd.record import Record
+from fdrd.sources.domain_file import NAME as DOMAIN_FILE
+from fdrd.storage.manifest import dump
+from fdrd.storage.publish import link_or_copy
+
+SUMMARY = "captioning.json"
+REJECTED = "rejected_captions.jsonl"
+_MEMBER_SUFFIX = ".jpg"  # name of an image from an archive; its bytes decide the format
+
+
+def check_out(out: Path, source: Path) -> None:
+    """Raise `FdrdError` if `out` lies inside the source or holds other files."""
+    if out.resolve().is_relative_to(source.resolve()):
+        raise FdrdError(f"{out} lies inside the source {source}; choose another --out")
+    if out.exists() and not out.is_dir():
+        raise FdrdError(f"{out} is a file; --out takes a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():
+        raise FdrdError(f"{out} holds files but no {SUMMARY}; choose an empty or new --out")
+
+
+def write_captions(
+    out: Path,
+    root: Path,
+    source: CaptionSource,
+    states: Sequence[ImageState],
+    made_by: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> None:
+    """Write the captioned source, and remove annotations of earlier runs that this run does not write.
+
+    Args:
+        out: Output folder.
+        root: Root of the source.
+        source: Contents of the source.
+        states: Final states of the images that had no caption.
+        made_by: Captioner and evaluator, stored with every new caption.
+        summary: Contents of `captioning.json`.
+    """
+    entries: dict[Path, dict[str, Any]] = defaultdict(dict)
+    rejected: dict[Path, list[str]] = defaultdict(list)
+
+    def put(record: Record, caption: str, **more: object) -> None:
+        place = _place(record, source.folders[record.domain])
+        name = f"captions_{record.split}.json" if record.split else "captions.json"
+        entries[out / record.domain / name][_key(record)] = _entry(record, place, caption) | more
+        _copy_image(root, record, out / record.domain / place)
+
+    for record in source.given:
+        put(record, record.caption)
+    for state in states:
+        record = state.image.record
+        if not state.reason:
+            put(record, state.caption, captioning={**made_by, **_history(state)})
+            continue
+        place = _place(record, source.folders[record.domain])
+        rejected[out / record.domain / REJECTED].append(_rejection(state, place))
+        if state.caption:
+            _copy_image(root, record, out / record.domain / place)
+    for file, captions in entries.items():
+        write_text(file, dump(dict(sorted(captions.items()))))
+    for file, lines in rejected.items():
+        write_text(file, "".join(lines))
+    for domain, folder in source.folders.items():
+        about = root / folder / DOMAIN_FILE
+        if about.is_file():
+            write_text(out / domain / DOMAIN_FILE, about.read_text(encoding="utf-8"))
+    for file in (*out.glob("*/captions*.json"), *out.glob(f"*/{REJECTED}")):
+        if file not in entries and file not in rejected:
+            file.unlink()
+    write_text(out / SUMMARY, dump(summary))
+
+
+def _place(record: Record, folder: str) -> str:
+    """Return the path of an image in its domain's output folder; never at its top, which is another layout.
+
+    >>> from fdrd.record import ImageRef, Source
+    >>> _place(Record("d/1", ImageRef("birds/wren/1.jpg"), "", "wren", Source("")), "birds")
+    'wren/1.jpg'
+    """
+    if record.image.member:  # of an archive or a table
+        name = hashlib.sha256(f"{record.image.path}\n{record.image.member}".encode()).hexdigest()
+        return f"images/{name[:16]}{_MEMBER_SUFFIX}"
+    path = PurePosixPath(record.image.path)
+    inside = path if folder == "." else path.relative_to(folder)
+    return inside.as_posix() if len(inside.parts) > 1 else f"images/{inside}"
+
+
+def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
+    license_ = record.source.license
+    optional = {
+        "meta_category": record.meta_category,
+        "group": record.group,
+        "license": "" if license_ == "unknown" else license_,
+    }
+    return {
+        "file_name": PurePosixPath(path).name,
+        "file_path": path,
+        "class_name": record.category,
+        "positive": caption,
+        "negative": [negative.caption for negative in record.negatives],
+        **{field: value for field, value in optional.items() if value},
+    }
+
+
+def _history(state: ImageState) -> dict[str, Any]:
+    problems = [list(problems) for problems in state.problems]
+    history = {"question": state.question, "rounds": len(problems), "problems": problems}
+    return history if state.score is None else {**history, "clip_score": round(state.score, 4)}
+
+
+def _rejection(state: ImageState, place: str) -> str:
+    """Return a line of `rejected_captions.jsonl`. No key is a column of an annotation table."""
+    line = {
+        "key": _key(state.image.record),
+        "picture": place,
+        "subject": state.image.record.category,
+        "reason": state.reason,
+        "detail": state.detail,
+        "draft": state.caption,
+        "question": state.question,
+        "problems": [list(problems) for problems in state.problems],
+    }
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _key(record: Record) -> str:
+    return record.id.removeprefix(f"{record.domain}/")
+
+
+def _copy_image(root: Path, record: Record, target: Path) -> None:
+    """Link an image, or write its bytes if it is inside another file. Skip what is outside the root."""
+    try:
+        if record.image.member:
+            with atomic_write(target) as file:
+                file.write(read_image(str(root), record.image))
+            return
+        image = resolve_inside(root, record.image.path)
+    except (OSError, LookupError, ValueError):
+        return  # image of a given pair, which was not checked: `fdrd build` reports it
+    if not (target.exists() and target.samefile(image)):
+        link_or_copy(image, target)

@@ -1,0 +1,147 @@
+"""The images of a source that have no caption, and the pairs that have one: the input of a captioning run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from fdrd.engines import open_engine
+from fdrd.errors import FdrdError
+from fdrd.files.cache import cache_folder
+from fdrd.images.check import FORMATS, read_image
+from fdrd.images.pixels import upright_rgb
+from fdrd.pipeline.collect import check_items
+from fdrd.progress import Progress, silent
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record
+from fdrd.sources import find_domains, read_domain
+
+_SMALL_SOURCE = 512  # images; starting worker processes takes longer than decoding these
+
+
+def load_image(root: str, image: ImageRef, max_side: int = 0) -> Image.Image:
+    """Decode an image as the benchmark does: upright, RGB, transparent pixels on white.
+
+    Args:
+        root: Source root.
+        image: Location below the root.
+        max_side: Maximum width and height in pixels; 0 for no limit.
+
+    Raises:
+        OSError: The image cannot be read or decoded.
+    """
+    with Image.open(io.BytesIO(read_image(root, image)), formats=FORMATS) as opened:
+        seen = upright_rgb(opened)
+    if max_side and max(seen.size) > max_side:
+        seen.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class UncaptionedImage:
+    """An image that needs a caption: source root, record without a caption, digest of the image bytes."""
+
+    root: str
+    record: Record
+    sha256: str
+
+    @property
+    def path(self) -> str:
+        """Path below the source root."""
+        return self.record.image.path
+
+    def load(self, max_side: int = 0) -> Image.Image:
+        """Decode the image; see `load_image`."""
+        return load_image(self.root, self.record.image, max_side)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionSource:
+    """A source to caption.
+
+    Attributes:
+        images: Images without a caption.
+        given: Pairs that already have one.
+        rejected: Unusable images and annotations.
+        categories: Sorted category names of each domain.
+        folders: Folder of each domain below the root; `.` for the root itself.
+    """
+
+    images: tuple[UncaptionedImage, ...]
+    given: tuple[Record, ...]
+    rejected: tuple[Rejection, ...]
+    categories: dict[str, tuple[str, ...]] = field(repr=False)
+    folders: dict[str, str]
+
+    def sample(self, number: int | None) -> tuple[UncaptionedImage, ...]:
+        """Return a fixed sample of the images, chosen by digest; None for all of them."""
+        if number is None or number >= len(self.images):
+            return self.images
+        chosen = sorted(self.images, key=lambda image: (image.sha256, image.path))[:number]
+        return tuple(sorted(chosen, key=lambda image: image.path))
+
+
+def find_uncaptioned(
+    root: Path, max_pixels: int = 50_000_000, progress: Progress = silent
+) -> CaptionSource:
+    """Find every image of a source that no pair describes, in path order.
+
+    Raises:
+        FdrdError: The source layout is unknown, or every image has a caption.
+    """
+    pairs: list[Record] = []
+    bare: dict[ImageRef, Record] = {}
+    rejected: list[Rejection] = []
+    domains = find_domains(root)
+    for domain in domains:
+        for item in read_domain(root, domain, require_captions=False):
+            if isinstance(item, Rejection):
+                rejected.append(item)
+            elif item.caption:
+                pairs.append(item)
+            else:
+                bare.setdefault(item.image, item)
+    wanted = sorted(
+        bare.keys() - {pair.image for pair in pairs}, key=lambda image: (image.path, image.member)
+    )
+    if not wanted:
+        raise FdrdError(
+            f"{root}: every image has a caption ({len(pairs):,} pairs, {len(rejected):,} rejections); "
+            "use `fdrd build` directly"
+        )
+    images = []
+    records = [bare[image] for image in wanted]
+    with open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine:
+        contents = check_items(
+            root, records, max_pixels, _ledger(root), engine, progress, expected=len(wanted)
+        )
+    for record in records:
+        check = contents.checks[record.image]
+        if check.reason:
+            path, member = record.image.path, record.image.member
+            rejected.append(Rejection(path, member, check.reason, f"{path}: {check.detail}"))
+        else:
+            images.append(UncaptionedImage(str(root), record, check.sha256))
+    categories = _categories([*pairs, *(image.record for image in images)])
+    folders = {domain.name: domain.path for domain in domains}
+    return CaptionSource(tuple(images), tuple(pairs), tuple(rejected), categories, folders)
+
+
+def _categories(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, set[str]] = {}
+    for record in records:
+        names.setdefault(record.domain, set()).add(record.category)
+    return {domain: tuple(sorted(found)) for domain, found in names.items()}
+
+
+def _ledger(root: Path) -> Path:
+    """Return the file that remembers image checks of a folder, so that a rerun decodes nothing again."""
+    name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    folder = cache_folder() / "captioning"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.jsonl"

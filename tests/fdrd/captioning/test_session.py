@@ -1,0 +1,194 @@
+"""Cached answers: found by what was asked, never asked twice, not even by two processes."""
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pytest
+
+from fdrd.captioning import Answer, AnswerCache, Failure, Question, UncaptionedImage
+from fdrd.captioning.answer_cache import question_key
+from fdrd.captioning.noise import FILTERS
+from fdrd.captioning.prompts import QUESTIONS, draft_question, evaluation_question
+from fdrd.captioning.session import CaptioningSession
+from fdrd.errors import FdrdError
+from fdrd.record import ImageRef, Record, Source
+
+RECORD = Record("d/1", ImageRef("1.png"), "", "wren", Source("1.png"), domain="birds")
+IMAGE = UncaptionedImage("raw", RECORD, "ab" * 32)
+CLAIMER = """
+import sys
+from pathlib import Path
+from fdrd.captioning import Answer, AnswerCache
+with AnswerCache(Path(sys.argv[1])) as cache:
+    assert cache.claim("a") and cache.claim("b")
+    cache.put("b", Answer("kept"), "m")
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+class Scripted:
+    """Answers from a table."""
+
+    identity = {"name": "scripted", "model": "m"}  # noqa: RUF012
+    converses = True
+    free = False
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+
+    def answer(self, questions, keep):
+        for question in questions:
+            self.asked.append(question.text)
+            text = self.answers.get(question.text)
+            if isinstance(text, type):
+                raise text
+            keep(question, Answer(text) if text else Failure("no_answer"))
+        return ""
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "answers.sqlite"
+
+
+@pytest.fixture
+def cache(file):
+    with AnswerCache(file) as cache:
+        yield cache
+
+
+def test_the_key_is_image_question_and_parameters_but_not_the_name():
+    question = Question(IMAGE, "what is it")
+    moved = replace(IMAGE, root="elsewhere", record=replace(RECORD, id="e/9"))
+    key = question_key({"model": "m", "temperature": 0.0}, question)
+    assert question_key({"temperature": 0.0, "model": "m"}, Question(moved, question.text)) == key
+    others = [
+        question_key({"model": "n", "temperature": 0.0}, question),
+        question_key({"model": "m", "temperature": 0.1}, question),
+        question_key({"model": "m", "temperature": 0.0}, Question(IMAGE, "what is it?")),
+        question_key(
+            {"model": "m", "temperature": 0.0},
+            Question(replace(IMAGE, sha256="cd" * 32), question.text),
+        ),
+    ]
+    assert len({key, *others}) == 5
+
+
+def test_default_prompts_keep_the_keys_of_answers_that_users_have_paid_for():
+    """A failure here means that a prompt changed, and that users pay for its answers again."""
+    asked = [
+        draft_question(IMAGE, QUESTIONS),
+        draft_question(IMAGE, QUESTIONS, "A wren.", ("It is red.",)),
+        evaluation_question(IMAGE, "A wren."),
+    ]
+    assert [question_key({"model": "m"}, question)[:8] for question in asked] == [
+        "211c0fc4", "663099e5", "f596fdbe",
+    ]  # fmt: skip
+    feedback = "\n".join(text for text, _ in FILTERS.values())
+    assert hashlib.sha256(feedback.encode()).hexdigest()[:8] == "06cf7891"
+
+
+def test_an_answer_survives_the_run(file):
+    answer = Answer("A wren.\n鸟", 7, 3, True)
+    with AnswerCache(file) as cache:
+        assert cache.get("k") is None
+        cache.put("k", answer, "m")
+    with AnswerCache(file) as cache:
+        assert (cache.get("k"), len(cache), cache.claim("k")) == (answer, 1, False)
+
+
+def test_a_claim_keeps_other_runs_out_until_it_is_dropped(file):
+    with AnswerCache(file) as one, AnswerCache(file) as other:
+        assert one.claim("k")
+        assert one.claim("k")
+        other.unclaim("k")
+        assert not other.claim("k")
+        one.unclaim("k")
+        assert other.claim("k")
+
+
+def test_claims_last_as_long_as_their_process(file, tmp_path):
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CLAIMER), str(file)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    assert other.stdout.readline() == "ready\n"
+    with AnswerCache(file) as cache:
+        assert not cache.claim("a")
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        assert cache.claim("a")
+        assert cache.get("b") == Answer("kept")
+    assert list(tmp_path.glob("*.lock")) == []
+
+
+def test_a_run_waits_for_the_answer_that_another_run_is_getting(file, monkeypatch):
+    question = Question(IMAGE, "what is it")
+    captioner = Scripted({"what is it": "asked twice"})
+    with AnswerCache(file) as one, AnswerCache(file) as other:
+        key = question_key(captioner.identity, question)
+        assert other.claim(key)
+        monkeypatch.setattr(
+            "fdrd.captioning.session.time.sleep",
+            lambda _: other.put(key, Answer("asked once"), "m"),
+        )
+        session = CaptioningSession(captioner, one)
+        assert session.ask_captioner([question]) == [Answer("asked once")]
+        assert (captioner.asked, session.drafts.cached, session.drafts.answered) == ([], 1, 0)
+
+
+def test_an_answer_is_stored_before_it_is_reported(cache):
+    captioner = Scripted({"a": "one", "b": "two"})
+    reported = []
+    questions = [Question(IMAGE, text) for text in "aba"]
+    session = CaptioningSession(captioner, cache)
+    session.ask_captioner(questions, lambda done: reported.append((done, len(cache))))
+    assert captioner.asked == ["a", "b"]
+    assert all(done <= stored for done, stored in reported)
+    assert reported[-1][0] == 2
+
+
+def test_a_failure_is_not_stored(cache):
+    question = Question(IMAGE, "unknown")
+    session = CaptioningSession(Scripted({}), cache)
+    assert session.ask_captioner([question]) == [Failure("no_answer")]
+    assert (len(cache), session.drafts.failed) == (0, {"no_answer": 1})
+    session = CaptioningSession(Scripted({"unknown": "now"}), cache)
+    assert session.ask_captioner([question]) == [Answer("now")]
+
+
+def test_after_an_error_the_rest_is_asked(file):
+    questions = [Question(IMAGE, text) for text in "abc"]
+    broken = Scripted({"a": "one", "b": ZeroDivisionError})
+    with AnswerCache(file) as cache, pytest.raises(ZeroDivisionError):
+        CaptioningSession(broken, cache).ask_captioner(questions)
+    captioner = Scripted({"a": "-", "b": "two", "c": "three"})
+    with AnswerCache(file) as cache:
+        answers = CaptioningSession(captioner, cache).ask_captioner(questions)
+    assert [answer.text for answer in answers] == ["one", "two", "three"]
+    assert captioner.asked == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 4000]
+)
+def test_another_file_is_refused_and_left_alone(file, content):
+    file.write_bytes(content)
+    with pytest.raises(FdrdError, match="--cache"):
+        AnswerCache(file)
+    assert file.read_bytes() == content
+
+
+def test_a_later_version_is_refused(file):
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA user_version=99")
+    with pytest.raises(FdrdError, match="later fdrd"):
+        AnswerCache(file)

@@ -1,6 +1,6 @@
-"""What a Hub keeps, and what it refuses: repositories with commits, branches, tags, pull requests and large files.
+"""Repositories of the test Hub: commits, branches, tags, pull requests, large files, and what is refused.
 
-Nothing here speaks HTTP; `hub_server` does.
+`hub_server` adds HTTP.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-REGULAR_LIMIT = 10 * 2**20  # bytes above which a file must be a large one
+REGULAR_LIMIT = 10 * 2**20  # bytes above which a file must use LFS
 DATE = "2026-01-01T00:00:00.000Z"
-GIT_ATTRIBUTES = "".join(  # the part of what the Hub puts into a new repository that matters here
+GIT_ATTRIBUTES = "".join(  # the relevant part of what the Hub puts into a new repository
     f"{pattern} filter=lfs diff=lfs merge=lfs -text\n"
     for pattern in (
         *("*.arrow", "*.bin", "*.gz", "*.npy", "*.npz", "*.parquet", "*.pt", "*.safetensors"),
@@ -23,7 +23,7 @@ GIT_ATTRIBUTES = "".join(  # the part of what the Hub puts into a new repository
 
 
 class RefusedError(Exception):
-    """What the Hub answers to a request that it does not carry out."""
+    """A refused request."""
 
     def __init__(self, status: int, message: str, code: str = ""):
         super().__init__(message)
@@ -32,7 +32,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """A file of a commit: the bytes of a regular one, the digest of a large one."""
+    """A file of a commit: the bytes of a regular file, or the digest of an LFS file."""
 
     content: bytes = b""
     size: int = 0
@@ -40,7 +40,7 @@ class File:
 
     @property
     def oid(self) -> str:
-        """The git object id; of a large file, that of the pointer to it."""
+        """The git object id of the file, or of its LFS pointer."""
         content = self.content
         if self.sha256:
             content = (
@@ -62,7 +62,7 @@ class Commit:
 
 @dataclass
 class Proposal:
-    """A discussion or a pull request."""
+    """A pull request."""
 
     number: int
     title: str
@@ -74,7 +74,7 @@ class Proposal:
 
 @dataclass
 class Repository:
-    """One repository; `refs` maps `refs/heads/main` and the like to a commit's oid."""
+    """A repository; `refs` maps full names, e.g. `refs/heads/main`, to commits."""
 
     kind: str
     name: str
@@ -82,7 +82,7 @@ class Repository:
     refs: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)
-    """Content of large files by sha256, whether a commit holds them or not yet."""
+    """Uploaded LFS files by sha256, committed or not."""
     proposals: dict[int, Proposal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class Repository:
         self.refs["refs/heads/main"] = self._keep("", "initial commit", "", "system", files)
 
     def resolve(self, revision: str) -> Commit:
-        """The commit of a branch, a tag, a full ref or an oid."""
+        """Return the commit of a branch, tag, full ref, or oid."""
         for name in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
             if name in self.refs:
                 return self.commits[self.refs[name]]
@@ -114,7 +114,7 @@ class Repository:
             oid = self.commits[oid].parent
 
     def is_large(self, path: str, size: int, sample: bytes) -> bool:
-        """Whether the Hub wants a file as a large one: by size, `.gitattributes`, or because it is binary."""
+        """Return whether a file must use LFS: by size, `.gitattributes`, or binary content."""
         attributes = self.resolve("main").files.get(".gitattributes", File()).content.decode()
         patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
         name = PurePosixPath(path).name
@@ -124,7 +124,7 @@ class Repository:
         return size > REGULAR_LIMIT or matches or b"\0" in sample
 
     def put_large(self, sha256: str, size: int, content: bytes) -> None:
-        """Takes an uploaded large file if it is what was announced."""
+        """Store an uploaded LFS file if it has the announced size and digest."""
         if len(content) != size:
             raise RefusedError(400, f"{len(content)} bytes came, {size} were announced")
         if hashlib.sha256(content).hexdigest() != sha256:
@@ -148,15 +148,9 @@ class Repository:
         author: str,
         changes: Iterable[tuple[str, str, File]],
     ) -> str:
-        """Moves `ref` to a new commit; all of the changes, or none.
+        """Move `ref` to a new commit with all of the changes, if `parent` is its head or None.
 
-        Args:
-            ref: full name of a branch or of a pull request.
-            parent: what the author took for the head, None for any.
-            title: of the commit.
-            message: of the commit.
-            author: name of a user.
-            changes: `("put", path, file)`, `("delete", path, _)` or `("delete_folder", path, _)`.
+        A change is `("put", path, file)`, `("delete", path, _)`, or `("delete_folder", path, _)`.
         """
         if ref not in self.refs:
             raise RefusedError(404, f"Invalid rev id: {ref}", "RevisionNotFound")
@@ -192,20 +186,6 @@ class Repository:
         if is_pull_request:
             self.refs[f"refs/pr/{number}"] = self.refs[base]
         return proposal
-
-    def merge(self, number: int, author: str) -> str:
-        proposal = self.proposals[number]
-        if not proposal.is_pull_request or proposal.status != "open":
-            raise RefusedError(400, "this is no open pull request")
-        mine = self.commits[self.refs[f"refs/pr/{number}"]]
-        head = self.commits[self.refs[proposal.base]]
-        if head.oid not in {each.oid for each in self.history(mine.oid)}:
-            raise RefusedError(409, "the base has moved since; this server merges no conflicts")
-        proposal.status = "merged"
-        self.refs[proposal.base] = self._keep(
-            head.oid, f"{proposal.title} (#{number})", "", author, mine.files
-        )
-        return self.refs[proposal.base]
 
     def _check(self, path: str, file: File) -> None:
         if file.sha256:

@@ -3,11 +3,10 @@
     with Hub() as hub:
         subprocess.run([...], env={**os.environ, **hub.environment()})
 
-or `python tests/hub_server.py`, which prints what to export. It serves models and datasets: create, preupload, LFS
-(batch, upload, verify), commits of NDJSON, trees, branches, tags, pull requests, and files with ranges and etags.
-Large files lie behind another host name, as on the Hub's store, where only a signed address is let in. There is
-no Xet storage, so clients are told to do without (`HF_HUB_DISABLE_XET`). What is refused, and why, says
-`hub_repository`; `Hub.fail` injects outages.
+`python tests/hub_server.py` runs it and prints what to export. It serves models and datasets: create, preupload, LFS
+(batch, upload, verify), commits of NDJSON, trees, branches, tags, pull requests, and files with ranges and ETags.
+Large files are served by another host name and need a signed URL, as on the Hub. There is no Xet storage, so clients
+must set `HF_HUB_DISABLE_XET`. `hub_repository` decides what is refused; `Hub.fail` injects outages.
 """
 
 from __future__ import annotations
@@ -29,26 +28,24 @@ from hub_repository import DATE, File, Proposal, RefusedError, Repository
 WRITER, READER = "hf_writersecret", "hf_readersecret"  # tokens
 
 Outage = int | Literal["drop", "lose", "cut"]
-"""A status; or the connection ends while the request comes in ("drop"), after it was carried out but before the
-answer ("lose"), or in the middle of the answer ("cut")."""
+"""A status, or where the connection ends: in the request ("drop"), after it was carried out but before the response
+("lose"), or in the response ("cut")."""
 
 
 @dataclass(frozen=True)
 class User:
     name: str
     namespaces: tuple[str, ...]
-    """Where the user may write."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What came in, for a test to look at."""
+    """A received request, for tests."""
 
     method: str
     path: str
     status: int
     received: int
-    """Bytes of the body."""
 
 
 @dataclass
@@ -74,7 +71,7 @@ def _json(value: Any, status: int = 200, *headers: tuple[str, str]) -> Reply:
 
 
 class Hub:
-    """A running server with a user who may write to `org` and `writer`, and one who may only read."""
+    """A running server with one user who can write to `org`, and one who cannot."""
 
     def __init__(self, port: int = 0) -> None:
         self.users = {
@@ -103,7 +100,7 @@ class Hub:
         self._server.server_close()
 
     def environment(self, token: str | None = WRITER) -> dict[str, str]:
-        """What a process needs to take this server for the Hub."""
+        """Return the variables that make a process use this server as the Hub."""
         local = "127.0.0.1,localhost"
         return {
             "HF_ENDPOINT": self.url,
@@ -125,7 +122,7 @@ class Hub:
         times: int = 1,
         retry_after: int | None = None,
     ) -> None:
-        """Lets requests whose path matches fail: `times` of them, once `after` of them went well."""
+        """Fail the next `times` requests with a matching path, after `after` successful ones."""
         self._faults.append(Fault(method, path, outage, after, times, retry_after))
 
     def heal(self) -> None:
@@ -135,7 +132,7 @@ class Hub:
         return self.repositories[kind, name]
 
     def count(self, method: str, path: str) -> int:
-        """How many requests were answered, of those whose path matches."""
+        """Return the number of answered requests with a matching path."""
         return sum(
             request.method == method and re.search(path, request.path) is not None
             for request in self.requests
@@ -157,14 +154,14 @@ class Hub:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection. Every route is a method named in `ROUTES`; it gets the groups of its pattern."""
+    """One connection. `ROUTES` maps each path to a method, which gets the groups of the pattern."""
 
     hub: Hub
     protocol_version = "HTTP/1.1"
     timeout = 30
 
     def log_message(self, *_: Any) -> None:
-        """Keeps quiet: `Hub.requests` is the log."""
+        """Log nothing; `Hub.requests` is the log."""
 
     def do_GET(self) -> None:
         self._serve()
@@ -232,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.close_connection = True
 
-    # Who asks, and what for
+    # Users and permissions
 
     def _user(self) -> User | None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
@@ -260,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
             found is not None and found.private and (not user or namespace not in user.namespaces)
         )
         if found is None or hidden:
-            # The Hub does not tell a stranger whether a repository exists.
+            # The Hub does not reveal whether a private repository exists.
             raise RefusedError(404 if user else 401, "Repository not found", "RepoNotFound")
         if write:
             self._may_write(namespace)
@@ -275,15 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(400, "the body is no JSON object")
         return value
 
-    # The repository as a whole
-
-    def whoami(self) -> Reply:
-        user = self._user()
-        if user is None:
-            raise RefusedError(401, "Invalid username or password.")
-        orgs = [{"name": name} for name in user.namespaces if name != user.name]
-        return _json({"type": "user", "name": user.name, "fullname": user.name, "orgs": orgs,
-                      "auth": {"accessToken": {"role": "write"}}})  # fmt: skip
+    # Repositories
 
     def validate_yaml(self) -> Reply:
         content = str(self._sent().get("content"))
@@ -316,24 +305,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.repositories[kind, name] = Repository(kind, name, private)
         return _json({"url": url, "name": name})
 
-    def delete(self) -> Reply:
-        sent = self._sent()
-        name = f"{sent.get('organization') or ''}/{sent['name']}"
-        repository = self._repository(sent.get("type") or "model", name, write=True)
-        del self.hub.repositories[repository.kind, repository.name]
-        return _json({})
-
-    def settings(self, kind: str, name: str) -> Reply:
-        repository = self._repository(kind, name, write=True)
-        sent = self._sent()
-        if "visibility" in sent or "private" in sent:
-            repository.private = sent.get("visibility") == "private" or bool(sent.get("private"))
-        return _json({"private": repository.private})
-
-    def auth_check(self, kind: str, name: str, write: str) -> Reply:
-        self._repository(kind, name, write=bool(write))
-        return _json({})
-
     def info(self, kind: str, name: str, revision: str) -> Reply:
         repository = self._repository(kind, name)
         commit = repository.resolve(revision or "main")
@@ -350,7 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
             "cardData": _card_data(commit.files.get("README.md")), "siblings": siblings,
         })  # fmt: skip
 
-    # What a revision holds
+    # Revisions
 
     def tree(self, kind: str, name: str, revision: str, folder: str) -> Reply:
         commit = self._repository(kind, name).resolve(revision)
@@ -378,13 +349,6 @@ class _Handler(BaseHTTPRequestHandler):
         every = {entry["path"]: entry for entry in _entries(files, "", True)}
         return _json([every[path] for path in paths if path in every])
 
-    def commits(self, kind: str, name: str, revision: str) -> Reply:
-        return _json([
-            {"id": commit.oid, "title": commit.title, "message": commit.message, "date": DATE,
-             "authors": [{"user": commit.author}]}
-            for commit in self._repository(kind, name).history(revision)
-        ])  # fmt: skip
-
     def refs(self, kind: str, name: str) -> Reply:
         repository = self._repository(kind, name)
         found: dict[str, list[dict[str, str]]] = {"heads": [], "tags": [], "pr": []}
@@ -410,17 +374,6 @@ class _Handler(BaseHTTPRequestHandler):
         if ref in repository.refs:
             raise RefusedError(409, f"Reference already exists: {ref}")
         repository.refs[ref] = oid
-        return _json({})
-
-    def drop_branch(self, kind: str, name: str, branch: str) -> Reply:
-        return self._drop_ref(self._repository(kind, name, write=True), f"refs/heads/{branch}")
-
-    def drop_tag(self, kind: str, name: str, tag: str) -> Reply:
-        return self._drop_ref(self._repository(kind, name, write=True), f"refs/tags/{tag}")
-
-    def _drop_ref(self, repository: Repository, ref: str) -> Reply:
-        if repository.refs.pop(ref, None) is None:
-            raise RefusedError(404, f"Invalid rev id: {ref}", "RevisionNotFound")
         return _json({})
 
     # Uploads
@@ -527,23 +480,6 @@ class _Handler(BaseHTTPRequestHandler):
         found = [_proposal(repository, each) for each in repository.proposals.values()]
         return _json({"discussions": found, "count": len(found), "start": 0})
 
-    def discuss(self, kind: str, name: str) -> Reply:
-        repository, user, sent = self._repository(kind, name), self._signed_in(), self._sent()
-        proposal = repository.propose(
-            sent["title"], user.name, bool(sent.get("pullRequest")), "refs/heads/main"
-        )
-        return _json({"num": proposal.number, "pullRequest": proposal.is_pull_request})
-
-    def discussion(self, kind: str, name: str, number: str) -> Reply:
-        repository = self._repository(kind, name)
-        if int(number) not in repository.proposals:
-            raise RefusedError(404, "Discussion not found")
-        return _json(_proposal(repository, repository.proposals[int(number)]))
-
-    def merge(self, kind: str, name: str, number: str) -> Reply:
-        repository = self._repository(kind, name, write=True)
-        return _json({"commitOid": repository.merge(int(number), self._signed_in().name)})
-
     # Files
 
     def file(self, kind: str, name: str, revision: str, path: str) -> Reply:
@@ -576,7 +512,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(403, "SignatureDoesNotMatch")
 
     def _content(self, content: bytes, etag: str, *headers: tuple[str, str]) -> Reply:
-        """The content, or the range that is asked for."""
+        """Return the content, or the requested range."""
         headers = (*headers, ("ETag", f'"{etag}"'), ("Accept-Ranges", "bytes"),
                    ("Content-Type", "application/octet-stream"))  # fmt: skip
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "").replace(" ", ""))
@@ -598,7 +534,7 @@ def _large(file: File) -> dict[str, Any]:
 
 
 def _entries(files: dict[str, File], folder: str, recursive: bool) -> Iterator[dict[str, Any]]:
-    """The entries of a folder as `/tree` gives them, folders too."""
+    """Yield the files and folders of a folder in the format of `/tree`."""
     prefix = f"{folder}/" if folder else ""
     folders = set()
     for path, file in sorted(files.items()):
@@ -630,8 +566,7 @@ def _proposal(repository: Repository, proposal: Proposal) -> dict[str, Any]:
     return {
         "num": proposal.number, "title": proposal.title, "author": {"name": proposal.author},
         "createdAt": DATE, "status": proposal.status, "isPullRequest": proposal.is_pull_request,
-        "repo": {"name": repository.name, "type": repository.kind}, "events": [],
-        "changes": {"base": proposal.base}, "filesWithConflicts": [], "diff": "",
+        "repo": {"name": repository.name, "type": repository.kind},
     }  # fmt: skip
 
 
@@ -641,27 +576,17 @@ _STORED = "/storage/(model|dataset)/([^/]+/[^/]+)/([0-9a-f]{64})/([0-9]+)"
 _RESOLVED = "/(?:(datasets)/)?([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)"
 
 ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
-    ("GET", "/api/whoami-v2", _Handler.whoami),
     ("POST", "/api/validate-yaml", _Handler.validate_yaml),
     ("POST", "/api/repos/create", _Handler.create),
-    ("DELETE", "/api/repos/delete", _Handler.delete),
-    ("PUT", f"{_REPO}/settings", _Handler.settings),
-    ("GET", f"{_REPO}/auth-check(/write)?", _Handler.auth_check),
     ("GET", f"{_REPO}(?:/revision/([^/]+))?", _Handler.info),
     ("GET", f"{_REPO}/tree/([^/]+)(/.*)?", _Handler.tree),
     ("POST", f"{_REPO}/paths-info/([^/]+)", _Handler.paths_info),
-    ("GET", f"{_REPO}/commits/([^/]+)", _Handler.commits),
     ("GET", f"{_REPO}/refs", _Handler.refs),
     ("POST", f"{_REPO}/branch/([^/]+)", _Handler.new_branch),
-    ("DELETE", f"{_REPO}/branch/([^/]+)", _Handler.drop_branch),
     ("POST", f"{_REPO}/tag/([^/]+)", _Handler.new_tag),
-    ("DELETE", f"{_REPO}/tag/([^/]+)", _Handler.drop_tag),
     ("POST", f"{_REPO}/preupload/([^/]+)", _Handler.preupload),
     ("POST", f"{_REPO}/commit/([^/]+)", _Handler.commit),
     ("GET", f"{_REPO}/discussions", _Handler.discussions),
-    ("POST", f"{_REPO}/discussions", _Handler.discuss),
-    ("GET", f"{_REPO}/discussions/([0-9]+)", _Handler.discussion),
-    ("POST", f"{_REPO}/discussions/([0-9]+)/merge", _Handler.merge),
     ("POST", f"{_GIT}/objects/batch", _Handler.lfs_batch),
     ("POST", f"{_GIT}/verify", _Handler.lfs_verify),
     ("PUT", _STORED, _Handler.store),

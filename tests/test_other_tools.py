@@ -1,4 +1,4 @@
-"""`open_clip` and `clip_benchmark`, in an environment of their own, agree with what fdrd makes of models and data."""
+"""`open_clip` and `clip_benchmark`, in their own environment, agree with fdrd on models and data."""
 
 import json
 import os
@@ -47,7 +47,7 @@ for name, config in models.items():
     torch.manual_seed(0)
     form = {key: value for key, value in config.items() if key != "custom_text"}
     model = (CustomTextCLIP if "custom_text" in config else CLIP)(**form).eval()
-    for each in model.parameters():  # norms and biases, too, which are 1 and 0 else
+    for each in model.parameters():  # also norms and biases, which would be 1 and 0
         each.data.add_(0.05 * torch.randn_like(each))
     read = open_clip.tokenizer.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
     pixels = torch.randn(4, 3, 32, 32)
@@ -72,18 +72,18 @@ from PIL import Image
 from safetensors.torch import save_file
 
 _, _, transform = open_clip.create_model_and_transforms("local-dir:gelu")
-save_file({path.stem: transform(Image.open(path)) for path in Path("pictures").iterdir()}, "pixels.safetensors")
+save_file({path.stem: transform(Image.open(path)) for path in Path("images").iterdir()}, "pixels.safetensors")
 """
 
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """A folder, and a way to run a program of an environment that holds clip_benchmark and open_clip in it."""
+    """A folder, and a function that runs programs of an environment with clip_benchmark and open_clip there."""
     folder = tmp_path_factory.mktemp("tools")
     subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=folder, check=True)
     programs = folder / "venv" / "bin"
     wanted = ["torch", "torchvision", "open_clip_torch", "clip_benchmark"]
-    # What clip_benchmark 1.6.2 imports without asking for it, and what it needs of numpy.
+    # clip_benchmark 1.6.2 imports requests without requiring it, and needs an older numpy.
     wanted += ["requests", "numpy<2.4"]
     done = subprocess.run(
         [programs / "python", "-m", "pip", "install", "--quiet", *wanted],
@@ -111,7 +111,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 
 @pytest.fixture(scope="module")
 def models(tools: SimpleNamespace) -> Path:
-    """A folder for each of MODELS, with weights and features that open_clip itself made."""
+    """One folder per model of MODELS, with weights and features from open_clip."""
     vision = {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8}
     text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 3}
     configs = {
@@ -134,7 +134,7 @@ def byte_pairs(tools: SimpleNamespace) -> str:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_both_towers_give_what_open_clip_gives(
+def test_both_towers_equal_those_of_open_clip(
     models: Path, byte_pairs: str, name: str, tmp_path: Path
 ) -> None:
     expected = load_file(models / name / "expected.safetensors")
@@ -147,7 +147,7 @@ def test_both_towers_give_what_open_clip_gives(
 
 
 def draw(folder: Path) -> None:
-    """90 pictures of the split `test`, a few with two captions or a caption that others have."""
+    """Write 90 images of the split `test`. A few have two captions or share one with others."""
     from PIL import Image
 
     chance = np.random.default_rng(0)
@@ -165,10 +165,10 @@ def draw(folder: Path) -> None:
     (place / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
+def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(
     models: Path, byte_pairs: str, tools: SimpleNamespace, tmp_path: Path
 ) -> None:
-    """Ranks whose scores lie within 1e-6 may fall either way, so a recall lies between two bounds; few do."""
+    """Scores within 1e-6 may rank either way, so each recall must lie between two bounds."""
     draw(tmp_path)
     environment = {
         **os.environ,
@@ -176,7 +176,7 @@ def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
         "HF_HOME": str(tmp_path / "home"),
     }
 
-    def fdrd_says(*arguments: object) -> str:
+    def run_fdrd(*arguments: object) -> str:
         command = [sys.executable, "-m", "fdrd", *map(str, arguments)]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -184,14 +184,14 @@ def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    fdrd_says("build", "--source", "raw")
-    told = fdrd_says("export", "data/fdrd", "--to", "webdataset", tools.folder / "wds")
-    fdrd_says("convert", models / "gelu", "clip", "--tokenizer", byte_pairs)
+    run_fdrd("build", "--source", "raw")
+    output = run_fdrd("export", "data/fdrd", "--to", "webdataset", tools.folder / "wds")
+    run_fdrd("convert", models / "gelu", "clip", "--tokenizer", byte_pairs)
     bench = ("bench", "--method", "zero_shot", "--data", "data/fdrd", "--backbone", "clip")
-    (ours,) = json.loads(fdrd_says(*bench, "--json"))
+    (ours,) = json.loads(run_fdrd(*bench, "--json"))
 
     cutoffs = (1, 2, 5, 10, 20, 40, 80)
-    command = told.split("Next:  ")[1].split("--recall_k")[0].split()
+    command = output.split("Next:  ")[1].split("--recall_k")[0].split()
     assert command[:2] == ["clip_benchmark", "eval"]
     tools.run(
         *command, "--recall_k", *cutoffs, "--no_amp",
@@ -201,10 +201,10 @@ def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
 
     view = fdrd.load(tmp_path / "data/fdrd", "test")
     clip = load_backbone(str(tmp_path / "clip"), device="cpu")
-    (tools.folder / "pictures").mkdir()
+    (tools.folder / "images").mkdir()
     shown = view.images(range(len(view.image_digests)))
-    for digest, picture in zip(view.image_digests, shown, strict=True):
-        picture.save(tools.folder / "pictures" / f"{digest}.png")
+    for digest, image in zip(view.image_digests, shown, strict=True):
+        image.save(tools.folder / "images" / f"{digest}.png")
     tools.run("python", "-c", PIXELS)
     pixels = clip.image_processor(images=shown, return_tensors="pt")["pixel_values"]
     same = load_file(tools.folder / "pixels.safetensors")
@@ -222,7 +222,9 @@ def test_clip_benchmark_finds_the_recalls_that_fdrd_bench_finds(
         best = np.where(relevant, table, -2).max(axis=1, keepdims=True)
         above = ((table > best + 1e-6) & ~relevant).sum(axis=1) + 1
         at_most = ((table >= best - 1e-6) & ~relevant).sum(axis=1) + 1
-        assert (above != at_most).mean() < 0.15  # the shared captions; else the check is empty
+        assert (
+            above != at_most
+        ).mean() < 0.15  # only the shared captions, else the bounds mean nothing
         ranks = np.array(ours["ranks"][direction]["strict"].split(), dtype=int)
         for k in cutoffs:
             low, high = (at_most <= k).mean() - 1e-6, (above <= k).mean() + 1e-6

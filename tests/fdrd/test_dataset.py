@@ -22,7 +22,7 @@ def test_images_and_captions_are_distinct_and_pairs_join_them(train):
         assert train.categories[train.row_category[row]] in caption
 
 
-def test_a_selection_renumbers_and_keeps_rows_together(train):
+def test_a_selection_keeps_pairs_together(train):
     rows = [7, 3, 11]
     part = train.select(rows)
     assert part.ids == [train.ids[row] for row in rows]
@@ -33,7 +33,7 @@ def test_a_selection_renumbers_and_keeps_rows_together(train):
     assert pixels == [image.tobytes() for image in train.images(train.pairs[rows, 0])]
 
 
-def test_the_fingerprint_sees_order_and_content(train):
+def test_the_fingerprint_depends_on_order_and_content(train):
     assert train.select([1, 2]).fingerprint == train.select([1, 2]).fingerprint
     assert train.select([1, 2]).fingerprint != train.select([2, 1]).fingerprint
     assert train.select([1, 2]).fingerprint != train.select([1, 3]).fingerprint
@@ -43,13 +43,13 @@ def test_the_fingerprint_sees_order_and_content(train):
     ("split", "domain", "said"),
     [("dev", None, "unknown split"), ("train", "cars", "has no train of cars")],
 )
-def test_a_wrong_split_or_domain_names_the_right_ones(birds, tmp_path, split, domain, said):
+def test_an_unknown_split_or_domain_is_an_error(birds, tmp_path, split, domain, said):
     build(birds, tmp_path / "out", workers=1)
     with pytest.raises(FdrdError, match=said):
         load(tmp_path / "out", split, domain)
 
 
-def test_an_unknown_name_says_where_it_was_looked_for():
+def test_an_unknown_name_says_where_it_was_searched():
     with pytest.raises(FdrdError, match="not a folder, not built on this machine"):
         load("no-such-name", "test")
 

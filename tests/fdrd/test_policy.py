@@ -40,12 +40,12 @@ def leaky(birds, write, draw):
         ("zzz=drop", "`fdrd build --help` lists them"),
     ],
 )
-def test_a_policy_that_is_none_says_what_was_meant(option, said):
+def test_an_invalid_policy_has_a_suggestion(option, said):
     with pytest.raises(FdrdError, match=said):
         parse([option])
 
 
-def test_a_config_has_the_whole_policy_and_checks_it():
+def test_a_config_completes_and_checks_the_policy():
     policy = BuildConfig(policy={"duplicate_pair": "fail"}).policy
     assert set(policy) == set(REASONS)
     assert (policy["duplicate_pair"], policy["caption_in_other_split"]) == ("fail", "keep")
@@ -54,7 +54,7 @@ def test_a_config_has_the_whole_policy_and_checks_it():
         BuildConfig(policy={"x": "keep"})
 
 
-def test_the_default_policy_drops_what_must_not_leak_and_reports_captions(leaky, tmp_path):
+def test_the_default_policy_drops_leaked_images_and_reports_leaked_captions(leaky, tmp_path):
     built = build(leaky, tmp_path / "out", workers=1)
     assert built.manifest["rejected"] == {"image_in_other_split": 1}
     assert built.manifest["reported"] == {"caption_in_other_split": 1}
@@ -63,9 +63,7 @@ def test_the_default_policy_drops_what_must_not_leak_and_reports_captions(leaky,
 
 
 @pytest.mark.parametrize("reason", ["image_in_other_split", "caption_in_other_split"])
-def test_a_leak_that_is_kept_is_reported_and_valid_and_one_that_is_not_is_a_problem(
-    leaky, tmp_path, reason
-):
+def test_validation_accepts_only_leaks_that_the_policy_keeps(leaky, tmp_path, reason):
     built = build(leaky, tmp_path / "out", config=BuildConfig(policy={reason: "keep"}), workers=1)
     assert built.manifest["reported"][reason] == 1
     assert list(validate(tmp_path / "out")) == []
@@ -75,7 +73,7 @@ def test_a_leak_that_is_kept_is_reported_and_valid_and_one_that_is_not_is_a_prob
     assert [f"its {what} is also in" in each.what for each in validate(tmp_path / "out")] == [True]
 
 
-def test_a_policy_that_fails_names_the_first_and_leaves_no_dataset(leaky, tmp_path):
+def test_a_failing_policy_names_the_first_record_and_leaves_no_dataset(leaky, tmp_path):
     config = BuildConfig(policy={"image_in_other_split": "fail"})
     with pytest.raises(CheckError, match=r"1 image_in_other_split; the first is metadata.jsonl"):
         build(leaky, tmp_path / "out", config=config, workers=1)
@@ -84,7 +82,7 @@ def test_a_policy_that_fails_names_the_first_and_leaves_no_dataset(leaky, tmp_pa
     assert build(leaky, tmp_path / "out", workers=1).manifest["records"]["rejected"] == 1
 
 
-def test_a_changed_policy_is_not_nothing_to_do(leaky, tmp_path):
+def test_a_changed_policy_rebuilds(leaky, tmp_path):
     build(leaky, tmp_path / "out", workers=1)
     config = BuildConfig(policy={"caption_in_other_split": "drop"})
     again = build(leaky, tmp_path / "out", config=config, workers=1)

@@ -77,7 +77,7 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert "fdrd demo" in done.stdout
 
 
-def test_build_stats_validate_and_a_rerun(raw):
+def test_build_stats_validate_and_rerun(raw):
     first = fdrd("build", "--source", "raw", cwd=raw)
     assert first.returncode == 0, first.stderr
     assert "12 read = 12 kept + 0 rejected" in first.stdout
@@ -106,7 +106,7 @@ def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
     assert (done.returncode, "use --no-card" in done.stderr) == (2, True)
 
 
-def test_explain_says_which_layout_was_recognised(raw):
+def test_explain_names_the_detected_layout(raw):
     done = fdrd("build", "--source", "raw", "--explain", cwd=raw)
     assert done.stdout.startswith("raw: image_folder, because images lie in folders of categories")
     assert not (raw / "data").exists()
@@ -121,7 +121,7 @@ def test_explain_says_which_layout_was_recognised(raw):
         ("build", "--source", "raw", "--out", "raw/wren/0.png"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_exit_2(raw, arguments):
+def test_a_user_error_is_one_line_and_exit_code_2(raw, arguments):
     done = fdrd(*arguments, cwd=raw)
     assert done.returncode == 2
     assert done.stderr.startswith("fdrd: ")
@@ -129,14 +129,14 @@ def test_a_users_mistake_is_one_line_and_exit_2(raw, arguments):
     assert "Traceback" not in done.stderr
 
 
-def test_a_misspelt_option_is_exit_2_with_a_suggestion(raw):
+def test_a_misspelled_option_has_a_suggestion(raw):
     done = fdrd("build", "--sorce", "raw", cwd=raw)
     assert done.returncode == 2
     assert "--source" in done.stderr
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(raw):
+def test_ctrl_c_says_how_to_resume_and_leaves_no_partial_dataset(raw):
     command = [sys.executable, "-m", "fdrd", "build", "--source", "raw", "--workers", "2"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(raw / "cache")}
     child = subprocess.Popen(command, cwd=raw, env=environment, stderr=subprocess.PIPE, text=True)
@@ -177,7 +177,7 @@ def reversed_scores(backbone):
 '''
 
 
-def test_bench_prints_a_table_repeats_nothing_and_takes_plugins_and_own_backbones(built):
+def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built):
     (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
     (built / "my_package").mkdir()
     (built / "my_package" / "__init__.py").write_text(PLUGIN)
@@ -198,7 +198,7 @@ def test_bench_prints_a_table_repeats_nothing_and_takes_plugins_and_own_backbone
 
 
 @pytest.mark.slow
-def test_an_ablation_runs_every_variant_and_compares_them_with_the_whole(built):
+def test_an_ablation_compares_every_variant_with_the_full_method(built):
     (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
     command = ["bench", "--ablate", "dcar", "--backbone", "tiny.py:load", "--split", "train"]
     command += ["-M", "n_ctx=2", "-T", "epochs=1", "--results", "ablation"]
@@ -234,7 +234,7 @@ def test_an_ablation_runs_every_variant_and_compares_them_with_the_whole(built):
         (["--method", "random", "--plugin", "no_such_package"], "--plugin no_such_package"),
     ],
 )
-def test_a_mistake_in_a_bench_names_the_remedy(built, arguments, said, monkeypatch, capsys):
+def test_an_invalid_bench_command_says_how_to_fix_it(built, arguments, said, monkeypatch, capsys):
     monkeypatch.chdir(built)
     monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
     monkeypatch.setattr(sys, "argv", ["fdrd", "bench", *arguments])
@@ -263,7 +263,7 @@ def called(built, monkeypatch, capsys):
 TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]
 
 
-def test_compare_tests_runs_and_refuses_what_was_measured_on_something_else(called, tmp_path):
+def test_compare_rejects_results_with_different_settings(called, tmp_path):
     measured = ["bench", *TWO, "--split", "train", "--results", tmp_path]
     assert called(*measured, "--seeds", 2)[0] == 0
     code, text, _ = called("compare", tmp_path)
@@ -299,7 +299,7 @@ def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path
     assert "did you mean 'wren'?" in said
 
 
-def test_all_is_every_method_and_one_that_fails_stops_no_other(called, tmp_path):
+def test_all_runs_every_method_even_if_one_fails(called, tmp_path):
     command = ["bench", "--all", "--backbone", "tiny.py:load", "--results", tmp_path, "--json"]
     code, text, said = called(*command, "--split", "train", "-T", "epochs=0")
     assert code == 2
@@ -308,7 +308,7 @@ def test_all_is_every_method_and_one_that_fails_stops_no_other(called, tmp_path)
     assert "give either --method" in called(*command, "--method", "coop")[2]
 
 
-def test_convert_says_what_it_wants_and_writes_nothing(tmp_path):
+def test_a_failed_conversion_says_why_and_writes_nothing(tmp_path):
     import torch
 
     torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
@@ -347,13 +347,13 @@ def test_search_prints_ranked_records(called):
         (("a text", "--split", "tset"), "unknown split"),
     ],
 )
-def test_a_search_that_cannot_be_made_says_why(called, wrong, said):
+def test_an_invalid_search_says_why(called, wrong, said):
     code, text, message = called("search", "data/fdrd", *wrong)
     assert (code, text) == (2, "")
     assert said in message
 
 
-def test_a_checkpoint_brings_its_method_and_backbone(called, tmp_path):
+def test_a_checkpoint_determines_method_and_backbone(called, tmp_path):
     learn = ["bench", "--method", "coop", "-T", "epochs=1", "--results", tmp_path / "runs"]
     code, text, said = called(*learn, "--backbone", "embedded", "--json")
     assert code == 0, said

@@ -41,7 +41,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_ends_with_a_ranking_a_report_and_what_to_try_next(
+def test_the_demo_prints_a_table_a_report_and_next_commands(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fdrd.commands.demo_plan, "PLAN", SMALL)
@@ -74,7 +74,7 @@ def test_it_ends_with_a_ranking_a_report_and_what_to_try_next(
     assert {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()} == written
 
 
-def test_every_method_gets_the_same_effort_and_options_that_it_has() -> None:
+def test_every_method_of_the_demo_gets_the_same_effort_and_valid_options() -> None:
     assert list(PLAN.methods) == ["zero_shot", "coop", "maple", "dcar"]
     for name, trained in PLAN.methods.items():
         read_options(method_options(name), trained.options, name)
@@ -84,7 +84,7 @@ def test_every_method_gets_the_same_effort_and_options_that_it_has() -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_a_rerun_go_on(tmp_path: Path) -> None:
+def test_the_demo_resumes_after_ctrl_c(tmp_path: Path) -> None:
     """Stopped within the first training; what was drawn, built and measured is not done again."""
     small = (
         "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

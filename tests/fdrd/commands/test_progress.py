@@ -27,13 +27,13 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
 
 
-def test_a_log_has_a_line_at_the_end_of_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_one_line_per_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, terminal=False).splitlines() == [
         "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250"
     ]
 
 
-def test_a_terminal_has_one_bar_with_what_changes_behind_it(
+def test_a_terminal_shows_one_bar_with_a_changing_note(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = shown(monkeypatch, terminal=True).splitlines()

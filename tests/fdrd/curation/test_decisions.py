@@ -87,9 +87,7 @@ def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_the_same_decisions_give_the_same_bytes_and_none_give_those_of_a_plain_build(
-    birds, tmp_path
-):
+def test_decisions_are_reproducible_and_reversible(birds, tmp_path):
     build(birds, tmp_path / "plain", config=CONFIG, workers=1)
     record = next(iter(records_of(tmp_path / "plain").values()))
     file = write(tmp_path / "decisions.jsonl", decide(record, "caption", "A blue wren."))
@@ -103,7 +101,7 @@ def test_the_same_decisions_give_the_same_bytes_and_none_give_those_of_a_plain_b
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "plain")
 
 
-def test_a_decision_on_content_that_changed_is_reported_and_not_applied(birds, tmp_path):
+def test_a_decision_on_changed_content_is_reported_but_not_applied(birds, tmp_path):
     build(birds, tmp_path / "out", config=CONFIG, workers=1)
     record = next(iter(records_of(tmp_path / "out").values()))
     file = write(tmp_path / "decisions.jsonl", decide(record, "drop", digest="0" * 64))
@@ -113,7 +111,7 @@ def test_a_decision_on_content_that_changed_is_reported_and_not_applied(birds, t
     assert built.manifest["decisions"]["stale"] == 1
 
 
-def test_a_rejected_record_is_kept_after_all(birds, tmp_path):
+def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
     config = replace(CONFIG, min_side=17)  # the images are 24 by 16
     with pytest.raises(FdrdError, match="records were rejected"):
         build(birds, tmp_path / "out", config=config, workers=1)
@@ -127,7 +125,7 @@ def test_a_rejected_record_is_kept_after_all(birds, tmp_path):
     assert built.manifest["reported"]["image_too_small"] == 1
 
 
-def test_corrections_in_a_row_may_have_seen_the_first_or_a_later_state():
+def test_successive_corrections_may_refer_to_the_first_or_a_later_state():
     first = decide(PAIR, "caption", "A blue cat.")
     changed = replace(PAIR, caption="A blue cat.", attributes=(Attribute("colour", "blue", 2, 6),))
     second = decide(changed, "attributes", [{"type": "colour", "start": 2, "end": 6}])
@@ -137,14 +135,14 @@ def test_corrections_in_a_row_may_have_seen_the_first_or_a_later_state():
     assert (record.caption, record.category, found.stale) == ("A blue cat.", "kitten", [])
 
 
-def test_the_last_verdict_counts():
+def test_the_last_decision_wins():
     drop, accept = decide(PAIR, "drop"), decide(PAIR, "accept", reviewer="bob")
     assert isinstance(review([PAIR], CHECKED, [accept, drop]).items[0], Rejection)
     found = review([PAIR], CHECKED, [drop, accept])
     assert (found.items, found.verified) == ([PAIR], {"1"})
 
 
-def test_undo_takes_back_the_last_decision_of_that_reviewer_on_that_record():
+def test_undo_reverts_the_last_decision_of_that_reviewer_on_that_record():
     edit, drop, undo = (decide(PAIR, *a) for a in (("caption", "B."), ("drop",), ("undo",)))
     other = decide(PAIR, "accept", reviewer="bob")
     assert in_effect([edit, drop, other, undo]) == [edit, other]
@@ -155,7 +153,7 @@ def test_undo_takes_back_the_last_decision_of_that_reviewer_on_that_record():
     "value", [[{"type": "colour", "start": 2, "end": 99}], [{"type": "mood", "start": 0, "end": 1}], "red",
               [{"type": "colour", "start": 0, "end": 4}, {"type": "size", "start": 2, "end": 5}]],
 )  # fmt: skip
-def test_attributes_that_are_no_spans_of_the_caption_are_not_applied(value):
+def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(value):
     found = review([PAIR], CHECKED, [decide(PAIR, "attributes", value)])
     assert (found.items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
 
@@ -165,7 +163,7 @@ def test_a_decision_on_an_unknown_record_is_reported():
     assert [reason for _, reason in found.stale] == ["the source has no such record"]
 
 
-def test_an_unfinished_last_line_is_ignored_and_a_broken_one_is_not(tmp_path):
+def test_a_truncated_last_line_is_ignored_but_an_invalid_line_is_an_error(tmp_path):
     line = to_line(decide(PAIR, "accept"))
     assert len(parse_decisions(line + line[:20])) == 1
     (tmp_path / "d.jsonl").write_bytes(line + b'{"record": 1}\n')

@@ -27,7 +27,7 @@ def rejections(found):
     return [(item.key, item.reason) for item in found if isinstance(item, Rejection)]
 
 
-def test_the_second_record_of_an_id_is_rejected():
+def test_later_records_with_the_same_id_are_rejected():
     assert rejections(unique_ids([pair("1"), pair("2"), pair("1")])) == [("1", "duplicate_id")]
 
 
@@ -36,7 +36,7 @@ def test_three_records_that_share_their_place_too_are_told_apart():
     assert len(rejections(unique_ids([record, record, record]))) == 2
 
 
-def test_a_bad_image_takes_its_record_along_and_a_good_one_gives_its_size():
+def test_a_bad_image_rejects_its_record_and_a_good_one_adds_its_size():
     examined = {
         ImageRef("1.jpg"): ImageCheck("d" * 64, 10, 3, 4),
         ImageRef("2.jpg"): ImageCheck(reason="not_an_image"),
@@ -69,7 +69,7 @@ def test_the_same_image_with_the_same_caption_is_one_pair():
     assert rejections(unique_pairs(records, DEFAULTS)) == [("2", "duplicate_pair")]
 
 
-def test_a_caption_of_two_splits_is_kept_and_reported_unless_the_policy_drops_it():
+def test_a_caption_in_two_splits_is_reported_unless_the_policy_drops_it():
     records = [
         pair("1", "a", split="train"),
         pair("2", "b", split="train"),
@@ -93,7 +93,7 @@ def test_a_group_stays_in_the_split_of_the_highest_rank_of_its_domain():
     assert found == [("0", "group_in_other_split")]
 
 
-def test_what_the_policy_keeps_stays_with_its_reason_and_nothing_is_lost():
+def test_records_that_the_policy_keeps_carry_the_reason():
     records = [pair("1", "a", split="train"), pair("2", "a", split="test")]
     keeping = resolve({"image_in_other_split": "keep"})
     (train, test) = no_image_in_two_splits(records, keeping)

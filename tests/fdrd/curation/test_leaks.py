@@ -1,6 +1,5 @@
-"""Who must leave a split for whom, whatever the order; and that nothing that looks alike is torn apart."""
+"""Leaks between splits are removed in any order, and near duplicates stay together."""
 
-import io
 import json
 from collections import defaultdict
 from dataclasses import replace
@@ -24,7 +23,7 @@ from fdrd.pipeline.builder import build
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
-from tests.fdrd.curation.test_near_duplicates import ORIGINAL, encoded, scene
+from tests.scenes import ORIGINAL, encoded, scene
 
 DEFAULTS = resolve({})
 DROPPING = resolve({"near_image_in_split": "drop"})
@@ -37,29 +36,29 @@ def pair(name, image, split="train", group="", side=10):
 
 
 def near(*pairs):
-    """Images of these names look alike."""
+    """Link the images with these names."""
     names = sorted({name for pair in pairs for name in pair})
-    alike = defaultdict(set)
+    neighbors = defaultdict(set)
     for one, other in pairs:
-        alike[names.index(one)].add(names.index(other))
-        alike[names.index(other)].add(names.index(one))
-    look = {name * 16: number for number, name in enumerate(names)}
-    return NearImages(look, {number: tuple(sorted(others)) for number, others in alike.items()})
+        neighbors[names.index(one)].add(names.index(other))
+        neighbors[names.index(other)].add(names.index(one))
+    node = {name * 16: number for number, name in enumerate(names)}
+    return NearImages(node, {number: tuple(sorted(others)) for number, others in neighbors.items()})
 
 
 def rejected(found):
     return sorted(item.key for item in found if isinstance(item, Rejection))
 
 
-def test_an_image_that_looks_like_one_of_a_higher_split_leaves():
+def test_a_near_duplicate_of_an_image_in_a_higher_split_is_rejected():
     records = [pair("1", "a"), pair("2", "b", "test"), pair("3", "c", "validation"), pair("4", "d")]
     links = near("ab", "bc")
     for order in (records, records[::-1]):
         assert rejected(no_near_image_in_two_splits(order, links, DEFAULTS)) == ["1", "3"]
 
 
-def test_an_image_stays_if_the_one_that_it_looks_like_has_left():
-    """c of train looks like b of validation alone, and b leaves for a of test."""
+def test_an_image_is_kept_if_its_near_duplicate_is_rejected():
+    """Image c of train is near b of validation only, and b is rejected because of a of test."""
     records = [pair("1", "a", "test"), pair("2", "b", "validation"), pair("3", "c")]
     links = near("ab", "bc")
     assert rejected(no_near_image_in_two_splits(records, links, DEFAULTS)) == ["2"]
@@ -68,13 +67,13 @@ def test_an_image_stays_if_the_one_that_it_looks_like_has_left():
     assert [bool(record.rules) for record in kept] == [False, True, True]
 
 
-def test_images_of_the_very_same_look_leak_too_and_an_image_is_not_near_itself():
+def test_images_with_equal_features_leak_but_an_image_is_not_near_itself():
     same = NearImages({"a" * 16: 0, "b" * 16: 0}, {0: (0,)})
     records = [pair("1", "a"), pair("2", "b", "test"), pair("3", "b")]
     assert rejected(no_near_image_in_two_splits(records, same, DEFAULTS)) == ["1"]
 
 
-def test_within_a_split_the_larger_picture_is_the_one_that_stays():
+def test_within_a_split_the_larger_near_duplicate_is_kept():
     records = [
         pair("1", "a", side=10), pair("2", "b", side=20), pair("3", "b", side=20), pair("4", "c", "test"),
     ]  # fmt: skip
@@ -84,7 +83,7 @@ def test_within_a_split_the_larger_picture_is_the_one_that_stays():
     assert [record.id for record in kept if record.rules] == ["1"]
 
 
-def test_images_that_hang_together_get_one_group_and_given_groups_stay():
+def test_near_duplicates_get_one_group_and_given_groups_are_kept():
     records = [pair("1", "a"), pair("2", "b"), pair("3", "c", group="clip"), pair("4", "d")]
     found = [item.group for item in assign_groups(records, near("ab", "bc", "xd"))]
     assert found == [f"near-{'a' * 16}", f"near-{'a' * 16}", "clip", "d" * 16]
@@ -96,9 +95,7 @@ def test_images_that_hang_together_get_one_group_and_given_groups_stay():
     st.integers(0, 3),
 )
 @settings(deadline=None)
-def test_a_hashed_split_tears_apart_no_group_no_image_and_nothing_that_looks_alike(
-    drawn, links, seed
-):
+def test_a_hashed_split_keeps_groups_images_and_near_duplicates_together(drawn, links, seed):
     records = [pair(str(n), image, "", group) for n, (image, group) in enumerate(drawn)]
     links = near(*(link for link in links if len(set(link)) == 2))
     units = linked_units(records, links)
@@ -111,13 +108,12 @@ def test_a_hashed_split_tears_apart_no_group_no_image_and_nothing_that_looks_ali
     assert all(len(each) == 1 for each in splits.values())
     split_of = {record.source.sha256: record.split for record in found}
     for digest in set(split_of) & set(links.node):
-        for look in links.neighbors[links.node[digest]]:
-            for other in set(split_of) & {name for name, n in links.node.items() if n == look}:
+        for near_node in links.neighbors[links.node[digest]]:
+            for other in set(split_of) & {name for name, n in links.node.items() if n == near_node}:
                 assert split_of[other] == split_of[digest]
 
 
-def test_units_of_one_image_have_the_name_of_the_image():
-    """So that a source without anything that looks alike is split as it always was."""
+def test_units_of_one_image_are_named_after_the_image():
     records = [pair("1", "a"), pair("2", "b"), replace(pair("3", "a"), domain="e")]
     units = linked_units(records, near("ac"))
     assert {units.get(("d", "a" * 16), "a" * 16), units.get(("e", "a" * 16), "a" * 16)} == {
@@ -128,7 +124,7 @@ def test_units_of_one_image_have_the_name_of_the_image():
 
 @pytest.fixture
 def scenes(write, tmp_path):
-    """20 scenes of two categories, hashed; of the first ten a smaller, a recompressed and a cut copy."""
+    """20 scenes of two categories without splits; the first ten also resized, recompressed, and cropped."""
     lines = []
 
     def add(name, number, data):
@@ -140,14 +136,20 @@ def scenes(write, tmp_path):
         image = scene(number)
         add(f"{number:02d}", number, encoded(image, **ORIGINAL))
         if number < 10:
-            add(f"{number:02d}-small", number, encoded(image.resize((160, 120)), quality=85))
-            add(f"{number:02d}-again", number, encoded(image, quality=50))
-            add(f"{number:02d}-cut", number, encoded(image.crop((6, 6, 314, 234)), quality=85))
+            add(
+                f"{number:02d}-small", number, encoded(image.resize((160, 120)), "JPEG", quality=85)
+            )
+            add(f"{number:02d}-again", number, encoded(image, "JPEG", quality=50))
+            add(
+                f"{number:02d}-cut",
+                number,
+                encoded(image.crop((6, 6, 314, 234)), "JPEG", quality=85),
+            )
     write("metadata.jsonl", "\n".join(lines))
     return tmp_path / "raw"
 
 
-def test_a_build_keeps_copies_together_groups_and_reports_them(scenes, tmp_path):
+def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp_path):
     built = build(scenes, tmp_path / "out", workers=1)
     assert built.manifest["records"] == {"read": 50, "kept": 50, "rejected": 0}
     assert built.manifest["reported"] == {"near_image_in_split": 30}
@@ -164,7 +166,7 @@ def test_a_build_keeps_copies_together_groups_and_reports_them(scenes, tmp_path)
     assert all(next(iter(families[f"{n:02d}"])).startswith("near-") == (n < 10) for n in range(20))
 
 
-def test_a_build_drops_from_train_what_looks_like_a_picture_of_test(scenes, tmp_path, write):
+def test_a_build_drops_near_duplicates_of_test_images_from_train(scenes, tmp_path, write):
     lines = [json.loads(line) for line in (scenes / "metadata.jsonl").read_text().splitlines()]
     for line in lines:
         line["split"] = "test" if line["file_name"].endswith("-cut.jpg") else "train"
@@ -185,13 +187,13 @@ def test_a_build_drops_from_train_what_looks_like_a_picture_of_test(scenes, tmp_
     assert any("group of near-duplicate images" in each.what for each in validate(path.parent))
     assert list(validate_images(tmp_path / "out")) == []
     found = list(validate_images(tmp_path / "kept"))
-    assert len(found) == 40  # ten pictures of test, and three of train for each
+    assert len(found) == 40  # ten images of test, and three of train for each
     assert all("its image is a near duplicate of" in each.what for each in found)
 
 
-def test_pictures_too_small_or_too_narrow_and_captions_too_long_are_counted(birds, tmp_path, write):
-    write("train/wren/tiny.png", encoded(scene(1).resize((7, 9)), "PNG"))
-    write("train/wren/strip.png", encoded(scene(2).resize((400, 10)), "PNG"))
+def test_size_limits_of_images_and_captions_are_applied(birds, tmp_path, write):
+    write("train/wren/tiny.png", encoded(scene(1).resize((7, 9))))
+    write("train/wren/strip.png", encoded(scene(2).resize((400, 10))))
     lines = [
         {"file_name": "train/wren/tiny.png", "caption": "Tiny."},
         {"file_name": "train/wren/strip.png", "caption": "A strip."},
@@ -212,7 +214,7 @@ def test_pictures_too_small_or_too_narrow_and_captions_too_long_are_counted(bird
     assert again.manifest["rejected"] == {"caption_missing": 1}
 
 
-def test_a_pixel_limit_that_changed_is_heeded_though_the_images_were_examined(birds, tmp_path):
+def test_a_changed_pixel_limit_applies_to_images_checked_earlier(birds, tmp_path):
     assert build(birds, tmp_path / "out", workers=1).manifest["records"]["rejected"] == 0
     strict = BuildConfig(max_pixels=24 * 16 - 1, policy={"image_too_large": "fail"})
     with pytest.raises(Exception, match="49 image_too_large"):
@@ -221,12 +223,10 @@ def test_a_pixel_limit_that_changed_is_heeded_though_the_images_were_examined(bi
     assert loose.manifest["records"]["rejected"] == 0
 
 
-def test_pictures_of_odd_kinds_are_counted_on_the_card(birds, tmp_path, write):
-    file = io.BytesIO()
+def test_image_conversions_are_counted_on_the_card(birds, tmp_path, write):
     image = scene(5).convert("RGBA")
     image.putalpha(40)
-    image.save(file, "PNG")
-    write("train/wren/00.png", file.getvalue())
+    write("train/wren/00.png", encoded(image))
     built = build(birds, tmp_path / "out", workers=1)
     assert built.manifest["rules"]["image_on_white"] == 2  # it has two captions
     assert "they are shown on white" in (tmp_path / "out/README.md").read_text()

@@ -1,60 +1,42 @@
-"""The search is exact, and finds pictures that are one picture, and no others."""
+"""The search is exact and links copies of one image, but no other images."""
 
 import functools
-import io
 import random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 from fdrd.curation.near_duplicates import components, find_near_images
 from fdrd.field_guide import categories, draw
-from fdrd.images import perceptual as looks
+from fdrd.images import perceptual
 from fdrd.images.check import check_image_bytes
 from fdrd.images.near_search import pairs_within
 from fdrd.images.perceptual import alike, contrast, hashes, perceptual_features, spectra, unpack
+from tests.scenes import ORIGINAL, encoded, scene
 
 LIMIT = 10**7
 
 
-def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
-    """A picture with large and small things in it, as a photograph has."""
-    chance = random.Random(seed)
-    image = Image.new("RGB", size, tuple(chance.randrange(256) for _ in range(3)))
-    pen = ImageDraw.Draw(image)
-    for number in range(40):
-        x, y = chance.randrange(size[0]), chance.randrange(size[1])
-        radius = chance.randrange(6, 90 - 2 * number)
-        colour = tuple(chance.randrange(256) for _ in range(3))
-        pen.ellipse((x - radius, y - radius // 2, x + radius, y + radius // 2), fill=colour)
-    return image
-
-
-def encoded(image: Image.Image, form: str = "JPEG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-def cut(image: Image.Image, left: int, top: int, right: int, bottom: int) -> Image.Image:
+def crop(image: Image.Image, left: int, top: int, right: int, bottom: int) -> Image.Image:
     return image.crop((left, top, image.width - right, image.height - bottom))
 
 
-ORIGINAL = {"form": "JPEG", "quality": 95}
 VARIANTS = {
-    "as PNG": lambda image: encoded(image, "PNG"),
-    "of less quality": lambda image: encoded(image, quality=30),
-    "progressive": lambda image: encoded(image, quality=80, progressive=True),
-    "half as large": lambda image: encoded(image.resize((160, 120)), quality=90),
-    "larger": lambda image: encoded(image.resize((480, 360)), quality=90),
-    "flattened a little": lambda image: encoded(image.resize((320, 220)), quality=90),
-    "cut by 6 pixels all around": lambda image: encoded(cut(image, 6, 6, 6, 6), quality=90),
-    "cut at one side": lambda image: encoded(cut(image, 8, 0, 0, 0), quality=90),
-    "turned by its EXIF": lambda image: encoded(
-        image.transpose(Image.Transpose.ROTATE_90), quality=90, exif=orientation(6)
+    "as PNG": lambda image: encoded(image),
+    "lower quality": lambda image: encoded(image, "JPEG", quality=30),
+    "progressive": lambda image: encoded(image, "JPEG", quality=80, progressive=True),
+    "half size": lambda image: encoded(image.resize((160, 120)), "JPEG", quality=90),
+    "larger": lambda image: encoded(image.resize((480, 360)), "JPEG", quality=90),
+    "slightly squeezed": lambda image: encoded(image.resize((320, 220)), "JPEG", quality=90),
+    "cropped by 6 pixels at each side": lambda image: encoded(
+        crop(image, 6, 6, 6, 6), "JPEG", quality=90
+    ),
+    "cropped at one side": lambda image: encoded(crop(image, 8, 0, 0, 0), "JPEG", quality=90),
+    "rotated by EXIF": lambda image: encoded(
+        image.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=90, exif=orientation(6)
     ),
 }
 
@@ -71,7 +53,7 @@ def orientation(value: int) -> bytes:
     st.integers(0, 12),
 )
 @settings(max_examples=40, deadline=None)
-def test_the_search_finds_what_comparing_all_pairs_finds(some, flips, radius):
+def test_the_search_finds_the_same_pairs_as_brute_force(some, flips, radius):
     near = [
         some[place % len(some)] ^ (mask & (mask >> 7) & (mask << 9) & (2**64 - 1))
         for place, mask in flips
@@ -80,7 +62,7 @@ def test_the_search_finds_what_comparing_all_pairs_finds(some, flips, radius):
     assert_finds_all(np.array(some + near, dtype=np.uint64), radius)
 
 
-def test_many_codes_are_searched_in_fewer_chunks_and_all_are_found(monkeypatch):
+def test_many_hashes_use_fewer_chunks_and_all_pairs_are_found(monkeypatch):
     monkeypatch.setattr("fdrd.images.near_search.FEW", 0)
     chance = random.Random(0)
     numbers = [chance.getrandbits(64) for _ in range(60)]
@@ -91,7 +73,7 @@ def test_many_codes_are_searched_in_fewer_chunks_and_all_are_found(monkeypatch):
 
 
 def assert_finds_all(numbers, radius):
-    """Compares with all pairs; how many there were."""
+    """Compare with brute force and return the number of pairs."""
     found = {
         (min(pair), max(pair))
         for first, second in pairs_within(numbers, radius)
@@ -115,15 +97,15 @@ def test_blocks_of_pairs_are_bounded_and_complete(monkeypatch):
     assert len(pairs) == 30 * 29 / 2
 
 
-def test_a_radius_that_no_index_helps_with_is_refused():
+def test_a_large_radius_is_rejected():
     with pytest.raises(ValueError, match="at most 15"):
         list(pairs_within(np.zeros(2, dtype=np.uint64), 16))
 
 
 @pytest.mark.parametrize("change", VARIANTS, ids=str)
-def test_a_changed_copy_looks_like_its_original_and_like_no_other(change):
+def test_a_changed_copy_is_linked_to_its_original_only(change):
     originals = [scene(seed) for seed in range(8)]
-    look = {
+    encoded_features = {
         f"{seed}": check_image_bytes(encoded(image, **ORIGINAL), LIMIT).features
         for seed, image in enumerate(originals)
     }
@@ -131,38 +113,38 @@ def test_a_changed_copy_looks_like_its_original_and_like_no_other(change):
         f"{seed} changed": check_image_bytes(VARIANTS[change](image), LIMIT).features
         for seed, image in enumerate(originals)
     }
-    near = find_near_images(look | copies)
-    for name in look:
-        alike_looks = near.neighbors[near.node[name]]
-        family = {digest for digest, number in near.node.items() if number in alike_looks} | {name}
+    near = find_near_images(encoded_features | copies)
+    for name in encoded_features:
+        nodes = near.neighbors[near.node[name]]
+        family = {digest for digest, node in near.node.items() if node in nodes} | {name}
         assert family == {name, f"{name} changed"}
 
 
 @pytest.mark.parametrize(
     "change",
-    [ImageOps.mirror, ImageOps.flip, lambda image: cut(image, 60, 40, 0, 0)],
-    ids=["mirrored", "upside down", "cut by a fifth"],
+    [ImageOps.mirror, ImageOps.flip, lambda image: crop(image, 60, 40, 0, 0)],
+    ids=["mirrored", "upside down", "cropped by a fifth"],
 )
-def test_another_view_is_another_picture(change):
+def test_mirrored_rotated_and_heavily_cropped_images_are_not_linked(change):
     image = scene(3)
     assert not find_near_images(
         {"a": perceptual_features(image), "b": perceptual_features(change(image))}
     ).node
 
 
-def test_drawings_of_one_species_are_different_pictures():
+def test_drawings_of_one_species_are_not_linked():
     kinds = categories(36)
-    look = {
+    encoded_features = {
         f"{kind}/{number}": check_image_bytes(
             draw(kinds[kind], number, size=64).encoded(), LIMIT
         ).features
         for kind in (0, 1, 2, 20, 21)
         for number in range(40)
     }
-    assert not find_near_images(look).node
+    assert not find_near_images(encoded_features).node
 
 
-def test_pictures_that_show_nothing_are_not_compared():
+def test_images_without_contrast_are_not_compared():
     plain = {
         str(shade): perceptual_features(Image.new("RGB", (90, 60), (shade, 90, 40)))
         for shade in range(9)
@@ -170,14 +152,14 @@ def test_pictures_that_show_nothing_are_not_compared():
     assert not find_near_images(plain).node
 
 
-def test_images_of_the_very_same_look_are_found_though_no_code_differs():
-    look = perceptual_features(scene(1))
-    near = find_near_images({"a": look, "b": look, "c": perceptual_features(scene(2)), "d": ""})
+def test_images_with_equal_features_share_a_node():
+    same = perceptual_features(scene(1))
+    near = find_near_images({"a": same, "b": same, "c": perceptual_features(scene(2)), "d": ""})
     assert near.node == {"a": 0, "b": 0}
     assert near.neighbors == {0: (0,)}
 
 
-def test_a_thousand_frames_of_a_still_camera_are_not_compared_each_with_each(monkeypatch):
+def test_a_thousand_nearly_equal_frames_are_not_compared_pairwise(monkeypatch):
     still = np.asarray(scene(4, (96, 64)).convert("L")).astype(int)
     noise = np.random.default_rng(0)
     frames = {
@@ -195,11 +177,11 @@ def test_a_thousand_frames_of_a_still_camera_are_not_compared_each_with_each(mon
     assert len(near.neighbors) + sum(compared) < 5000  # of 499,500 pairs
 
 
-def test_no_images_are_no_error():
+def test_no_images_is_not_an_error():
     assert not find_near_images({}).node
 
 
-def test_what_hangs_together_does_so_in_any_order():
+def test_components_do_not_depend_on_the_order_of_links():
     links = [(1, 2), (3, 4), (4, 2), (7, 8)]
     for order in (links, links[::-1]):
         found = components(order)
@@ -207,27 +189,30 @@ def test_what_hangs_together_does_so_in_any_order():
         assert found[7] == found[8] != found[1]
 
 
-def test_no_entry_of_a_table_is_a_close_call_that_another_machine_may_round_otherwise():
-    places = (np.arange(looks.SIZE) + 0.5) / looks.SIZE
-    exact = looks._waves(places, looks.BAND) * 1024
+def test_table_entries_are_not_close_to_a_rounding_boundary():
+    places = (np.arange(perceptual.SIZE) + 0.5) / perceptual.SIZE
+    exact = perceptual._waves(places, perceptual.BAND) * 1024
     assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-6
 
 
-def test_a_cut_spectrum_is_that_of_the_cut_picture():
-    """Against a picture of low frequencies that is drawn uncut and cut; 512 pixels, an eighth off the left."""
+def test_a_cropped_spectrum_matches_the_cropped_image():
+    """Compare with a low-frequency image of 512 pixels with an eighth removed at the left."""
     x = np.arange(512) / 512
     line = 128 + 60 * np.cos(np.pi * x * 3) + 30 * np.cos(np.pi * x * 5 + 1)
     whole = Image.fromarray(np.tile(line, (64, 1)).astype(np.uint8))
     part = whole.crop((64, 0, 512, 64)).resize((512, 64), Image.Resampling.BICUBIC)
-    table = looks._cropping(1 / 8, 0, looks.COMPARED)
+    table = perceptual._cropping(1 / 8, 0, perceptual.COMPARED)
     spectrum, wanted = spectra(unpack([perceptual_features(whole), perceptual_features(part)]))
-    found = spectrum[: looks.COMPARED] @ table.T / 1024
-    error = np.abs(found - wanted[: looks.COMPARED, : looks.COMPARED]).max() / looks.STEP**2
-    assert error < 2  # grey levels
+    found = spectrum[: perceptual.COMPARED] @ table.T / 1024
+    error = (
+        np.abs(found - wanted[: perceptual.COMPARED, : perceptual.COMPARED]).max()
+        / perceptual.STEP**2
+    )
+    assert error < 2  # gray levels
 
 
-def test_the_look_of_a_known_picture_is_what_it_was():
-    """Every machine must agree: this value was found once, and depends on whole numbers only."""
+def test_the_features_of_a_known_image_do_not_change():
+    """All machines must agree, because features are integers."""
     image = Image.fromarray(
         (np.add.outer(np.arange(96) * 2, np.arange(96)) % 256).astype(np.uint8), "L"
     )

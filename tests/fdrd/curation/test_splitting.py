@@ -26,7 +26,7 @@ def domains(draw):
 
 
 @given(domains(), st.integers(0, 3))
-def test_groups_without_given_splits_stay_whole_and_every_category_keeps_train(records, seed):
+def test_groups_stay_together_and_every_category_keeps_training_data(records, seed):
     records = [pair(r.id, r.category, r.group) for r in records]
     found = split_domain(records, seed)
     of_group = {}
@@ -37,14 +37,14 @@ def test_groups_without_given_splits_stay_whole_and_every_category_keeps_train(r
 
 
 @given(domains(), st.integers(0, 3))
-def test_the_order_of_the_records_moves_nothing(records, seed):
+def test_splits_do_not_depend_on_the_order_of_records(records, seed):
     shuffled = random.Random(seed).sample(records, len(records))
     by_id = {record.id: record.split for record in split_domain(records, seed)}
     assert {record.id: record.split for record in split_domain(shuffled, seed)} == by_id
 
 
 @given(domains(), st.integers(0, 3))
-def test_given_test_splits_are_kept_and_train_only_gives_to_validation(records, seed):
+def test_given_test_splits_are_kept_and_validation_comes_from_train(records, seed):
     for before, after in zip(records, split_domain(records, seed), strict=True):
         if before.split == "test":
             assert after.split == "test"
@@ -52,12 +52,12 @@ def test_given_test_splits_are_kept_and_train_only_gives_to_validation(records, 
             assert after.split in ("train", "validation")
 
 
-def test_a_given_validation_split_is_kept_as_it_is():
+def test_a_given_validation_split_is_kept():
     records = [pair(n, "a", str(n), ("train", "validation")[n % 2]) for n in range(200)]
     assert split_domain(records, 0) == records
 
 
-def test_shares_are_about_what_the_documentation_says():
+def test_split_sizes_match_the_documentation():
     records = [pair(n, "abcd"[n % 4], str(n)) for n in range(10_000)]
     counts = Counter(record.split for record in split_domain(records, 0))
     assert abs(counts["test"] - 2000) < 150

@@ -1,6 +1,5 @@
 """A build on a Ray cluster writes the same bytes as any other build."""
 
-import hashlib
 import operator
 import sys
 
@@ -10,14 +9,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+from tests.folders import digests
 
 
 @pytest.mark.slow

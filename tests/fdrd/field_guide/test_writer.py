@@ -1,6 +1,5 @@
 """The field guide as a folder."""
 
-import hashlib
 import json
 from collections import Counter
 
@@ -9,16 +8,9 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.field_guide import categories, draw, sample, splits
+from tests.folders import digests
 
 SMALL = {"categories": 12, "pairs": 72, "size": 32}
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def lines(folder):

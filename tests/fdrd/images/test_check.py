@@ -10,14 +10,14 @@ from fdrd.record import ImageRef
 LIMIT = 10_000
 
 
-def test_a_good_image_is_measured_and_digested(draw):
+def test_a_good_image_has_size_and_digest(draw):
     data = draw(3)
     found = check_image_bytes(data, LIMIT)
     assert (found.width, found.height, found.reason) == (24, 16, "")
     assert found.sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_an_image_on_its_side_is_measured_upright(draw):
+def test_a_rotated_image_is_measured_upright(draw):
     exif = Image.Exif()
     exif[0x0112] = 6
     found = check_image_bytes(draw(1, form="JPEG", exif=exif.tobytes()), LIMIT)
@@ -37,7 +37,7 @@ def test_each_accepted_format_is_decoded(draw, form):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),
     ],
 )
-def test_text_is_no_image_whatever_its_name(data, reason):
+def test_text_is_not_an_image(data, reason):
     assert check_image_bytes(data, LIMIT).reason == reason
 
 
@@ -47,7 +47,7 @@ def test_a_truncated_image_is_broken(draw, form):
     assert check_image_bytes(data[: len(data) * 2 // 3], LIMIT).reason == "image_broken"
 
 
-def test_too_many_pixels_are_refused_before_they_are_decoded(draw):
+def test_the_pixel_limit_is_inclusive(draw):
     assert check_image_bytes(draw(1, size=(101, 100)), LIMIT).reason == "image_too_large"
     assert check_image_bytes(draw(1, size=(100, 100)), LIMIT).reason == ""
 
@@ -69,7 +69,7 @@ def test_an_unreadable_file_is_a_read_error(tmp_path):
     assert check_image(str(tmp_path), ImageRef("gone.png"), LIMIT).reason == "read_error"
 
 
-def test_a_pipe_is_not_waited_for_and_a_file_of_gigabytes_not_read(tmp_path):
+def test_pipes_and_huge_files_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""Images inside of other files are read in any order, from tar, Arrow and Parquet alike."""
+"""Images inside of tar, Arrow and Parquet files are read in any order."""
 
 import io
 import random
@@ -13,14 +13,14 @@ from fdrd.images.check import check_image, read_image
 from fdrd.images.containers import member_name, remove_unpacked, row_member, tar_member
 from fdrd.record import ImageRef
 
-PICTURES = [bytes([number]) * (number + 1) for number in range(100)]
+IMAGES = [bytes([number]) * (number + 1) for number in range(100)]
 ORDER = random.Random(0).sample(range(100), 100)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
 @pytest.mark.parametrize("form", ["stream.arrow", "file.arrow", "packed.arrow", "rows.parquet"])
 def test_rows_are_read_in_any_order(tmp_path, kind, form):
-    values = PICTURES if kind == "bytes" else [{"bytes": p, "path": "x.png"} for p in PICTURES]
+    values = IMAGES if kind == "bytes" else [{"bytes": p, "path": "x.png"} for p in IMAGES]
     table = pa.table({"caption": ["A."] * 100, "image": values})
     if form == "rows.parquet":
         pq.write_table(table, tmp_path / form, row_group_size=7)
@@ -31,12 +31,12 @@ def test_rows_are_read_in_any_order(tmp_path, kind, form):
             writer.write_table(table, max_chunksize=9)
     for row in ORDER:
         found = read_image(str(tmp_path), ImageRef(form, row_member(row, "image")))
-        assert found == PICTURES[row]
+        assert found == IMAGES[row]
 
 
-def test_a_member_of_a_tar_is_read_at_its_place(tmp_path):
+def test_tar_members_are_read_at_their_offsets(tmp_path):
     with tarfile.open(tmp_path / "0.tar", "w") as archive:
-        for number, data in enumerate(PICTURES):
+        for number, data in enumerate(IMAGES):
             info = tarfile.TarInfo(f"a b/{number} x.png")
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
@@ -44,20 +44,20 @@ def test_a_member_of_a_tar_is_read_at_its_place(tmp_path):
         places = [tar_member(info.offset_data, info.size, info.name) for info in archive]
     assert member_name(places[7]) == "7 x.png"
     for row in ORDER:
-        assert read_image(str(tmp_path), ImageRef("0.tar", places[row])) == PICTURES[row]
+        assert read_image(str(tmp_path), ImageRef("0.tar", places[row])) == IMAGES[row]
     beyond = ImageRef("0.tar", tar_member(10**6, 5, "x.png"))
     assert check_image(str(tmp_path), beyond, 100).reason == "read_error"
 
 
-def test_a_row_without_bytes_and_a_table_that_is_none_say_so(tmp_path):
+def test_empty_rows_and_damaged_tables_have_reasons(tmp_path):
     pq.write_table(pa.table({"image": pa.array([b"x", None])}), tmp_path / "0.parquet")
-    (tmp_path / "1.parquet").write_bytes(b"PAR1 this is none PAR1")
-    (tmp_path / "2.arrow").write_bytes(b"ARROW1 this is none")
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 damaged PAR1")
+    (tmp_path / "2.arrow").write_bytes(b"ARROW1 damaged")
     reasons = [
         check_image(str(tmp_path), ImageRef(file, row_member(row, column)), 100).reason
         for file, row, column in [
             ("0.parquet", 1, "image"),
-            ("0.parquet", 0, "picture"),
+            ("0.parquet", 0, "other"),
             ("1.parquet", 0, "image"),
             ("2.arrow", 0, "image"),
         ]
@@ -65,7 +65,7 @@ def test_a_row_without_bytes_and_a_table_that_is_none_say_so(tmp_path):
     assert reasons == ["image_missing", "read_error", "read_error", "read_error"]
 
 
-def test_a_changed_file_is_read_anew_and_what_was_unpacked_can_be_forgotten(tmp_path):
+def test_a_changed_file_is_unpacked_again_and_can_be_removed(tmp_path):
     for data in (b"old", b"newer"):
         pq.write_table(pa.table({"image": [data]}), tmp_path / "0.parquet")
         image = ImageRef("0.parquet", row_member(0, "image"))

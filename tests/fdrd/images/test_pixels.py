@@ -1,4 +1,4 @@
-"""Known pixels, as a person sees them, from files of every kind; by the examiner and by the benchmark alike."""
+"""Every kind of image file is converted to the same known pixels, by the check and by the benchmark."""
 
 import io
 
@@ -12,14 +12,9 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.images.check import check_image_bytes
 from fdrd.images.pixels import upright_rgb
 from fdrd.record import features
+from tests.scenes import encoded
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
-
-
-def encoded(image, form="PNG", **options):
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def halves(left=RED, right=GREEN, mode="RGB", size=(32, 16)):
@@ -60,11 +55,11 @@ def cmyk(form):
     return encoded(halves((0, 255, 255, 0), (255, 0, 255, 0), "CMYK"), form, quality=95)
 
 
-FILES = {  # what is in it, the colours at left and right, the rules that are counted
+FILES = {  # file, colors at left and right, display rules
     "plain": (encoded(halves()), RED, GREEN, ()),
     "progressive": (encoded(halves(), "JPEG", progressive=True, quality=98), RED, GREEN, ()),
     "palette": (encoded(halves().quantize(4)), RED, GREEN, ()),
-    "palette with a transparent colour": (palette(), WHITE, GREEN, ("image_on_white",)),
+    "palette with a transparent color": (palette(), WHITE, GREEN, ("image_on_white",)),
     "alpha": (
         encoded(halves((255, 0, 0, 0), (0, 255, 0, 255), "RGBA")), WHITE, GREEN, ("image_on_white",),
     ),
@@ -72,7 +67,7 @@ FILES = {  # what is in it, the colours at left and right, the rules that are co
         encoded(halves((255, 0, 0, 128), (0, 255, 0, 255), "RGBA")),
         (255, 127, 127), GREEN, ("image_on_white",),
     ),
-    "grey with alpha": (
+    "gray with alpha": (
         encoded(halves((0, 0), (0, 255), "LA")), WHITE, (0, 0, 0), ("image_on_white",),
     ),
     "one bit": (encoded(halves(1, 0, "1")), WHITE, (0, 0, 0), ()),
@@ -89,11 +84,11 @@ FILES = {  # what is in it, the colours at left and right, the rules that are co
     "upside down by EXIF": (
         encoded(halves(), "JPEG", exif=turned(3), quality=98), GREEN, RED, ("image_turned",),
     ),
-    "on its side by EXIF": (
+    "rotated by EXIF": (
         encoded(halves().transpose(Image.Transpose.ROTATE_90), exif=turned(6)),
         RED, GREEN, ("image_turned",),
     ),
-    "EXIF that turns nothing": (encoded(halves(), exif=turned(1)), RED, GREEN, ()),
+    "upright by EXIF": (encoded(halves(), exif=turned(1)), RED, GREEN, ()),
 }  # fmt: skip
 
 
@@ -108,20 +103,20 @@ def assert_shows(image, left, right):
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_decoded_file_is_seen_as_a_person_sees_it(kind):
+def test_every_kind_of_file_converts_to_upright_rgb(kind):
     data, left, right, _ = FILES[kind]
     assert_shows(upright_rgb(Image.open(io.BytesIO(data))), left, right)
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_an_examined_file_is_good_and_says_what_is_done_to_see_it(kind):
+def test_every_kind_of_file_passes_the_check_with_its_display_rules(kind):
     found = check_image_bytes(FILES[kind][0], 10_000)
     assert (found.reason, found.rules) == ("", FILES[kind][3])
     assert (found.width, found.height) == (32, 16)
     assert found.features
 
 
-def test_the_benchmark_gets_every_kind_as_a_person_sees_it():
+def test_the_benchmark_reads_every_kind_in_upright_rgb():
     schema = features(["x"])
     rows = [
         {
@@ -138,15 +133,15 @@ def test_the_benchmark_gets_every_kind_as_a_person_sees_it():
         assert_shows(image, left, right)
 
 
-def test_pictures_that_are_in_no_dataset_are_seen_alike():
+def test_images_outside_a_dataset_are_converted_the_same_way():
     (image,) = decoded([Image.open(io.BytesIO(FILES["alpha"][0]))])
     assert_shows(image, WHITE, GREEN)
 
 
-def test_a_look_knows_a_turned_and_a_flattened_picture_from_what_its_pixels_are():
-    looks = {kind: check_image_bytes(data, 10_000).features for kind, (data, *_) in FILES.items()}
-    assert looks["on its side by EXIF"] == looks["plain"]
-    assert looks["alpha"] == looks["palette with a transparent colour"] != looks["plain"]
+def test_features_are_computed_after_rotation_and_flattening():
+    found = {kind: check_image_bytes(data, 10_000).features for kind, (data, *_) in FILES.items()}
+    assert found["rotated by EXIF"] == found["plain"]
+    assert found["alpha"] == found["palette with a transparent color"] != found["plain"]
 
 
 def test_a_broken_second_frame_does_not_matter():

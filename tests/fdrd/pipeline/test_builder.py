@@ -1,6 +1,5 @@
 """A whole build: the same bytes however it ran, nothing lost, nothing half-written that looks whole."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,19 +14,12 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
+from tests.folders import digests
 
 SMALL = BuildConfig(shard_bytes=800)  # several shards even of these few pictures
 
 
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def test_a_build_keeps_what_it_read_and_is_valid(birds, tmp_path):
+def test_a_build_keeps_all_records_and_is_valid(birds, tmp_path):
     built = build(birds, tmp_path / "out", workers=1)
     assert built.manifest["records"] == {"read": 49, "kept": 49, "rejected": 0}
     assert list(validate(tmp_path / "out")) == []
@@ -38,7 +30,7 @@ def test_a_build_keeps_what_it_read_and_is_valid(birds, tmp_path):
     assert train.images([0])[0].size == (24, 16)
 
 
-def test_the_bytes_are_the_same_for_any_number_of_workers_and_any_place(birds, tmp_path):
+def test_the_bytes_do_not_depend_on_workers_or_location(birds, tmp_path):
     build(birds, tmp_path / "one", config=SMALL, workers=1)
     shutil.copytree(birds, tmp_path / "elsewhere" / "raw")
     build(tmp_path / "elsewhere" / "raw", tmp_path / "two", config=SMALL, workers=2)
@@ -46,7 +38,7 @@ def test_the_bytes_are_the_same_for_any_number_of_workers_and_any_place(birds, t
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def test_a_second_run_has_nothing_to_do(birds, tmp_path):
+def test_a_second_run_does_nothing(birds, tmp_path):
     first = build(birds, tmp_path / "out", workers=1)
     before = digests(tmp_path / "out")
     second = build(birds, tmp_path / "out", workers=1)
@@ -54,7 +46,7 @@ def test_a_second_run_has_nothing_to_do(birds, tmp_path):
     assert digests(tmp_path / "out") == before
 
 
-def test_a_changed_caption_is_in_the_next_build_and_decodes_no_image_again(birds, tmp_path):
+def test_a_changed_caption_is_rebuilt_without_decoding_images_again(birds, tmp_path):
     config = BuildConfig(shard_bytes=800, negatives=0)
     build(birds, tmp_path / "out", config=config, workers=1)
     ledger = tmp_path / "out.work" / "examined.jsonl"
@@ -67,7 +59,7 @@ def test_a_changed_caption_is_in_the_next_build_and_decodes_no_image_again(birds
     assert any("again" in caption for caption in _captions(tmp_path / "out"))
 
 
-def test_a_replaced_image_is_examined_again_and_the_others_are_not(birds, tmp_path, draw):
+def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
     build(birds, tmp_path / "out", config=SMALL, workers=1)
     ledger = tmp_path / "out.work" / "examined.jsonl"
     lines = len(ledger.read_text().splitlines())
@@ -78,7 +70,7 @@ def test_a_replaced_image_is_examined_again_and_the_others_are_not(birds, tmp_pa
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_every_bad_picture_is_counted_with_its_reason(birds, tmp_path, write, draw):
+def test_every_bad_image_is_counted_with_its_reason(birds, tmp_path, write, draw):
     write("train/wren/02.png", "<html>no picture</html>")
     write("train/wren/04.png", draw(4)[:60])
     write("train/wren/06.png", b"")
@@ -105,9 +97,7 @@ def test_every_bad_picture_is_counted_with_its_reason(birds, tmp_path, write, dr
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_half_a_character_in_a_caption_or_a_file_name_is_counted_and_not_fatal(
-    birds, tmp_path, draw
-):
+def test_lone_surrogates_in_captions_and_file_names_are_rejected(birds, tmp_path, draw):
     metadata = birds / "metadata.jsonl"
     line = '{"file_name": "train/wren/00.png", "caption": "A \\ud800 wren."}'
     metadata.write_text(metadata.read_text() + line + "\n")
@@ -121,7 +111,7 @@ def test_half_a_character_in_a_caption_or_a_file_name_is_counted_and_not_fatal(
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_two_domains_share_labels_and_name_those_that_clash(birds, tmp_path, draw):
+def test_two_domains_share_labels_unless_categories_clash(birds, tmp_path, draw):
     root = tmp_path / "many"
     shutil.copytree(birds, root / "birds")
     for number in range(8):
@@ -153,7 +143,7 @@ def test_two_domains_share_labels_and_name_those_that_clash(birds, tmp_path, dra
         (lambda root: (root / "a").mkdir(parents=True), "unknown layout"),
     ],
 )
-def test_an_unusable_source_says_why_and_what_to_do(tmp_path, make, said):
+def test_an_unusable_source_is_an_error_with_a_reason(tmp_path, make, said):
     make(tmp_path / "raw")
     with pytest.raises(FdrdError, match=said):
         build(tmp_path / "raw", tmp_path / "out")
@@ -171,19 +161,19 @@ def test_an_unusable_source_says_why_and_what_to_do(tmp_path, make, said):
         {"backbone": "../clip"},
     ],
 )
-def test_a_name_or_backbone_that_a_manifest_may_not_hold_is_refused_at_once(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(FdrdError, match=f"--{next(iter(options))}"):
         BuildConfig(**options)
 
 
-def test_nothing_kept_is_an_error_that_names_an_example(tmp_path, write):
+def test_a_build_without_kept_records_fails_with_an_example(tmp_path, write):
     write("pets_test.json", {"x_1": {"positive": "A cat.", "file_name": "x_1"}})
     with pytest.raises(FdrdError, match=r"1 image_missing, e.g. pets_test.json x_1"):
         build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_no_dataset_is_not_overwritten(birds, tmp_path):
+def test_a_folder_without_a_dataset_is_not_overwritten(birds, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("years of work")
     with pytest.raises(FdrdError, match="contains files but no manifest"):
@@ -193,7 +183,7 @@ def test_a_folder_that_is_no_dataset_is_not_overwritten(birds, tmp_path):
     assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
 
 
-def test_files_of_the_user_survive_a_rebuild(birds, tmp_path, draw):
+def test_user_files_survive_a_rebuild(birds, tmp_path, draw):
     build(birds, tmp_path / "out", workers=1)
     (tmp_path / "out/notes.txt").write_text("mine")
     (birds / "train/wren/02.png").write_bytes(draw(99))
@@ -201,13 +191,13 @@ def test_files_of_the_user_survive_a_rebuild(birds, tmp_path, draw):
     assert (tmp_path / "out/notes.txt").read_text() == "mine"
 
 
-def test_two_builds_do_not_write_to_one_folder(birds, tmp_path):
+def test_two_builds_cannot_write_to_one_folder(birds, tmp_path):
     (tmp_path / "out.work").mkdir()
     with FileLock(tmp_path / "out.work/lock"), pytest.raises(FdrdError, match="another build"):
         build(birds, tmp_path / "out", workers=1)
 
 
-def test_an_exchange_that_a_kill_cut_short_is_ended(birds, tmp_path):
+def test_an_interrupted_folder_replacement_is_finished(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     before = digests(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / "out.work/old")  # killed between the two renames
@@ -224,7 +214,7 @@ def _captions(folder: Path) -> list[str]:
     ]
 
 
-def test_a_dataset_of_another_version_is_built_again_in_its_place(birds, tmp_path):
+def test_a_dataset_of_another_version_is_rebuilt_in_place(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     before = digests(tmp_path / "out")
     manifest = tmp_path / "out/manifest.json"

@@ -4,7 +4,6 @@ And it redoes less than all, where something was done: what a kill leaves is use
 """
 
 import errno
-import hashlib
 import json
 import multiprocessing
 import os
@@ -26,18 +25,11 @@ from fdrd.pipeline import collect
 from fdrd.pipeline.builder import build, merge
 from fdrd.pipeline.part_builder import build_part
 from fdrd.pipeline.parts import Part
+from tests.folders import digests
 
 SMALL = BuildConfig(shard_bytes=800)
 MOMENTS = 30
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def lines(file):
@@ -82,7 +74,7 @@ def in_child(source, out, moment):
 
 
 @pytest.mark.slow
-def test_a_build_that_is_killed_at_any_event_resumes_to_the_same_bytes(birds, tmp_path):
+def test_a_build_killed_at_any_event_resumes_to_the_same_bytes(birds, tmp_path):
     events = in_child(birds, tmp_path / "calm", 0)
     calm = digests(tmp_path / "calm")
     shards = len(json.loads((tmp_path / "calm/manifest.json").read_text())["shards"])
@@ -113,9 +105,7 @@ def test_a_build_that_is_killed_at_any_event_resumes_to_the_same_bytes(birds, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(8))
-def test_a_build_of_several_processes_that_is_killed_at_a_random_time_resumes(
-    birds, tmp_path, moment
-):
+def test_a_parallel_build_killed_at_a_random_time_resumes(birds, tmp_path, moment):
     build(birds, tmp_path / "calm", config=SMALL, workers=1)
     code = (
         "from fdrd.build_config import BuildConfig\n"
@@ -140,7 +130,7 @@ def test_a_build_of_several_processes_that_is_killed_at_a_random_time_resumes(
 
 
 @pytest.mark.slow
-def test_a_part_and_a_merge_that_are_killed_go_on(birds, tmp_path):
+def test_a_killed_part_and_a_killed_merge_resume(birds, tmp_path):
     build(birds, tmp_path / "calm", config=SMALL, workers=1)
     context = multiprocessing.get_context("fork")
 
@@ -173,7 +163,7 @@ def test_a_part_and_a_merge_that_are_killed_go_on(birds, tmp_path):
 
 
 @pytest.mark.parametrize("room", [3_000, 6_000, 12_000])
-def test_a_full_disk_is_said_plainly_and_the_next_run_ends_in_the_same_bytes(birds, tmp_path, room):
+def test_a_full_disk_is_a_clear_error_and_the_next_run_gives_the_same_bytes(birds, tmp_path, room):
     build(birds, tmp_path / "calm", config=SMALL, workers=1)
 
     def little_room():
@@ -195,7 +185,7 @@ def test_a_full_disk_is_said_plainly_and_the_next_run_ends_in_the_same_bytes(bir
 
 
 @pytest.mark.slow
-def test_a_small_file_system_that_is_full_leaves_nothing_broken(birds, tmp_path):
+def test_a_full_file_system_leaves_nothing_broken(birds, tmp_path):
     room = tmp_path / "room"
     room.mkdir()
     mounted = subprocess.run(
@@ -215,7 +205,7 @@ def test_a_small_file_system_that_is_full_leaves_nothing_broken(birds, tmp_path)
         subprocess.run(["umount", str(room)], check=False)
 
 
-def test_a_read_error_while_examining_is_counted_and_tried_again(birds, tmp_path, monkeypatch):
+def test_a_read_error_during_checks_is_counted_and_retried(birds, tmp_path, monkeypatch):
     build(birds, tmp_path / "calm", config=SMALL, workers=1)
     failing = read_error(monkeypatch, "train/wren/02.png", times=1)
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
@@ -228,7 +218,7 @@ def test_a_read_error_while_examining_is_counted_and_tried_again(birds, tmp_path
     assert digests(tmp_path / "out") == digests(tmp_path / "calm")
 
 
-def test_a_read_error_while_writing_names_the_picture_and_keeps_what_was_written(
+def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
     birds, tmp_path, monkeypatch
 ):
     calm = build(birds, tmp_path / "calm", config=SMALL, workers=1)
@@ -267,7 +257,7 @@ def test_the_bytes_are_the_same_with_1_2_and_4_workers(birds, tmp_path, format):
     assert digests(tmp_path / "1") == digests(tmp_path / "2") == digests(tmp_path / "4")
 
 
-def test_a_second_name_for_the_target_has_the_same_lock_and_the_same_work_folder(birds, tmp_path):
+def test_a_link_to_the_target_shares_its_lock_and_work_folder(birds, tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to(tmp_path / "far" / "out")
     build(birds, tmp_path / "near", config=SMALL, workers=1)

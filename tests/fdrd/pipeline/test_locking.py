@@ -18,12 +18,12 @@ from fdrd.pipeline.locking import lock_output
         (errno.EROFS, "change the permissions"),
     ],
 )
-def test_the_remedy_fits_what_was_refused(tmp_path, code, remedy):
+def test_file_system_errors_say_how_to_fix_them(tmp_path, code, remedy):
     refused = OSError(code, os.strerror(code), str(tmp_path / "raw"))
     with pytest.raises(FdrdError, match=f"raw: .*; {remedy}"), lock_output(tmp_path / "out"):
         raise refused
 
 
-def test_other_errors_are_ours_and_keep_their_traceback(tmp_path):
+def test_other_errors_keep_their_traceback(tmp_path):
     with pytest.raises(OSError, match="Bad file"), lock_output(tmp_path / "out"):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -1,6 +1,5 @@
 """Parts of a build, made by themselves and merged without the source, give the bytes of one build."""
 
-import hashlib
 import json
 import shutil
 
@@ -12,16 +11,9 @@ from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build, merge
 from fdrd.pipeline.part_builder import build_part
 from fdrd.pipeline.parts import Part, parse_part
+from tests.folders import digests
 
 SMALL = BuildConfig(shard_bytes=800)
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture
@@ -54,7 +46,7 @@ def make_parts(source, folder, of, config=SMALL):
 
 
 @pytest.mark.parametrize("of", [1, 3])
-def test_merged_parts_have_the_bytes_of_one_build(untidy, tmp_path, of):
+def test_merged_parts_equal_a_single_build(untidy, tmp_path, of):
     whole = build(untidy, tmp_path / "whole", config=SMALL, workers=1)
     assert len(whole.manifest["rejected"]) >= 4
     parts = make_parts(untidy, tmp_path / "parts", of)
@@ -66,7 +58,7 @@ def test_merged_parts_have_the_bytes_of_one_build(untidy, tmp_path, of):
     assert merge(parts, tmp_path / "merged", workers=1).nothing_to_do
 
 
-def test_each_part_examines_its_own_images_and_no_others(birds, tmp_path):
+def test_each_part_checks_only_its_own_images(birds, tmp_path):
     parts = make_parts(birds, tmp_path / "parts", 3)
     examined = [
         {json.loads(line)["image"]["path"] for line in (part / "images.jsonl").open()}
@@ -76,7 +68,7 @@ def test_each_part_examines_its_own_images_and_no_others(birds, tmp_path):
     assert sum(map(len, examined)) == len(set().union(*examined)) == 48
 
 
-def test_a_part_is_not_built_twice_and_a_changed_source_builds_it_again(birds, tmp_path, draw):
+def test_a_part_is_rebuilt_only_if_the_source_changed(birds, tmp_path, draw):
     part = tmp_path / "part"
     assert build_part(birds, part, Part(1, 1), workers=1)
     assert not build_part(birds, part, Part(1, 1), workers=1)
@@ -87,7 +79,7 @@ def test_a_part_is_not_built_twice_and_a_changed_source_builds_it_again(birds, t
     assert len(ledger.read_text().splitlines()) == lines + 1
 
 
-def test_parts_that_do_not_belong_together_are_refused(birds, tmp_path, draw):
+def test_parts_of_different_builds_are_rejected(birds, tmp_path, draw):
     one, two = make_parts(birds, tmp_path / "parts", 2)
     with pytest.raises(FdrdError, match="part 2/2 is missing"):
         merge([one], tmp_path / "out")
@@ -108,7 +100,7 @@ def test_parts_that_do_not_belong_together_are_refused(birds, tmp_path, draw):
 
 
 @pytest.mark.parametrize("name", ["items.jsonl", "images.jsonl", "images.tar", "part.json"])
-def test_a_damaged_part_is_refused(birds, tmp_path, name):
+def test_a_damaged_part_is_rejected(birds, tmp_path, name):
     (part,) = make_parts(birds, tmp_path / "parts", 1)
     data = bytearray((part / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -117,7 +109,7 @@ def test_a_damaged_part_is_refused(birds, tmp_path, name):
         merge([part], tmp_path / "out")
 
 
-def test_a_part_does_not_overwrite_what_is_no_part(birds, tmp_path):
+def test_a_part_does_not_overwrite_other_files(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     with pytest.raises(FdrdError, match="its own --out"):
         build_part(birds, tmp_path / "out", Part(1, 2), workers=1)
@@ -126,6 +118,6 @@ def test_a_part_does_not_overwrite_what_is_no_part(birds, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "-1/2", "1/2/3", ""])
-def test_a_part_that_makes_no_sense_is_refused(text):
+def test_an_invalid_part_is_rejected(text):
     with pytest.raises(FdrdError, match="I from 1 to N"):
         parse_part(text)

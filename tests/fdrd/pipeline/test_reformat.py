@@ -14,7 +14,7 @@ from fdrd.pipeline.reformat import convert_dataset
 
 
 @pytest.mark.parametrize(("built_as", "wanted"), [("arrow", "parquet"), ("parquet", "arrow")])
-def test_the_copy_has_the_bytes_of_a_build_in_that_format(birds, tmp_path, built_as, wanted):
+def test_a_converted_dataset_equals_a_build_in_that_format(birds, tmp_path, built_as, wanted):
     folder = build(birds, tmp_path / "a/out", config=BuildConfig(format=built_as), workers=1).out
     direct = build(birds, tmp_path / "b/out", config=BuildConfig(format=wanted), workers=1).out
     assert convert_dataset(folder, None) == convert_dataset(folder, built_as) == folder
@@ -30,7 +30,7 @@ def test_the_copy_has_the_bytes_of_a_build_in_that_format(birds, tmp_path, built
     assert made == of_build
 
 
-def test_a_copy_is_made_once_for_each_build(birds, tmp_path, draw):
+def test_a_conversion_is_reused_until_the_build_changes(birds, tmp_path, draw):
     folder = build(birds, tmp_path / "out", workers=1).out
     before = (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns
     assert (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns == before

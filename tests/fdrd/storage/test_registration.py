@@ -57,7 +57,7 @@ def test_another_project_loads_it_by_name_by_domain_and_streaming(
     assert read(tmp_path, own_cache, False, "raw") == found
 
 
-def test_a_new_build_takes_the_place_of_the_old_one(birds, tmp_path, own_cache):
+def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache):
     build(birds, tmp_path / "out", workers=1)
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, as new."))
@@ -68,7 +68,7 @@ def test_a_new_build_takes_the_place_of_the_old_one(birds, tmp_path, own_cache):
     assert len(folders) == 2
 
 
-def test_the_shards_are_linked_and_not_copied(birds, tmp_path, own_cache):
+def test_shards_are_linked_not_copied(birds, tmp_path, own_cache):
     build(birds, tmp_path / "out", workers=1)
     shard = next((tmp_path / "out" / "data").rglob("test-*.arrow"))
     names = list((own_cache / "datasets" / "fdrd").glob("*/*/*/fdrd-test.arrow"))
@@ -77,9 +77,7 @@ def test_the_shards_are_linked_and_not_copied(birds, tmp_path, own_cache):
 
 
 @pytest.mark.parametrize("format", ["arrow", "parquet"])
-def test_fdrd_itself_loads_a_registered_name_without_asking_the_hub(
-    birds, tmp_path, monkeypatch, format
-):
+def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeypatch, format):
     config = BuildConfig(name="finches", shard_bytes=800, format=format)
     built = build(birds, tmp_path / "out", config=config, workers=1)
     asked = []

@@ -35,7 +35,7 @@ def names(of_class):
     return {field.name for field in fields(of_class)}
 
 
-def test_the_properties_of_the_record_schema_are_the_fields_of_the_dataclasses():
+def test_schema_properties_match_the_dataclasses():
     properties = schema("record").schema["properties"]
     assert set(properties) == names(Record)
     assert set(properties["image"]["properties"]) == names(ImageRef)
@@ -47,11 +47,11 @@ def test_the_properties_of_the_record_schema_are_the_fields_of_the_dataclasses()
     )
 
 
-def test_the_columns_are_the_fields_that_a_reader_needs():
+def test_dataset_columns_match_the_record():
     assert set(features(["a"])) == names(Record) - {"rules", "split"}
 
 
-def test_a_record_survives_its_json_form():
+def test_a_record_round_trips_through_json():
     assert from_json(to_json(RECORD)) == RECORD
     schema("record").validate(asdict(RECORD) | {"attributes": [], "negatives": [], "rules": []})
 
@@ -73,7 +73,7 @@ def test_a_record_survives_its_json_form():
         (("surprise",), 1),
     ],
 )
-def test_a_broken_record_is_refused_at_the_field(path, value):
+def test_an_invalid_record_is_rejected_at_the_field(path, value):
     record = copy.deepcopy(to_json(RECORD))
     record["attributes"], record["negatives"] = (
         list(record["attributes"]),

@@ -26,7 +26,7 @@ def rows(folder):
     }
 
 
-def test_both_formats_hold_the_same_rows_and_the_very_bytes_of_the_images(birds, tmp_path):
+def test_both_formats_contain_the_same_rows_and_image_bytes(birds, tmp_path):
     for format in FORMATS:
         config = BuildConfig(format=format, shard_bytes=2000)
         built = build(birds, tmp_path / format, config=config, workers=1)
@@ -41,7 +41,7 @@ def test_both_formats_hold_the_same_rows_and_the_very_bytes_of_the_images(birds,
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_folder_of_either_format_is_a_dataset_repository(birds, tmp_path, format, streaming):
+def test_load_dataset_reads_a_folder_in_either_format(birds, tmp_path, format, streaming):
     config = BuildConfig(format=format, shard_bytes=2000)
     build(birds, tmp_path / "out", config=config, workers=1)
     found = load_dataset(str(tmp_path / "out"), streaming=streaming)
@@ -51,7 +51,7 @@ def test_a_folder_of_either_format_is_a_dataset_repository(birds, tmp_path, form
     assert found["train"].features["category"].names == ["robin", "wren"]
 
 
-def test_the_benchmark_reads_parquet_as_it_reads_arrow(birds, tmp_path):
+def test_the_benchmark_reads_both_formats_alike(birds, tmp_path):
     for format in FORMATS:
         config = BuildConfig(format=format, shard_bytes=2000)
         build(birds, tmp_path / format, config=config, workers=1)
@@ -66,7 +66,7 @@ def test_a_format_that_is_not_known_is_refused():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_long_captions_count_when_a_batch_is_full(birds, tmp_path, monkeypatch, format):
+def test_long_captions_count_toward_the_batch_size(birds, tmp_path, monkeypatch, format):
     """Arrow's 32-bit offsets end at 2 GiB: what is bounded here at 64 kB is bounded at 32 MiB in truth."""
     monkeypatch.setattr(shards, "BATCH_BYTES", 64_000)
     lines = [json.loads(line) for line in (birds / "metadata.jsonl").read_text().splitlines()]

@@ -114,7 +114,7 @@ def draw_domain(write, draw, name):
 
 
 @pytest.mark.parametrize("name", DOMAINS)
-def test_every_caption_of_a_domain_finds_its_picture(tmp_path, write, draw, name):
+def test_every_caption_of_a_domain_finds_its_image(tmp_path, write, draw, name):
     paths = draw_domain(write, draw, name)
     if name == "oxford_flowers":
         write(f"{name}/cat_to_name.json", {"21": "fire lily"})
@@ -122,7 +122,7 @@ def test_every_caption_of_a_domain_finds_its_picture(tmp_path, write, draw, name
     assert [item.image.path if not isinstance(item, Rejection) else item for item in found] == paths
 
 
-def test_all_nine_are_domains_of_one_source_whatever_else_lies_there(tmp_path, write, draw):
+def test_all_nine_are_domains_of_one_source_despite_other_files(tmp_path, write, draw):
     for name in DOMAINS:
         draw_domain(write, draw, name)
     write("oxford_pets/annotations/list.txt", "x")
@@ -136,7 +136,7 @@ def test_all_nine_are_domains_of_one_source_whatever_else_lies_there(tmp_path, w
     assert frames == ["v_ApplyEyeMakeup_g08", "v_ApplyEyeMakeup_g08", "v_HandStandPushups_g01"]
 
 
-def test_files_of_one_name_in_folders_of_splits_are_told_apart_by_the_split(tmp_path, write, draw):
+def test_equal_file_names_are_resolved_by_the_folder_of_the_split(tmp_path, write, draw):
     for folder in ("cars_train", "cars_test"):
         write(f"{folder}/00001.jpg", draw(1))
     record = {"file_name": "00001.jpg", "class_name": "Audi TT", "positive": "An Audi TT."}
@@ -147,7 +147,7 @@ def test_files_of_one_name_in_folders_of_splits_are_told_apart_by_the_split(tmp_
     assert test.image.path == "cars_test/00001.jpg"
 
 
-def test_a_prefix_that_is_not_the_category_is_not_cut_off(tmp_path, write, draw):
+def test_a_prefix_that_is_not_the_category_is_not_removed(tmp_path, write, draw):
     """`sphynx_43` must not find `43.jpg` of something else."""
     write("images/43.jpg", draw(1))
     record = {"file_name": "tabby_43.jpg", "class_name": "sphynx", "positive": "A sphynx."}

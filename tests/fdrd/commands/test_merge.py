@@ -1,6 +1,5 @@
 """`fdrd build --part` and `fdrd merge` as a job array and its last job run them."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from typer.testing import CliRunner
 
 from fdrd.commands import app
 from fdrd.errors import FdrdError
+from tests.folders import digests
 
 
 @pytest.fixture
@@ -34,15 +34,7 @@ def run(*arguments):
     return done.stdout
 
 
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(folder).rglob("*"))
-        if path.is_file()
-    }
-
-
-def test_two_parts_merge_to_what_one_command_builds(source):
+def test_two_parts_merge_to_the_same_bytes_as_one_build(source):
     run("build", "--source", source, "--out", "whole", "--workers", 1)
     for number in (1, 2):
         said = run("build", "--source", source, "--part", f"{number}/2", "--workers", 1)

@@ -13,10 +13,10 @@ from fdrd.record import Attribute
 from fdrd.text.lexicon import Phrases, entries, phrases
 from fdrd.text.mentions import category_pattern, find_mentions
 
-_NOTHING = "not_an_attribute"
+_NOT_AN_ATTRIBUTE = "not_an_attribute"
 _SURROUNDINGS = "surroundings"
-_LISTED = "count colour pattern material size shape light viewpoint pose place part".split()
-TYPES = (*_LISTED, "text", "brand")
+_LISTED_TYPES = "count colour pattern material size shape light viewpoint pose place part".split()
+TYPES = (*_LISTED_TYPES, "text", "brand")
 
 _ENDS_SENTENCE = frozenset(".!?;")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -30,24 +30,24 @@ _NOT_AFTER_ONE = frozenset(
     "of another can is are was has as to and or who that which may would will on".split()
 )
 # Words after which a noun is part of the surroundings.
-_PUTS_IN = frozenset(
+_BEFORE_SURROUNDINGS = frozenset(
     """in on at near nearby by under beneath below against among amongst amid amidst between behind beside
     over above across around inside within through along toward towards onto into atop upon underneath
     outside""".split()
 )
-# Exceptions to _TAKES_OUT by the word before: "in front of a house", "filled with rocks", "the room has a bed".
+# Exceptions to _BEFORE_PARTS by the word before: "in front of a house", "filled with rocks", "the room has a bed".
 _BACKGROUND = frozenset("background backdrop foreground room surroundings".split())
-_OWNS = {
+_EXCEPTIONS = {
     "of": frozenset("front middle midst top edge side center".split()) | _BACKGROUND,
     "with": frozenset(["filled"]),
 }
-_BEHIND = frozenset("background backdrop nearby".split())
+_AFTER_SURROUNDINGS = frozenset("background backdrop nearby".split())
 # Words after which a noun is a part or a possession.
-_TAKES_OUT = frozenset(
+_BEFORE_PARTS = frozenset(
     """with has have having of features featuring includes shows is are was its from like wearing
     holding""".split()
 )
-_REACH = 6  # maximum number of words between such a word and the noun
+_MAX_DISTANCE = 6  # maximum number of words between such a word and the noun
 
 
 class _Word(NamedTuple):
@@ -72,7 +72,7 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
     place = 0
     while place < len(words):
         length, type_ = _match(words, place)
-        if type_ and type_ != _NOTHING:
+        if type_ and type_ != _NOT_AN_ATTRIBUTE:
             start, end = words[place].start, words[place + length - 1].end
             found.append(Attribute(type_, caption[start:end], start, end))
         place += length
@@ -129,7 +129,7 @@ def _listed(words: list[_Word], place: int, table: Phrases | None = None) -> tup
         for suffix, type_ in _SUFFIXES.items():
             if text.endswith(suffix):
                 return 1, type_
-        if all(_is_colour(part) for part in text.split("-")):
+        if all(_is_color(part) for part in text.split("-")):
             return 1, "colour"
     return 1, ""
 
@@ -137,24 +137,25 @@ def _listed(words: list[_Word], place: int, table: Phrases | None = None) -> tup
 def _is_surroundings(words: list[_Word], place: int, length: int) -> bool:
     """Check if the words before or after make a noun part of the surroundings."""
     sentence = words[place].sentence
-    for before in range(place - 1, max(-1, place - 1 - _REACH), -1):
+    for before in range(place - 1, max(-1, place - 1 - _MAX_DISTANCE), -1):
         text = words[before].text
         if words[before].sentence != sentence:
             break
-        if text in _PUTS_IN:
+        if text in _BEFORE_SURROUNDINGS:
             return True
-        if text in _TAKES_OUT:
+        if text in _BEFORE_PARTS:
             owner = words[before - 1].text if before else ""
-            is_place = owner in _OWNS.get(text, _BACKGROUND)
-            return is_place or _is_behind(words, place + length)
-    return _is_behind(words, place + length)
+            is_place = owner in _EXCEPTIONS.get(text, _BACKGROUND)
+            return is_place or _is_background(words, place + length)
+    return _is_background(words, place + length)
 
 
-def _is_behind(words: list[_Word], place: int) -> bool:
+def _is_background(words: list[_Word], place: int) -> bool:
     """Check if "nearby" or "in the background" follows in the sentence."""
-    after = words[place : place + _REACH]
+    after = words[place : place + _MAX_DISTANCE]
     return any(
-        word.text in _BEHIND and word.sentence == words[place - 1].sentence for word in after
+        word.text in _AFTER_SURROUNDINGS and word.sentence == words[place - 1].sentence
+        for word in after
     )
 
 
@@ -169,19 +170,19 @@ def _quotes_and_brands(caption: str) -> list[Attribute]:
     return found
 
 
-def _is_colour(word: str) -> bool:
+def _is_color(word: str) -> bool:
     return word in _SHADES or ((), "colour") in _phrases().get(word, ())
 
 
 @cache
 def _phrases() -> Phrases:
-    return phrases([_NOTHING, _SURROUNDINGS, *_LISTED])
+    return phrases([_NOT_AN_ATTRIBUTE, _SURROUNDINGS, *_LISTED_TYPES])
 
 
 @cache
 def _things() -> Phrases:
     """Return the lists without the words for surroundings."""
-    return phrases(_LISTED)
+    return phrases(_LISTED_TYPES)
 
 
 @cache

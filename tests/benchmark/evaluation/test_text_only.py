@@ -1,4 +1,4 @@
-"""The reader of captions alone: as a method is judged, by kind, on captions that it has not read."""
+"""The text-only baseline is judged like a method, by kind, on captions that it was not trained on."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Pair = tuple[str, Sequence[tuple[str, str, str | None]]]
 def make(
     make_row: Callable[..., Any], make_dataset: Callable[..., RetrievalDataset]
 ) -> Callable[[str, Sequence[Pair]], RetrievalDataset]:
-    """A split of captions, each with its (caption, kind, attribute type) negatives."""
+    """Return a split of captions with their (caption, kind, attribute type) negatives."""
 
     def make(split: str, pairs: Sequence[Pair]) -> RetrievalDataset:
         rows = []
@@ -33,8 +33,8 @@ def make(
     return make
 
 
-def told_apart(split: str, size: int = 80) -> list[Pair]:
-    """ "cat" is never right; red is as often as blue, whatever else the caption says."""
+def balanced_colors(split: str, size: int = 80) -> list[Pair]:
+    """Return pairs in which "cat" is never true, and red and blue are equally frequent."""
     generator = random.Random(split)
     pairs: list[Pair] = []
     for number in range(size):
@@ -52,8 +52,10 @@ def told_apart(split: str, size: int = 80) -> list[Pair]:
     return pairs
 
 
-def test_it_finds_what_is_never_right_and_nothing_else(make: Callable[..., Any]) -> None:
-    found = text_only_baseline(make("test", told_apart("test")), make("train", told_apart("train")))
+def test_the_baseline_finds_what_is_never_true_and_nothing_else(make: Callable[..., Any]) -> None:
+    found = text_only_baseline(
+        make("test", balanced_colors("test")), make("train", balanced_colors("train"))
+    )
     assert set(found) == {"all", "category", "attribute", "attribute: colour"}
     assert found["category"] == 1
     assert found["attribute"] == found["attribute: colour"] == found["all"]
@@ -61,51 +63,52 @@ def test_it_finds_what_is_never_right_and_nothing_else(make: Callable[..., Any])
 
 
 def test_a_tie_is_a_loss(make: Callable[..., Any]) -> None:
-    """Training says nothing of these words, so all candidates score 0."""
-    unheard: list[Pair] = [("x y", [("x z", "category", None)])] * 3
-    assert text_only_baseline(make("test", unheard), make("train", told_apart("train"))) == {
+    """The training split has none of these words, so all candidates score 0."""
+    unknown: list[Pair] = [("x y", [("x z", "category", None)])] * 3
+    assert text_only_baseline(make("test", unknown), make("train", balanced_colors("train"))) == {
         "all": 0,
         "category": 0,
     }
 
 
-def test_a_caption_that_is_measured_is_not_learned_from(make: Callable[..., Any]) -> None:
-    """Of these, all but one are; and what is left never heard of the measured words."""
-    measured = make("test", told_apart("same"))
-    shouted: list[Pair] = [(caption.upper(), wrong) for caption, wrong in told_apart("same")]
+def test_captions_of_the_measured_split_are_not_trained_on(make: Callable[..., Any]) -> None:
+    """Only one training caption is left, and it has none of the measured words."""
+    measured = make("test", balanced_colors("same"))
+    repeated: list[Pair] = [(caption.upper(), wrong) for caption, wrong in balanced_colors("same")]
     other: Pair = ("x y", [("x z", "category", None)])
-    assert text_only_baseline(measured, make("train", shouted)) == {}
-    assert text_only_baseline(measured, make("train", [*shouted, other]))["category"] == 0
+    assert text_only_baseline(measured, make("train", repeated)) == {}
+    assert text_only_baseline(measured, make("train", [*repeated, other]))["category"] == 0
 
 
 @pytest.mark.parametrize("train", [None, [("a dog", [])]])
-def test_without_training_negatives_there_is_no_reader(
+def test_without_training_negatives_there_is_no_baseline(
     make: Callable[..., Any], train: list[Pair] | None
 ) -> None:
-    measured = make("test", told_apart("test"))
+    measured = make("test", balanced_colors("test"))
     assert text_only_baseline(measured, make("train", train) if train else None) == {}
 
 
-def test_a_split_without_negatives_has_no_reader(make: Callable[..., Any]) -> None:
+def test_a_split_without_negatives_has_no_baseline(make: Callable[..., Any]) -> None:
     assert (
-        text_only_baseline(make("test", [("a dog", [])]), make("train", told_apart("train"))) == {}
+        text_only_baseline(make("test", [("a dog", [])]), make("train", balanced_colors("train")))
+        == {}
     )
 
 
-def test_many_training_rows_are_thinned(
+def test_only_a_part_of_many_training_rows_is_used(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every third of seven."""
+    """Three of seven."""
     seen: list[int] = []
 
-    def scores(learned: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
-        seen.append(len(learned))
+    def scores(training: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+        seen.append(len(training))
         return [np.array([1.0, 0.0, 2.0])] * len(rows)
 
     monkeypatch.setattr("benchmark.evaluation.text_only._MOST_ROWS", 3)
     monkeypatch.setattr("benchmark.evaluation.text_only._scores", scores)
     found = text_only_baseline(
-        make("test", told_apart("test", 2)), make("train", told_apart("train", 7))
+        make("test", balanced_colors("test", 2)), make("train", balanced_colors("train", 7))
     )
     assert seen == [3]
     assert found == {"all": 0, "category": 1, "attribute": 0, "attribute: colour": 0}

@@ -21,7 +21,7 @@ from fdrd.negatives import (
 from fdrd.negatives.given import plain
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text.attributes import find_attributes
-from fdrd.text.mentions import category_pattern, find_mentions, key, mention_pattern
+from fdrd.text.mentions import category_pattern, find_mentions, key
 from fdrd.text.normalize import normalize_caption
 
 REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
@@ -32,25 +32,31 @@ def record(caption, category, id="d/1"):
     return Record(id, ImageRef("1.jpg"), caption, category, Source("1.jpg"), attributes=attributes)
 
 
+def drawn(pair, catalogue, **options):
+    return draw_negatives(pair, [pair.caption], catalogue, **options)
+
+
 def captions(pair, catalogue, **options):
-    return [n.caption for n in draw_negatives(pair, [pair.caption], catalogue, **options)]
+    return [negative.caption for negative in drawn(pair, catalogue, **options)]
+
+
+def swapped(caption, category, *others):
+    """Return the negatives of a caption whose catalogue has nothing but these names."""
+    return captions(record(caption, category), make_catalogue([], names=[category, *others]))
 
 
 # Category swaps
 
 
 def test_every_mention_is_replaced_with_its_article_plural_and_capital():
-    catalogue = make_catalogue([], names=["pug", "Egyptian Mau"])
-    pair = record("Pugs bark. A pug is a PUG; two pugs.", "pug")
-    assert captions(pair, catalogue) == [
+    assert swapped("Pugs bark. A pug is a PUG; two pugs.", "pug", "Egyptian Mau") == [
         "Egyptian Maus bark. An Egyptian Mau is an Egyptian Mau; two Egyptian Maus."
     ]
 
 
 @pytest.mark.parametrize("written", ["crocodile_head", "crocodile-head", "Crocodile  Head"])
 def test_all_separators_of_a_name_are_equivalent(written):
-    catalogue = make_catalogue([], names=["crocodile_head", "emu"])
-    assert captions(record(f"A {written}.", "crocodile_head"), catalogue) == ["An emu."]
+    assert swapped(f"A {written}.", "crocodile_head", "emu") == ["An emu."]
 
 
 @pytest.mark.parametrize(
@@ -65,52 +71,39 @@ def test_all_separators_of_a_name_are_equivalent(written):
     ],
 )
 def test_a_name_inside_a_longer_name_is_not_a_mention(caption, category, longer):
-    catalogue = make_catalogue([], names=[category, longer, "dog"])
-    assert captions(record(caption, category), catalogue) == []
+    assert swapped(caption, category, longer, "dog") == []
 
 
-def test_a_regular_plural_is_a_mention():
-    catalogue = make_catalogue([], names=["Siamese", "mayfly"])
-    assert captions(record("Two Siameses.", "Siamese"), catalogue) == ["Two mayflies."]
-    assert captions(record("Two mayflys.", "mayfly"), catalogue) == ["Two Siamese."]
-
-
-def test_a_name_beside_a_longer_name_is_a_mention():
-    catalogue = make_catalogue([], names=["A380", "A380-800"])
-    pair = record("An A380 and an A380-800.", "A380")
-    assert captions(pair, catalogue) == ["An A380-800 and an A380-800."]
+@pytest.mark.parametrize(
+    ("caption", "category", "other", "expected"),
+    [
+        ("Two Siameses.", "Siamese", "mayfly", "Two mayflies."),  # a regular plural
+        ("Two mayflys.", "mayfly", "Siamese", "Two Siamese."),
+        ("An A380 and an A380-800.", "A380", "A380-800", "An A380-800 and an A380-800."),
+        ("一只猫在睡觉", "猫", "狗", "一只狗在睡觉"),  # a script without spaces
+    ],
+)
+def test_a_mention_is_replaced(caption, category, other, expected):
+    assert swapped(caption, category, other) == [expected]
 
 
 @pytest.mark.parametrize(
     "name", ["猫", "แมว", "고양이", "кошка", "बिल्ली", "colt's foot", "C++", "9-3", "İstanbul"]
 )
 def test_names_of_any_script_are_found(name):
-    assert find_mentions(f"see {name}.", category_pattern(name))
-    assert captions(record(f"see {name}.", name), make_catalogue([], names=[name, "emu"])) == [
-        "see emu."
-    ]
-
-
-def test_scripts_without_spaces_need_no_boundary():
-    assert captions(record("一只猫在睡觉", "猫"), make_catalogue([], names=["猫", "狗"])) == [
-        "一只狗在睡觉"
-    ]
+    assert swapped(f"see {name}.", name, "emu") == ["see emu."]
 
 
 def test_a_caption_without_its_category_has_no_category_negatives():
-    assert (
-        captions(record("A cute animal.", "pug"), make_catalogue([], names=["pug", "boxer"])) == []
-    )
+    assert swapped("A cute animal.", "pug", "boxer") == []
 
 
 def test_spellings_of_the_true_category_are_not_negatives():
-    catalogue = make_catalogue([], names=["wild_cat", "Wild Cat", "wild cats", "dog"])
-    assert captions(record("A wild cat.", "wild_cat"), catalogue) == ["A dog."]
+    assert swapped("A wild cat.", "wild_cat", "Wild Cat", "wild cats", "dog") == ["A dog."]
 
 
 def test_an_article_is_not_followed_by_scissors():
-    catalogue = make_catalogue([], names=["pug", "scissors", "wrench"])
-    assert captions(record("A pug.", "pug"), catalogue) == ["A wrench."]
+    assert swapped("A pug.", "pug", "scissors", "wrench") == ["A wrench."]
 
 
 def test_names_are_spelled_as_in_the_captions():
@@ -119,10 +112,8 @@ def test_names_are_spelled_as_in_the_captions():
 
 
 def test_articles_before_the_category_are_fixed():
-    assert (
-        fix_articles("This is a azalea. An azaleas' bed.", "azalea")
-        == "This is an azalea. An azaleas' bed."
-    )
+    fixed = fix_articles("This is a azalea. An azaleas' bed.", "azalea")
+    assert fixed == "This is an azalea. An azaleas' bed."
     assert fix_articles("An rose, a azalea.", "rose") == "A rose, a azalea."
 
 
@@ -134,17 +125,11 @@ hard_names = st.sampled_from(
      "scissors", "Egyptian Mau", "hour", "a", "C++", "-", "_", "é"]
 )  # fmt: skip
 names = st.lists(letters | hard_names, min_size=1, max_size=7, unique=True)
+texts = st.text(max_size=20)
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    names,
-    st.text(max_size=20),
-    st.text(max_size=20),
-    st.integers(0, 9),
-    st.integers(0, 3),
-    st.data(),
-)
+@given(names, texts, texts, st.integers(0, 9), st.integers(0, 3), st.data())
 def test_negatives_of_any_caption_are_wrong_distinct_and_reproducible(
     all_names, before, after, k, n_attribute, data
 ):
@@ -154,9 +139,9 @@ def test_negatives_of_any_caption_are_wrong_distinct_and_reproducible(
     also_true = [pair.caption, f"{before} {other} {after}"]
     catalogue = make_catalogue([pair], names=all_names)
     found = draw_negatives(pair, also_true, catalogue, k=k, n_attribute=n_attribute, seed=3)
-    texts = [plain(negative.caption) for negative in found]
-    assert len(texts) == len(set(texts)) <= k
-    assert not set(texts) & {plain(caption) for caption in also_true}
+    wrong = [plain(negative.caption) for negative in found]
+    assert len(wrong) == len(set(wrong)) <= k
+    assert not set(wrong) & {plain(caption) for caption in also_true}
     for negative in found:
         if negative.kind == "category":
             assert key(negative.category) != key(category)
@@ -170,16 +155,15 @@ def test_negatives_of_any_caption_are_wrong_distinct_and_reproducible(
 @given(st.sampled_from(["cat", "A380", "é", "colt's foot", "猫"]), st.text(max_size=30))
 def test_a_swap_changes_only_the_name(name, rest):
     assume(not find_mentions(rest, category_pattern(name)))
-    pair = record(f"The {name}: {rest}", name)
-    for negative in draw_negatives(pair, [], make_catalogue([], names=[name, "dog", "van"])):
-        assert negative.caption == f"The {negative.category}: {rest}"
+    found = drawn(record(f"The {name}: {rest}", name), make_catalogue([], names=[name, "dog", "x"]))
+    assert {n.caption for n in found} == {f"The {n.category}: {rest}" for n in found}
 
 
 # What a draw depends on
 
 PAIRS = [
-    record(f"A {colour} {name} {pose} on the {place}.", name, f"pets/{number}")
-    for number, (colour, name, pose, place) in enumerate(
+    record(f"A {color} {name} {pose} on the {place}.", name, f"pets/{number}")
+    for number, (color, name, pose, place) in enumerate(
         [
             ("black", "pug", "sitting", "grass"),
             ("white", "pug", "standing", "snow"),
@@ -198,17 +182,16 @@ def test_draws_do_not_depend_on_the_order_of_records_or_on_pickling():
     backwards = pickle.loads(pickle.dumps(make_catalogue(PAIRS[::-1])))
     assert backwards.digest == catalogue.digest
     for pair in PAIRS:
-        drawn = draw_negatives(pair, [pair.caption], catalogue, n_attribute=2)
-        assert drawn == draw_negatives(pair, [pair.caption], backwards, n_attribute=2)
+        assert drawn(pair, catalogue, n_attribute=2) == drawn(pair, backwards, n_attribute=2)
 
 
 def test_seed_epoch_and_id_change_the_draw():
     catalogue = make_catalogue([], names=[f"n{i}" for i in range(50)])
     pair = record("A n7.", "n7")
-    drawn = captions(pair, catalogue)
-    assert drawn != captions(pair, catalogue, seed=1)
-    assert drawn != captions(pair, catalogue, epoch=1)
-    assert drawn != captions(replace(pair, id="d/2"), catalogue)
+    first = captions(pair, catalogue)
+    assert first != captions(pair, catalogue, seed=1)
+    assert first != captions(pair, catalogue, epoch=1)
+    assert first != captions(replace(pair, id="d/2"), catalogue)
 
 
 def test_another_caption_changes_the_digest_of_the_catalogue():
@@ -219,35 +202,23 @@ def test_each_category_is_a_negative_as_often_as_it_is_true():
     """Half of 400 captions have one category, so about half of the negatives must have it."""
     sizes = {"common": 200, **{f"rare{i}": 20 for i in range(10)}}
     pairs = [
-        record(f"A {name}.", name, f"{name}/{i}")
-        for name, size in sizes.items()
-        for i in range(size)
+        record(f"A {name}.", name, f"{name}/{i}") for name in sizes for i in range(sizes[name])
     ]
     catalogue = make_catalogue(pairs)
-    drawn = Counter(
-        n.category for p in pairs for n in draw_negatives(p, [p.caption], catalogue, k=1)
-    )
-    assert abs(drawn["common"] - 200) < 40
-    assert max(drawn[name] for name in sizes if name != "common") < 45
+    counts = Counter(n.category for pair in pairs for n in drawn(pair, catalogue, k=1))
+    assert abs(counts["common"] - 200) < 40
+    assert max(counts[name] for name in sizes if name != "common") < 45
 
 
 def test_negatives_fit_the_other_words_of_the_caption():
+    described = {"sphynx": "hairless", "xolo": "hairless", "puli": "woolly", "komondor": "woolly"}
     pairs = [
-        record(f"A hairless {name}.", name, f"{name}/{i}")
-        for name in ("sphynx", "xolo")
-        for i in range(30)
-    ]
-    pairs += [
-        record(f"A woolly {name}.", name, f"{name}/{i}")
-        for name in ("puli", "komondor")
+        record(f"A {word} {name}.", name, f"{name}/{i}")
+        for name, word in described.items()
         for i in range(30)
     ]
     catalogue = make_catalogue(pairs)
-    first = [
-        draw_negatives(p, [p.caption], catalogue, k=1)[0].category
-        for p in pairs
-        if p.category == "sphynx"
-    ]
+    first = [drawn(pair, catalogue, k=1)[0].category for pair in pairs if pair.category == "sphynx"]
     assert first.count("xolo") > 25
 
 
@@ -257,60 +228,51 @@ def test_negatives_fit_the_other_words_of_the_caption():
 def test_an_attribute_swap_changes_one_value_of_its_type():
     catalogue = make_catalogue(PAIRS)
     for pair in PAIRS:
-        for negative in draw_negatives(pair, [], catalogue, k=4, n_attribute=4):
-            assert negative.kind == "attribute"
-            assert negative.category == pair.category
-            changed = [
-                (a, b)
-                for a, b in zip(pair.caption.split(), negative.caption.split(), strict=True)
-                if a != b
-            ]
-            assert len(changed) == 1
+        for negative in drawn(pair, catalogue, k=4, n_attribute=4):
+            assert (negative.kind, negative.category) == ("attribute", pair.category)
+            words = zip(pair.caption.split(), negative.caption.split(), strict=True)
+            assert sum(one != other for one, other in words) == 1
             assert negative.attribute_type in {"colour", "pose", "place"}
 
 
 def test_an_attribute_swap_fixes_the_article_and_repeats_no_color():
     pair = record("An orange and white cat.", "cat")
-    catalogue = make_catalogue([pair])
-    found = captions(pair, catalogue, k=99, n_attribute=99)
+    found = captions(pair, make_catalogue([pair]), k=99, n_attribute=99)
     assert "A black and white cat." in found
-    assert not any(
-        "white and white" in caption or "orange and orange" in caption for caption in found
-    )
+    assert not {"A white and white cat.", "An orange and orange cat."} & set(found)
     assert not any(wrong_articles(caption) for caption in found)
 
 
-def test_one_kind_fills_in_for_the_other():
+@pytest.mark.parametrize(
+    ("caption", "kind"), [("The pug.", "category"), ("The red animal.", "attribute")]
+)
+def test_one_kind_fills_in_for_the_other(caption, kind):
     catalogue = make_catalogue([], names=["pug", "boxer", "sphynx", "puli", "van"])
-    kinds = [
-        n.kind for n in draw_negatives(record("The pug.", "pug"), [], catalogue, k=4, n_attribute=2)
-    ]
-    assert kinds == ["category"] * 4
-    kinds = [
-        n.kind
-        for n in draw_negatives(record("The red animal.", "pug"), [], catalogue, k=4, n_attribute=2)
-    ]
-    assert kinds == ["attribute"] * 4
+    found = drawn(record(caption, "pug"), catalogue, k=4, n_attribute=2)
+    assert [negative.kind for negative in found] == [kind] * 4
 
 
 # Given negatives
 
 
-def test_the_category_of_a_given_negative_is_recognized():
+@pytest.mark.parametrize(
+    ("caption", "positive", "category", "expected"),
+    [
+        ("A Egyptian Mau; the Egyptian Mau.", "A pug; the pug.", "pug", "Egyptian Mau"),
+        ("An egyptian_mau.", "A pug.", "pug", "Egyptian Mau"),
+        ("A mexican pug.", "A mexican petunia.", "mexican petunia", ""),
+        ("A black pug.", "A black pug.", "pug", "pug"),
+    ],
+)
+def test_the_category_of_a_given_negative_is_recognized(caption, positive, category, expected):
     catalogue = make_catalogue([], names=["pug", "Egyptian Mau", "mexican petunia", "petunia"])
+    found = parse_given(caption, positive, category, catalogue)
+    assert found == Negative(caption, expected, "category")
 
-    def parsed(caption, positive, category):
-        negative = parse_given(caption, positive, category, catalogue)
-        return negative.kind, negative.category
 
-    assert parsed("A Egyptian Mau; the Egyptian Mau.", "A pug; the pug.", "pug") == (
-        "category",
-        "Egyptian Mau",
-    )
-    assert parsed("An egyptian_mau.", "A pug.", "pug") == ("category", "Egyptian Mau")
-    assert parsed("A mexican pug.", "A mexican petunia.", "mexican petunia") == ("category", "")
-    assert parsed("A black pug.", "A white pug.", "pug") == ("attribute", "pug")
-    assert parsed("A black pug.", "A black pug.", "pug") == ("category", "pug")
+def test_a_given_negative_with_its_own_category_is_an_attribute_negative():
+    found = parse_given("A black pug.", "A white pug.", "pug", make_catalogue([], names=["pug"]))
+    assert found == Negative("A black pug.", "pug", "attribute")
 
 
 @pytest.mark.parametrize(
@@ -318,20 +280,15 @@ def test_the_category_of_a_given_negative_is_recognized():
     [
         ("A Egyptian Mau by the hour.", "An Egyptian Mau by the hour.", "Egyptian Mau"),
         ("An beagle by the hour.", "A beagle by the hour.", ""),  # unknown name
-        (
-            "A black euphonium, an Egyptian_mau.",
-            "A black euphonium, an Egyptian_mau.",
-            "Egyptian Mau",
-        ),
+        ("A black hour, an Egyptian_mau.", "A black hour, an Egyptian_mau.", "Egyptian Mau"),
         ("A egyptian mau, an orange.", "An egyptian mau, an orange.", "Egyptian Mau"),
         ("An pug by a hour.", "A pug by a hour.", "pug"),
     ],
 )
 def test_the_article_before_the_category_of_a_given_negative_is_fixed(caption, fixed, named):
     catalogue = make_catalogue([], names=["pug", "Egyptian Mau"])
-    (found,), rules = name_given(
-        [Negative(caption, "", "category")], "A pug by the hour.", "pug", catalogue
-    )
+    unnamed = [Negative(caption, "", "category")]
+    (found,), rules = name_given(unnamed, "A pug by the hour.", "pug", catalogue)
     assert (found.caption, found.category) == (fixed, named)
     assert rules == (("negative_article",) if fixed != caption else ())
 
@@ -369,51 +326,11 @@ def test_negatives_of_the_published_captions_have_no_flaws(file):
     catalogue = make_catalogue(pairs)
     counts = Counter()
     for pair in pairs:
-        found = draw_negatives(pair, [pair.caption], catalogue, k=4, n_attribute=2)
+        found = drawn(pair, catalogue, k=4, n_attribute=2)
         counts[len(found)] += 1
-        texts = {plain(n.caption) for n in found}
-        assert len(texts) == len(found)
-        assert plain(pair.caption) not in texts
-        wrong = {article for n in found for article in wrong_articles(n.caption)}
-        assert wrong <= set(wrong_articles(pair.caption))
+        wrong = {plain(n.caption) for n in found}
+        assert len(wrong) == len(found)
+        assert plain(pair.caption) not in wrong
+        articles = {article for n in found for article in wrong_articles(n.caption)}
+        assert articles <= set(wrong_articles(pair.caption))
     assert counts[4] / len(pairs) > 0.995
-
-
-NAMES = [
-    "Shiba Inu",
-    "A380",
-    "A380-800",
-    "bird-of-paradise",
-    "o'neill’s finch",
-    "mayfly",
-    "ſtar",
-    "Käfer",
-    "2CV",
-    "柴犬",
-]
-TEXT = st.text(
-    alphabet=st.sampled_from("aAsS38 0-_'.,;Kyh") | st.characters(max_codepoint=127), max_size=20
-)
-
-
-@given(
-    name=st.sampled_from(NAMES),
-    before=TEXT,
-    after=TEXT,
-    change=st.sampled_from(
-        [str, str.upper, str.lower, str.title, lambda text: text.replace(" ", "_")]
-    ),
-    many=st.booleans(),
-)
-def test_the_ascii_pattern_finds_the_same_mentions_as_the_general_pattern(
-    name, before, after, change, many
-):
-    pattern = mention_pattern(name, [other for other in NAMES if name in other and name != other])
-    form = pattern.plurals[-1] if many and pattern.plurals else name
-    caption = before + change(form).encode("ascii", "ignore").decode() + after
-    assert caption.isascii()
-    found = [match.span() for match in pattern._ascii.finditer(caption)]
-    assert found == [match.span() for match in pattern._any.finditer(caption)]
-    assert find_mentions(caption, pattern) == find_mentions(
-        caption, pickle.loads(pickle.dumps(pattern))
-    )

@@ -261,7 +261,8 @@ class DCAR:
         positives, others, more = self.learner.adapter(self.plain(texts).pooled).split(sizes)
 
         rows = [*batch.rows.tolist(), *extra.rows.tolist()]
-        names = [self.negatives.category(row) for row in rows]
+        # Rows without a category share it with no other row.
+        names = [self.negatives.category(row) or f"row {row}" for row in rows]
         number = {name: place for place, name in enumerate(sorted(set(names)))}
         named = torch.tensor([number[name] for name in names], device=images.device)
         present = torch.zeros(len(drawn), config.n_negatives, dtype=torch.bool)
@@ -269,7 +270,7 @@ class DCAR:
         for place, row in enumerate(drawn):
             present[place, : len(row)] = True
             for slot, negative in enumerate(row):
-                category[place, slot] = number.get(negative.category, -1)
+                category[place, slot] = number.get(negative.category or names[place], -1)
         present, category = present.to(images.device), category.to(images.device)
         negatives = positives.new_zeros(*present.shape, positives.shape[-1])
         negatives[present] = others

@@ -62,6 +62,7 @@ def half_of(dataset: RetrievalDataset, categories: CategoryList, half: Half) -> 
     Raises:
         FdrdError: the dataset lacks a listed category, or the half is empty.
     """
+    dataset.require_categories("--categories")
     known = {name: number for number, name in enumerate(dataset.categories)}
     for name, line in categories.lines.items():
         if name not in known:

@@ -72,7 +72,7 @@ class RankingTask:
         score: rows of queries -> (rows, V) scores with the V distinct vectors of the gallery.
         n_queries: number of rows.
         item_vector: vector of each item.
-        item_category: category of each item.
+        item_category: category of each item, -1 for none.
         strict: relevance of items.
         caption: relevance of items if equal captions count.
         category: (G, 2) query and category of each category search, sorted by query.
@@ -107,6 +107,7 @@ def rank_blocks(task: RankingTask, block: int | None) -> BlockRanks:
         int(number): task.item_vector[task.item_category == number]
         for number in np.unique(task.item_category)
     }
+    of_category[-1] = what.item_vector[:0]
     parts = []
     for start in range(0, task.n_queries, block):
         stop = min(start + block, task.n_queries)
@@ -151,6 +152,8 @@ def _rank_block(
     category = np.zeros(high - low, dtype=np.int64)
     precision = np.zeros(high - low)
     for place, (row, relevant) in enumerate(same_category):
+        if not len(relevant):
+            continue  # the query has no category
         position = np.arange(len(relevant), 0, -1)  # scores ascend: the best relevant is last
         irrelevant = as_high(row, relevant) - (len(relevant) - relevant.searchsorted(relevant))
         precision[place] = (position / (position + irrelevant)).mean()

@@ -65,6 +65,8 @@ def training_rows(
         rows = {name: half_of(each, categories, "base") for name, each in rows.items()}
     if shots is None:
         return rows
+    for each in rows.values():
+        each.require_categories("--shots")
     limits = {"train": shots, "validation": min(shots, 4)}
     return {name: few_shot(each, limits[name], seed) for name, each in rows.items()}
 

@@ -54,7 +54,7 @@ def render_card(
         version=manifest["libraries"]["fdrd"],
         pairs=f"{manifest['records']['kept']:,}",
         images=f"{images:,}",
-        categories=f"{len(manifest['categories']):,}",
+        categories=f"{len(manifest['categories']):,}" if manifest["categories"] else "no",
         load=load_section(manifest),
         splits=markdown_table(("domain", "split", *counts), splits, 2),
         statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",

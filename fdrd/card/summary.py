@@ -42,7 +42,8 @@ class Summary:
                 else negative.kind
                 for negative in record.negatives
             )
-            self.categories[record.category] += 1
+            if record.category:
+                self.categories[record.category] += 1
             self.licenses[record.source.license] += 1
             yield record
 

@@ -115,7 +115,7 @@ def report(
         rows=tally.rows,
         captions=len(tally.captions),
         sharing=sum(number for number in tally.captions.values() if number > 1),
-        categories=len(tally.size),
+        categories=len(tally.size.keys() - {""}),
         negatives=tally.negatives,
         clip_tokens=(tally.tokens / tally.rows, tally.most_tokens),
         flaws={flaw: tally.flaws[flaw] for flaw in FLAWS},

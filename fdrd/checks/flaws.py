@@ -42,7 +42,7 @@ def caption_flaws(caption: str, category: str) -> Iterator[str]:
     >>> list(caption_flaws("This is a azalea.The the flower", "rose"))
     ['category_not_named', 'wrong_article', 'glued_sentences', 'doubled_word', 'no_full_stop']
     """
-    if not find_mentions(caption, category_pattern(category)):
+    if category and not find_mentions(caption, category_pattern(category)):
         yield "category_not_named"
     if estimate_clip_tokens(caption) > CLIP_LIMIT:
         yield "too_long"
@@ -76,7 +76,7 @@ def negative_flaws(record: Record, is_true: Callable[[str], bool]) -> Iterator[s
         if text in seen:
             yield "repeated"
         seen.add(text)
-        if negative.kind == "category" and negative.category == record.category:
+        if negative.kind == "category" and negative.category == record.category != "":
             yield "own_category"
         if negative.kind == "category" and not negative.category:
             yield "unknown_category"

@@ -76,7 +76,7 @@ def _count(domain: str, split: str, paths: Sequence[Path]) -> SplitStats:
             texts = batch["caption"].to_pylist()
             captions.update(texts)
             words += [len(text.split()) for text in texts]
-            categories.update(batch["category"].to_pylist())
+            categories.update(batch["category"].drop_null().to_pylist())
             images.update(source["sha256"] for source in batch["source"].to_pylist())
             negatives += sum(len(row) for row in batch["negatives"].to_pylist())
             attributes += sum(len(row) for row in batch["attributes"].to_pylist())

@@ -20,7 +20,7 @@ from fdrd.images.check import check_image_bytes
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
-from fdrd.record import features
+from fdrd.record import category_name, features
 from fdrd.storage.manifest import read_manifest, schema
 from fdrd.storage.shard_file import read_batches, read_schema
 
@@ -170,7 +170,7 @@ def _check_rows(
             place = f"{shard['path']}: row {rows}"
             rows += 1
             image = row.pop("image")["bytes"]
-            row["category"] = manifest["categories"][row["category"]]
+            row["category"] = category_name(row["category"], manifest["categories"])
             record = {
                 **row,
                 "image": {"path": row["source"]["file"], "member": ""},

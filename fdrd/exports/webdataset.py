@@ -107,6 +107,9 @@ def _write_domain(
     progress: Progress,
 ) -> list[ExportedSplit]:
     folder.mkdir()
+    if task != "zeroshot_retrieval":
+        for view in views:
+            view.require_categories(f"--task {task}")
     categories = np.unique(np.concatenate([view.row_category for view in views]))
     numbers = {int(category): number for number, category in enumerate(categories)}
     if task == "zeroshot_retrieval":

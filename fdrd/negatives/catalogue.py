@@ -48,10 +48,11 @@ def make_catalogue(records: Iterable[Record], *, names: Iterable[str] = ()) -> C
     """
     ordered = sorted(records, key=lambda record: (record.category, record.caption))
     of_category: dict[str, list[Record]] = {
-        name: [] for name in sorted({*names, *(record.category for record in ordered)})
+        name: [] for name in sorted({*names, *(record.category for record in ordered)} - {""})
     }
     for record in ordered:
-        of_category[record.category].append(record)
+        if record.category:
+            of_category[record.category].append(record)
     categories = make_categories(of_category)
     descriptions = Descriptions(
         (place, around(record.caption, mentions))

@@ -20,6 +20,7 @@ from fdrd.record import ImageRef, Record
 from fdrd.sources import layouts
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
+from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
 
 
@@ -64,10 +65,15 @@ class Domain:
     reader: str
     why: str
     about: DomainInfo = NO_INFO
+    options: SourceOptions = NO_OPTIONS
 
 
-def find_domains(root: Path) -> list[Domain]:
+def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain]:
     """Return the domains of a source: the folder itself if its layout is known, else its subfolders.
+
+    Args:
+        root: the source.
+        options: for all domains; they override those of `domain.toml`.
 
     Raises:
         FdrdError: the folder is missing or empty, has no known layout, or two domains share a name.
@@ -77,7 +83,7 @@ def find_domains(root: Path) -> list[Domain]:
         raise FdrdError(f"{root} {what}; --source takes a folder of images and captions")
     if not any(root.iterdir()):
         raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
-    source = SourceFolder(root)
+    source = SourceFolder(root, options)
     if b'"schema_version"' in source.start("manifest.json"):
         raise FdrdError(f"{root} is a built dataset; --source takes the folder it was built from")
     domain = _recognize(source, ".", root.resolve().name)
@@ -86,7 +92,7 @@ def find_domains(root: Path) -> list[Domain]:
     domains = [
         found
         for name in source.folders
-        if (found := _recognize(SourceFolder(root / name), name, name))
+        if (found := _recognize(SourceFolder(root / name, options), name, name))
     ]
     # Image folders with annotations of their own are domains, not categories.
     if domain and not any(
@@ -143,7 +149,8 @@ def read_domain(
     prefix = "" if domain.path == "." else f"{domain.path}/"
     completer = DomainCompleter(domain.about)
     categories: dict[str, None] = {}
-    for found in READERS[domain.reader].read(SourceFolder(root / domain.path), require_images):
+    folder = SourceFolder(root / domain.path, domain.options)
+    for found in READERS[domain.reader].read(folder, require_images):
         if isinstance(found, Rejection):
             yield replace(found, file=prefix + found.file)
             continue
@@ -166,10 +173,15 @@ def read_domain(
 
 
 def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
+    about = read_domain_file(folder.root)
+    options = folder.options.over(about.options)
+    folder = SourceFolder(folder.root, options)
+    if options.layout and options.layout not in READERS:
+        raise FdrdError(f"layout {options.layout!r}: choose from {', '.join(sorted(READERS))}")
     for reader, module in READERS.items():
-        why = module.detect(folder)
+        why = module.detect(folder) if options.layout in ("", reader) else None
         if why:
-            return Domain(_domain_name(name), path, reader, why, read_domain_file(folder.root))
+            return Domain(_domain_name(name), path, reader, why, about, options)
     return None
 
 

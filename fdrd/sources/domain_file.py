@@ -6,6 +6,14 @@ homepage = "https://example.org"
 citation = "@inproceedings{...}"
 group = "{group}_c*"             # of images with a matching name; "{group}/*" matches folders too
 
+layout = "table"                 # these four are options of `fdrd build`, too
+separator = ";"
+category_from = "folder"         # or category = "bird" for all records
+
+[map]
+image = "photo"
+caption = ["title", "text"]
+
 [meta_categories]
 songbird = ["wren", "robin"]     # or "*" for all categories in no other list
 ```
@@ -17,19 +25,22 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.safe_open import open_inside
 from fdrd.record import Record
+from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
 from fdrd.text.normalize import normalize_category
 
 NAME = "domain.toml"
 _MAX_BYTES = 2**20
 _MAX_WILDCARDS = 2  # more wildcards or longer names would let matching take very long
 _MAX_NAME = 300
+_TEXTS = ("licence", "homepage", "citation", "group")
+_OPTIONS = ("layout", "separator", "category", "category_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class DomainInfo:
     citation: str = ""
     group: str = ""
     meta_categories: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    options: SourceOptions = NO_OPTIONS
 
     def to_json(self) -> dict[str, Any]:
         """Return the part that the manifest repeats."""
@@ -88,13 +100,13 @@ class _Checker:
         values = {
             "licence" if key == "license" else key: value for key, value in self.values.items()
         }
-        known = [field.name for field in fields(DomainInfo)]
+        known = [*_TEXTS, "meta_categories", *_OPTIONS, "map"]
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
                 remedy = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
                 raise self.error(key, "is not a known key", remedy)
-        texts = {key: self.text(key, values[key]) for key in known[:-1] if key in values}
+        texts = {key: self.text(key, values[key]) for key in _TEXTS if key in values}
         if not re.fullmatch(r"(https?://[^\s<>\"]+)?", texts.get("homepage", "")):
             raise self.error("homepage", "is not a URL", "start it with https://")
         if "\n" in texts.get("licence", "") or len(texts.get("licence", "")) > 200:
@@ -102,7 +114,8 @@ class _Checker:
             raise self.error("licence", "is too long", remedy)
         if "group" in texts:
             self.check_group(texts["group"])
-        return DomainInfo(**texts, meta_categories=self.meta_categories(values))
+        metas = self.meta_categories(values)
+        return DomainInfo(**texts, meta_categories=metas, options=self.options(values))
 
     def text(self, key: str, value: object) -> str:
         if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -136,6 +149,16 @@ class _Checker:
         return tuple(
             (meta, tuple([names] if names == "*" else names)) for meta, names in found.items()
         )
+
+    def options(self, values: Mapping[str, Any]) -> SourceOptions:
+        texts = {key: self.text(key, values[key]) for key in _OPTIONS if key in values}
+        columns = values.get("map", {})
+        if not isinstance(columns, dict):
+            raise self.error("map", "is not a table", 'write [map], then image = "column"')
+        try:
+            return make_options(**texts, columns=columns)
+        except FdrdError as error:
+            raise FdrdError(f"{self.place}: {error}") from error
 
     def error(self, key: str, flaw: str, remedy: str) -> FdrdError:
         return FdrdError(f"{self.place}: `{key}` {flaw}; {remedy}")

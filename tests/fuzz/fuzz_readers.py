@@ -89,7 +89,6 @@ def _check_item(item: Record | Rejection) -> None:
         assert len(item.detail) < 10_000
         return
     assert item.id
-    assert item.category
     assert not item.image.path.startswith("/")
     assert ".." not in item.image.path.split("/")
     for span in item.attributes:

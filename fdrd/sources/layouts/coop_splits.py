@@ -50,11 +50,11 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
             if isinstance(line, Rejection):
                 yield line
             else:
-                yield from _record(line, images, require_images)
+                yield from _record(folder, line, images, require_images)
 
 
 def _record(
-    line: Line, images: dict[str, list[str]], require_images: bool
+    folder: SourceFolder, line: Line, images: dict[str, list[str]], require_images: bool
 ) -> Iterator[Record | Rejection]:
     name = line.fields.pop("image")
     if is_absolute(name) or leaves_root(name):
@@ -65,13 +65,16 @@ def _record(
         for path in images.get(PurePosixPath(name).name, [])
         if f"/{path}".endswith(f"/{name}") or f"/{path.rpartition('.')[0]}".endswith(f"/{name}")
     ]
-    if len(found) > 1:
+    if not line.fields["category"].strip():
+        detail = f"no field names it, and {name[:200]} lies in no folder of one"
+        yield line.reject("category_missing", detail)
+    elif len(found) > 1:
         detail = f"{name!r} could be {', '.join(sorted(found)[:3])}"
         yield line.reject("image_ambiguous", detail[:400])
     elif found or not require_images:
         image = ImageRef(found[0] if found else name)
         line.fields["group"] = clip_group(image.path)
-        yield from pairs(line, image, name=image.path)
+        yield from pairs(folder.options, line, image, name=image.path)
     else:
         yield line.reject("image_missing", f"no image is called {name[:200]!r}")
 
@@ -106,7 +109,7 @@ def _read_json(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
 
 
 def _read_aircraft(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    opened = folder.open(file)
+    opened = folder.open_text(file)
     if isinstance(opened, Rejection):
         yield opened
         return

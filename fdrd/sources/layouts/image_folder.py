@@ -81,16 +81,16 @@ def _read_metadata(
         if isinstance(line, Rejection):
             yield line
             continue
-        fields = known_fields(line.fields)
+        fields = known_fields(line.fields, folder.options)
         name = fields.get("image")
         if not isinstance(name, str) or not name:
             yield line.reject("bad_field", '"file_name" is missing or not a string')
-        elif is_absolute(name) or leaves_root(name):
+        elif (is_absolute(name) and not folder.relative(name)) or leaves_root(name):
             yield line.reject("path_outside", name[:200])
         else:
-            path = (PurePosixPath(file).parent / name).as_posix()
+            path = folder.relative(name) or (PurePosixPath(file).parent / name).as_posix()
             if not require_images or path in folder.images:
-                yield from pairs(Line(file, line.key, fields), ImageRef(path), path)
+                yield from pairs(folder.options, Line(file, line.key, fields), ImageRef(path), path)
             else:
                 detail = f"{path[:200]} is not there, or has no ending of an image"
                 yield line.reject("image_missing", detail)
@@ -99,9 +99,9 @@ def _read_metadata(
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     image, text = ImageRef(path), PurePosixPath(path).with_suffix(".txt").as_posix()
     if text not in texts:
-        yield from pairs(Line(path, "", {}), image, path)
+        yield from pairs(folder.options, Line(path, "", {}), image, path)
         return
-    file = folder.open(text)
+    file = folder.open_text(text)
     if isinstance(file, Rejection):
         yield file
         return
@@ -118,6 +118,6 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Rec
     captions = [caption for caption in captions if caption.strip()]
     for number, caption in enumerate(captions or [""], 1):
         line = Line(text, f"line {number}", {"caption": caption})
-        for found in pairs(line, image, path):
+        for found in pairs(folder.options, line, image, path):
             name = path if number == 1 else f"{path}#{number}"
             yield replace(found, id=name) if isinstance(found, Record) else found

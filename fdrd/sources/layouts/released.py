@@ -59,7 +59,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
             continue
         split = split_in_name(PurePosixPath(file).stem)
         for key, value in pairs:
-            yield _record(file, key, value, split, images, require_images)
+            yield _record(folder, file, key, value, split, images, require_images)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -70,6 +70,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _record(
+    folder: SourceFolder,
     file: str,
     key: str,
     value: object,
@@ -101,10 +102,12 @@ def _record(
     from_key = _KEY.match(stem(key))
     raw_category = class_name or (from_key["category"] if from_key else "")
     category, category_rules = normalize_category(raw_category)
-    if not category:
-        return Rejection(
-            file, key, "category_missing", 'no "class_name", and the key ends in no number'
-        )
+    chosen = folder.options.category_of(category, PurePosixPath(name).parts[:-1], caption)
+    if (not category and not folder.options.category_from) or chosen is None:
+        detail = 'no "class_name", and the key ends in no number'
+        return Rejection(file, key, "category_missing", detail)
+    if chosen != category:
+        category, category_rules = normalize_category(chosen)
     image = find_image(name, fields.get("file_path"), raw_category, images, split)
     if isinstance(image, tuple):
         path, path_rules = image
@@ -113,11 +116,11 @@ def _record(
     else:
         return Rejection(file, key, image.reason, image.detail)
     caption, caption_rules = normalize_described(caption, category)
-    folder = normalize_category(PurePosixPath(path).parent.name)[0]
+    parent = normalize_category(PurePosixPath(path).parent.name)[0]
     rules = [*path_rules, *category_rules, *caption_rules]
     if not class_name:
         rules.append("category_from_key")
-    elif "folder_joined_to_name" in path_rules and folder != category:
+    elif "folder_joined_to_name" in path_rules and parent != category:
         rules.append("category_differs_from_folder")
     return Record(
         id=key,

@@ -32,7 +32,7 @@ def near_miss(folder: SourceFolder) -> str | None:
 
     files = _files(folder)
     columns = columns_of(folder, files[0]) if files else []
-    if columns and "image" not in find_columns(columns):
+    if columns and "image" not in find_columns(columns, folder.options):
         return f"{files[0]} has no image column; its columns are {', '.join(columns)[:200]}"
     return None
 
@@ -46,7 +46,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     for file in _files(folder):
         split = split_in_name(PurePosixPath(file).parent.name)
         for line in read_rows(folder, file):
-            yield from row_pairs(line, images, split, times)
+            yield from row_pairs(folder, line, images, split, times)
 
 
 def _files(folder: SourceFolder) -> list[str]:

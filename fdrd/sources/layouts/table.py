@@ -16,7 +16,7 @@ from fdrd.images.containers import row_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Split
 from fdrd.sources.layouts.image_folder import METADATA
-from fdrd.sources.reading.columns import find_columns
+from fdrd.sources.reading.columns import find_columns, known_fields
 from fdrd.sources.reading.lines import DELIMITERS, Line, header_of, read_jsonl, read_separated
 from fdrd.sources.reading.names import is_absolute, leaves_root, split_in_name
 from fdrd.sources.reading.pairs import pairs
@@ -28,9 +28,12 @@ _LINES = (*DELIMITERS, ".jsonl")
 def detect(folder: SourceFolder) -> str | None:
     """Return why the folder holds a table of pairs, or None."""
     for file in _tables(folder):
-        columns = find_columns(_columns(folder, file))
+        columns = find_columns(_columns(folder, file), folder.options)
         if "image" in columns and ("caption" in columns or "category" in columns):
-            used = ", ".join(f"{name!r} for the {field}" for field, name in columns.items())
+            used = ", ".join(
+                f"{' and '.join(map(repr, names))} for the {field}"
+                for field, names in columns.items()
+            )
             return f"{file} has the columns {used}"
     return None
 
@@ -39,7 +42,8 @@ def near_miss(folder: SourceFolder) -> str | None:
     """Return the first table that lacks a column for image or caption, or None."""
     for file in _tables(folder):
         columns = _columns(folder, file)
-        missing = [name for name in ("image", "caption") if name not in find_columns(columns)]
+        known = find_columns(columns, folder.options)
+        missing = [name for name in ("image", "caption") if name not in known]
         if missing:
             found = ", ".join(columns)[:200] or "not readable"
             return f"{file} has no {' or '.join(missing)} column; its columns are {found}"
@@ -53,15 +57,20 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     for file in _tables(folder):
         split = split_in_name(PurePosixPath(file).stem)
         for line in _read(folder, file):
-            yield from row_pairs(line, images, split, times)
+            yield from row_pairs(folder, line, images, split, times)
 
 
 def row_pairs(
-    line: Line | Rejection, images: frozenset[str] | None, split: Split, times: Counter[str]
+    folder: SourceFolder,
+    line: Line | Rejection,
+    images: frozenset[str] | None,
+    split: Split,
+    times: Counter[str],
 ) -> Iterator[Record | Rejection]:
     """Yield the pairs of a row.
 
     Args:
+        folder: of the table.
         line: with fields as `reading.rows.read_rows` gives them.
         images: paths of the images in the source; None accepts any path.
         split: of the table.
@@ -75,11 +84,13 @@ def row_pairs(
         path = given if isinstance(given, str) and not is_absolute(given) else ""
         number = line.key.removeprefix("row ")
         image = ImageRef(line.file, row_member(int(number), column))
-        yield from pairs(line, image, path, split, f"{line.file}#{number}")
+        yield from pairs(folder.options, line, image, path, split, f"{line.file}#{number}")
         return
     if not isinstance(given, str) or not given:
         yield line.reject("bad_field", "the image is missing or not a string")
         return
+    if is_absolute(given):
+        given = folder.relative(given) or given
     if is_absolute(given) or leaves_root(given):
         yield line.reject("path_outside", given[:200])
         return
@@ -92,7 +103,7 @@ def row_pairs(
         return
     times[path] += 1
     name = path if times[path] == 1 else f"{path}#{line.file} {line.key}"
-    yield from pairs(line, ImageRef(path), path, split, name)
+    yield from pairs(folder.options, line, ImageRef(path), path, split, name)
 
 
 def _tables(folder: SourceFolder) -> list[str]:
@@ -110,7 +121,7 @@ def _tables(folder: SourceFolder) -> list[str]:
 def _columns(folder: SourceFolder, file: str) -> list[str]:
     suffix = PurePosixPath(file).suffix.lower()
     if suffix in _LINES:
-        return header_of(folder.start(file), suffix)
+        return header_of(folder, file)
     from fdrd.sources.reading.rows import columns_of
 
     return columns_of(folder, file)
@@ -125,8 +136,6 @@ def _read(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
         return
     for line in (read_jsonl if suffix == ".jsonl" else read_separated)(folder, file):
         if isinstance(line, Line):
-            columns = find_columns(line.fields)
-            fields = {field: line.fields[name] for field, name in columns.items()}
-            yield Line(file, line.key, fields)
+            yield Line(file, line.key, known_fields(line.fields, folder.options))
         else:
             yield line

@@ -67,7 +67,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
                 if isinstance(sample, Rejection):
                     yield sample
                 else:
-                    yield from _pairs_of(sample, file, split, classes)
+                    yield from _pairs_of(folder, sample, file, split, classes)
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ def _add(
 
 
 def _pairs_of(
-    sample: _Sample, file: str, split: Split, classes: list[str]
+    folder: SourceFolder, sample: _Sample, file: str, split: Split, classes: list[str]
 ) -> Iterator[Record | Rejection]:
     line = Line(file, sample.key[:200], {})
     if sample.image is None:
@@ -173,7 +173,7 @@ def _pairs_of(
         yield line.reject("image_missing", f"the sample has {found} and no image")
         return
     try:
-        fields = _fields(sample, classes)
+        fields = _fields(folder, sample, classes)
     except RepeatedKeyError as error:
         yield line.reject("bad_field", str(error))
         return
@@ -181,16 +181,16 @@ def _pairs_of(
         yield line.reject("unreadable_annotations", f"{sample.key}: {error}"[:400])
         return
     line = Line(file, line.key, fields)
-    yield from pairs(line, sample.image, sample.key, split, f"{file}#{sample.key}")
+    yield from pairs(folder.options, line, sample.image, sample.key, split, f"{file}#{sample.key}")
 
 
-def _fields(sample: _Sample, classes: list[str]) -> dict[str, Any]:
+def _fields(folder: SourceFolder, sample: _Sample, classes: list[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if "json" in sample.texts:
         value = load_json(sample.texts["json"])
         if not isinstance(value, dict):
             raise ValueError(f"the JSON is a {type(value).__name__}, not an object")
-        fields = known_fields(value)
+        fields = known_fields(value, folder.options)
         fields.pop("image", None)
         fields.pop("id", None)  # img2dataset counts anew in every archive
     texts = {

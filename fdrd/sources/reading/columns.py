@@ -6,20 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "image": (
         *("image", "file_name", "filename", "file", "file_path", "filepath", "path"),
         *("image_path", "image_file", "image_bytes", "img", "img_path", "jpg", "png", "webp"),
+        *("image_name", "img_name", "image_filename", "photo", "picture"),
     ),
     "caption": (
-        "caption",
-        "captions",
-        "text",
-        "texts",
-        "sentence",
-        "sentences",
-        "description",
-        "title",
+        *("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title"),
+        *("comment", "comments", "raw", "caption_str", "conversations", "conversation", "messages"),
+        *("answer", "answers", "alt_text", "alt"),
     ),
     "category": (
         *("category", "class_name", "classname", "class", "label", "label_name", "fine_label"),
@@ -35,25 +33,46 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Names of each field, the preferred one first. Case, spaces and hyphens do not matter."""
 
+_NUMBERED = re.compile(r"(caption|text|sentence|description|comment)_?\d{1,2}")
 
-def find_columns(names: Iterable[str]) -> dict[str, str]:
-    """Return the column that holds each field.
+
+def find_columns(
+    names: Iterable[str], options: SourceOptions = NO_OPTIONS
+) -> dict[str, tuple[str, ...]]:
+    """Return the columns that hold each field: one, or several for captions.
 
     >>> find_columns(["Image Path", "title", "caption", "price"])
-    {'image': 'Image Path', 'caption': 'caption'}
+    {'image': ('Image Path',), 'caption': ('caption',)}
+    >>> find_columns(["path", "caption_1", "caption_2"])["caption"]
+    ('caption_1', 'caption_2')
     """
     given = {_plain(name): name for name in reversed(list(names))}
+    mapped = dict(options.columns)
     found = {}
     for field, known in COLUMNS.items():
-        column = next((given[name] for name in known if name in given), None)
-        if column is not None:
-            found[field] = column
+        if field in mapped:
+            wanted = [given[_plain(name)] for name in mapped[field] if _plain(name) in given]
+        else:
+            wanted = [given[name] for name in known if name in given][:1]
+        if field == "caption" and field not in mapped and not wanted:
+            wanted = [name for plain, name in reversed(given.items()) if _NUMBERED.fullmatch(plain)]
+        if wanted:
+            found[field] = tuple(wanted)
     return found
 
 
-def known_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def known_fields(values: Mapping[str, Any], options: SourceOptions = NO_OPTIONS) -> dict[str, Any]:
     """Return the values of an object by field, without those that belong to no field."""
-    return {field: values[column] for field, column in find_columns(values).items()}
+    columns = find_columns(values, options)
+    return {field: merge([values[name] for name in names]) for field, names in columns.items()}
+
+
+def merge(values: list[Any]) -> Any:
+    """Return the value of a field with one column, or a list of the values of several columns."""
+    if len(values) == 1:
+        return values[0]
+    lists = (value if isinstance(value, list) else [value] for value in values)
+    return [value for values in lists for value in values if value not in (None, "")]
 
 
 def _plain(name: str) -> str:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
 from fdrd.reasons import Rejection
+from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.source_folder import SourceFolder
 
 MAX_LINE = 2**26  # bytes of a line, or of a caption file, that are read into memory
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_DELIMITERS = (",", "\t", ";", "|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def load_json(text: bytes) -> Any:
 
 def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the objects of a JSON lines file."""
-    lines = folder.open(file)
+    lines = folder.open_text(file)
     if isinstance(lines, Rejection):
         yield lines
         return
@@ -65,16 +67,15 @@ def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
 
 
 def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    """Yield the rows of a CSV or TSV file with a header, without empty cells."""
-    opened = folder.open(file)
+    """Yield the rows of a table of text with a header, without empty cells."""
+    delimiter = delimiter_of(folder, file)
+    opened = folder.open_text(file)
     if isinstance(opened, Rejection):
         yield opened
         return
     # Bytes that are not UTF-8 become surrogates, so that only their row is rejected.
     with io.TextIOWrapper(opened, "utf-8-sig", errors="surrogateescape", newline="") as text:
-        rows = csv.reader(
-            text, delimiter=DELIMITERS[PurePosixPath(file).suffix.lower()], strict=True
-        )
+        rows = _reader(text, delimiter, strict=True)
         header: list[str] | None = None
         while True:
             try:
@@ -96,20 +97,46 @@ def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection
                 yield _row(Line(file, f"line {rows.line_num}", {}), header, row)
 
 
-def header_of(start: bytes, suffix: str) -> list[str]:
-    """Return the column names of a file of lines that starts with these bytes."""
-    first = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
-    if suffix == ".jsonl":
+def header_of(folder: SourceFolder, file: str) -> list[str]:
+    """Return the column names of a file of lines, none if it cannot be read."""
+    if file.lower().endswith(".jsonl"):
         try:
-            value = json.loads(first)
+            value = json.loads(_first_line(folder, file))
         except (ValueError, RecursionError):
             return []
         return list(value) if isinstance(value, dict) else []
-    rows = csv.reader([first.decode("utf-8", "replace").rstrip("\r")], delimiter=DELIMITERS[suffix])
+    return _cells(_first_line(folder, file), delimiter_of(folder, file))
+
+
+def delimiter_of(folder: SourceFolder, file: str) -> str:
+    """Return the separator of a table: the given one, that of its extension, or the one that fits its header."""
+    usual = DELIMITERS.get(PurePosixPath(file).suffix.lower(), ",")
+    if folder.options.separator:
+        return folder.options.separator
+    line = _first_line(folder, file)
+    if len(find_columns(_cells(line, usual), folder.options)) > 1:
+        return usual
+    return max((usual, *_DELIMITERS), key=lambda each: len(_cells(line, each)))
+
+
+def _first_line(folder: SourceFolder, file: str) -> str:
+    first = folder.start(file).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
+    return first.decode("utf-8", "replace").rstrip("\r")
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
     try:
-        return next(rows, [])
+        return next(_reader([line], delimiter), [])
     except csv.Error:
         return []
+
+
+def _reader(lines: Iterable[str], delimiter: str, strict: bool = False) -> Any:
+    if (
+        delimiter == "|"
+    ):  # as in Flickr30k: spaces around cells, and quotes that are part of captions
+        return csv.reader(lines, delimiter="|", quoting=csv.QUOTE_NONE, skipinitialspace=True)
+    return csv.reader(lines, delimiter=delimiter, strict=strict)
 
 
 def _line(file: str, key: str, raw: bytes, rest: IO[bytes]) -> Line | Rejection:

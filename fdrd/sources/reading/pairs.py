@@ -1,8 +1,9 @@
 """Make pairs of named fields, as metadata files, tables and the samples of archives have them.
 
-The field is `caption` (a string or a list). Optional are `id`, `category` (default: the name of the image's
-folder), `meta_category`, `split`, `group`, `license`, `attributes` [{type, value, start, end}] and
-`negatives` [a caption, or {caption, category, kind}]. `reading.columns` lists other names for them.
+The field is `caption` (a string, a list, or a conversation). Optional are `id`, `category` (default: the
+name of the image's folder if that may be a category), `meta_category`, `split`, `group`, `license`,
+`attributes` [{type, value, start, end}] and `negatives` [a caption, or {caption, category, kind}].
+`reading.columns` lists other names for them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
+from fdrd.sources.reading.options import SourceOptions
 from fdrd.text.normalize import (
     move_spans,
     normalize_caption,
@@ -23,15 +25,23 @@ from fdrd.text.normalize import (
     normalize_described,
 )
 
+_ANSWERS = ("gpt", "assistant", "model", "bot")  # speakers of captions in conversations
+_SENTENCE = ("raw", "caption", "text", "sentence")  # keys of a caption that is an object
 _TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
 
 
 def pairs(
-    line: Line, image: ImageRef, path: str = "", split: Split = "", name: str = ""
+    options: SourceOptions,
+    line: Line,
+    image: ImageRef,
+    path: str = "",
+    split: Split = "",
+    name: str = "",
 ) -> Iterator[Record | Rejection]:
     """Yield a pair for each caption of a line, or one with an empty caption if it has none.
 
     Args:
+        options: of the source.
         line: with fields named as in `fdrd.record.Record`.
         image: of all its captions.
         path: path whose folders name category and split if the line does not.
@@ -49,13 +59,13 @@ def pairs(
             yield line.reject("bad_field", f'"{field}" has over {MAX_NAME} characters')
             return
     given, first = line.fields.get("caption"), texts["id"] or name
-    captions = (given or [None]) if isinstance(given, list) else [given]
-    for number, caption in enumerate(captions, 1):
+    for number, caption in enumerate(captions_of(given) or [None], 1):
         texts["id"] = f"{first}#{number}" if number > 1 and first else first
-        yield _record(line, texts, image, PurePosixPath(path).parts[:-1], split, caption)
+        yield _record(options, line, texts, image, PurePosixPath(path).parts[:-1], split, caption)
 
 
 def _record(
+    options: SourceOptions,
     line: Line,
     texts: dict[str, str],
     image: ImageRef,
@@ -68,11 +78,11 @@ def _record(
         return line.reject("bad_field", f'"caption" is a {type(given).__name__}')
     if len(given) > MAX_CAPTION:
         return line.reject("bad_field", f'"caption" has over {MAX_CAPTION} characters')
-    category, category_rules = normalize_category(texts["category"] or _category_folder(folders))
-    if not category:
-        return line.reject(
-            "category_missing", f"no field names it, and {image} lies in no folder of one"
-        )
+    wanted = options.category_of(texts["category"], folders, given)
+    if wanted is None:
+        detail = f"--category-from {options.category_from} finds none for {image}"
+        return line.reject("category_missing", detail)
+    category, category_rules = normalize_category(wanted)
     found = _split(texts["split"], folders)
     if found is None:
         known = ", ".join(sorted(SPLIT_OF_WORD))
@@ -100,8 +110,42 @@ def _record(
     )
 
 
-def _category_folder(folders: tuple[str, ...]) -> str:
-    return folders[-1] if folders and folders[-1].lower() not in SPLIT_OF_WORD else ""
+def captions_of(value: object) -> list[Any]:
+    """Return the captions in a field: of a list, a conversation, a JSON list, or a `raw` sentence.
+
+    >>> captions_of([{"raw": "A cat."}, "A pet."]), captions_of('["A cat.", "A pet."]')
+    (['A cat.', 'A pet.'], ['A cat.', 'A pet.'])
+    >>> captions_of([{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "A cat."}])
+    ['A cat.']
+    """
+    if isinstance(value, str) and value.startswith('["') and value.endswith('"]'):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return [value]
+    value = _sentence(value)
+    items = value if isinstance(value, list) else [value]
+    turns = [turn for each in items if (turn := _turn(each))]
+    if turns:
+        answers = (text for speaker, text in turns if speaker in _ANSWERS)
+        return [text.replace("<image>", "").strip() for text in answers][:1]
+    return [_sentence(each) for each in items]
+
+
+def _sentence(value: object) -> object:
+    """Return the caption of an object that has one under a known key; anything else as it is."""
+    if isinstance(value, dict):
+        return next((value[key] for key in _SENTENCE if key in value), value)
+    return value
+
+
+def _turn(value: object) -> tuple[str, str] | None:
+    """Return the speaker and text of a turn in a conversation."""
+    for speaker, text in (("from", "value"), ("role", "content")):
+        if isinstance(value, dict) and isinstance(value.get(speaker), str):
+            found = value.get(text)
+            return value[speaker], found if isinstance(found, str) else ""
+    return None
 
 
 def _split(given: str, folders: tuple[str, ...]) -> Split | None:

@@ -16,13 +16,16 @@ import pyarrow.parquet as pq
 
 from fdrd.files.safe_open import resolve_inside
 from fdrd.reasons import Rejection
-from fdrd.sources.reading.columns import find_columns
+from fdrd.sources.reading.columns import find_columns, merge
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.source_folder import SourceFolder
 
 ROWS = 64  # converted to objects at a time
 _MAX_BYTES = 2**30  # uncompressed bytes that any file may have
 _MAX_RATIO = 1000  # larger files may have this many times their compressed size
+
+
+_Columns = dict[str, tuple[str, ...]]
 
 
 def columns_of(folder: SourceFolder, file: str) -> list[str]:
@@ -44,18 +47,17 @@ def read_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     try:
         with ExitStack() as stack:
             table = _open(folder, file, stack)
-            columns = find_columns(table.schema.names)
+            columns = find_columns(table.schema.names, folder.options)
             if "image" not in columns:
                 raise ValueError(
                     f"no column for the image; the columns are {', '.join(table.schema.names)}"
                 )
-            kind = _kind(table.schema, columns["image"])
+            (image,) = columns["image"]
+            kind = _kind(table.schema, image)
             if not (_is_text(kind) or _is_bytes(kind) or _holds_bytes(kind)):
-                raise ValueError(
-                    f"the column {columns['image']!r} holds {kind}, no path and no bytes"
-                )
+                raise ValueError(f"the column {image!r} holds {kind}, no path and no bytes")
             labels = _labels(table.schema)
-            names = {field: labels[name] for field, name in columns.items() if name in labels}
+            names = {field: labels[name] for field, (name, *_) in columns.items() if name in labels}
             for row in table.rows(columns):
                 yield _named(Line(file, f"row {number}", row), names)
                 number += 1
@@ -78,10 +80,9 @@ class _Parquet:
         ):
             raise ValueError(f"{found.num_rows} rows in {size} bytes would fill the memory")
 
-    def rows(self, columns: dict[str, str]) -> Iterator[dict[str, Any]]:
-        image = columns["image"]
-        inner = _path_inside(self.schema, image)
-        wanted = [column for field, column in columns.items() if field != "image"]
+    def rows(self, columns: _Columns) -> Iterator[dict[str, Any]]:
+        inner = _path_inside(self.schema, columns["image"][0])
+        wanted = [name for field, names in columns.items() if field != "image" for name in names]
         for batch in self._file.iter_batches(
             ROWS, columns=[*wanted, *([inner] if inner else [])], use_threads=False
         ):
@@ -101,7 +102,7 @@ class _Arrow:
             batches = iter(opened)
         self.schema, self._batches = opened.schema, batches
 
-    def rows(self, columns: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def rows(self, columns: _Columns) -> Iterator[dict[str, Any]]:
         for batch in self._batches:
             # Offsets in an untrusted file may point anywhere; image bytes are not read for this.
             batch.validate(full=True)
@@ -115,11 +116,9 @@ def _open(folder: SourceFolder, file: str, stack: ExitStack) -> _Parquet | _Arro
     return kind(path, stack)
 
 
-def _rows(
-    batch: pa.RecordBatch, schema: pa.Schema, columns: dict[str, str]
-) -> Iterator[dict[str, Any]]:
+def _rows(batch: pa.RecordBatch, schema: pa.Schema, columns: _Columns) -> Iterator[dict[str, Any]]:
     """Yield the fields of each row of a batch, without image bytes."""
-    image = columns["image"]
+    (image,) = columns["image"]
     kind = _kind(schema, image)
     paths: Sequence[str | None] = [None] * batch.num_rows
     if _is_text(kind):
@@ -127,14 +126,17 @@ def _rows(
     elif _path_inside(schema, image):
         paths = batch.column(image).field("path").to_pylist()
     values = {
-        field: batch.column(column).to_pylist()
-        for field, column in columns.items()
+        field: [batch.column(name).to_pylist() for name in names]
+        for field, names in columns.items()
         if field != "image"
     }
     bytes_in = {} if _is_text(kind) else {"image_column": image}
     for number, path in enumerate(paths):
         yield {
-            **{field: found[number] for field, found in values.items()},
+            **{
+                field: merge([column[number] for column in found])
+                for field, found in values.items()
+            },
             "image": path,
             **bytes_in,
         }

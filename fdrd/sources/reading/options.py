@@ -1,0 +1,180 @@
+"""What a user says about a source: layout, columns, and where categories come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from fdrd.errors import FdrdError
+from fdrd.sources.reading.names import SPLIT_OF_WORD
+
+CATEGORY_SOURCES = (
+    "folder",
+    "parent",
+    "column:NAME",
+    "caption-pattern",
+    "caption-pattern:TEXT",
+    "none",
+)
+MAPPABLE = ("image", "caption", "category", "meta_category", "split", "group", "license", "id")
+
+# Folders that are not categories: image directories, public sets, shard numbers.
+_NOT_A_CATEGORY = re.compile(
+    r"(images?|imgs?|photos?|pictures?|pics|jpe?gs?|jpegimages|pngs?|files|media|raw|data|dataset|all|allimages"
+    r"|(train|val|test|unlabeled|dev|minival|restval)[_-]?20\d\d|flick[e]?r_?(8|30)k[\w-]*|flick[e]?r8k[\w-]*"
+    r"|(coco|vg|sbu|cc3m|cc12m|gcc|laion|llava|textcaps)[\w-]*|vg_100k(_2)?"
+    r"|(shard|part|chunk|batch)[_-]?\d+|\d{4,})",
+    re.IGNORECASE,
+)
+_IN_CAPTION = re.compile(
+    r"\b(?:photo(?:graph)?|image|picture) of (?:an? |the )?([^.,;:!?]+)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Options of one domain; what is empty is detected. Options of a command override `domain.toml`."""
+
+    layout: str = ""
+    """Reader to use; otherwise the first that detects its layout."""
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Names of the columns for fields; several for captions in several columns."""
+    separator: str = ""
+    """Separator of tables; otherwise detected in the first line."""
+    category: str = ""
+    """Category of all records."""
+    category_from: str = ""
+    """One of `CATEGORY_SOURCES`; otherwise a field, else the image's folder if that may be a category."""
+
+    def over(self, other: SourceOptions) -> SourceOptions:
+        """Return these options, completed by others."""
+        given = {
+            field.name: value for field in fields(self) if (value := getattr(self, field.name))
+        }
+        if given.keys() & {"category", "category_from"}:
+            other = replace(other, category="", category_from="")
+        return replace(other, **given)
+
+    @property
+    def category_column(self) -> str:
+        """Return the column that `category_from` names, empty if it names none."""
+        return self.category_from.removeprefix("column:") if "column:" in self.category_from else ""
+
+    def category_of(self, given: str, folders: tuple[str, ...], caption: str) -> str | None:
+        """Return the category of a record, empty if it has none; None if it lacks the one asked for.
+
+        Args:
+            given: the value of the category field.
+            folders: names of the folders above the image.
+            caption: of the record.
+        """
+        if self.category:
+            return self.category
+        match self.category_from.partition(":")[0]:
+            case "none":
+                return ""
+            case "folder":
+                return folders[-1] if folders else None
+            case "parent":
+                return folders[-2] if len(folders) > 1 else None
+            case "column":
+                return given or None
+            case "caption-pattern":
+                found = caption_pattern(self.category_from).search(caption)
+                return found[1].strip() if found else None
+        return given or (folders[-1] if folders and may_be_category(folders[-1]) else "")
+
+
+NO_OPTIONS = SourceOptions()
+
+
+def may_be_category(folder: str) -> bool:
+    """Return whether a folder name may be a category, unlike a split or a folder of images.
+
+    >>> [may_be_category(name) for name in ("wren", "val2017", "00000", "Flicker8k_Dataset", "train")]
+    [True, False, False, False, False]
+    """
+    return folder.lower() not in SPLIT_OF_WORD and not _NOT_A_CATEGORY.fullmatch(folder)
+
+
+def caption_pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern of `caption-pattern`, by default the words after "photo of a".
+
+    >>> caption_pattern("caption-pattern").search("This is a photo of a house wren.")[1]
+    'house wren'
+    >>> caption_pattern("caption-pattern:{category} on *").search("A wren on a branch.")[1]
+    'A wren'
+    """
+    _, _, pattern = text.partition(":")
+    if not pattern:
+        return _IN_CAPTION
+    parts = {"{category}": "([^.,;:!?]+?)", "*": ".*"}
+    pieces = re.split(r"(\{category\}|\*)", pattern)
+    return re.compile(
+        "".join(parts.get(piece, re.escape(piece)) for piece in pieces) + r"(?:$|(?=\W))"
+    )
+
+
+def make_options(
+    *,
+    layout: str | None = None,
+    columns: Mapping[str, str | list[str]] | Iterable[str] = (),
+    separator: str | None = None,
+    category: str | None = None,
+    category_from: str | None = None,
+    layouts: Iterable[str] = (),
+) -> SourceOptions:
+    """Return checked options, as the command line and `domain.toml` give them.
+
+    Raises:
+        FdrdError: a value is not known; the message names the known ones.
+    """
+    if layout and layouts and layout not in layouts:
+        raise FdrdError(f"--layout {layout!r}: choose from {', '.join(sorted(layouts))}")
+    if category and category_from:
+        raise FdrdError("--category and --category-from exclude each other; keep one")
+    kind, _, argument = (category_from or "").partition(":")
+    known = [each.partition(":")[0] for each in CATEGORY_SOURCES]
+    if category_from and (
+        kind not in known
+        or ((kind == "column") != bool(argument) and kind != "caption-pattern")
+        or (argument and kind == "caption-pattern" and argument.count("{category}") != 1)
+    ):
+        raise FdrdError(
+            f"--category-from {category_from!r}: choose from {', '.join(CATEGORY_SOURCES)}; TEXT contains "
+            "{category} once"
+        )
+    separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator or "")
+    if len(separator) > 1 or separator in ('"', "\n", "\r"):
+        raise FdrdError(f"--separator {separator!r}: give one character, or tab")
+    found = _columns(columns)
+    if kind == "column":
+        found["category"] = (argument,)
+    return SourceOptions(
+        layout or "", tuple(sorted(found.items())), separator, category or "", category_from or ""
+    )
+
+
+def _columns(columns: Mapping[str, Any] | Iterable[str]) -> dict[str, tuple[str, ...]]:
+    if not isinstance(columns, Mapping):
+        columns = dict(_assignment(each) for each in columns)
+    found: dict[str, tuple[str, ...]] = {}
+    for field, names in columns.items():
+        if field not in MAPPABLE:
+            raise FdrdError(f"--map {field}=...: choose a field from {', '.join(MAPPABLE)}")
+        names = names.split(",") if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
+            raise FdrdError(f"--map {field}: give the name of a column, e.g. {field}=title")
+        if len(names) > 1 and field != "caption":
+            raise FdrdError(f"--map {field}: only captions may have several columns")
+        found[field] = tuple(name.strip() for name in names)
+    return found
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    field, equals, names = text.partition("=")
+    if not equals:
+        raise FdrdError(f"--map {text!r}: write FIELD=COLUMN, e.g. image=filepath")
+    return field.strip(), names

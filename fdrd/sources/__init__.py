@@ -20,8 +20,21 @@ from fdrd.record import ImageRef, Record
 from fdrd.sources import layouts
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
-from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
+from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
 from fdrd.sources.reading.source_folder import SourceFolder
+
+__all__ = [
+    "READERS",
+    "Domain",
+    "Reader",
+    "SourceFolder",
+    "SourceOptions",
+    "find_domains",
+    "make_options",
+    "near_misses",
+    "read_domain",
+    "unread_folders",
+]
 
 
 class Reader(Protocol):

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fdrd.sources import READERS, Domain, find_domains, near_misses
+from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
 
 
-def explain(root: Path) -> Iterator[str]:
+def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
     """Yield lines about every domain, and about the folders that are not domains.
 
     Raises:
         FdrdError: the layout of the source is unknown; the message names the closest layouts.
     """
-    domains = find_domains(root)
+    domains = find_domains(root, options)
     for domain in domains:
-        yield from _explain_domain(SourceFolder(root / domain.path), domain)
+        yield from _explain_domain(SourceFolder(root / domain.path, domain.options), domain)
     if [domain.path for domain in domains] == ["."]:
         return
     known = {domain.path for domain in domains}

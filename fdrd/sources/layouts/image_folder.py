@@ -1,4 +1,4 @@
-"""The `datasets` convention: [split/]category/image.jpg with captions in metadata.jsonl, metadata.csv or image.txt.
+"""The `datasets` convention: [split/][category/]image.jpg with captions in metadata.jsonl, metadata.csv or image.txt.
 
 A line of metadata.jsonl is an object, metadata.csv has a header. `file_name` is relative to the folder of
 the metadata file; the other fields are those of `reading.pairs`. An image without metadata takes the lines
@@ -32,7 +32,10 @@ def detect(folder: SourceFolder) -> str | None:
         if name in METADATA and not folders:
             return f"{path} describes images"
         if is_image(path) and len(folders) == 1:
-            return f"images lie in folders of categories, such as {path}"
+            return f"images lie in folders, such as {path}"
+        text = PurePosixPath(path).with_suffix(".txt").as_posix()
+        if is_image(path) and not folders and text in folder:
+            return f"{text} describes {path}"
     return None
 
 
@@ -42,7 +45,7 @@ def near_miss(folder: SourceFolder) -> str | None:
     if path is None:
         return None
     if "/" not in path:
-        return f"{path} is not in a category folder, and no metadata.jsonl names a category"
+        return f"{path} has neither a metadata.jsonl nor a text file with captions beside it"
     return f"{path} lies deeper than [split/]category/image.jpg"
 
 

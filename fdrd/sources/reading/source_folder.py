@@ -44,6 +44,14 @@ class SourceFolder:
         return found
 
     @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.files)
+
+    def __contains__(self, path: str) -> bool:
+        """Return whether the folder has this file."""
+        return path in self._known
+
+    @cached_property
     def images(self) -> frozenset[str]:
         """The files that have the extension of an image."""
         return frozenset(filter(is_image, self.files))

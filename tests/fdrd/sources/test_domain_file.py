@@ -66,7 +66,7 @@ def test_manifest_and_card_repeat_it_for_each_domain(tmp_path, write, draw):
     ]
     assert built.manifest["licences"] == {"CC-BY-4.0": 4}
     card = (tmp_path / "out/README.md").read_text()
-    assert "| birds | CC-BY-4.0 | 4 | `image_folder` | <https://example.org/birds> |" in card
+    assert "| birds | CC-BY-4.0 | `image_folder` | <https://example.org/birds> | 4 |" in card
     assert r"- birds: @misc\{birds\}" in card
 
 

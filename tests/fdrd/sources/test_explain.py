@@ -105,7 +105,7 @@ def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, wr
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [
-        ("1.png", b"", "image_folder: 1.png is not in a category folder"),
+        ("1.png", b"", "image_folder: 1.png has neither a metadata.jsonl nor"),
         ("a/b/c/1.png", b"", "image_folder: b/c/1.png lies deeper"),
         ("labels.json", "{}", 'released: labels.json has no "positive"'),
         ("a.csv", "item,price\n", "table: a.csv has no image or caption column"),

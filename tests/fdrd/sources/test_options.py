@@ -1,0 +1,136 @@
+"""Options of a source: where categories come from, and which columns hold what."""
+
+import pytest
+
+from fdrd.errors import FdrdError
+from fdrd.reasons import Rejection
+from fdrd.sources import SourceOptions, find_domains, make_options, read_domain
+
+
+def read_with(root, **options):
+    options = make_options(**options)
+    return [
+        item
+        for domain in find_domains(root / "raw", options)
+        for item in read_domain(root / "raw", domain)
+    ]
+
+
+def categories(items):
+    return [item.reason if isinstance(item, Rejection) else item.category for item in items]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["wren", "", "robin"]),
+        ({"category_from": "folder"}, ["wren", "images", "wren"]),
+        ({"category_from": "parent"}, ["bird", "category_missing", "bird"]),
+        ({"category_from": "column:colour"}, ["category_missing", "red", "category_missing"]),
+        ({"category_from": "caption-pattern"}, ["category_missing", "house wren", "category_missing"]),
+        ({"category_from": "caption-pattern:A {category}."}, ["small bird", "photo of a house wren", "bird"]),
+        ({"category_from": "none"}, ["", "", ""]),
+        ({"category": "animal"}, ["animal"] * 3),
+    ],
+)  # fmt: skip
+def test_categories_come_from_where_the_user_says(tmp_path, write, draw, options, expected):
+    write("bird/wren/1.png", draw(1))
+    write("images/2.png", draw(2))
+    rows = [
+        "image,caption,category,colour",
+        "bird/wren/1.png,A small bird.,,",
+        "images/2.png,A photo of a house wren.,,red",
+        "bird/wren/1.png,A bird.,robin,",
+    ]
+    write("pairs.csv", "\n".join(rows))
+    assert categories(read_with(tmp_path, **options)) == expected
+
+
+@pytest.mark.parametrize(
+    "folder", ["images", "train2017", "val2014", "Flicker8k_Dataset", "00000", "train", "shard_01"]
+)
+def test_folders_of_images_are_not_categories(tmp_path, write, draw, folder):
+    write(f"{folder}/1.png", draw(1))
+    write(f"{folder}/1.txt", "A wren.")
+    assert categories(read_with(tmp_path)) == [""]
+
+
+def test_columns_are_mapped_and_captions_may_have_several(tmp_path, write, draw):
+    write("img/1.png", draw(1))
+    write("list.csv", "bild;titel;text;art\nimg/1.png;Ein Vogel.;A bird.;wren\n")
+    given = {"image": "bild", "caption": "titel,text", "category": "art"}
+    found = read_with(tmp_path, columns=given)
+    assert [(item.caption, item.category) for item in found] == [
+        ("Ein Vogel.", "wren"),
+        ("A bird.", "wren"),
+    ]
+    write("domain.toml", '[map]\nimage = "bild"\ncaption = ["text"]\ncategory = "art"')
+    assert [item.caption for item in read_with(tmp_path)] == ["A bird."]
+    assert [
+        item.caption for item in read_with(tmp_path, columns=["caption=titel", "image=bild"])
+    ] == ["Ein Vogel."]
+
+
+def test_a_layout_can_be_forced(tmp_path, write, draw):
+    write("wren/1.png", draw(1))
+    write("wren/1.txt", "From the text file.")
+    write("pairs.csv", "image,caption\nwren/1.png,From the table.\n")
+    assert read_with(tmp_path)[0].caption == "From the table."
+    assert read_with(tmp_path, layout="image_folder")[0].caption == "From the text file."
+    write("domain.toml", 'layout = "nope"')
+    with pytest.raises(FdrdError, match=r"choose from .*image_folder"):
+        find_domains(tmp_path / "raw")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.csv", "filepath\ttitle\n{root}/img/1.png\tA wren.\n"),
+        ("a.csv", "\ufefffilepath;title\nimg/1.png;A wren.\n"),
+        ("a.tsv", "filepath,title\nimg/1.png,A wren.\n"),
+        ("a.csv", "image_name| comment_number| comment\nimg/1.png| 0| A wren.\n"),
+        ("a.csv", "filepath,caption_0,caption_1\nimg/1.png,A wren.,\n"),
+        ("a.csv", 'filename,raw\nimg/1.png,"[""A wren.""]"\n'),
+        ("a.jsonl", '{{"image": "img/1.png", "sentences": [{{"raw": "A wren."}}]}}\n'),
+        ("a.jsonl", '{{"image": "img/1.png", "conversations": [{{"from": "human", "value": "?"}}, '
+         '{{"from": "gpt", "value": "A wren."}}]}}\n'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_separators_encodings_and_caption_forms_are_detected(
+    tmp_path, write, draw, file, content, encoding
+):
+    write("img/1.png", draw(1))
+    write(file, content.format(root=tmp_path / "raw").encode(encoding))
+    assert [item.caption for item in read_with(tmp_path)] == ["A wren."]
+
+
+def test_an_absolute_path_outside_the_source_is_rejected(tmp_path, write, draw):
+    write("img/1.png", draw(1))
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(draw(2))
+    write("a.csv", f"image,caption\n{outside},A.\n{tmp_path}/raw/../outside.png,B.\n")
+    assert categories(read_with(tmp_path)) == ["path_outside", "path_outside"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"category_from": "file"}, "choose from folder"),
+        ({"category_from": "column"}, "choose from folder"),
+        ({"category_from": "none", "category": "x"}, "exclude each other"),
+        ({"columns": ["image"]}, "FIELD=COLUMN"),
+        ({"columns": ["picture=x"]}, "choose a field from image"),
+        ({"columns": {"image": "a,b"}}, "only captions"),
+        ({"separator": "ab"}, "one character"),
+        ({"layout": "x", "layouts": ["table"]}, "choose from table"),
+    ],
+)
+def test_invalid_options_are_refused(options, message):
+    with pytest.raises(FdrdError, match=message):
+        make_options(**options)
+
+
+def test_options_of_a_command_override_those_of_the_file():
+    file = SourceOptions(separator=";", category_from="folder")
+    assert SourceOptions(category="x").over(file) == SourceOptions(separator=";", category="x")

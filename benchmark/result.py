@@ -78,10 +78,10 @@ class Direction:
     """also relevant: rows with an equal caption"""
     ceiling: dict[str, Fraction]
     """strict recalls of a perfect method; below 1 if images share a caption"""
-    category_recall_1: Fraction
-    """share of queries whose first result has the right category"""
-    category_map: Fraction
-    """mean average precision if all items of the right category are relevant"""
+    category_recall_1: Fraction | None
+    """share of queries whose first result has the right category; None if rows have no category"""
+    category_map: Fraction | None
+    """mean average precision if all items of the right category are relevant; None as above"""
     interval: dict[str, Interval]
     """95 % bootstrap intervals over images of the strict recalls and of `mrr`"""
 

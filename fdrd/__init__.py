@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build, build, merge
     from fdrd.pipeline.part_builder import build_part
     from fdrd.pipeline.parts import Part
+    from fdrd.sources import SourceOptions
 
     __version__: str
 
@@ -37,6 +38,7 @@ _MODULES = {
     "FdrdError": "errors",
     "Part": "pipeline.parts",
     "RetrievalDataset": "dataset",
+    "SourceOptions": "sources",
     "audit": "checks.audits",
     "build": "pipeline.builder",
     "build_part": "pipeline.part_builder",
@@ -57,6 +59,7 @@ __all__ = [
     "FdrdError",
     "Part",
     "RetrievalDataset",
+    "SourceOptions",
     "__version__",
     "audit",
     "build",

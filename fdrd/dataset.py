@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
-from fdrd.record import SPLITS, Attribute, Negative
+from fdrd.record import SPLITS, Attribute, Negative, category_name
 from fdrd.storage.registration import registered_shards
 from fdrd.storage.shard_file import PARQUET
 
@@ -41,7 +41,7 @@ class RetrievalDataset:
         captions: the C distinct captions.
         image_digests: SHA-256 of each of the I images.
         categories: all fine categories of the dataset, including those that are not in the split.
-        row_category: (N,) index into `categories`.
+        row_category: (N,) index into `categories`, -1 for rows without one.
         image_category: (I,) index into `categories`.
         caption_category: (C,) index into `categories`, from the first row with the caption.
         domains: the domains in the split, sorted.
@@ -61,7 +61,8 @@ class RetrievalDataset:
         self.captions, caption_of_row, row_of_caption = _distinct(columns["caption"])
         self.pairs: Indices = np.stack([image_of_row, caption_of_row], axis=1)
         self.categories: list[str] = list(rows.features["category"].names)
-        self.row_category: Indices = np.asarray(columns["category"], dtype=np.int64)
+        numbers = [-1 if number is None else number for number in columns["category"]]
+        self.row_category: Indices = np.asarray(numbers, dtype=np.int64)
         self.image_category = self.row_category[self._row_of_image]
         self.caption_category = self.row_category[row_of_caption]
         self.domains = sorted(set(columns["domain"]))
@@ -78,6 +79,15 @@ class RetrievalDataset:
             f"RetrievalDataset({self.name!r}, {self.split!r}: {len(self)} rows, "
             f"{len(self.image_digests)} images, {len(self.captions)} captions)"
         )
+
+    def require_categories(self, option: str) -> None:
+        """Raise `FdrdError` if a row has no category, which `option` needs."""
+        missing = int(np.count_nonzero(self.row_category < 0))
+        if missing:
+            raise FdrdError(
+                f"{option} needs categories, and {missing:,} of {len(self):,} rows of {self.split} in "
+                f"{self.name} have none; leave it out, or build with --category-from or --category"
+            )
 
     def images(self, numbers: Iterable[int]) -> list[Image]:
         """Return the images with these numbers, decoded, upright, in RGB."""
@@ -100,7 +110,7 @@ class RetrievalDataset:
             dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)
         ]
         for record in records:
-            record["category"] = self.categories[record["category"]]
+            record["category"] = category_name(record["category"], self.categories)
         return records
 
     @cached_property
@@ -134,7 +144,7 @@ class RetrievalDataset:
             content = [
                 self.image_digests[image],
                 self.captions[caption],
-                self.categories[self.row_category[row]],
+                category_name(self.row_category[row], self.categories),
                 [negative.caption for negative in self.negatives[row]],
             ]
             digest.update(json.dumps(content, ensure_ascii=False).encode())

@@ -184,12 +184,21 @@ def class_labels(records: Iterable[Record]) -> Labels:
     >>> class_labels([pair, replace(pair, domain="b"), replace(pair, category="dog")])
     {('a', 'cat'): 'a: cat', ('a', 'dog'): 'dog', ('b', 'cat'): 'b: cat'}
     """
-    named = sorted({(record.domain, record.category) for record in records})
+    named = sorted({(record.domain, record.category) for record in records if record.category})
     times = Counter(category for _, category in named)
     return {
         (domain, category): f"{domain}: {category}" if times[category] > 1 else category
         for domain, category in named
     }
+
+
+def category_name(number: int | None, names: Sequence[str]) -> str:
+    """Return the name of a class label, empty for a row without a category.
+
+    >>> category_name(1, ["cat", "dog"]), category_name(None, ["cat"])
+    ('dog', '')
+    """
+    return "" if number is None or number < 0 else names[number]
 
 
 def features(categories: Sequence[str]) -> datasets.Features:

@@ -115,12 +115,13 @@ def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Directi
         return float(np.mean([value(part) for part in parts]))
 
     ceilings = [recalls(part.ceiling) for part in parts]
+    known = all(part.category.all() for part in parts)  # rank 0: the query has no category
     return Direction(
         strict=_mean([summarize(part.strict) for part in parts]),
         caption=_mean([summarize(part.caption) for part in parts]),
         ceiling={name: float(np.mean([each[name] for each in ceilings])) for name in ceilings[0]},
-        category_recall_1=mean(lambda part: float(np.mean(part.category == 1))),
-        category_map=mean(lambda part: float(np.mean(part.average_precision))),
+        category_recall_1=mean(lambda part: float(np.mean(part.category == 1))) if known else None,
+        category_map=mean(lambda part: float(np.mean(part.average_precision))) if known else None,
         interval=interval,
     )
 
@@ -149,6 +150,7 @@ def _breakdown(
             for direction, side, of in zip(DIRECTIONS, ranks, of_query, strict=True)
         }
         for number in np.unique(of_query[0])
+        if number >= 0
     }
 
 

@@ -106,7 +106,9 @@ def rank(
         if len(np.unique(numbers)) != len(features):
             raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
     held, pair = unique_rows(np.stack([caption, image], axis=1))  # distinct pairs, by caption
-    category_search, search_of_row = unique_rows(np.stack([caption, category], axis=1))
+    # `unique_rows` takes no negative numbers; -1 means no category.
+    category_search, search_of_row = unique_rows(np.stack([caption, category + 1], axis=1))
+    category_search[:, 1] -= 1
     rows_with = np.bincount(caption)  # (C,)
     image_category = np.zeros(len(images), dtype=np.int64)
     image_category[image] = category

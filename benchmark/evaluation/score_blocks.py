@@ -107,7 +107,7 @@ def rank_blocks(task: RankingTask, block: int | None) -> BlockRanks:
         int(number): task.item_vector[task.item_category == number]
         for number in np.unique(task.item_category)
     }
-    of_category[-1] = what.item_vector[:0]
+    of_category[-1] = task.item_vector[:0]
     parts = []
     for start in range(0, task.n_queries, block):
         stop = min(start + block, task.n_queries)

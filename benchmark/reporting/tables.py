@@ -6,7 +6,7 @@ Printed numbers are percent.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -107,14 +107,18 @@ def interval_table(comparison: Comparison) -> Table:
     return Table(title, ["method", "seed", *head], rows)
 
 
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
 def rank_table(comparison: Comparison) -> Table:
     """Return rank statistics, and retrieval of the right category."""
     numbers: dict[str, Callable[[list[Direction]], str]] = {
         "R@1, equal captions relevant": lambda s: percent([one.caption.recall["R@1"] for one in s]),
         "median rank": lambda s: f"{fmean(one.strict.median_rank for one in s):.1f}",
         "mean rank": lambda s: f"{fmean(one.strict.mean_rank for one in s):.1f}",
-        "category R@1": lambda s: percent([one.category_recall_1 for one in s]),
-        "mAP": lambda s: percent([one.category_map for one in s]),
+        "category R@1": lambda s: percent(_known(one.category_recall_1 for one in s)),
+        "mAP": lambda s: percent(_known(one.category_map for one in s)),
     }
     rows = []
     for row in comparison.rows:
@@ -167,10 +171,13 @@ def domain_table(comparison: Comparison) -> Table | None:
     return Table("R@1 by domain, I2T / T2I:", ["method", *domains], rows)
 
 
-def category_table(comparison: Comparison) -> Table:
-    """Return the MRR of each category, the mean of both directions; one row per category."""
+def category_table(comparison: Comparison) -> Table | None:
+    """Return the MRR of each category, the mean of both directions; None without categories."""
     rows = []
-    for name in sorted(comparison.rows[0].results[0].metrics.by_category):
+    names = sorted(comparison.rows[0].results[0].metrics.by_category)
+    if not names:
+        return None
+    for name in names:
         of_category = [
             [r.metrics.by_category[name] for r in row.results] for row in comparison.rows
         ]

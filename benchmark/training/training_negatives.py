@@ -12,7 +12,7 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.negatives import draw_negatives
 from fdrd.negatives.annotate import make_catalogues
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import ImageRef, Negative, Record, Source
+from fdrd.record import ImageRef, Negative, Record, Source, category_name
 
 POOL = 16
 """Negatives per caption; a fixed pool lets features of frozen towers be cached."""
@@ -77,7 +77,7 @@ def _records(dataset: RetrievalDataset) -> Sequence[Record]:
     records = []
     for row, (image, caption) in enumerate(dataset.pairs.tolist()):
         domain = dataset.domains[dataset.image_domain[image]]
-        label = dataset.categories[dataset.row_category[row]]
+        label = category_name(dataset.row_category[row], dataset.categories)
         records.append(
             Record(
                 id=dataset.ids[row],

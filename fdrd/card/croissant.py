@@ -34,7 +34,7 @@ def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
         **manifest["records"],
         name=manifest["name"],
         digest=manifest["digest"],
-        categories=len(manifest["categories"]),
+        categories=len(manifest["categories"]) or "no",
         libraries=", ".join(
             f"{key} {value}" for key, value in sorted(manifest["libraries"].items())
         ),

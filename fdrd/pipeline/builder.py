@@ -33,6 +33,7 @@ from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import Record
+from fdrd.sources import SourceOptions
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import (
     annotation_file,
@@ -73,6 +74,7 @@ def build(
     out: str | Path = "data/fdrd",
     *,
     config: BuildConfig | None = None,
+    options: SourceOptions | None = None,
     decisions: str | Path | None = None,
     workers: int | None = None,
     engine: str = "local",
@@ -85,6 +87,7 @@ def build(
         source: folder of one domain, or of several domains, in a layout of `fdrd.sources`.
         out: folder of the dataset. `<out>.work` beside it stores what a later run can reuse.
         config: options that determine the bytes.
+        options: layout, columns and categories of the source; detected by default.
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
         workers: number of processes, by default one per core.
         engine: one of `fdrd.engines.ENGINES`.
@@ -97,7 +100,7 @@ def build(
             build, another build is writing to the target, or the disk is full.
     """
     source, config = Path(source), config or BuildConfig()
-    domains = find_source_domains(source, Path(out))
+    domains = find_source_domains(source, Path(out), options)
     with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
         made = read_decisions(Path(decisions)) if decisions else None
         run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens), made)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fdrd.errors import FdrdError
-from fdrd.sources import Domain, find_domains
+from fdrd.sources import Domain, SourceOptions, find_domains
 from fdrd.storage.publish import work_folder
 
 _NO_SPACE = "free some space or choose another --out"
@@ -50,13 +50,15 @@ def lock_output(out: Path) -> Iterator[Path]:
         ) from error
 
 
-def find_source_domains(source: Path, out: Path) -> list[Domain]:
+def find_source_domains(
+    source: Path, out: Path, options: SourceOptions | None = None
+) -> list[Domain]:
     """Return the domains of a source.
 
     Raises:
         FdrdError: there are none, or the target is inside the source.
     """
-    domains = find_domains(source)
+    domains = find_domains(source, options or SourceOptions())
     if out.resolve().is_relative_to(source.resolve()):
         raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
     return domains

@@ -20,6 +20,7 @@ from fdrd.pipeline.parts import (
     write_part,
 )
 from fdrd.progress import Progress, silent
+from fdrd.sources import SourceOptions
 from fdrd.storage import resume
 from fdrd.storage.manifest import describe_domain, library_versions
 from fdrd.storage.publish import ledger_path
@@ -31,6 +32,7 @@ def build_part(
     part: Part,
     *,
     config: BuildConfig | None = None,
+    options: SourceOptions | None = None,
     workers: int | None = None,
     engine: str = "local",
     progress: Progress = silent,
@@ -44,7 +46,7 @@ def build_part(
         FdrdError: as `build`, or an image could not be read.
     """
     source, config = Path(source), config or BuildConfig()
-    domains = find_source_domains(source, Path(out))
+    domains = find_source_domains(source, Path(out), options)
     with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
         check_part_target(target)
         fingerprint = resume.fingerprint_source(source)

@@ -179,7 +179,7 @@ def _split_counts(records: Iterable[Record]) -> dict[str, Any]:
                 "pairs": len(of_split),
                 "images": len({record.source.sha256 for record in of_split}),
                 "captions": len({record.caption for record in of_split}),
-                "categories": len({record.category for record in of_split}),
+                "categories": len({record.category for record in of_split} - {""}),
             }
             for split in SPLITS
             if (of_split := rows.get((domain, split)))

@@ -25,7 +25,7 @@ from fdrd.images.check import ImageCheck, read_image
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalogue
 from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.record import ImageRef, Labels, Record, Split, from_json, to_json
+from fdrd.record import ImageRef, Labels, Record, Split, category_name, from_json, to_json
 from fdrd.storage.shard_file import open_shard, read_batches
 
 BATCH_BYTES = 32 * 2**20
@@ -132,7 +132,7 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
     for shard in manifest["shards"]:
         for batch in read_batches(folder / shard["path"], images=False):
             for row in batch.to_pylist():
-                row["category"] = manifest["categories"][row["category"]]
+                row["category"] = category_name(row["category"], manifest["categories"])
                 image = {"path": row["source"]["file"], "member": ""}
                 yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
 
@@ -150,7 +150,7 @@ def _batches(
         rules.update(annotated.rules[len(record.rules) :])
         data = _read_unchanged(task, record)
         row = _row(annotated, task.labels)
-        row["category"] = number[task.labels[record.domain, record.category]]
+        row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
         name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
         row["image"] = {"bytes": data, "path": name}
         row_size = len(data) + text_bytes(row)

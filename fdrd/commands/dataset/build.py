@@ -23,6 +23,7 @@ from fdrd.reasons import KEEPABLE, REASONS, RULES
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig
+    from fdrd.sources import SourceOptions
 
 
 def _reasons() -> str:
@@ -38,12 +39,35 @@ def _reasons() -> str:
 
 @app.command(epilog=_reasons())
 def build(
-    source: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of one domain or of several domains; or hub:ORG/NAME, a dataset on the Hub."
+    place: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder of one domain or of several domains; or hub:ORG/NAME, a dataset on the Hub.",
         ),
-    ],
+    ] = None,
+    source: Annotated[Path | None, typer.Option(help="Same as the argument.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Layout of the source; detected by default.")
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=COLUMN",
+            help="Column of a field, e.g. image=filepath or caption=title,text; can be repeated.",
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Separator of tables: one character, or tab.")
+    ] = None,
+    category: Annotated[str | None, typer.Option(help="Category of all records.")] = None,
+    category_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Origin of categories: folder, parent, column:NAME, caption-pattern, or none.",
+        ),
+    ] = None,
     target: Out = OUT,
     name: Annotated[str, typer.Option(help="Name for `load_dataset` on this machine.")] = "fdrd",
     seed: Annotated[int, typer.Option(help="Seed of hashed splits and hard negatives.")] = 0,
@@ -106,13 +130,21 @@ def build(
     Run it again to resume an interrupted build; it does nothing if nothing changed.
     """
     from fdrd.hub.source import local_source
+    from fdrd.sources import make_options
 
+    given = place or source
+    if given is None or (place and source):
+        raise FdrdError("give one SOURCE, e.g. fdrd build raw/")
+    options = make_options(
+        layout=layout, columns=map or (), separator=separator,
+        category=category, category_from=category_from,
+    )  # fmt: skip
     with show_progress("Run the same command again to resume.") as progress:
-        source = local_source(source, progress)
+        source = local_source(given, progress)
     if explain:
         from fdrd.sources.explain import explain as explain_source
 
-        for line in explain_source(source):
+        for line in explain_source(source, options):
             out.print(line)
         return
     from fdrd.build_config import BuildConfig
@@ -127,18 +159,24 @@ def build(
     if part is not None:
         if decisions is not None:
             raise FdrdError("--decisions applies to a complete build; remove --part")
-        _build_part(source, target, part, config, workers, engine)
+        _build_part(source, target, part, config, options, workers, engine)
         return
     with show_progress(resume_hint(target)) as progress:
         built = run_build(
-            source, target, config=config, decisions=decisions, workers=workers, engine=engine,
-            tokens=tokens_of, progress=progress,
+            source, target, config=config, options=options, decisions=decisions, workers=workers,
+            engine=engine, tokens=tokens_of, progress=progress,
         )  # fmt: skip
     print_build(built, json)
 
 
 def _build_part(
-    source: Path, target: Path, text: str, config: BuildConfig, workers: int | None, engine: str
+    source: Path,
+    target: Path,
+    text: str,
+    config: BuildConfig,
+    options: SourceOptions,
+    workers: int | None,
+    engine: str,
 ) -> None:
     from fdrd.pipeline.part_builder import build_part
     from fdrd.pipeline.parts import parse_part
@@ -148,7 +186,8 @@ def _build_part(
         target = Path("data/parts") / f"{part.number}-of-{part.of}"
     with show_progress(resume_hint(target)) as progress:
         built = build_part(
-            source, target, part, config=config, workers=workers, engine=engine, progress=progress
-        )
+            source, target, part, config=config, options=options, workers=workers, engine=engine,
+            progress=progress,
+        )  # fmt: skip
     out.print(f"Built {target}." if built else f"Nothing to do: {target} is up to date.")
     out.print(f"When all {part.of} parts exist:  fdrd merge {target.parent}/*", style="dim")

@@ -28,11 +28,12 @@ def stats(folder: Folder, json: Json = False) -> None:
 
 
 def _row(split: SplitStats) -> list[str]:
-    counts = (split.pairs, split.images, split.captions, split.shared_captions, split.categories)
+    counts = (split.pairs, split.images, split.captions, split.shared_captions)
     return [
         split.domain,
         split.split,
         *(f"{count:,}" for count in counts),
+        f"{split.categories:,}" if split.categories else "none",
         f"{split.words_median:g} (max {split.words_max})",
         _tokens(split),
         f"{split.negatives_per_pair:.2f}",

@@ -85,16 +85,13 @@ def export(
     if to != "webdataset":
         raise FdrdError(f"unknown export format {to!r}; choose webdataset")
     with atomic_folder(Path(out)) as stage:  # checked before loading, which takes time
-        views = [
-            view.of_domain(name)
-            for view in load_splits(data, split, domain)
-            for name in view.domains
-            if domain in (None, name)
-        ]
+        domains: dict[str, list[RetrievalDataset]] = {}
+        for view in load_splits(data, split, domain):
+            for name in view.domains if domain is None else [domain]:
+                domains.setdefault(name, []).append(view.of_domain(name))
         found = []
-        for name in sorted({view.domains[0] for view in views}):
-            own = [view for view in views if view.domains == [name]]
-            found += _write_domain(stage / _folder(name), name, own, task, shard_bytes, progress)
+        for name, views in sorted(domains.items()):
+            found += _write_domain(stage / _folder(name), name, views, task, shard_bytes, progress)
     return found
 
 

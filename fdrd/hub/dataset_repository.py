@@ -89,9 +89,8 @@ def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress)
     """Return all files of a build except its card; check the shards against the manifest."""
     metadata = json.loads(_read(folder / "croissant.json"))
     croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
-    optional = sorted((*folder.glob("digests/*/*.txt"), *folder.glob("plots/*.png")))
-    paths = ["manifest.json", "rejected.jsonl"]
-    paths += [path.relative_to(folder).as_posix() for path in optional]
+    plots = sorted(folder.glob("plots/*.png"))  # of a card by an earlier version
+    paths = ["manifest.json", "rejected.jsonl", *(f"plots/{path.name}" for path in plots)]
     files = [LocalFile.of("croissant.json", croissant)]
     files += [LocalFile.of(path, folder / path) for path in paths]
     for number, shard in enumerate(manifest["shards"], 1):

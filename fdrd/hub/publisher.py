@@ -107,13 +107,13 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
-    """Changes that make a repository hold a publication.
+    """Changes that make a repository hold a publication, as paths.
 
     Attributes:
         head: commit that was compared; None if the repository does not exist yet.
         new_branch: whether the branch must be created.
-        files: all files of the publication: those that are new, changed, and unchanged.
-        deleted: paths that an earlier push created and this one lacks.
+        files: all files of the publication.
+        delete: paths that an earlier push created and this one lacks.
         foreign: other paths in the repository; they stay.
     """
 
@@ -122,16 +122,16 @@ class PushPlan:
     head: str | None
     new_branch: bool
     files: list[LocalFile]
-    new: list[LocalFile]
-    changed: list[LocalFile]
-    unchanged: list[LocalFile]
-    deleted: list[str]
+    upload: list[str]
+    replace: list[str]
+    unchanged: list[str]
+    delete: list[str]
     foreign: list[str]
 
     @property
     def is_done(self) -> bool:
         """Whether the repository already holds the publication."""
-        return self.head is not None and not (self.new or self.changed or self.deleted)
+        return self.head is not None and not (self.upload or self.replace or self.delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,22 +231,22 @@ def _plan(
     )
     others = publication.files() if files is None else files
     files = [LocalFile.of(CARD, merged.encode()), *(file for file in others if file.path != CARD)]
+    same = {file.path: file.matches(remote[file.path]) for file in files if file.path in remote}
     extra = sorted(remote.keys() - {file.path for file in files})
     # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
     owned = publication.owned if publication.owned and "manifest.json" in remote else "(?!)"
-    deleted = [path for path in extra if re.fullmatch(owned, path)]
-    existing = [file for file in files if file.path in remote]
+    delete = [path for path in extra if re.fullmatch(owned, path)]
     return PushPlan(
         publication=publication,
         options=options,
         head=head,
         new_branch=new_branch,
         files=files,
-        new=[file for file in files if file.path not in remote],
-        changed=[file for file in existing if not file.matches(remote[file.path])],
-        unchanged=[file for file in existing if file.matches(remote[file.path])],
-        deleted=deleted,
-        foreign=[path for path in extra if path not in (*deleted, ".gitattributes")],
+        upload=[file.path for file in files if file.path not in remote],
+        replace=[path for path in same if not same[path]],
+        unchanged=[path for path in same if same[path]],
+        delete=delete,
+        foreign=[path for path in extra if path not in (*delete, ".gitattributes")],
     )
 
 
@@ -298,7 +298,7 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
     """Upload LFS files in batches, skipping those the Hub already has; return the operations of the commit."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    files = sorted((*plan.new, *plan.changed), key=lambda file: file.path)
+    files = [file for file in plan.files if file.path not in plan.unchanged]
     total = -(-sum(file.size for file in files) // _MB)
     operations: list[Any] = []
     for start in range(0, len(files), _UPLOAD_BATCH):
@@ -315,7 +315,7 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
         )
         operations += additions
     progress("uploading (MB)", total, total)
-    return operations + [CommitOperationDelete(path) for path in plan.deleted]
+    return operations + [CommitOperationDelete(path) for path in plan.delete]
 
 
 def _find_pull_request(api: HfApi, plan: PushPlan) -> tuple[str, str] | None:
@@ -334,5 +334,5 @@ def _mismatches(plan: PushPlan, remote: dict[str, RepoFile]) -> list[str]:
     """Return the paths that are not as planned."""
     return [
         *(file.path for file in plan.files if not file.matches(remote.get(file.path))),
-        *(path for path in plan.deleted if path in remote),
+        *(path for path in plan.delete if path in remote),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,12 +98,12 @@ def _print_plan(plan: PushPlan) -> None:
     if plan.head:
         state = f"at {plan.head[:12]}" + (", in a new branch" if plan.new_branch else "")
     lines = [f"{where}: {state}"]
-    for action, files in (("upload", plan.new), ("replace", plan.changed)):
-        size = sum(file.size for file in files) / 1e6
-        names = _listed([file.path for file in files])
-        lines += [f"  {action}: {len(files)} files, {size:,.1f} MB ({names})"] if files else []
-    for action, paths in (("delete", plan.deleted), ("keep", plan.foreign)):
-        lines += [f"  {action}: {len(paths)} files ({_listed(paths)})"] if paths else []
+    sizes = {file.path: file.size for file in plan.files}
+    for action, paths in {**_changes(plan), "keep": plan.foreign}.items():
+        size = sum(sizes.get(path, 0) for path in paths) / 1e6
+        detail = ", ".join(paths[:5]) + (f", {len(paths) - 5} more" if len(paths) > 5 else "")
+        measure = f", {size:,.1f} MB" if size else ""
+        lines += [f"  {action}: {len(paths)} files{measure} ({detail})"] if paths else []
     lines += [f"  unchanged: {len(plan.unchanged)} files"] if plan.unchanged else []
     for line in [*lines, *filter(None, [publication.note])]:
         err.print(line, soft_wrap=True)
@@ -129,9 +128,8 @@ def _print_result(plan: PushPlan, result: PushResult, is_method: bool) -> None:
     out.print(f"Use it:  {f'fdrd bench --checkpoint {repo_id}{at}' if is_method else load}")
 
 
-def _listed(paths: Sequence[str]) -> str:
-    more = f", {len(paths) - 5} more" if len(paths) > 5 else ""
-    return ", ".join(paths[:5]) + more
+def _changes(plan: PushPlan) -> dict[str, list[str]]:
+    return {"upload": plan.upload, "replace": plan.replace, "delete": plan.delete}
 
 
 def _as_json(plan: PushPlan, result: PushResult | None) -> dict[str, Any]:
@@ -139,11 +137,9 @@ def _as_json(plan: PushPlan, result: PushResult | None) -> dict[str, Any]:
         "repo_id": plan.publication.repo_id,
         "revision": plan.options.revision,
         "head": plan.head,
-        "upload": [file.path for file in plan.new],
-        "replace": [file.path for file in plan.changed],
-        "unchanged": [file.path for file in plan.unchanged],
-        "delete": list(plan.deleted),
-        "foreign": list(plan.foreign),
+        **_changes(plan),
+        "unchanged": plan.unchanged,
+        "foreign": plan.foreign,
         "files": {file.path: file.size for file in plan.files},
         "pushed": asdict(result) if result else None,
     }

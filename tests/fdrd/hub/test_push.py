@@ -205,7 +205,7 @@ def test_a_new_build_replaces_the_old_one_and_foreign_files_stay(built, hub, tmp
     shards = {path for path in remote if re.fullmatch(r"data/.*-of-.*\.arrow", path)}
     assert shards == {shard["path"] for shard in other.manifest["shards"]}
     old = {f"data/raw/{split}-00000-of-00001.arrow" for split in ("test", "train", "validation")}
-    assert old | {"plots/attributes.png"} <= set(plan.deleted)
+    assert old | {"plots/attributes.png"} <= set(plan.delete)
     assert set(plan.foreign) == theirs
 
 
@@ -284,7 +284,7 @@ def test_a_file_of_the_same_size_with_other_bytes_is_replaced(built, hub):
     for path in (large, "manifest.json"):
         upload(path, bytes(reversed(remote[path])))
     plan, _ = push(built)
-    assert {file.path for file in plan.changed} == {"manifest.json", large}
+    assert set(plan.replace) == {"manifest.json", large}
     assert content(hub) == remote
 
 

@@ -21,13 +21,9 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class FilterCount:
-    """What one filter would reject.
+    """Rows that a filter rejects, that `fdrd caption` would fix, and that no other filter rejects.
 
-    Attributes:
-        rows: Rejected rows.
-        mended: Of these, rows that pass once `fdrd caption` has reworded them.
-        alone: Of these, rows that no other filter rejects.
-        examples: Pairs of caption digest and record key.
+    `examples` are pairs of caption digest and record key.
     """
 
     rows: int
@@ -38,15 +34,7 @@ class FilterCount:
 
 @dataclass(frozen=True, slots=True)
 class NoiseReport:
-    """What the filters would reject in one annotation file or domain.
-
-    Attributes:
-        domain: Name of the file or domain.
-        rows: Image-caption pairs.
-        rejected: Rows that at least one filter rejects.
-        after: The same once `fdrd caption` has reworded the captions.
-        filters: Counts by filter.
-    """
+    """Rows of one file or domain: all, rejected, and rejected after rewording by `fdrd caption`."""
 
     domain: str
     rows: int

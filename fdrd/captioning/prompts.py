@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,11 @@ def read_verdict(text: str) -> Verdict:
     >>> read_verdict("It is fine.").problems
     ('evaluation_unreadable',)
     """
-    for found in _json_objects(text):
+    for brace in re.finditer("{", text):
+        try:
+            found, _ = json.JSONDecoder().raw_decode(text, brace.start())
+        except (ValueError, RecursionError):
+            continue
         match found:
             case {
                 "names_category": bool(named),
@@ -136,19 +140,6 @@ def _advice(found: dict[str, Any], contradictions: list[Any], inventions: list[A
     if not advice and inventions:
         advice = f"Not to be seen: {'; '.join(map(str, inventions))}."
     return " ".join(advice.split())[:_MAX_ADVICE]
-
-
-def _json_objects(text: str) -> Iterator[dict[str, Any]]:
-    decoder, start = json.JSONDecoder(), text.find("{")
-    while start >= 0:
-        try:
-            value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            start = text.find("{", start + 1)
-            continue
-        if isinstance(value, dict):
-            yield value
-        start = text.find("{", end)
 
 
 def _fill(template: str, image: UncaptionedImage, **values: str) -> str:

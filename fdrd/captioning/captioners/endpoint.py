@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import KW_ONLY, dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -129,39 +129,34 @@ class Endpoint:
         """Ask from several threads. Requests in flight are completed and kept, even after Ctrl-C."""
         import httpx2
 
-        stop, taking = threading.Event(), threading.Lock()
-        stopped: list[str] = []
-
-        def take() -> Question | None:
-            with taking:
-                return None if stop.is_set() else next(questions, None)
-
-        def work(client: httpx2.Client) -> None:
-            while (question := take()) is not None:
-                try:
-                    answer = self._ask(client, question, stop)
-                    if answer is not None:
-                        keep(question, answer)
-                except _BudgetError:
-                    stopped.append("budget_spent")
-                    stop.set()
-                except BaseException:
-                    stop.set()
-                    raise
-
+        stop = threading.Event()
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        with (
-            httpx2.Client(headers=headers, timeout=self.timeout) as client,
-            ThreadPoolExecutor(self.concurrency) as pool,
-        ):
-            workers = [pool.submit(work, client) for _ in range(self.concurrency)]
+        client = httpx2.Client(headers=headers, timeout=self.timeout)
+
+        def ask(question: Question) -> None:
             try:
-                wait(workers, return_when=FIRST_EXCEPTION)
+                if (answer := self._ask(client, question, stop)) is not None:
+                    keep(question, answer)
+            except BaseException:
+                stop.set()
+                raise
+
+        with client, ThreadPoolExecutor(self.concurrency) as pool:
+            running: set[Future[None]] = set()
+            try:
+                for question in questions:
+                    running.add(pool.submit(ask, question))
+                    if len(running) >= self.concurrency:
+                        done, running = wait(running, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            future.result()
+                for future in running:
+                    future.result()
+            except _BudgetError:
+                return "budget_spent"
             finally:
                 stop.set()
-        for worker in workers:
-            worker.result()
-        return stopped[0] if stopped else ""
+        return ""
 
     def _ask(
         self, client: httpx2.Client, question: Question, stop: threading.Event
@@ -259,31 +254,22 @@ class Endpoint:
             raise RetryableError("unreachable", f"{type(error).__name__}: {error}") from None
 
     def _read(self, response: httpx2.Response) -> Answer | Failure:
-        """Return the answer, or the failure if this question will never have one.
-
-        Raises:
-            RetryableError: Another attempt may succeed.
-            FdrdError: No question will be answered.
-        """
+        """Return the answer, or the failure if this question will never have one."""
         status = response.status_code
         if status == 200:
             return _read_answer(response)
         message = self._redact(" ".join(response.text.split()))[:_MESSAGE_CHARACTERS]
-        detail, remedy = f"{status}: {message}", ""
-        if status == 402 or "insufficient_quota" in detail:
-            remedy = "the account has no credit left"
-        elif status == 429:
-            after = retry_after(response.headers.get("retry-after", ""))
-            raise RetryableError("rate_limited", detail, after)
-        elif status >= 500 or status in (408, 409, 425):
-            after = retry_after(response.headers.get("retry-after", ""))
-            raise RetryableError("server_error", detail, after)
-        elif status in (401, 403):
-            remedy = f"put a valid API key into ${self.key_variable}"
-        elif status in (404, 405) or status < 400:
-            remedy = "check -C url and -C model"
-        if remedy:
-            raise FdrdError(f"endpoint: {self.url} answered {detail}; {remedy}")
+        detail = f"{status}: {message}"
+        remedy = {
+            401: f"put a valid API key into ${self.key_variable}",
+            402: "the account has no credit left",
+            404: "check -C url and -C model",
+        }.get({403: 401, 405: 404}.get(status, 404 if status < 400 else status))
+        if "insufficient_quota" in detail or remedy:
+            raise FdrdError(f"endpoint: {self.url} answered {detail}; {remedy or 'no quota left'}")
+        if status in (408, 409, 425, 429) or status >= 500:
+            reason = "rate_limited" if status == 429 else "server_error"
+            raise RetryableError(reason, detail, retry_after(response.headers.get("retry-after")))
         return Failure("question_refused", detail)
 
     def _redact(self, text: str) -> str:
@@ -332,17 +318,17 @@ def _read_answer(response: httpx2.Response) -> Answer | Failure:
     raise RetryableError("empty_answer", f"finish_reason is {finish!r}")
 
 
-def retry_after(header: str) -> float:
+def retry_after(header: str | None) -> float:
     """Return the seconds that a `Retry-After` header asks for, given as a number or a date.
 
     >>> retry_after("2.5"), retry_after("soon"), retry_after("Thu, 01 Jan 1970 00:00:00 GMT")
     (2.5, 0.0, 0.0)
     """
     try:
-        seconds = float(header)
+        seconds = float(header or 0)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+            seconds = parsedate_to_datetime(header or "").timestamp() - time.time()
         except ValueError:
             return 0.0
     return max(0.0, min(seconds, _MAX_RETRY_AFTER)) if seconds == seconds else 0.0

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from fdrd.captioning.interface import Answer, Expected, Failure, Keep, Question, captioner
 from fdrd.captioning.limits import Spending
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 
 
 @captioner("transformers")
@@ -167,16 +167,14 @@ class ImageTextToText:
         folder = Path(self.model).expanduser()
         if not (folder / "config.json").is_file():
             raise FdrdError(
-                f"transformers: {folder} has no config.json; give a folder with a model and a processor, "
-                "as save_pretrained writes them"
+                f"transformers: {folder} has no config.json, which save_pretrained writes"
             )
         return str(folder), "main"
 
     def _not_found(self, error: BaseException) -> FdrdError:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return FdrdError(
-            f"transformers: cannot load {self.model} ({first_line}); it must be an image-text-to-text model "
-            "with safetensors and without custom code; check the name and the connection, or give a folder"
+            f"transformers: cannot load {self.model} ({first_line(error)}); it must be an image-text-to-text "
+            "model with safetensors and without custom code; check the name and the connection, or give a folder"
         )
 
 

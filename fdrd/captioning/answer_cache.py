@@ -46,7 +46,7 @@ def question_key(identity: Mapping[str, Any], question: Question) -> str:
 
 
 class AnswerCache:
-    """The cache file, opened by one run. Close it, or use it as a context manager.
+    """The cache file, opened by one run as a context manager.
 
     Raises:
         FdrdError: The file is not a cache, was written by a later fdrd, or is not writable.
@@ -85,9 +85,6 @@ class AnswerCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         """Drop this run's claims and close the file."""
         self._execute("DELETE FROM claims WHERE run = ?", self._run)
         self._release()

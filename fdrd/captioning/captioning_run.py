@@ -25,15 +25,13 @@ _DRAFT_CHARACTERS = 250  # of a draft, to estimate the cost of its evaluation
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will ask.
+    """What a run will ask. Costs are upper bounds, and None if prices are unknown.
 
     Attributes:
         images: Images without a caption.
         known: Of these, images whose first draft is in the cache.
         least: Questions if every first draft is good.
         most: Questions if every image takes all rounds.
-        least_cost: Maximum cost of `least` questions; None if prices are unknown.
-        most_cost: The same for `most`.
         input_tokens: Input tokens of `least` questions.
         output_tokens: Maximum output tokens of `least` questions.
         asks_model: False if all captions are free.
@@ -109,8 +107,11 @@ def caption(
     root, out, settings = Path(source), Path(out), settings or CaptionSettings()
     check_out(out, root)
     spending = Spending(budget)
-    writer = _captioner(captioner, options, spending)
-    judge = _captioner(evaluator, evaluator_options, spending) if evaluator else None
+    writer, judge = captioner, evaluator
+    if isinstance(writer, str):
+        writer = make_captioner(writer, options or {}, spending)
+    if isinstance(judge, str):
+        judge = make_captioner(judge, evaluator_options or {}, spending)
     if judge and not judge.converses:
         raise FdrdError(f"evaluator {evaluator} cannot answer questions; choose another one")
     if settings.min_clip_score is not None and score is None:
@@ -123,10 +124,7 @@ def caption(
         if not confirm(estimate):
             return CaptioningRun(estimate, (), {}, session.usage(), "")
         states = tuple(_run(images, contents, settings, session, progress))
-    made_by = {
-        "captioner": dict(writer.identity),
-        "evaluator": dict(judge.identity) if judge else None,
-    }
+    made_by = {"captioner": dict(writer.identity), "evaluator": judge and dict(judge.identity)}
     summary = made_by | _summary(states, len(images), contents, settings)
     write_captions(out, root, contents, states, made_by, summary)
     return CaptioningRun(estimate, states, summary, session.usage(), session.stopped)
@@ -163,12 +161,6 @@ def estimate_run(
     )
 
 
-def _captioner(
-    given: str | Captioner, options: Mapping[str, Any] | None, spending: Spending
-) -> Captioner:
-    return make_captioner(given, options or {}, spending) if isinstance(given, str) else given
-
-
 def _cost(expected: Sequence[Expected]) -> float | None:
     costs = [each.cost for each in expected if each.cost is not None]
     return sum(costs) if len(costs) == len(expected) else None
@@ -187,9 +179,7 @@ def _run(
         if not spending.spent:
             return ""
         left = spending.spent / done * (total - done) if done else 0.0
-        return f", {spending.spent:.4f} spent" + (
-            f", about {left:.4f} left to spend" if left else ""
-        )
+        return f", {spending.spent:.4f} spent" + (f", about {left:.4f} to go" if left else "")
 
     def report(stage: str, done: int) -> None:
         if done < total:

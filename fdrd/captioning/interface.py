@@ -104,7 +104,6 @@ class Captioner(Protocol):
 
 
 Factory = TypeVar("Factory", bound=Callable[..., Captioner])
-
 _CAPTIONERS: dict[str, Callable[..., Captioner]] = {}
 
 

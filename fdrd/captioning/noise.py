@@ -60,13 +60,10 @@ class Draft:
 
     Attributes:
         caption: Normalized as in a build.
-        category: Category of the image.
         categories: All categories of the domain.
-        tokens: Caption length for the text tower.
-        max_tokens: Maximum length.
+        tokens: Caption length, at most `max_tokens`.
         cut: The answer ended at the token limit.
-        score: Cosine of image and caption under the backbone; None if not scored.
-        min_score: Minimum score; None for no limit.
+        score: Cosine of image and caption under a backbone, at least `min_score`.
     """
 
     caption: str
@@ -94,43 +91,25 @@ def _filter(name: str, feedback: str) -> Callable[[Filter], Filter]:
 
 @_filter("refusal", "It refuses to describe the picture, or says that it cannot.")
 def refusal(draft: Draft) -> bool:
-    """Reject statements about what the model cannot do.
-
-    >>> refusal(Draft("I'm sorry, but I can't identify this bird.", "wren"))
-    True
-    """
+    """Reject statements about what the model cannot do."""
     return _REFUSAL.search(_QUOTED.sub(" ", draft.caption)) is not None
 
 
 @_filter("meta_talk", 'It speaks of the picture ("the image shows") and not of what is there.')
 def meta_talk(draft: Draft) -> bool:
-    """Reject captions about the image as such. CLIP's own form "A photo of a wren" passes.
-
-    >>> meta_talk(Draft("The image features a wren.", "wren")), meta_talk(Draft("This is a photo of a wren.", "wren"))
-    (True, False)
-    """
+    """Reject captions about the image as such. CLIP's own form "A photo of a wren" passes."""
     return _META.search(_WHERE.sub(" ", _QUOTED.sub(" ", draft.caption))) is not None
 
 
 @_filter("too_short", f"It has fewer than {MIN_WORDS} words beside the name of its subject.")
 def too_short(draft: Draft) -> bool:
-    """Reject captions that say nothing beyond the category.
-
-    >>> too_short(Draft("A house wren.", "house wren")), too_short(Draft("A wren on a post.", "wren"))
-    (True, False)
-    """
+    """Reject captions that say nothing beyond the category."""
     return len(_words(category_pattern(draft.category).sub(" ", draft.caption))) < MIN_WORDS
 
 
 @_filter("repetition", "It says the same thing again and again.")
 def repetition(draft: Draft) -> bool:
-    """Reject a repeated sentence, words repeated three times in a row, or a word that is a third of the caption.
-
-    >>> repetition(Draft("A wren sits on a branch. A wren sits on a branch.", "wren"))
-    True
-    >>> repetition(Draft("a red wren on a red post on a red roof on a red hill by a red sea", "wren"))
-    False
-    """
+    """Reject a repeated sentence, words repeated three times in a row, or a word that is a third of the caption."""
     clauses = [" ".join(_words(part)) for part in re.split(r"[.!?;]+(?:\s|$)", draft.caption)]
     clauses = [clause for clause in clauses if clause.count(" ") > 1]
     if len(set(clauses)) < len(clauses):
@@ -147,50 +126,33 @@ def repetition(draft: Draft) -> bool:
     "It calls the subject by the name of another category, and not by its own.",
 )
 def category_contradicted(draft: Draft) -> bool:
-    """Reject captions that name another category of the domain instead of their own.
-
-    A caption that names both passes: "a wren beside a robin". So does a name inside the image's own category name.
-
-    >>> category_contradicted(Draft("A robin on a post.", "wren", ("owl", "robin", "wren")))
-    True
-    """
+    """Reject captions that name another category of the domain and not their own."""
     return category_not_named(draft) and any(_other_categories(draft))
 
 
 @_filter("category_not_named", "It does not call the subject by its name.")
 def category_not_named(draft: Draft) -> bool:
-    """Reject captions that do not name their category.
-
-    >>> category_not_named(Draft("A small bird on a post.", "wren"))
-    True
-    """
+    """Reject captions that do not name their category."""
     return not find_mentions(draft.caption, category_pattern(draft.category))
 
 
 @_filter("cut_short", "It ends in the middle of a sentence.")
 def cut_short(draft: Draft) -> bool:
-    """Reject an incomplete last sentence. A missing final period alone does not count.
-
-    >>> cut_short(Draft("A wren on a", "wren")), cut_short(Draft("A wren on a post", "wren"))
-    (True, False)
-    """
+    """Reject an incomplete last sentence. A missing final period alone does not count."""
     return (draft.cut and not ends(draft.caption)) or breaks_off(draft.caption)
 
 
 @_filter("too_long", "Its first sentence alone is longer than what CLIP reads.")
 def too_long(draft: Draft) -> bool:
-    """Reject captions that CLIP would truncate.
-
-    >>> too_long(Draft("A wren.", "wren", tokens=78))
-    True
-    """
+    """Reject captions that CLIP would truncate."""
     return draft.tokens > draft.max_tokens
 
 
 @_filter("clip_score", "CLIP finds little in common between the caption and the picture.")
 def clip_score(draft: Draft) -> bool:
     """Reject captions whose score is below the user's limit."""
-    return None not in (draft.score, draft.min_score) and draft.score < draft.min_score  # type: ignore[operator]
+    score, minimum = draft.score, draft.min_score
+    return score is not None and minimum is not None and score < minimum
 
 
 def first_problem(draft: Draft, without: Collection[str] = ()) -> str:

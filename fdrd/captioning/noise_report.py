@@ -46,13 +46,7 @@ class NoiseReport:
 def count_noise(
     records: Iterable[Record], scores: Sequence[float] = (), min_score: float | None = None
 ) -> tuple[NoiseReport, ...]:
-    """Count what each filter would reject, by domain.
-
-    Args:
-        records: Records with captions.
-        scores: CLIP score of each record, or none.
-        min_score: Minimum CLIP score.
-    """
+    """Count what each filter would reject, by domain. `scores` has the CLIP score of each record, or nothing."""
     domains: dict[str, list[tuple[Record, float | None]]] = defaultdict(list)
     for number, record in enumerate(records):
         domains[record.domain].append((record, scores[number] if scores else None))

@@ -50,13 +50,7 @@ def write_captions(
 ) -> None:
     """Write the captioned source, and remove annotations of earlier runs that this run does not write.
 
-    Args:
-        out: Output folder.
-        root: Root of the source.
-        source: Contents of the source.
-        states: Final states of the images that had no caption.
-        made_by: Captioner and evaluator, stored with every new caption.
-        summary: Contents of `captioning.json`.
+    `made_by` names captioner and evaluator, and is stored with every new caption.
     """
     entries: dict[Path, dict[str, Any]] = defaultdict(dict)
     rejected: dict[Path, list[str]] = defaultdict(list)

@@ -89,10 +89,8 @@ class ImageState:
     """The state of one image: its latest draft, and why it is rejected.
 
     Attributes:
-        image: The image.
         caption: The latest draft; empty if there is none.
-        reason: Rejection reason: the name of a filter, or a key of `FAILURES` or `VERDICTS`. Empty for a good draft.
-        detail: Details of the rejection.
+        reason: Name of a filter, or a key of `FAILURES` or `VERDICTS`. Empty for a good draft.
         problems: The problems of each round.
         question: Digest of the latest question.
         score: CLIP score, if there is a backbone.
@@ -130,12 +128,7 @@ def caption_images(
 ) -> Iterator[ImageState]:
     """Yield the final state of each image, until the session stops. Unfinished images are left out.
 
-    Args:
-        images: Images to caption.
-        categories: Categories of each domain.
-        settings: Settings of the run.
-        session: Who answers questions.
-        report: Called with a description of the stage and an estimate of how many images are done.
+    `categories` are those of each domain. `report` gets the stage in words, and how many images are about done.
     """
     for start in range(0, len(images), BATCH):
         if session.stopped:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +24,9 @@ _SMALL_SOURCE = 512  # images; starting worker processes takes longer than decod
 
 
 def load_image(root: str, image: ImageRef, max_side: int = 0) -> Image.Image:
-    """Decode an image as the benchmark does: upright, RGB, transparent pixels on white.
+    """Decode an image below a root as the benchmark does: upright, RGB, transparent pixels on white.
 
-    Args:
-        root: Source root.
-        image: Location below the root.
-        max_side: Maximum width and height in pixels; 0 for no limit.
+    `max_side` is the maximum width and height in pixels; 0 for no limit.
 
     Raises:
         OSError: The image cannot be read or decoded.
@@ -127,16 +123,12 @@ def find_uncaptioned(
             rejected.append(Rejection(path, member, check.reason, f"{path}: {check.detail}"))
         else:
             images.append(UncaptionedImage(str(root), record, check.sha256))
-    categories = _categories([*pairs, *(image.record for image in images)])
+    names: dict[str, set[str]] = {}
+    for record in (*pairs, *(image.record for image in images)):
+        names.setdefault(record.domain, set()).add(record.category)
+    categories = {domain: tuple(sorted(found)) for domain, found in names.items()}
     folders = {domain.name: domain.path for domain in domains}
     return CaptionSource(tuple(images), tuple(pairs), tuple(rejected), categories, folders)
-
-
-def _categories(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
-    names: dict[str, set[str]] = {}
-    for record in records:
-        names.setdefault(record.domain, set()).add(record.category)
-    return {domain: tuple(sorted(found)) for domain, found in names.items()}
 
 
 def _ledger(root: Path) -> Path:

@@ -140,7 +140,7 @@ def make_caption(
     Args:
         answer: The model's answer.
         category: Category of the image.
-        cut: The answer ended at the token limit, so its last sentence is incomplete.
+        cut: The answer ended at the token limit, so its last sentence may be incomplete.
         opening: Template that precedes a caption without its category; may be empty.
         max_tokens: Maximum length of a caption.
         count: Counts tokens.

@@ -188,7 +188,14 @@ class Endpoint:
             if stop.is_set():
                 return None
             failure = Failure(error.failure.reason, self._redact(error.failure.detail))
-            self._count_failure(failure)
+            with self._lock:
+                self._failures_in_a_row += failure.reason != "empty_answer"
+                failures = self._failures_in_a_row
+            if failures >= _MAX_FAILURES:
+                raise FdrdError(
+                    f"endpoint: {self.url} failed {failures} questions in a row, with {self.attempts} attempts each "
+                    f"({failure.reason}: {failure.detail}); answers so far are kept, and the same command resumes"
+                ) from None
             return failure
         with self._lock:
             self._failures_in_a_row = 0
@@ -280,23 +287,6 @@ class Endpoint:
         if self.input_price < 0 or self.output_price < 0:
             return None
         return (input_tokens * self.input_price + output_tokens * self.output_price) / 1_000_000
-
-    def _count_failure(self, failure: Failure) -> None:
-        """Count a failed question.
-
-        Raises:
-            FdrdError: Too many questions in a row have failed.
-        """
-        if failure.reason == "empty_answer":
-            return
-        with self._lock:
-            self._failures_in_a_row += 1
-            failures = self._failures_in_a_row
-        if failures >= _MAX_FAILURES:
-            raise FdrdError(
-                f"endpoint: {self.url} failed {_MAX_FAILURES} questions in a row, with {self.attempts} attempts "
-                f"each ({failure.reason}: {failure.detail}); answers so far are kept, and the same command resumes"
-            )
 
 
 def _read_answer(response: httpx2.Response) -> Answer | Failure:

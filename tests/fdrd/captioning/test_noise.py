@@ -26,6 +26,7 @@ BIRDS = ("house wren", "wren", "robin", "snow robin", "owl")
         ("A robin sits on a post. Let me know if you need more.", "meta_talk"),
         ("In this photo, a robin sits on a post.", "meta_talk"),
         ("A robin.", "too_short"),
+        ("a red robin on a red post on a red roof on a red hill by a red sea", ""),
         ("A robin robin robin sits on a post by the sea.", "repetition"),
         ("A robin sits on a post. It is red. A robin sits on a post.", "repetition"),
         ("A robin with red wings with red wings with red wings on a post.", "repetition"),

@@ -1,4 +1,4 @@
-"""A CLIP and a dataset that are small enough to train in a test."""
+"""Fixtures: a CLIP and a dataset that are small enough to train in a test, and a local Hub."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from benchmark.models.frozen_features import FrozenFeatures
 from fdrd.dataset import RetrievalDataset
 from fdrd.record import features
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
+COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
 SHAPES = ("circle", "square", "triangle")
 PLACES = ("left", "right")
 WORDS = (
     *("a", "photo", "of", "on", "the", "big", "small", "white", "with", "and", "cat", "dog"),
-    *COLOURS,
+    *COLORS,
     *SHAPES,
     *PLACES,
 )
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A token per listed word, letters for others; EOS has the greatest id, as in CLIP."""
+    """Return a tokenizer with one token per listed word; EOS has the highest id, as in CLIP."""
     letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.," if letter not in WORDS]
     pieces = [*letters, *(f"##{letter}" for letter in [*letters, "a"]), *WORDS]
     vocabulary = {
@@ -66,7 +66,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def clip_model(seed: int = 0) -> CLIPModel:
-    """Three layers, and another width in each tower, so that a mixed-up width fails."""
+    """Return a CLIP with three layers, and different widths in each tower to detect mix-ups."""
     eos = len(tokenizer()) - 1
     layers = {"num_hidden_layers": 3, "num_attention_heads": 4}
     text = CLIPTextConfig(
@@ -102,7 +102,7 @@ def tiny_backbone(frozen: FrozenFeatures | None = None, seed: int = 0) -> CLIPBa
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tensors this small only lose time to threads, most of all beside other work."""
+    """Use one thread, which is faster for tensors this small."""
     torch.set_num_threads(1)
 
 
@@ -111,20 +111,20 @@ def tiny_clip() -> CLIPBackbone:
     return tiny_backbone()
 
 
-def drawing(colour: str, shape: str, place: str) -> bytes:
-    """A PNG of one shape."""
-    picture = Image.new("RGB", (40, 40), "white")
+def drawing(color: str, shape: str, place: str) -> bytes:
+    """Return a PNG of one shape."""
+    image = Image.new("RGB", (40, 40), "white")
     left = 2 if place == "left" else 18
     box = (left, 10, left + 18, 28)
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     if shape == "circle":
-        pen.ellipse(box, fill=COLOURS[colour])
+        pen.ellipse(box, fill=COLORS[color])
     elif shape == "square":
-        pen.rectangle(box, fill=COLOURS[colour])
+        pen.rectangle(box, fill=COLORS[color])
     else:
-        pen.polygon([(left, 28), (left + 18, 28), (left + 9, 10)], fill=COLOURS[colour])
+        pen.polygon([(left, 28), (left + 18, 28), (left + 9, 10)], fill=COLORS[color])
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()
 
 
@@ -170,15 +170,15 @@ def dataset(
 
 
 def drawn(split: str) -> RetrievalDataset:
-    """24 drawings, each with its caption, a category negative and an attribute negative."""
+    """Return 24 drawings with a caption, a category negative and an attribute negative each."""
     rows = []
-    for colour in COLOURS:
+    for color in COLORS:
         for shape in SHAPES:
             for place in PLACES:
                 size = {"train": "big", "validation": "small", "test": "the"}[split]
                 other_shape = SHAPES[(SHAPES.index(shape) + 1) % len(SHAPES)]
-                other_colour = next(c for c in COLOURS if c != colour)
-                caption = f"a {size} {colour} {shape} on the {place}"
+                other_color = next(c for c in COLORS if c != color)
+                caption = f"a {size} {color} {shape} on the {place}"
                 negatives = [
                     {
                         "caption": caption.replace(shape, other_shape),
@@ -187,13 +187,13 @@ def drawn(split: str) -> RetrievalDataset:
                         "attribute_type": None,
                     },
                     {
-                        "caption": caption.replace(colour, other_colour),
+                        "caption": caption.replace(color, other_color),
                         "category": shape,
                         "kind": "attribute",
                         "attribute_type": "colour",
                     },
                 ]
-                image = drawing(colour, shape, place)
+                image = drawing(color, shape, place)
                 rows.append(row(len(rows), image, caption, shape, negatives=negatives))
     return dataset(rows, split)
 
@@ -205,7 +205,7 @@ def tiny_dataset() -> dict[str, RetrievalDataset]:
 
 @pytest.fixture(scope="session")
 def clip_parts() -> Callable[..., tuple[CLIPModel, PreTrainedTokenizerFast, CLIPImageProcessorPil]]:
-    """(model, tokenizer, image_processor) of the tiny CLIP with the weights of a seed."""
+    """Return a function for the model, tokenizer and image processor of the tiny CLIP."""
     return lambda seed=0: (clip_model(seed), tokenizer(), image_processor())
 
 
@@ -231,7 +231,7 @@ def make_drawing() -> Callable[[str, str, str], bytes]:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub on localhost, which this process and those it starts take for the real one; its user may write to `org`."""
+    """Run a local Hub that this process and its children use; the user may write to `org`."""
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session
 

@@ -1,4 +1,4 @@
-"""Raw sources in miniature, drawn on the spot."""
+"""Small raw sources, drawn for each test."""
 
 import io
 import json
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 
-def picture(seed: int, size: tuple[int, int] = (24, 16), form: str = "PNG", **options) -> bytes:
-    """The bytes of a picture that is like no other."""
+def image_bytes(seed: int, size: tuple[int, int] = (24, 16), form: str = "PNG", **options) -> bytes:
+    """Return the bytes of an image that is unique for the seed."""
     image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
     image.putpixel((seed % size[0], seed // size[0] % size[1]), (255, 255, 255))
     buffer = io.BytesIO()
@@ -20,12 +20,12 @@ def picture(seed: int, size: tuple[int, int] = (24, 16), form: str = "PNG", **op
 
 @pytest.fixture
 def draw() -> Callable[..., bytes]:
-    return picture
+    return image_bytes
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, object], Path]:
-    """Writes a file of the source `raw`: bytes as they are, text as UTF-8, anything else as JSON."""
+    """Return a function that writes a file of the source `raw`: bytes, text, or any value as JSON."""
 
     def write(path: str, content: object) -> Path:
         file = tmp_path / "raw" / path
@@ -41,13 +41,16 @@ def write(tmp_path: Path) -> Callable[[str, object], Path]:
 
 @pytest.fixture
 def birds(write: Callable[[str, object], Path], tmp_path: Path) -> Path:
-    """An image folder of two categories: 20 train, 4 test pairs each, one image with two captions."""
+    """Return an image folder of two categories with 20 train and 4 test pairs each.
+
+    One image has two captions.
+    """
     lines = []
     for number in range(48):
         split = "test" if number % 6 == 5 else "train"
         category = ("wren", "robin")[number % 2]
         path = f"{split}/{category}/{number:02d}.png"
-        write(path, picture(number))
+        write(path, image_bytes(number))
         caption = f"A small {category} sits on branch {number} in the green shade."
         lines.append(json.dumps({"file_name": path, "caption": caption, "license": "CC0-1.0"}))
     lines.append(json.dumps({"file_name": "train/wren/00.png", "caption": "A wren, once more."}))
@@ -57,7 +60,7 @@ def birds(write: Callable[[str, object], Path], tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test touches the cache of the user, or asks the Hub."""
+    """Give each test its own cache, and keep it offline."""
     import datasets
 
     cache = tmp_path / "cache"

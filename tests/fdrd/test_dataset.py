@@ -1,3 +1,5 @@
+"""`fdrd.load` and the view of a split."""
+
 import pytest
 
 from fdrd.dataset import load
@@ -40,22 +42,15 @@ def test_the_fingerprint_depends_on_order_and_content(train):
 
 
 @pytest.mark.parametrize(
-    ("split", "domain", "said"),
+    ("split", "domain", "message"),
     [("dev", None, "unknown split"), ("train", "cars", "has no train of cars")],
 )
-def test_an_unknown_split_or_domain_is_an_error(birds, tmp_path, split, domain, said):
+def test_an_unknown_split_or_domain_is_an_error(birds, tmp_path, split, domain, message):
     build(birds, tmp_path / "out", workers=1)
-    with pytest.raises(FdrdError, match=said):
+    with pytest.raises(FdrdError, match=message):
         load(tmp_path / "out", split, domain)
 
 
 def test_an_unknown_name_says_where_it_was_searched():
     with pytest.raises(FdrdError, match="not a folder, not built on this machine"):
         load("no-such-name", "test")
-
-
-def test_a_registered_name_gives_the_same_rows_as_the_folder(birds, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a folder of that name, as this project has one, would come first
-    build(birds, tmp_path / "out", workers=1)
-    assert load("fdrd", "test").fingerprint == load(tmp_path / "out", "test").fingerprint
-    assert load("fdrd", "test", "raw").ids == load(tmp_path / "out", "test").ids

@@ -1,4 +1,4 @@
-"""A policy is refused before anything is read, and says what was meant."""
+"""Policies are checked before anything is read, and decide what happens to each reason."""
 
 import json
 
@@ -16,8 +16,8 @@ from fdrd.reasons import KEEPABLE, REASONS, RULES
 
 @pytest.fixture
 def leaky(birds, write, draw):
-    """A train picture that is one of test, too, and a train caption that stands in test."""
-    write("train/robin/copy.png", draw(5))  # 05.png is of the test split
+    """Return birds with a training image and a training caption that are also in the test split."""
+    write("train/robin/copy.png", draw(5))  # 05.png is in the test split
     write("train/robin/other.png", draw(300))
     caption = "A small robin sits on branch 5 in the green shade."
     lines = [
@@ -30,7 +30,7 @@ def leaky(birds, write, draw):
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ("image_in_other_splt=drop", "did you mean image_in_other_split"),
         ("duplicate_pair=kep", "did you mean keep"),
@@ -40,8 +40,8 @@ def leaky(birds, write, draw):
         ("zzz=drop", "`fdrd build --help` lists them"),
     ],
 )
-def test_an_invalid_policy_has_a_suggestion(option, said):
-    with pytest.raises(FdrdError, match=said):
+def test_an_invalid_policy_has_a_suggestion(option, message):
+    with pytest.raises(FdrdError, match=message):
         parse([option])
 
 

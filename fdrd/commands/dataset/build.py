@@ -1,4 +1,4 @@
-"""`fdrd build`."""
+"""`fdrd build`. The function is long because every option of the command line is a parameter."""
 
 from __future__ import annotations
 

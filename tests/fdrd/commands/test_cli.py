@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line, mostly in a separate process."""
 
 import json
 import os
@@ -43,13 +43,13 @@ def draw_raw(folder):
 
 @pytest.fixture
 def raw(tmp_path):
-    """A folder with the source `raw` in it."""
+    """Return a folder with the source `raw`."""
     return draw_raw(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A folder with the source `raw` and the dataset `data/fdrd` in it."""
+    """Return a folder with the source `raw` and the dataset `data/fdrd`."""
     folder = draw_raw(tmp_path_factory.mktemp("built"))
     assert fdrd("build", "--source", "raw", cwd=folder).returncode == 0
     return folder
@@ -162,7 +162,7 @@ def load():
 """
 
 PLUGIN = '''
-"""A method of another package: zero-shot with the scores turned round."""
+"""A method of another package: zero-shot with reversed scores."""
 from benchmark import method
 from baselines.zero_shot import ZeroShot
 
@@ -210,15 +210,15 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
     given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
     assert {"n_ctx": 2} in given
     assert {"n_ctx": 2, "depth": 0} in given
-    refused = fdrd(*command, "-M", "alpha=-1", "--results", "refused", cwd=built)
-    assert refused.returncode == 2
-    assert "dcar whole failed: alpha=-1" in refused.stderr  # some variants set alpha, and run
-    assert "Traceback" not in refused.stderr
+    failed = fdrd(*command, "-M", "alpha=-1", "--results", "failed", cwd=built)
+    assert failed.returncode == 2
+    assert "dcar whole failed: alpha=-1" in failed.stderr  # some variants set alpha, and run
+    assert "Traceback" not in failed.stderr
     assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--ablate", "coop"], "names no variants; these do: dcar"),
         (["--ablate", "dcar", "--method", "coop"], "give either --method"),
@@ -234,19 +234,21 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
         (["--method", "random", "--plugin", "no_such_package"], "--plugin no_such_package"),
     ],
 )
-def test_an_invalid_bench_command_says_how_to_fix_it(built, arguments, said, monkeypatch, capsys):
+def test_an_invalid_bench_command_says_how_to_fix_it(
+    built, arguments, expected, monkeypatch, capsys
+):
     monkeypatch.chdir(built)
     monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
     monkeypatch.setattr(sys, "argv", ["fdrd", "bench", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 @pytest.fixture
 def called(built, monkeypatch, capsys):
-    """Runs the command line in this process, in the folder `built`: exit code, stdout, stderr."""
+    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
     monkeypatch.chdir(built)
     monkeypatch.setenv("FDRD_CACHE", str(built / "cache" / "fdrd"))
     (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
@@ -280,9 +282,9 @@ def test_compare_rejects_results_with_different_settings(called, tmp_path):
     }
     called("bench", *TWO, "--split", "train", "--gallery", "2", "--results", tmp_path / "cut")
     files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]
-    code, text, said = called("compare", *files)
+    code, text, stderr = called("compare", *files)
     assert (code, text) == (2, "")
-    assert "cannot be compared: zero_shot and random have other gallery (domain, 2)" in said
+    assert "cannot be compared: zero_shot and random have other gallery (domain, 2)" in stderr
 
 
 def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path):
@@ -293,18 +295,18 @@ def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path
     assert code == 0
     assert text.index("base categories") < text.index("new categories") < text.index("to new")
     listed.write_text("\nwern\n")
-    code, _, said = called(*command)
+    code, _, stderr = called(*command)
     assert code == 2
-    assert f"{listed}, line 2:" in said.replace("\n", "")
-    assert "did you mean 'wren'?" in said
+    assert f"{listed}, line 2:" in stderr.replace("\n", "")
+    assert "did you mean 'wren'?" in stderr
 
 
 def test_all_runs_every_method_even_if_one_fails(called, tmp_path):
     command = ["bench", "--all", "--backbone", "tiny.py:load", "--results", tmp_path, "--json"]
-    code, text, said = called(*command, "--split", "train", "-T", "epochs=0")
+    code, text, stderr = called(*command, "--split", "train", "-T", "epochs=0")
     assert code == 2
     assert {each["settings"]["method"] for each in json.loads(text)} >= {"zero_shot", "random"}
-    assert "coop failed: epochs=0: must be at least 1" in said
+    assert "coop failed: epochs=0: must be at least 1" in stderr
     assert "give either --method" in called(*command, "--method", "coop")[2]
 
 
@@ -336,7 +338,7 @@ def test_search_prints_ranked_records(called):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ((), "give either a text"),
         (("a text", "--image", "raw/wren/0.png"), "give either a text"),
@@ -347,28 +349,28 @@ def test_search_prints_ranked_records(called):
         (("a text", "--split", "tset"), "unknown split"),
     ],
 )
-def test_an_invalid_search_says_why(called, wrong, said):
+def test_an_invalid_search_says_why(called, wrong, expected):
     code, text, message = called("search", "data/fdrd", *wrong)
     assert (code, text) == (2, "")
-    assert said in message
+    assert expected in message
 
 
 def test_a_checkpoint_determines_method_and_backbone(called, tmp_path):
     learn = ["bench", "--method", "coop", "-T", "epochs=1", "--results", tmp_path / "runs"]
-    code, text, said = called(*learn, "--backbone", "embedded", "--json")
-    assert code == 0, said
+    code, text, stderr = called(*learn, "--backbone", "embedded", "--json")
+    assert code == 0, stderr
     (learned,) = json.loads(text)
     (checkpoint,) = (tmp_path / "runs").glob("*.safetensors")
     again = ["bench", "--checkpoint", checkpoint, "--results", tmp_path / "again"]
-    code, text, said = called(*again, "--json")
-    assert code == 0, said
+    code, text, stderr = called(*again, "--json")
+    assert code == 0, stderr
     (measured,) = json.loads(text)
     assert measured["settings"]["method"] == "coop"
     assert measured["settings"]["backbone"]["name"] == "embedded"
     assert measured["ranks"] == learned["ranks"]
-    code, _, said = called(*again, "--backbone", "tiny.py:load")
+    code, _, stderr = called(*again, "--backbone", "tiny.py:load")
     assert code == 2
-    assert "was learned on embedded with the fingerprint" in said
-    code, text, said = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
-    assert code == 0, said
+    assert "was learned on embedded with the fingerprint" in stderr
+    code, text, stderr = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
+    assert code == 0, stderr
     assert "wren" in text

@@ -51,8 +51,8 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(
     results = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
     assert {each["settings"]["method"] for each in results} == set(SMALL.methods)
     assert {each["settings"]["split"] for each in results} == {"test"}
-    said = next(r["settings"] for r in results if r["settings"]["method"] == "dcar")
-    assert (said["train"]["epochs"], said["options"]["depth"]) == (1, 1)
+    settings = next(r["settings"] for r in results if r["settings"]["method"] == "dcar")
+    assert (settings["train"]["epochs"], settings["options"]["depth"]) == (1, 1)
     assert last_build() == (home / "data" / "fdrd").resolve()
     manifest = json.loads((home / "data" / "fdrd" / "manifest.json").read_text())
     assert manifest["backbone"] == "embedded"
@@ -111,13 +111,13 @@ def test_the_demo_resumes_after_ctrl_c(tmp_path: Path) -> None:
         time.sleep(0.5)
     time.sleep(3)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    assert "the same command continues" in said
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "the same command continues" in stderr
     (zero_shot,) = runs.glob("zero_shot-*.json")
     before = zero_shot.stat().st_mtime_ns
     process = start()
-    table, said = process.communicate(timeout=600)
-    assert process.returncode == 0, said
+    table, stderr = process.communicate(timeout=600)
+    assert process.returncode == 0, stderr
     assert "coop" in table
     assert zero_shot.stat().st_mtime_ns == before

@@ -1,4 +1,4 @@
-"""What a user sees of a long command: bars on a terminal, lines in a log."""
+"""Progress of a long command: bars on a terminal, lines in a log."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fdrd.commands import console
 
-TOLD = [
+CALLS = [
     ("coop 0: train | epoch 1 of 2, loss 1.500", 1, 4),
     ("coop 0: train | epoch 1 of 2, loss 1.250", 2, 4),
     ("coop 0: epoch 1 of 2 | validating", 0, 2),
@@ -22,8 +22,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     shown_on = Console(file=written, force_terminal=terminal, width=120, color_system=None)
     monkeypatch.setattr(console, "err", shown_on)
     with console.show_progress("") as progress:
-        for told in TOLD:
-            progress(*told)
+        for call in CALLS:
+            progress(*call)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
 
 

@@ -1,3 +1,5 @@
+"""Splits keep groups together and depend only on seed and group."""
+
 import random
 from collections import Counter
 

@@ -1,3 +1,5 @@
+"""Checking an image gives its size and digest, or the reason for its rejection."""
+
 import hashlib
 import os
 

@@ -1,4 +1,4 @@
-"""A whole build: the same bytes however it ran, nothing lost, nothing half-written that looks whole."""
+"""A complete build: reproducible bytes, no lost records, no partial results."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from tests.folders import digests
 
-SMALL = BuildConfig(shard_bytes=800)  # several shards even of these few pictures
+SMALL = BuildConfig(shard_bytes=800)  # several shards for a few images
 
 
 def test_a_build_keeps_all_records_and_is_valid(birds, tmp_path):
@@ -50,12 +50,12 @@ def test_a_changed_caption_is_rebuilt_without_decoding_images_again(birds, tmp_p
     config = BuildConfig(shard_bytes=800, negatives=0)
     build(birds, tmp_path / "out", config=config, workers=1)
     ledger = tmp_path / "out.work" / "examined.jsonl"
-    examined = ledger.read_text()
+    before = ledger.read_text()
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text().replace("A wren, once more.", "A wren, again."))
     again = build(birds, tmp_path / "out", config=config, workers=1)
     assert again.shards_written > 0
-    assert ledger.read_text() == examined
+    assert ledger.read_text() == before
     assert any("again" in caption for caption in _captions(tmp_path / "out"))
 
 
@@ -71,14 +71,14 @@ def test_only_a_replaced_image_is_checked_again(birds, tmp_path, draw):
 
 
 def test_every_bad_image_is_counted_with_its_reason(birds, tmp_path, write, draw):
-    write("train/wren/02.png", "<html>no picture</html>")
+    write("train/wren/02.png", "<html>not an image</html>")
     write("train/wren/04.png", draw(4)[:60])
     write("train/wren/06.png", b"")
     (birds / "train/wren/08.png").unlink()
-    write("train/robin/copy.png", draw(5))  # 05.png is of the test split
+    write("train/robin/copy.png", draw(5))  # 05.png is in the test split
     line = {"file_name": "train/robin/copy.png", "caption": "A copy."}
     metadata = birds / "metadata.jsonl"
-    metadata.write_text(metadata.read_text() + json.dumps(line) + "\nno json\n")
+    metadata.write_text(metadata.read_text() + json.dumps(line) + "\nnot JSON\n")
     built = build(birds, tmp_path / "out", workers=1)
     assert built.manifest["rejected"] == {
         "image_broken": 1,
@@ -115,10 +115,10 @@ def test_two_domains_share_labels_unless_categories_clash(birds, tmp_path, draw)
     root = tmp_path / "many"
     shutil.copytree(birds, root / "birds")
     for number in range(8):
-        picture = root / "pets" / ("wren", "cat")[number % 2] / f"{number}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(draw(100 + number))
-        picture.with_suffix(".txt").write_text(f"A {picture.parent.name} number {number}.")
+        image = root / "pets" / ("wren", "cat")[number % 2] / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(draw(100 + number))
+        image.with_suffix(".txt").write_text(f"A {image.parent.name} number {number}.")
     built = build(root, tmp_path / "out", workers=1)
     assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
     assert built.configs == ["birds", "pets", "default"]
@@ -135,7 +135,7 @@ def test_two_domains_share_labels_unless_categories_clash(birds, tmp_path, draw)
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda root: None, "does not exist"),
         (lambda root: root.write_text("x"), "is a file"),
@@ -143,9 +143,9 @@ def test_two_domains_share_labels_unless_categories_clash(birds, tmp_path, draw)
         (lambda root: (root / "a").mkdir(parents=True), "unknown layout"),
     ],
 )
-def test_an_unusable_source_is_an_error_with_a_reason(tmp_path, make, said):
+def test_an_unusable_source_is_an_error_with_a_reason(tmp_path, make, message):
     make(tmp_path / "raw")
-    with pytest.raises(FdrdError, match=said):
+    with pytest.raises(FdrdError, match=message):
         build(tmp_path / "raw", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -159,6 +159,7 @@ def test_an_unusable_source_is_an_error_with_a_reason(tmp_path, make, said):
         {"backbone": "x.py:load"},
         {"backbone": "/clip"},
         {"backbone": "../clip"},
+        {"format": "csv"},
     ],
 )
 def test_invalid_options_are_rejected(options):
@@ -200,7 +201,7 @@ def test_two_builds_cannot_write_to_one_folder(birds, tmp_path):
 def test_an_interrupted_folder_replacement_is_finished(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     before = digests(tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "out.work/old")  # killed between the two renames
+    (tmp_path / "out").rename(tmp_path / "out.work/old")  # as if killed between the two renames
     build(birds, tmp_path / "out", workers=1)
     assert digests(tmp_path / "out") == before
     assert not (tmp_path / "out.work/old").exists()

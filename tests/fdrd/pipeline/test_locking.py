@@ -1,4 +1,4 @@
-"""What a user is told to do when the file system refuses."""
+"""File system errors during a build say how to fix them."""
 
 import errno
 import os
@@ -19,9 +19,9 @@ from fdrd.pipeline.locking import lock_output
     ],
 )
 def test_file_system_errors_say_how_to_fix_them(tmp_path, code, remedy):
-    refused = OSError(code, os.strerror(code), str(tmp_path / "raw"))
+    failure = OSError(code, os.strerror(code), str(tmp_path / "raw"))
     with pytest.raises(FdrdError, match=f"raw: .*; {remedy}"), lock_output(tmp_path / "out"):
-        raise refused
+        raise failure
 
 
 def test_other_errors_keep_their_traceback(tmp_path):

@@ -1,4 +1,4 @@
-"""Parts of a build, made by themselves and merged without the source, give the bytes of one build."""
+"""Parts that are built separately and merged without the source give the bytes of one build."""
 
 import json
 import shutil
@@ -18,13 +18,13 @@ SMALL = BuildConfig(shard_bytes=800)
 
 @pytest.fixture
 def untidy(birds, write, draw):
-    """Birds with a leak, a copy within a split, a broken picture, a bad line and a lost file."""
+    """Return birds with a leak, a copy within a split, a broken image, a bad line and a missing file."""
     write("train/wren/04.png", draw(4)[:60])
-    write("train/robin/leak.png", draw(5))  # of the test split, too
-    write("train/robin/twin.png", draw(7))  # of the same split, with the same caption
+    write("train/robin/leak.png", draw(5))  # also in the test split
+    write("train/robin/twin.png", draw(7))  # also in this split, with the same caption
     lines = [
         json.dumps({"file_name": "train/robin/leak.png", "caption": "A leak."}),
-        "no json",
+        "not JSON",
         json.dumps({"file_name": "train/robin/lost.png", "caption": "A lost one."}),
         json.dumps(
             {
@@ -60,12 +60,12 @@ def test_merged_parts_equal_a_single_build(untidy, tmp_path, of):
 
 def test_each_part_checks_only_its_own_images(birds, tmp_path):
     parts = make_parts(birds, tmp_path / "parts", 3)
-    examined = [
+    checked = [
         {json.loads(line)["image"]["path"] for line in (part / "images.jsonl").open()}
         for part in parts
     ]
-    assert all(examined)
-    assert sum(map(len, examined)) == len(set().union(*examined)) == 48
+    assert all(checked)
+    assert sum(map(len, checked)) == len(set().union(*checked)) == 48
 
 
 def test_a_part_is_rebuilt_only_if_the_source_changed(birds, tmp_path, draw):

@@ -1,4 +1,4 @@
-"""A dataset in the other format is what a build in that format would have been."""
+"""A converted dataset equals a build in that format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load_dataset("fdrd")` from another project: another process, another folder, nothing of fdrd imported."""
+"""`load_dataset("fdrd")` works in another process and folder that does not import fdrd."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The JSON schemas say what the dataclasses say, and refuse what breaks a rule."""
+"""The JSON schemas match the dataclasses and reject invalid records."""
 
 import copy
 from dataclasses import asdict, fields

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from fdrd.negatives import draw_negatives, make_catalogue
+from fdrd.negatives import draw_negatives, make_catalog
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
@@ -53,12 +53,12 @@ def main() -> None:
     records = make_records(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)
     tagged = [replace(r, attributes=find_attributes(r.caption, r.category)) for r in records]
     start = time.process_time()
-    catalogue = make_catalogue(tagged)
-    print(f"catalogue of {len(records):,} captions: {time.process_time() - start:.2f} s")
+    catalog = make_catalog(tagged)
+    print(f"catalog of {len(records):,} captions: {time.process_time() - start:.2f} s")
     tasks: dict[str, Callable[[Record], object]] = {
-        "4 category swaps": lambda r: draw_negatives(r, [r.caption], catalogue),
+        "4 category swaps": lambda r: draw_negatives(r, [r.caption], catalog),
         "2 category and 2 attribute swaps": lambda r: draw_negatives(
-            r, [r.caption], catalogue, n_attribute=2
+            r, [r.caption], catalog, n_attribute=2
         ),
         "find_attributes": lambda r: find_attributes(r.caption, r.category),
     }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fdrd.dataset import RetrievalDataset
 from fdrd.negatives import draw_negatives
-from fdrd.negatives.annotate import make_catalogues
+from fdrd.negatives.annotate import make_catalogs
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.record import ImageRef, Negative, Record, Source, category_name
 
@@ -31,7 +31,7 @@ class TrainingNegatives:
 
     def __init__(self, train: RetrievalDataset, seed: int, size: int = POOL):
         self._records = _records(train)
-        self._catalogues = make_catalogues(self._records)
+        self._catalogs = make_catalogs(self._records)
         self._captions: dict[int, set[str]] = defaultdict(set)
         self._image = train.pairs[:, 0].tolist()
         for image, caption in train.pairs.tolist():
@@ -64,7 +64,7 @@ class TrainingNegatives:
             self._pools[row] = draw_negatives(
                 record,
                 self._captions[self._image[row]],
-                self._catalogues[record.domain],
+                self._catalogs[record.domain],
                 k=self._size,
                 n_attribute=self._size // 2,
                 seed=self._seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.errors import FdrdError
-from fdrd.negatives.annotate import make_catalogues, with_given
+from fdrd.negatives.annotate import make_catalogs, with_given
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import annotation_file, read_manifest
@@ -52,7 +52,7 @@ def source_records(root: Path) -> AuditInput:
     ]
     if not records:
         raise FdrdError(f"{root}: no annotation is a valid record; `fdrd build` lists the reasons")
-    catalogues = make_catalogues(records)
-    named = [with_given(record, catalogues[record.domain]) for record in records]
+    catalogs = make_catalogs(records)
+    named = [with_given(record, catalogs[record.domain]) for record in records]
     rules = Counter(rule for record in named for rule in record.rules)
     return named, dict(sorted(rules.items()))

@@ -3,17 +3,17 @@
 Imports `text` and what lies below it. Others use the names below, `annotate`, and `SeededRandom`.
 """
 
-from fdrd.negatives.catalogue import Catalogue, make_catalogue
+from fdrd.negatives.catalog import Catalog, make_catalog
 from fdrd.negatives.draw import draw_negatives
 from fdrd.negatives.given import clean_given, name_given, parse_given
 from fdrd.text.mentions import fix_articles
 
 __all__ = [
-    "Catalogue",
+    "Catalog",
     "clean_given",
     "draw_negatives",
     "fix_articles",
-    "make_catalogue",
+    "make_catalog",
     "name_given",
     "parse_given",
 ]

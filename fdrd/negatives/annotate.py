@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from fdrd.negatives import Catalogue, clean_given, draw_negatives, make_catalogue, name_given
+from fdrd.negatives import Catalog, clean_given, draw_negatives, make_catalog, name_given
 from fdrd.record import Record
 
 
@@ -18,36 +18,36 @@ class AnnotateConfig:
     attribute_negatives: int
 
 
-def make_catalogues(records: Iterable[Record]) -> dict[str, Catalogue]:
-    """Return the catalogue of each domain."""
+def make_catalogs(records: Iterable[Record]) -> dict[str, Catalog]:
+    """Return the catalog of each domain."""
     of_domain: dict[str, list[Record]] = {}
     for record in records:
         of_domain.setdefault(record.domain, []).append(record)
-    return {domain: make_catalogue(found) for domain, found in of_domain.items()}
+    return {domain: make_catalog(found) for domain, found in of_domain.items()}
 
 
-def with_given(record: Record, catalogue: Catalogue) -> Record:
+def with_given(record: Record, catalog: Catalog) -> Record:
     """Return the record with its given negatives named and fixed, and the applied rules added."""
-    negatives, rules = name_given(record.negatives, record.caption, record.category, catalogue)
+    negatives, rules = name_given(record.negatives, record.caption, record.category, catalog)
     return replace(record, negatives=negatives, rules=(*record.rules, *rules))
 
 
 def annotate(
     record: Record,
     captions_of_image: Collection[str],
-    catalogue: Catalogue,
+    catalog: Catalog,
     config: AnnotateConfig,
 ) -> Record:
     """Return the record with up to `config.negatives` hard negatives, usable given ones first.
 
     Rules that fixed or dropped given negatives are added to `record.rules`.
     """
-    named = with_given(record, catalogue)
+    named = with_given(record, catalog)
     given, rules = clean_given(named.negatives, captions_of_image)
     drawn = draw_negatives(
         record,
         captions_of_image,
-        catalogue,
+        catalog,
         k=config.negatives + len(given),
         n_attribute=config.attribute_negatives,
         seed=config.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fdrd.negatives.catalogue import Catalogue
+from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category import Category
 from fdrd.negatives.context import around
 from fdrd.negatives.seeded_random import SeededRandom
@@ -16,24 +16,24 @@ _SENTENCE_END = (".", "!", "?", ":", "\n")
 
 
 def category_swaps(
-    record: Record, catalogue: Catalogue, k: int, random: SeededRandom
+    record: Record, catalog: Catalog, k: int, random: SeededRandom
 ) -> Iterator[Negative]:
-    """Yield negatives of a record, each with another category, until the catalogue is exhausted.
+    """Yield negatives of a record, each with another category, until the catalog is exhausted.
 
     The odds are balanced for `k` negatives. There are none if the caption does not name its category.
     """
-    place = catalogue.place.get(record.category)
+    place = catalog.place.get(record.category)
     if place is None:
         return
-    mentions = find_mentions(record.caption, catalogue.categories[place].pattern)
+    mentions = find_mentions(record.caption, catalog.categories[place].pattern)
     if not mentions:
         return
     needs_article = any(
         not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
     )
     words = around(record.caption, mentions)
-    for other in catalogue.odds.order(place, words, k, random):
-        category = catalogue.categories[other]
+    for other in catalog.odds.order(place, words, k, random):
+        category = catalog.categories[other]
         spelling = category.spellings[random.weighted(category.frequency)]
         if needs_article and not category.countable:
             continue

@@ -1,11 +1,11 @@
-"""Draw the hard negatives of a record, as a pure function of record, catalogue, seed and epoch."""
+"""Draw the hard negatives of a record, as a pure function of record, catalog, seed and epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
-from fdrd.negatives.catalogue import Catalogue
+from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category_swap import category_swaps
 from fdrd.negatives.given import plain
 from fdrd.negatives.seeded_random import SeededRandom
@@ -16,7 +16,7 @@ from fdrd.text.grammar import with_article
 def draw_negatives(
     record: Record,
     captions_of_image: Collection[str],
-    catalogue: Catalogue,
+    catalog: Catalog,
     *,
     k: int = 4,
     n_attribute: int = 0,
@@ -30,7 +30,7 @@ def draw_negatives(
     Args:
         record: only id, caption, category and attributes are used.
         captions_of_image: all true captions of the image.
-        catalogue: of the record's domain.
+        catalog: of the record's domain.
         k: number of negatives. Fewer are returned if the caption does not allow more.
         n_attribute: how many of them swap an attribute. If one kind runs out, the other fills in.
         seed: changes all draws.
@@ -39,10 +39,10 @@ def draw_negatives(
     seen = {plain(caption) for caption in (record.caption, *captions_of_image)}
     n_category = k - min(k, n_attribute)
     of_category = category_swaps(
-        record, catalogue, n_category, SeededRandom(seed, epoch, record.id, "category")
+        record, catalog, n_category, SeededRandom(seed, epoch, record.id, "category")
     )
     of_attribute = _attribute_swaps(
-        record, catalogue, SeededRandom(seed, epoch, record.id, "attribute", 0)
+        record, catalog, SeededRandom(seed, epoch, record.id, "attribute", 0)
     )
     new_category, new_attribute = _new(of_category, seen), _new(of_attribute, seen)
     drawn = list(islice(new_category, n_category))
@@ -53,11 +53,9 @@ def draw_negatives(
     return tuple(drawn)
 
 
-def _attribute_swaps(
-    record: Record, catalogue: Catalogue, random: SeededRandom
-) -> Iterator[Negative]:
+def _attribute_swaps(record: Record, catalog: Catalog, random: SeededRandom) -> Iterator[Negative]:
     """Yield negatives in which one attribute value is replaced by a contrasting one."""
-    for span, value in catalogue.edits.order(record, random):
+    for span, value in catalog.edits.order(record, random):
         if record.caption[span.start].isupper():
             value = value[:1].upper() + value[1:]
         before = with_article(record.caption[: span.start], value)

@@ -6,23 +6,23 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from fdrd.negatives.catalogue import Catalogue
+from fdrd.negatives.catalog import Catalog
 from fdrd.record import Negative
 from fdrd.text.mentions import find_mentions, fix_articles, key
 
 
-def parse_given(caption: str, positive: str, category: str, catalogue: Catalogue) -> Negative:
+def parse_given(caption: str, positive: str, category: str, catalog: Catalog) -> Negative:
     """Return `caption` as a negative of `positive`, a caption of an image of `category`.
 
     It is a category negative if it replaces the category's name in the positive, or if it names one other
-    category of the catalogue. Its category is "" if the catalogue does not know the name. In all other
+    category of the catalog. Its category is "" if the catalog does not know the name. In all other
     cases it is an attribute negative.
     """
-    return _parsed(caption, positive, category, catalogue)[0]
+    return _parsed(caption, positive, category, catalog)[0]
 
 
 def name_given(
-    negatives: Iterable[Negative], positive: str, category: str, catalogue: Catalogue
+    negatives: Iterable[Negative], positive: str, category: str, catalog: Catalog
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
     """Return given negatives with their category and the correct article before it.
 
@@ -33,13 +33,13 @@ def name_given(
         negatives: with their category if the source has it.
         positive: the true caption.
         category: of the image.
-        catalogue: of the domain.
+        catalog: of the domain.
     """
     found, rules = [], []
     for negative in negatives:
         name: str = negative.category
         if not name:
-            negative, name = _parsed(negative.caption, positive, category, catalogue)
+            negative, name = _parsed(negative.caption, positive, category, catalog)
         fixed = fix_articles(negative.caption, name) if name else negative.caption
         if fixed != negative.caption:
             rules.append("negative_article")
@@ -78,26 +78,24 @@ def plain(caption: str) -> str:
     return " ".join(caption.casefold().split())
 
 
-def _parsed(
-    caption: str, positive: str, category: str, catalogue: Catalogue
-) -> tuple[Negative, str]:
+def _parsed(caption: str, positive: str, category: str, catalog: Catalog) -> tuple[Negative, str]:
     """Return the negative of `parse_given` and the name that it uses, spelled as in the caption if known."""
-    name = _inserted_name(caption, positive, category, catalogue)
+    name = _inserted_name(caption, positive, category, catalog)
     if name is not None:
-        place = catalogue.place_of_key.get(key(name))
-        named = "" if place is None else catalogue.names[place]
+        place = catalog.place_of_key.get(key(name))
+        named = "" if place is None else catalog.names[place]
         return Negative(caption, named, "category"), name
-    new = _named(caption, catalogue) - _named(positive, catalogue) - {category}
+    new = _named(caption, catalog) - _named(positive, catalog) - {category}
     if not new:
         return Negative(caption, category, "attribute"), category
     other = new.pop() if len(new) == 1 else ""
     return Negative(caption, other, "category"), other
 
 
-def _inserted_name(caption: str, positive: str, category: str, catalogue: Catalogue) -> str | None:
+def _inserted_name(caption: str, positive: str, category: str, catalog: Catalog) -> str | None:
     """Return what replaces the category in the positive, or None if anything else differs."""
-    own = catalogue.place.get(category)
-    mentions = find_mentions(positive, catalogue.categories[own].pattern) if own is not None else []
+    own = catalog.place.get(category)
+    mentions = find_mentions(positive, catalog.categories[own].pattern) if own is not None else []
     if not mentions:
         return None
     ends = [0, *(mention.end for mention in mentions)]
@@ -114,9 +112,7 @@ def _either_article(pattern: str) -> str:
     return re.sub(r"(?<![^\W_\\])[Aa]n?\\ (?=\(\?P<name>|\(\?:\(\?P=name)", r"an?\\ ", pattern)
 
 
-def _named(caption: str, catalogue: Catalogue) -> set[str]:
+def _named(caption: str, catalog: Catalog) -> set[str]:
     return {
-        category.name
-        for category in catalogue.categories
-        if find_mentions(caption, category.pattern)
+        category.name for category in catalog.categories if find_mentions(caption, category.pattern)
     }

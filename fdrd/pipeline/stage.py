@@ -11,7 +11,7 @@ from typing import Any
 from fdrd.build_config import BuildConfig
 from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import Engine
-from fdrd.negatives.annotate import AnnotateConfig, make_catalogues
+from fdrd.negatives.annotate import AnnotateConfig, make_catalogs
 from fdrd.progress import Progress
 from fdrd.record import Record, class_labels, features
 from fdrd.storage import publish, resume
@@ -52,7 +52,7 @@ def stage_shards(
     labels = class_labels(kept)
     schema = features(sorted(labels.values())).arrow_schema.serialize().to_pybytes()
     progress("preparing negatives", 0, 1)
-    catalogues = make_catalogues(kept)
+    catalogs = make_catalogs(kept)
     progress("preparing negatives", 1, 1)
     annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
     settings: list[Any] = [
@@ -67,7 +67,7 @@ def stage_shards(
     reusable = resume.reusable_shards(out)
     entries, missing = [], []
     for plan in plan_shards(kept, contents.checks, config.shard_bytes, config.format):
-        key = shard_key(plan, settings, catalogues[plan.domain].digest)
+        key = shard_key(plan, settings, catalogs[plan.domain].digest)
         if key in reusable:
             folder, entry = reusable[key]
             if folder != stage:
@@ -90,7 +90,7 @@ def stage_shards(
             )  # fmt: skip
 
     rows = sum(entry["rows"] for entry in entries)
-    needed = {plan.domain: catalogues[plan.domain] for plan, _ in missing}
+    needed = {plan.domain: catalogs[plan.domain] for plan, _ in missing}
     for entry in engine.run(write_shard, tasks(), needed):
         resume.record_shard(out, entry)
         entries.append(entry)

@@ -1,7 +1,7 @@
 """Assign rows to shards by a stable key, and write shards in worker processes.
 
 Rows are sorted by `splitting.sort_key`, and each shard holds a fixed range of that order. A changed image
-changes its own shard only. A changed caption also changes the catalogue that negatives are drawn from, and
+changes its own shard only. A changed caption also changes the catalog that negatives are drawn from, and
 with it all shards of its domain.
 """
 
@@ -23,7 +23,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.images.check import ImageCheck, read_image
 from fdrd.images.containers import member_name
-from fdrd.negatives import Catalogue
+from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig, annotate
 from fdrd.record import ImageRef, Labels, Record, Split, category_name, from_json, to_json
 from fdrd.storage.shard_file import open_shard, read_batches
@@ -96,12 +96,12 @@ def shard_key(plan: ShardPlan, *settings: Any) -> str:
     return digest.hexdigest()
 
 
-def write_shard(task: ShardTask, catalogues: Mapping[str, Catalogue]) -> dict[str, Any]:
+def write_shard(task: ShardTask, catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
     """Annotate and write one shard below `task.folder`, and return its manifest entry.
 
     Args:
         task: the shard.
-        catalogues: by domain, the captions that negatives are drawn from.
+        catalogs: by domain, the captions that negatives are drawn from.
 
     Raises:
         FdrdError: an image changed since it was checked.
@@ -113,7 +113,7 @@ def write_shard(task: ShardTask, catalogues: Mapping[str, Catalogue]) -> dict[st
         atomic_write(final) as file,
         open_shard(file, schema, final.suffix.removeprefix(".")) as write,
     ):
-        for batch in _batches(task, catalogues[task.plan.domain], rules):
+        for batch in _batches(task, catalogs[task.plan.domain], rules):
             write(batch)
     return {
         "path": task.plan.path,
@@ -138,7 +138,7 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
 
 
 def _batches(
-    task: ShardTask, catalogue: Catalogue, rules: Counter[str]
+    task: ShardTask, catalog: Catalog, rules: Counter[str]
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield batches of rows with image bytes, and count the rules that annotation applied."""
     number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
@@ -146,7 +146,7 @@ def _batches(
     size = 0
     for record in task.plan.records:
         captions = task.several_captions.get(record.source.sha256, (record.caption,))
-        annotated = annotate(record, captions, catalogue, task.config)
+        annotated = annotate(record, captions, catalog, task.config)
         rules.update(annotated.rules[len(record.rules) :])
         data = _read_unchanged(task, record)
         row = _row(annotated, task.labels)

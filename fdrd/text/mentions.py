@@ -1,7 +1,7 @@
 """Find where a caption mentions a category: in any case, with any separators, singular or plural.
 
 A name inside a longer word ("cat" in "bobcat") is not a mention, and neither is a name inside a longer name
-of the catalogue ("A380" in "A380-800"). Scripts without spaces between words have no such boundary.
+of the catalog ("A380" in "A380-800"). Scripts without spaces between words have no such boundary.
 """
 
 from __future__ import annotations

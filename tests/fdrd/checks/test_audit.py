@@ -14,7 +14,7 @@ from fdrd.checks.audits import audit_records
 from fdrd.checks.flaws import caption_flaws, wrong_articles
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.errors import FdrdError
-from fdrd.negatives import make_catalogue, parse_given
+from fdrd.negatives import make_catalog, parse_given
 from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.sources import find_domains, read_domain
@@ -189,10 +189,10 @@ def test_the_flaws_of_the_published_negatives_are_counted(file, size, equal, rep
         category = (fields.get("class_name") or key.rsplit("_", 1)[0]).replace("_", " ")
         negatives = [(text, "") for text in fields["negative"]]
         records.append(pair(fields["positive"], category, *negatives, id=key))
-    catalogue = make_catalogue(records)
+    catalog = make_catalog(records)
     for place, record in enumerate(records):
         parsed = tuple(
-            parse_given(negative.caption, record.caption, record.category, catalogue)
+            parse_given(negative.caption, record.caption, record.category, catalog)
             for negative in record.negatives
         )
         records[place] = replace(record, negatives=parsed)

@@ -14,7 +14,7 @@ from fdrd.negatives import (
     clean_given,
     draw_negatives,
     fix_articles,
-    make_catalogue,
+    make_catalog,
     name_given,
     parse_given,
 )
@@ -32,17 +32,17 @@ def record(caption, category, id="d/1"):
     return Record(id, ImageRef("1.jpg"), caption, category, Source("1.jpg"), attributes=attributes)
 
 
-def drawn(pair, catalogue, **options):
-    return draw_negatives(pair, [pair.caption], catalogue, **options)
+def drawn(pair, catalog, **options):
+    return draw_negatives(pair, [pair.caption], catalog, **options)
 
 
-def captions(pair, catalogue, **options):
-    return [negative.caption for negative in drawn(pair, catalogue, **options)]
+def captions(pair, catalog, **options):
+    return [negative.caption for negative in drawn(pair, catalog, **options)]
 
 
 def swapped(caption, category, *others):
-    """Return the negatives of a caption whose catalogue has nothing but these names."""
-    return captions(record(caption, category), make_catalogue([], names=[category, *others]))
+    """Return the negatives of a caption whose catalog has nothing but these names."""
+    return captions(record(caption, category), make_catalog([], names=[category, *others]))
 
 
 # Category swaps
@@ -108,7 +108,7 @@ def test_an_article_is_not_followed_by_scissors():
 
 def test_names_are_spelled_as_in_the_captions():
     pairs = [record("A Shiba Inu.", "shiba inu"), record("A pug.", "pug")]
-    assert captions(pairs[1], make_catalogue(pairs)) == ["A Shiba Inu."]
+    assert captions(pairs[1], make_catalog(pairs)) == ["A Shiba Inu."]
 
 
 def test_articles_before_the_category_are_fixed():
@@ -137,8 +137,8 @@ def test_negatives_of_any_caption_are_wrong_distinct_and_reproducible(
     other = data.draw(st.sampled_from(all_names))
     pair = record(f"{before} {category} {after}", category)
     also_true = [pair.caption, f"{before} {other} {after}"]
-    catalogue = make_catalogue([pair], names=all_names)
-    found = draw_negatives(pair, also_true, catalogue, k=k, n_attribute=n_attribute, seed=3)
+    catalog = make_catalog([pair], names=all_names)
+    found = draw_negatives(pair, also_true, catalog, k=k, n_attribute=n_attribute, seed=3)
     wrong = [plain(negative.caption) for negative in found]
     assert len(wrong) == len(set(wrong)) <= k
     assert not set(wrong) & {plain(caption) for caption in also_true}
@@ -148,14 +148,14 @@ def test_negatives_of_any_caption_are_wrong_distinct_and_reproducible(
             assert negative.category in all_names
         else:
             assert negative.category == category
-    assert found == draw_negatives(pair, also_true, catalogue, k=k, n_attribute=n_attribute, seed=3)
+    assert found == draw_negatives(pair, also_true, catalog, k=k, n_attribute=n_attribute, seed=3)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["cat", "A380", "é", "colt's foot", "猫"]), st.text(max_size=30))
 def test_a_swap_changes_only_the_name(name, rest):
     assume(not find_mentions(rest, category_pattern(name)))
-    found = drawn(record(f"The {name}: {rest}", name), make_catalogue([], names=[name, "dog", "x"]))
+    found = drawn(record(f"The {name}: {rest}", name), make_catalog([], names=[name, "dog", "x"]))
     assert {n.caption for n in found} == {f"The {n.category}: {rest}" for n in found}
 
 
@@ -178,24 +178,24 @@ PAIRS = [
 
 
 def test_draws_do_not_depend_on_the_order_of_records_or_on_pickling():
-    catalogue = make_catalogue(PAIRS)
-    backwards = pickle.loads(pickle.dumps(make_catalogue(PAIRS[::-1])))
-    assert backwards.digest == catalogue.digest
+    catalog = make_catalog(PAIRS)
+    backwards = pickle.loads(pickle.dumps(make_catalog(PAIRS[::-1])))
+    assert backwards.digest == catalog.digest
     for pair in PAIRS:
-        assert drawn(pair, catalogue, n_attribute=2) == drawn(pair, backwards, n_attribute=2)
+        assert drawn(pair, catalog, n_attribute=2) == drawn(pair, backwards, n_attribute=2)
 
 
 def test_seed_epoch_and_id_change_the_draw():
-    catalogue = make_catalogue([], names=[f"n{i}" for i in range(50)])
+    catalog = make_catalog([], names=[f"n{i}" for i in range(50)])
     pair = record("A n7.", "n7")
-    first = captions(pair, catalogue)
-    assert first != captions(pair, catalogue, seed=1)
-    assert first != captions(pair, catalogue, epoch=1)
-    assert first != captions(replace(pair, id="d/2"), catalogue)
+    first = captions(pair, catalog)
+    assert first != captions(pair, catalog, seed=1)
+    assert first != captions(pair, catalog, epoch=1)
+    assert first != captions(replace(pair, id="d/2"), catalog)
 
 
-def test_another_caption_changes_the_digest_of_the_catalogue():
-    assert make_catalogue(PAIRS).digest != make_catalogue(PAIRS[1:]).digest
+def test_another_caption_changes_the_digest_of_the_catalog():
+    assert make_catalog(PAIRS).digest != make_catalog(PAIRS[1:]).digest
 
 
 def test_each_category_is_a_negative_as_often_as_it_is_true():
@@ -204,8 +204,8 @@ def test_each_category_is_a_negative_as_often_as_it_is_true():
     pairs = [
         record(f"A {name}.", name, f"{name}/{i}") for name in sizes for i in range(sizes[name])
     ]
-    catalogue = make_catalogue(pairs)
-    counts = Counter(n.category for pair in pairs for n in drawn(pair, catalogue, k=1))
+    catalog = make_catalog(pairs)
+    counts = Counter(n.category for pair in pairs for n in drawn(pair, catalog, k=1))
     assert abs(counts["common"] - 200) < 40
     assert max(counts[name] for name in sizes if name != "common") < 45
 
@@ -217,8 +217,8 @@ def test_negatives_fit_the_other_words_of_the_caption():
         for name, word in described.items()
         for i in range(30)
     ]
-    catalogue = make_catalogue(pairs)
-    first = [drawn(pair, catalogue, k=1)[0].category for pair in pairs if pair.category == "sphynx"]
+    catalog = make_catalog(pairs)
+    first = [drawn(pair, catalog, k=1)[0].category for pair in pairs if pair.category == "sphynx"]
     assert first.count("xolo") > 25
 
 
@@ -226,9 +226,9 @@ def test_negatives_fit_the_other_words_of_the_caption():
 
 
 def test_an_attribute_swap_changes_one_value_of_its_type():
-    catalogue = make_catalogue(PAIRS)
+    catalog = make_catalog(PAIRS)
     for pair in PAIRS:
-        for negative in drawn(pair, catalogue, k=4, n_attribute=4):
+        for negative in drawn(pair, catalog, k=4, n_attribute=4):
             assert (negative.kind, negative.category) == ("attribute", pair.category)
             words = zip(pair.caption.split(), negative.caption.split(), strict=True)
             assert sum(one != other for one, other in words) == 1
@@ -237,7 +237,7 @@ def test_an_attribute_swap_changes_one_value_of_its_type():
 
 def test_an_attribute_swap_fixes_the_article_and_repeats_no_color():
     pair = record("An orange and white cat.", "cat")
-    found = captions(pair, make_catalogue([pair]), k=99, n_attribute=99)
+    found = captions(pair, make_catalog([pair]), k=99, n_attribute=99)
     assert "A black and white cat." in found
     assert not {"A white and white cat.", "An orange and orange cat."} & set(found)
     assert not any(wrong_articles(caption) for caption in found)
@@ -247,8 +247,8 @@ def test_an_attribute_swap_fixes_the_article_and_repeats_no_color():
     ("caption", "kind"), [("The pug.", "category"), ("The red animal.", "attribute")]
 )
 def test_one_kind_fills_in_for_the_other(caption, kind):
-    catalogue = make_catalogue([], names=["pug", "boxer", "sphynx", "puli", "van"])
-    found = drawn(record(caption, "pug"), catalogue, k=4, n_attribute=2)
+    catalog = make_catalog([], names=["pug", "boxer", "sphynx", "puli", "van"])
+    found = drawn(record(caption, "pug"), catalog, k=4, n_attribute=2)
     assert [negative.kind for negative in found] == [kind] * 4
 
 
@@ -265,13 +265,13 @@ def test_one_kind_fills_in_for_the_other(caption, kind):
     ],
 )
 def test_the_category_of_a_given_negative_is_recognized(caption, positive, category, expected):
-    catalogue = make_catalogue([], names=["pug", "Egyptian Mau", "mexican petunia", "petunia"])
-    found = parse_given(caption, positive, category, catalogue)
+    catalog = make_catalog([], names=["pug", "Egyptian Mau", "mexican petunia", "petunia"])
+    found = parse_given(caption, positive, category, catalog)
     assert found == Negative(caption, expected, "category")
 
 
 def test_a_given_negative_with_its_own_category_is_an_attribute_negative():
-    found = parse_given("A black pug.", "A white pug.", "pug", make_catalogue([], names=["pug"]))
+    found = parse_given("A black pug.", "A white pug.", "pug", make_catalog([], names=["pug"]))
     assert found == Negative("A black pug.", "pug", "attribute")
 
 
@@ -286,9 +286,9 @@ def test_a_given_negative_with_its_own_category_is_an_attribute_negative():
     ],
 )
 def test_the_article_before_the_category_of_a_given_negative_is_fixed(caption, fixed, named):
-    catalogue = make_catalogue([], names=["pug", "Egyptian Mau"])
+    catalog = make_catalog([], names=["pug", "Egyptian Mau"])
     unnamed = [Negative(caption, "", "category")]
-    (found,), rules = name_given(unnamed, "A pug by the hour.", "pug", catalogue)
+    (found,), rules = name_given(unnamed, "A pug by the hour.", "pug", catalog)
     assert (found.caption, found.category) == (fixed, named)
     assert rules == (("negative_article",) if fixed != caption else ())
 
@@ -298,7 +298,7 @@ def test_a_given_negative_keeps_its_stated_category_and_kind():
         Negative("An pug in a orange coat.", "pug", "attribute", "colour"),
         Negative("A pug.", "pug", "category"),
     ]
-    found, rules = name_given(provided, "A pug.", "pug", make_catalogue([], names=["pug"]))
+    found, rules = name_given(provided, "A pug.", "pug", make_catalog([], names=["pug"]))
     assert found == (replace(provided[0], caption="A pug in a orange coat."), provided[1])
     assert rules == ("negative_article",)
 
@@ -323,10 +323,10 @@ def test_negatives_of_the_published_captions_have_no_flaws(file):
         category = (fields.get("class_name") or name.rsplit("_", 1)[0]).replace("_", " ")
         caption = fix_articles(normalize_caption(fields["positive"])[0], category)
         pairs.append(record(caption, category, name))
-    catalogue = make_catalogue(pairs)
+    catalog = make_catalog(pairs)
     counts = Counter()
     for pair in pairs:
-        found = drawn(pair, catalogue, k=4, n_attribute=2)
+        found = drawn(pair, catalog, k=4, n_attribute=2)
         counts[len(found)] += 1
         wrong = {plain(n.caption) for n in found}
         assert len(wrong) == len(found)

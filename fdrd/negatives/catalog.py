@@ -15,7 +15,7 @@ from fdrd.text.mentions import find_mentions, key
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalog:
     """The C categories of one domain, sorted by name, and how its captions describe them."""
 
     categories: tuple[Category, ...]
@@ -36,14 +36,14 @@ class Catalogue:
         return tuple(category.name for category in self.categories)
 
 
-def make_catalogue(records: Iterable[Record], *, names: Iterable[str] = ()) -> Catalogue:
-    """Return the catalogue of the records of one domain.
+def make_catalog(records: Iterable[Record], *, names: Iterable[str] = ()) -> Catalog:
+    """Return the catalog of the records of one domain.
 
     Args:
         records: in any order; only caption, category and attributes are used.
         names: additional categories.
 
-    >>> make_catalogue([], names=["pug", "boxer"]).names
+    >>> make_catalog([], names=["pug", "boxer"]).names
     ('boxer', 'pug')
     """
     ordered = sorted(records, key=lambda record: (record.category, record.caption))
@@ -64,7 +64,7 @@ def make_catalogue(records: Iterable[Record], *, names: Iterable[str] = ()) -> C
     edits = make_edits(ordered)
     places = {key(category.plural): place for place, category in enumerate(categories)}
     places |= {key(category.name): place for place, category in enumerate(categories)}
-    return Catalogue(
+    return Catalog(
         categories=categories,
         place={category.name: place for place, category in enumerate(categories)},
         place_of_key=places,

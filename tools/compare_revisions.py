@@ -17,6 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock
+
 METHODS = ("zero_shot", "coop", "maple", "dcar", "clip_adapter")
 SAMPLE = ("--categories", "24", "--pairs", "720", "--seed", "7")
 
@@ -56,20 +58,30 @@ def prepare(commit: str, work: Path, source: Path | None) -> Path:
     """Build both datasets and bench every method with one revision, and return the folder of its outputs."""
     checkout = checked_out(commit, work)
     home = checkout.parent
-    done = home / "done.json"
-    wanted = {"source": str(source), "sample": SAMPLE, "methods": METHODS}
-    if done.is_file() and json.loads(done.read_text()) == json.loads(json.dumps(wanted)):
-        return home
-    for name in ("cache", "hf", "drawn", "runs", "raw", "photographs"):
-        shutil.rmtree(home / name, ignore_errors=True)
-    run(checkout, home, "sample", "raw", *SAMPLE)
-    run(checkout, home, "build", "--source", "raw", "--out", "drawn", "--backbone", "embedded")
-    if source:
-        run(checkout, home, "build", "--source", str(source), "--out", "photographs")
-    for method in METHODS:
-        budget = () if method == "zero_shot" else ("-T", "epochs=1")
-        run(checkout, home, "bench", "--method", method, "--data", "drawn", *budget)
-    done.write_text(json.dumps(wanted))
+    with FileLock(home / "lock"):
+        if not (home / "drawn.done").exists():
+            for name in ("cache", "hf", "drawn", "runs", "raw"):
+                shutil.rmtree(home / name, ignore_errors=True)
+            run(checkout, home, "sample", "raw", *SAMPLE)
+            run(
+                checkout,
+                home,
+                "build",
+                "--source",
+                "raw",
+                "--out",
+                "drawn",
+                "--backbone",
+                "embedded",
+            )
+            for method in METHODS:
+                budget = () if method == "zero_shot" else ("-T", "epochs=1")
+                run(checkout, home, "bench", "--method", method, "--data", "drawn", *budget)
+            (home / "drawn.done").touch()
+        if source and not (home / "photographs.done").exists():
+            shutil.rmtree(home / "photographs", ignore_errors=True)
+            run(checkout, home, "build", "--source", str(source), "--out", "photographs")
+            (home / "photographs.done").touch()
     return home
 
 

@@ -66,7 +66,9 @@ class Review:
             try:
                 size = self.path.stat().st_size
             except FileNotFoundError:
-                return self._decisions
+                size = 0
+            if size < self._read:  # another file took its place
+                self._read, self._decisions = 0, []
             if size > self._read:
                 with self.path.open("rb") as file:
                     file.seek(self._read)

@@ -42,9 +42,15 @@
     if (field.select && field.tagName === "INPUT") field.select();
   };
 
-  let busy = false;
-  document.addEventListener("htmx:beforeRequest", () => { busy = true; });
-  document.addEventListener("htmx:afterRequest", () => { busy = false; });
+  // A key pressed while a decision is being saved would hit a record that is not on the screen yet: it is dropped.
+  // Once the next record is on the screen, a key waits for the few milliseconds until its forms work.
+  let state = "idle";
+  let waiting = "";
+  document.addEventListener("htmx:beforeRequest", () => { state = "saving"; });
+  document.addEventListener("htmx:afterSwap", () => { state = "settling"; });
+  document.addEventListener("htmx:afterSettle", () => { state = "idle"; const key = waiting; waiting = ""; if (key) press(key); });
+  for (const failed of ["htmx:responseError", "htmx:sendError", "htmx:swapError"]) document.addEventListener(failed, () => { state = "idle"; });
+  const press = (key) => document.querySelector(`[data-review] [data-key="${CSS.escape(key)}"]`)?.click();
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select");
     if (typing && event.key === "Escape") { typing.blur(); return; }
@@ -55,8 +61,9 @@
       if (search) { event.preventDefault(); search.focus(); }
       return;
     }
-    const chosen = document.querySelector(`[data-review] [data-key="${CSS.escape(event.key.toLowerCase())}"]`);
-    if (chosen && !busy) { event.preventDefault(); chosen.click(); }
+    const key = event.key.toLowerCase();
+    if (state === "settling") waiting = key;
+    else if (state === "idle" && document.querySelector(`[data-review] [data-key="${CSS.escape(key)}"]`)) { event.preventDefault(); press(key); }
   });
 
   document.addEventListener("submit", (event) => {

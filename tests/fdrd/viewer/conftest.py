@@ -1,0 +1,107 @@
+"""A small drawn dataset with results, and the viewer's server over it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import uvicorn
+
+from fdrd.field_guide.writer import sample
+from fdrd.pipeline.builder import build
+from fdrd.viewer.context import Context, open_context
+from fdrd.viewer.server import _listen, application
+
+TOKEN = "secret-token"
+
+
+@dataclass
+class Site:
+    """A running server, and a client that has its cookie."""
+
+    context: Context
+    port: int
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def address(self) -> str:
+        return f"{self.base}/?token={TOKEN}"
+
+    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        sent = {"Cookie": f"fdrd_view_{self.port}={TOKEN}", "Host": f"127.0.0.1:{self.port}"}
+        connection.request(method, path, body or None, sent | headers)
+        return connection.getresponse()
+
+    def text(self, path: str, **values: object) -> str:
+        answer = self.ask(f"{path}?{urlencode(values)}" if values else path)
+        assert answer.status == 200, answer.read()
+        return answer.read().decode()
+
+    def post(self, path: str, **values: str) -> HTTPResponse:
+        return self.ask(path, "POST", urlencode(values), Origin=self.base)
+
+
+@pytest.fixture(scope="package")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source `raw`, its dataset `set`, and results in `runs`."""
+    folder = tmp_path_factory.mktemp("viewer")
+    with pytest.MonkeyPatch.context() as patch:
+        _own_cache(patch, folder)
+        sample(folder / "raw", 6, 90, size=48, workers=1)
+        build(folder / "raw", folder / "set", workers=1)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def measured(drawn: Path) -> Path:
+    """The folder of `drawn`, with results of two methods."""
+    import baselines  # noqa: F401 - registers methods
+    from benchmark.runner import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        _own_cache(patch, drawn)
+        for method in ("zero_shot", "clip_adapter"):
+            train = {"epochs": 1} if method == "clip_adapter" else None
+            run(method, drawn / "set", backbone="embedded", train=train, results=drawn / "runs")
+    return drawn
+
+
+def _own_cache(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    import datasets
+
+    patch.setenv("HF_HOME", str(folder / "cache"))
+    patch.setenv("FDRD_CACHE", str(folder / "cache" / "fdrd"))
+    patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache" / "datasets")
+
+
+@pytest.fixture
+def open_site() -> Iterator[Callable[..., Site]]:
+    """Open a dataset in a server; it ends with the test."""
+    running = []
+
+    def opened(folder: Path, **options: object) -> Site:
+        context = open_context(folder, **options)
+        listener = _listen("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        app = application(context, TOKEN, "127.0.0.1", port)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        running.append((server, thread))
+        return Site(context, port)
+
+    yield opened
+    for server, thread in running:
+        server.should_exit = server.force_exit = True
+        thread.join(10)

@@ -1,0 +1,85 @@
+"""What a filter selects and counts, against counting by hand; and that a URL says all of it."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fdrd.viewer.facets import Columns, State, parse_state, select
+
+SPLITS, COLORS = ["train", "test"], ["red", "green", "blue"]
+
+
+def columns(rows):
+    """The columns of rows of (split, words, colors)."""
+    single = {"split": SPLITS, "domain": ["d"], "category": ["c"], "meta": ["m"], "license": ["l"],
+              "length": ["1-10 words"], "near": ["none found"]}  # fmt: skip
+    found = {name: (labels, np.zeros(len(rows), np.int32), None) for name, labels in single.items()}
+    found["split"] = (SPLITS, np.array([SPLITS.index(s) for s, _, _ in rows], np.int32), None)
+    found["words"] = ([], np.array([words for _, words, _ in rows], np.int32), None)
+    pairs = [(n, COLORS.index(c)) for n, (_, _, colors) in enumerate(rows) for c in sorted(colors)]
+    numbers, codes = (
+        np.array(side, np.int32) for side in (zip(*pairs, strict=True) if pairs else ([], []))
+    )
+    found["value"] = (COLORS, codes, numbers)
+    for name in ("type", "flag"):
+        found[name] = ([], np.zeros(0, np.int32), np.zeros(0, np.int32))
+    return Columns(found)
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from(SPLITS), st.integers(1, 9), st.sets(st.sampled_from(COLORS))),
+    min_size=1,
+)
+CHOICES = st.fixed_dictionaries(
+    {}, optional={"split": st.lists(st.sampled_from(SPLITS), min_size=1, unique=True).map(tuple),
+                  "value": st.lists(st.sampled_from(COLORS), min_size=1, unique=True).map(tuple)},
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, CHOICES)
+def test_rows_and_counts_are_those_of_counting_by_hand(rows, chosen):
+    selection = select(columns(rows), State(chosen=chosen), None, {})
+
+    def fits(row, but=""):
+        split, _, colors = row
+        in_split = but == "split" or "split" not in chosen or split in chosen["split"]
+        return in_split and (
+            but == "value" or "value" not in chosen or bool(colors & set(chosen["value"]))
+        )
+
+    assert selection.rows.tolist() == [n for n, row in enumerate(rows) if fits(row)]
+    facets = {facet.name: facet for facet in selection.facets}
+    split = Counter(row[0] for row in rows if fits(row, "split"))
+    color = Counter(c for row in rows if fits(row, "value") for c in row[2])
+    for name, counts in (("split", split), ("value", color)):
+        shown = {value.label: value.count for value in facets[name].values}
+        assert shown == {**dict.fromkeys(chosen.get(name, ()), 0), **counts}
+
+
+def test_orders_sort_the_same_rows():
+    table = columns([("train", words, set()) for words in (5, 1, 9, 3)])
+    for order, expected in (("short", [1, 3, 0, 2]), ("long", [2, 0, 3, 1])):
+        assert select(table, State(order=order), None, {}).rows.tolist() == expected
+    drawn = select(table, State(order="random"), None, {}).rows.tolist()
+    assert sorted(drawn) == [0, 1, 2, 3]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=20), st.integers(1, 999))
+def test_a_url_says_the_whole_state(text, value, page):
+    from urllib.parse import parse_qsl
+
+    state = State(text.strip(), {"category": (value,)}, "long", page)
+    _, _, query = state.url(page=page).partition("?")
+    assert parse_state(parse_qsl(query, keep_blank_values=True)) == state
+
+
+def test_a_value_that_does_not_exist_selects_nothing_and_can_be_taken_back():
+    selection = select(columns([("train", 1, set())]), State(chosen={"split": ("dev",)}), None, {})
+    assert len(selection.rows) == 0
+    (split,) = (facet for facet in selection.facets if facet.name == "split")
+    first = split.values[0]
+    assert (first.label, first.count, first.chosen) == ("dev", 0, True)

@@ -1,0 +1,217 @@
+"""The file of decisions survives kills and several writers; queues hold each record once; agreement is counted."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import parse_qsl, urlencode
+
+import numpy as np
+import pytest
+
+from fdrd.curation.decisions import Decision, parse_decisions
+from fdrd.errors import FdrdError
+from fdrd.viewer.decision_log import Review, decisions_path, krippendorff_alpha
+from fdrd.viewer.review import digest_of, queue
+
+
+def decision(record="1", action="accept", reviewer="ann", value=""):
+    return Decision(record, "d", reviewer, "2026-01-01T00:00:00Z", action, value)
+
+
+def test_what_was_added_is_read_by_another_server(tmp_path):
+    one, other = Review(tmp_path / "r" / "d.jsonl"), Review(tmp_path / "r" / "d.jsonl")
+    one.add(decision("1"))
+    other.add(decision("2"))
+    assert [each.record for each in one.decisions()] == ["1", "2"]
+    assert one.decisions() == other.decisions()
+
+
+def test_a_line_that_a_kill_cut_short_is_replaced_by_the_next(tmp_path):
+    review = Review(tmp_path / "d.jsonl")
+    review.add(decision("1"))
+    with review.path.open("ab") as file:
+        file.write(b'{"record": "lost"')
+    assert [each.record for each in review.decisions()] == ["1"]
+    review.add(decision("2"))
+    assert [each.record for each in Review(review.path).decisions()] == ["1", "2"]
+
+
+def test_many_writers_at_once_lose_nothing(tmp_path):
+    reviews = [Review(tmp_path / "d.jsonl") for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda r=r, n=n: [r.add(decision(f"{n}-{i}")) for i in range(20)])
+        for n, r in enumerate(reviews)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({each.record for each in reviews[0].decisions()}) == 80
+
+
+def test_a_broken_line_is_named(tmp_path):
+    (tmp_path / "d.jsonl").write_text("{}\n")
+    with pytest.raises(FdrdError, match=r"d\.jsonl: line 1"):
+        Review(tmp_path / "d.jsonl").decisions()
+
+
+def test_status_progress_and_the_last_decision(tmp_path):
+    review = Review(tmp_path / "d.jsonl")
+    for each in (decision("1"), decision("2", "drop"), decision("3", "caption", value="A."),
+                 decision("4", "comment", value="?"), decision("1", "drop", "bob"),
+                 decision("1", "undo", "bob")):  # fmt: skip
+        review.add(each)
+    assert review.status() == {"1": "verified", "2": "dropped", "3": "verified"}
+    assert review.progress() == {"ann": 2}
+    assert (review.last_of("ann").action, review.last_of("bob")) == ("comment", None)
+    assert review.done_by("ann") == {"1", "2"}
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
+def test_a_review_needs_a_plain_name(tmp_path, name):
+    with pytest.raises(FdrdError, match="--review"):
+        decisions_path(tmp_path, name)
+
+
+def test_agreement_is_that_of_a_published_example():
+    # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section B: two observers, nominal.
+    one, other = "a a b b d c c c e d d a", "b a b b b c c c e d d d"
+    verdicts = {(str(n), who): value for who, values in (("one", one), ("two", other))
+                for n, value in enumerate(values.split())}  # fmt: skip
+    assert krippendorff_alpha(verdicts) == pytest.approx(0.692, abs=5e-4)
+    assert krippendorff_alpha({("1", "a"): "x"}) is None
+
+
+@pytest.mark.parametrize("kind", ["random", "stratified", "flagged", "boundary"])
+def test_a_queue_holds_each_record_once(kind):
+    rows = np.arange(3, 40, dtype=np.int32)
+    category = np.arange(50, dtype=np.int32) % 5
+    flagged, boundary = np.array([1, 7, 9], np.int32), np.array([30, 2, 11], np.int32)
+    found = queue(kind, rows, category, flagged, boundary)
+    expected = {"flagged": [7, 9], "boundary": [11, 30]}.get(kind, rows.tolist())
+    assert sorted(found.tolist()) == expected
+    if kind == "stratified":
+        assert len({*category[found[:5]].tolist()}) == 5
+    if kind == "boundary":
+        assert found.tolist() == [30, 11]
+
+
+def test_decisions_through_the_server(drawn, open_site):
+    site = open_site(drawn / "set", review="server")
+    index = site.context.library.current()
+    record = index.records([0])[0]
+    form = {"record": record["id"], "digest": digest_of(record), "back": "/review"}
+
+    def decide(**values):
+        answer = site.post("/review/decide", **{**form, **values})
+        assert answer.status == 303
+        return dict(parse_qsl(answer.headers["location"].partition("?")[2]))
+
+    assert decide(action="caption", value="A blue thing.")["saved"] == "caption"
+    assert "problem" in decide(action="caption", value="  ")
+    assert "problem" in decide(action="attributes", value="[{}]")
+    assert "problem" in decide(action="accept", digest="0" * 64)
+    assert "problem" in decide(action="destroy")
+    page = site.text("/review", id=record["id"])
+    assert '<mark class="span type-colour" title="colour">blue</mark>' in page
+    assert decide(action="accept") == {"saved": "accept"}
+    assert decide(action="undo")["id"] == record["id"]
+    assert (
+        site.post("/review/decide", action="undo", back="//evil.example")
+        .headers["location"]
+        .startswith("/review")
+    )
+    assert "problem" in decide(action="undo")
+    actions = [each.action for each in site.context.review.decisions()]
+    assert actions == ["caption", "accept", "undo", "undo"]
+    assert site.ask("/review/decide", "POST", "x" * 70_000, Origin=site.base).status == 413
+
+
+def test_two_reviewers_work_at_once_and_their_agreement_is_shown(drawn, open_site):
+    site = open_site(drawn / "set", review="two", reviewer="ann")
+    records = site.context.library.current().records(range(6))
+    for number, record in enumerate(records):
+        for who in ("ann", "bob"):
+            action = "drop" if number == 0 or (who, number) == ("bob", 1) else "accept"
+            body = urlencode(
+                {"record": record["id"], "digest": digest_of(record), "action": action}
+            )
+            cookie = f"fdrd_view_{site.port}=secret-token; fdrd_reviewer={who}"
+            assert (
+                site.ask("/review/decide", "POST", body, Origin=site.base, Cookie=cookie).status
+                == 303
+            )
+    page = site.text("/review")
+    assert "6 by bob" in page
+    assert "Krippendorff" in page
+    assert "verified" in site.text("/")
+
+
+@pytest.mark.slow
+def test_fifty_kills_lose_no_decision_that_was_acknowledged(drawn, tmp_path):
+    environment = {**os.environ, "FDRD_CACHE": str(drawn / "cache" / "fdrd")}
+    command = [
+        sys.executable,
+        "-m",
+        "fdrd",
+        "view",
+        str(drawn / "set"),
+        "--review",
+        "kills",
+        "--port",
+        "0",
+        "--no-browser",
+    ]
+    file = decisions_path(drawn / "set", "kills")
+    acknowledged, chance = [], random.Random(0)
+    from fdrd.viewer.index import open_index
+
+    record = open_index(drawn / "set").records([0])[0]
+    for _ in range(50):
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            port, token = address(server.stdout.readline() or server.stdout.readline())
+            timer = threading.Timer(chance.uniform(0.02, 0.4), server.send_signal, [signal.SIGKILL])
+            timer.start()
+            try:
+                while True:
+                    note = f"comment {len(acknowledged)} {time.time_ns()}"
+                    if comment(port, token, record, note):
+                        acknowledged.append(note)
+            except (OSError, HTTPException):
+                pass
+            timer.join()
+        finally:
+            server.kill()
+            server.wait()
+    written = {each.value for each in parse_decisions(file.read_bytes())}
+    assert len(acknowledged) > 50
+    assert set(acknowledged) <= written
+
+
+def address(line):
+    _, _, found = line.partition("http://127.0.0.1:")
+    port, _, token = found.strip().partition("/?token=")
+    return int(port), token
+
+
+def comment(port, token, record, note):
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    form = {"record": record["id"], "digest": digest_of(record), "action": "comment", "value": note}
+    headers = {"Cookie": f"fdrd_view_{port}={token}", "Origin": f"http://127.0.0.1:{port}"}
+    connection.request("POST", "/review/decide", urlencode(form), headers)
+    answer = connection.getresponse()
+    return answer.status == 303 and "saved=comment" in answer.headers["location"]
+
+
+def test_decisions_are_json_lines_that_a_build_reads(tmp_path):
+    review = Review(tmp_path / "d.jsonl")
+    review.add(decision(value="ü\n\u2028"))
+    (line,) = review.path.read_bytes().split(b"\n")[:-1]
+    assert json.loads(line)["value"] == "ü\n\u2028"

@@ -1,0 +1,215 @@
+"""The server: who may ask, what is shown of broken and hostile data, and a dataset that changes while it is open."""
+
+import io
+import json
+import re
+import time
+from dataclasses import replace
+from urllib.parse import quote, urlencode
+
+import pytest
+from markupsafe import escape
+from PIL import Image
+
+from fdrd.build_config import BuildConfig
+from fdrd.pipeline.builder import build
+from fdrd.storage.manifest import read_manifest
+from fdrd.viewer.security import POLICY
+
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202edlrow\u2066'
+
+
+@pytest.fixture
+def site(drawn, open_site):
+    return open_site(drawn / "set")
+
+
+def markup(text):
+    return str(escape(text))
+
+
+def first_record(site):
+    index = site.context.library.current()
+    return index.records([0])[0]
+
+
+def test_a_request_needs_the_token_and_gets_it_once_as_a_cookie(site):
+    assert site.ask("/", Cookie="").status == 403
+    assert site.ask("/", Cookie=f"fdrd_view_{site.port}=wrong").status == 403
+    assert site.ask("/static/viewer.css", Cookie="").status == 403
+    answer = site.ask("/record?token=secret-token&id=a%26b", Cookie="")
+    assert (answer.status, answer.headers["location"]) == (303, "/record?id=a%26b")
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert "samesite=strict" in answer.headers["set-cookie"].lower()
+
+
+def test_a_redirect_never_leaves_the_site(site):
+    answer = site.ask("//evil.example/?token=secret-token", Cookie="")
+    assert answer.headers["location"].startswith("/evil.example")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", ""])
+def test_another_host_is_refused(site, host):
+    assert site.ask("/", Host=host).status in (400, 421)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
+def test_another_origin_may_not_write(drawn, open_site, tmp_path, origin):
+    site = open_site(drawn / "set", review=f"origin{len(origin)}")
+    headers = {"Origin": origin} if origin else {}
+    assert site.ask("/review/decide", "POST", "action=undo", **headers).status == 403
+
+
+def test_every_answer_forbids_inline_script(site):
+    for path in ("/", "/missing", "/static/viewer.js", "/thumb?id=none"):
+        headers = site.ask(path).headers
+        assert headers["content-security-policy"] == POLICY
+        assert headers["x-content-type-options"] == "nosniff"
+    assert "'unsafe" not in POLICY
+    assert "onclick" not in site.text("/")
+    assert not re.search(r"<script(?![^>]*src=)|style=", site.text("/"))
+
+
+def test_without_a_review_nothing_is_written(site, drawn):
+    record = first_record(site)
+    answer = site.post("/review/decide", record=record["id"], action="accept")
+    assert answer.status == 403
+    assert "No review is open" in site.text("/review")
+    assert not list((drawn / "set.review").glob("None*"))
+
+
+def test_browsing_filters_and_searches(site):
+    record = first_record(site)
+    page = site.text("/", category=record["category"], split=record["split"])
+    assert f"Remove the filter {markup(record['category'])}" in page
+    assert urlencode({"id": record["id"]}) in page
+    word = re.findall(r"\w{5,}", record["caption"])[-1]
+    assert urlencode({"id": record["id"]}) in site.text("/", q=word)
+    assert "No record matches" in site.text("/", q="xyzzyxyzzy")
+    assert site.ask("/?page=99999999999999999999&order=evil&q=%00%22*").status == 200
+
+
+def test_a_record_shows_spans_negatives_and_provenance(site):
+    index = site.context.library.current()
+    record = next(r for r in index.records(range(40)) if r["attributes"] and r["negatives"])
+    page = site.text("/record", id=record["id"])
+    for text in (record["license"], record["image"], record["file"]):
+        assert markup(text) in page
+    span = record["attributes"][0]
+    assert f'<mark class="span type-{span["type"]}"' in page
+    assert '<mark class="span changed"' in page
+    assert site.ask("/record?id=../../etc/passwd").status == 404
+
+
+def test_images_are_re_encoded_and_come_by_id_alone(site):
+    record = first_record(site)
+    for path, side in (("/image", 48), ("/thumb", 48)):
+        answer = site.ask(f"{path}?id={quote(record['id'])}")
+        assert answer.headers["content-type"] == "image/webp"
+        assert max(Image.open(io.BytesIO(answer.read())).size) == side
+    assert site.ask("/image?id=/etc/passwd").status == 404
+    assert site.ask("/static/../server.py").status == 404
+
+
+def test_hostile_captions_names_and_paths_are_shown_as_text(draw, write, tmp_path, open_site):
+    long = "word " * 2000
+    lines = []
+    for number, caption in enumerate([HOSTILE, long, "An ordinary caption."]):
+        name = f"train/{'a<b>&' if number else 'c'}/{number}.png"
+        write(name, draw(number))
+        lines.append(json.dumps({"file_name": name, "caption": caption, "license": HOSTILE}))
+    write(
+        "metadata.jsonl",
+        "\n".join(lines) + "\n" + json.dumps({"file_name": f"{HOSTILE}.png", "caption": "x"}),
+    )
+    build(tmp_path / "raw", tmp_path / "set", config=BuildConfig(max_caption=20_000), workers=1)
+    site = open_site(tmp_path / "set", source=tmp_path / "raw")
+    index = site.context.library.current()
+    paths = [
+        "/",
+        "/rejected",
+        "/duplicates",
+        "/results",
+        f"/?q={quote(HOSTILE)}&category={quote(HOSTILE)}",
+    ]
+    paths += [
+        f"/record?id={quote(record['id'])}" for record in index.records(range(index.columns.size))
+    ]
+    for path in paths:
+        page = site.text(path)
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+    assert any(len(record["caption"]) > 9000 for record in index.records(range(index.columns.size)))
+
+
+def test_rejected_records_stand_beside_the_kept_ones(drawn, write, draw, tmp_path, open_site):
+    write("train/wren/0.png", draw(0))
+    write("test/wren/1.png", draw(0))
+    write("train/wren/2.png", draw(2))
+    lines = [{"file_name": f"{place}.png", "caption": f"A wren, number {n}."} for n, place in
+             enumerate(["train/wren/0", "test/wren/1", "train/wren/2", "train/wren/none"])]  # fmt: skip
+    write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    build(tmp_path / "raw", tmp_path / "set", workers=1)
+    site = open_site(tmp_path / "set", source=tmp_path / "raw", review="r")
+    page = site.text("/rejected", reason="image_in_other_split")
+    assert "Kept, test" in page
+    assert "Keep after all" in page
+    assert "Keep after all" not in site.text("/rejected", reason="image_missing")
+    (number,) = re.findall(r"/rejected/image\?n=(\d+)", page)
+    assert site.ask(f"/rejected/image?n={number}").headers["content-type"] == "image/webp"
+    item = json.loads((tmp_path / "set" / "rejected.jsonl").read_text().splitlines()[int(number)])
+    answer = site.post(
+        "/review/decide", action="keep", number=number, key=item["key"], back="/rejected"
+    )
+    assert answer.status == 303
+    assert "kept by the review" in site.text("/rejected")
+    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
+    built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
+    assert built.manifest["records"]["kept"] == 3
+
+
+def test_a_damaged_shard_shows_an_error_on_its_records(birds, tmp_path, open_site):
+    build(birds, tmp_path / "set", config=BuildConfig(shard_bytes=800), workers=1)
+    shards = read_manifest(tmp_path / "set")["shards"]
+    cut, flipped = (tmp_path / "set" / shard["path"] for shard in shards[:2])
+    cut.unlink()
+    cut.write_bytes(b"no shard")
+    data = bytearray(flipped.read_bytes())
+    place = data.rindex(b"IDAT") + 8  # inside an image
+    data[place] ^= 255
+    flipped.unlink()
+    flipped.write_bytes(data)
+    site = open_site(tmp_path / "set")
+    page = site.text("/")
+    assert page.count('role="alert"') == 2
+    index = site.context.library.current()
+    assert index.columns.size == 49
+    bad = [record for record in index.records(range(49)) if record["error"]]
+    assert len(bad) == shards[0]["rows"] + shards[1]["rows"]
+    for record in bad:
+        assert markup(record["error"]) in site.text("/record", id=record["id"])
+        assert site.ask(f"/thumb?id={quote(record['id'])}").status == 200
+    good = next(record for record in index.records(range(49)) if not record["error"])
+    assert site.ask(f"/thumb?id={quote(good['id'])}").headers["content-type"] == "image/webp"
+
+
+def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, open_site):
+    build(birds, tmp_path / "set", workers=1)
+    site = open_site(tmp_path / "set")
+    assert "<strong>49</strong>" in site.text("/")
+    config = replace(BuildConfig(), policy={"duplicate_pair": "drop"}, seed=5)
+    lines = (birds / "metadata.jsonl").read_text().splitlines()
+    (birds / "metadata.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    build(birds, tmp_path / "set", config=config, workers=1)
+    for _ in range(200):
+        if "<strong>48</strong>" in site.text("/"):
+            break
+        time.sleep(0.1)
+    assert "<strong>48</strong>" in site.text("/")
+
+
+def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):
+    build(birds, tmp_path / "set", config=BuildConfig(format="parquet"), workers=1)
+    site = open_site(tmp_path / "set")
+    record = first_record(site)
+    assert site.ask(f"/image?id={quote(record['id'])}").headers["content-type"] == "image/webp"

@@ -1,4 +1,4 @@
-"""The collator's batches give the features that the backbone gives, whatever the format of the rows."""
+"""Batches of the collator give the same features as the backbone, for every format of rows."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from fdrd.record import features
 
 @pytest.fixture
 def rows(make_row, make_drawing):
-    """Six rows of odd sizes, one of them in grey; the last has one negative, the others two."""
+    """Six rows of odd sizes, one grayscale and one transparent; the last has one negative, the others two."""
     made = []
-    for number, colour in enumerate(["red", "green", "blue", "black", "red", "green"]):
-        picture = Image.open(io.BytesIO(make_drawing(colour, "circle", "left")))
-        picture = picture.resize((40 + number, 44)).convert("L" if number == 2 else "RGB")
+    for number, color in enumerate(["red", "green", "blue", "black", "red", "green"]):
+        image = Image.open(io.BytesIO(make_drawing(color, "circle", "left")))
+        image = image.resize((40 + number, 44)).convert({2: "L", 3: "RGBA"}.get(number, "RGB"))
+        if number == 3:
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
         file = io.BytesIO()
-        picture.save(file, "PNG")
+        image.save(file, "PNG")
         negatives = [
             {"caption": f"a {other} circle", "category": "circle", "kind": "attribute",
              "attribute_type": "colour"}
             for other in ("white", "black")[: 1 if number == 5 else 2]
         ]  # fmt: skip
-        caption = f"a {colour} circle on the left" + " and a cat" * (20 if number == 4 else number)
+        caption = f"a {color} circle on the left" + " and a cat" * (20 if number == 4 else number)
         made.append(make_row(number, file.getvalue(), caption, "circle", negatives=negatives))
     columns = {key: [row[key] for row in made] for key in made[0]}
     return Dataset.from_dict(columns, features=features(["circle", "square"]))
@@ -45,7 +47,7 @@ def test_a_batch_gives_the_features_of_the_backbone(rows, tiny_clip):
     torch.testing.assert_close(found.text_embeds, captions, atol=1e-5, rtol=0)
 
 
-def test_a_caption_that_is_too_long_keeps_its_end(rows, tiny_clip):
+def test_a_truncated_caption_keeps_eos(rows, tiny_clip):
     ids = ClipCollator.of(tiny_clip)([rows[4]])["input_ids"]
     assert ids.shape[1] == 24
     assert ids[0, -1] == tiny_clip.tokenizer.eos_token_id
@@ -53,19 +55,21 @@ def test_a_caption_that_is_too_long_keeps_its_end(rows, tiny_clip):
 
 def test_torch_format_and_streams_give_the_same_batch(rows, tiny_clip):
     collate = ClipCollator.of(tiny_clip)
-    (wanted,) = DataLoader(rows, 6, collate_fn=collate)
+    (expected,) = DataLoader(rows, 6, collate_fn=collate)
     for other in (rows.with_format("torch"), rows.to_iterable_dataset()):
         (found,) = DataLoader(other, 6, collate_fn=collate)
-        for key in wanted:
-            torch.testing.assert_close(found[key], wanted[key], atol=1e-6, rtol=0)
+        for key in expected:
+            torch.testing.assert_close(found[key], expected[key], atol=1e-6, rtol=0)
 
 
-def test_negatives_come_with_a_mask_of_what_is_there(rows, tiny_clip):
+def test_padded_negatives_are_masked(rows, tiny_clip):
     batch = ClipCollator.of(tiny_clip, negatives=2)(list(rows))
     assert batch["negative_input_ids"].shape[:2] == batch["negative_valid"].shape == (6, 2)
     assert batch["negative_valid"].tolist() == [[True, True]] * 5 + [[True, False]]
-    said = tiny_clip.tokenizer.decode(batch["negative_input_ids"][0, 1], skip_special_tokens=True)
-    assert said == "a black circle"
+    decoded = tiny_clip.tokenizer.decode(
+        batch["negative_input_ids"][0, 1], skip_special_tokens=True
+    )
+    assert decoded == "a black circle"
 
 
 def test_gradients_reach_the_model(rows, make_clip):

@@ -1,0 +1,98 @@
+"""The Python API: imports are lazy, built-in methods are known by name, plugins are modules or files."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmark
+from fdrd.errors import FdrdError
+
+HEAVY = ("torch", "transformers", "datasets")
+
+
+def modules_after(code: str, folder: Path) -> set[str]:
+    """Return the heavy modules that are loaded after some code has run."""
+    check = f"\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r})\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", code + check], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tiny_clip: benchmark.CLIPBackbone, tiny_dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Results of two methods."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("zero_shot", "random"):
+        benchmark.run(name, tiny_dataset, backbone=tiny_clip, results=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import benchmark",
+        "import benchmark; benchmark.report('.'); benchmark.report('.', html='page.html')",
+        "import benchmark; benchmark.compare('.')",
+        "from typer.testing import CliRunner; from fdrd.commands import app\n"
+        "for command in ('report', 'compare'):\n"
+        "    assert CliRunner().invoke(app, [command, '.']).exit_code == 0",
+    ],
+)
+def test_reading_results_imports_no_model_code(runs: Path, code: str) -> None:
+    assert modules_after(code, runs) == set()
+
+
+@pytest.mark.parametrize("code", ["benchmark.get_method('coop')", "benchmark.method_names()[0]"])
+def test_built_in_methods_are_known_without_an_import(tmp_path: Path, code: str) -> None:
+    modules_after(f"import benchmark; {code}; assert 'dcar' in benchmark.method_names()", tmp_path)
+
+
+def test_every_exported_name_exists_and_hides_no_module() -> None:
+    for name in benchmark.__all__:
+        assert not inspect.ismodule(getattr(benchmark, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = benchmark.nothing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["run", "run_each", "compare", "report", "search", "load_method"])
+def test_the_main_functions_are_typed_and_documented(name: str) -> None:
+    function = getattr(benchmark, name)
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not signature.empty
+    assert all(p.annotation is not p.empty for p in signature.parameters.values())
+    assert "Args:" in function.__doc__
+
+
+PLUGIN = '''
+import benchmark
+
+@benchmark.method("mine")
+def mine(backbone):
+    """Zero-shot under another name."""
+    return benchmark.get_method("zero_shot")(backbone)
+'''
+
+
+def test_a_plugin_may_be_a_file(
+    tiny_clip: benchmark.CLIPBackbone, tiny_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for registry in ("_METHODS", "_ABLATIONS", "_OPTIONS"):
+        module = sys.modules["benchmark.registry"]
+        monkeypatch.setattr(module, registry, dict(getattr(module, registry)))
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    benchmark.load_plugin(str(tmp_path / "mine.py"))
+    result = benchmark.run("mine", tiny_dataset, backbone=tiny_clip)
+    assert result.ranks == benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip).ranks
+    (tmp_path / "taken.py").write_text(PLUGIN.replace('"mine"', '"coop"'))
+    with pytest.raises(FdrdError, match="two methods are called 'coop'"):
+        benchmark.load_plugin(str(tmp_path / "taken.py"))
+    with pytest.raises(FdrdError, match=r"--plugin gone\.py: no such file"):
+        benchmark.load_plugin("gone.py")

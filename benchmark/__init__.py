@@ -2,10 +2,10 @@
 
     import benchmark
 
-    benchmark.run("coop", "data/fdrd", results=Path("runs"))     # train and measure
-    benchmark.compare("runs")                                    # paired significance tests
-    benchmark.report("runs")                                     # Markdown
-    benchmark.search("data/fdrd", "a red bird")                  # records
+    benchmark.run("coop", "data/fdrd", results="runs")    # train and measure
+    benchmark.compare("runs")                             # paired significance tests
+    benchmark.report("runs")                              # Markdown
+    benchmark.search("data/fdrd", "a red bird")           # records
 
 Names are imported on first use, so `import benchmark` loads nothing heavy.
 """

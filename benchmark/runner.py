@@ -118,8 +118,8 @@ class RunRequest:
     options: Mapping[str, Any] | None = None
     train: Mapping[str, Any] | None = None
     checkpoint: str | Path | None = None
-    results: Path | None = None
-    log: Path | None = None
+    results: str | Path | None = None
+    log: str | Path | None = None
     cache: Path | None = None
     device: str | None = None
     allow_code: bool = False
@@ -138,8 +138,8 @@ class SharedOptions(TypedDict, total=False):
     gallery: Gallery
     train: Mapping[str, Any] | None
     checkpoint: str | Path | None
-    results: Path | None
-    log: Path | None
+    results: str | Path | None
+    log: str | Path | None
     cache: Path | None
     device: str | None
     allow_code: bool
@@ -201,14 +201,14 @@ def run(method: str, data: Data, **options: Unpack[RunOptions]) -> BenchResult:
     request = RunRequest(**options)
     prepared = _prepare(method, data, request)
     settings = prepared.settings
-    path = request.results / settings.file_name() if request.results else None
+    path = Path(request.results, settings.file_name()) if request.results else None
     if path is not None and processes.agreed(path.is_file()):
         request.progress(f"finished before: {path}", 1, 1)
         return read_result(path)
     partial = path.with_suffix(".partial.safetensors") if path and prepared.rows else None
     curves = None
     if request.log and prepared.rows:
-        curves = request.log / Path(settings.file_name()).stem
+        curves = Path(request.log, settings.file_name()).with_suffix("")
     with resumable(partial, prepared.save_features), curves_in(curves):
         try:
             fit, seconds = _train(prepared)
@@ -428,8 +428,9 @@ def _train(prepared: _PreparedRun) -> tuple[FitLog | None, float]:
         return None, 0.0
     if method.learner is not None and request.results is not None:
         # The main process decides: by now it has written the files that the others look for.
-        found = processes.agreed(_trained_before(settings, request.results) is not None)
-        before = _trained_before(settings, request.results) if found else None
+        folder = Path(request.results)
+        found = processes.agreed(_trained_before(settings, folder) is not None)
+        before = _trained_before(settings, folder) if found else None
         if before is not None:
             path, result = before
             request.progress(f"trained before: {path}", 1, 1)

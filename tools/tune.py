@@ -17,9 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import baselines  # noqa: F401 - registers the methods
 import benchmark
-import dcar  # noqa: F401
 from benchmark.result import DIRECTIONS, BenchResult, read_results
 from benchmark.runner import open_backbone
 from fdrd.errors import FdrdError

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from fdrd.dataset import RetrievalDataset

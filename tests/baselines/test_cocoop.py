@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-import baselines  # noqa: F401  # registers the methods
 from baselines.cocoop import SAMPLE
 from benchmark import CLIPBackbone, Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.evaluation.caption_tokens import decode_captions, encode_captions

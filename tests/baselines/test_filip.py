@@ -8,7 +8,6 @@ import torch
 from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
-import baselines  # noqa: F401  # registers the methods
 from baselines.filip import late_interaction
 from benchmark import CLIPBackbone, Images, get_method
 from benchmark.evaluation.score_blocks import distinct

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
 from fdrd.dataset import RetrievalDataset
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn.functional import log_softmax
 
-import baselines  # noqa: F401  # registers the methods
 from baselines.promptsrc import divergence
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
 from benchmark.training.loop import Batch

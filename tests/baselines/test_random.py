@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-import baselines  # noqa: F401  # registers the methods
 from benchmark import get_method
 
 Random = Callable[..., Any]

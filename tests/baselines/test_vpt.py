@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import baselines  # noqa: F401  # registers the methods
 from benchmark import CLIPBackbone, Images, get_method
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError

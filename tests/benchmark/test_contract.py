@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
-import dcar  # noqa: F401
 from benchmark import CLIPBackbone, Images, Method, TrainConfig
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from benchmark.registry import get_method, method_names, method_options, takes

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone, Features, FrozenFeatures, Images, Method, search
 from benchmark.checkpoint import find_checkpoint, load_method, untrained_method

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
-import dcar  # noqa: F401
 from benchmark import BenchResult, CLIPBackbone
 from benchmark.result import DIRECTIONS
 from fdrd.dataset import RetrievalDataset

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone, Method, TrainConfig, get_method, read_categories
 from benchmark.evaluation.base_to_new import CategoryList, half_of

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import baselines  # noqa: F401  # registers the methods
 from benchmark.registry import (
     distribute,
     get_method,
@@ -187,7 +186,6 @@ def test_an_edited_method_has_another_source_digest(
 
 def test_of_equal_variants_one_is_left() -> None:
     """What a user gives may make a variant the whole method: its result would count as another seed."""
-    import dcar  # noqa: F401
     from benchmark.registry import variants_of
 
     assert len(variants_of("dcar", {"n_ctx": 2})) == len(variants_of("dcar", {}))

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import benchmark.training.resumable
-import dcar  # noqa: F401  # registers the method
 from benchmark import CLIPBackbone, Prompts, TrainConfig, get_method
 from benchmark.training.loop import Batch
 from benchmark.training.resumable import resumable

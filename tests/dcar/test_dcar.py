@@ -6,8 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-import baselines  # noqa: F401  # registers the methods
-import dcar  # noqa: F401
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method
 from benchmark.registry import method_options
 from benchmark.training.loop import batches

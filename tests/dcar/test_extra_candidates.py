@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import dcar  # noqa: F401  # registers the method
 from benchmark import CLIPBackbone, TrainConfig, get_method
 from benchmark.training.loop import Batch, batches
 from dcar.extra_candidates import ExtraCandidates

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 import dcar  # registers the method
 from benchmark import CLIPBackbone, Images, TrainConfig, get_method

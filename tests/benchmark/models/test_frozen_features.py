@@ -219,7 +219,6 @@ def test_coop_encodes_each_image_once(
     make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     """All three splits hold the same 24 drawings, so five epochs and the test encode 24 images."""
-    import baselines  # noqa: F401  # registers the method
 
     backbone = make_clip(FrozenFeatures(tmp_path))
     with counted(backbone) as seen:

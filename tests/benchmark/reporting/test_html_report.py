@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone
 from benchmark.reporting.comparison import group_results, main_columns

@@ -13,7 +13,6 @@ from huggingface_hub import HfApi, ModelCard, constants
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone, load_method
 from benchmark.checkpoint import find_checkpoint, read_header

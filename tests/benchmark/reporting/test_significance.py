@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import BenchResult, CLIPBackbone
 from benchmark.reporting.comparison import differences, group_results, main_columns

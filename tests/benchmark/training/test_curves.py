@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 from benchmark import CLIPBackbone
 from fdrd.dataset import RetrievalDataset

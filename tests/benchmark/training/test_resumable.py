@@ -13,7 +13,6 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-import baselines  # noqa: F401  # registers the methods
 import benchmark
 import benchmark.training.loop
 from benchmark import CLIPBackbone

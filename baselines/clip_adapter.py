@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import nn
 
-from benchmark import Adapter, Backbone, Features, LossDirection, TrainConfig, method
+from benchmark import Adapter, Encoder, Features, LossDirection, TrainConfig, method
 from benchmark.training.trained_method import TrainedMethod
 
 Side = Literal["text", "image", "both"]
@@ -23,7 +23,7 @@ Form = Literal["bottleneck", "residual", "linear"]
 
 @method("clip_adapter")
 def clip_adapter(
-    backbone: Backbone,
+    backbone: Encoder,
     *,
     side: Side = "text",
     form: Form = "bottleneck",

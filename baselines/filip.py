@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from benchmark import Adapter, AnyImages, Backbone, Features, LossDirection, TrainConfig, method
+from benchmark import Adapter, AnyImages, Encoder, Features, LossDirection, TrainConfig, method
 from benchmark.training.trained_method import TrainedMethod
 
 BLOCK = 2**23
@@ -37,7 +37,7 @@ class TokenEncoder:
         maps: `image` and `text`.
     """
 
-    def __init__(self, backbone: Backbone, maps: nn.ModuleDict):
+    def __init__(self, backbone: Encoder, maps: nn.ModuleDict):
         self.backbone = backbone
         self.maps = maps
 
@@ -116,7 +116,7 @@ def _late_interaction(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
 
 @method("filip")
 def filip(
-    backbone: Backbone,
+    backbone: Encoder,
     *,
     form: Literal["linear", "residual"] = "linear",
     reduction: int = 4,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from baselines.zero_shot import ZeroShot
-from benchmark import AnyImages, Backbone, Features, FitLog, Progress, method, silent
+from benchmark import AnyImages, Encoder, Features, FitLog, Progress, method, silent
 from benchmark.evaluation.encoding import encode_split, rank_split
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -89,7 +89,7 @@ class NNN:
 
     trains: Literal["statistics"] = "statistics"
 
-    def __init__(self, backbone: Backbone, alpha: float, k: int):
+    def __init__(self, backbone: Encoder, alpha: float, k: int):
         if not 0 <= alpha <= LARGEST_ALPHA:
             raise FdrdError(f"nnn: alpha={alpha}: choose from 0 to {LARGEST_ALPHA:g}")
         if k < 0:
@@ -165,7 +165,7 @@ def _grid(alpha: float, k: int) -> Iterator[tuple[float, int]]:
 
 
 @method("nnn")
-def nnn(backbone: Backbone, *, alpha: float = 0.0, k: int = 0) -> NNN:
+def nnn(backbone: Encoder, *, alpha: float = 0.0, k: int = 0) -> NNN:
     """Subtract the candidate's nearness to training queries; training-free (arXiv 2410.24114).
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from benchmark import Backbone, FitLog, Progress, method, silent
+from benchmark import Encoder, FitLog, Progress, method, silent
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 
@@ -15,7 +15,7 @@ class ZeroShot:
     trains: Literal["nothing"] = "nothing"
     learner = None
 
-    def __init__(self, backbone: Backbone):
+    def __init__(self, backbone: Encoder):
         self.encode_image = backbone.encode_image
         self.encode_text = backbone.encode_text
         self.similarity = cosine
@@ -28,6 +28,6 @@ class ZeroShot:
 
 
 @method("zero_shot")
-def zero_shot(backbone: Backbone) -> ZeroShot:
+def zero_shot(backbone: Encoder) -> ZeroShot:
     """Score the backbone without training: the baseline for both directions."""
     return ZeroShot(backbone)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmark.checkpoint import load_method
     from benchmark.dataset_search import Hit, search
     from benchmark.evaluation.base_to_new import CategoryList, read_categories
-    from benchmark.models.backbone import Backbone, Features, Prompts
+    from benchmark.models.backbone import Backbone, Encoder, Features, Prompts
     from benchmark.models.clip import CLIPBackbone
     from benchmark.models.frozen_features import FrozenFeatures, default_cache
     from benchmark.models.image_batches import AnyImages, Images
@@ -68,7 +68,7 @@ _EXPORTS = {
     "benchmark.checkpoint": "load_method",
     "benchmark.dataset_search": "Hit search",
     "benchmark.evaluation.base_to_new": "CategoryList read_categories",
-    "benchmark.models.backbone": "Backbone Features Prompts",
+    "benchmark.models.backbone": "Backbone Encoder Features Prompts",
     "benchmark.models.clip": "CLIPBackbone",
     "benchmark.models.frozen_features": "FrozenFeatures default_cache",
     "benchmark.models.image_batches": "AnyImages Images",

@@ -19,7 +19,6 @@ from benchmark.checkpoint import find_checkpoint, load_method, read_header, untr
 from benchmark.evaluation.encoding import BATCH
 from benchmark.evaluation.scoring import BELOW, Shortlist, scoring_of
 from benchmark.models.backbone import Backbone, Features, concatenate
-from benchmark.models.clip import CLIPBackbone
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import Method
@@ -111,7 +110,7 @@ def search(
     try:
         return _search(ready, splits, query, k, progress)
     finally:
-        if isinstance(tower, CLIPBackbone) and tower.frozen is not None:
+        if tower is not None and tower.frozen is not None:
             tower.frozen.flush()
 
 

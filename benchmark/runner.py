@@ -32,7 +32,6 @@ from benchmark.evaluation.scoring import make_reranker, scoring_of
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
-from benchmark.models.clip import CLIPBackbone
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import (
     Method,
@@ -181,7 +180,7 @@ class _PreparedRun:
     def save_features(self) -> None:
         """Write frozen features, so that a resumed training starts from the same ones."""
         tower = self.backbone
-        if isinstance(tower, CLIPBackbone) and tower.frozen is not None and processes.is_main():
+        if tower is not None and tower.frozen is not None and processes.is_main():
             tower.frozen.flush()
 
 

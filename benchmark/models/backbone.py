@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages
 from fdrd.dataset import Indices
 
@@ -109,8 +110,14 @@ def concatenate(parts: Sequence[Features]) -> Features:
     return Features(**joined)
 
 
-class Backbone(Protocol):
-    """Two frozen towers into one joint space, with the sizes that learners need."""
+PROMPTS, TOKENS, WEIGHTS = "prompts", "token features", "trainable weights"
+"""What a backbone may offer beyond pooled features."""
+
+ALL = frozenset({PROMPTS, TOKENS, WEIGHTS})
+
+
+class Encoder(Protocol):
+    """A frozen model that maps images and captions into one joint space."""
 
     name: str
     """Name given by the user."""
@@ -118,22 +125,18 @@ class Backbone(Protocol):
     """Digest of everything that determines its features: weights, preprocessing, tokenizer."""
     device: torch.device
     """Device of its weights and features."""
+    can: frozenset[str]
+    """What it offers beyond pooled features: `PROMPTS`, `TOKENS`, `WEIGHTS`."""
     dim: int
     """Width d of the joint space."""
-    text_width: int
-    """Width of a text prompt."""
-    vision_width: int
-    """Width of a visual prompt."""
-    text_layers: int
-    """Layers of the text tower, which limit the depth of text prompts."""
-    vision_layers: int
-    """Layers of the vision tower, which limit the depth of visual prompts."""
-    vocabulary_size: int
-    """Number of token ids."""
-    model: Any
-    """The CLIPModel; its weights only change in a `trainable_copy`."""
+    frozen: FrozenFeatures | None
+    """Cache of its features."""
+    context: int
+    """Tokens that it reads of a caption, including special ones; 0 if unknown."""
     logit_scale: float
     """Factor of the cosines in its contrastive loss, about 100 for CLIP."""
+    logit_bias: float
+    """Added to the scaled cosines in a sigmoid loss."""
 
     def encode_image(
         self, images: AnyImages, prompts: Prompts = ..., *, tokens: bool = False
@@ -149,6 +152,26 @@ class Backbone(Protocol):
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""
+
+    def count_tokens(self, captions: Sequence[str]) -> list[int]:
+        """Return the tokens of each caption before truncation; empty if the context is unknown."""
+
+
+class Backbone(Encoder, Protocol):
+    """An encoder with two transformer towers, with the sizes that prompt learners need."""
+
+    text_width: int
+    """Width of a text prompt."""
+    vision_width: int
+    """Width of a visual prompt."""
+    text_layers: int
+    """Layers of the text tower, which limit the depth of text prompts."""
+    vision_layers: int
+    """Layers of the vision tower, which limit the depth of visual prompts."""
+    vocabulary_size: int
+    """Number of token ids."""
+    model: Any
+    """The CLIPModel; its weights only change in a `trainable_copy`."""
 
     def trainable_copy(self) -> Backbone:
         """Return a backbone with its own trainable weights, for methods that train the backbone."""
@@ -200,8 +223,10 @@ def inject(
 
 
 @contextmanager
-def weigh_words(embed: nn.Module, weights: Tensor | None, n_ctx: int) -> Iterator[None]:
-    """Scale `embed`'s output token by token, except the `n_ctx` slots after BOS.
+def weigh_words(
+    embed: nn.Module, weights: Tensor | None, n_ctx: int, *, start: int
+) -> Iterator[None]:
+    """Scale `embed`'s output token by token, except the `n_ctx` slots from position `start`.
 
     Open it before `inject`, because hooks run in the order of registration.
     """
@@ -216,7 +241,7 @@ def weigh_words(embed: nn.Module, weights: Tensor | None, n_ctx: int) -> Iterato
                 f"{embedded.shape[1] - n_ctx}; use those of encode_text(..., reserve={n_ctx})"
             )
         slots = weights.new_ones(len(weights), n_ctx)
-        every = torch.cat([weights[:, :1], slots, weights[:, 1:]], dim=1)  # (B, T + n_ctx)
+        every = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)  # (B, T + n_ctx)
         return embedded * every.unsqueeze(-1)
 
     handle = embed.register_forward_hook(scale)

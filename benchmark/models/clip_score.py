@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from PIL.Image import Image
 
-from benchmark.models.backbone import Backbone
+from benchmark.models.backbone import Encoder
 from benchmark.models.loading import load_backbone
 
 BATCH = 64
@@ -24,7 +24,7 @@ class Loadable(Protocol):
 
 
 @torch.inference_mode()
-def clip_scores(backbone: Backbone, pairs: Iterable[tuple[Image, str]]) -> Iterator[float]:
+def clip_scores(backbone: Encoder, pairs: Iterable[tuple[Image, str]]) -> Iterator[float]:
     """Yield the cosine of each image with its caption, with one batch in memory at a time."""
     todo = iter(pairs)
     while batch := list(islice(todo, BATCH)):

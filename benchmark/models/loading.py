@@ -1,43 +1,77 @@
-"""Load a backbone by name.
+"""Load a backbone by name; `KINDS` says which names there are.
 
-| `spec` | what is loaded |
-|---|---|
-| `openai/clip-vit-base-patch32`, `ORG/NAME@REVISION` | a CLIPModel or open_clip model from the Hub |
-| `path/to/folder` | a CLIPModel saved there, or an open_clip model |
-| `package.module:function`, `path/to/file.py:function` | (CLIPModel, tokenizer, image_processor) |
-| `embedded` | the small CLIP inside the package |
-
-Weights are read from safetensors only, and no code of a repository is run. An open_clip model (one with
-`open_clip_config.json`) is converted to a CLIPModel. A function is code, so it is accepted from the command line
-(`allow_code`) and never from a manifest or a checkpoint: a downloaded dataset must not decide what runs here.
+A function is code, so it is accepted from the command line (`allow_code`) and never from a manifest or a
+checkpoint: a downloaded dataset must not decide what runs here.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from benchmark.models import open_clip
-from benchmark.models.backbone import Backbone
-from benchmark.models.clip import CLIPBackbone
+from benchmark.models.backbone import ALL, Backbone
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import default_device
-from benchmark.models.tensor_files import read_tensors
-from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
-from benchmark.models.tokenizer import tokenizer_of
-from fdrd.errors import FdrdError, first_line
+from fdrd.errors import FdrdError
 
 EMBEDDED = "embedded"
 DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
 """Pinned to a revision with safetensors weights; the main branch has none."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of backbone.
+
+    Attributes:
+        form: how it is named.
+        loads: what is loaded.
+        module: the module whose `load` does it.
+        can: what it offers beyond pooled features, or a function of the name that says so.
+    """
+
+    form: str
+    loads: str
+    module: str
+    can: frozenset[str] | None = frozenset()
+
+
+_PRETRAINED = "benchmark.models.encoders.pretrained"
+KINDS = {
+    "hf": Kind(
+        "ORG/NAME, hf:ORG/NAME@REVISION or a folder",
+        "a dual encoder of transformers, or an open_clip model that converts to CLIP",
+        _PRETRAINED,
+        None,
+    ),
+    EMBEDDED: Kind(EMBEDDED, "the small CLIP inside the package, for demos", _PRETRAINED, ALL),
+    "open_clip": Kind(
+        "open_clip:NAME/PRETRAINED",
+        "any model of the package open_clip",
+        "benchmark.models.encoders.open_clip_package",
+    ),
+    "st": Kind(
+        "st:NAME",
+        "a multimodal model of sentence-transformers",
+        "benchmark.models.encoders.sentence",
+    ),
+    "features": Kind(
+        "features:FOLDER", "stored features of any system", "benchmark.models.encoders.stored"
+    ),
+    "function": Kind(
+        "package.module:function or file.py:function",
+        "what the function returns",
+        "benchmark.models.encoders.function",
+        None,
+    ),
+}
+"""Kinds of backbones by prefix. `can` is None where it depends on the model."""
 
 
 def load_backbone(
@@ -46,41 +80,62 @@ def load_backbone(
     allow_code: bool = False,
     device: str | None = None,
     frozen: FrozenFeatures | None = None,
-) -> CLIPBackbone:
+) -> Backbone:
     """Return the backbone that a user, a manifest or a checkpoint names.
 
+    Its `can` says whether it takes prompts; one that does not is only an `Encoder`.
+
     Args:
-        spec: see the table above.
+        spec: a form of `KINDS`.
         allow_code: the name comes from the user, so it may be a function.
         device: by default `cuda` if available, otherwise `cpu`.
         frozen: cache for features of unprompted towers.
 
     Raises:
-        FdrdError: there is no such backbone, it is not a CLIP, or the download failed.
+        FdrdError: there is no such backbone, it is damaged, or the download failed.
     """
-    target, colon, function = spec.rpartition(":")
-    if colon:
-        if not allow_code:
+    kind, target = split_name(spec)
+    if kind == "function" and not allow_code:
+        raise FdrdError(
+            f"backbone {spec!r} is a function, which only the command line may name; "
+            f"give --backbone {spec} if you trust it"
+        )
+    if kind == EMBEDDED:
+        target = str(files("benchmark.models") / "embedded")
+        if not Path(target).is_dir():
             raise FdrdError(
-                f"backbone {spec!r} is a function, which only the command line may name; "
-                f"give --backbone {spec} if you trust it"
+                "this installation has no embedded backbone; name another with --backbone"
             )
-        parts = _call(target, function, spec)
-    elif spec == EMBEDDED:
-        parts = _embedded()
-    elif spec.startswith((".", "/", "~")) or Path(spec).is_dir():
-        parts = _folder(Path(spec).expanduser(), spec)
-    else:
-        parts = _hub(spec)
-    model, tokenizer, image_processor = parts
-    return CLIPBackbone(
-        model,
-        tokenizer,
-        image_processor,
-        name=spec,
-        frozen=frozen,
-        device=device or default_device(),
-    )
+    load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
+    place = torch.device(device or default_device())
+    return load(target, name=spec, device=place, frozen=frozen)
+
+
+def capabilities(spec: str) -> frozenset[str] | None:
+    """Return what a backbone offers beyond pooled features, without loading its weights.
+
+    None means that only loading tells, as for a function.
+    """
+    kind, target = split_name(spec)
+    if kind == "hf":
+        from benchmark.models.encoders.pretrained import can
+
+        return can(target)
+    return KINDS[kind].can
+
+
+def split_name(spec: str) -> tuple[str, str]:
+    """Return the kind of a backbone and the rest of its name.
+
+    >>> split_name("st:clip-ViT-B-32"), split_name("org/name"), split_name("load.py:clip")
+    (('st', 'clip-ViT-B-32'), ('hf', 'org/name'), ('function', 'load.py:clip'))
+    """
+    prefix, colon, rest = spec.partition(":")
+    if spec == EMBEDDED:
+        return EMBEDDED, ""
+    if colon and prefix in KINDS and prefix != "function":
+        return prefix, rest
+    return ("function" if colon else "hf"), spec
 
 
 def cached_backbone(
@@ -105,116 +160,3 @@ def default_backbone(data: str | Path) -> str:
         if named:
             return str(named)
     return DEFAULT_BACKBONE
-
-
-def _hub(spec: str) -> tuple[Any, Any, Any]:
-    name, _, revision = spec.partition("@")
-    try:
-        return _pretrained(name, revision or "main")
-    except (OSError, ValueError) as error:
-        raise FdrdError(
-            f"backbone {spec!r}: not a local folder, and downloading it from the Hub failed "
-            f"({first_line(error)}); check the name and the connection, or give --backbone "
-            f"a local folder, a function that loads a CLIPModel, or `{EMBEDDED}`"
-        ) from error
-
-
-def _folder(folder: Path, spec: str) -> tuple[Any, Any, Any]:
-    if not any((folder / config).is_file() for config in ("config.json", open_clip.CONFIG)):
-        raise FdrdError(
-            f"backbone {spec!r}: {folder} has no config.json; give a folder that "
-            f"CLIPModel.save_pretrained and its processor wrote, or one with {open_clip.CONFIG}"
-        )
-    try:
-        return _pretrained(str(folder), "main")
-    except (OSError, ValueError) as error:
-        raise FdrdError(
-            f"backbone {spec!r}: {first_line(error)}; the folder needs model.safetensors, a "
-            f"tokenizer and a preprocessor_config.json; `fdrd convert` converts a .bin file"
-        ) from error
-
-
-def _embedded() -> tuple[Any, Any, Any]:
-    folder = Path(str(files("benchmark.models") / "embedded"))
-    if not folder.is_dir():
-        raise FdrdError("this installation has no embedded backbone; name another with --backbone")
-    return _folder(folder, EMBEDDED)
-
-
-def _pretrained(name: str, revision: str) -> tuple[Any, Any, Any]:
-    try:
-        return (
-            CLIPModel.from_pretrained(
-                name, revision=revision, use_safetensors=True, dtype=torch.float32
-            ),
-            AutoTokenizer.from_pretrained(name, revision=revision),
-            AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil"),
-        )
-    except (OSError, ValueError):
-        config = _file(name, revision, open_clip.CONFIG)
-        if config is None:
-            raise
-        return _open_clip(name, revision, config)
-
-
-def _open_clip(name: str, revision: str, config: Path) -> tuple[Any, Any, Any]:
-    """Return a converted open_clip model."""
-    found = (_file(name, revision, weights) for weights in open_clip.WEIGHTS)
-    weights = next((path for path in found if path is not None), None)
-    if weights is None:
-        raise FdrdError(
-            f"{name} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
-            f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
-        )
-    cfg = open_clip.read_config(config)
-    own = any(_file(name, revision, file) for file in TOKENIZER_FILES)
-    tokenizer = tokenizer_of(name if own else None, revision, context=cfg.context)
-    return open_clip.clip_parts(cfg, read_tensors(weights), tokenizer, name=name)
-
-
-def _file(name: str, revision: str, file: str) -> Path | None:
-    """Return a file of a folder or Hub repository, or None if it is missing or unreachable."""
-    if Path(name).is_dir():
-        return Path(name) / file if (Path(name) / file).is_file() else None
-    try:
-        return Path(hf_hub_download(name, file, revision=revision))
-    except (OSError, ValueError):
-        return None
-
-
-def _call(target: str, function: str, spec: str) -> tuple[Any, Any, Any]:
-    try:
-        module = (
-            _module_of_file(Path(target))
-            if target.endswith(".py")
-            else (importlib.import_module(target))
-        )
-    except (ImportError, OSError) as error:
-        raise FdrdError(f"backbone {spec!r}: {target} cannot be imported ({error})") from error
-    load = getattr(module, function, None)
-    if not callable(load):
-        raise FdrdError(f"backbone {spec!r}: {target} has no function {function!r}")
-    loaded = load()
-    if not (isinstance(loaded, tuple) and len(loaded) == 3 and isinstance(loaded[0], CLIPModel)):
-        raise FdrdError(
-            f"backbone {spec!r}: {function} must return (CLIPModel, tokenizer, image_processor), "
-            f"not {_kinds(loaded)}"
-        )
-    return loaded
-
-
-def _module_of_file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError("no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _kinds(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(type(each).__name__ for each in value)})"
-    return type(value).__name__

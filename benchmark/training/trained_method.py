@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from benchmark.models.backbone import Backbone, Features
+from benchmark.models.backbone import Encoder, Features
 from benchmark.models.image_batches import AnyImages
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
@@ -40,7 +40,7 @@ class TrainedMethod:
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Encoder,
         learner: nn.Module,
         train: TrainConfig,
         seed: int,

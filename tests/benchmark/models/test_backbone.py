@@ -113,7 +113,7 @@ def test_placeholder_tokens_in_slots_have_no_effect(
 ) -> None:
     context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
     before = tiny_clip.encode_text(CAPTIONS, context).pooled
-    monkeypatch.setattr(tiny_clip, "_bos", 5)
+    monkeypatch.setattr(tiny_clip.towers, "bos", 5)
     ids = tiny_clip.encode_text(CAPTIONS, context, tokens=True).token_ids
     assert ids is not None
     assert 5 not in ids[:, :1]  # the slots changed, BOS did not

@@ -103,7 +103,7 @@ def test_only_the_command_line_may_name_a_function(loader: Path, tmp_path: Path)
         ("{home}/my_clip.py:HOME", "has no function 'HOME'"),
         (
             "{home}/my_clip.py:half",
-            r"must return \(CLIPModel, tokenizer, image_processor\), not \(CLIPModel, \w+\)",
+            r"must return \(model, tokenizer, image_processor\) or an encoder, not \(CLIPModel, \w+\)",
         ),
         ("{home}/nowhere", r"has no config\.json"),
     ],

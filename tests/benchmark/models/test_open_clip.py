@@ -137,7 +137,9 @@ def backbone(parts: Any) -> CLIPBackbone:
 
 
 def towers(clip: CLIPBackbone, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    return clip._vision_tower(pixels, Prompts(), False).pooled, clip.encode_text(CAPTIONS).pooled
+    return clip.towers.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(
+        CAPTIONS
+    ).pooled
 
 
 def theirs(model: OpenClip, coding: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:

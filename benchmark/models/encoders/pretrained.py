@@ -1,0 +1,278 @@
+"""Models of `transformers`: a folder that `save_pretrained` wrote, or a repository of the Hub.
+
+CLIP, MetaCLIP 2, SigLIP and SigLIP 2 take prompts. Every other dual encoder of `transformers` is a plain encoder.
+Weights are read from safetensors only, every tensor must fit, and no code of a repository is run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from torch import Tensor
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from benchmark.models import open_clip
+from benchmark.models.backbone import ALL, TOKENS, Encoder
+from benchmark.models.clip import CLIPBackbone
+from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.image_batches import AnyImages, decoded
+from benchmark.models.plain_encoder import PlainEncoder
+from benchmark.models.promptable import fingerprint
+from benchmark.models.siglip import SiglipBackbone
+from benchmark.models.tensor_files import read_tensors
+from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
+from benchmark.models.tokenizer import tokenizer_of
+from fdrd.errors import FdrdError, first_line
+
+log = logging.getLogger(__name__)
+
+PROMPTABLE: dict[str, type[CLIPBackbone] | type[SiglipBackbone]] = {
+    "clip": CLIPBackbone,
+    "metaclip_2": CLIPBackbone,
+    "siglip": SiglipBackbone,
+    "siglip2": SiglipBackbone,
+}
+"""Architectures that take prompts, by `model_type`."""
+
+
+def can(target: str) -> frozenset[str]:
+    """Return what a model offers beyond pooled features, from its configuration alone."""
+    name, _, revision = target.partition("#")[0].partition("@")
+    kind = _config(name, revision or "main").get("model_type", "clip")
+    if kind not in PROMPTABLE:
+        return frozenset()
+    return ALL - {TOKENS} if kind == "siglip2" else ALL
+
+
+def load(target: str, *, name: str, device: torch.device, frozen: FrozenFeatures | None) -> Encoder:
+    """Return the model of a folder or of the Hub.
+
+    Args:
+        target: a folder, or ORG/NAME with an optional @REVISION. `#pool=patches` after the name of a
+            SigLIP hides visual tokens from its attention head.
+        name: given by the user.
+        device: `cpu`, `cuda`, ...
+        frozen: cache of features.
+
+    Raises:
+        FdrdError: the model is missing, damaged or of an unknown architecture.
+    """
+    target, _, option = target.partition("#")
+    if option not in ("", "pool=patches"):
+        raise FdrdError(f"backbone {name!r}: unknown option {option!r}; there is #pool=patches")
+    folder = Path(target).expanduser()
+    if folder.is_dir() or target.startswith((".", "/", "~")):
+        place, revision = str(folder), "main"
+        if not any((folder / config).is_file() for config in ("config.json", open_clip.CONFIG)):
+            raise FdrdError(
+                f"backbone {name!r}: {folder} has no config.json; give a folder that "
+                f"save_pretrained wrote, or one with {open_clip.CONFIG}"
+            )
+        advice = (
+            "the folder needs model.safetensors, a tokenizer and a preprocessor_config.json; "
+            "`fdrd convert` converts a .bin file"
+        )
+    else:
+        place, _, revision = target.partition("@")
+        advice = (
+            "not a local folder, and downloading it from the Hub failed; check the name and the "
+            "connection, or give --backbone a local folder, a function, or `embedded`"
+        )
+    try:
+        parts = _parts(place, revision or "main", name)
+    except (OSError, ValueError) as error:
+        raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
+    if option:
+        if not parts[0].config.model_type.startswith("siglip"):
+            raise FdrdError(
+                f"backbone {name!r}: #pool=patches is for SigLIP, which pools by attention"
+            )
+        return SiglipBackbone(
+            *parts, name=name, device=device, frozen=frozen, pool_visual_tokens=False
+        )
+    return encoder(*parts, name=name, device=device, frozen=frozen)
+
+
+def encoder(
+    model: Any,
+    tokenizer: Any,
+    image_processor: Any,
+    *,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+) -> Encoder:
+    """Return the encoder around a model of `transformers`, promptable if its architecture is."""
+    limit = getattr(_text_config(model), "max_position_embeddings", 0)
+    if tokenizer.model_max_length + 2 < limit:  # RoBERTa reserves two positions
+        log.warning(
+            "%s reads %d tokens, but its tokenizer stops at %d; set model_max_length in "
+            "tokenizer_config.json to %d to use the whole context",
+            *(name, limit, tokenizer.model_max_length, limit),
+        )
+    architecture = PROMPTABLE.get(model.config.model_type)
+    if architecture is not None:
+        return architecture(
+            model, tokenizer, image_processor, name=name, device=device, frozen=frozen
+        )
+    return _plain(model, tokenizer, image_processor, name, device, frozen)
+
+
+def _parts(place: str, revision: str, name: str) -> tuple[Any, Any, Any]:
+    """Return (model, tokenizer, image processor)."""
+    config = _config(place, revision)
+    if not config and (described := _file(place, revision, open_clip.CONFIG)) is not None:
+        return _converted(place, revision, described)
+    if config:
+        _refuse_unknown(config, name)
+    model, report = AutoModel.from_pretrained(
+        place,
+        revision=revision,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # refused below, by name
+    )
+    _refuse_damaged(report, model.config.model_type, name)
+    return (
+        model,
+        AutoTokenizer.from_pretrained(place, revision=revision),
+        AutoImageProcessor.from_pretrained(place, revision=revision, backend="pil"),
+    )
+
+
+def _refuse_unknown(config: dict[str, Any], name: str) -> None:
+    kind = config.get("model_type", "")
+    try:
+        known = MODEL_MAPPING[type(AutoConfig.for_model(kind))]
+    except (KeyError, ValueError):
+        known = None
+    if all(hasattr(known, function) for function in ("get_image_features", "get_text_features")):
+        return
+    remedy = "give a dual encoder such as CLIP or SigLIP"
+    if "auto_map" in config:
+        remedy = (
+            "it needs code of its repository, which fdrd does not run; if you trust that code, load "
+            "the model in a function of your own: --backbone file.py:function"
+        )
+    raise FdrdError(
+        f"backbone {name!r}: model_type {kind!r} is not a dual encoder of transformers; {remedy}"
+    )
+
+
+def _refuse_damaged(report: dict[str, Any], kind: str, name: str) -> None:
+    """Refuse a model of which some tensors would be random or ignored."""
+    wrong = {key[0] for key in report["mismatched_keys"]}
+    problems = [
+        f"{found}: {', '.join(sorted(keys)[:3])}{f' and {len(keys) - 3} more' * (len(keys) > 3)}"
+        for found, keys in (
+            ("missing", set(report["missing_keys"]) - wrong),
+            ("unknown", {k for k in report["unexpected_keys"] if not k.endswith("position_ids")}),
+            ("of another shape", wrong),
+        )
+        if keys
+    ]
+    if problems:
+        raise FdrdError(
+            f"backbone {name!r}: its tensors do not fit a {kind} model ({'; '.join(problems)}), so parts "
+            f"of it would be random or ignored; the files are damaged or config.json names another "
+            f"architecture. Save the model again with save_pretrained, or load it in a function of "
+            f"your own: --backbone file.py:function"
+        )
+
+
+def _plain(
+    model: Any,
+    tokenizer: Any,
+    image_processor: Any,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+) -> PlainEncoder:
+    model = model.to(device).eval().requires_grad_(False)
+    limit = getattr(_text_config(model), "max_position_embeddings", tokenizer.model_max_length)
+    context = int(min(tokenizer.model_max_length, limit))
+    settings = sorted(image_processor.to_dict())
+
+    def pooled(out: Any) -> Tensor:
+        found: Tensor = getattr(out, "pooler_output", out)
+        return found[:, 0] if found.dim() == 3 else found
+
+    def encode_images(images: AnyImages) -> Tensor:
+        pixels = image_processor(images=decoded(images), return_tensors="pt")
+        return pooled(model.get_image_features(**pixels.to(device)))
+
+    def encode_texts(captions: Sequence[str]) -> Tensor:
+        coded = tokenizer(
+            list(captions), padding=True, truncation=True, max_length=context, return_tensors="pt"
+        )
+        return pooled(model.get_text_features(**coded.to(device)))
+
+    with torch.no_grad():
+        dim = encode_texts(["a"]).shape[1]
+    return PlainEncoder(
+        encode_images,
+        encode_texts,
+        name=name,
+        fingerprint=fingerprint(model, tokenizer, image_processor, settings),
+        dim=dim,
+        logit_scale=_scale(model),
+        context=context,
+        count_tokens=lambda captions: [
+            len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]
+        ],
+        frozen=frozen,
+        device=device,
+    )
+
+
+def _scale(model: Any) -> float:
+    """Return the factor of the cosines in the model's own loss; 100 if it has none."""
+    if hasattr(model, "temperature"):  # ALIGN divides by it
+        return 1 / float(model.temperature.detach())
+    scale = getattr(model, "logit_scale", None)
+    return 100.0 if scale is None else float(scale.detach().float().exp())
+
+
+def _text_config(model: Any) -> Any:
+    return getattr(model.config, "text_config", None)
+
+
+def _converted(place: str, revision: str, described: Path) -> tuple[Any, Any, Any]:
+    """Return an open_clip model as a CLIPModel."""
+    found = (_file(place, revision, weights) for weights in open_clip.WEIGHTS)
+    weights = next((path for path in found if path is not None), None)
+    if weights is None:
+        raise FdrdError(
+            f"{place} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
+            f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
+        )
+    config = open_clip.read_config(described)
+    own = any(_file(place, revision, file) for file in TOKENIZER_FILES)
+    tokenizer = tokenizer_of(place if own else None, revision, context=config.context)
+    return open_clip.clip_parts(config, read_tensors(weights), tokenizer, name=place)
+
+
+def _config(place: str, revision: str) -> dict[str, Any]:
+    """Return `config.json`, or nothing if there is none."""
+    path = _file(place, revision, "config.json")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    return found
+
+
+def _file(place: str, revision: str, file: str) -> Path | None:
+    """Return a file of a folder or Hub repository, or None if it is missing or unreachable."""
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder / file if (folder / file).is_file() else None
+    try:
+        return Path(hf_hub_download(place, file, revision=revision))
+    except (OSError, ValueError):
+        return None

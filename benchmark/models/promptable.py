@@ -1,0 +1,334 @@
+"""Backbones that take prompts: an unmodified `transformers` model whose towers are transformers.
+
+`clip.py` and `siglip.py` hold what differs between architectures, as `Towers`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmark.models.backbone import ALL, Features, Prompts, concatenate
+from benchmark.models.chunks import in_chunks
+from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.image_batches import AnyImages, digests, select_images
+from benchmark.models.model_copy import with_own_weights
+from benchmark.models.pixel_cache import PixelCache
+from benchmark.models.processes import shared
+from fdrd.errors import FdrdError
+
+CPU_ROWS = 16
+"""Rows that a tower encodes at a time on a CPU; the activations of more exceed its caches."""
+
+PLAIN = Prompts()
+
+
+class Towers(Protocol):
+    """How one architecture tokenizes, and how its towers run and pool."""
+
+    dim: int
+    """Width d of the joint space."""
+    context: int
+    """Tokens that the text tower reads, including special ones."""
+    logit_bias: float
+    """Added to the scaled cosines in its training loss; 0 for CLIP."""
+    fingerprint: str
+    """Digest of weights, preprocessing and tokenizer."""
+    fixed_length: bool
+    """Every caption is padded to the context."""
+
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str): ...
+
+    def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
+        """Return features of preprocessed images under `n_vis` visual tokens per layer."""
+
+    def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
+        """Return features of tokenized captions under `n_ctx` context vectors per layer."""
+
+    def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
+        """Return (B, T) token ids, and (B, T) the number of each token's word, otherwise -1."""
+
+    def lengths(self, ids: Tensor) -> Tensor:
+        """Return (B,) numbers of tokens without padding."""
+
+    def words(self, captions: Sequence[str]) -> list[list[str]]:
+        """Return the words of each caption, indexed by the numbers of `tokenize`."""
+
+
+class PromptableBackbone:
+    """A frozen model with two towers that take prompts, see `Backbone`.
+
+    Pooled features of an unprompted tower come from `frozen` if it is given.
+
+    Args:
+        architecture: the towers of the model.
+        model: is frozen and put into evaluation mode; its code and weights stay unchanged.
+        tokenizer: the model's own.
+        image_processor: converts images to `pixel_values`.
+        name: given by the user.
+        frozen: cache for features of unprompted towers.
+        device: `cpu`, `cuda`, ...
+
+    Raises:
+        FdrdError: the tokenizer does not fit the model.
+    """
+
+    can = ALL
+
+    def __init__(
+        self,
+        architecture: type[Towers],
+        model: Any,
+        tokenizer: Any,
+        image_processor: Any,
+        *,
+        name: str,
+        frozen: FrozenFeatures | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        self.name = name
+        self.frozen = frozen
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self._rows = sys.maxsize
+        if self.device.type == "cpu":
+            self._rows = CPU_ROWS
+            # Captions are short, and the fused kernel is slower than its parts.
+            self.model.set_attn_implementation("eager")
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self._pixels = PixelCache(image_processor)
+        text, vision = model.config.text_config, model.config.vision_config
+        self.text_width: int = text.hidden_size
+        self.vision_width: int = vision.hidden_size
+        self.text_layers: int = text.num_hidden_layers
+        self.vision_layers: int = vision.num_hidden_layers
+        self.vocabulary_size: int = text.vocab_size
+        self.logit_scale = float(model.logit_scale.detach().float().exp())
+        self.towers = architecture(model, tokenizer, image_processor, name)
+        self.dim = self.towers.dim
+        self.context = self.towers.context
+        self.logit_bias = self.towers.logit_bias
+        self.fingerprint = self.towers.fingerprint
+
+    def trainable_copy(self) -> PromptableBackbone:
+        """Return a backbone with its own trainable weights and no feature cache.
+
+        Raises:
+            FdrdError: the model cannot be copied.
+        """
+        try:
+            model = with_own_weights(self.model)
+        except (TypeError, RuntimeError) as error:
+            raise FdrdError(
+                f"backbone {self.name!r} cannot be copied for fine-tuning ({error}); give its modules "
+                f"a __deepcopy__, or choose a method that leaves the backbone frozen"
+            ) from error
+        parts = model, self.tokenizer, self.image_processor
+        copied = PromptableBackbone(type(self.towers), *parts, name=self.name, device=self.device)
+        copied.model.requires_grad_(True)
+        return copied
+
+    def encode_image(
+        self, images: AnyImages, prompts: Prompts = PLAIN, *, tokens: bool = False
+    ) -> Features:
+        """Return features of B images."""
+        if self.frozen is None or prompts.vision or tokens:
+            return shared(
+                len(images), lambda rows: self._encode_images(images[rows], prompts[rows], tokens)
+            )
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            pooled = self.frozen.get(
+                self.fingerprint,
+                "image",
+                digests(images),
+                lambda rows: (
+                    self._encode_images(select_images(images, rows), prompts, False).pooled
+                ),
+            )
+        return Features(pooled.to(self.device))
+
+    def encode_text(
+        self,
+        captions: Sequence[str],
+        prompts: Prompts = PLAIN,
+        *,
+        tokens: bool = False,
+        reserve: int = 0,
+    ) -> Features:
+        """Return features of B captions, truncated so that `reserve` context slots stay free."""
+        prompted = len(prompts.text) > 0 or prompts.word_weights is not None
+        room = self.context - max(_length(prompts.text, self.text_width, "text"), reserve)
+        if self.frozen is None or prompted or tokens:
+            ids, words = self._tokenize(captions, room)  # (B, T) each
+            found = shared(
+                len(ids), lambda rows: self._encode_ids(ids[rows], prompts[rows], tokens)
+            )
+            if not tokens:
+                return found
+            return dataclasses.replace(found, valid=words >= 0, token_ids=ids, words=words)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            pooled = self.frozen.get(
+                self.fingerprint,
+                "text",
+                [
+                    hashlib.sha256(f"{reserve}\n{caption}".encode()).hexdigest()
+                    for caption in captions
+                ],
+                lambda rows: (
+                    self._encode_ids(
+                        self._tokenize([captions[row] for row in rows], room)[0], prompts, False
+                    ).pooled
+                ),
+            )
+        return Features(pooled.to(self.device))
+
+    def count_tokens(self, captions: Sequence[str]) -> list[int]:
+        """Return the tokens of each caption before truncation, including special ones."""
+        return [len(ids) for ids in self.tokenizer(list(captions), verbose=False)["input_ids"]]
+
+    def words(self, captions: Sequence[str]) -> list[list[str]]:
+        """Return the words of each caption, indexed by the numbers in `Features.words`."""
+        return self.towers.words(captions)
+
+    def word_embeddings(self, words: str) -> Tensor:
+        """Return (n, text_width) input embeddings of the tokens of some words."""
+        ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        weight: Tensor = self.model.text_model.embeddings.token_embedding.weight
+        return (
+            weight[torch.tensor(ids, dtype=torch.long, device=self.device)].detach().float().clone()
+        )
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write the model with its tokenizer and image processor, as `transformers` loads them."""
+        for part in (self.model, self.tokenizer, self.image_processor):
+            part.save_pretrained(folder)
+
+    def _encode_images(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
+        pixels = self._pixels.of(images)
+        n_vis = _length(prompts.vision, self.vision_width, "vision")
+
+        def encode(rows: slice) -> Features:
+            some, own = pixels[rows], prompts[rows]
+            return concatenate(
+                [
+                    self.towers.encode_pixels(some[part].to(self.device), own[part], n_vis, tokens)
+                    for part in self._parts(len(some))
+                ]
+            )
+
+        return in_chunks(len(pixels), encode)
+
+    def _encode_ids(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
+        n_ctx = _length(prompts.text, self.text_width, "text")
+
+        def encode(rows: slice) -> Features:
+            if tokens:
+                return self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True)
+            return self._encode_by_length(ids[rows], prompts[rows], n_ctx)
+
+        return in_chunks(len(ids), encode)
+
+    def _encode_by_length(self, ids: Tensor, prompts: Prompts, n_ctx: int) -> Features:
+        """Encode captions of similar length together, so that few are padded."""
+        length = self.towers.lengths(ids)
+        order = length.argsort(stable=True)
+        pooled = []
+        for part in self._parts(len(ids)):
+            rows = order[part]
+            width = ids.shape[1] if self.towers.fixed_length else int(length[rows].max())
+            some = prompts[rows]
+            weights = some.word_weights
+            if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
+                some = dataclasses.replace(some, word_weights=weights[:, :width])
+            pooled.append(self.towers.encode_ids(ids[rows, :width], some, n_ctx, False).pooled)
+        return Features(torch.cat(pooled)[order.argsort()])
+
+    def _parts(self, count: int) -> list[slice]:
+        return [slice(start, start + self._rows) for start in range(0, count, self._rows)]
+
+    def _tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
+        if longest < 3:
+            raise FdrdError(
+                f"no room for a caption: the context of {self.name} has {self.context} tokens, "
+                f"of which context vectors take {self.context - longest}; lower n_ctx"
+            )
+        ids, words = self.towers.tokenize(captions, longest)
+        return ids.to(self.device), words.to(self.device)
+
+
+def rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:
+    """Return the prompt of each row: (n, width) or (B, n, width) -> (B, n, width)."""
+    return prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Return float32 features of unit length."""
+    return normalize(features.float(), dim=-1)
+
+
+def fingerprint(
+    model: Any, tokenizer: Any, image_processor: Any, settings: Sequence[str], rules: str = ""
+) -> str:
+    """Return a digest of weights, preprocessing and tokenizer.
+
+    It does not cover anything that a loading function keeps outside `state_dict`.
+
+    Args:
+        model: its weights.
+        tokenizer: its vocabulary and rules.
+        image_processor: its class and settings.
+        settings: names of the settings that change pixels.
+        rules: further preprocessing that the caller applies.
+    """
+    digest = hashlib.sha256()
+    add_weights(digest, model)
+    # The torchvision processor gives other pixels for the same settings.
+    digest.update(type(image_processor).__name__.encode())
+    values = image_processor.to_dict()
+    chosen = {key: values.get(key) for key in settings}
+    digest.update(json.dumps(chosen, sort_keys=True, default=_plain).encode())
+    digest.update(json.dumps(tokenizer_rules(tokenizer), sort_keys=True).encode())
+    digest.update(rules.encode())
+    return digest.hexdigest()
+
+
+def add_weights(digest: Any, model: Any) -> None:
+    """Add all tensors of a model to a digest."""
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+
+
+def tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
+    """Return everything that decides the tokens of a caption, as JSON values."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # written in Python
+        return {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
+    rules: dict[str, Any] = json.loads(backend.to_str())
+    for transient in ("truncation", "padding"):  # set by every call
+        rules.pop(transient, None)
+    return rules
+
+
+def _plain(value: Any) -> Any:
+    """Return enumerations and size objects of the image processor as JSON values."""
+    return int(value) if isinstance(value, int) else dict(value)
+
+
+def _length(prompts: Sequence[Tensor], width: int, tower: str) -> int:
+    """Return the number of prompt tokens per layer; all layers must agree, and fit the tower."""
+    sizes = {tuple(prompt.shape[-2:]) for prompt in prompts}
+    if not sizes:
+        return 0
+    if len(sizes) > 1 or next(iter(sizes))[1] != width:
+        raise ValueError(f"{tower} prompts are {sorted(sizes)}; they must all be (n, {width})")
+    return next(iter(sizes))[0]

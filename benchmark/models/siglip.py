@@ -1,0 +1,246 @@
+"""The towers of SigLIP (arXiv 2303.15343) and SigLIP 2 (arXiv 2502.14786).
+
+Unlike CLIP there is no BOS and no class token. Captions are lower-cased and padded to the whole context, attention
+is bidirectional, and the last position is pooled, even if it is padding. Images are pooled by an attention head.
+Checkpoints of fixed resolution are a `SiglipModel`, also those of SigLIP 2. NaFlex checkpoints, which keep the
+aspect ratio, are a `Siglip2Model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.models.backbone import TOKENS, Features, Prompts, inject, weigh_words
+from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from fdrd.errors import FdrdError
+
+_PREPROCESSING = (
+    *("do_convert_rgb", "do_resize", "size", "resample", "do_rescale", "rescale_factor"),
+    *("do_normalize", "image_mean", "image_std", "max_num_patches", "patch_size"),
+)
+_RULES = "lower case, padded to the context"
+
+
+class SiglipTowers:
+    """An attention head pooled over patches; a bidirectional text tower pooled at its last position.
+
+    Args:
+        model: a SiglipModel or Siglip2Model.
+        tokenizer: the model's own, with its padding side.
+        image_processor: the model's own.
+        name: for error messages.
+    """
+
+    fixed_length = True
+    pool_visual_tokens = True
+    """The attention head attends to visual tokens, too."""
+
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str):
+        if not model.config.vision_config.vision_use_head:
+            raise FdrdError(f"{name}: has no attention head, so its images cannot be pooled")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.dim: int = model.config.text_config.projection_size
+        limit = model.config.text_config.max_position_embeddings
+        self.context = min(tokenizer.model_max_length, limit)
+        self.logit_bias = float(model.logit_bias.detach().float())
+        self._masked = "attention_mask" in tokenizer.model_input_names
+        self.fingerprint = fingerprint(model, tokenizer, image_processor, _PREPROCESSING, _RULES)
+
+    def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
+        """Return features of preprocessed images; visual tokens follow the patches."""
+        tower = self.model.vision_model
+        given: dict[str, Tensor] = {"pixel_values": pixels}
+        mask = None
+        if pixels.dim() == 3:  # patches of a NaFlex image, and a last row with their numbers
+            shapes = pixels[:, -1, :2].round().long()
+            given = {"pixel_values": pixels[:, :-1], "spatial_shapes": shapes}
+            places = torch.arange(pixels.shape[1] - 1 + n_vis, device=pixels.device)
+            patches = shapes.prod(1, keepdim=True)
+            mask = ((places < patches) | (places >= pixels.shape[1] - 1)).long()
+            given["pixel_attention_mask"] = mask
+            if tokens:
+                raise FdrdError(
+                    "NaFlex images differ in their number of patches: no patch features"
+                )
+
+        def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
+            return torch.cat([hidden, rows_of(prompt, hidden)], dim=1)
+
+        def replace(hidden: Tensor, prompt: Tensor) -> Tensor:
+            return enter(hidden[:, : hidden.shape[1] - n_vis], prompt)
+
+        with (
+            inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace),
+            _without_last(tower.head, 0 if self.pool_visual_tokens else n_vis),
+        ):
+            out = tower(**given)
+        pooled = unit(out.pooler_output)
+        if not tokens:
+            return Features(pooled)
+        hidden = out.last_hidden_state[:, : out.last_hidden_state.shape[1] - n_vis]
+        alone = tower.head(hidden.flatten(0, 1)[:, None])  # each patch pooled on its own
+        return Features(pooled, unit(alone.view(len(hidden), -1, self.dim)))
+
+    def encode_ids(self, ids: Tensor, prompts: Prompts, n_ctx: int, tokens: bool) -> Features:
+        """Return features of tokenized captions; context vectors come first."""
+        tower = self.model.text_model
+        embed = tower.embeddings.token_embedding
+        slots = ids[:, :1].expand(-1, n_ctx)  # any id, the hook overwrites it
+
+        def write(hidden: Tensor, prompt: Tensor) -> Tensor:
+            return torch.cat([rows_of(prompt, hidden), hidden[:, n_ctx:]], dim=1)
+
+        every = torch.cat([slots, ids], dim=1)
+        mask = None
+        if self._masked:
+            mask = torch.cat([torch.ones_like(slots), self._real(ids).long()], dim=1)
+        with (
+            weigh_words(embed, prompts.word_weights, n_ctx, start=0),
+            inject(embed, tower.encoder.layers, prompts.text, write, write),
+        ):
+            out = tower(input_ids=every, attention_mask=mask)
+        pooled = unit(out.pooler_output)
+        if not tokens:
+            return Features(pooled)
+        return Features(pooled, unit(tower.head(out.last_hidden_state[:, n_ctx:])))
+
+    def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
+        """Return ids of lower-cased captions padded to `longest`, and the number of each token's word."""
+        coded = self.tokenizer(
+            [caption.lower() for caption in captions],
+            padding="max_length",
+            truncation=True,
+            max_length=longest,
+            return_special_tokens_mask=True,
+        )
+        ids = torch.tensor(coded["input_ids"])
+        words = torch.full(ids.shape, -1)
+        for row, special in enumerate(coded["special_tokens_mask"]):
+            own = [place for place, each in enumerate(special) if not each]
+            pieces = self.tokenizer.convert_ids_to_tokens(ids[row, own].tolist())
+            words[row, own] = torch.tensor(_word_numbers(pieces), dtype=torch.long)
+        return ids, words
+
+    def lengths(self, ids: Tensor) -> Tensor:
+        """Return numbers of tokens; all captions have the same."""
+        return ids.new_full((len(ids),), ids.shape[1])
+
+    def words(self, captions: Sequence[str]) -> list[list[str]]:
+        """Return the words of each caption, indexed by the numbers of `tokenize`."""
+        found = []
+        for caption in captions:
+            ids = self.tokenizer(caption.lower(), add_special_tokens=False)["input_ids"]
+            pieces = self.tokenizer.convert_ids_to_tokens(ids)
+            words: list[str] = [""] * (1 + max(_word_numbers(pieces), default=-1))
+            for number, piece in zip(_word_numbers(pieces), pieces, strict=True):
+                words[number] += piece.removeprefix("##").replace("▁", "")
+            found.append(words)
+        return found
+
+    def _real(self, ids: Tensor) -> Tensor:
+        """Return which tokens are not padding."""
+        pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        real: Tensor = ids != pad
+        if pad == eos:  # the first EOS is real
+            real = real | ((ids == eos).cumsum(1) == 1)
+        return real
+
+
+class MaskedSiglipTowers(SiglipTowers):
+    """Towers whose attention head ignores visual tokens, so that they only act through the layers."""
+
+    pool_visual_tokens = False
+
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str):
+        super().__init__(model, tokenizer, image_processor, name)
+        rules = f"{_RULES}, visual tokens are not pooled"
+        self.fingerprint = fingerprint(model, tokenizer, image_processor, _PREPROCESSING, rules)
+
+
+class SiglipBackbone(PromptableBackbone):
+    """A frozen SiglipModel or Siglip2Model that takes prompts; arguments as `PromptableBackbone`.
+
+    Args:
+        pool_visual_tokens: whether the attention head attends to visual tokens.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        image_processor: Any,
+        *,
+        name: str,
+        frozen: FrozenFeatures | None = None,
+        device: str | torch.device = "cpu",
+        pool_visual_tokens: bool = True,
+    ):
+        if model.config.model_type == "siglip2":
+            image_processor = NaFlexProcessor(image_processor)
+            self.can = self.can - {TOKENS}
+        parts = model, tokenizer, image_processor
+        towers = SiglipTowers if pool_visual_tokens else MaskedSiglipTowers
+        super().__init__(towers, *parts, name=name, frozen=frozen, device=device)
+
+
+class NaFlexProcessor:
+    """Image processor of NaFlex models that returns one tensor per image.
+
+    Each image is (patches + 1, values). The last row holds the numbers of patches in height and width.
+    """
+
+    def __init__(self, processor: Any):
+        self.processor = processor
+
+    def __call__(self, images: Any, **options: Any) -> dict[str, Tensor]:
+        """Return `pixel_values` of the images."""
+        found = self.processor(images=images, **options)
+        pixels, shapes = found["pixel_values"], found["spatial_shapes"]
+        last = pixels.new_zeros(len(pixels), 1, pixels.shape[2])
+        last[:, 0, :2] = shapes.to(pixels.dtype)
+        return {"pixel_values": torch.cat([pixels, last], dim=1)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings."""
+        settings: dict[str, Any] = self.processor.to_dict()
+        return settings
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write the settings as `transformers` reads them."""
+        self.processor.save_pretrained(folder)
+
+
+@contextmanager
+def _without_last(head: Any, number: int) -> Iterator[None]:
+    """Hide the last tokens, and their mask, from an attention head."""
+
+    def shorten(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(None if each is None else each[:, : each.shape[1] - number] for each in args)
+
+    handle = head.register_forward_pre_hook(shorten) if number else None
+    try:
+        yield
+    finally:
+        if handle:
+            handle.remove()
+
+
+def _word_numbers(pieces: Sequence[str]) -> list[int]:
+    """Return the number of each piece's word.
+
+    >>> _word_numbers(["▁a", "▁ze", "bra"]), _word_numbers(["a", "ze", "##bra"])
+    ([0, 1, 1], [0, 1, 1])
+    """
+    marked = any("▁" in piece for piece in pieces)
+    numbers: list[int] = []
+    for piece in pieces:
+        starts = piece.startswith("▁") if marked else not piece.startswith("##")
+        numbers.append(max(numbers[-1] + starts, 0) if numbers else 0)
+    return numbers

@@ -1,0 +1,372 @@
+"""Contract of every kind of encoder: tiny random models of each architecture, loaded from files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_encoders import ARCHITECTURES, save
+from torch.nn.functional import normalize
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+from benchmark import FrozenFeatures, Images, Prompts, load_backbone
+from benchmark.models.backbone import ALL, PROMPTS, TOKENS
+from benchmark.models.encoders.stored import write_features
+from benchmark.models.loading import capabilities
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+CAPTIONS = [
+    "a red circle on the left",
+    "A photo of a zebra",
+    "the big black square and a small dog",
+]
+IMAGES = [Image.radial_gradient("L").resize((40 + 20 * n, 64)).convert("RGB") for n in range(3)]
+PROMPTABLE = ("clip", "metaclip_2", "siglip", "siglip2")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory, clip_parts: Any) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("encoders")
+    for part in clip_parts():
+        part.save_pretrained(root / "clip")
+    return {"clip": root / "clip", **{name: save(name, root / name) for name in ARCHITECTURES}}
+
+
+@pytest.fixture(scope="session")
+def encoders(folders: dict[str, Path]) -> dict[str, Any]:
+    return {name: load_backbone(str(folder), device="cpu") for name, folder in folders.items()}
+
+
+every = pytest.mark.parametrize("name", ["clip", *ARCHITECTURES])
+promptable = pytest.mark.parametrize("name", PROMPTABLE)
+
+
+def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-6) -> bool:
+    return bool((one - other).abs().max() <= tolerance)
+
+
+def prompts(encoder: Any, layers: int = 2, n: int = 2) -> Prompts:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(width: int) -> list[torch.Tensor]:
+        return [0.3 * torch.randn(n, width, generator=generator) for _ in range(layers)]
+
+    return Prompts(text=drawn(encoder.text_width), vision=drawn(encoder.vision_width))
+
+
+@every
+def test_features_equal_the_call_of_the_library(
+    name: str, folders: dict[str, Path], encoders: dict[str, Any]
+) -> None:
+    folder = folders[name]
+    model = AutoModel.from_pretrained(folder).eval()
+    padding = "max_length" if name.startswith("siglip") else True
+    captions = [each.lower() for each in CAPTIONS] if name.startswith("siglip") else CAPTIONS
+    texts = AutoTokenizer.from_pretrained(folder)(
+        captions, padding=padding, truncation=True, max_length=24, return_tensors="pt"
+    )
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(IMAGES, return_tensors="pt")
+    with torch.no_grad():
+        text = model.get_text_features(**texts).pooler_output
+        image = model.get_image_features(**pixels).pooler_output
+    assert close(encoders[name].encode_text(CAPTIONS).pooled, normalize(text, dim=-1))
+    assert close(encoders[name].encode_image(IMAGES).pooled, normalize(image, dim=-1))
+
+
+@every
+def test_batch_mates_change_nothing(name: str, encoders: dict[str, Any]) -> None:
+    encoder = encoders[name]
+    texts = torch.cat([encoder.encode_text([caption]).pooled for caption in CAPTIONS])
+    images = torch.cat([encoder.encode_image([image]).pooled for image in IMAGES])
+    assert close(encoder.encode_text(CAPTIONS).pooled, texts)
+    assert close(encoder.encode_image(IMAGES).pooled, images)
+
+
+@every
+def test_the_fingerprint_changes_with_one_weight(
+    name: str, folders: dict[str, Path], encoders: dict[str, Any], tmp_path: Path
+) -> None:
+    assert load_backbone(str(folders[name])).fingerprint == encoders[name].fingerprint
+    changed = _copy(folders[name], tmp_path / "changed", lambda tensors: tensors)
+    tensors = load_file(changed / "model.safetensors")
+    first = min(key for key, value in tensors.items() if value.is_floating_point())
+    tensors[first].view(-1)[0] += 0.5
+    save_file(tensors, changed / "model.safetensors", {"format": "pt"})
+    assert load_backbone(str(changed)).fingerprint != encoders[name].fingerprint
+
+
+@every
+@pytest.mark.parametrize("damage", ["missing", "unknown", "another shape"])
+def test_a_damaged_folder_is_refused(
+    name: str, damage: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    key = max(load_file(folders[name] / "model.safetensors"))
+
+    def change(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if damage == "missing":
+            tensors.pop(key)
+        elif damage == "unknown":
+            tensors["text_model.extra.weight"] = torch.ones(2)
+        else:
+            tensors[key] = torch.ones(tensors[key].numel() + 1)
+        return tensors
+
+    folder = _copy(folders[name], tmp_path / "damaged", change)
+    pattern = "text_model.extra.weight" if damage == "unknown" else key
+    with pytest.raises(FdrdError, match=rf"do not fit .*{damage}: {pattern}.*save_pretrained"):
+        load_backbone(str(folder))
+
+
+def _copy(folder: Path, out: Path, change: Callable[[Any], Any]) -> Path:
+    out.mkdir()
+    for file in folder.iterdir():
+        (out / file.name).write_bytes(file.read_bytes())
+    tensors = change(load_file(out / "model.safetensors"))
+    save_file(tensors, out / "model.safetensors", {"format": "pt"})
+    return out
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "bert"}, "model_type 'bert' is not a dual encoder"),
+        ({"model_type": "clip_text_model"}, "'clip_text_model' is not a dual encoder"),
+        (
+            {"model_type": "fgclip", "auto_map": {}},
+            "needs code of its repository.*file.py:function",
+        ),
+    ],
+)
+def test_another_model_type_is_refused_by_name(
+    config: dict[str, Any], message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = _copy(folders["clip"], tmp_path / "other", lambda tensors: tensors)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FdrdError, match=message):
+        load_backbone(str(folder))
+
+
+def test_a_tokenizer_shorter_than_the_model_is_reported(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = _copy(folders["clip"], tmp_path / "long", lambda tensors: tensors)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 12}))
+    assert load_backbone(str(folder)).context == 12
+    assert "reads 24 tokens, but its tokenizer stops at 12; set model_max_length" in caplog.text
+
+
+@every
+def test_capabilities_are_known_before_loading(
+    name: str, folders: dict[str, Path], encoders: dict[str, Any]
+) -> None:
+    assert capabilities(str(folders[name])) == encoders[name].can
+    assert (PROMPTS in encoders[name].can) == (name in PROMPTABLE)
+
+
+@every
+def test_a_feature_beyond_pooled_ones_is_refused_if_not_offered(
+    name: str, encoders: dict[str, Any]
+) -> None:
+    encoder = encoders[name]
+    if TOKENS in encoder.can:
+        assert encoder.encode_image(IMAGES, tokens=True).tokens.shape[2] == encoder.dim
+        assert encoder.encode_text(CAPTIONS, tokens=True).tokens.shape[2] == encoder.dim
+    else:
+        with pytest.raises(FdrdError):
+            encoder.encode_image(IMAGES, tokens=True)
+
+
+@every
+def test_cached_features_are_the_same(
+    name: str, folders: dict[str, Path], encoders: dict[str, Any], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        frozen = FrozenFeatures(tmp_path)
+        cached = load_backbone(str(folders[name]), frozen=frozen)
+        assert close(cached.encode_image(IMAGES).pooled, encoders[name].encode_image(IMAGES).pooled)
+        assert close(
+            cached.encode_text(CAPTIONS).pooled, encoders[name].encode_text(CAPTIONS).pooled
+        )
+        frozen.flush()
+    assert list(tmp_path.rglob("*.npy"))
+
+
+@every
+def test_tokens_are_counted_by_the_tokenizer_of_the_encoder(
+    name: str, folders: dict[str, Path], encoders: dict[str, Any]
+) -> None:
+    own = AutoTokenizer.from_pretrained(folders[name])
+    long = "red " * 40
+    assert encoders[name].count_tokens([long, "a cat"]) == [
+        len(own(c)["input_ids"]) for c in (long, "a cat")
+    ]
+    assert encoders[name].context == 24
+
+
+@promptable
+def test_context_that_spells_words_equals_the_words(name: str, encoders: dict[str, Any]) -> None:
+    encoder = encoders[name]
+    context = Prompts(text=[encoder.word_embeddings("a photo of")])
+    captions = ["a dog", "the big cat"]
+    mark = " " if name == "siglip2" else ""  # a word within a caption begins with a mark
+    found = encoder.encode_text([mark + caption for caption in captions], context).pooled
+    assert close(found, encoder.encode_text([f"a photo of {each}" for each in captions]).pooled)
+
+
+@promptable
+def test_gradients_reach_prompts_only(name: str, encoders: dict[str, Any]) -> None:
+    encoder, given = encoders[name], prompts(encoders[name])
+    every = [each.requires_grad_() for each in (*given.text, *given.vision)]
+    texts, images = encoder.encode_text(CAPTIONS, given), encoder.encode_image(IMAGES, given)
+    (texts.pooled * images.pooled).sum().backward()
+    assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in every)
+    assert all(weight.grad is None for weight in encoder.model.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in encoder.model.modules())
+
+
+@promptable
+def test_prompts_of_later_layers_replace_those_before(name: str, encoders: dict[str, Any]) -> None:
+    encoder, given = encoders[name], prompts(encoders[name], layers=3)
+    for side, encode, items in (
+        ("text", encoder.encode_text, CAPTIONS), ("vision", encoder.encode_image, IMAGES)
+    ):  # fmt: skip
+        layers = getattr(given, side)
+        found = [encode(items, Prompts(**{side: layers[:depth]})).pooled for depth in range(4)]
+        for one, other in pairwise(found):
+            assert not close(one, other, 1e-4)
+
+
+@promptable
+def test_batch_mates_change_nothing_under_prompts(name: str, encoders: dict[str, Any]) -> None:
+    encoder, given = encoders[name], prompts(encoders[name])
+    alone = torch.cat([encoder.encode_text([caption], given).pooled for caption in CAPTIONS])
+    assert close(encoder.encode_text(CAPTIONS, given).pooled, alone)
+    alone = torch.cat([encoder.encode_image([image], given).pooled for image in IMAGES])
+    assert close(encoder.encode_image(IMAGES, given).pooled, alone)
+
+
+@promptable
+def test_word_weights_of_one_change_nothing_and_others_do(
+    name: str, encoders: dict[str, Any]
+) -> None:
+    encoder, given = encoders[name], prompts(encoders[name])
+    shape = encoder.encode_text(CAPTIONS, tokens=True, reserve=2).valid.shape
+    plain = encoder.encode_text(CAPTIONS, Prompts(text=given.text)).pooled
+    for weights, same in ((torch.ones(shape), True), (torch.full(shape, 0.5), False)):
+        weighted = Prompts(text=given.text, word_weights=weights)
+        assert close(encoder.encode_text(CAPTIONS, weighted).pooled, plain) == same
+
+
+@promptable
+def test_words_are_numbered_as_they_are_spelled(name: str, encoders: dict[str, Any]) -> None:
+    encoder = encoders[name]
+    (numbers,) = encoder.encode_text(["red zebra cat"], tokens=True).words.tolist()
+    assert encoder.words(["red zebra cat"]) == [["red", "zebra", "cat"]]
+    own = [number for number in numbers if number >= 0]
+    assert own == sorted(own)
+    assert set(own) == {0, 1, 2}
+
+
+@promptable
+def test_a_trainable_copy_leaves_the_given_weights_alone(
+    name: str, encoders: dict[str, Any]
+) -> None:
+    encoder = encoders[name]
+    before = encoder.encode_text(CAPTIONS).pooled
+    copied = encoder.trainable_copy()
+    assert close(copied.encode_text(CAPTIONS).pooled, before)
+    with torch.no_grad():
+        for weight in copied.model.parameters():
+            weight.add_(0.1)
+    assert not close(copied.encode_text(CAPTIONS).pooled, before, 1e-3)
+    assert torch.equal(encoder.encode_text(CAPTIONS).pooled, before)
+
+
+@pytest.mark.parametrize("name", ["siglip", "siglip2"])
+def test_captions_of_siglip_are_lower_cased(name: str, encoders: dict[str, Any]) -> None:
+    lower, upper = encoders[name].encode_text(["a red cat", "A Red CAT"]).pooled
+    assert torch.equal(lower, upper)
+
+
+@pytest.mark.parametrize("name", ["siglip", "siglip2"])
+def test_visual_tokens_can_be_hidden_from_the_attention_head(
+    name: str, folders: dict[str, Path], encoders: dict[str, Any]
+) -> None:
+    pooled, hidden = encoders[name], load_backbone(f"{folders[name]}#pool=patches")
+    vision = Prompts(vision=prompts(pooled, layers=3).vision)
+    assert close(hidden.encode_image(IMAGES).pooled, pooled.encode_image(IMAGES).pooled)
+    with_tokens = pooled.encode_image(IMAGES, vision).pooled
+    without = hidden.encode_image(IMAGES, vision).pooled
+    assert not close(with_tokens, without, 1e-4)
+    assert hidden.fingerprint != pooled.fingerprint
+
+
+def test_hidden_visual_tokens_of_the_last_layer_only_act_through_attention(
+    folders: dict[str, Path],
+) -> None:
+    """With zero value projections in all layers, hidden tokens cannot act at all."""
+    encoder: Any = load_backbone(f"{folders['siglip']}#pool=patches")
+    with torch.no_grad():
+        for layer in encoder.model.vision_model.encoder.layers:
+            layer.self_attn.v_proj.weight.zero_()
+            layer.self_attn.v_proj.bias.zero_()
+    vision = Prompts(vision=prompts(encoder, layers=3).vision)
+    plain = encoder.encode_image(IMAGES).pooled
+    assert close(encoder.encode_image(IMAGES, vision).pooled, plain)
+
+
+def test_stored_features_are_those_that_were_written(
+    encoders: dict[str, Any], tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    encoder, dataset = encoders["align"], tiny_dataset["test"]
+    write_features(encoder, [dataset], tmp_path / "stored")
+    stored = load_backbone(f"features:{tmp_path / 'stored'}")
+    assert stored.can == frozenset()
+    assert close(
+        stored.encode_image(Images.of(dataset)).pooled,
+        encoder.encode_image(Images.of(dataset)).pooled,
+    )
+    negative = dataset.negatives[0][0].caption
+    assert close(stored.encode_text([negative]).pooled, encoder.encode_text([negative]).pooled)
+    with pytest.raises(FdrdError, match=r"has no features of 1 of 1 texts, e\.g\. 'a unicorn'"):
+        stored.encode_text(["a unicorn"])
+    keys = tmp_path / "stored/texts.json"
+    keys.write_text(json.dumps(json.loads(keys.read_text())[1:]))
+    with pytest.raises(FdrdError, match=r"texts\.npy must have a row"):
+        load_backbone(f"features:{tmp_path / 'stored'}")
+
+
+def test_a_function_may_return_an_encoder(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n"
+        "from benchmark.models.plain_encoder import PlainEncoder\n"
+        "def constant():\n"
+        "    one = lambda items: torch.ones(len(items), 4)\n"
+        "    return PlainEncoder(one, one, name='', fingerprint='1', dim=4)\n"
+    )
+    encoder = load_backbone(f"{file}:constant", allow_code=True)
+    assert encoder.name == f"{file}:constant"
+    assert encoder.encode_text(["a"]).pooled.tolist() == [[0.5] * 4]
+    assert capabilities(f"{file}:constant") is None
+
+
+def test_kinds_are_named_by_prefix(folders: dict[str, Path]) -> None:
+    assert load_backbone(f"hf:{folders['siglip']}").can == ALL
+    for name, message in (
+        ("open_clip:ViT-B-32", "names no weights|needs open_clip"),
+        ("st:/nowhere", "cannot load it|needs sentence-transformers"),
+        ("features:/nowhere", "images cannot be read"),
+    ):
+        with pytest.raises(FdrdError, match=message):
+            load_backbone(name)

@@ -27,7 +27,7 @@ from benchmark.models.image_batches import AnyImages, Images, digests
 from benchmark.models.plain_encoder import PlainEncoder
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import new_folder
+from fdrd.files.atomic import atomic_folder
 from fdrd.progress import Progress, silent
 
 BATCH = 64
@@ -116,7 +116,7 @@ def write_features(
     for start in range(0, len(texts), BATCH):
         rows.append(backbone.encode_text(texts[start : start + BATCH]).pooled.cpu())
         progress("encode captions", len(texts[: start + BATCH]), len(texts))
-    with new_folder(out) as folder:
+    with atomic_folder(out) as folder:
         np.save(folder / "images.npy", torch.stack(list(images.values())).numpy())
         np.save(folder / "texts.npy", torch.cat(rows).numpy())
         for side, keys in (("images", list(images)), ("texts", texts)):

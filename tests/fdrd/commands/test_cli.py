@@ -108,7 +108,7 @@ def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
 
 def test_explain_names_the_detected_layout(raw):
     done = fdrd("build", "--source", "raw", "--explain", cwd=raw)
-    assert done.stdout.startswith("raw: image_folder, because images lie in folders of categories")
+    assert done.stdout.startswith("raw: image_folder, because images lie in folders, such as ")
     assert not (raw / "data").exists()
 
 
@@ -344,7 +344,7 @@ def test_search_prints_ranked_records(called):
         (("a text", "--image", "raw/wren/0.png"), "give either a text"),
         (("--image", "raw/wren/0.txt"), "begins with"),
         (("--image", "none.png"), "none.png: No such file"),
-        (("a text", "--method", "coop", "--backbone", "embedded"), "coop must learn first"),
+        (("a text", "--method", "coop", "--backbone", "embedded"), "coop needs training"),
         (("a text", "--checkpoint", "none.safetensors"), "no checkpoint none.safetensors"),
         (("a text", "--split", "tset"), "unknown split"),
     ],
@@ -370,7 +370,7 @@ def test_a_checkpoint_determines_method_and_backbone(called, tmp_path):
     assert measured["ranks"] == learned["ranks"]
     code, _, stderr = called(*again, "--backbone", "tiny.py:load")
     assert code == 2
-    assert "was learned on embedded with the fingerprint" in stderr
+    assert "was trained on embedded with fingerprint" in stderr
     code, text, stderr = called("search", "data/fdrd", "A wren.", "--checkpoint", checkpoint)
     assert code == 0, stderr
     assert "wren" in text

@@ -186,7 +186,7 @@ def test_a_full_file_system_leaves_nothing_broken(birds, tmp_path):
     room = tmp_path / "room"
     room.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(room)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(room)], capture_output=True
     )
     if mounted.returncode:
         pytest.skip("mounting a tmpfs is not allowed")

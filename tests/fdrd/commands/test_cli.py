@@ -284,7 +284,7 @@ def test_compare_rejects_results_with_different_settings(called, tmp_path):
     files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]
     code, text, stderr = called("compare", *files)
     assert (code, text) == (2, "")
-    assert "cannot be compared: zero_shot and random have other gallery (domain, 2)" in stderr
+    assert "cannot be compared: zero_shot and random have different gallery (domain, 2)" in stderr
 
 
 def test_base_to_new_prints_both_halves_and_their_harmonic_mean(called, tmp_path):

@@ -220,7 +220,7 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--ablate", "coop"], "names no variants; these do: dcar"),
+        (["--ablate", "coop"], "defines no variants; these methods do: dcar"),
         (["--ablate", "dcar", "--method", "coop"], "give either --method"),
         (["--method", "zero_shott"], "did you mean 'zero_shot'"),
         ([], "fdrd methods"),

@@ -225,3 +225,27 @@ def test_a_dataset_of_another_version_is_rebuilt_in_place(birds, tmp_path):
     (tmp_path / "out.work/last.json").unlink()
     build(birds, tmp_path / "out", workers=1)
     assert digests(tmp_path / "out") == before
+
+
+def test_a_dataset_of_fdrd_0_1_is_valid_and_its_work_is_reused(birds, tmp_path):
+    """It has digests of rows beside the shards, and another name for the features of an image."""
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    before = digests(tmp_path / "out")
+    path = tmp_path / "out/manifest.json"
+    manifest = json.loads(path.read_text())
+    for shard in manifest["shards"]:
+        shard["rows_sha256"] = "0" * 64
+        rows = (
+            tmp_path / "out" / shard["path"].replace("data/", "digests/").replace(".arrow", ".txt")
+        )
+        rows.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_text("0\n")
+    path.write_text(json.dumps(manifest))
+    ledger = tmp_path / "out.work/examined.jsonl"
+    ledger.write_text(ledger.read_text().replace('"features":', '"look":'))
+    checked = ledger.read_text()
+    assert list(validate(tmp_path / "out")) == []
+    (tmp_path / "out.work/last.json").unlink()
+    assert build(birds, tmp_path / "out", config=SMALL, workers=1).shards_written == 0
+    assert ledger.read_text() == checked
+    assert digests(tmp_path / "out") == before

@@ -1,4 +1,4 @@
-"""What every registered method must do. A new method is tested here by existing."""
+"""The contract of every registered method. A new method is tested here automatically."""
 
 import copy
 import dataclasses
@@ -104,7 +104,7 @@ def test_rows_do_not_depend_on_batch_mates(
 def test_text_features_come_from_captions_alone(
     name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
-    """Whatever image was looked at before, the same bits."""
+    """The features are bitwise equal, whichever image was encoded before."""
     method, captions = make(name, tiny_clip), tiny_dataset["test"].captions
     with torch.no_grad():
         before = method.encode_text(captions).pooled
@@ -126,7 +126,7 @@ def test_fit_leaves_the_backbone_bitwise_as_it_was(
 
 
 @every_method
-def test_what_is_learned_is_nothing_of_the_given_backbone(
+def test_learned_parameters_are_not_those_of_the_given_backbone(
     name: str, make_clip: Callable[..., CLIPBackbone]
 ) -> None:
     """Where the backbone is trained, it is a part of a copy whose features it decides."""
@@ -185,7 +185,7 @@ def test_a_killed_training_ends_with_the_same_tensors(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed inside of the second epoch. What is not in the learner's state is lost, and shows."""
+    """Killed in the second epoch. State outside the learner would be lost, and the test would fail."""
     monkeypatch.setattr(benchmark.training.loop, "EVERY", 0)
     train = dataclasses.replace(TRAIN, epochs=3)
 

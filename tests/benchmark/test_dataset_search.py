@@ -1,4 +1,4 @@
-"""A search finds what a whole matrix of scores would find, and looks at each picture once."""
+"""Search returns the best items of the full score matrix and encodes each image once."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_text_finds_the_images_of_all_splits_that_score_highest(
 
 
 @torch.no_grad()
-def test_a_picture_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> None:
+def test_an_image_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> None:
     view = tiny_dataset["test"]
     (image,) = view.images([5])
     scores = zero_shot.similarity(
@@ -69,15 +69,13 @@ def test_a_picture_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> No
     assert [hit.record["caption"] for hit in hits] == [view.captions[number] for number in order]
 
 
-def test_more_than_there_is_gives_all_that_there_is(
-    zero_shot: Method, tiny_dataset: Splits
-) -> None:
+def test_k_above_the_size_returns_everything(zero_shot: Method, tiny_dataset: Splits) -> None:
     hits = search([tiny_dataset["test"]], QUERY, method=zero_shot, k=1000)
     assert sorted(hit.record["id"] for hit in hits) == sorted(tiny_dataset["test"].ids)
 
 
 class Constant:
-    """Scores everything alike; with a shortlist, the last image of it highest."""
+    """Scores everything equally; with a shortlist, its last image scores highest."""
 
     trains = "nothing"
     learner = None
@@ -106,7 +104,7 @@ def test_equal_scores_keep_the_order_of_the_dataset(tiny_dataset: Splits) -> Non
     assert [hit.record["id"] for hit in hits] == view.ids[:4]
 
 
-def test_a_shortlist_is_scored_again_and_the_rest_stays_below(tiny_dataset: Splits) -> None:
+def test_a_shortlist_is_rescored_and_the_rest_stays_below(tiny_dataset: Splits) -> None:
     view = tiny_dataset["test"]
     scoring = Scoring(shortlist=Shortlist(3, 10**6, lambda images, _: images.pooled[:, 0] / 100))
     hits = search([view], QUERY, method=Constant(scoring), k=5)  # type: ignore[arg-type]
@@ -115,7 +113,7 @@ def test_a_shortlist_is_scored_again_and_the_rest_stays_below(tiny_dataset: Spli
     assert [hit.record["id"] for hit in hits] == [view.ids[2]]
 
 
-def test_a_second_search_looks_at_no_picture(
+def test_a_second_search_encodes_no_image(
     make_clip: Callable[..., CLIPBackbone],
     tiny_dataset: Splits,
     tmp_path: Path,
@@ -136,7 +134,7 @@ def test_a_second_search_looks_at_no_picture(
 def test_a_checkpoint_searches_as_the_method_that_was_trained(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, trained: Path
 ) -> None:
-    """Its learned context stands in front of the query: other scores than zero-shot's."""
+    """Its learned context is prepended to the query, so scores differ from zero-shot."""
     view = tiny_dataset["test"]
     method = load_method(trained, backbone=tiny_clip)
     hits = search([view], QUERY, method=method, k=3)
@@ -147,7 +145,7 @@ def test_a_checkpoint_searches_as_the_method_that_was_trained(
     assert hits[0].score == pytest.approx(best.item(), abs=1e-6)
 
 
-def test_what_cannot_be_searched_says_why(
+def test_invalid_searches_are_errors(
     zero_shot: Method, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     with pytest.raises(FdrdError, match="the query is empty"):
@@ -156,7 +154,7 @@ def test_what_cannot_be_searched_says_why(
         untrained_method("coop", tiny_clip)
 
 
-def test_a_checkpoint_of_another_backbone_is_refused(
+def test_a_checkpoint_of_another_backbone_is_an_error(
     make_clip: Callable[..., CLIPBackbone], trained: Path
 ) -> None:
     with pytest.raises(FdrdError, match="was trained on tiny with fingerprint"):
@@ -175,12 +173,12 @@ def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained: Path, tmp_path:
             find_checkpoint(spec)
 
 
-def test_a_hub_that_is_not_asked_says_so() -> None:
+def test_an_offline_hub_is_an_error() -> None:
     with pytest.raises(FdrdError, match="no checkpoint org/name@v1: no such file, and the Hub"):
         find_checkpoint("org/name@v1")
 
 
-def test_a_method_that_is_not_known_here_is_named(trained: Path, tiny_clip: CLIPBackbone) -> None:
+def test_an_unregistered_method_is_named(trained: Path, tiny_clip: CLIPBackbone) -> None:
     from benchmark.checkpoint import CheckpointHeader, save_checkpoint
 
     header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, {}, 0)

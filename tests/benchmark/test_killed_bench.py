@@ -1,4 +1,4 @@
-"""`fdrd bench`, killed at random steps, goes on and ends as if nothing had happened."""
+"""`fdrd bench`, killed at random steps, resumes and ends with the same result."""
 
 import json
 import os

@@ -66,7 +66,7 @@ def check(result: BenchResult, queries: int) -> None:
 
 
 @both
-def test_a_loss_that_is_no_number_is_refused_with_the_step_and_a_remedy(
+def test_a_nan_loss_names_the_step_and_a_remedy(
     method: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would go on from."""
@@ -103,7 +103,7 @@ def test_a_dataset_may_have_one_category(
 
 
 @both
-def test_a_training_split_of_one_row_is_refused(
+def test_a_training_split_of_one_row_is_an_error(
     method: str, tiny_clip: CLIPBackbone, splits: Make
 ) -> None:
     with pytest.raises(FdrdError, match="needs at least 2 pairs, got 1"):
@@ -152,7 +152,7 @@ def test_more_negatives_than_are_ever_drawn_are_refused(
 
 
 @both
-def test_a_checkpoint_of_another_backbone_is_refused(
+def test_a_checkpoint_of_another_backbone_is_an_error(
     method: str, make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     run(method, tiny_dataset, make_clip(seed=0), train={"epochs": 1}, results=tmp_path)

@@ -1,4 +1,4 @@
-"""What is learned from and what is measured: base to new, across domains, seeds, several methods."""
+"""Protocols: base to new, transfer between domains, seeds, several methods."""
 
 import dataclasses
 import itertools
@@ -49,7 +49,9 @@ def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path: Path) -> No
         (b"\xff\xfe\x00", "give a text file"),
     ],
 )
-def test_a_list_that_says_nothing_is_refused(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_an_empty_or_unreadable_list_is_an_error(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
     with pytest.raises(FdrdError, match=said):
         read_categories(written(tmp_path, text))
     with pytest.raises(FdrdError, match=r"nowhere\.txt: .*No such file"):
@@ -65,7 +67,7 @@ def test_a_list_that_says_nothing_is_refused(tmp_path: Path, text: str | bytes, 
         (["circle", "square", "triangle"], "new", r"lists all categories of test .*leave some out"),
     ],
 )  # fmt: skip
-def test_a_list_that_does_not_fit_is_refused(
+def test_unknown_categories_are_an_error(
     tiny_dataset: Splits, lines: list[str], half: Any, said: str
 ) -> None:
     listed = CategoryList("mine", {name: number for number, name in enumerate(lines, 1)})
@@ -73,7 +75,7 @@ def test_a_list_that_does_not_fit_is_refused(
         half_of(tiny_dataset["test"], listed, half)
 
 
-def test_a_category_without_rows_in_a_split_is_said(
+def test_categories_without_rows_in_a_split_are_an_error(
     make_row: Maker, make_dataset: Maker, make_drawing: Maker
 ) -> None:
     rows = [make_row(0, make_drawing("red", "circle", "left"), "a red circle", "circle")]
@@ -109,7 +111,7 @@ def both(
     return found, seen, folder
 
 
-def test_base_to_new_learns_from_the_listed_categories_once_and_measures_both_halves(
+def test_base_to_new_trains_once_and_measures_both_halves(
     both: tuple[list[BenchResult], list[str], Path], tiny_dataset: Splits
 ) -> None:
     found, seen, _ = both
@@ -135,7 +137,7 @@ def test_the_new_half_has_the_ranks_of_the_trained_method(
     tiny_clip: CLIPBackbone,
     tiny_dataset: Splits,
 ) -> None:
-    """A training of its own gives what the kept one gives."""
+    """Training again gives the same as the saved training."""
     again = benchmark.run(
         "coop", tiny_dataset, backbone=tiny_clip, categories=BASE, half="new",
         options={"n_ctx": 4}, train=QUICK,
@@ -184,13 +186,15 @@ def test_the_harmonic_mean_is_shown_for_both_halves(
     assert "to new" not in console.export_text()
 
 
-def test_the_command_names_the_list(both: tuple[list[BenchResult], list[str], Path]) -> None:
+def test_the_command_contains_the_category_list(
+    both: tuple[list[BenchResult], list[str], Path],
+) -> None:
     assert "--categories base.txt" in command(both[0][0].settings)
     across = dataclasses.replace(both[0][0].settings, train_domain="near", categories=None)
     assert "--train-domain near" in command(across)
 
 
-def test_few_shots_are_drawn_from_the_listed_categories(tiny_dataset: Splits) -> None:
+def test_few_shots_come_from_the_listed_categories(tiny_dataset: Splits) -> None:
     rows = training_rows(tiny_dataset, None, 2, 0, BASE)
     assert len(rows["train"]) == 4
     assert set(rows["train"].row_category) <= {0, 1}
@@ -277,12 +281,12 @@ def test_domains_that_are_learned_from_and_measured(
     assert labelled(bare) == label
 
 
-def test_a_domain_that_is_not_there_is_refused(domains: Splits, tiny_clip: CLIPBackbone) -> None:
+def test_an_unknown_domain_is_an_error(domains: Splits, tiny_clip: CLIPBackbone) -> None:
     with pytest.raises(FdrdError, match="no domain 'nera' in train; it has far, near"):
         benchmark.run("coop", domains, backbone=tiny_clip, train_domain="nera")
 
 
-def test_seeds_are_run_where_something_is_drawn(
+def test_seeds_run_only_for_methods_with_randomness(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     found, _ = benchmark.run_each(
@@ -293,7 +297,7 @@ def test_seeds_are_run_where_something_is_drawn(
     ]  # fmt: skip
 
 
-def test_a_few_shot_draw_has_a_seed_although_the_method_asks_for_none(
+def test_a_few_shot_draw_has_a_seed_even_if_the_method_takes_none(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unseeded(backbone: CLIPBackbone, *, train: TrainConfig = TrainConfig()) -> Method:

@@ -1,4 +1,4 @@
-"""Names, options and plug-ins: what a user types, and what is said when it is wrong."""
+"""Names, options and plugins of methods, and the errors for wrong ones."""
 
 import sys
 from pathlib import Path
@@ -28,23 +28,23 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_METHODS", dict(module._METHODS))
 
 
-def test_the_baselines_are_registered_by_their_import() -> None:
+def test_built_in_methods_are_registered() -> None:
     assert {"coop", "random", "zero_shot"} <= set(method_names())
 
 
-def test_an_unknown_method_is_answered_with_a_near_one() -> None:
+def test_an_unknown_method_suggests_a_similar_one() -> None:
     with pytest.raises(FdrdError, match=r"no method 'co0p'; did you mean 'coop'\?.*zero_shot"):
         get_method("co0p")
 
 
-def test_two_owners_of_a_name_are_an_error(registry: None) -> None:
+def test_two_methods_with_one_name_are_an_error(registry: None) -> None:
     with pytest.raises(ValueError, match="two methods are called 'coop'"):
 
         @method("coop")
         def other(backbone: Any) -> Any: ...
 
 
-def test_reloading_the_owner_of_a_name_is_none(registry: None) -> None:
+def test_a_method_may_be_registered_again_by_its_owner(registry: None) -> None:
     method("coop")(get_method("coop"))
 
 
@@ -62,11 +62,11 @@ def test_every_method_says_what_it_is_and_what_its_options_mean(name: str) -> No
     assert all(option.doc for option in method_options(name).values())
 
 
-def test_every_training_option_has_a_line() -> None:
+def test_every_training_option_is_documented() -> None:
     assert all(option.doc for option in options_of(TrainConfig).values())
 
 
-def test_text_becomes_what_the_annotation_says() -> None:
+def test_text_is_converted_to_the_annotated_type() -> None:
     given = {"epochs": "3", "learning_rate": "1e-3", "optimiser": "adamw"}
     read = read_options(options_of(TrainConfig), given, "training")
     assert read == {"epochs": 3, "learning_rate": 0.001, "optimiser": "adamw"}
@@ -84,7 +84,7 @@ def test_text_becomes_what_the_annotation_says() -> None:
         ({"seed": "x"}, "coop has no option 'seed'"),
     ],
 )
-def test_a_wrong_option_is_answered_with_the_right_ones(given: Any, message: str) -> None:
+def test_an_unknown_or_invalid_option_names_the_valid_ones(given: Any, message: str) -> None:
     with pytest.raises(FdrdError, match=message):
         read_options(method_options("coop"), given, "coop")
 
@@ -93,7 +93,7 @@ def test_a_wrong_option_is_answered_with_the_right_ones(given: Any, message: str
     ("texts", "message"),
     [(["depth"], "write -M name=value"), (["=3"], "write -M"), (["a=1", "a=2"], "given twice")],
 )
-def test_an_assignment_that_is_none_is_refused(texts: list[str], message: str) -> None:
+def test_an_invalid_assignment_is_an_error(texts: list[str], message: str) -> None:
     with pytest.raises(FdrdError, match=message):
         split_assignments(texts, "-M")
 
@@ -111,7 +111,7 @@ def test_an_option_goes_to_every_method_that_has_it() -> None:
         ({"zero_shot.n_ctx": "4"}, "zero_shot has no option 'n_ctx'; it has none"),
     ],
 )
-def test_an_option_that_nobody_has_is_an_error(given: dict[str, str], message: str) -> None:
+def test_an_option_that_no_method_has_is_an_error(given: dict[str, str], message: str) -> None:
     with pytest.raises(FdrdError, match=message):
         distribute(["zero_shot", "coop"], given)
 
@@ -124,7 +124,7 @@ def test_an_option_that_nobody_has_is_an_error(given: dict[str, str], message: s
         ({"learning_rate": -1.0}, "learning_rate=-1.0: must be above 0"),
     ],
 )
-def test_impossible_training_is_refused(fields: Any, message: str) -> None:
+def test_invalid_training_options_are_errors(fields: Any, message: str) -> None:
     with pytest.raises(FdrdError, match=message):
         TrainConfig(**fields)
 
@@ -155,7 +155,7 @@ def write_plugin(folder: Path, package: str) -> Path:
     return home
 
 
-def test_a_package_of_others_adds_a_method(
+def test_a_plugin_package_adds_a_method(
     registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_plugin(tmp_path, "their_methods")
@@ -165,7 +165,7 @@ def test_a_package_of_others_adds_a_method(
     assert method_options("their_methods")["depth"].doc == "of nothing."
 
 
-def test_a_plugin_that_is_not_there_is_named(registry: None) -> None:
+def test_a_missing_plugin_is_named(registry: None) -> None:
     with pytest.raises(FdrdError, match=r"--plugin no_such: .*on PYTHONPATH"):
         load_plugin("no_such")
 
@@ -184,7 +184,7 @@ def test_an_edited_method_has_another_source_digest(
     assert source_digest(package) != before
 
 
-def test_of_equal_variants_one_is_left() -> None:
+def test_equal_variants_run_once() -> None:
     """What a user gives may make a variant the whole method: its result would count as another seed."""
     from benchmark.registry import variants_of
 

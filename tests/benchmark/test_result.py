@@ -1,4 +1,4 @@
-"""The result file: complete, checked both ways, found again, and readable by other languages."""
+"""Result files: checked when written and read, found again, printed as tables."""
 
 import copy
 import dataclasses
@@ -124,14 +124,14 @@ def test_numbers_that_json_cannot_hold_are_not_written(result: BenchResult, tmp_
     assert not (tmp_path / "r.json").exists()
 
 
-def test_half_a_file_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error(folder: Path, tmp_path: Path) -> None:
     whole = next(folder.glob("*.json")).read_text()
     (tmp_path / "half.json").write_text(whole[: len(whole) // 2])
     with pytest.raises(FdrdError, match=r"half.json is not a result file .*delete it"):
         read_results(tmp_path)
 
 
-def test_a_folder_without_results_says_who_writes_them(tmp_path: Path) -> None:
+def test_an_empty_folder_of_results_names_the_command_that_writes_them(tmp_path: Path) -> None:
     with pytest.raises(FdrdError, match="holds no results; `fdrd bench` writes them"):
         read_results(tmp_path)
 
@@ -167,7 +167,7 @@ def stages(
     return list(dict.fromkeys(seen))
 
 
-def test_a_finished_run_is_not_run_again(
+def test_a_finished_run_is_not_repeated(
     folder: Path, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     """Whether an option is typed as text, as a number, or is the default."""
@@ -188,7 +188,7 @@ def test_a_finished_run_is_not_run_again(
         {"gallery": 6},
     ],
 )
-def test_what_changes_the_numbers_is_run(
+def test_settings_that_change_the_numbers_start_a_run(
     folder: Path,
     tiny_clip: CLIPBackbone,
     tiny_dataset: Splits,
@@ -201,7 +201,7 @@ def test_what_changes_the_numbers_is_run(
     assert "encode images" in stages(tmp_path, tiny_clip, tiny_dataset, **asked)
 
 
-def test_a_seed_that_changes_nothing_is_no_other_run(
+def test_a_seed_without_effect_does_not_start_another_run(
     folder: Path, tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     (only,) = stages(folder, tiny_clip, tiny_dataset, method="zero_shot", seed=7, train=QUICK)
@@ -226,7 +226,7 @@ def test_a_checkpoint_gives_the_numbers_of_its_training(
         ("coop", {"n_ctx": 4}, "contains its options; leave out -M and -T"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused(
+def test_a_checkpoint_of_another_method_is_an_error(
     folder: Path,
     tiny_clip: CLIPBackbone,
     tiny_dataset: Splits,
@@ -241,7 +241,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
         )
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(
+def test_a_file_that_is_not_a_checkpoint_is_an_error(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     (tmp_path / "c.safetensors").write_bytes(b"nothing")
@@ -251,7 +251,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(
         )
 
 
-def test_training_without_validation_rows_is_refused(
+def test_training_without_validation_rows_is_an_error(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
     splits = {name: tiny_dataset[name] for name in ("train", "test")}
@@ -274,9 +274,9 @@ def test_the_table_has_a_line_for_every_method(results: list[BenchResult]) -> No
     assert "±" in text  # two seeds of CoOp
 
 
-def test_the_blind_reader_stands_beside_the_methods(results: list[BenchResult]) -> None:
-    """One reader for all: it learned from the training split, whether the method did or not."""
-    blind = {json.dumps(_blind_of(result)) for result in results}
+def test_the_text_only_baseline_is_in_the_tables(results: list[BenchResult]) -> None:
+    """One baseline for all methods, trained on the training split."""
+    blind = {json.dumps(_baselines_of(result)) for result in results}
     assert len(blind) == 1
     (share,) = {result.metrics.hard_negatives["category"].blind for result in results}
     assert share is not None
@@ -285,24 +285,24 @@ def test_the_blind_reader_stands_beside_the_methods(results: list[BenchResult]) 
     lines = printed(results).splitlines()
     assert "text-only" in next(line for line in lines if "guessing" in line)
     line = next(line for line in lines if "attribute: colour" in line)
-    assert line.split()[-3] == f"{100 * _blind_of(results[0])['attribute: colour']:.2f}"
+    assert line.split()[-3] == f"{100 * _baselines_of(results[0])['attribute: colour']:.2f}"
 
 
-def test_without_a_training_split_there_is_no_blind_reader(
+def test_without_a_training_split_there_is_no_text_only_baseline(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     splits = {"test": tiny_dataset["test"]}
     benchmark.run("zero_shot", splits, backbone=tiny_clip, results=tmp_path)
     (result,) = read_results(tmp_path)
-    assert set(_blind_of(result).values()) == {None}
+    assert set(_baselines_of(result).values()) == {None}
     _, row = _negatives_of(markdown([result]), "*text-only baseline*")
     assert set(row[1:]) == {"–"}
 
 
-def test_other_training_rows_make_another_blind_reader_and_another_result(
+def test_other_training_rows_give_another_text_only_baseline_and_result(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
-    """Although zero-shot learns from none of them; asked again, each is found."""
+    """This holds even for zero-shot, which is not trained. A repeated run is found again."""
     test, train = tiny_dataset["test"], tiny_dataset["train"]
     fewer = train.select(range(0, len(train), 5))
     for rows in (train, fewer, train):
@@ -312,21 +312,17 @@ def test_other_training_rows_make_another_blind_reader_and_another_result(
         assert found.settings.blind_from == rows.fingerprint
     results = read_results(tmp_path)
     assert len(results) == 2
-    blinds = [_blind_of(result) for result in results]
+    blinds = [_baselines_of(result) for result in results]
     assert blinds[0] != blinds[1]
     named = [dataclasses.replace(results[1].settings, method="other"), results[0].settings]
     both = [
         dataclasses.replace(each, settings=said) for each, said in zip(results, named, strict=True)
     ]
-    _, row = _negatives_of(
-        markdown(both), "*text-only baseline*"
-    )  # no reader speaks for both methods
+    _, row = _negatives_of(markdown(both), "*text-only baseline*")  # the baselines disagree
     assert set(row[1:]) == {"–"}
 
 
-def test_results_from_before_blind_rows_were_written_are_read(
-    result: BenchResult, tmp_path: Path
-) -> None:
+def test_results_without_blind_from_are_readable(result: BenchResult, tmp_path: Path) -> None:
     value = to_json(result)
     del value["settings"]["blind_from"]
     (tmp_path / "old.json").write_text(json.dumps(value))
@@ -334,7 +330,7 @@ def test_results_from_before_blind_rows_were_written_are_read(
     assert old.settings.blind_from is None
 
 
-def test_a_result_of_the_first_form_is_refused_with_what_to_do(
+def test_a_result_of_version_1_is_an_error_with_a_remedy(
     result: BenchResult, tmp_path: Path
 ) -> None:
     value = {**to_json(result), "schema_version": 1}
@@ -345,7 +341,7 @@ def test_a_result_of_the_first_form_is_refused_with_what_to_do(
         read_results(tmp_path)
 
 
-def _blind_of(result: BenchResult) -> dict[str, Any]:
+def _baselines_of(result: BenchResult) -> dict[str, Any]:
     return {kind: share.blind for kind, share in result.metrics.hard_negatives.items()}
 
 
@@ -369,7 +365,7 @@ def with_recall(result: BenchResult, value: float) -> BenchResult:
     return dataclasses.replace(result, metrics=metrics)
 
 
-def test_what_is_below_zero_shot_is_marked_in_its_direction(results: list[BenchResult]) -> None:
+def test_numbers_below_zero_shot_are_marked(results: list[BenchResult]) -> None:
     zero_shot = next(each for each in results if each.settings.method == "zero_shot")
     coop = next(each for each in results if each.settings.method == "coop")
     page = markdown([with_recall(zero_shot, 0.5), with_recall(coop, 0.25)])

@@ -271,7 +271,7 @@ def test_the_scores_that_a_method_keeps_are_not_touched() -> None:
     assert torch.equal(kept, before)
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_nan_scores_are_an_error() -> None:
     scores = np.eye(3)
     scores[1, 1] = np.nan
     with pytest.raises(FdrdError, match="contain NaN"):
@@ -283,7 +283,7 @@ def test_an_image_without_a_row_is_refused() -> None:
         from_scores(np.eye(3), np.array([[0, 0], [1, 1], [1, 2]]))
 
 
-def test_no_ranks_are_no_recall() -> None:
+def test_recall_of_no_ranks_is_an_error() -> None:
     with pytest.raises(ValueError, match="no queries"):
         summarize(np.array([], dtype=np.int64))
 
@@ -338,7 +338,7 @@ def test_a_gallery_per_domain_keeps_other_domains_out() -> None:
     assert joint.image_to_text.strict.tolist() == [2, 1, 1]
 
 
-def test_galleries_of_a_size_ask_each_image_once() -> None:
+def test_each_image_is_a_query_of_one_gallery() -> None:
     domain = np.repeat([0, 1], [10, 7])
     found = list(galleries(domain, 5))
     assert all(len(members) == len(set(members)) == 5 for members, _ in found)
@@ -388,7 +388,7 @@ def test_rsum_is_the_sum_of_six_recalls() -> None:
     assert measure(ranks, dataset, "domain", {}, draws=20).rsum == pytest.approx(3.0)
 
 
-def test_categories_are_told_apart_in_the_breakdown() -> None:
+def test_the_breakdown_separates_categories() -> None:
     ranks, dataset = world([1, 5, 1, 5], [0, 0, 0, 0])
     metrics = measure(ranks, dataset, "domain", {}, draws=20)
     assert metrics.by_category["cat"]["image_to_text"].recall["R@1"] == 1
@@ -423,6 +423,6 @@ def test_the_interval_of_a_mean_over_domains_lies_around_it() -> None:
     assert high - low < 0.15  # one domain alone decides it, at half its weight
 
 
-def test_a_fixed_rank_has_an_interval_of_no_width() -> None:
+def test_constant_ranks_have_an_interval_of_zero_width() -> None:
     ranks, dataset = world([1] * 10, [0] * 10)
     assert measure(ranks, dataset, "domain", {}).text_to_image.interval["R@1"] == (1, 1)

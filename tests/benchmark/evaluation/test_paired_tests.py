@@ -93,12 +93,12 @@ def test_p_reaches_a_ten_thousandth_and_is_never_zero() -> None:
     assert 0 < p < 1e-4
 
 
-def test_equal_methods_are_not_told_apart() -> None:
+def test_equal_methods_do_not_differ_significantly() -> None:
     found = difference(REFERENCE, REFERENCE, SHARED)["mean"]
     assert (found.value, found.interval, found.p, found.holm) == (0, (0, 0), 1, 1)
 
 
-def test_chance_is_called_a_difference_as_often_as_the_level_says() -> None:
+def test_the_false_positive_rate_is_the_significance_level() -> None:
     generator = np.random.default_rng(0)
     p = sign_flip_p(generator.standard_t(3, size=(40, 2000)), flips=1000)
     assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.02)

@@ -1,4 +1,4 @@
-"""The HTML page: whole in itself, unable to carry what is not its own, and right about its examples."""
+"""The HTML page: self-contained, safe against untrusted text, with correct examples."""
 
 import base64
 import dataclasses
@@ -68,7 +68,7 @@ def named(result: BenchResult, **names: str) -> BenchResult:
     )
 
 
-def test_a_page_needs_nothing_beside_it(results: list[BenchResult]) -> None:
+def test_a_page_is_self_contained(results: list[BenchResult]) -> None:
     read = Read(html_page(results))
     assert read.tags <= PLAIN
     assert {name for name, _ in read.attributes} <= {
@@ -80,7 +80,7 @@ def test_a_page_needs_nothing_beside_it(results: list[BenchResult]) -> None:
     assert "default-src 'none'" in str(dict(read.attributes)["content"])
 
 
-def test_names_cannot_become_a_part_of_the_page(results: list[BenchResult]) -> None:
+def test_names_are_escaped_on_the_page(results: list[BenchResult]) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
     pages = html_page(
         [named(result, data=evil, method=f"{result.settings.method}{evil}") for result in results]
@@ -106,7 +106,7 @@ def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(
     assert any("fdrd bench --method nnn" in text for text in texts)
 
 
-def test_the_best_of_each_column_stands_out(results: list[BenchResult]) -> None:
+def test_the_best_cell_of_each_column_is_highlighted(results: list[BenchResult]) -> None:
     zero_shot, random, _ = results
     written = html_page([zero_shot, random])
     best = max(each.metrics.image_to_text.strict.recall["R@10"] for each in (zero_shot, random))
@@ -132,7 +132,7 @@ def with_ranks(result: BenchResult, to_text: list[int], to_image: list[int]) -> 
     return dataclasses.replace(result, ranks=ranks)
 
 
-def test_examples_are_where_a_method_gains_and_loses_most_against_the_best_of_the_others(
+def test_examples_show_the_largest_gains_and_losses(
     results: list[BenchResult], tiny_dataset: Splits, built: str
 ) -> None:
     """Image 3: from 4 and 4 to 1 and 1. Image 5: 2 and 24 instead of 1 and 24. Luck is no rival.
@@ -172,7 +172,7 @@ def test_examples_are_where_a_method_gains_and_loses_most_against_the_best_of_th
     assert won.caption in Read(html_page(shown)).texts
 
 
-def test_data_that_are_not_as_measured_give_no_pictures(
+def test_changed_data_gives_no_examples(
     results: list[BenchResult], built: str, tmp_path: Path
 ) -> None:
     assert compared(results, "drawn") is None

@@ -1,4 +1,4 @@
-"""Methods against one of them, from result files: who is compared with whom, and what is said."""
+"""Significance tests from result files: which methods are compared, and the verdicts."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -82,7 +82,7 @@ def test_a_clear_winner_a_clear_loser_and_no_difference(
     }
 
 
-def test_what_is_not_told_apart_is_said_and_marked(measured: BenchResult, tmp_path: Path) -> None:
+def test_differences_without_significance_are_marked(measured: BenchResult, tmp_path: Path) -> None:
     even, odd = [1, 2] * 12, [2, 1] * 12
     results = [made(measured, "zero_shot", even), made(measured, "coop", odd)]
     text = printed(significance_table(compare(written(tmp_path, *results))))
@@ -108,9 +108,7 @@ def test_the_reference_is_dcar_then_zero_shot_then_the_first(
         compare(paths, "mapel")
 
 
-def test_a_method_with_two_sets_of_options_is_named_in_full(
-    measured: BenchResult, tmp_path: Path
-) -> None:
+def test_two_sets_of_options_need_a_full_label(measured: BenchResult, tmp_path: Path) -> None:
     def depth(number: int) -> dict[str, Any]:
         return {"options": {"depth": number}, "options_given": {"depth": number}}
 
@@ -126,7 +124,7 @@ def test_a_method_with_two_sets_of_options_is_named_in_full(
 
 
 def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path) -> None:
-    """Each seed is right where the other is wrong, so together they equal the reference."""
+    """Each seed is right where the other is wrong, so their mean equals the reference."""
     mean = made(measured, "zero_shot", [2] * 24)
     seeds = [
         made(measured, "coop", ranks, seed=seed)
@@ -149,7 +147,7 @@ def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path
         ({"categories": Named("c.txt", "c" * 64), "half": "new"}, r"different half \(both, new\)"),
     ],
 )
-def test_runs_of_different_things_are_refused_with_the_reason(
+def test_incomparable_runs_are_an_error_with_the_reason(
     measured: BenchResult, tmp_path: Path, said: dict[str, Any], reason: str
 ) -> None:
     results = [made(measured, "zero_shot", [1] * 24), made(measured, "coop", [2] * 24, **said)]
@@ -178,9 +176,7 @@ def test_halves_of_different_lists_are_different_things(measured: BenchResult) -
     assert len(group_results(results, main_columns())) == 2
 
 
-def test_one_method_alone_and_one_file_twice_have_nothing_to_compare(
-    measured: BenchResult, tmp_path: Path
-) -> None:
+def test_a_single_method_has_nothing_to_compare(measured: BenchResult, tmp_path: Path) -> None:
     (path,) = written(tmp_path, made(measured, "coop", [1] * 24))
     with pytest.raises(FdrdError, match="nothing to compare: all are seeds of one method"):
         compare([path, path, tmp_path])
@@ -188,7 +184,7 @@ def test_one_method_alone_and_one_file_twice_have_nothing_to_compare(
         compare([path, tmp_path / "gone.json"])
 
 
-def test_an_edited_method_is_another_row_and_no_other_seed(measured: BenchResult) -> None:
+def test_an_edited_method_is_another_row_not_another_seed(measured: BenchResult) -> None:
     before = made(measured, "coop", [1] * 24, seed=0)
     after = made(measured, "coop", [2] * 24, seed=0, code="e" * 64)
     (comparison,) = group_results([before, after], main_columns())
@@ -196,7 +192,7 @@ def test_an_edited_method_is_another_row_and_no_other_seed(measured: BenchResult
     assert all(row.label.startswith("coop #") for row in comparison.rows)
 
 
-def test_a_few_shot_draw_is_another_seed_although_it_has_other_rows(measured: BenchResult) -> None:
+def test_few_shot_draws_are_seeds_of_one_row(measured: BenchResult) -> None:
     draws = [
         made(measured, "coop", [1] * 24, seed=seed, shots=2, learned_from={"train": digit * 64})
         for seed, digit in enumerate("ab")

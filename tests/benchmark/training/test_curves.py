@@ -18,7 +18,7 @@ def bench(clip: CLIPBackbone, data: Splits, folder: Path) -> benchmark.BenchResu
     return benchmark.run("coop", data, backbone=clip, options={"n_ctx": 4}, train=train, log=folder)
 
 
-def test_loss_rate_and_validation_are_drawn(
+def test_loss_learning_rate_and_validation_are_logged(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

@@ -53,7 +53,7 @@ def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset: Splits) -> None:
     assert learner.value.item() == seen[2]  # as the third epoch found it
 
 
-def test_patience_stops_after_so_many_epochs_without_a_better_one(tiny_dataset: Splits) -> None:
+def test_patience_stops_after_epochs_without_improvement(tiny_dataset: Splits) -> None:
     """Of six epochs the second is best, so with a patience of two the fourth is the last."""
     seen: list[tuple[str, int, int]] = []
 
@@ -76,7 +76,7 @@ def test_patience_stops_after_so_many_epochs_without_a_better_one(tiny_dataset: 
     assert value > later
 
 
-def test_progress_tells_loss_and_validation_score(tiny_dataset: Splits) -> None:
+def test_progress_reports_loss_and_validation_mrr(tiny_dataset: Splits) -> None:
     told: list[tuple[str, int, int]] = []
     learner, scores = OneNumber(), iter([0.25, 0.5])
     fit(
@@ -93,13 +93,13 @@ def test_progress_tells_loss_and_validation_score(tiny_dataset: Splits) -> None:
     assert told[5][1:] == (4, 4)
 
 
-def test_a_loss_that_is_no_number_stops_with_a_remedy(tiny_dataset: Splits) -> None:
+def test_a_nan_loss_stops_with_a_remedy(tiny_dataset: Splits) -> None:
     learner = OneNumber()
     with pytest.raises(FdrdError, match=r"the loss is nan at step 1 of 3.*-T learning_rate=0.001"):
         train(learner, lambda _batch: learner.value * float("nan"), [0.1], tiny_dataset["train"])
 
 
-def test_one_row_cannot_be_learned_from(tiny_dataset: Splits) -> None:
+def test_training_on_one_row_is_an_error(tiny_dataset: Splits) -> None:
     learner = OneNumber()
     with pytest.raises(FdrdError, match="at least 2 pairs, got 1"):
         train(learner, learner.loss, [0.1], tiny_dataset["train"].select([0]))

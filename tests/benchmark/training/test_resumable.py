@@ -1,4 +1,4 @@
-"""A training that is killed goes on where it was and ends with the same numbers."""
+"""An interrupted training resumes and ends with the same numbers."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_killed_at_any_step_it_ends_with_the_same_numbers(
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_killed_again_and_again_it_gets_there(tiny_dataset: Splits, path: Path) -> None:
+def test_a_training_killed_repeatedly_finishes(tiny_dataset: Splits, path: Path) -> None:
     whole = Run(tiny_dataset["train"], None)
     log = whole.run()
     for _ in range(4):
@@ -143,7 +143,7 @@ def test_killed_again_and_again_it_gets_there(tiny_dataset: Splits, path: Path) 
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_training_that_has_ended_is_kept_until_the_run_has(
+def test_the_state_of_a_finished_training_stays_until_the_run_ends(
     tiny_dataset: Splits, path: Path
 ) -> None:
     """Killed while the test split is encoded, say."""
@@ -160,9 +160,7 @@ def test_a_training_that_has_ended_is_kept_until_the_run_has(
 
 @pytest.mark.usefixtures("kept_often")
 @pytest.mark.parametrize("change", ["seed", "learning_rate", "rows", "start"])
-def test_another_training_does_not_go_on_from_it(
-    tiny_dataset: Splits, path: Path, change: str
-) -> None:
+def test_another_training_ignores_the_state(tiny_dataset: Splits, path: Path, change: str) -> None:
     with pytest.raises(Killed):
         Run(tiny_dataset["train"], path, dies_at=5).run()
     other = Run(tiny_dataset["train"], path)
@@ -180,7 +178,7 @@ def test_another_training_does_not_go_on_from_it(
 
 @pytest.mark.usefixtures("kept_often")
 @pytest.mark.parametrize("damage", [b"", b"{}", None])
-def test_a_damaged_file_means_training_from_the_start(
+def test_training_starts_over_from_a_damaged_file(
     tiny_dataset: Splits, path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Killed):
@@ -193,9 +191,7 @@ def test_a_damaged_file_means_training_from_the_start(
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_loss_that_is_no_number_leaves_nothing_to_go_on_from(
-    tiny_dataset: Splits, path: Path
-) -> None:
+def test_a_nan_loss_deletes_the_resumable_state(tiny_dataset: Splits, path: Path) -> None:
     run = Run(tiny_dataset["train"], path)
     finite = run.learner.loss
     run.learner.loss = lambda batch: finite(batch) / (len(run.steps) < 4)  # type: ignore[method-assign]
@@ -250,7 +246,7 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tiny_dataset: Splits, path: Path) -> 
 
 
 @pytest.mark.usefixtures("listening")
-def test_a_second_ctrl_c_does_not_wait_and_keeps_no_half_step(
+def test_a_second_ctrl_c_is_immediate_and_saves_no_partial_step(
     tiny_dataset: Splits, path: Path
 ) -> None:
     whole = Run(tiny_dataset["train"], None)
@@ -265,7 +261,7 @@ def test_a_second_ctrl_c_does_not_wait_and_keeps_no_half_step(
     assert len(second.steps) == STEPS - 3  # from the end of the first epoch
 
 
-def test_what_it_builds_upon_is_written_first(path: Path) -> None:
+def test_the_callback_runs_before_each_write(path: Path) -> None:
     seen: list[bool] = []
     with pytest.raises(Killed), resumable(path, lambda: seen.append(path.exists())):  # noqa: PT012
         ResumableState("a").write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
@@ -300,7 +296,7 @@ def test_writing_that_is_slow_is_rare(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("kept_often")
-def test_a_run_goes_on_and_ends_with_the_same_result(
+def test_a_resumed_run_ends_with_the_same_result(
     make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
 ) -> None:
     def run(place: str, dies_at: int | None = None) -> benchmark.BenchResult:

@@ -108,7 +108,7 @@ def test_where_the_category_is_not_named_attributes_take_their_place_unless_none
     assert all(not negatives for _, negatives in drawn(plain, 2, 0))
 
 
-def test_another_few_are_drawn_in_every_epoch(make_rows: MakeRows, make: Make) -> None:
+def test_every_epoch_draws_other_negatives(make_rows: MakeRows, make: Make) -> None:
     """Out of four categories and at least as many attribute values."""
     by_row: dict[int, set[tuple[str, ...]]] = {}
     for row, negatives in drawn(make(make_rows()), k=2, n_attribute=1):

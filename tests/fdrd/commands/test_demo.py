@@ -1,4 +1,4 @@
-"""`fdrd demo`: from nothing to a ranking, on as little as it can be run with; and its plan is fair."""
+"""`fdrd demo` on a small plan, and the fairness of its real plan."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SMALL = DemoPlan(
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and caches of its own."""
+    """An empty folder with its own caches."""
     monkeypatch.chdir(tmp_path)
     for name in ("FDRD_CACHE", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "cache"))
@@ -85,7 +85,7 @@ def test_every_method_of_the_demo_gets_the_same_effort_and_valid_options() -> No
 
 @pytest.mark.slow
 def test_the_demo_resumes_after_ctrl_c(tmp_path: Path) -> None:
-    """Stopped within the first training; what was drawn, built and measured is not done again."""
+    """Interrupted in the first training. Finished work is not repeated."""
     small = (
         "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import fdrd.commands.demo_plan as p\n"

@@ -163,8 +163,8 @@ def method_names() -> list[str]:
 
 def method_options(name: str) -> dict[str, Option]:
     """Return the options of a method."""
-    get_method(name)
-    return options_of(_OPTIONS[name])
+    factory = get_method(name)
+    return options_of(_OPTIONS.get(name, factory))
 
 
 def summary(name: str) -> str:

@@ -134,7 +134,7 @@ def test_captions_may_have_one_word_or_two_hundred(
     ],
     ids=["categories", "attributes", "own"],
 )
-def test_more_negatives_than_there_are_are_as_many_as_there_are(
+def test_missing_negatives_are_not_an_error(
     options: dict[str, Any], tiny_clip: CLIPBackbone, splits: Make
 ) -> None:
     """Two categories allow one swap; the empty slots take no part in the loss."""
@@ -144,10 +144,10 @@ def test_more_negatives_than_there_are_are_as_many_as_there_are(
     check(run("maple", data, tiny_clip), 8)
 
 
-def test_more_negatives_than_are_ever_drawn_are_refused(
+def test_more_negatives_than_the_pool_holds_are_an_error(
     tiny_clip: CLIPBackbone, tiny_dataset: Splits
 ) -> None:
-    with pytest.raises(FdrdError, match="n_negatives=17: at most 16 are drawn for a caption"):
+    with pytest.raises(FdrdError, match="n_negatives=17: at most 16 per caption"):
         run("dcar", tiny_dataset, tiny_clip, options={"n_negatives": 17})
 
 

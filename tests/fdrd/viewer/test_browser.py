@@ -1,0 +1,166 @@
+"""The viewer in a real browser: every page, by mouse and keyboard, in both themes and at two widths."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fdrd.dataset import load
+from fdrd.pipeline.builder import build
+from fdrd.storage.manifest import read_manifest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync""".split()
+AXE = Path(__file__).parents[2] / "data" / "axe.min.js"
+PAGES = (
+    "/",
+    "/rejected",
+    "/duplicates",
+    "/results",
+    "/results/queries?show=all",
+    "/results/query?n=1",
+    "/review",
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A page that fails the test on any console error."""
+    problems = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile", executable_path=CHROMIUM, headless=True, args=ARGUMENTS
+        )
+        browser.set_default_timeout(60_000)
+        sync_api.expect.set_options(timeout=60_000)
+        page = browser.new_page()
+        page.on(
+            "console", lambda message: message.type == "error" and problems.append(message.text)
+        )
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        yield page
+        browser.close()
+    assert problems == []
+
+
+def test_browse_filter_search_and_open_a_record(page, measured, open_site):
+    site = open_site(measured / "set", results=[measured / "runs"])
+    expect = sync_api.expect
+    page.goto(site.address)
+    expect(page.locator(".bar strong")).to_have_text("90")
+    page.locator(".facet a", has_text="test").first.click()
+    expect(page.locator(".chip")).to_contain_text("test")
+    assert "split=test" in page.url
+    page.locator("input[type=search]").fill("blue")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/*q=blue*")
+    assert "split=test" in page.url
+    expect(page.locator(".card").first).to_be_visible()
+    page.locator(".card a").first.click()
+    expect(page.locator("h2", has_text="Hard negatives")).to_be_visible()
+    expect(page.locator("mark.span").first).to_be_visible()
+    expect(page.locator("h2", has_text="Ranks")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".bar strong")).to_be_visible()
+
+
+def test_two_methods_are_compared_on_a_query(page, measured, open_site):
+    site = open_site(measured / "set", results=[measured / "runs"])
+    expect = sync_api.expect
+    page.goto(site.address)
+    page.get_by_role("link", name="Results", exact=True).click()
+    expect(page.locator("tbody").first).to_contain_text("zero_shot")
+    page.get_by_role("link", name="T2I R@1", exact=True).click()
+    page.wait_for_url("**/results?*sort=*")
+    with page.expect_download() as saved:
+        page.locator(".plot a.button").first.click()
+    assert Path(saved.value.path()).read_text().startswith("<svg")
+    page.get_by_role("link", name="Explore queries").click()
+    page.get_by_label("Show").first.select_option("all")
+    page.wait_for_url("**/results/queries?*show=all*")
+    page.locator(".queries a").first.click()
+    page.wait_for_url("**/results/query?*")
+    page.get_by_role("button", name="Compute the top ten").first.click()
+    expect(page.locator(".hits").first).to_be_visible()
+    page.get_by_role("button", name="Compute the top ten").first.click()
+    expect(page.locator(".hits")).to_have_count(2)
+    for panel in page.locator(".methods > section").all():
+        rank = int(re.search(r"rank (\d+)", panel.inner_text())[1])
+        right = panel.locator(".hit.right")
+        assert right.count() == (rank <= 10)
+
+
+def test_twenty_records_are_reviewed_by_keyboard_and_built_again(page, drawn, tmp_path, open_site):
+    shutil.copytree(drawn / "set", tmp_path / "set")
+    site = open_site(tmp_path / "set", review="keys", reviewer="ann")
+    expect = sync_api.expect
+    page.goto(site.address)
+    page.get_by_role("link", name="Review", exact=True).click()
+    for number in range(1, 19):
+        page.keyboard.press("a")
+        expect(page.locator(".bar")).to_contain_text(f"{number} decided by you")
+    dropped = page.locator(".crumbs a").inner_text()
+    page.keyboard.press("d")
+    expect(page.locator(".bar")).to_contain_text("19 decided by you")
+    edited = page.locator(".crumbs a").inner_text()
+    page.keyboard.press("e")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("A purple teapot on a wooden table.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("[data-saved=caption]")).to_be_visible()
+    expect(page.locator(".caption-large mark", has_text="purple")).to_be_visible()
+    page.keyboard.press("a")
+    expect(page.locator(".bar")).to_contain_text("20 decided by you")
+    decisions = tmp_path / "set.review" / "keys" / "decisions.jsonl"
+    assert len(decisions.read_text().splitlines()) == 21
+    build(drawn / "raw", tmp_path / "set", decisions=decisions, workers=1)
+    verified = read_manifest(tmp_path / "set")["decisions"]["verified"]
+    assert sum(sum(splits.values()) for splits in verified.values()) == 19
+    found = {r["id"]: r for split in ("train", "validation", "test")
+             for r in (lambda d: d.records(range(len(d))))(load(tmp_path / "set", split))}  # fmt: skip
+    assert dropped not in found
+    assert found[edited]["caption"] == "A purple teapot on a wooden table."
+    page.wait_for_timeout(1000)
+    page.goto(f"{site.base}/")
+    for _ in range(60):
+        if page.locator(".bar strong").inner_text() == "89":
+            break
+        page.wait_for_timeout(500)
+        page.reload()
+    page.goto(f"{site.base}/?q=purple+teapot")
+    expect(page.locator(".bar strong")).to_have_text("1")
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_and_have_no_serious_accessibility_problem(
+    page, measured, open_site, width, scheme
+):
+    site = open_site(measured / "set", results=[measured / "runs"], review=f"look-{width}-{scheme}")
+    record = site.context.library.current().records([0])[0]
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto(site.address)
+    axe, problems = AXE.read_text(encoding="utf-8"), []
+    for path in (*PAGES, f"/record?id={record['id']}"):
+        page.goto(site.base + path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        page.evaluate(axe + "; undefined")
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")
+        problems += [
+            (
+                path,
+                each["id"],
+                each["nodes"][0]["target"],
+                each["nodes"][0].get("failureSummary", "")[:200],
+            )
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+    assert problems == []

@@ -101,6 +101,7 @@ def test_twenty_records_are_reviewed_by_keyboard_and_built_again(page, drawn, tm
     expect = sync_api.expect
     page.goto(site.address)
     page.get_by_role("link", name="Review", exact=True).click()
+    expect(page.locator("[data-review]")).to_be_visible()
     for number in range(1, 19):
         page.keyboard.press("a")
         expect(page.locator(".bar")).to_contain_text(f"{number} decided by you")

@@ -14,6 +14,7 @@ from fdrd.checks.flaws import caption_flaws
 from fdrd.curation.leaks import CLUSTER
 from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress
+from fdrd.record import category_name
 from fdrd.storage.shard_file import read_batches
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
@@ -77,7 +78,7 @@ def shard_rows(
         try:
             for batch in read_batches(path, images=False):
                 for row in batch.to_pylist():
-                    row["category"] = manifest["categories"][row["category"]]
+                    row["category"] = category_name(row["category"], manifest["categories"])
                     yield number, {**row, **base, "place": read}, error
                     read += 1
         except Exception as failure:  # a damaged shard may fail in any way
@@ -166,7 +167,7 @@ def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any], 
     """Add one row to all columns."""
     columns["domain"].add(row["domain"])
     columns["split"].add(row["split"])
-    columns["category"].add(row["category"])
+    columns["category"].add(row["category"] or "(none)")
     columns["meta"].add(row["meta_category"] or "(none)")
     columns["license"].add(row["source"]["license"])
     words = len(row["caption"].split())

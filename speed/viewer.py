@@ -33,8 +33,19 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     index = open_index(options.dataset)
-    print(f"index of {index.columns.size:,} rows opened (or built) in {time.perf_counter() - started:.1f} s")
-    command = [sys.executable, "-m", "fdrd", "view", str(options.dataset), "--port", "0", "--no-browser"]
+    print(
+        f"index of {index.columns.size:,} rows opened (or built) in {time.perf_counter() - started:.1f} s"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "fdrd",
+        "view",
+        str(options.dataset),
+        "--port",
+        "0",
+        "--no-browser",
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -99,11 +110,17 @@ def _report(times: dict[str, list[float]], pid: int) -> None:
     for name, several in (*times.items(), ("all", everything)):
         ordered = sorted(several)
         p50, p95 = (1000 * ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.95))
-        print(f"{name:18} {len(ordered):6,} requests  median {p50:6.1f} ms  95th percentile {p95:6.1f} ms")
+        print(
+            f"{name:18} {len(ordered):6,} requests  median {p50:6.1f} ms  95th percentile {p95:6.1f} ms"
+        )
     status = Path(f"/proc/{pid}/smaps_rollup")
     if status.is_file():
-        sizes = {line.split()[0]: int(line.split()[1]) for line in status.read_text().splitlines()[1:]}
-        print(f"memory of the server: {sizes['Pss:'] / 1024:.0f} MiB PSS, {sizes['Rss:'] / 1024:.0f} MiB RSS")
+        sizes = {
+            line.split()[0]: int(line.split()[1]) for line in status.read_text().splitlines()[1:]
+        }
+        print(
+            f"memory of the server: {sizes['Pss:'] / 1024:.0f} MiB PSS, {sizes['Rss:'] / 1024:.0f} MiB RSS"
+        )
 
 
 if __name__ == "__main__":

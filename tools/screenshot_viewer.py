@@ -31,7 +31,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
-    command = [sys.executable, "-m", "fdrd", "view", str(options.dataset), "--results", str(options.results)]
+    command = [
+        sys.executable,
+        "-m",
+        "fdrd",
+        "view",
+        str(options.dataset),
+        "--results",
+        str(options.results),
+    ]
     command += ["--review", "screenshots", "--port", "0", "--no-browser"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -74,7 +82,9 @@ def _save(page: Page, path: Path) -> None:
     """Write a screenshot with 128 colors, a fifth of the size."""
     page.wait_for_load_state("networkidle")
     page.screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from benchmark.reporting.comparison import (
     main_columns,
 )
 from benchmark.reporting.examples import Example, Examples, examples
+from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.svg_plots import svg
 from benchmark.reporting.tables import (
     HARMONIC,
     Table,
@@ -63,6 +65,9 @@ tr.foot td { font-style: italic; opacity: .8; }
 .note, figcaption { font-size: .9em; opacity: .85; }
 .examples { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { margin: 0; width: 15rem; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
+.plots figure { width: min(100%, 30rem); }
+.plots svg { width: 100%; height: auto; border-radius: 4px; }
 img { display: block; border-radius: 4px; }
 pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line); border-radius: 4px; }
 </style>
@@ -147,6 +152,7 @@ def _html_section(comparison: Comparison) -> str:
         _note(gallery_text(comparison.settings)),
         _html(main_table(comparison)),
         _note(legend(comparison)),
+        _html_plots(comparison),
         _html_examples(found) if found else "",
         *(_note(table.title) + _html(table) for table in shown),
         *(
@@ -186,6 +192,14 @@ def _html(table: Table) -> str:
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>\n"
     )
+
+
+def _html_plots(comparison: Comparison) -> str:
+    drawn = (
+        f"<figure>{svg(plot, standalone=True)}\n<figcaption>{html_escape(plot.title)}</figcaption></figure>\n"
+        for plot in plots_of(comparison)
+    )
+    return f'<details open>\n<summary>Plots</summary>\n<div class="plots">\n{"".join(drawn)}</div></details>\n'
 
 
 def _html_examples(found: Examples) -> str:

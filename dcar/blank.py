@@ -14,7 +14,7 @@ SIDE = 224
 
 
 def blank_image(kind: Blank) -> Image.Image:
-    """Return a white, black or grey image, or Gaussian noise around grey (always the same)."""
+    """Return a white, black or gray image, or Gaussian noise around gray (always the same)."""
     if kind == "noise":
         noise = np.random.default_rng(0).normal(127.5, 64.0, (SIDE, SIDE, 3))
         return Image.fromarray(noise.clip(0, 255).astype(np.uint8))

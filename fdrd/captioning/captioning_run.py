@@ -57,7 +57,7 @@ class CaptioningRun:
         states: Final states of the finished images.
         summary: Contents of `captioning.json`; empty if the run was not confirmed.
         usage: Answers from cache and captioner, failed attempts, tokens and money.
-        stopped: Why the run stopped early, or empty. The same call goes on from there.
+        stopped: Why the run stopped early, or empty. The same call resumes.
     """
 
     estimate: Estimate

@@ -105,8 +105,8 @@ def read_questions(file: Path) -> tuple[str, ...]:
 def read_verdict(text: str) -> Verdict:
     """Parse an evaluator's answer. The JSON object may be wrapped in other text.
 
-    >>> read_verdict('Sure: {"names_category": true, "contradictions": ["red"], "inventions": []}')
-    Verdict(problems=('picture_contradicted',), advice='The picture contradicts: red.')
+    >>> read_verdict('Sure: {"names_category": true, "contradictions": ["red"], "inventions": []}').problems
+    ('picture_contradicted',)
     >>> read_verdict("It is fine.").problems
     ('evaluation_unreadable',)
     """

@@ -112,7 +112,7 @@ def fit(text: str, max_tokens: int, count: Callable[[str], int]) -> str:
 def fill(template: str, values: dict[str, str]) -> str:
     """Fill in a template. `{a name}` puts the right article before the value.
 
-    >>> fill("This is {a category} with {colour} petals.", {"category": "azalea", "colour": "pink"})
+    >>> fill("This is {a category} with {tone} petals.", {"category": "azalea", "tone": "pink"})
     'This is an azalea with pink petals.'
 
     Raises:

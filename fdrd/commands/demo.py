@@ -64,7 +64,7 @@ def demo(
     shown = shlex.quote(str(runs))
     for command, why in (
         (f"fdrd compare {shown}", "which differences are statistically significant"),
-        (f"fdrd bench --method clip_adapter --results {shown}", "another method on the same data"),
+        (f"fdrd bench --method filip --results {shown}", "another method on the same data"),
         ("fdrd build --source your/images", "your own data: one folder per category"),
     ):
         out.print(f"  {command}", end="")

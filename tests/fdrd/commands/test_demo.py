@@ -62,7 +62,7 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(
     assert after.startswith("my demo/report.html")
     assert [line.split("#")[0].strip() for line in after.splitlines()[2:5]] == [
         "fdrd compare 'my demo/runs'",
-        "fdrd bench --method clip_adapter --results 'my demo/runs'",
+        "fdrd bench --method filip --results 'my demo/runs'",
         "fdrd build --source your/images",
     ]
     page = (home / "report.html").read_text()
@@ -74,12 +74,14 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(
     assert {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()} == written
 
 
-def test_every_method_of_the_demo_gets_the_same_effort_and_valid_options() -> None:
-    assert list(PLAN.methods) == ["zero_shot", "coop", "maple", "dcar"]
+def test_the_demo_has_valid_options_and_a_rival_with_as_many_epochs_as_dcar() -> None:
+    assert list(PLAN.methods) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar"]
+    alone = method_options("dcar")["adapter_epochs"].default
+    assert PLAN.methods["clip_adapter"].train == {"epochs": PLAN.effort["epochs"] + alone}
     for name, trained in PLAN.methods.items():
         read_options(method_options(name), trained.options, name)
         read_options(options_of(TrainConfig), {**PLAN.effort, **trained.train}, "training")
-        assert not set(trained.train) & {"epochs", "batch_size", "patience", "precision"}
+        assert not set(trained.train) & {"batch_size", "patience", "precision"}
     assert {"epochs", "batch_size"} <= set(PLAN.effort)
 
 

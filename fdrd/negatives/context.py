@@ -45,7 +45,7 @@ class Descriptions:
             self._ends.append(len(self._said))
 
     def __len__(self) -> int:
-        """The number of bags."""
+        """Return the number of bags."""
         return len(self._labels)
 
     @property

@@ -385,6 +385,35 @@ def validation(
     return {way: round(100 * float(np.mean(hits)), 2) for way, hits in found.items()}
 
 
+def adamw(model: CLIPModel, heads: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    """Return the optimizer; vectors and heads have no weight decay."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain + heads, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """Return the rate of a step: linear warm-up, then cosine."""
+    if step < recipe.warm_up:
+        return recipe.learning_rate * (step + 1) / recipe.warm_up
+    turn = math.pi * (step - recipe.warm_up) / (total - recipe.warm_up)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(turn))
+
+
+def progress(epoch: int, step: int, steps: int, sums: Any, began: float, batch: int) -> str:
+    """Describe the running epoch in one line."""
+    pairs, images, texts = sums[:3] / sums[3]
+    speed = batch * (step + 1) / (time.perf_counter() - began)
+    return (
+        f"epoch {epoch + 1} step {step + 1}/{steps}: pairs {pairs:.3f}, images {images:.3f}, "
+        f"texts {texts:.3f}, {speed:.0f} pairs/s"
+    )
+
+
 def train(recipe: Recipe, work: Path, out: Path) -> None:
     """Draw, train, save."""
     torch.set_num_threads(2)
@@ -406,16 +435,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
     table = nn.Parameter(torch.randn(traits.values, recipe.width) * 0.02)
     trait_scale = nn.Parameter(torch.tensor(math.log(10.0)))
     heads = [table, trait_scale]
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": plain + heads, "weight_decay": 0.0},
-        ],
-        lr=recipe.learning_rate,
-        betas=(0.9, 0.98),
-    )
+    optimizer = adamw(model, heads, recipe)
     print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens",
         flush=True,
@@ -423,11 +443,6 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
 
     steps = len(data.captions) // 2 // (recipe.batch // 2)
     total = steps * recipe.epochs
-
-    def rate(step: int) -> float:
-        if step < recipe.warm_up:
-            return (step + 1) / recipe.warm_up
-        return 0.5 * (1 + math.cos(math.pi * (step - recipe.warm_up) / (total - recipe.warm_up)))
 
     out.mkdir(parents=True, exist_ok=True)
     log, checkpoint = out / "train.jsonl", work / "checkpoint.safetensors"
@@ -439,7 +454,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
         began, sums = time.perf_counter(), np.zeros(4)
         for step, rows in enumerate(batches(kinds, recipe.batch, chance)):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * rate(epoch * steps + step)
+                group["lr"] = learning_rate(recipe, epoch * steps + step, total)
             captions = [
                 general_caption(data.sightings[row], recipe.size, chance)
                 if chance.random() < recipe.general_share
@@ -471,13 +486,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
                 model.logit_scale.clamp_(max=math.log(100))
             sums += (pairs.item(), on_images.item(), on_texts.item(), 1)
             if step % 20 == 19:
-                means = sums[:3] / sums[3]
-                speed = recipe.batch * (step + 1) / (time.perf_counter() - began)
-                print(
-                    f"epoch {epoch + 1} step {step + 1}/{steps}: pairs {means[0]:.3f}, "
-                    f"images {means[1]:.3f}, texts {means[2]:.3f}, {speed:.0f} pairs/s",
-                    flush=True,
-                )
+                print(progress(epoch, step, steps, sums, began, recipe.batch), flush=True)
         line = {
             "epoch": epoch + 1,
             "pairs": round(sums[0] / sums[3], 4),

@@ -1,8 +1,9 @@
 """Read images inside of other files, which the `member` of an `ImageRef` locates.
 
-`OFFSET+SIZE NAME` is a member of an uncompressed tar archive, `ROW of COLUMN` a row of a Parquet or Arrow
-file. Random access is fast in all of them: a tar is read at the offset, an Arrow file through a memory map.
-A Parquet file is unpacked once into an Arrow file below `cache_folder()`.
+`OFFSET+SIZE NAME` is a stored member of a tar or zip archive, `OFFSET+COMPRESSED=SIZE NAME` a deflated one of
+a zip archive, and `ROW of COLUMN` a row of a Parquet or Arrow file. Random access is fast in all of them:
+members are read at the offset, an Arrow file through a memory map. A Parquet file is unpacked once into an
+Arrow file below `cache_folder()`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +31,11 @@ _ROWS = 32  # unpacked at a time, a few MB of images
 def tar_member(offset: int, size: int, name: str) -> str:
     """Return the member of a tar archive whose bytes begin at `offset`."""
     return f"{offset}+{size} {name}"
+
+
+def deflated_member(offset: int, compressed: int, size: int, name: str) -> str:
+    """Return the deflated member of a zip archive whose compressed bytes begin at `offset`."""
+    return f"{offset}+{compressed}={size} {name}"
 
 
 def row_member(row: int, column: str) -> str:
@@ -55,8 +62,10 @@ def read_member(file: Path, member: str) -> bytes:
     """
     place, _, name = member.partition(" ")
     if "+" in place:
-        offset, size = map(int, place.split("+"))
-        return _read_at(file, offset, size)
+        offset, _, sizes = place.partition("+")
+        stored, _, size = sizes.partition("=")
+        data = _read_at(file, int(offset), int(stored))
+        return _inflate(data, int(size), file) if size else data
     return _read_row(file, int(place), name.removeprefix("of "))
 
 
@@ -74,6 +83,17 @@ def _read_at(file: Path, offset: int, size: int) -> bytes:
     if len(data) < size:
         raise OSError(errno.EIO, "the file ends inside of the image", str(file))
     return data
+
+
+def _inflate(data: bytes, size: int, file: Path) -> bytes:
+    """Return deflated bytes; more than `size` of them are never made."""
+    try:
+        image = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+    except zlib.error as error:
+        raise OSError(errno.EIO, f"the member cannot be inflated: {error}", str(file)) from error
+    if len(image) != size:
+        raise OSError(errno.EIO, f"the member does not have {size} bytes", str(file))
+    return image
 
 
 def _read_row(file: Path, row: int, column: str) -> bytes:

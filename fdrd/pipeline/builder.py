@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources import SourceOptions
+from fdrd.sources import SourceOptions, unused_files
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import (
     annotation_file,
@@ -59,6 +59,7 @@ class Build:
         nothing_to_do: whether the folder was already built from the same inputs.
         configs: config names for `load_dataset(<name>, <config>)` on this machine.
         stale: reviewers' decisions that were not applied, each with the reason.
+        unused: files of the source that look like annotations and were not read, each with the reason.
     """
 
     out: Path
@@ -67,6 +68,7 @@ class Build:
     nothing_to_do: bool
     configs: Sequence[str]
     stale: Sequence[tuple[Decision, str]] = ()
+    unused: Sequence[tuple[str, str]] = ()
 
 
 def build(
@@ -106,7 +108,8 @@ def build(
         run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens), made)
         settings = [asdict(config), run.tokenizer, *([made[1]] if made else [])]
         fingerprint = resume.fingerprint_source(source)
-        return run.build(
+        unused = list(unused_files(source, domains))
+        built = run.build(
             resume.inputs_digest(settings, domains, fingerprint.digest),
             [describe_domain(domain) for domain in domains],
             lambda: check_items(
@@ -114,7 +117,9 @@ def build(
                 opened, progress, expected=fingerprint.files,
             ),
             str(source),
+            "".join(f". {file} was not used: {why}" for file, why in unused[:5]),
         )  # fmt: skip
+        return replace(built, unused=unused)
 
 
 def merge(
@@ -175,6 +180,7 @@ class _Run:
         domains: list[dict[str, Any]],
         read: Callable[[], SourceContents],
         source: str,
+        hint: str = "",
     ) -> Build:
         started = time.time()
         publish.recover(self.out)
@@ -196,7 +202,7 @@ class _Run:
         kept = [item for item in items if isinstance(item, Record)]
         rejected = [item for item in items if isinstance(item, Rejection)]
         del items
-        self._check_usable(kept, rejected, source)
+        self._check_usable(kept, rejected, source, hint)
         staged = stage_shards(
             self.out, kept, contents, self.config, self.engine, self.progress,
             reviewed.true_negatives,
@@ -221,7 +227,9 @@ class _Run:
         configs = register(self.out, manifest)
         return Build(self.out, manifest, staged.written, False, configs, reviewed.stale)
 
-    def _check_usable(self, kept: list[Record], rejected: list[Rejection], source: str) -> None:
+    def _check_usable(
+        self, kept: list[Record], rejected: list[Rejection], source: str, hint: str
+    ) -> None:
         """Raise `FdrdError` if the policy fails the build or no record was kept."""
         fails = failing(rejected, self.config.policy)
         if kept and not fails:
@@ -229,4 +237,4 @@ class _Run:
         listed = write_rejected(publish.work_folder(self.out), rejected)
         if fails:
             raise policy_error(fails, listed)
-        raise FdrdError(f"{source}: {nothing_kept(rejected)}. See {listed}")
+        raise FdrdError(f"{source}: {nothing_kept(rejected)}{hint}. See {listed}")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 from fdrd.errors import FdrdError
@@ -32,8 +34,10 @@ __all__ = [
     "find_domains",
     "make_options",
     "near_misses",
+    "open_domain",
     "read_domain",
     "unread_folders",
+    "unused_files",
 ]
 
 
@@ -46,6 +50,9 @@ class Reader(Protocol):
     def near_miss(self, folder: SourceFolder) -> str | None:
         """Return what the folder lacks to have this layout, or None; called where no layout matches."""
 
+    def used_files(self, folder: SourceFolder) -> Sequence[str]:
+        """Return the annotation files that `read` reads."""
+
     def read(
         self, folder: SourceFolder, require_images: bool = True
     ) -> Iterator[Record | Rejection]:
@@ -56,8 +63,14 @@ class Reader(Protocol):
         """
 
 
-_FALLBACK = "image_folder"
-_LAST = ("coop_splits", "table", _FALLBACK)  # general layouts are tried after the specific ones
+_FALLBACK, _NESTED = "image_folder", "nested_folders"
+_LAST = (
+    "coop_splits",
+    "json_captions",
+    "table",
+    _FALLBACK,
+    _NESTED,
+)  # general layouts are tried last
 
 READERS: dict[str, Reader] = {
     name: cast(Reader, importlib.import_module(f"{layouts.__name__}.{name}"))
@@ -100,17 +113,25 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     if b'"schema_version"' in source.start("manifest.json"):
         raise FdrdError(f"{root} is a built dataset; --source takes the folder it was built from")
     domain = _recognize(source, ".", root.resolve().name)
-    if domain and domain.reader != _FALLBACK:
+    if domain and (options.layout or domain.reader not in (_FALLBACK, _NESTED)):
         return [domain]
+    subfolders = {name: source.sub(name) for name in source.folders}
     domains = [
         found
-        for name in source.folders
-        if (found := _recognize(SourceFolder(root / name, options), name, name))
+        for name, folder in subfolders.items()
+        if (found := _recognize(folder, name, name)) and found.reader != _NESTED
     ]
     # Image folders with annotations of their own are domains, not categories.
-    if domain and not any(
-        found.reader != _FALLBACK and found.path.lower() not in SPLIT_OF_WORD for found in domains
+    if (
+        domain
+        and domain.reader == _FALLBACK
+        and not any(
+            found.reader != _FALLBACK and found.path.lower() not in SPLIT_OF_WORD
+            for found in domains
+        )
     ):
+        return [domain]
+    if not domains and domain:
         return [domain]
     if not domains:
         raise FdrdError(_unknown_layout(source))
@@ -126,13 +147,13 @@ def near_misses(folder: SourceFolder) -> list[str]:
     found = [
         f"{name}: {why}" for name, reader in READERS.items() if (why := reader.near_miss(folder))
     ]
-    for path in sorted(folder.root.iterdir()):
+    for path in sorted(folder.root.iterdir()) if folder.root.is_dir() else ():
         if path.is_symlink() and not path.resolve().is_relative_to(folder.root.resolve()):
             found.append(
                 f"{path.name} is a link out of the folder, which is not followed; move or copy it"
             )
-        elif path.suffix.lower() in (".zip", ".rar", ".7z"):
-            found.append(f"{path.name} is an archive; unpack it")
+        elif path.suffix.lower() in (".zip", ".rar", ".7z") and path.name not in folder.archives:
+            found.append(f"{path.name} is an archive that is not read in place; unpack it")
     return [f"{folder.root.name}: {why}" for why in found]
 
 
@@ -141,8 +162,9 @@ def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]
     if [domain.path for domain in domains] == ["."]:
         return
     known = {domain.path for domain in domains}
-    for name in SourceFolder(root).folders:
-        files = () if name in known else SourceFolder(root / name).files
+    source = SourceFolder(root)
+    for name in source.folders:
+        files = () if name in known else source.sub(name).files
         image = next(filter(is_image, files), None)
         if image:
             detail = (
@@ -162,14 +184,15 @@ def read_domain(
     prefix = "" if domain.path == "." else f"{domain.path}/"
     completer = DomainCompleter(domain.about)
     categories: dict[str, None] = {}
-    folder = SourceFolder(root / domain.path, domain.options)
-    for found in READERS[domain.reader].read(folder, require_images):
+    folder = open_domain(root, domain)
+    refused = (each for archive in folder.archives.values() for each in archive.refused)
+    for found in chain(refused, READERS[domain.reader].read(folder, require_images)):
         if isinstance(found, Rejection):
             yield replace(found, file=prefix + found.file)
             continue
         categories[found.category] = None
         found = completer.complete(found)
-        path, origin = prefix + found.image.path, prefix + found.source.origin
+        path, origin = posixpath.normpath(prefix + found.image.path), prefix + found.source.origin
         if require_captions and not found.caption:
             file, _, key = origin.partition(": ")
             detail = f"no caption for {path}; `fdrd caption` writes captions"
@@ -185,10 +208,63 @@ def read_domain(
     completer.check_names(categories, f"{root / domain.path}/domain.toml")
 
 
+def open_domain(root: Path, domain: Domain) -> SourceFolder:
+    """Return the folder of a domain with its options."""
+    folder = SourceFolder(root)
+    if domain.path != ".":
+        folder = (
+            SourceFolder(root / domain.path)
+            if (root / domain.path).is_dir()
+            else folder.sub(domain.path)
+        )
+    folder.options = domain.options
+    return folder
+
+
+def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, str]]:
+    """Yield each file that looks like annotations and is not read, with the reason."""
+    for domain in domains:
+        folder = open_domain(root, domain)
+        used = {*READERS[domain.reader].used_files(folder), *folder.archives}
+        prefix = "" if domain.path == "." else f"{domain.path}/"
+        readers = {
+            file: name
+            for name, reader in READERS.items()
+            if name != domain.reader and reader.detect(folder)
+            for file in reader.used_files(folder)
+        }
+        misses = list(filter(None, (reader.near_miss(folder) for reader in READERS.values())))
+        for path in folder.files:
+            if path in used or path.count("/") > 1 or not _looks_like_annotations(path):
+                continue
+            why = f"the folder is read as {domain.reader}"
+            if path in readers:
+                why += f"; --layout {readers[path]} reads this file instead"
+            elif miss := next((miss for miss in misses if miss.startswith(f"{path} ")), ""):
+                why = f"it{miss.removeprefix(path)}"
+            yield prefix + path, why
+
+
+def _looks_like_annotations(path: str) -> bool:
+    name = PurePosixPath(path)
+    if name.suffix.lower() in (
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".tsv",
+        ".parquet",
+        ".token",
+        ".xml",
+        ".tar",
+        ".zip",
+    ):
+        return not name.name.endswith("_stats.json")
+    return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
+
+
 def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
     about = read_domain_file(folder.root)
-    options = folder.options.over(about.options)
-    folder = SourceFolder(folder.root, options)
+    options = folder.options = folder.options.over(about.options)
     if options.layout and options.layout not in READERS:
         raise FdrdError(f"layout {options.layout!r}: choose from {', '.join(sorted(READERS))}")
     for reader, module in READERS.items():
@@ -199,7 +275,7 @@ def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
 
 
 def _unknown_layout(source: SourceFolder) -> str:
-    folders = [source, *(SourceFolder(source.root / name) for name in source.folders)]
+    folders = [source, *map(source.sub, source.folders)]
     misses = [why for folder in folders for why in near_misses(folder)]
     return (
         f"{source.root}: unknown layout. "

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fdrd.sources import READERS, Domain, find_domains, near_misses
+from fdrd.reasons import Rejection
+from fdrd.sources import (
+    READERS,
+    Domain,
+    find_domains,
+    near_misses,
+    open_domain,
+    read_domain,
+    unused_files,
+)
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
+
+_SAMPLES = 3
 
 
 def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
@@ -18,7 +29,10 @@ def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
     """
     domains = find_domains(root, options)
     for domain in domains:
-        yield from _explain_domain(SourceFolder(root / domain.path, domain.options), domain)
+        yield from _explain_domain(open_domain(root, domain), domain)
+        yield from _samples(root, domain)
+    for file, why in unused_files(root, domains):
+        yield f"{file}: not used: {why}"
     if [domain.path for domain in domains] == ["."]:
         return
     known = {domain.path for domain in domains}
@@ -28,7 +42,7 @@ def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
     for name in SourceFolder(root).folders:
         if name not in known:
             yield f"{name}: left out: unknown layout"
-            for why in near_misses(SourceFolder(root / name)):
+            for why in near_misses(SourceFolder(root).sub(name)):
                 yield f"    {why.partition(': ')[2]}"
 
 
@@ -42,3 +56,24 @@ def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:
         why = reader.detect(folder) if name != domain.reader else None
         if why:
             yield f"    {name} matches too, because {why}; {domain.reader} is tried first"
+
+
+def _samples(root: Path, domain: Domain) -> Iterator[str]:
+    """Yield lines about the first records, or the first rejection if there are none."""
+    rejected = None
+    items = iter(read_domain(root, domain, require_captions=False))
+    for shown in range(_SAMPLES):
+        for item in items:
+            if not isinstance(item, Rejection):
+                break
+            rejected = rejected or item
+        else:
+            if not shown and rejected:
+                place = f"{rejected.file}: {rejected.key}".removesuffix(": ")
+                yield f"    no records; first rejection: {place}: {rejected.reason}: {rejected.detail}"[
+                    :300
+                ]
+            return
+        caption = item.caption[:80] + ("..." if len(item.caption) > 80 else "")
+        yield f"    {item.image}: {caption or '(no caption)'}"[:300]
+        yield f"        category: {item.category or 'none'}, split: {item.split or 'hashed'}"

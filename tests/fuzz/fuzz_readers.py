@@ -17,6 +17,7 @@ import random
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
@@ -46,6 +47,14 @@ FILES: tuple[tuple[str, str], ...] = (
     ("coop_splits", "split_zhou_X.json"),
     ("coop_splits", "images_variant_train.txt"),
     ("", "domain.toml"),
+    ("coco_captions", "annotations/captions_val2017.json"),
+    ("karpathy", "dataset_coco.json"),
+    ("flickr_tokens", "results.token"),
+    ("json_captions", "captions.json"),
+    ("json_captions", "annotations/llava.json"),
+    ("cub", "images.txt"),
+    ("nested_folders", "wren/a.txt"),
+    ("image_folder", "birds.zip"),
 )
 """Readers, and the files that are fuzzed. An empty reader means `domain.toml`."""
 
@@ -61,6 +70,7 @@ def check(data: bytes) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _draw(root, reader)
+        (root / file).parent.mkdir(exist_ok=True)
         (root / file).write_bytes(data[1:])
         if not reader:
             return _check_domain_file(root)
@@ -68,7 +78,8 @@ def check(data: bytes) -> int:
         for text in (module.detect(source), module.near_miss(source)):
             assert text is None or isinstance(text, str)
         items = list(module.read(source))
-        assert items == list(module.read(source)), "two readings differ"
+        assert items == list(module.read(SourceFolder(root))), "two readings differ"
+        assert all(isinstance(file, str) for file in module.used_files(source))
         for item in items:
             _check_item(item)
         return len(items)
@@ -107,6 +118,9 @@ def _draw(root: Path, reader: str) -> None:
     for name in ("wren/a.png", "images/b_1.png"):
         (root / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (2, 2)).save(root / name)
+    if reader == "cub":
+        (root / "classes.txt").write_text("1 001.wren\n")
+        (root / "image_class_labels.txt").write_text("1 1\n")
     if reader == "saved_dataset":
         (root / "state.json").write_text("{}")
         (root / "dataset_info.json").write_text("{}")
@@ -151,6 +165,27 @@ def _seeds() -> Iterator[bytes]:
         json.dumps({"train": [["b_1.png", 0, "b"]], "test": []}).encode(),
         b"b_1 707-320\n",
         b'licence = "CC0-1.0"\ngroup = "{group}_*"\n[meta_categories]\nbird = ["wren"]\n',
+    )
+    coco = {
+        "images": [{"id": 1, "file_name": "b_1.png"}],
+        "annotations": [{"id": 7, "image_id": 1, "caption": "A b."}],
+    }
+    image = {"filename": "b_1.png", "split": "restval", "sentences": [{"raw": "A b."}]}
+    turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "A b."}]
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("robin/c.png", b"x" * 99)
+        file.writestr("robin/c.txt", "A robin.")
+    contents = (
+        *contents,
+        json.dumps(coco).encode(),
+        json.dumps({"images": [image], "dataset": "coco"}).encode(),
+        b"b_1.png#0\tA b.\nb_1.png#1\tA small b.\n",
+        json.dumps({"b_1.png": ["A b.", "A small b."]}).encode(),
+        json.dumps([{"image": "images/b_1.png", "conversations": turns}]).encode(),
+        b"1 b_1.png\n",
+        b"A wren.\n",
+        zipped.getvalue(),
     )
     for number, content in enumerate(contents):
         yield bytes([number]) + content

@@ -61,6 +61,8 @@ def print_build(built: Build, json: bool) -> None:
         )
         for decision, reason in built.stale[:10]:
             out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
+    for file, why in built.unused[:10]:
+        out.print(f"Not used: {file}: {why}")
     if built.nothing_to_do:
         out.print(f"Nothing to do: {built.out} is up to date.")
     else:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record
+from fdrd.record import Record
 from fdrd.sources.layouts import released
 from fdrd.sources.layouts.image_folder import METADATA
 from fdrd.sources.reading.lines import Line, load_json
@@ -35,6 +35,11 @@ def detect(folder: SourceFolder) -> str | None:
 def near_miss(folder: SourceFolder) -> str | None:
     """Return None: a folder has the split files or it does not."""
     return None
+
+
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the split files."""
+    return _files(folder)
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
@@ -72,9 +77,9 @@ def _record(
         detail = f"{name!r} could be {', '.join(sorted(found)[:3])}"
         yield line.reject("image_ambiguous", detail[:400])
     elif found or not require_images:
-        image = ImageRef(found[0] if found else name)
-        line.fields["group"] = clip_group(image.path)
-        yield from pairs(folder.options, line, image, name=image.path)
+        path = found[0] if found else name
+        line.fields["group"] = clip_group(path)
+        yield from pairs(folder.options, line, folder.image(path), name=path)
     else:
         yield line.reject("image_missing", f"no image is called {name[:200]!r}")
 

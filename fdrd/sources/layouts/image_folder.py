@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record
+from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
 from fdrd.sources.reading.lines import MAX_LINE, Line, read_jsonl, read_separated
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_absolute, is_image, leaves_root
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
-METADATA = ("metadata.jsonl", "metadata.csv")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -49,6 +49,17 @@ def near_miss(folder: SourceFolder) -> str | None:
     return f"{path} lies deeper than [split/]category/image.jpg"
 
 
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the metadata files, and the text files of images."""
+    stems = {path.rpartition(".")[0] for path in folder.images}
+    return [
+        path
+        for path in folder.files
+        if PurePosixPath(path).name in METADATA
+        or (path.endswith((".txt", ".json")) and path.rpartition(".")[0] in stems)
+    ]
+
+
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of metadata files, then those of text files, then images without a caption."""
     described = {path for path in folder.files if PurePosixPath(path).name in METADATA}
@@ -63,9 +74,13 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
         yield from (_with_id(found, captions_of) for found in _read_text(folder, path, texts))
         captions_of[path] += 1
     if not described:
-        for path in sorted(path for path in folder.top if path.endswith(".json")):
+        for path in sorted(path for path in folder.top if _is_unread(path)):
             detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv beside it"
             yield Rejection(path, "", "unreadable_annotations", detail)
+
+
+def _is_unread(path: str) -> bool:
+    return path.endswith(".json") and not path.endswith("_stats.json")  # img2dataset's statistics
 
 
 def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | Rejection:
@@ -79,8 +94,7 @@ def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | R
 def _read_metadata(
     folder: SourceFolder, file: str, require_images: bool
 ) -> Iterator[Record | Rejection]:
-    lines = read_jsonl if file.endswith(".jsonl") else read_separated
-    for line in lines(folder, file):
+    for line in _lines(folder, file):
         if isinstance(line, Rejection):
             yield line
             continue
@@ -93,14 +107,24 @@ def _read_metadata(
         else:
             path = folder.relative(name) or (PurePosixPath(file).parent / name).as_posix()
             if not require_images or path in folder.images:
-                yield from pairs(folder.options, Line(file, line.key, fields), ImageRef(path), path)
+                yield from pairs(
+                    folder.options, Line(file, line.key, fields), folder.image(path), path
+                )
             else:
                 detail = f"{path[:200]} is not there, or has no ending of an image"
                 yield line.reject("image_missing", detail)
 
 
+def _lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    if file.endswith(".parquet"):
+        from fdrd.sources.reading.rows import read_rows
+
+        return read_rows(folder, file)
+    return (read_jsonl if file.endswith(".jsonl") else read_separated)(folder, file)
+
+
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
-    image, text = ImageRef(path), PurePosixPath(path).with_suffix(".txt").as_posix()
+    image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
     if text not in texts:
         yield from pairs(folder.options, Line(path, "", {}), image, path)
         return

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Negative, Record, Source, Split
+from fdrd.record import Negative, Record, Source, Split
 from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -36,6 +36,11 @@ def near_miss(folder: SourceFolder) -> str | None:
     for name in _files(folder):
         return f'{name} has no "positive" captions in its first 64 KiB'
     return None
+
+
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the JSON files."""
+    return _files(folder)
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
@@ -124,7 +129,7 @@ def _record(
         rules.append("category_differs_from_folder")
     return Record(
         id=key,
-        image=ImageRef(path),
+        image=folder.image(path),
         caption=caption,
         category=category,
         source=Source(path, license=extra["license"] or "unknown", origin=f"{file}: {key}"),

@@ -13,6 +13,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts.table import row_pairs
 from fdrd.sources.reading.columns import find_columns
+from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.names import split_in_name
 from fdrd.sources.reading.source_folder import SourceFolder
 
@@ -37,16 +38,22 @@ def near_miss(folder: SourceFolder) -> str | None:
     return None
 
 
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the Arrow files, and the JSON files beside them."""
+    names = ("dataset_dict.json", "state.json", "dataset_info.json")
+    return [*_files(folder), *(path for path in folder.files if path.endswith(names))]
+
+
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every split, row by row."""
     from fdrd.sources.reading.rows import read_rows
 
     times: Counter[str] = Counter()
-    images = frozenset[str]() if require_images else None
+    index = ImageIndex(folder, require_images)
     for file in _files(folder):
         split = split_in_name(PurePosixPath(file).parent.name)
         for line in read_rows(folder, file):
-            yield from row_pairs(folder, line, images, split, times)
+            yield from row_pairs(folder, line, index, split, times)
 
 
 def _files(folder: SourceFolder) -> list[str]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePosixPath
 
 from fdrd.images.containers import row_member
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Split
 from fdrd.sources.layouts.image_folder import METADATA
-from fdrd.sources.reading.columns import find_columns, known_fields
+from fdrd.sources.reading.columns import find_columns, known_fields, suggest_options
+from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.lines import DELIMITERS, Line, header_of, read_jsonl, read_separated
 from fdrd.sources.reading.names import is_absolute, leaves_root, split_in_name
 from fdrd.sources.reading.pairs import pairs
@@ -45,25 +47,41 @@ def near_miss(folder: SourceFolder) -> str | None:
         known = find_columns(columns, folder.options)
         missing = [name for name in ("image", "caption") if name not in known]
         if missing:
-            found = ", ".join(columns)[:200] or "not readable"
-            return f"{file} has no {' or '.join(missing)} column; its columns are {found}"
+            if not columns:
+                return f"{file} has no columns that can be read"
+            rows = (
+                line.fields for line in islice(_raw(folder, file), 20) if isinstance(line, Line)
+            )
+            return (
+                f"{file} has no {' or '.join(missing)} column; its columns are "
+                f"{', '.join(columns)[:200]}; name it with {suggest_options(rows, missing)}"
+            )
     return None
+
+
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the tables with images."""
+    return [
+        file
+        for file in _tables(folder)
+        if "image" in find_columns(_columns(folder, file), folder.options)
+    ]
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every table, row by row."""
-    images = folder.images if require_images else None
+    index = ImageIndex(folder, require_images)
     times: Counter[str] = Counter()
     for file in _tables(folder):
         split = split_in_name(PurePosixPath(file).stem)
         for line in _read(folder, file):
-            yield from row_pairs(folder, line, images, split, times)
+            yield from row_pairs(folder, line, index, split, times)
 
 
 def row_pairs(
     folder: SourceFolder,
     line: Line | Rejection,
-    images: frozenset[str] | None,
+    index: ImageIndex,
     split: Split,
     times: Counter[str],
 ) -> Iterator[Record | Rejection]:
@@ -72,7 +90,7 @@ def row_pairs(
     Args:
         folder: of the table.
         line: with fields as `reading.rows.read_rows` gives them.
-        images: paths of the images in the source; None accepts any path.
+        index: of the images in the source.
         split: of the table.
         times: how many rows named each image before; updated.
     """
@@ -94,16 +112,18 @@ def row_pairs(
     if is_absolute(given) or leaves_root(given):
         yield line.reject("path_outside", given[:200])
         return
-    beside, below = PurePosixPath(line.file).parent / given, PurePosixPath(given)
-    paths = [path.as_posix() for path in (beside, below)]
-    path = next((path for path in paths if images is None or path in images), "")
-    if not path:
-        detail = f"{paths[0][:200]} is not there, or has no ending of an image"
-        yield line.reject("image_missing", detail)
+    found = index.find(given, line.file)
+    if isinstance(found, tuple):
+        reason, detail = found
+        if reason == "image_missing":
+            beside = (PurePosixPath(line.file).parent / given).as_posix()
+            detail = f"{beside[:200]} is not there, or has no ending of an image"
+        yield line.reject(reason, detail)
         return
+    path = found
     times[path] += 1
     name = path if times[path] == 1 else f"{path}#{line.file} {line.key}"
-    yield from pairs(folder.options, line, ImageRef(path), path, split, name)
+    yield from pairs(folder.options, line, folder.image(path), path, split, name)
 
 
 def _tables(folder: SourceFolder) -> list[str]:
@@ -113,14 +133,14 @@ def _tables(folder: SourceFolder) -> list[str]:
     return [
         file
         for file in files
-        if PurePosixPath(file).suffix.lower() in (*_LINES, ".parquet")
+        if (PurePosixPath(file).suffix.lower() in (*_LINES, ".parquet") or file == "captions.txt")
         and PurePosixPath(file).name not in METADATA
     ]
 
 
 def _columns(folder: SourceFolder, file: str) -> list[str]:
     suffix = PurePosixPath(file).suffix.lower()
-    if suffix in _LINES:
+    if suffix in (*_LINES, ".txt"):
         return header_of(folder, file)
     from fdrd.sources.reading.rows import columns_of
 
@@ -129,13 +149,20 @@ def _columns(folder: SourceFolder, file: str) -> list[str]:
 
 def _read(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     suffix = PurePosixPath(file).suffix.lower()
-    if suffix not in _LINES:
+    if suffix not in (*_LINES, ".txt"):
         from fdrd.sources.reading.rows import read_rows
 
         yield from read_rows(folder, file)
         return
-    for line in (read_jsonl if suffix == ".jsonl" else read_separated)(folder, file):
+    for line in _raw(folder, file):
         if isinstance(line, Line):
             yield Line(file, line.key, known_fields(line.fields, folder.options))
         else:
             yield line
+
+
+def _raw(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield the rows of a file of lines under their own names; Parquet has none here."""
+    if file.lower().endswith(".parquet"):
+        return iter(())
+    return (read_jsonl if file.lower().endswith(".jsonl") else read_separated)(folder, file)

@@ -52,6 +52,12 @@ def near_miss(folder: SourceFolder) -> str | None:
     return None
 
 
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the archives, and the files that img2dataset writes beside them."""
+    beside = [path for path in folder.top if path.endswith(("_stats.json", "classnames.txt"))]
+    return [*_archives(folder), *beside]
+
+
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every archive, in the order of its members."""
     classes = folder.start("classnames.txt", _MAX_TEXT).decode("utf-8", "replace").splitlines()
@@ -224,6 +230,8 @@ def _archives(folder: SourceFolder) -> list[str]:
         path
         for path in folder.files
         if path.lower().endswith(".tar")
+        and path not in folder.archives
+        and not folder.in_archive(path)
         and (
             path in folder.top
             or (path.count("/") == 1 and path.split("/")[0].lower() in SPLIT_OF_WORD)

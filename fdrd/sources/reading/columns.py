@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fdrd.sources.reading.names import is_image
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -73,6 +74,32 @@ def merge(values: list[Any]) -> Any:
         return values[0]
     lists = (value if isinstance(value, list) else [value] for value in values)
     return [value for values in lists for value in values if value not in (None, "")]
+
+
+def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
+    """Return the `--map` options that rows need: image names look like images, captions are long.
+
+    >>> suggest_options([{"Bild": "a/1.jpg", "Satz": "A brown wren.", "n": "3"}], ["image", "caption"])
+    '--map image=Bild --map caption=Satz'
+    >>> suggest_options([{"url": "x"}], ["caption"])
+    '--map caption=COLUMN'
+    """
+    images: dict[str, int] = {}
+    lengths: dict[str, int] = {}
+    for row in rows:
+        for name, value in row.items():
+            text = (
+                max(value, key=lambda each: len(str(each)), default="")
+                if isinstance(value, list)
+                else value
+            )
+            if isinstance(text, str) and is_image(text):
+                images[name] = images.get(name, 0) + 1
+            elif isinstance(text, str) and " " in text.strip():
+                lengths[name] = lengths.get(name, 0) + len(text)
+    likely = {"image": max(images, key=images.__getitem__, default="COLUMN"),
+              "caption": max(lengths, key=lengths.__getitem__, default="COLUMN")}  # fmt: skip
+    return " ".join(f"--map {field}={likely.get(field, 'COLUMN')}" for field in missing)
 
 
 def _plain(name: str) -> str:

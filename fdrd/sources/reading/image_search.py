@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
@@ -17,6 +18,52 @@ from fdrd.sources.reading.source_folder import SourceFolder
 
 ImagesByName = dict[str, list[str]]
 """Paths of images by every name that an annotation may use."""
+
+
+class ImageIndex:
+    """Finds images by a path, or by the end of one, as annotations made elsewhere give it."""
+
+    def __init__(self, folder: SourceFolder, require_images: bool = True):
+        self._folder, self._required = folder, require_images
+
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in self._folder.images:
+            name = PurePosixPath(path).name
+            found[name].append(path)
+            found[stem(name)].append(path)
+        return found
+
+    def find(self, name: object, beside: str = "") -> str | tuple[str, str]:
+        """Return the path of an image, or reason and detail of a rejection.
+
+        Args:
+            name: its path in the annotation.
+            beside: the annotation file; paths relative to its folder are tried, too.
+        """
+        if not isinstance(name, str) or not name.strip():
+            return "bad_field", "the image is missing or not a string"
+        given = self._folder.relative(name) or name.removeprefix("./")
+        if is_absolute(given) or leaves_root(given):
+            return "path_outside", name[:200]
+        near = (PurePosixPath(beside).parent / given).as_posix()
+        for path in (near, given):
+            if path in self._folder.images:
+                return path
+        ends = f"/{given}"
+        named = self._named.get(PurePosixPath(given).name, [])
+        found = sorted(path for path in named if _ends(path, ends))
+        if len(found) > 1:
+            return "image_ambiguous", f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
+        if found or not self._required:
+            return found[0] if found else given
+        return "image_missing", f"no image is called {name[:200]!r}"
+
+
+def _ends(path: str, name: str) -> bool:
+    return f"/{path}".endswith(name) or f"/{stem(path)}".endswith(name)
+
 
 _MAX_CUTS = 40  # positions in a name that are tried as the end of the category
 

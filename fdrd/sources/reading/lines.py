@@ -66,6 +66,26 @@ def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
                 yield _line(file, f"line {number}", raw, lines)
 
 
+def read_lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield the lines of a text file that are not empty, as the field `text`."""
+    opened = folder.open_text(file)
+    if isinstance(opened, Rejection):
+        yield opened
+        return
+    with opened:
+        number = 0
+        while raw := opened.readline(MAX_LINE):
+            number += 1
+            line = Line(file, f"line {number}", {})
+            try:
+                text = raw.decode("utf-8-sig").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                yield line.reject("unreadable_annotations", f"not UTF-8: {error}")
+                continue
+            if text.strip():
+                yield Line(line.file, line.key, {"text": text})
+
+
 def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the rows of a table of text with a header, without empty cells."""
     delimiter = delimiter_of(folder, file)

@@ -111,6 +111,8 @@ class _Arrow:
 
 
 def _open(folder: SourceFolder, file: str, stack: ExitStack) -> _Parquet | _Arrow:
+    if folder.in_archive(file):
+        raise ValueError("Parquet and Arrow files in archives are not read; unpack it")
     path = resolve_inside(folder.root, file)
     kind = _Parquet if file.lower().endswith(".parquet") else _Arrow
     return kind(path, stack)

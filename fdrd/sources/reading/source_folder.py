@@ -11,30 +11,41 @@ from typing import IO
 
 from fdrd.files.safe_open import open_inside
 from fdrd.reasons import Rejection
+from fdrd.record import ImageRef
+from fdrd.sources.reading.archives import Archive, archives_in, open_archive
 from fdrd.sources.reading.names import is_image, leaves_root
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 
 MAX_FILE = 2**30  # bytes of an annotation file that is read as a whole
 MAX_UTF_16 = 2**28  # bytes of a file that is converted to UTF-8 in memory
+_IN_MEMORY = 2**26  # bytes of a member of an archive that is read as a whole
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class SourceFolder:
     """A folder of a source, and the options for reading it.
 
-    Hidden files are ignored, links to folders are not followed.
+    Members of zip and tar archives in it count as its files. Hidden files are ignored, links to folders are
+    not followed.
     """
 
     def __init__(self, root: Path, options: SourceOptions = NO_OPTIONS):
         self.root = root
         self.options = options
+        self._inherited: dict[str, tuple[str, Archive, str]] = {}
+
+    def sub(self, name: str) -> SourceFolder:
+        """Return a folder in this one, or in its archives."""
+        folder = SourceFolder(self.root / name, self.options)
+        folder._inherited = {
+            path.removeprefix(f"{name}/"): (f"../{archive}", opened, member)
+            for path, (archive, opened, member) in self._members.items()
+            if path.startswith(f"{name}/")
+        }
+        return folder
 
     @cached_property
-    def files(self) -> list[str]:
-        """POSIX paths of all files below the root, sorted within each folder.
-
-        Links to files are included. Opening one checks where it leads.
-        """
+    def _on_disk(self) -> list[str]:
         found = []
         for folder, names, files in os.walk(self.root):
             names[:] = sorted(name for name in names if not name.startswith("."))
@@ -42,6 +53,32 @@ class SourceFolder:
             prefix = f"{prefix}/" if prefix else ""
             found += [f"{prefix}{name}" for name in sorted(files) if not name.startswith(".")]
         return found
+
+    @cached_property
+    def archives(self) -> dict[str, Archive]:
+        """Archives directly in the folder that are read as folders."""
+        top = [path for path in self._on_disk if "/" not in path]
+        opened = {name: open_archive(self.root, name) for name in archives_in(top)}
+        return {name: archive for name, archive in opened.items() if archive}
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[str, Archive, str]]:
+        """Path -> the archive's path, the archive, and the member, for what is not on the disk."""
+        found = dict(self._inherited)
+        for name, archive in self.archives.items():
+            for member in archive.names:
+                found.setdefault(member.removeprefix("./"), (name, archive, member))
+        for path in self._on_disk if found else ():
+            found.pop(path, None)
+        return found
+
+    @cached_property
+    def files(self) -> list[str]:
+        """POSIX paths of all files, sorted within each folder, those of archives last.
+
+        Links to files are included. Opening one checks where it leads.
+        """
+        return [*self._on_disk, *sorted(self._members)]
 
     @cached_property
     def _known(self) -> frozenset[str]:
@@ -64,11 +101,23 @@ class SourceFolder:
     @cached_property
     def folders(self) -> list[str]:
         """Names of the folders directly below the root."""
-        return sorted(
+        on_disk = {
             path.name
-            for path in self.root.iterdir()
+            for path in (self.root.iterdir() if self.root.is_dir() else ())
             if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
-        )
+        }
+        return sorted(on_disk | {path.split("/")[0] for path in self._members if "/" in path})
+
+    def in_archive(self, path: str) -> bool:
+        """Return whether a file is a member of an archive."""
+        return path in self._members
+
+    def image(self, path: str) -> ImageRef:
+        """Return where the bytes of an image are."""
+        if path not in self._members:
+            return ImageRef(path)
+        file, archive, member = self._members[path]
+        return ImageRef(file, archive.place(member))
 
     def relative(self, path: str) -> str | None:
         """Return an absolute path relative to the root, or None if it lies elsewhere."""
@@ -80,21 +129,30 @@ class SourceFolder:
     def open(self, path: str) -> IO[bytes] | Rejection:
         """Open a file below the root, or say why that is not possible."""
         try:
+            if path in self._members:
+                _, archive, member = self._members[path]
+                return _verified(archive, member)
             return open_inside(self.root, path)
         except OSError as error:
             outside = isinstance(error, PermissionError) and error.errno is None
             detail = str(error) if outside else f"{error.strerror}: {path}"
             return Rejection(path, "", "path_outside" if outside else "read_error", detail)
+        except Exception as error:  # zipfile raises many types on hostile members
+            return Rejection(path, "", "unreadable_annotations", f"{error}"[:200])
 
     def open_text(self, path: str) -> IO[bytes] | Rejection:
         """Open a file as UTF-8 bytes, converted from UTF-16 if it starts with that byte-order mark."""
         file = self.open(path)
-        if isinstance(file, Rejection) or file.read(2) not in _UTF_16:
-            if not isinstance(file, Rejection):
-                file.seek(0)
+        if isinstance(file, Rejection):
+            return file
+        try:
+            start = file.read(2)
+            file.seek(0)
+        except Exception as error:  # damaged members of archives raise many types
+            return Rejection(path, "", "unreadable_annotations", f"{error}"[:200])
+        if start not in _UTF_16:
             return file
         with file:
-            file.seek(0)
             data = file.read(MAX_UTF_16 + 1)
         if len(data) > MAX_UTF_16:
             detail = f"over {MAX_UTF_16} bytes of UTF-16; convert it to UTF-8"
@@ -118,9 +176,27 @@ class SourceFolder:
 
     def start(self, path: str, size: int = 2**16) -> bytes:
         """Return the first bytes of a file, none where it cannot be read; UTF-16 becomes UTF-8."""
+        data = self.start_raw(path, size)
+        return data.decode("utf-16", "ignore").encode() if data[:2] in _UTF_16 else data
+
+    def start_raw(self, path: str, size: int) -> bytes:
+        """Return the first bytes of a file as they are."""
         file = self.open(path)
         if isinstance(file, Rejection):
             return b""
         with file:
-            data = file.read(size)
-        return data.decode("utf-16", "ignore").encode() if data[:2] in _UTF_16 else data
+            try:
+                return file.read(size)
+            except Exception:  # damaged members of archives raise many types
+                return b""
+
+
+def _verified(archive: Archive, member: str) -> IO[bytes]:
+    """Return a stream of a member that was read to its end once, so that a damaged one fails here."""
+    with archive.open(member) as stream:
+        data = stream.read(_IN_MEMORY + 1)
+        if len(data) <= _IN_MEMORY:
+            return io.BytesIO(data)
+        while stream.read(2**20):
+            pass
+    return archive.open(member)

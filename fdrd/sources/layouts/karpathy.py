@@ -1,0 +1,71 @@
+"""Karpathy's splits: `dataset_coco.json`, `dataset_flickr30k.json`, `dataset_flickr8k.json`.
+
+Each image has its split and its sentences. `restval` is part of the training split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.json_stream import element_line, stream_elements
+from fdrd.sources.reading.lines import Line
+from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.source_folder import SourceFolder
+
+
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder holds Karpathy's splits, or None."""
+    for file in used_files(folder):
+        return f'{file} has "images" with "sentences"'
+    return None
+
+
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return None: other layouts tell what a JSON file lacks."""
+    return None
+
+
+def used_files(folder: SourceFolder) -> list[str]:
+    """Return the files with splits and sentences."""
+    return [
+        path
+        for path in folder.files
+        if path.endswith(".json")
+        and path.count("/") <= 1
+        and (start := folder.start(path))
+        and b'"images"' in start
+        and b'"sentences"' in start
+        and b'"filename"' in start
+    ]
+
+
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of every image."""
+    index = ImageIndex(folder, require_images)
+    for file in used_files(folder):
+        for element in stream_elements(folder, file, ("images",)):
+            if isinstance(element, Rejection):
+                yield element
+            elif element.array == "images":
+                line = element_line(file, element)
+                yield from [line] if isinstance(line, Rejection) else _read(folder, line, index)
+
+
+def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Record | Rejection]:
+    name, parent = line.fields.get("filename"), line.fields.get("filepath")
+    path = index.find(f"{parent}/{name}" if isinstance(parent, str) and parent else name, line.file)
+    if isinstance(path, tuple) and path[0] == "image_missing":
+        path = index.find(name, line.file)
+    if isinstance(path, tuple):
+        yield line.reject(*path)
+        return
+    split = line.fields.get("split")
+    sentences = line.fields.get("sentences")
+    fields = {"caption": sentences, "split": "train" if split == "restval" else split}
+    shown = path if folder.options.category_from else ""  # its folders are not categories
+    yield from pairs(
+        folder.options, Line(line.file, line.key, fields), folder.image(path), shown, name=path
+    )

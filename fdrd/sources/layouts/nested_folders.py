@@ -1,0 +1,57 @@
+"""Class folders in class folders, as in iNaturalist and Places: the innermost is the category of its images.
+
+The folder above it is the meta-category. Everything else is as in `image_folder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.sources.layouts import image_folder
+from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
+from fdrd.sources.reading.options import may_be_category
+from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.text.normalize import normalize_category
+
+used_files = image_folder.used_files
+
+
+def detect(folder: SourceFolder) -> str | None:
+    """Return why the folder holds nested class folders with captions, or None."""
+    for path in folder.files:
+        if is_image(path) and len(_classes(path)) > 1:
+            text = PurePosixPath(path).with_suffix(".txt").as_posix()
+            if text in folder:
+                return f"{text} describes an image in nested folders"
+    return None
+
+
+def near_miss(folder: SourceFolder) -> str | None:
+    """Return the first image in nested folders."""
+    for path in folder.files:
+        if is_image(path) and len(_classes(path)) > 1:
+            return (
+                f"{path} has no text file with captions beside it; `fdrd caption` writes captions"
+            )
+    return None
+
+
+def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
+    """Yield the pairs of `image_folder` with their meta-categories."""
+    for found in image_folder.read(folder, require_images):
+        if isinstance(found, Record) and found.category and not found.meta_category:
+            classes = _classes(found.id)
+            parent = classes[-2] if len(classes) > 1 else ""
+            meta = normalize_category(parent)[0] if may_be_category(parent) else ""
+            found = replace(found, meta_category=meta)
+        yield found
+
+
+def _classes(path: str) -> list[str]:
+    """Return the folders of an image below its split."""
+    folders = path.split("/")[:-1]
+    return folders[1:] if folders and folders[0].lower() in SPLIT_OF_WORD else folders

@@ -1,0 +1,428 @@
+"""The same eight pairs in every layout that people have: `LAYOUTS` writes them, the tests read them back.
+
+Each writer gets an empty folder and the pairs. `option` is what `fdrd build` needs to read the layout, and
+its error message names; `has` says which of category and split the layout can hold.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image with its captions."""
+
+    name: str
+    captions: tuple[str, ...]
+    category: str
+    split: str
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the image, unlike those of all others."""
+        number = int(self.name[-2:])
+        image = Image.new("RGB", (24, 16), (number * 31 % 256, number * 97 % 256, 40))
+        image.putpixel((number, number % 16), (255, 255, 255))
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
+
+
+PAIRS = [
+    Pair(
+        f"bird_{number:02d}",
+        (f"A small red bird on branch {number}.", f"Bird number {number}, seen from the left."),
+        ("wren", "robin")[number % 2],
+        ("train", "val", "test")[number % 3],
+    )
+    for number in range(8)
+]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout: its writer, what it can hold, and the options that its error names."""
+
+    write: Callable[[Path, Sequence[Pair]], None]
+    reader: str
+    has: frozenset[str] = frozenset()
+    captions: int = 2
+    options: dict[str, object] = field(default_factory=dict)
+
+
+LAYOUTS: dict[str, Layout] = {}
+
+
+def layout(
+    reader: str, *has: str, captions: int = 2, name: str = "", **options: object
+) -> Callable[[Callable[[Path, Sequence[Pair]], None]], Callable[[Path, Sequence[Pair]], None]]:
+    """Register a writer."""
+
+    def register(
+        write: Callable[[Path, Sequence[Pair]], None],
+    ) -> Callable[[Path, Sequence[Pair]], None]:
+        LAYOUTS[name or write.__name__] = Layout(write, reader, frozenset(has), captions, options)
+        return write
+
+    return register
+
+
+def put(root: Path, path: str, data: bytes | str | object) -> None:
+    """Write a file: bytes, text, or anything else as JSON."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(data, bytes):
+        data = (data if isinstance(data, str) else json.dumps(data)).encode()
+    file.write_bytes(data)
+
+
+def put_images(root: Path, pairs: Sequence[Pair], folder: str) -> None:
+    """Write all images into a folder."""
+    for pair in pairs:
+        put(root, f"{folder}/{pair.name}.png", pair.data)
+
+
+def table(rows: Sequence[Sequence[str]], separator: str = ",") -> str:
+    """Return separated values."""
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator, lineterminator="\n").writerows(rows)
+    return file.getvalue()
+
+
+@layout("table", "category", "split")
+def csv_relative_paths(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "img")
+    rows = [[f"img/{p.name}.png", c, p.category, p.split] for p in pairs for c in p.captions]
+    put(root, "pairs.csv", table([["image", "caption", "label", "split"], *rows]))
+
+
+@layout("table", "category")
+def csv_absolute_paths(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "img")
+    rows = [[str(root / f"img/{p.name}.png"), c, p.category] for p in pairs for c in p.captions]
+    put(root, "pairs.csv", table([["path", "text", "species"], *rows]))
+
+
+@layout("table")
+def csv_of_open_clip(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "images")
+    rows = [[f"images/{p.name}.png", c] for p in pairs for c in p.captions]
+    put(root, "pairs_tab.csv", table([["filepath", "title"], *rows], "\t"))
+
+
+@layout("table", "category", columns=["image=Bild", "caption=Beschreibung", "category=Art"])
+def csv_semicolons_and_own_names(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "img")
+    rows = [[f"img/{p.name}.png", c, p.category] for p in pairs for c in p.captions]
+    put(root, "liste.csv", table([["Bild", "Beschreibung", "Art"], *rows], ";"))
+
+
+@layout("table")
+def csv_utf_16_of_a_spreadsheet(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "img")
+    rows = [[f"{p.name}.png", c] for p in pairs for c in p.captions]
+    put(root, "list.csv", table([["Image", "Caption"], *rows], "\t").encode("utf-16"))
+
+
+@layout("table")
+def csv_numbered_captions(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "img")
+    rows = [[f"img/{p.name}.png", *p.captions] for p in pairs]
+    put(root, "pairs.csv", table([["filename", "caption_1", "caption_2"], *rows]))
+
+
+@layout("table", "category", captions=1)
+def parquet_bytes_and_label(root: Path, pairs: Sequence[Pair]) -> None:
+    rows = {
+        "image": [p.data for p in pairs],
+        "caption": [p.captions[0] for p in pairs],
+        "label": [p.category for p in pairs],
+    }
+    pq.write_table(pa.table(rows), root / "birds.parquet")
+
+
+@layout("table", "split")
+def parquet_of_the_hub_flickr30k(root: Path, pairs: Sequence[Pair]) -> None:
+    rows = {
+        "image": [{"bytes": p.data, "path": f"{p.name}.png"} for p in pairs],
+        "caption": [list(p.captions) for p in pairs],
+        "sentids": [["0", "1"] for _ in pairs],
+        "split": [p.split for p in pairs],
+        "filename": [f"{p.name}.png" for p in pairs],
+    }
+    (root / "data").mkdir()
+    pq.write_table(pa.table(rows), root / "data/test-00000-of-00001.parquet")
+
+
+@layout("table", captions=1)
+def parquet_conversations(root: Path, pairs: Sequence[Pair]) -> None:
+    rows = {
+        "image": [{"bytes": p.data, "path": None} for p in pairs],
+        "conversations": [conversation(p) for p in pairs],
+    }
+    pq.write_table(pa.table(rows), root / "0.parquet")
+
+
+@layout("saved_dataset", "split")
+def save_to_disk_sentences(root: Path, pairs: Sequence[Pair]) -> None:
+    from datasets import Dataset, DatasetDict
+
+    splits = {}
+    for split in ("train", "val", "test"):
+        some = [p for p in pairs if p.split == split]
+        rows = {
+            "image": [{"bytes": p.data, "path": None} for p in some],
+            "sentences": [[{"raw": c, "sentid": 0} for c in p.captions] for p in some],
+        }
+        splits[split] = Dataset.from_dict(rows)
+    DatasetDict(splits).save_to_disk(root)
+
+
+@layout("image_folder", "category")
+def text_files_in_class_folders(root: Path, pairs: Sequence[Pair]) -> None:
+    for p in pairs:
+        put(root, f"{p.category}/{p.name}.png", p.data)
+        put(root, f"{p.category}/{p.name}.txt", "\n".join(p.captions))
+
+
+@layout("image_folder")
+def text_files_in_a_flat_folder(root: Path, pairs: Sequence[Pair]) -> None:
+    for p in pairs:
+        put(root, f"{p.name}.png", p.data)
+        put(root, f"{p.name}.txt", "\n".join(p.captions))
+
+
+@layout("nested_folders", "category")
+def text_files_in_nested_class_folders(root: Path, pairs: Sequence[Pair]) -> None:
+    for p in pairs:
+        put(root, f"animals/birds/{p.category}/{p.name}.png", p.data)
+        put(root, f"animals/birds/{p.category}/{p.name}.txt", "\n".join(p.captions))
+
+
+@layout("image_folder", "split")
+def imagefolder_metadata(root: Path, pairs: Sequence[Pair]) -> None:
+    for split in ("train", "val", "test"):
+        some = [p for p in pairs if p.split == split]
+        put_images(root, some, split)
+        rows = [{"file_name": f"{p.name}.png", "text": c} for p in some for c in p.captions]
+        put(root, f"{split}/metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@layout("image_folder", captions=1)
+def img2dataset_files(root: Path, pairs: Sequence[Pair]) -> None:
+    for number, p in enumerate(pairs):
+        put(root, f"00000/{number:09d}.png", p.data)
+        put(root, f"00000/{number:09d}.txt", p.captions[0])
+        put(root, f"00000/{number:09d}.json", img2dataset_json(p, number))
+    rows = [img2dataset_json(p, number) for number, p in enumerate(pairs)]
+    pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet")
+    put(root, "00000_stats.json", {"count": len(pairs)})
+
+
+@layout("webdataset", captions=1)
+def img2dataset_webdataset(root: Path, pairs: Sequence[Pair]) -> None:
+    with tarfile.open(root / "00000.tar", "w") as archive:
+        for number, p in enumerate(pairs):
+            add(archive, f"{number:09d}.png", p.data)
+            add(archive, f"{number:09d}.txt", p.captions[0].encode())
+            add(archive, f"{number:09d}.json", json.dumps(img2dataset_json(p, number)).encode())
+    put(root, "00000_stats.json", {"count": len(pairs)})
+
+
+@layout("table", captions=1)
+def img2dataset_parquet(root: Path, pairs: Sequence[Pair]) -> None:
+    rows = [{**img2dataset_json(p, n), "jpg": p.data} for n, p in enumerate(pairs)]
+    pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet")
+
+
+@layout("webdataset")
+def webdataset_of_lines(root: Path, pairs: Sequence[Pair]) -> None:
+    with tarfile.open(root / "0.tar", "w") as archive:
+        for p in pairs:
+            add(archive, f"{p.name}.png", p.data)
+            add(archive, f"{p.name}.json", json.dumps({"captions": list(p.captions)}).encode())
+
+
+@layout("coco_captions", "split")
+def coco(root: Path, pairs: Sequence[Pair]) -> None:
+    for split in ("train", "val", "test"):
+        some = [(n, p) for n, p in enumerate(pairs) if p.split == split]
+        put_images(root, [p for _, p in some], f"{split}2017")
+        texts = [(n, c) for n, p in some for c in p.captions]
+        put(root, f"annotations/captions_{split}2017.json", {
+            "info": {}, "licenses": [],
+            "images": [{"id": n, "file_name": f"{p.name}.png"} for n, p in some],
+            "annotations": [{"id": i, "image_id": n, "caption": c} for i, (n, c) in enumerate(texts)],
+        })  # fmt: skip
+
+
+@layout("coco_captions", "category", "split")
+def coco_with_instances(root: Path, pairs: Sequence[Pair]) -> None:
+    coco(root, pairs)
+    names = ["wren", "robin"]
+    for split in ("train", "val", "test"):
+        boxes = [(n, p.category) for n, p in enumerate(pairs) if p.split == split]
+        put(root, f"annotations/instances_{split}2017.json", {
+            "images": [], "categories": [{"id": i, "name": c} for i, c in enumerate(names)],
+            "annotations": [{"image_id": n, "category_id": names.index(c), "area": 9.5} for n, c in boxes]
+            + [{"image_id": n, "category_id": 1 - names.index(c), "area": 2} for n, c in boxes],
+        })  # fmt: skip
+
+
+@layout("karpathy", "split")
+def karpathy(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "val2014")
+    images = [
+        {"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n,
+         "split": "restval" if p.split == "train" else p.split,
+         "sentences": [{"raw": c, "tokens": c.split()} for c in p.captions]}
+        for n, p in enumerate(pairs)
+    ]  # fmt: skip
+    put(root, "dataset_coco.json", {"images": images, "dataset": "coco"})
+
+
+@layout("table")
+def flickr30k_results_csv(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "flickr30k_images")
+    rows = [f"{p.name}.png| {n}| {c}" for p in pairs for n, c in enumerate(p.captions)]
+    put(root, "results.csv", "\n".join(["image_name| comment_number| comment", *rows]) + "\n")
+
+
+@layout("flickr_tokens")
+def flickr30k_token(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "flickr30k-images")
+    rows = [f"{p.name}.png#{n}\t{c}" for p in pairs for n, c in enumerate(p.captions)]
+    put(root, "results_20130124.token", "\n".join(rows) + "\n")
+
+
+@layout("flickr_tokens", "split")
+def flickr8k(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "Flicker8k_Dataset")
+    rows = [f"{p.name}.png#{n}\t{c}" for p in pairs for n, c in enumerate(p.captions)]
+    put(root, "Flickr8k.token.txt", "\n".join(rows) + "\n")
+    for word, split in (("train", "train"), ("dev", "val"), ("test", "test")):
+        names = [f"{p.name}.png\n" for p in pairs if p.split == split]
+        put(root, f"Flickr_8k.{word}Images.txt", "".join(names))
+
+
+@layout("table")
+def flickr8k_captions_txt(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "Images")
+    rows = [[f"{p.name}.png", c] for p in pairs for c in p.captions]
+    put(root, "captions.txt", table([["image", "caption"], *rows]))
+
+
+@layout("json_captions", "split")
+def blip_json_lists(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "val2014")
+    for split in ("train", "val", "test"):
+        rows = [
+            {"image": f"val2014/{p.name}.png", "caption": list(p.captions)}
+            for p in pairs
+            if p.split == split
+        ]
+        put(root, f"annotations/coco_karpathy_{split}.json", rows)
+
+
+@layout("json_captions")
+def json_file_to_captions(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "images")
+    put(root, "captions.json", {f"{p.name}.png": list(p.captions) for p in pairs})
+
+
+@layout("json_captions", captions=1)
+def llava_conversations(root: Path, pairs: Sequence[Pair]) -> None:
+    put_images(root, pairs, "images")
+    rows = [
+        {"id": p.name, "image": f"images/{p.name}.png", "conversations": conversation(p)}
+        for p in pairs
+    ]
+    put(root, "blip_laion_cc_sbu.json", rows)
+
+
+@layout("cub", "category")
+def cub(root: Path, pairs: Sequence[Pair]) -> None:
+    folders = {"robin": "001.robin", "wren": "002.wren"}
+    paths = [f"{folders[p.category]}/{p.name}" for p in pairs]
+    for p, path in zip(pairs, paths, strict=True):
+        put(root, f"images/{path}.png", p.data)
+        put(root, f"text_c10/{path}.txt", "\n".join(p.captions) + "\n")
+    put(root, "images.txt", "".join(f"{n} {path}.png\n" for n, path in enumerate(paths, 1)))
+    put(root, "classes.txt", "1 001.robin\n2 002.wren\n")
+    numbers = [1 if p.category == "robin" else 2 for p in pairs]
+    put(root, "image_class_labels.txt", "".join(f"{n} {c}\n" for n, c in enumerate(numbers, 1)))
+    put(root, "attributes/attributes.txt", "1 has_wing_color::red\n2 has_size::small_(5_-_9_in)\n")
+    rows = "".join(f"{n} 1 1 4 2.5\n{n} 2 0 4 1\n" for n in range(1, len(pairs) + 1))
+    put(root, "attributes/image_attribute_labels.txt", rows)
+
+
+@layout("coco_captions", "split")
+def zips_of_coco(root: Path, pairs: Sequence[Pair]) -> None:
+    coco(root / "unpacked", pairs)
+    files = [path for path in sorted((root / "unpacked").rglob("*")) if path.is_file()]
+    for name, method in (("images", zipfile.ZIP_STORED), ("annotations", zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(root / f"{name}.zip", "w", method) as archive:
+            for path in files:
+                if (path.suffix == ".json") == (name == "annotations"):
+                    archive.write(path, path.relative_to(root / "unpacked"))
+    for path in files:
+        path.unlink()
+    for path in sorted((root / "unpacked").rglob("*"), reverse=True):
+        path.rmdir()
+    (root / "unpacked").rmdir()
+
+
+@layout("image_folder", "category")
+def zip_of_a_deflated_folder(root: Path, pairs: Sequence[Pair]) -> None:
+    with zipfile.ZipFile(root / "birds.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for p in pairs:
+            archive.writestr(f"birds/{p.category}/{p.name}.png", p.data)
+            archive.writestr(f"birds/{p.category}/{p.name}.txt", "\n".join(p.captions))
+
+
+@layout("karpathy", "split")
+def tar_of_karpathy(root: Path, pairs: Sequence[Pair]) -> None:
+    karpathy(root / "x", pairs)
+    with tarfile.open(root / "flickr.tar", "w") as archive:
+        for path in sorted((root / "x").rglob("*"), reverse=True):
+            if path.is_file():
+                archive.add(path, path.relative_to(root / "x").as_posix())
+                path.unlink()
+            else:
+                path.rmdir()
+    (root / "x").rmdir()
+
+
+def conversation(pair: Pair) -> list[dict[str, str]]:
+    """Return a conversation of LLaVA whose answer is the first caption."""
+    return [
+        {"from": "human", "value": "Describe the image.\n<image>"},
+        {"from": "gpt", "value": pair.captions[0]},
+    ]
+
+
+def img2dataset_json(pair: Pair, number: int) -> dict[str, object]:
+    """Return the fields that img2dataset writes."""
+    return {
+        "caption": pair.captions[0], "url": f"https://example.org/{pair.name}.png", "key": f"{number:09d}",
+        "status": "success", "error_message": None, "width": 24, "height": 16, "exif": "{}", "sha256": "",
+    }  # fmt: skip
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a member to a tar archive."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    archive.addfile(info, io.BytesIO(data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,8 +29,12 @@ _HEADERS = {
 class Guard:
     """ASGI middleware. A request needs a known Host, the token in a cookie, and a known Origin to change anything."""
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str], cookie: str):
+    def __init__(
+        self, app: ASGIApp, token: str, hosts: Collection[str], cookie: str, addresses: bool = False
+    ):
+        """`addresses` accepts any IP address as Host: only a name can be rebound to this machine."""
         self._app, self._token, self._hosts, self._cookie = app, token, frozenset(hosts), cookie
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that is refused, and pass all others on."""
@@ -50,12 +55,12 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if headers.get("host", "").lower() not in self._hosts:
+        host = headers.get("host", "").lower()
+        if not self._is_known(host):
             return PlainTextResponse("Unknown host.", 421)
-        if scope["method"] not in ("GET", "HEAD"):
-            origin = headers.get("origin", "")
-            if origin not in {f"http://{host}" for host in self._hosts}:
-                return PlainTextResponse("This request comes from another site.", 403)
+        writes = scope["method"] not in ("GET", "HEAD")
+        if writes and headers.get("origin", "") != f"http://{host}":
+            return PlainTextResponse("This request comes from another site.", 403)
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = dict(pairs).get("token")
         if given is not None and scope["method"] == "GET" and self._is_token(given):
@@ -74,6 +79,18 @@ class Guard:
         if kept is None or not self._is_token(kept.value):
             return PlainTextResponse("Open the address that `fdrd view` printed.", 403)
         return None
+
+    def _is_known(self, host: str) -> bool:
+        if host in self._hosts:
+            return True
+        if not self._addresses:
+            return False
+        name, _, _ = host.rpartition(":")
+        try:
+            ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
 
     def _is_token(self, text: str) -> bool:
         return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())

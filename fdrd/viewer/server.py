@@ -20,6 +20,7 @@ from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
 from fdrd.viewer.security import Guard
 
+_ANYWHERE = ("0.0.0.0", "::")
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -46,7 +47,8 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     ]
     app = Starlette(routes=routes, exception_handlers={FdrdError: _explained})
     names = (*_LOCAL, f"[{host}]" if ":" in host else host)
-    return Guard(app, token, {f"{name}:{port}" for name in names}, f"fdrd_view_{port}")
+    known = {f"{name}:{port}" for name in names}
+    return Guard(app, token, known, f"fdrd_view_{port}", host in _ANYWHERE)
 
 
 def serve(context: Context, token: str, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -70,7 +72,7 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
     )
-    shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
+    shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/?token={token}")
     with contextlib.suppress(KeyboardInterrupt), listener:
         server.run(sockets=[listener])

@@ -177,13 +177,14 @@ def test_fifty_kills_lose_no_decision_that_was_acknowledged(drawn, tmp_path):
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
             port, token = address(server.stdout.readline() or server.stdout.readline())
-            timer = threading.Timer(chance.uniform(0.02, 0.4), server.send_signal, [signal.SIGKILL])
-            timer.start()
+            timer = threading.Timer(chance.uniform(0, 0.3), server.send_signal, [signal.SIGKILL])
             try:
                 while True:
                     note = f"comment {len(acknowledged)} {time.time_ns()}"
                     if comment(port, token, record, note):
                         acknowledged.append(note)
+                        if timer.ident is None:  # the server is up, its time runs
+                            timer.start()
             except (OSError, HTTPException):
                 pass
             timer.join()

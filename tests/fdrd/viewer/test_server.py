@@ -1,8 +1,13 @@
 """The server: who may ask, what is shown of broken and hostile data, and a dataset that changes while it is open."""
 
+import asyncio
 import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from urllib.parse import quote, urlencode
@@ -10,11 +15,12 @@ from urllib.parse import quote, urlencode
 import pytest
 from markupsafe import escape
 from PIL import Image
+from starlette.responses import PlainTextResponse
 
 from fdrd.build_config import BuildConfig
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import read_manifest
-from fdrd.viewer.security import POLICY
+from fdrd.viewer.security import POLICY, Guard
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202edlrow\u2066'
 
@@ -51,6 +57,26 @@ def test_a_redirect_never_leaves_the_site(site):
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", ""])
 def test_another_host_is_refused(site, host):
     assert site.ask("/", Host=host).status in (400, 421)
+
+
+def test_a_server_for_all_addresses_takes_addresses_and_no_names():
+    async def app(scope, receive, send):
+        await PlainTextResponse("in")(scope, receive, send)
+
+    def status(host, addresses):
+        guard = Guard(app, "t", {"localhost:80"}, "c", addresses)
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"",
+                 "headers": [(b"host", host.encode()), (b"cookie", b"c=t")]}  # fmt: skip
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(guard(scope, None, send))
+        return sent[0]["status"]
+
+    assert status("192.0.2.7:80", True) == status("[2001:db8::1]:80", True) == 200
+    assert status("evil.example:80", True) == status("192.0.2.7:80", False) == 421
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
@@ -213,3 +239,26 @@ def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):
     site = open_site(tmp_path / "set")
     record = first_record(site)
     assert site.ask(f"/image?id={quote(record['id'])}").headers["content-type"] == "image/webp"
+
+
+@pytest.mark.slow
+def test_the_command_prints_its_address_and_ends_cleanly_on_ctrl_c(drawn):
+    command = [
+        sys.executable,
+        "-m",
+        "fdrd",
+        "view",
+        str(drawn / "set"),
+        "--port",
+        "0",
+        "--no-browser",
+    ]
+    environment = {**os.environ, "FDRD_CACHE": str(drawn / "cache" / "fdrd")}
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert "/?token=" in server.stdout.readline()
+    server.send_signal(signal.SIGINT)
+    _, errors = server.communicate(timeout=60)
+    assert server.returncode in (0, 130)
+    assert "Traceback" not in errors

@@ -78,6 +78,9 @@ def _run(
             assert answer.status == 200, path
             time.sleep(chance.expovariate(1 / options.pause) if options.pause else 0)
 
+    warm = HTTPConnection("127.0.0.1", port, timeout=60)
+    warm.request("GET", "/", headers={"Cookie": f"fdrd_view_{port}={token}"})
+    warm.getresponse().read()
     clients = [threading.Thread(target=client, args=[n]) for n in range(options.clients)]
     for each in clients:
         each.start()

@@ -33,7 +33,7 @@ class BrowsePages:
         selection = self.context.selection(index, state, all_of)
         total = len(selection.rows)
         start = (state.page - 1) * PAGE
-        records = index.records(selection.rows[start : start + PAGE].tolist())
+        records = index.records(selection.rows[start : start + PAGE].tolist(), spans=False)
         hits, problem = self._similar(request, state.q)
         return self.context.page(
             request, "browse.html", state=state, selection=selection, records=hits or records, total=total,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,7 +17,7 @@ from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.viewer.decision_log import Review, decisions_path, review_folder
-from fdrd.viewer.facets import Mask, Selection, State, parse_state, select
+from fdrd.viewer.facets import Mask, Selection, State, parse_state, query_url, select
 from fdrd.viewer.highlight import attribute_parts, changed_parts
 from fdrd.viewer.index import Index, content_key
 from fdrd.viewer.library import Library
@@ -125,7 +124,7 @@ def state_of(request: Request) -> State:
 def link(path: str, **values: object) -> str:
     """Return a URL with a query."""
     pairs = [(name, str(value)) for name, value in values.items() if value not in ("", None)]
-    return f"{path}?{urlencode(pairs)}" if pairs else path
+    return query_url(path, pairs)
 
 
 @lru_cache(1)

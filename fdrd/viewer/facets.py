@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,19 @@ SHOWN, MOST = 8, 1000
 """Values of a facet that are listed, and the most where all are asked for."""
 
 
+_quoted = lru_cache(1 << 16)(quote_plus)  # a page has hundreds of links, and most values come again
+
+
+def query_url(path: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a URL with a query.
+
+    >>> query_url("/", [("q", "a b")]), query_url("/", [])
+    ('/?q=a+b', '/')
+    """
+    query = "&".join(f"{name}={_quoted(value)}" for name, value in pairs)
+    return f"{path}?{query}" if query else path
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What the URL says: the search text, the chosen values of each facet, order, and page."""
@@ -52,7 +66,7 @@ class State:
             pairs.append(("order", state.order))
         if state.page > 1:
             pairs.append(("page", str(state.page)))
-        return f"{path}?{urlencode(pairs)}" if pairs else path
+        return query_url(path, pairs)
 
     def toggled(self, name: str, value: str) -> State:
         """Return the state with a value of a facet chosen, or no longer chosen."""

@@ -5,7 +5,6 @@ It can be recomputed at any time. Its name is the digest of the manifest, so a r
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sqlite3
@@ -75,13 +74,13 @@ class Index:
         found: list[Any] = self._local.connection.execute(query, values).fetchall()
         return found
 
-    def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the records of some rows, in that order."""
+    def records(self, rows: Sequence[int], *, spans: bool = True) -> list[dict[str, Any]]:
+        """Return the records of some rows, in that order, with or without attributes and negatives."""
         found: dict[int, dict[str, Any]] = {}
         for start in range(0, len(rows), 500):
             some = [int(row) for row in rows[start : start + 500]]
             marks = ",".join("?" * len(some))
-            found |= {each["row"]: each for each in self._records(f"row IN ({marks})", some)}
+            found |= {each["row"]: each for each in self._records(f"row IN ({marks})", some, spans)}
         return [found[int(row)] for row in rows]
 
     def record(self, record_id: str) -> dict[str, Any] | None:
@@ -109,11 +108,11 @@ class Index:
         return [name for (name,) in self._all(query)]
 
     def search(self, text: str) -> Indices:
-        """Return the rows whose caption or category has all words of a text; the last one may be a prefix."""
+        """Return the rows whose caption or category has all words of a text; the last may be a prefix of 3 letters."""
         words = re.findall(r"\w+", text)[:20]
         if not words:
             return np.zeros(0, np.int32)
-        match = " ".join(f'"{word}"' for word in words) + "*"
+        match = " ".join(f'"{word}"' for word in words) + ("*" if len(words[-1]) > 2 else "")
         found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
         return np.fromiter((row for (row,) in found), np.int32, len(found))
 
@@ -134,15 +133,17 @@ class Index:
             found |= dict(self._all(f"SELECT id, row FROM records WHERE id IN ({marks})", some))
         return found
 
-    def _records(self, where: str, values: Sequence[object]) -> list[dict[str, Any]]:
+    def _records(
+        self, where: str, values: Sequence[object], spans: bool = True
+    ) -> list[dict[str, Any]]:
         rows = self._all(f"SELECT * FROM records WHERE {where}", values)
-        return [_as_record(row) for row in rows]
+        return [_as_record(row, spans) for row in rows]
 
 
-def _as_record(row: Sequence[Any]) -> dict[str, Any]:
+def _as_record(row: Sequence[Any], spans: bool) -> dict[str, Any]:
     record = dict(zip(FIELDS, row, strict=True))
-    record["attributes"] = json.loads(record["attributes"])
-    record["negatives"] = json.loads(record["negatives"])
+    for name in ("attributes", "negatives"):
+        record[name] = json.loads(record[name]) if spans else []
     return record
 
 
@@ -152,4 +153,4 @@ def _integers(data: bytes | None) -> Indices | None:
 
 def content_key(record: Mapping[str, Any]) -> str:
     """Return a short key of a record's image, for URLs that may be cached."""
-    return hashlib.sha256(f"{record['image']} {record['error']}".encode()).hexdigest()[:12]
+    return f"{record['image'][:12]}{'-damaged' if record['error'] else ''}"

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from fdrd.build_config import BuildConfig
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import read_manifest
+from fdrd.viewer.review import digest_of
 from fdrd.viewer.security import POLICY, Guard
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202edlrow\u2066'
@@ -232,6 +233,29 @@ def test_a_dataset_that_is_rebuilt_while_it_is_open_is_noticed(birds, tmp_path, 
             break
         time.sleep(0.1)
     assert "<strong>48</strong>" in site.text("/")
+
+
+def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_path, open_site):
+    for number in range(4):
+        write(f"img/{number}.png", draw(number))
+    write(
+        "pairs.csv", "image,caption\n" + "".join(f"img/{n}.png,A red wren {n}.\n" for n in range(4))
+    )
+    build(tmp_path / "raw", tmp_path / "set", workers=1)
+    site = open_site(tmp_path / "set", review="r")
+    assert "(none)" in site.text("/", category="(none)")
+    record = first_record(site)
+    assert "No category" in site.text("/record", id=record["id"])
+    form = {
+        "record": record["id"],
+        "digest": digest_of(record),
+        "action": "caption",
+        "value": "A blue wren.",
+    }
+    assert "saved=caption" in site.post("/review/decide", **form).headers["location"]
+    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
+    built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
+    assert (built.manifest["decisions"]["applied"], built.stale) == (1, [])
 
 
 def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):

@@ -22,9 +22,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +42,7 @@ from transformers import (
     CLIPVisionConfig,
 )
 
+from fdrd.engines import open_engine
 from fdrd.field_guide import available, categories, draw
 from fdrd.field_guide.caption import article, listed, typed, unmark
 from fdrd.field_guide.meta_categories import meta_categories
@@ -193,14 +192,12 @@ def drawings(work: Path, recipe: Recipe, first: int, count: int, images: int) ->
     if not texts.is_file():
         whole = np.memmap(pixels, np.uint8, "w+", shape=shape)
         captions: list[str] = []
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-            jobs = [
-                pool.submit(_drawn, first + number, images, recipe.size, recipe.seed)
-                for number in range(count)
-            ]
-            for number, job in enumerate(jobs):
-                whole[number * images : (number + 1) * images], said = job.result()
-                captions += said
+        with open_engine("local", 2) as engine:
+            numbers = range(first, first + count)
+            drawn = engine.run(_drawn, numbers, images, recipe.size, recipe.seed)
+            for number, (found, written) in enumerate(drawn):
+                whole[number * images : (number + 1) * images] = found
+                captions += written
                 if number % 100 == 99:
                     print(f"drawn {len(captions):,} of {count * images:,}", flush=True)
         whole.flush()
@@ -436,10 +433,8 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
     trait_scale = nn.Parameter(torch.tensor(math.log(10.0)))
     heads = [table, trait_scale]
     optimizer = adamw(model, heads, recipe)
-    print(
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens",
-        flush=True,
-    )
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{parameters:,} parameters, {len(tokenizer)} tokens", flush=True)
 
     steps = len(data.captions) // 2 // (recipe.batch // 2)
     total = steps * recipe.epochs
@@ -461,13 +456,9 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
                 else data.captions[row]
                 for row in rows
             ]
-            mentioned = torch.tensor(
-                [
-                    traits.mentioned(caption, data.sightings[row], shown[row])
-                    for caption, row in zip(captions, rows, strict=True)
-                ]
-            )
-            seen = torch.tensor([shown[row] for row in rows])
+            seen = [shown[row] for row in rows]
+            told = zip(captions, (data.sightings[row] for row in rows), seen, strict=True)
+            mentioned = torch.tensor([traits.mentioned(*each) for each in told])
             with torch.autocast("cpu", torch.bfloat16):
                 images, texts = embed(
                     model, pixels(read(data.pixels, rows), chance), token_ids(tokenizer, captions)
@@ -475,7 +466,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
             logits = model.logit_scale.exp() * images @ texts.T
             own = torch.arange(len(rows))
             pairs = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
-            on_images = trait_loss(images, table, trait_scale, traits, seen)
+            on_images = trait_loss(images, table, trait_scale, traits, torch.tensor(seen))
             on_texts = trait_loss(texts, table, trait_scale, traits, mentioned)
             loss = pairs + recipe.trait_weight * (on_images + on_texts)
             optimizer.zero_grad()
@@ -487,11 +478,10 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
             sums += (pairs.item(), on_images.item(), on_texts.item(), 1)
             if step % 20 == 19:
                 print(progress(epoch, step, steps, sums, began, recipe.batch), flush=True)
-        line = {
-            "epoch": epoch + 1,
-            "pairs": round(sums[0] / sums[3], 4),
-            "images": round(sums[1] / sums[3], 4),
-            "texts": round(sums[2] / sums[3], 4),
+        losses = dict(
+            zip(("pairs", "images", "texts"), (sums[:3] / sums[3]).round(4).tolist(), strict=True)
+        )
+        line = {"epoch": epoch + 1, **losses} | {
             "logit_scale": round(model.logit_scale.exp().item(), 2),
             "seconds": round(time.perf_counter() - began),
             "validation_r1_of_400": validation(model, tokenizer, pixels, held_out),

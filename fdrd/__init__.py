@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fdrd.checks.validation import validate
     from fdrd.dataset import RetrievalDataset, load
     from fdrd.errors import FdrdError
-    from fdrd.exports.webdataset import export
+    from fdrd.exports.writing import export
     from fdrd.field_guide.writer import sample
     from fdrd.hub.dataset_repository import push
     from fdrd.pipeline.builder import Build, build, merge
@@ -43,7 +43,7 @@ _MODULES = {
     "build": "pipeline.builder",
     "build_part": "pipeline.part_builder",
     "caption": "captioning",
-    "export": "exports.webdataset",
+    "export": "exports.writing",
     "load": "dataset",
     "merge": "pipeline.builder",
     "push": "hub.dataset_repository",

@@ -1,10 +1,10 @@
 """Tar archives of samples, as img2dataset and webdataset write them: `key.jpg` with `key.txt` or `key.json`.
 
 Consecutive members with the same key are a sample. Its caption is the text, else a field of the JSON object,
-whose other fields are those of `reading.pairs`. Its category is a field, the class in `key.cls` (a name, or
-a number if `classnames.txt` lists names), else the folder in the key. Archives lie directly in the folder
-or in split folders, and are read in place. A member that is a link, a device, or has a name that leaves the
-archive is a rejection.
+whose other fields are those of `reading.pairs`. `fdrd export` writes `rows` instead, an object for each
+caption. Its category is a field, the class in `key.cls` (a name, or a number if `classnames.txt` lists
+names), else the folder in the key. Archives lie directly in the folder or in split folders, and are read in
+place. A member that is a link, a device, or has a name that leaves the archive is a rejection.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from fdrd.sources.reading.names import (
     leaves_root,
     split_in_name,
 )
+from fdrd.sources.reading.options import SourceOptions
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _MAX_TEXT = 2**24  # bytes of a text or JSON member
 _TEXTS = ("txt", "json", "cls")
+_ROWS = "rows"
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -186,8 +188,10 @@ def _pairs_of(
     except ValueError as error:
         yield line.reject("unreadable_annotations", f"{sample.key}: {error}"[:400])
         return
-    line = Line(file, line.key, fields)
-    yield from pairs(folder.options, line, sample.image, sample.key, split, f"{file}#{sample.key}")
+    name = f"{file}#{sample.key}"
+    for row in fields.pop(_ROWS, None) or [fields]:
+        line = Line(file, line.key, row)
+        yield from pairs(folder.options, line, sample.image, sample.key, split, name)
 
 
 def _fields(folder: SourceFolder, sample: _Sample, classes: list[str]) -> dict[str, Any]:
@@ -196,6 +200,8 @@ def _fields(folder: SourceFolder, sample: _Sample, classes: list[str]) -> dict[s
         value = load_json(sample.texts["json"])
         if not isinstance(value, dict):
             raise ValueError(f"the JSON is a {type(value).__name__}, not an object")
+        if _is_export(value):
+            return {_ROWS: [_exported(row, folder.options) for row in value[_ROWS]]}
         fields = known_fields(value, folder.options)
         fields.pop("image", None)
         fields.pop("id", None)  # img2dataset counts anew in every archive
@@ -210,6 +216,28 @@ def _fields(folder: SourceFolder, sample: _Sample, classes: list[str]) -> dict[s
     if name and not fields.get("category"):
         number = int(name) if name.isascii() and name.isdigit() and len(name) < 9 else -1
         fields["category"] = classes[number] if 0 <= number < len(classes) else name
+    return fields
+
+
+def _is_export(value: dict[str, Any]) -> bool:
+    """Return whether the JSON is that of `fdrd export`, with a row for each caption."""
+    rows = value.get(_ROWS)
+    return (
+        value.keys() == {_ROWS}
+        and isinstance(rows, list)
+        and bool(rows)
+        and all(isinstance(row, dict) and "caption" in row for row in rows)
+    )
+
+
+def _exported(row: dict[str, Any], options: SourceOptions) -> dict[str, Any]:
+    """Return the fields of a row of `fdrd export`; its id starts with its domain."""
+    source, domain = row.get("source"), row.get("domain")
+    fields = known_fields(row, options)
+    if isinstance(source, dict):
+        fields.setdefault("license", source.get("license"))
+    if isinstance(row.get("id"), str) and isinstance(domain, str):
+        fields["id"] = row["id"].removeprefix(f"{domain}/")
     return fields
 
 

@@ -1,0 +1,127 @@
+"""COCO: a file of captions and a file of instances for each split.
+
+<out>/<domain>/annotations/captions_{train,val,test}.json
+<out>/<domain>/annotations/instances_{train,val,test}.json         if images have categories
+<out>/<domain>/{train,val,test}/<digest>.<extension>
+
+The instance of an image is its category with the whole image as box. An annotation of a caption also has
+`attributes` and `negatives`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+from fdrd.dataset import RetrievalDataset
+from fdrd.exports.formats import ExportedSplit, ExportSettings
+from fdrd.exports.samples import (
+    Row,
+    plain_category,
+    samples,
+    write_json,
+)
+from fdrd.progress import Progress, silent
+
+NOT_CARRIED = (
+    "Groups and record ids are left out, file names are replaced by digests, and a category has the whole "
+    "image as box. Attributes and hard negatives are extra keys, which other readers ignore."
+)
+_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def write_domain(
+    folder: Path,
+    domain: str,
+    views: Sequence[RetrievalDataset],
+    settings: ExportSettings,
+    progress: Progress,
+) -> list[ExportedSplit]:
+    """Write images, captions and instances of every split of a domain."""
+    for view in views:
+        split, licenses = _SPLITS[view.split], dict[str, int]()
+        annotations, info = folder / "annotations", {"description": f"{domain} {view.split}"}
+        names: list[str] = []
+        write_json(
+            annotations / f"captions_{split}.json",
+            info=info,
+            images=_images(folder / split, domain, view, licenses, names, progress),
+            annotations=_captions(domain, view),
+            licenses=_licenses(licenses),
+        )
+        if (view.image_category >= 0).any():
+            write_json(
+                annotations / f"instances_{split}.json",
+                info=info,
+                images=_images(None, domain, view, licenses, names, silent),
+                annotations=_instances(domain, view),
+                categories=_categories(domain, view),
+            )
+    return [ExportedSplit.of(view, domain) for view in views]
+
+
+def _images(
+    folder: Path | None,
+    domain: str,
+    view: RetrievalDataset,
+    licenses: dict[str, int],
+    names: list[str],
+    progress: Progress,
+) -> Iterator[Row]:
+    """Yield the images and, given a folder, write them and collect names and licenses."""
+    for sample in samples(view, domain, progress, files=folder is not None):
+        first = sample.rows[0]
+        if folder:
+            names.append(sample.save(folder))
+        yield {
+            "id": sample.number + 1,
+            "file_name": names[sample.number],
+            "width": first["width"],
+            "height": first["height"],
+            "license": licenses.setdefault(first["source"]["license"], len(licenses) + 1),
+        }
+
+
+def _licenses(licenses: dict[str, int]) -> Iterator[Row]:
+    """Yield the licenses that the images before them named."""
+    yield from ({"id": number, "name": name, "url": ""} for name, number in licenses.items())
+
+
+def _captions(domain: str, view: RetrievalDataset) -> Iterator[Row]:
+    number = count(1)
+    for sample in samples(view, domain, files=False):
+        for row in sample.rows:
+            yield {
+                "id": next(number),
+                "image_id": sample.number + 1,
+                "caption": row["caption"],
+                "attributes": row["attributes"],
+                "negatives": row["negatives"],
+            }
+
+
+def _instances(domain: str, view: RetrievalDataset) -> Iterator[Row]:
+    number = count(1)
+    for sample in samples(view, domain, files=False):
+        width, height = sample.rows[0]["width"], sample.rows[0]["height"]
+        category = int(view.image_category[sample.number])
+        if category >= 0:
+            yield {
+                "id": next(number),
+                "image_id": sample.number + 1,
+                "category_id": category + 1,
+                "bbox": [0, 0, width, height],
+                "area": width * height,
+                "segmentation": [],
+                "iscrowd": 0,
+            }
+
+
+def _categories(domain: str, view: RetrievalDataset) -> Iterator[Row]:
+    metas: dict[int, str] = {}
+    for row, category in enumerate(view.row_category.tolist()):
+        metas.setdefault(category, view.meta_categories[row])
+    for category in sorted(metas.keys() - {-1}):
+        name = plain_category(view.categories[category], domain)
+        yield {"id": category + 1, "name": name, "supercategory": metas[category]}

@@ -1,0 +1,88 @@
+"""The formats: their names, what each module has, and what it takes and returns. Imports nothing slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from fdrd.errors import FdrdError
+from fdrd.progress import Progress
+
+if TYPE_CHECKING:
+    from fdrd.dataset import RetrievalDataset
+
+Task = Literal["zeroshot_retrieval", "zeroshot_classification"]
+FormatName = Literal[
+    "webdataset", "coco", "karpathy", "jsonl", "imagefolder", "fiftyone", "label-studio", "mteb"
+]
+FORMATS: dict[str, str] = {
+    "webdataset": "tar shards for clip_benchmark",
+    "coco": "COCO captions and instances",
+    "karpathy": "Karpathy's dataset_*.json",
+    "jsonl": "images with one metadata.jsonl",
+    "imagefolder": "split and category folders with metadata.jsonl",
+    "fiftyone": "a FiftyOne dataset",
+    "label-studio": "tasks and labeling interface of Label Studio",
+    "mteb": "a task file for mteb",
+}
+"""Names and descriptions of the formats. Each is a module of this package with the members of `Format`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """Settings that only some formats use."""
+
+    task: Task = "zeroshot_retrieval"
+    shard_bytes: int = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedSplit:
+    """Counts of one split of one domain. Only `webdataset` has shards."""
+
+    domain: str
+    split: str
+    images: int
+    captions: int
+    shards: int = 0
+
+    @classmethod
+    def of(cls, view: RetrievalDataset, domain: str) -> ExportedSplit:
+        """Count a view of one domain."""
+        return cls(domain, view.split, len(view.image_digests), len(view))
+
+
+class Format(Protocol):
+    """The members of a module that writes a format."""
+
+    NOT_CARRIED: str
+    """What the format has no room for, as a sentence."""
+
+    def write_domain(
+        self,
+        folder: Path,
+        domain: str,
+        views: Sequence[RetrievalDataset],
+        settings: ExportSettings,
+        progress: Progress,
+    ) -> list[ExportedSplit]:
+        """Write the splits of a domain into an empty folder."""
+
+
+def format_module(name: str) -> Format:
+    """Return the module of a format.
+
+    Raises:
+        FdrdError: there is no such format.
+    """
+    if name not in FORMATS:
+        raise FdrdError(f"unknown export format {name!r}; choose from {', '.join(FORMATS)}")
+    return cast(Format, import_module(f"fdrd.exports.{name.replace('-', '_')}"))
+
+
+def not_carried(to: str) -> str:
+    """Return a sentence that says what the format has no room for."""
+    return format_module(to).NOT_CARRIED

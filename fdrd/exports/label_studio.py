@@ -1,0 +1,120 @@
+"""Tasks for Label Studio: correct the caption, its attribute spans and its category.
+
+<out>/<domain>/tasks.json, labeling.xml
+<out>/<domain>/images/<digest>.<extension>
+
+Set LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to `<out>`, paste
+`labeling.xml` into the labeling interface of a project, and import `tasks.json`. What the dataset says of a
+pair is its prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from fdrd.dataset import RetrievalDataset
+from fdrd.exports.formats import ExportedSplit, ExportSettings
+from fdrd.exports.samples import (
+    Row,
+    plain_category,
+    samples,
+    write_rows,
+)
+from fdrd.progress import Progress
+
+NOT_CARRIED = (
+    "File names are replaced by digests. Hard negatives are data of a task, which cannot be edited."
+)
+
+
+def write_domain(
+    folder: Path,
+    domain: str,
+    views: Sequence[RetrievalDataset],
+    settings: ExportSettings,
+    progress: Progress,
+) -> list[ExportedSplit]:
+    """Write the tasks and the labeling interface of a domain."""
+    types: dict[str, None] = {}
+    write_rows(folder / "tasks.json", _tasks(folder, domain, views, types, progress))
+    categories = {
+        plain_category(view.categories[number], domain)
+        for view in views
+        for number in set(view.row_category.tolist())
+        if number >= 0
+    }
+    interface = _interface(sorted(types), sorted(categories))
+    (folder / "labeling.xml").write_text(interface, "utf-8", "backslashreplace")
+    return [ExportedSplit.of(view, domain) for view in views]
+
+
+def _tasks(
+    folder: Path,
+    domain: str,
+    views: Sequence[RetrievalDataset],
+    types: dict[str, None],
+    progress: Progress,
+) -> Iterator[Row]:
+    for view in views:
+        for sample in samples(view, domain, progress):
+            name = sample.save(folder / "images")
+            for row in sample.rows:
+                types.update(dict.fromkeys(span["type"] for span in row["attributes"]))
+                yield {
+                    "data": {
+                        "image": f"/data/local-files/?d={quote(f'{domain}/images/{name}')}",
+                        "caption": row["caption"],
+                        "id": row["id"],
+                        "split": view.split,
+                        "category": row["category"],
+                        "meta_category": row["meta_category"],
+                        "group": row["group"],
+                        "license": row["source"]["license"],
+                        "negatives": "\n".join(each["caption"] for each in row["negatives"]),
+                    },
+                    "predictions": [{"model_version": "fdrd", "result": _prediction(row)}],
+                }
+
+
+def _prediction(row: Row) -> list[Row]:
+    """Return what the dataset says of a pair, as results of the tags in the interface."""
+    found: list[Row] = [
+        {
+            "from_name": "attributes",
+            "to_name": "text",
+            "type": "labels",
+            "value": {
+                "start": span["start"],
+                "end": span["end"],
+                "text": span["value"],
+                "labels": [span["type"]],
+            },
+        }
+        for span in row["attributes"]
+    ]
+    texts = {"corrected": ("textarea", {"text": [row["caption"]]})}
+    if row["category"]:
+        texts["category"] = ("taxonomy", {"taxonomy": [[row["category"]]]})
+    found += [
+        {"from_name": name, "to_name": "image", "type": kind, "value": value}
+        for name, (kind, value) in texts.items()
+    ]
+    return [{"id": f"{number}", **each} for number, each in enumerate(found)]
+
+
+def _interface(types: Sequence[str], categories: Sequence[str]) -> str:
+    labels = "".join(f"\n    <Label value={quoteattr(each)}/>" for each in types)
+    choices = "".join(f"\n    <Choice value={quoteattr(each)}/>" for each in categories)
+    parts = [
+        '  <Image name="image" value="$image"/>',
+        '  <Text name="text" value="$caption"/>',
+        f'  <Labels name="attributes" toName="text">{labels}\n  </Labels>' if types else "",
+        '  <TextArea name="corrected" toName="image" value="$caption" maxSubmissions="1" editable="true"/>',
+        f'  <Taxonomy name="category" toName="image">{choices}\n  </Taxonomy>' if choices else "",
+        '  <Header value="Hard negatives"/>',
+        '  <Text name="negatives" value="$negatives"/>',
+    ]
+    return "\n".join(["<View>", *filter(None, parts), "</View>", ""])

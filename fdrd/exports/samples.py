@@ -1,0 +1,119 @@
+"""What every format writes: the distinct images of a split with their rows, read in batches."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fdrd.dataset import RetrievalDataset
+from fdrd.progress import Progress, silent
+
+Row = dict[str, Any]
+
+_BATCH = 64
+_SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+_LEFT_OUT = ("domain", "source", "width", "height")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A distinct image of a split. `file` holds its bytes, unless they were not asked for."""
+
+    number: int
+    rows: list[Row]
+    file: bytes
+
+    @property
+    def captions(self) -> list[str]:
+        """Return the captions, each on one line."""
+        return [" ".join(row["caption"].splitlines()) for row in self.rows]
+
+    def save(self, folder: Path) -> str:
+        """Write the unchanged bytes under a name made of their digest; return the name."""
+        with Image.open(io.BytesIO(self.file)) as image:
+            kind = image.format or "bin"
+        name = f"{self.rows[0]['source']['sha256'][:32]}.{_SUFFIXES.get(kind, kind.lower())}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(self.file)
+        return name
+
+
+def samples(
+    view: RetrievalDataset, domain: str, progress: Progress = silent, *, files: bool = True
+) -> Iterator[Sample]:
+    """Yield the images of a view of one domain in order, with category names as the source had them."""
+    stage = f"export {domain} {view.split}"
+    rows_of: list[list[int]] = [[] for _ in view.image_digests]
+    for row, image in enumerate(view.pairs[:, 0].tolist()):
+        rows_of[image].append(row)
+    for start in range(0, len(rows_of), _BATCH):
+        batch = range(start, min(start + _BATCH, len(rows_of)))
+        contents = view.files(batch) if files else [b""] * len(batch)
+        for image, content in zip(batch, contents, strict=True):
+            progress(stage, image, len(rows_of))
+            rows = view.records(rows_of[image])
+            for each in rows:
+                each["category"] = plain_category(each["category"], domain)
+            yield Sample(image, rows, content)
+    progress(stage, len(rows_of), len(rows_of))
+
+
+def plain_category(category: str, domain: str) -> str:
+    """Return a category without the domain, which is its prefix if two domains share the category."""
+    return category.removeprefix(f"{domain}: ")
+
+
+def as_line(row: Row, file_name: str, split: str) -> Row:
+    """Return a row as a line of metadata.jsonl."""
+    fields = {key: value for key, value in row.items() if key not in _LEFT_OUT}
+    fields["id"] = row["id"].removeprefix(f"{row['domain']}/")
+    return {"file_name": file_name, **fields, "split": split, "license": row["source"]["license"]}
+
+
+def folder_name(category: str) -> str:
+    """Return a name that is safe as a folder, empty for no category.
+
+    >>> folder_name("House Wren"), folder_name("../a/b"), folder_name("")
+    ('House Wren', '_a_b', '')
+    """
+    return re.sub(r"[^\w ()&'-]+", "_", category)[:100].strip()
+
+
+def write_json(path: Path, **members: object) -> None:
+    """Write a JSON object. An iterator becomes a list, element by element."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for number, (key, value) in enumerate(members.items()):
+            file.write(f"{',' if number else '{'}\n{json.dumps(key)}: ")
+            if isinstance(value, Iterator):
+                _write_list(file, value)
+            else:
+                file.write(dump(value))
+        file.write("\n}\n")
+
+
+def write_rows(path: Path, rows: Iterator[Row]) -> None:
+    """Write a JSON list, row by row."""
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        _write_list(file, rows)
+        file.write("\n")
+
+
+def _write_list(file: Any, values: Iterator[object]) -> None:
+    """Write a JSON list, one element per line."""
+    file.write("[")
+    for number, value in enumerate(values):
+        file.write(f"{',' if number else ''}\n{dump(value)}")
+    file.write("]")
+
+
+def dump(value: object) -> str:
+    """Return JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)

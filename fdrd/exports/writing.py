@@ -1,0 +1,61 @@
+"""Write a dataset in one of the `FORMATS`: a folder for each domain, complete or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fdrd.dataset import RetrievalDataset, load_splits
+from fdrd.errors import FdrdError
+from fdrd.exports.formats import ExportedSplit, ExportSettings, FormatName, Task, format_module
+from fdrd.files.atomic import atomic_folder
+from fdrd.progress import Progress, silent
+
+
+def export(
+    data: str | Path,
+    out: str | Path,
+    *,
+    to: FormatName = "webdataset",
+    task: Task = "zeroshot_retrieval",
+    split: str | None = None,
+    domain: str | None = None,
+    shard_bytes: int = 10**9,
+    progress: Progress = silent,
+) -> list[ExportedSplit]:
+    """Write a dataset in another tool's format. The same dataset gives the same bytes.
+
+    Args:
+        data: folder, registered name, or Hub id.
+        out: new or empty folder; a failed export leaves nothing behind.
+        to: one of `fdrd.exports.formats.FORMATS`.
+        task: captions for retrieval or, in `webdataset` only, class names for classification.
+        split: only this split.
+        domain: only this domain.
+        shard_bytes: close a shard of `webdataset` at this size.
+        progress: called with the number of images.
+
+    Raises:
+        FdrdError: the format, dataset, split, or domain does not exist, or `out` is not empty.
+    """
+    form = format_module(to)
+    if task != "zeroshot_retrieval" and to != "webdataset":
+        raise FdrdError(f"--task {task} is for --to webdataset; leave it out with --to {to}")
+    settings = ExportSettings(task, shard_bytes)
+    with atomic_folder(Path(out)) as stage:  # checked before loading, which takes time
+        domains: dict[str, list[RetrievalDataset]] = {}
+        for view in load_splits(data, split, domain):
+            for name in view.domains if domain is None else [domain]:
+                domains.setdefault(name, []).append(view.of_domain(name))
+        found = []
+        for name, views in sorted(domains.items()):
+            folder = stage / _folder(name)
+            folder.mkdir()
+            found += form.write_domain(folder, name, views, settings, progress)
+    return found
+
+
+def _folder(domain: str) -> str:
+    """Return a domain name from an untrusted dataset if it is safe as a folder name."""
+    if domain in ("", ".", "..") or any(mark in domain for mark in "/\\\0"):
+        raise FdrdError(f"the domain name {domain!r} cannot be used as a folder name")
+    return domain

@@ -1,0 +1,48 @@
+"""A small dataset with two domains that share categories, and an image with two captions."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fdrd
+
+
+def image(number: int, form: str) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shared_birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a built dataset with all splits. Captions have spans, negatives and signs of any script."""
+    folder = tmp_path_factory.mktemp("birds")
+    number = 0
+    for domain in ("garden", "shore"):
+        lines = []
+        for split in ("train", "validation", "test"):
+            for category in ("house wren", "robin"):
+                number += 1
+                suffix, form = (("png", "PNG"), ("jpg", "JPEG"))[number % 2]
+                path = folder / "raw" / domain / "images" / f"{number}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(image(number, form))
+                for caption in (
+                    f"A red {category}, “no. {number}”, é\u4e2d.",
+                    f"A small {category} {number}.",
+                ):
+                    lines.append({"file_name": f"images/{path.name}", "caption": caption})
+                    lines[-1] |= {"category": category, "split": split, "license": "CC0-1.0"}
+                    lines[-1] |= {"meta_category": "songbird"}
+        text = "\n".join(map(json.dumps, lines))
+        (folder / "raw" / domain / "metadata.jsonl").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDRD_CACHE", str(folder / "cache"))
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "datasets"))
+        fdrd.build(folder / "raw", folder / "data", workers=1)
+    return folder / "data"

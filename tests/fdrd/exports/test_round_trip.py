@@ -1,0 +1,95 @@
+"""A build of an export has the records of the dataset that was exported."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fdrd
+from fdrd.errors import FdrdError
+from fdrd.exports.formats import FORMATS, not_carried
+from fdrd.sources import READERS
+
+WITH_EVERYTHING = ("jsonl", "imagefolder", "webdataset")
+READER_OF = {"coco": "coco_captions", "karpathy": "karpathy"}
+
+
+def records(folder: Path, *, everything: bool) -> list[str]:
+    """Return the records of all splits, without their ids and paths."""
+    found = []
+    for split in ("train", "validation", "test"):
+        view = fdrd.load(folder, split)
+        for row in view.records(range(len(view))):
+            kept = {key: row[key] for key in ("domain", "caption", "category", "meta_category")} | {
+                "split": split,
+                "image": row["source"]["sha256"],
+            }
+            if everything:
+                kept |= {key: row[key] for key in ("attributes", "negatives", "group", "id")}
+                kept["license"] = row["source"]["license"]
+            found.append(json.dumps(kept, sort_keys=True))
+    return sorted(found)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+
+
+@pytest.mark.parametrize("form", [*WITH_EVERYTHING, "coco", "karpathy"])
+def test_an_export_is_built_to_the_same_records(
+    shared_birds: Path, tmp_path: Path, form: Any
+) -> None:
+    if READER_OF.get(form, "table") not in READERS:
+        pytest.skip(f"no reader of {form} yet")
+    fdrd.export(shared_birds, tmp_path / "out", to=form)
+    fdrd.build(tmp_path / "out", tmp_path / "again", workers=1)
+    everything = form in WITH_EVERYTHING
+    wanted = records(shared_birds, everything=everything)
+    assert len(wanted) == 24
+    assert records(tmp_path / "again", everything=everything) == wanted
+    assert (tmp_path / "again/rejected.jsonl").read_text() == ""
+
+
+def test_pairs_without_a_category_stay_without_one(tmp_path: Path, draw: Any, write: Any) -> None:
+    lines = []
+    for number in range(6):
+        write(f"images/{number}.png", draw(number))
+        split = ("train", "test")[number % 2]
+        line = {"file_name": f"images/{number}.png", "caption": f"A bird {number}.", "split": split}
+        lines.append(json.dumps(line))
+    write("metadata.jsonl", "\n".join(lines))
+    fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
+    for form in ("jsonl", "imagefolder", "webdataset", "fiftyone", "label-studio", "mteb"):
+        out = tmp_path / form
+        fdrd.export(tmp_path / "data", out, to=form)
+        if form in WITH_EVERYTHING:
+            fdrd.build(out, tmp_path / f"{form} again", workers=1)
+            view = fdrd.load(tmp_path / f"{form} again", "test")
+            assert (len(view), set(view.row_category.tolist())) == (3, {-1})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_dataset_gives_the_same_bytes(
+    shared_birds: Path, tmp_path: Path, form: Any
+) -> None:
+    found = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        fdrd.export(shared_birds, out, to=form)
+        files = [path for path in out.rglob("*") if path.is_file()]
+        found.append({path.relative_to(out): path.read_bytes() for path in files})
+    assert found[0] == found[1]
+    assert len(found[0]) > 8
+    assert not_carried(form).endswith(".")
+
+
+def test_an_unknown_format_and_a_task_for_another_format_are_errors(
+    shared_birds: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FdrdError, match="unknown export format 'zip'; choose from webdataset"):
+        fdrd.export(shared_birds, tmp_path / "out", to="zip")  # type: ignore[arg-type]
+    with pytest.raises(FdrdError, match="is for --to webdataset"):
+        fdrd.export(shared_birds, tmp_path / "out", to="coco", task="zeroshot_classification")
+    assert not (tmp_path / "out").exists()

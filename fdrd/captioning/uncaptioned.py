@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from fdrd.pipeline.collect import check_items
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
-from fdrd.sources import find_domains, read_domain
+from fdrd.sources import Domain, find_domains, read_domain, unused_files
 
 _SMALL_SOURCE = 512  # images; starting worker processes takes longer than decoding these
 
@@ -112,6 +113,7 @@ def find_uncaptioned(
         )
     images = []
     records = [bare[image] for image in wanted]
+    _require_categories(root, records, domains)
     with open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine:
         contents = check_items(
             root, records, max_pixels, _ledger(root), engine, progress, expected=len(wanted)
@@ -129,6 +131,18 @@ def find_uncaptioned(
     categories = {domain: tuple(sorted(found)) for domain, found in names.items()}
     folders = {domain.name: domain.path for domain in domains}
     return CaptionSource(tuple(images), tuple(pairs), tuple(rejected), categories, folders)
+
+
+def _require_categories(root: Path, records: Sequence[Record], domains: Sequence[Domain]) -> None:
+    """Raise `FdrdError` if images have no category: captions would name a folder that is not one."""
+    missing = [record for record in records if not record.category]
+    if not missing:
+        return
+    unused = "".join(f". {file} was not used: {why}" for file, why in unused_files(root, domains))
+    raise FdrdError(
+        f"{root}: {len(missing):,} of {len(records):,} images have no category, which a caption has to name, "
+        f"e.g. {missing[0].image}; give it in domain.toml with category = or category_from ={unused}"
+    )
 
 
 def _ledger(root: Path) -> Path:

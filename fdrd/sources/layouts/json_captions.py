@@ -29,7 +29,7 @@ def detect(folder: SourceFolder) -> str | None:
     """Return why the folder holds captions in JSON, or None."""
     for file in used_files(folder):
         element = _first(folder, file)
-        if element and isinstance(element.value, dict):
+        if element and isinstance(element.value, dict) and not is_image(element.key):
             columns = find_columns(element.value, folder.options)
             return f"{file} is a list of objects with {columns['image'][0]!r} and {columns['caption'][0]!r}"
         return f"{file} maps images to captions"
@@ -129,7 +129,9 @@ def _fits(folder: SourceFolder, file: str) -> bool:
     if element is None:
         return False
     if not element.array and is_image(element.key):
-        return isinstance(element.value, str | list | dict)
+        if isinstance(element.value, dict):
+            return "caption" in find_columns(element.value, folder.options)
+        return isinstance(element.value, str | list)
     listed = element.array or element.key == "0"
     if not listed or not isinstance(element.value, dict):
         return False

@@ -1,0 +1,26 @@
+"""Images without a caption are found; captions are not invented from folders that are not categories."""
+
+import pytest
+from layouts import LAYOUTS, PAIRS
+
+from fdrd.captioning.uncaptioned import find_uncaptioned
+from fdrd.errors import FdrdError
+
+
+def test_folders_that_are_not_categories_are_refused(tmp_path, write, draw):
+    for number in range(3):
+        write(f"val2017/{number}.png", draw(number))
+    write("boxes.csv", "bild,beschreibung\nval2017/1.png,A small wren.\n")
+    with pytest.raises(FdrdError) as raised:
+        find_uncaptioned(tmp_path / "raw")
+    assert "3 of 3 images have no category" in str(raised.value)
+    assert "boxes.csv was not used" in str(raised.value)
+    assert "--map image=bild --map caption=beschreibung" in str(raised.value)
+    write("domain.toml", 'category = "bird"')
+    assert find_uncaptioned(tmp_path / "raw").categories == {"raw": ("bird",)}
+
+
+def test_a_captioned_source_needs_no_captions(tmp_path):
+    LAYOUTS["coco"].write(tmp_path, PAIRS)
+    with pytest.raises(FdrdError, match="every image has a caption"):
+        find_uncaptioned(tmp_path)

@@ -1,4 +1,4 @@
-"""Take the screenshots of docs/viewer.md from a real run of `fdrd view`.
+"""Take the screenshots of docs/viewer.md, and a short recording, from a real run of `fdrd view`.
 
     fdrd sample raw/ --categories 24 --pairs 720
     fdrd build --source raw/ --out data/birds --backbone embedded
@@ -11,6 +11,7 @@ Needs Playwright for Python and Chromium.
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disabl
 
 
 def main() -> None:
-    """Start the viewer, visit its pages, and write an image of each."""
+    """Start the viewer, visit its pages, and write images of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--results", type=Path, required=True)
@@ -62,29 +63,52 @@ def main() -> None:
 
 
 def _visit(page: Page, address: str, out: Path) -> None:
-    base = address.partition("/?")[0]
-    page.goto(f"{address}&q=blue")
-    _save(page, out / "viewer_browse.png")
+    """Browse, open a record, compare methods on a query, and look at the review."""
+    base, frames = address.partition("/?")[0], []
+    page.goto(address)
+    frames.append(_frame(page))
+    page.goto(f"{base}/?q=blue")
+    frames.append(_frame(page, out / "viewer_browse.png"))
+    page.locator(".facet a", has_text="fish").first.click()
+    page.wait_for_url("**/*meta=fish*")
+    frames.append(_frame(page))
+    page.locator(".card a").first.click()
+    page.wait_for_url("**/record?*")
+    frames.append(_frame(page))
+    page.goto(f"{base}/results")
+    frames.append(_frame(page))
     page.goto(f"{base}/results/queries")
+    frames.append(_frame(page))
     page.locator(".queries a").nth(1).click()
     page.wait_for_url("**/results/query?*")
     methods = page.locator(".methods > section").count()
     while (done := page.locator(".hits").count()) < methods:
         page.get_by_role("button", name="Compute the top ten").first.click()
         expect(page.locator(".hits")).to_have_count(done + 1, timeout=120_000)
-    _save(page, out / "viewer_query.png")
+    frames.append(_frame(page, out / "viewer_query.png"))
     page.emulate_media(color_scheme="dark")
     page.goto(f"{base}/review?queue=stratified")
-    _save(page, out / "viewer_review.png")
-
-
-def _save(page: Page, path: Path) -> None:
-    """Write a screenshot with 128 colors, a fifth of the size."""
-    page.wait_for_load_state("networkidle")
-    page.screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-        path, optimize=True
+    frames.append(_frame(page, out / "viewer_review.png"))
+    first, *rest = (
+        frame.resize((800, 500)).quantize(64, dither=Image.Dither.NONE) for frame in frames
     )
+    first.save(
+        out / "viewer_tour.gif",
+        save_all=True,
+        append_images=rest,
+        duration=1800,
+        loop=0,
+        optimize=True,
+    )
+
+
+def _frame(page: Page, path: Path | None = None) -> Image.Image:
+    """Take a screenshot; save it with 128 colors, a fifth of the size, where a path is given."""
+    page.wait_for_load_state("networkidle")
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    if path:
+        image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    return image
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import nn
 
-from benchmark import Adapter, Encoder, Features, LossDirection, TrainConfig, method
+from benchmark import Adapter, Encoder, Features, PairLoss, TrainConfig, method
 from benchmark.training.trained_method import TrainedMethod
 
 Side = Literal["text", "image", "both"]
@@ -29,7 +29,7 @@ def clip_adapter(
     form: Form = "bottleneck",
     reduction: int = 4,
     ratio: float = 0.2,
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(
         epochs=50, batch_size=256, optimiser="adamw", learning_rate=1e-3
     ),
@@ -44,7 +44,7 @@ def clip_adapter(
             one layer.
         reduction: the bottleneck is this many times narrower than the joint space.
         ratio: share of the learned part in the result.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial weights and the order of the rows.
     """

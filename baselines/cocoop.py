@@ -43,6 +43,7 @@ from benchmark import (
 )
 from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.scoring import Scoring
+from benchmark.models.backbone import PROMPTS
 from benchmark.training.prompt_learners import start_from_words
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -197,7 +198,7 @@ class CoCoOp:
         return (images * self.backbone.encode_text(captions, context).pooled).sum(dim=1)
 
 
-@method("cocoop")
+@method("cocoop", needs=PROMPTS)
 def cocoop(
     backbone: Backbone,
     *,

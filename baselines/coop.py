@@ -7,16 +7,17 @@ epoch. The paper's class-specific context has no meaning for captions.
 
 from __future__ import annotations
 
-from benchmark import Backbone, ContextVectors, LossDirection, PromptMethod, TrainConfig, method
+from benchmark import Backbone, ContextVectors, PairLoss, PromptMethod, TrainConfig, method
+from benchmark.models.backbone import PROMPTS
 
 
-@method("coop")
+@method("coop", needs=PROMPTS)
 def coop(
     backbone: Backbone,
     *,
     n_ctx: int = 16,
     ctx_init: str = "",
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(),
     seed: int = 0,
 ) -> PromptMethod:
@@ -26,7 +27,7 @@ def coop(
         backbone: stays frozen.
         n_ctx: context vectors.
         ctx_init: words that the first vectors start from, e.g. "a photo of"; otherwise random.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial vectors and the order of the rows.
     """

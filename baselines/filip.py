@@ -22,7 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from benchmark import Adapter, AnyImages, Encoder, Features, LossDirection, TrainConfig, method
+from benchmark import Adapter, AnyImages, Encoder, Features, PairLoss, TrainConfig, method
+from benchmark.models.backbone import TOKENS
 from benchmark.training.trained_method import TrainedMethod
 
 BLOCK = 2**23
@@ -114,13 +115,13 @@ def _late_interaction(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
     return (of_patch.mean(dim=1) + (of_word * valid).sum(dim=2) / counts) / 2
 
 
-@method("filip")
+@method("filip", needs=TOKENS)
 def filip(
     backbone: Encoder,
     *,
     form: Literal["linear", "residual"] = "linear",
     reduction: int = 4,
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-3, batch_size=64),
     seed: int = 0,
 ) -> TrainedMethod:
@@ -130,7 +131,7 @@ def filip(
         backbone: stays frozen.
         form: the map of each tower's tokens: linear, or a residual bottleneck.
         reduction: the bottleneck is this many times narrower than the joint space.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial weights and the order of the rows.
     """

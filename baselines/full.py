@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from benchmark import Backbone, FineTuned, LossDirection, TrainConfig, method
+from benchmark import Backbone, FineTuned, PairLoss, TrainConfig, method
+from benchmark.models.backbone import WEIGHTS
 
 
 def towers(backbone: Backbone) -> nn.ModuleDict:
@@ -20,11 +21,11 @@ def towers(backbone: Backbone) -> nn.ModuleDict:
     return nn.ModuleDict(dict(backbone.model.named_children()))
 
 
-@method("full")
+@method("full", needs=WEIGHTS)
 def full(
     backbone: Backbone,
     *,
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
@@ -32,7 +33,7 @@ def full(
 
     Args:
         backbone: is copied.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the order of the rows.
     """

@@ -15,7 +15,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from benchmark import Backbone, FineTuned, LossDirection, TrainConfig, method
+from benchmark import Backbone, FineTuned, PairLoss, TrainConfig, method
+from benchmark.models.backbone import WEIGHTS
 from fdrd.errors import FdrdError
 
 Towers = Literal["both", "image", "text"]
@@ -60,14 +61,14 @@ def add_low_rank(
     )
 
 
-@method("lora")
+@method("lora", needs=WEIGHTS)
 def lora(
     backbone: Backbone,
     *,
     rank: int = 4,
     alpha: int = 8,
     towers: Towers = "both",
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=2e-4),
     seed: int = 0,
 ) -> FineTuned:
@@ -78,7 +79,7 @@ def lora(
         rank: of an update.
         alpha: an update is scaled by alpha / rank.
         towers: which towers to adapt.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial updates and the order of the rows.
     """

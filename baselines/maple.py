@@ -16,11 +16,12 @@ from benchmark import (
     Backbone,
     CoupledPrompts,
     Coupling,
-    LossDirection,
+    PairLoss,
     PromptMethod,
     TrainConfig,
     method,
 )
+from benchmark.models.backbone import PROMPTS
 from benchmark.training.prompt_learners import at_most
 from fdrd.errors import FdrdError
 
@@ -28,7 +29,7 @@ DEPTH = 9
 """The paper's depth, for the 12 layers of ViT-B/16."""
 
 
-@method("maple")
+@method("maple", needs=PROMPTS)
 def maple(
     backbone: Backbone,
     *,
@@ -36,7 +37,7 @@ def maple(
     depth: int = -1,
     ctx_init: str = "a photo of a",
     coupling: Coupling = "linear",
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(learning_rate=0.0035),
     seed: int = 0,
 ) -> PromptMethod:
@@ -48,7 +49,7 @@ def maple(
         depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
         ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         coupling: linear as in the paper, a small mlp, or independent visual tokens.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial values and the order of the rows.
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from baselines.full import towers
 from benchmark import Backbone, FineTuned, TrainConfig, TrainingNegatives, method
+from benchmark.models.backbone import WEIGHTS
 from benchmark.training.fine_tuning import BatchNegatives
 from fdrd.dataset import RetrievalDataset
 
@@ -47,7 +48,7 @@ def one_each(train: RetrievalDataset, seed: int, swapped: Swapped = "both") -> B
     ]
 
 
-@method("negclip")
+@method("negclip", needs=WEIGHTS)
 def negclip(
     backbone: Backbone,
     *,

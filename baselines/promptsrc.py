@@ -35,6 +35,7 @@ from benchmark import (
     info_nce,
     method,
 )
+from benchmark.models.backbone import PROMPTS
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
@@ -179,7 +180,7 @@ class Regularized:
         return (self.backbone.logit_scale * cosine(images, texts)).float()
 
 
-@method("promptsrc")
+@method("promptsrc", needs=PROMPTS)
 def promptsrc(
     backbone: Backbone,
     *,

@@ -10,17 +10,18 @@ distribution. No dropout, a few tokens instead of up to 200, no random crops and
 
 from __future__ import annotations
 
-from benchmark import Backbone, LossDirection, PromptMethod, TrainConfig, VisualTokens, method
+from benchmark import Backbone, PairLoss, PromptMethod, TrainConfig, VisualTokens, method
+from benchmark.models.backbone import PROMPTS
 from fdrd.errors import FdrdError
 
 
-@method("vpt")
+@method("vpt", needs=PROMPTS)
 def vpt(
     backbone: Backbone,
     *,
     n_vis: int = 4,
     depth: int = -1,
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(learning_rate=0.0025),
     seed: int = 0,
 ) -> PromptMethod:
@@ -30,7 +31,7 @@ def vpt(
         backbone: stays frozen.
         n_vis: visual tokens per layer.
         depth: layers that get new tokens; 1 is the shallow variant, -1 every layer.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial tokens and the order of the rows.
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from benchmark.training.fine_tuning import FineTuned
     from benchmark.training.learning import learn, pair_loss
     from benchmark.training.loop import Batch
-    from benchmark.training.losses import LossDirection, info_nce
+    from benchmark.training.losses import LossDirection, PairLoss, info_nce
     from benchmark.training.prompt_learners import (
         ContextVectors,
         CoupledPrompts,
@@ -87,7 +87,7 @@ _EXPORTS = {
     "benchmark.training.fine_tuning": "FineTuned",
     "benchmark.training.learning": "learn pair_loss",
     "benchmark.training.loop": "Batch",
-    "benchmark.training.losses": "LossDirection info_nce",
+    "benchmark.training.losses": "LossDirection PairLoss info_nce",
     "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
     "benchmark.training.training_negatives": "TrainingNegatives",
     "fdrd.progress": "Progress silent",

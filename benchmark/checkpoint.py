@@ -28,7 +28,7 @@ from benchmark.models.loading import cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import atomic_write
+from fdrd.files.atomic import atomic_folder, atomic_write
 from fdrd.options import read_options
 
 WEIGHTS = "model.safetensors"
@@ -91,6 +91,15 @@ def read_header(path: Path) -> CheckpointHeader:
             f"{path} is not a checkpoint of fdrd ({error}); give the .safetensors file that "
             f"`fdrd bench` wrote beside a result"
         ) from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a file is a checkpoint of fdrd."""
+    try:
+        read_header(path)
+    except FdrdError:
+        return False
+    return True
 
 
 def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -> None:
@@ -197,6 +206,28 @@ def load_method(
         path, method.learner, tower.fingerprint if tower else header.backbone_fingerprint
     )
     return method
+
+
+def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None) -> Path:
+    """Write the model of a fine-tuning (`full`, `lora`, `negclip`) as `transformers` loads it.
+
+    Args:
+        checkpoint: see `find_checkpoint`.
+        out: a new or empty folder, which `--backbone` takes, too.
+        backbone: by default the one that the checkpoint names.
+
+    Raises:
+        FdrdError: the method leaves the backbone frozen.
+    """
+    method: Any = load_method(checkpoint, backbone=backbone, allow_code=backbone is not None)
+    if method.trains != "backbone":
+        raise FdrdError(
+            f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
+            f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
+        )
+    with atomic_folder(out) as folder:
+        method.save_pretrained(folder)
+    return out
 
 
 def untrained_method(name: str, backbone: Backbone | None) -> Method:

@@ -18,6 +18,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -77,8 +78,27 @@ _ABLATIONS: dict[str, Ablations] = {}
 _OPTIONS: dict[str, Callable[..., Any]] = {}
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a method needs of a backbone beyond pooled features.
+
+    Attributes:
+        capabilities: as in `Encoder.can`.
+        unless: options with which it needs none of them.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+    unless: Mapping[str, Any] = field(default_factory=dict)
+
+
+_NEEDS: dict[str, Needs] = {}
+
+
 def method(
-    name: str, ablations: Ablations | None = None, options: Callable[..., Any] | None = None
+    name: str,
+    ablations: Ablations | None = None,
+    options: Callable[..., Any] | None = None,
+    needs: str | Needs = "",
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
@@ -86,6 +106,7 @@ def method(
         name: as in `--method`.
         ablations: variants that `--ablate` runs, with the options of each.
         options: dataclass of the options, for a factory that takes them as `**options`.
+        needs: a capability of the backbone that the method needs, e.g. `backbone.PROMPTS`.
 
     Raises:
         ValueError: another factory has the name.
@@ -100,6 +121,10 @@ def method(
         _METHODS[name] = factory
         _ABLATIONS[name] = ablations or {}
         _OPTIONS[name] = options or factory
+        single = (
+            Needs(frozenset({needs}) if needs else frozenset()) if isinstance(needs, str) else needs
+        )
+        _NEEDS[name] = single
         return factory
 
     return register
@@ -175,6 +200,55 @@ def summary(name: str) -> str:
 def takes(name: str, argument: str) -> bool:
     """Return whether a method takes `backbone`, `seed` or `train`."""
     return argument in inspect.signature(get_method(name)).parameters
+
+
+def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
+    """Return why a method does not work on a backbone with these capabilities; empty if it does."""
+    get_method(name)
+    needs = _NEEDS[name]
+    missing = sorted(needs.capabilities - can)
+    defaults = {key: option.default for key, option in method_options(name).items()}
+    chosen = {**defaults, **options}
+    if not missing or (needs.unless and all(chosen[k] == v for k, v in needs.unless.items())):
+        return ""
+    remedy = " ".join(f"-M {key}={value:g}" for key, value in needs.unless.items())
+    return f"needs {' and '.join(missing)}" + (f" unless {remedy}" if remedy else "")
+
+
+def check_backbone(
+    name: str, options: Mapping[str, Any], can: frozenset[str], backbone: str
+) -> None:
+    """Refuse a method that does not work on a backbone.
+
+    Args:
+        name: of the method.
+        options: of the method.
+        can: capabilities of the backbone.
+        backbone: its name.
+
+    Raises:
+        FdrdError: it does not work; the message lists the methods that do.
+    """
+    reason = obstacle(name, options, can) if takes(name, "backbone") else ""
+    if not reason:
+        return
+    working = [
+        other + (f" ({with_options})" if with_options else "")
+        for other in method_names()
+        if (with_options := works_with(other, can)) is not None
+    ]
+    raise FdrdError(
+        f"{name} {reason}, which the backbone {backbone} does not offer; these methods work on it: "
+        f"{', '.join(working)}"
+    )
+
+
+def works_with(name: str, can: frozenset[str]) -> str | None:
+    """Return the options with which a method works on a backbone, None if it does not work at all."""
+    if not takes(name, "backbone") or not obstacle(name, {}, can):
+        return ""
+    unless = _NEEDS[name].unless
+    return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:

@@ -31,10 +31,11 @@ from benchmark.evaluation.metrics import measure
 from benchmark.evaluation.scoring import make_reranker, scoring_of
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models import processes
-from benchmark.models.backbone import Backbone
-from benchmark.models.loading import cached_backbone, default_backbone
+from benchmark.models.backbone import Backbone, Encoder
+from benchmark.models.loading import cached_backbone, capabilities, default_backbone
 from benchmark.registry import (
     Method,
+    check_backbone,
     distribute,
     get_method,
     make_method,
@@ -279,12 +280,14 @@ class BenchOutcome:
         failed: errors by method and variant.
         variants: options by variant, if a method was ablated.
         full: options of the variant that the others are compared with.
+        truncated: how many captions of the split the encoder truncates, in words.
     """
 
     results: list[BenchResult] = field(default_factory=list)
     failed: dict[str, FdrdError] = field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     full: dict[str, Any] = field(default_factory=dict)
+    truncated: str = ""
 
 
 def run_selected(
@@ -331,6 +334,7 @@ def run_selected(
         )
     if any(takes(name, "backbone") for name in names):
         given = shared.get("backbone")
+        check_names(distributed, given or (header.backbone if header else None), data)
         shared["backbone"] = open_backbone(
             given or (header.backbone if header else None),
             data,
@@ -343,6 +347,10 @@ def run_selected(
         found, failed = run_each(names, data, seeds=seeds, options=by_method, **shared)
         outcome.results.extend(found)
         outcome.failed.update({f"{name} {variant}".rstrip(): e for name, e in failed.items()})
+    tower = shared.get("backbone")
+    if tower is not None and not isinstance(tower, str):
+        measured = split_of(data, shared.get("split", "test"), shared.get("domain"))
+        outcome = dataclasses.replace(outcome, truncated=truncation(tower, measured.captions))
     if not outcome.results:
         raise next(iter(outcome.failed.values()))
     return outcome
@@ -352,6 +360,8 @@ def _prepare(name: str, data: Data, request: RunRequest) -> _PreparedRun:
     """Resolve a request. Whatever can fail without training or encoding fails here."""
     request, checkpoint = _with_checkpoint(name, request)
     tower = None
+    if takes(name, "backbone"):
+        check_names({name: request.options or {}}, request.backbone, data)
     if takes(name, "backbone") or not isinstance(request.backbone, str | None):
         tower = open_backbone(
             request.backbone,
@@ -361,6 +371,8 @@ def _prepare(name: str, data: Data, request: RunRequest) -> _PreparedRun:
             allow_code=request.allow_code,
         )
     given = read_options(method_options(name), request.options or {}, name)
+    if tower is not None:
+        check_backbone(name, given, tower.can, tower.name)
     config = _train_config(name, request.train or {}) if takes(name, "train") else None
     method = make_method(name, given, backbone=tower, train=config, seed=request.seed)
     if checkpoint is not None and method.learner is None:
@@ -511,6 +523,41 @@ def open_backbone(
             raise FdrdError("splits do not name a backbone; give one")
         backbone, allow_code = default_backbone(data), False
     return cached_backbone(backbone, cache=cache, device=device, allow_code=allow_code)
+
+
+def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
+    """Return the share of captions that an encoder truncates, in words; empty if it is unknown."""
+    lengths = encoder.count_tokens(captions)
+    if not lengths:
+        return ""
+    share = sum(length > encoder.context for length in lengths) / len(lengths)
+    return (
+        f"{100 * share:.1f} % of {len(lengths):,} captions are longer than the {encoder.context} tokens "
+        f"of {encoder.name} and were truncated (longest: {max(lengths)} tokens)."
+    )
+
+
+def check_names(
+    methods: Mapping[str, Mapping[str, Any]], backbone: str | Backbone | None, data: Data
+) -> None:
+    """Refuse methods of which none works on a backbone, before its weights are loaded.
+
+    Raises:
+        FdrdError: none works; the message lists the methods that do.
+    """
+    if backbone is None and not isinstance(data, Mapping):
+        backbone = default_backbone(data)
+    if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
+        return
+    errors = []
+    for name, options in methods.items():
+        given = read_options(method_options(name), options, name)
+        try:
+            check_backbone(name, given, can, backbone)
+        except FdrdError as error:
+            errors.append(error)
+    if errors and len(errors) == len(methods):
+        raise errors[0]
 
 
 def _train_config(name: str, given: Mapping[str, Any]) -> TrainConfig:

@@ -32,6 +32,8 @@ from benchmark import (
     silent,
 )
 from benchmark.evaluation.caption_tokens import encode_captions
+from benchmark.models.backbone import PROMPTS
+from benchmark.registry import Needs
 from benchmark.training.prompt_learners import at_most
 from benchmark.training.resumable import resumable
 from benchmark.training.trained_method import TrainedMethod, cosine
@@ -291,7 +293,12 @@ class DCAR:
         )
 
 
-@method("dcar", VARIANTS, options=DCARConfig)
+@method(
+    "dcar",
+    VARIANTS,
+    options=DCARConfig,
+    needs=Needs(frozenset({PROMPTS}), unless={"depth": 0, "beta": 0.0}),
+)
 def dcar(
     backbone: Backbone,
     *,

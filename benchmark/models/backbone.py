@@ -176,6 +176,9 @@ class Backbone(Encoder, Protocol):
     def trainable_copy(self) -> Backbone:
         """Return a backbone with its own trainable weights, for methods that train the backbone."""
 
+    def save_pretrained(self, folder: str) -> None:
+        """Write the model with its tokenizer and image processor, as `transformers` loads them."""
+
     def words(self, captions: Sequence[str]) -> list[list[str]]:
         """Return the words of each caption, indexed by the numbers in `Features.words`."""
 

@@ -33,13 +33,22 @@ class Kind:
         form: how it is named.
         loads: what is loaded.
         module: the module whose `load` does it.
-        can: what it offers beyond pooled features, or a function of the name that says so.
+        can: what it offers beyond pooled features; None if that depends on the model.
+        extra: what to install, if it needs more than fdrd.
     """
 
     form: str
     loads: str
     module: str
     can: frozenset[str] | None = frozenset()
+    extra: str = ""
+
+    @property
+    def abilities(self) -> str:
+        """What it offers beyond pooled features, in words."""
+        if self.can is None:
+            return "depends on the model"
+        return ", ".join(sorted(self.can)) or "nothing"
 
 
 _PRETRAINED = "benchmark.models.encoders.pretrained"
@@ -55,11 +64,13 @@ KINDS = {
         "open_clip:NAME/PRETRAINED",
         "any model of the package open_clip",
         "benchmark.models.encoders.open_clip_package",
+        extra="fdrd[open-clip]",
     ),
     "st": Kind(
         "st:NAME",
         "a multimodal model of sentence-transformers",
         "benchmark.models.encoders.sentence",
+        extra="fdrd[st]",
     ),
     "features": Kind(
         "features:FOLDER", "stored features of any system", "benchmark.models.encoders.stored"
@@ -71,7 +82,7 @@ KINDS = {
         None,
     ),
 }
-"""Kinds of backbones by prefix. `can` is None where it depends on the model."""
+"""Kinds of backbones by prefix."""
 
 
 def load_backbone(

@@ -68,7 +68,8 @@ def method_publication(checkpoint: Path, repo_id: str) -> Publication:
     for name, result in results.items():
         content[f"results/{name}"] = (json.dumps(to_json(result), indent=1) + "\n").encode()
     parameters = sum(value.numel() for value in tensors.values())
-    public = header.backbone == EMBEDDED or _HUB_NAME.fullmatch(header.backbone) is not None
+    hub_name = _HUB_NAME.fullmatch(header.backbone.removeprefix("hf:"))
+    public = header.backbone == EMBEDDED or hub_name is not None
     note = (
         f"The backbone {header.backbone} is not on the Hub: users must have it and pass --backbone."
     )
@@ -109,7 +110,12 @@ def public_name(name: str) -> str:
 
     >>> public_name("openai/clip-vit-base-patch32@abc"), public_name("/home/me/clip/"), public_name("embedded")
     ('openai/clip-vit-base-patch32@abc', 'clip', 'embedded')
+    >>> public_name("hf:org/model"), public_name("st:/home/me/model")
+    ('hf:org/model', 'st:model')
     """
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in ("hf", "st", "open_clip", "features"):
+        return f"{prefix}:{public_name(rest)}"
     is_path = (
         name.startswith(("/", ".", "~")) or Path(name).exists() or not _HUB_NAME.fullmatch(name)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.learning import learn, pair_loss
 from benchmark.training.loop import Batch
-from benchmark.training.losses import LossDirection
+from benchmark.training.losses import PairLoss
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
@@ -43,15 +44,28 @@ class FineTuned(TrainedMethod):
         learner: nn.Module,
         train: TrainConfig,
         seed: int = 0,
-        loss: LossDirection = "symmetric",
+        loss: PairLoss = "symmetric",
         negatives: Callable[[RetrievalDataset], BatchNegatives] | None = None,
     ):
         def batch_loss(batch: Batch, negatives: Sequence[str] = ()) -> Tensor:
-            return pair_loss(self, batch, backbone.logit_scale, loss, negatives)
+            return pair_loss(
+                self, batch, backbone.logit_scale, loss, negatives, backbone.logit_bias
+            )
 
         super().__init__(backbone, learner, train, seed, loss=batch_loss, trains="backbone")
+        self.backbone: Backbone = backbone
         self.loss: Callable[..., Tensor] = batch_loss
         self.negatives = negatives
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the fine-tuned model as `transformers` loads it, with low-rank updates merged."""
+        merged = self.backbone.trainable_copy()
+        for name, module in list(merged.model.named_modules()):
+            if hasattr(module, "base_layer"):  # a layer of peft
+                module.merge()
+                parent, _, own = name.rpartition(".")
+                setattr(merged.model.get_submodule(parent), own, module.base_layer)
+        merged.save_pretrained(str(folder))
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent

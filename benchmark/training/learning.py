@@ -13,7 +13,7 @@ from benchmark.registry import Method
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.loop import Batch, fit
-from benchmark.training.losses import LossDirection, info_nce
+from benchmark.training.losses import PairLoss, info_nce, sigmoid_loss
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 
@@ -22,21 +22,24 @@ def pair_loss(
     method: Method,
     batch: Batch,
     scale: float,
-    direction: LossDirection,
+    direction: PairLoss,
     negatives: Sequence[str] = (),
+    bias: float = 0.0,
 ) -> Tensor:
-    """Return InfoNCE of a batch under a method's own similarity.
+    """Return the contrastive loss of a batch under a method's own similarity.
 
     Args:
         method: encodes and scores.
         batch: B pairs.
         scale: factor for the similarities.
-        direction: of retrieval.
+        direction: of InfoNCE, or `sigmoid`.
         negatives: captions that belong to no image of the batch.
+        bias: added to the logits of the sigmoid loss.
     """
     images = method.encode_image(batch.images)
     texts = method.encode_text([*batch.captions, *negatives])
-    return info_nce((scale * method.similarity(images, texts)).float(), direction)
+    logits = (scale * method.similarity(images, texts)).float()
+    return sigmoid_loss(logits + bias) if direction == "sigmoid" else info_nce(logits, direction)
 
 
 def learn(

@@ -6,9 +6,25 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, logsigmoid
 
 LossDirection = Literal["symmetric", "image_to_text", "text_to_image"]
+
+PairLoss = Literal["symmetric", "image_to_text", "text_to_image", "sigmoid"]
+"""A direction of InfoNCE, or SigLIP's loss."""
+
+
+def sigmoid_loss(logits: Tensor) -> Tensor:
+    """Return the sigmoid loss of SigLIP (arXiv 2303.15343): every pair is right or wrong on its own.
+
+    Args:
+        logits: (B, B + H) scaled similarities plus bias; row i belongs to column i, others are wrong.
+
+    >>> round(float(sigmoid_loss(torch.zeros(4, 4))), 4)  # 4 log 2 per image
+    2.7726
+    """
+    signs = 2 * torch.eye(*logits.shape, device=logits.device) - 1
+    return -logsigmoid(signs * logits).sum() / len(logits)
 
 
 def info_nce(logits: Tensor, direction: LossDirection = "symmetric") -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone, Prompts
 from benchmark.settings import TrainConfig
-from benchmark.training.losses import LossDirection
+from benchmark.training.losses import PairLoss
 from benchmark.training.trained_method import TrainedMethod
 from fdrd.errors import FdrdError
 
@@ -31,7 +31,7 @@ class PromptMethod(TrainedMethod):
         learner: nn.Module,
         train: TrainConfig,
         seed: int = 0,
-        loss: LossDirection = "symmetric",
+        loss: PairLoss = "symmetric",
     ):
         super().__init__(
             backbone,

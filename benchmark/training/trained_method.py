@@ -13,7 +13,7 @@ from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.learning import learn, pair_loss
 from benchmark.training.loop import Batch
-from benchmark.training.losses import LossDirection
+from benchmark.training.losses import PairLoss
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 
@@ -34,7 +34,7 @@ class TrainedMethod:
         encode_image: features of B images; by default the backbone's.
         encode_text: features of B captions; by default the backbone's.
         similarity: (I, C) scores.
-        loss: direction of InfoNCE, or another loss of a batch.
+        loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
         trains: `backbone` if the learner holds weights of a copied backbone.
     """
 
@@ -48,7 +48,7 @@ class TrainedMethod:
         encode_image: Callable[[AnyImages], Features] | None = None,
         encode_text: Callable[[Sequence[str]], Features] | None = None,
         similarity: Callable[[Features, Features], Tensor] = cosine,
-        loss: LossDirection | Callable[[Batch], Tensor] = "symmetric",
+        loss: PairLoss | Callable[[Batch], Tensor] = "symmetric",
         trains: Literal["prompts", "backbone"] = "prompts",
     ):
         self.backbone = backbone
@@ -61,7 +61,9 @@ class TrainedMethod:
         self.loss: Callable[[Batch], Tensor] = (
             loss
             if callable(loss)
-            else lambda batch: pair_loss(self, batch, backbone.logit_scale, loss)
+            else lambda batch: pair_loss(
+                self, batch, backbone.logit_scale, loss, bias=backbone.logit_bias
+            )
         )
         self.trains: Literal["prompts", "backbone"] = trains
 

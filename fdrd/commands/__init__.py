@@ -25,6 +25,8 @@ COMMANDS = (  # in the order of `fdrd --help`
     "benchmark.compare",
     "benchmark.search",
     "benchmark.methods",
+    "benchmark.backbones",
+    "benchmark.features",
     "benchmark.convert",
 )
 

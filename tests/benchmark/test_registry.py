@@ -53,7 +53,7 @@ def test_options_are_the_keyword_arguments_with_their_docs() -> None:
     assert list(options) == ["n_ctx", "ctx_init", "loss"]
     assert (options["n_ctx"].type, options["n_ctx"].default) == (int, 16)
     assert options["n_ctx"].doc == "context vectors."
-    assert options["loss"].values == "symmetric | image_to_text | text_to_image"
+    assert options["loss"].values == "symmetric | image_to_text | text_to_image | sigmoid"
 
 
 @pytest.mark.parametrize("name", method_names())

@@ -145,6 +145,8 @@ def bench(
         print_json([to_json(result) for result in outcome.results])
     else:
         out.print(table(outcome.results))
+        if outcome.truncated:
+            out.print(outcome.truncated)
         if ablate:
             tests, names = ablation(outcome.results, outcome.variants, outcome.full)
             out.print(ablation_table(tests, names))

@@ -38,15 +38,29 @@ def convert(
             "from the Hub."
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="For a checkpoint of `fdrd bench`; by default the backbone that it names."
+        ),
+    ] = None,
 ) -> None:
-    """Convert a checkpoint of open_clip, OpenAI or transformers (.bin) to a backbone.
+    """Convert a checkpoint of open_clip, OpenAI, transformers (.bin) or a fine-tuning to a backbone.
+
+    The result is a folder that transformers loads without fdrd, also for `full`, `lora` and `negclip`.
 
     Only tensors are loaded. A .pt file that holds code or objects is refused, and nothing in it is run.
     Anything that a CLIPModel cannot express is refused by name.
     """
     quiet_transformers()
+    from benchmark.checkpoint import export_model, is_checkpoint
     from benchmark.models.conversion import convert as run_convert
 
+    if is_checkpoint(source):
+        export_model(source, folder, backbone)
+        out.print(f"Wrote {folder}")
+        out.print(f"Next:  fdrd bench --method zero_shot --backbone {folder}", style="dim")
+        return
     quick = None if activation is None else activation == "quick_gelu"
     run_convert(source, folder, config=config, quick_gelu=quick, tokenizer=tokenizer)
     out.print(f"Wrote {folder}")

@@ -1,0 +1,49 @@
+"""`fdrd backbones`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fdrd.commands.console import Json, app, out, print_json, print_table, quiet_transformers
+
+
+@app.command(epilog="Example:  fdrd backbones embedded")
+def backbones(
+    name: Annotated[
+        str | None, typer.Argument(help="A backbone, to list the methods that work on it.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the kinds of backbones and what each can do, or the methods that work on one.
+
+    Weights are not loaded.
+    """
+    quiet_transformers()
+    from benchmark.models.loading import KINDS, capabilities
+    from benchmark.registry import method_names, obstacle, takes, works_with
+
+    if name is None:
+        kinds = [(kind.form, kind.loads, kind.abilities, kind.extra) for kind in KINDS.values()]
+        if json:
+            keys = ("form", "loads", "offers", "install")
+            print_json([dict(zip(keys, kind, strict=True)) for kind in kinds])
+            return
+        print_table(["--backbone", "loads", "offers besides pooled features", "install"], kinds)
+        out.print("Next:  fdrd backbones NAME", style="dim")
+        return
+    can = capabilities(name)
+    if can is None:
+        out.print(f"{name} must be loaded to know what it offers.")
+        return
+    rows = []
+    for method in method_names():
+        options = works_with(method, can)
+        reason = obstacle(method, {}, can) if takes(method, "backbone") else ""
+        rows.append((method, "no" if options is None else "yes", options or reason))
+    if json:
+        print_json({"offers": sorted(can), "methods": {m: works == "yes" for m, works, _ in rows}})
+        return
+    out.print(f"{name} offers pooled features{''.join(f', {each}' for each in sorted(can))}.")
+    print_table(["method", "works", ""], rows)

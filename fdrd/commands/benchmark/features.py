@@ -1,0 +1,39 @@
+"""`fdrd features`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdrd.commands.console import app, out, quiet_transformers, show_progress
+
+
+@app.command(epilog="Example:  fdrd features data/fdrd stored/ --backbone embedded")
+def features(
+    data: Annotated[str, typer.Argument(help="Folder, registered name or Hub id.")],
+    folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="As in `fdrd bench`; by default the one that the dataset names."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split; all by default.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; cuda by default if available.")
+    ] = None,
+) -> None:
+    """Write the features of all images, captions and hard negatives of a dataset.
+
+    --backbone features:FOLDER ranks, tests and adapts them without the model.
+    """
+    quiet_transformers()
+    from benchmark.models.encoders.stored import write_features
+    from benchmark.runner import open_backbone
+    from fdrd.dataset import load_splits
+
+    encoder = open_backbone(backbone, data, device=device, allow_code=backbone is not None)
+    with show_progress("Cached features stay; the same command continues.") as progress:
+        write_features(encoder, load_splits(data, split), folder, progress)
+    out.print(f"Wrote {folder}")
+    out.print(f"Next:  fdrd bench --method zero_shot --backbone features:{folder}", style="dim")

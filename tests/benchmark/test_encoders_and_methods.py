@@ -1,0 +1,186 @@
+"""Methods on every kind of encoder, from the refusal before loading to a model that transformers loads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_encoders import save
+from transformers import AutoModel
+
+import benchmark
+from benchmark import Images, load_backbone
+from benchmark.checkpoint import export_model
+from benchmark.models.encoders.stored import write_features
+from benchmark.reporting.compatibility import compatibility, compatibility_table
+from benchmark.runner import run_selected, truncation
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+DOCUMENT = Path(__file__).parents[2] / "docs/backbones.md"
+SMALL: dict[str, dict[str, Any]] = {
+    "coop": {"n_ctx": 4},
+    "maple": {"n_ctx": 2, "depth": 2},
+    "vpt": {"n_vis": 2, "depth": 2},
+    "promptsrc": {"n_ctx": 2, "depth": 2},
+    "dcar": {"n_ctx": 2, "depth": 2, "adapter_epochs": 1},
+    "cocoop": {"n_ctx": 2, "rerank": 1},
+}
+TRAIN = {"epochs": 1, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def siglip(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_backbone(str(save("siglip", tmp_path_factory.mktemp("siglip"))), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def align(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_backbone(str(save("align", tmp_path_factory.mktemp("align"))), device="cpu")
+
+
+def run(method: str, data: Splits, backbone: Any, **asked: Any) -> benchmark.BenchResult:
+    options = {**SMALL.get(method, {}), **asked.pop("options", {})}
+    trains = {} if method in ("zero_shot", "nnn", "random") else {"train": TRAIN}
+    if asked.get("checkpoint"):
+        options, trains = {}, {}
+    return benchmark.run(method, data, backbone=backbone, options=options, **trains, **asked)
+
+
+@pytest.mark.parametrize(
+    "method",
+    "zero_shot nnn clip_adapter coop cocoop vpt maple promptsrc dcar filip lora full negclip".split(),
+)
+def test_every_method_runs_on_siglip(
+    method: str, siglip: Any, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    if method == "lora":
+        pytest.importorskip("peft")
+    first = run(method, tiny_dataset, siglip, results=tmp_path)
+    if method == "zero_shot":
+        return
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    assert run(method, tiny_dataset, siglip, checkpoint=checkpoint).ranks == first.ranks
+    other = load_backbone(f"{siglip.name}#pool=patches")
+    with pytest.raises(FdrdError, match="give the same --backbone"):
+        run(method, tiny_dataset, other, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("method", ["zero_shot", "clip_adapter", "coop", "maple", "dcar", "full"])
+def test_methods_run_on_naflex(method: str, tiny_dataset: Splits, tmp_path: Path) -> None:
+    naflex = load_backbone(str(save("siglip2", tmp_path / "siglip2")), device="cpu")
+    assert run(method, tiny_dataset, naflex).metrics is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("zero_shot", {}), ("random", {}), ("nnn", {}), ("clip_adapter", {"side": "both"}),
+     ("dcar", {"depth": 0, "beta": 0.0})],
+)  # fmt: skip
+def test_methods_on_pooled_features_run_on_a_plain_encoder(
+    method: str, options: dict[str, Any], align: Any, tiny_dataset: Splits
+) -> None:
+    asked = {"options": options} if options else {}
+    assert run(method, tiny_dataset, align, **asked).metrics is not None
+
+
+def test_stored_features_give_the_ranks_of_their_encoder(
+    siglip: Any, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    write_features(siglip, tiny_dataset.values(), tmp_path / "stored")
+    stored = load_backbone(f"features:{tmp_path / 'stored'}")
+    for method in ("zero_shot", "nnn"):
+        assert run(method, tiny_dataset, stored).ranks == run(method, tiny_dataset, siglip).ranks
+
+
+def test_search_works_on_a_plain_encoder(align: Any, tiny_dataset: Splits) -> None:
+    hits = benchmark.search(list(tiny_dataset.values()), "a red circle", backbone=align, k=3)
+    assert len(hits) == 3
+
+
+@pytest.mark.parametrize("method", ["coop", "maple", "dcar", "filip", "full"])
+def test_a_method_that_does_not_work_is_refused_before_loading(
+    method: str, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.runner.cached_backbone", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(
+        FdrdError,
+        match=rf"{method} needs .*, which the backbone st:model does not offer; these methods work on it: "
+        r"clip_adapter, dcar \(-M depth=0 -M beta=0\), nnn, random, zero_shot",
+    ):
+        run_selected([method], tiny_dataset, backbone="st:model", options=SMALL.get(method, {}))
+
+
+def test_one_refused_method_does_not_stop_the_others(align: Any, tiny_dataset: Splits) -> None:
+    outcome = run_selected(["coop", "zero_shot"], tiny_dataset, backbone=align)
+    assert [result.settings.method for result in outcome.results] == ["zero_shot"]
+    assert "needs prompts" in str(outcome.failed["coop"])
+
+
+def test_the_sigmoid_loss_trains(siglip: Any, tiny_dataset: Splits) -> None:
+    """By hand for one pair of orthogonal features: log(1 + exp(-(scale * cosine + bias)))."""
+    result = run("maple", tiny_dataset, siglip, options={"loss": "sigmoid"})
+    assert result.settings.options["loss"] == "sigmoid"
+    assert result.fit is not None
+    other = run("maple", tiny_dataset, siglip)
+    assert other.fit is not None
+    assert result.fit.epochs[0].loss != other.fit.epochs[0].loss
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_fine_tuned_model_is_loaded_by_transformers(
+    method: str, siglip: Any, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    if method == "lora":
+        pytest.importorskip("peft")
+    train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02}
+    benchmark.run(method, tiny_dataset, backbone=siglip, train=train, results=tmp_path)
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    folder = export_model(checkpoint, tmp_path / "model", siglip.name)
+    model, report = AutoModel.from_pretrained(folder, output_loading_info=True)
+    assert not any(report.values())
+    assert type(model) is type(siglip.model)
+    images = Images.of(tiny_dataset["test"])[:3]
+    tuned = benchmark.load_method(checkpoint, backbone=siglip).encode_image(images).pooled
+    found = load_backbone(str(folder), device="cpu").encode_image(images).pooled
+    assert (found - tuned).abs().max() < 1e-5
+    assert (found - siglip.encode_image(images).pooled).abs().max() > 1e-4
+
+
+def test_a_frozen_backbone_is_not_exported(
+    siglip: Any, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    run("coop", tiny_dataset, siglip, results=tmp_path)
+    (checkpoint,) = tmp_path.glob("*.safetensors")
+    with pytest.raises(FdrdError, match="leaves its backbone frozen"):
+        export_model(checkpoint, tmp_path / "model", siglip.name)
+
+
+def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip: Any) -> None:
+    captions = ["a cat", "red " * 30, "a dog", "red " * 23]
+    assert truncation(siglip, captions) == (
+        f"25.0 % of 4 captions are longer than the 24 tokens of {siglip.name} and were truncated "
+        f"(longest: 31 tokens)."
+    )
+
+
+def test_the_document_has_the_table_of_the_registry() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (table,) = re.findall(
+        r"<!-- methods by encoder -->\n(.*?)<!-- /methods by encoder -->", text, re.DOTALL
+    )
+    assert table == compatibility_table()
+
+
+@pytest.mark.parametrize(("column", "name"), [(2, "siglip2"), (3, "align")])
+def test_a_method_of_the_table_that_says_no_is_refused(
+    column: int, name: str, tiny_dataset: Splits, tmp_path: Path
+) -> None:
+    encoder = load_backbone(str(save(name, tmp_path / name)), device="cpu")
+    for row in compatibility()[1:]:
+        if row[column].startswith("no"):
+            with pytest.raises(FdrdError, match="does not offer"):
+                benchmark.run(row[0].strip("`"), tiny_dataset, backbone=encoder)

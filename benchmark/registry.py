@@ -205,7 +205,7 @@ def takes(name: str, argument: str) -> bool:
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
     get_method(name)
-    needs = _NEEDS[name]
+    needs = _NEEDS.get(name, Needs())
     missing = sorted(needs.capabilities - can)
     defaults = {key: option.default for key, option in method_options(name).items()}
     chosen = {**defaults, **options}
@@ -247,7 +247,7 @@ def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
     if not takes(name, "backbone") or not obstacle(name, {}, can):
         return ""
-    unless = _NEEDS[name].unless
+    unless = _NEEDS.get(name, Needs()).unless
     return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
 
 

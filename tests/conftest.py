@@ -1,7 +1,5 @@
 """Fixtures: a CLIP and a dataset that are small enough to train in a test, and a local Hub."""
 
-from __future__ import annotations
-
 import os
 
 os.environ["HF_HUB_OFFLINE"] = (
@@ -10,7 +8,6 @@ os.environ["HF_HUB_OFFLINE"] = (
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
@@ -27,7 +24,6 @@ from transformers import (
 )
 
 from benchmark.models.clip import CLIPBackbone
-from benchmark.models.frozen_features import FrozenFeatures
 from fdrd.dataset import RetrievalDataset
 from fdrd.record import features
 
@@ -42,7 +38,7 @@ WORDS = (
 )
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer():
     """Return a tokenizer with one token per listed word; EOS has the highest id, as in CLIP."""
     letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789.," if letter not in WORDS]
     pieces = [*letters, *(f"##{letter}" for letter in [*letters, "a"]), *WORDS]
@@ -65,7 +61,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def clip_model(seed: int = 0) -> CLIPModel:
+def clip_model(seed=0):
     """Return a CLIP with three layers, and different widths in each tower to detect mix-ups."""
     eos = len(tokenizer()) - 1
     layers = {"num_hidden_layers": 3, "num_attention_heads": 4}
@@ -88,30 +84,30 @@ def clip_model(seed: int = 0) -> CLIPModel:
     ).eval()
 
 
-def image_processor() -> CLIPImageProcessorPil:
+def image_processor():
     return CLIPImageProcessorPil(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_convert_rgb=True
     )
 
 
-def tiny_backbone(frozen: FrozenFeatures | None = None, seed: int = 0) -> CLIPBackbone:
+def tiny_backbone(frozen=None, seed=0):
     return CLIPBackbone(
         clip_model(seed), tokenizer(), image_processor(), name="tiny", frozen=frozen
     )
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
+def one_thread():
     """Use one thread, which is faster for tensors this small."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def tiny_clip() -> CLIPBackbone:
+def tiny_clip():
     return tiny_backbone()
 
 
-def drawing(color: str, shape: str, place: str) -> bytes:
+def drawing(color, shape, place):
     """Return a PNG of one shape."""
     image = Image.new("RGB", (40, 40), "white")
     left = 2 if place == "left" else 18
@@ -128,15 +124,7 @@ def drawing(color: str, shape: str, place: str) -> bytes:
     return file.getvalue()
 
 
-def row(
-    number: int,
-    image: bytes,
-    caption: str,
-    category: str,
-    *,
-    domain: str = "shapes",
-    negatives: Sequence[dict[str, str | None]] = (),
-) -> dict[str, object]:
+def row(number, image, caption, category, *, domain="shapes", negatives=()):
     return {
         "id": f"{domain}/{number}",
         "image": {"bytes": image, "path": f"{number}.png"},
@@ -158,9 +146,7 @@ def row(
     }
 
 
-def dataset(
-    rows: Sequence[dict[str, object]], split: str, categories: Sequence[str] = SHAPES
-) -> RetrievalDataset:
+def dataset(rows, split, categories=SHAPES):
     from datasets import Dataset
 
     columns = {key: [row[key] for row in rows] for key in rows[0]}
@@ -169,7 +155,7 @@ def dataset(
     )
 
 
-def drawn(split: str) -> RetrievalDataset:
+def drawn(split):
     """Return 24 drawings with a caption, a category negative and an attribute negative each."""
     rows = []
     for color in COLORS:
@@ -199,38 +185,38 @@ def drawn(split: str) -> RetrievalDataset:
 
 
 @pytest.fixture(scope="session")
-def tiny_dataset() -> dict[str, RetrievalDataset]:
+def tiny_dataset():
     return {split: drawn(split) for split in ("train", "validation", "test")}
 
 
 @pytest.fixture(scope="session")
-def clip_parts() -> Callable[..., tuple[CLIPModel, PreTrainedTokenizerFast, CLIPImageProcessorPil]]:
+def clip_parts():
     """Return a function for the model, tokenizer and image processor of the tiny CLIP."""
     return lambda seed=0: (clip_model(seed), tokenizer(), image_processor())
 
 
 @pytest.fixture(scope="session")
-def make_clip() -> Callable[..., CLIPBackbone]:
+def make_clip():
     return tiny_backbone
 
 
 @pytest.fixture(scope="session")
-def make_row() -> Callable[..., dict[str, object]]:
+def make_row():
     return row
 
 
 @pytest.fixture(scope="session")
-def make_dataset() -> Callable[..., RetrievalDataset]:
+def make_dataset():
     return dataset
 
 
 @pytest.fixture(scope="session")
-def make_drawing() -> Callable[[str, str, str], bytes]:
+def make_drawing():
     return drawing
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(monkeypatch):
     """Run a local Hub that this process and its children use; the user may write to `org`."""
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session
@@ -248,5 +234,5 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def writer_token() -> str:
+def writer_token():
     return WRITER

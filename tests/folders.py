@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 
-def digests(folder: str | Path) -> dict[str, str]:
+def digests(folder):
     """Return the SHA-256 of each file by its path in the folder."""
     root = Path(folder)
     return {

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 ORIGINAL = {"form": "JPEG", "quality": 95}
 
 
-def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
+def scene(seed, size=(320, 240)):
     """Return an image of ellipses that depends on the seed."""
     chance = random.Random(seed)
     image = Image.new("RGB", size, tuple(chance.randrange(256) for _ in range(3)))
@@ -21,7 +21,7 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
     return image
 
 
-def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
+def encoded(image, form="PNG", **options):
     """Return the bytes of an image file."""
     file = io.BytesIO()
     image.save(file, form, **options)

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,7 +75,7 @@ save_file({path.stem: transform(Image.open(path)) for path in Path("images").ite
 
 
 @pytest.fixture(scope="module")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def tools(tmp_path_factory):
     """A folder, and a function that runs programs of an environment with clip_benchmark and open_clip there."""
     folder = tmp_path_factory.mktemp("tools")
     subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=folder, check=True)
@@ -98,7 +96,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
         "OMP_NUM_THREADS": "1",
     }
 
-    def run(program: str, *arguments: object) -> None:
+    def run(program, *arguments):
         done = subprocess.run(
             [programs / program, *map(str, arguments)],
             cwd=folder, env=environment, capture_output=True, text=True,
@@ -110,7 +108,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 
 
 @pytest.fixture(scope="module")
-def models(tools: SimpleNamespace) -> Path:
+def models(tools):
     """One folder per model of MODELS, with weights and features from open_clip."""
     vision = {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8}
     text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 3}
@@ -128,15 +126,13 @@ def models(tools: SimpleNamespace) -> Path:
 
 
 @pytest.fixture(scope="module")
-def byte_pairs(tools: SimpleNamespace) -> str:
+def byte_pairs(tools):
     (file,) = tools.folder.glob("venv/lib/*/site-packages/open_clip/bpe_simple_vocab_16e6.txt.gz")
     return str(file)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_both_towers_equal_those_of_open_clip(
-    models: Path, byte_pairs: str, name: str, tmp_path: Path
-) -> None:
+def test_both_towers_equal_those_of_open_clip(models, byte_pairs, name, tmp_path):
     expected = load_file(models / name / "expected.safetensors")
     for source in (models / name, models / name / "epoch.pt"):
         out = convert(source, tmp_path / source.name, tokenizer=byte_pairs)
@@ -146,7 +142,7 @@ def test_both_towers_equal_those_of_open_clip(
         assert (clip.encode_text(CAPTIONS).pooled - expected["texts"]).abs().max() < 1e-5
 
 
-def draw(folder: Path) -> None:
+def draw(folder):
     """Write 90 images of the split `test`. A few have two captions or share one with others."""
     from PIL import Image
 
@@ -165,9 +161,7 @@ def draw(folder: Path) -> None:
     (place / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(
-    models: Path, byte_pairs: str, tools: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pairs, tools, tmp_path):
     """Scores within 1e-6 may rank either way, so each recall must lie between two bounds."""
     draw(tmp_path)
     environment = {
@@ -176,7 +170,7 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(
         "HF_HOME": str(tmp_path / "home"),
     }
 
-    def run_fdrd(*arguments: object) -> str:
+    def run_fdrd(*arguments):
         command = [sys.executable, "-m", "fdrd", *map(str, arguments)]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -234,7 +228,7 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(
         assert (ranks[certain] == above[certain]).all()
 
 
-def test_clip_benchmark_reads_classes(models: Path, tools: SimpleNamespace, tmp_path: Path) -> None:
+def test_clip_benchmark_reads_classes(models, tools, tmp_path):
     draw(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FDRD_CACHE", str(tmp_path / "cache"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ WORDS = (
 ).split()
 
 
-def tokenizer(before: str, after: str, pad: str, context: int, **options: Any) -> Any:
+def tokenizer(before, after, pad, context, **options):
     """A token per word, letters for other words; `before` and `after` surround a caption."""
     letters = [letter for letter in LETTERS if letter not in WORDS]
     ends = [each for each in dict.fromkeys((pad, after, before)) if each]  # pad gets id 0
@@ -53,11 +52,11 @@ VISION = {**SMALL, "hidden_size": 48, "image_size": 32, "patch_size": 16}
 SQUARE = {"height": 32, "width": 32}
 
 
-def clip_processor() -> Any:
+def clip_processor():
     return t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
 
 
-def metaclip_2() -> tuple[Any, Any, Any]:
+def metaclip_2():
     words = tokenizer("<s>", "</s>", "<pad>", 24)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24, "projection_dim": 16,
             "bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id,
@@ -66,22 +65,22 @@ def metaclip_2() -> tuple[Any, Any, Any]:
     return t.MetaClip2Model(config), words, clip_processor()
 
 
-def _siglip_text(words: Any, context: int) -> dict[str, Any]:
+def _siglip_text(words, context):
     return {**SMALL, "vocab_size": len(words), "max_position_embeddings": context,
             "projection_size": 48, "pad_token_id": words.pad_token_id,
             "eos_token_id": words.eos_token_id, "bos_token_id": None}  # fmt: skip
 
 
-def siglip() -> tuple[Any, Any, Any]:
+def siglip():
     words = tokenizer("", "</s>", "<pad>", 24, model_input_names=["input_ids"])
     config = t.SiglipConfig(text_config=_siglip_text(words, 24), vision_config=VISION)
     return t.SiglipModel(config), words, t.SiglipImageProcessorPil(size=SQUARE)
 
 
-def siglip2() -> tuple[Any, Any, Any]:
+def siglip2():
     """NaFlex, with SigLIP 2's own tokenizer: words begin with a mark, other words are spelled."""
     pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
-    merges: list[tuple[str, str]] = []
+    merges = []
     for word in WORDS:
         spelled = "▁"
         for letter in word:
@@ -103,7 +102,7 @@ def siglip2() -> tuple[Any, Any, Any]:
     return t.Siglip2Model(config), words, images
 
 
-def chinese_clip() -> tuple[Any, Any, Any]:
+def chinese_clip():
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", 24)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24}
     config = t.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
@@ -114,7 +113,7 @@ def chinese_clip() -> tuple[Any, Any, Any]:
     )
 
 
-def altclip() -> tuple[Any, Any, Any]:
+def altclip():
     words = tokenizer("<s>", "</s>", "<pad>", 24)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 26, "project_dim": 24,
             "pad_token_id": words.pad_token_id}  # fmt: skip
@@ -122,7 +121,7 @@ def altclip() -> tuple[Any, Any, Any]:
     return t.AltCLIPModel(config), words, clip_processor()
 
 
-def align() -> tuple[Any, Any, Any]:
+def align():
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", 24)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 24}
     vision = {"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 0.1, "hidden_dim": 16,
@@ -142,7 +141,7 @@ ARCHITECTURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
 }
 
 
-def save(architecture: str, folder: Path, seed: int = 0) -> Path:
+def save(architecture, folder, seed=0):
     """Save a random model of an architecture, with all tensors away from their initial values."""
     torch.manual_seed(seed)
     parts = ARCHITECTURES[architecture]()

@@ -1,28 +1,21 @@
 """CLIP-Adapter learns behind the towers, on frozen features alone."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 from torch.nn.functional import normalize
 
-from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
+from benchmark import FrozenFeatures, Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 
-
-def features(method: Any, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:
+def features(method, dataset):
     with torch.no_grad():
         images = method.encode_image(Images.of(dataset)).pooled
         return images, method.encode_text(dataset.captions).pooled
 
 
-def test_the_bottleneck_by_hand(tiny_clip: CLIPBackbone) -> None:
+def test_the_bottleneck_by_hand(tiny_clip):
     """x = e0; W1 = first row e0 * 2, others 0; W2 gives 3 of it to axis 1 and -3 to axis 2.
 
     ReLU(W1 x) = (2, 0, 0, 0); ReLU(W2 ...) = 6 on axis 1, 0 on axis 2.
@@ -44,8 +37,8 @@ def test_the_bottleneck_by_hand(tiny_clip: CLIPBackbone) -> None:
     ("side", "adapted"), [("text", {"text"}), ("image", {"image"}), ("both", {"image", "text"})]
 )
 def test_the_chosen_side_is_adapted_and_the_other_is_zero_shot(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, side: str, adapted: set[str]
-) -> None:
+    tiny_clip, tiny_dataset, side, adapted
+):
     dataset = tiny_dataset["test"]
     method = get_method("clip_adapter")(tiny_clip, side=side)
     plain = features(get_method("zero_shot")(tiny_clip), dataset)
@@ -59,16 +52,14 @@ def test_the_chosen_side_is_adapted_and_the_other_is_zero_shot(
     assert set(method.learner) == adapted
 
 
-def test_each_side_has_its_own_weights(tiny_clip: CLIPBackbone) -> None:
+def test_each_side_has_its_own_weights(tiny_clip):
     learner = get_method("clip_adapter")(tiny_clip, side="both").learner
     one, other = (learner[side].inner[0].weight for side in ("image", "text"))
     assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("form", ["residual", "linear"])
-def test_the_other_forms_start_from_zero_shot(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, form: str
-) -> None:
+def test_the_other_forms_start_from_zero_shot(tiny_clip, tiny_dataset, form):
     method = get_method("clip_adapter")(tiny_clip, form=form, side="both")
     plain = features(get_method("zero_shot")(tiny_clip), tiny_dataset["test"])
     for before, after in zip(plain, features(method, tiny_dataset["test"]), strict=True):
@@ -76,9 +67,7 @@ def test_the_other_forms_start_from_zero_shot(
 
 
 @pytest.mark.parametrize("side", ["text", "image", "both"])
-def test_training_on_cached_features_runs_no_tower(
-    make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path, side: str
-) -> None:
+def test_training_on_cached_features_runs_no_tower(make_clip, tiny_dataset, tmp_path, side):
     backbone = make_clip(FrozenFeatures(tmp_path))
     calls = []
     for tower in (backbone.model.vision_model, backbone.model.text_model):
@@ -100,8 +89,6 @@ def test_training_on_cached_features_runs_no_tower(
         ({"ratio": 1.5}, r"ratio=1.5: must be above 0 and at most 1"),
     ],
 )
-def test_an_impossible_adapter_is_refused(
-    tiny_clip: CLIPBackbone, options: dict[str, Any], message: str
-) -> None:
+def test_an_impossible_adapter_is_refused(tiny_clip, options, message):
     with pytest.raises(FdrdError, match=message):
         get_method("clip_adapter")(tiny_clip, **options)

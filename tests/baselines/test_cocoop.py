@@ -1,37 +1,33 @@
 """CoCoOp encodes a caption in a context that depends on the image, for the pairs of a shortlist."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from baselines.cocoop import SAMPLE
-from benchmark import CLIPBackbone, Images, Prompts, TrainConfig, get_method, info_nce
+from benchmark import Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.training.loop import Batch
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
 SHARE = 0.24
 
 
-def make(backbone: CLIPBackbone, rerank: float = SHARE, **options: Any) -> Any:
+def make(backbone, rerank=SHARE, **options):
     return get_method("cocoop")(backbone, rerank=rerank, train=TRAIN, **options)
 
 
 @pytest.fixture(scope="module")
-def fitted(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> Any:
+def fitted(tiny_clip, tiny_dataset):
     method = make(tiny_clip)
     method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     return method
 
 
-def test_two_images_give_two_contexts(tiny_clip: CLIPBackbone) -> None:
+def test_two_images_give_two_contexts(tiny_clip):
     """A bottleneck of the joint space, width 16 / 16 = 1: relu(x . u + b) * v + c, for all vectors."""
     learner = make(tiny_clip, n_ctx=3, ctx_init="").learner
     first, last = learner.shift[0], learner.shift[2]
@@ -47,9 +43,7 @@ def test_two_images_give_two_contexts(tiny_clip: CLIPBackbone) -> None:
     assert shift[1].numpy() == pytest.approx(np.ones((3, 32)))  # -5 + .5 is cut off
 
 
-def test_a_pair_is_scored_with_the_context_of_its_image(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_a_pair_is_scored_with_the_context_of_its_image(tiny_clip, tiny_dataset):
     method, test = make(tiny_clip, rerank=1), tiny_dataset["test"]
     images, captions = Images.of(test)[:3], test.captions[:4]
     with torch.no_grad():
@@ -61,9 +55,7 @@ def test_a_pair_is_scored_with_the_context_of_its_image(
             assert found[image].numpy() == pytest.approx((texts @ pooled[image]).numpy(), abs=1e-5)
 
 
-def test_every_image_of_a_batch_is_trained_with_every_caption(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_every_image_of_a_batch_is_trained_with_every_caption(tiny_clip, tiny_dataset):
     """The loss is that of the scores of all pairs, image by image, not of a shortlist."""
     train = tiny_dataset["train"]
     batch = Batch(0, np.arange(5), Images.of(train)[:5], train.captions[:5])
@@ -74,14 +66,12 @@ def test_every_image_of_a_batch_is_trained_with_every_caption(
         assert float(make(tiny_clip).loss(batch)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip: CLIPBackbone) -> None:
+def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip):
     context = make(tiny_clip, n_ctx=2, ctx_init="xylophone").learner.context.text[0]
     assert torch.equal(context.detach(), tiny_clip.word_embeddings("xylophone")[:2])
 
 
-def test_only_the_shortlist_is_rescored_and_the_rest_ranks_below(
-    fitted: Any, tiny_dataset: Splits
-) -> None:
+def test_only_the_shortlist_is_rescored_and_the_rest_ranks_below(fitted, tiny_dataset):
     """The bar of an image is its sixth best of 24 training captions, each of which is sampled 41 times or 42."""
     test, train = tiny_dataset["test"], tiny_dataset["train"]
     with torch.no_grad():
@@ -103,7 +93,7 @@ def test_only_the_shortlist_is_rescored_and_the_rest_ranks_below(
             assert row[mine].min() > row[~mine].max()
 
 
-def test_a_sampled_caption_passes_its_own_threshold(fitted: Any, tiny_dataset: Splits) -> None:
+def test_a_sampled_caption_passes_its_own_threshold(fitted, tiny_dataset):
     """Six of 24 for each image, whichever way a product rounds."""
     with torch.no_grad():
         images, texts = encode_split(fitted, tiny_dataset["train"])
@@ -119,7 +109,7 @@ def test_a_sampled_caption_passes_its_own_threshold(fitted: Any, tiny_dataset: S
 
 
 @pytest.mark.parametrize("block", [1, 5, 7])
-def test_ranks_do_not_depend_on_blocks(fitted: Any, tiny_dataset: Splits, block: int) -> None:
+def test_ranks_do_not_depend_on_blocks(fitted, tiny_dataset, block):
     """Captions come in blocks in one direction, images in the other."""
     test = tiny_dataset["test"]
     with torch.no_grad():
@@ -131,9 +121,7 @@ def test_ranks_do_not_depend_on_blocks(fitted: Any, tiny_dataset: Splits, block:
         assert np.array_equal(one.category, other.category)
 
 
-def test_the_score_of_a_pair_does_not_depend_on_the_gallery(
-    fitted: Any, tiny_dataset: Splits
-) -> None:
+def test_the_score_of_a_pair_does_not_depend_on_the_gallery(fitted, tiny_dataset):
     """So hard negatives, of which a few are scored at a time, are judged as the gallery is."""
     test = tiny_dataset["test"]
     with torch.no_grad():
@@ -147,7 +135,7 @@ def test_the_score_of_a_pair_does_not_depend_on_the_gallery(
                 assert alone == pytest.approx(float(whole[image, caption]), abs=1e-5)
 
 
-def test_text_features_are_frozen_and_hold_the_caption(tiny_clip: CLIPBackbone) -> None:
+def test_text_features_are_frozen_and_hold_the_caption(tiny_clip):
     """Cut where the prompted tower will cut, n_ctx tokens earlier."""
     method = make(tiny_clip, n_ctx=4)
     captions = ["a cat and a dog on the left " * 5, "ein Käfer, 甲虫", "a"]
@@ -159,7 +147,7 @@ def test_text_features_are_frozen_and_hold_the_caption(tiny_clip: CLIPBackbone) 
     assert decode_captions(encode_captions(captions[::-1])) == captions[::-1]
 
 
-def test_the_sample_consists_of_training_captions(fitted: Any, tiny_dataset: Splits) -> None:
+def test_the_sample_consists_of_training_captions(fitted, tiny_dataset):
     known = fitted.encode_text(tiny_dataset["train"].captions).pooled
     assert len(fitted.learner.sample) == SAMPLE
     nearest = (fitted.learner.sample @ known.T).max(dim=1)
@@ -167,9 +155,7 @@ def test_the_sample_consists_of_training_captions(fitted: Any, tiny_dataset: Spl
     assert set(nearest.indices.tolist()) == set(range(24))
 
 
-def test_too_many_pairs_are_refused_with_their_number(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_too_many_pairs_are_refused_with_their_number(tiny_clip, tiny_dataset):
     method, test = make(tiny_clip, rerank=1, pair_limit=100), tiny_dataset["test"]
     images, texts = encode_split(method, test)
     with pytest.raises(
@@ -179,6 +165,6 @@ def test_too_many_pairs_are_refused_with_their_number(
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, -0.1])
-def test_a_share_out_of_range_is_refused(tiny_clip: CLIPBackbone, share: float) -> None:
+def test_a_share_out_of_range_is_refused(tiny_clip, share):
     with pytest.raises(FdrdError, match="must be above 0 and at most 1"):
         make(tiny_clip, rerank=share)

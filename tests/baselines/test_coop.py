@@ -3,19 +3,16 @@
 import pytest
 import torch
 
-from benchmark import CLIPBackbone, get_method
-from fdrd.dataset import RetrievalDataset
+from benchmark import get_method
 
 
-def test_it_learns_n_ctx_vectors_of_the_text_width(tiny_clip: CLIPBackbone) -> None:
+def test_it_learns_n_ctx_vectors_of_the_text_width(tiny_clip):
     coop = get_method("coop")(tiny_clip, n_ctx=5)
     assert isinstance(coop.learner, torch.nn.Module)
     assert [tuple(p.shape) for p in coop.learner.parameters()] == [(5, tiny_clip.text_width)]
 
 
-def test_started_from_words_it_is_zero_shot_with_these_words(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_started_from_words_it_is_zero_shot_with_these_words(tiny_clip, tiny_dataset):
     captions = tiny_dataset["test"].captions
     coop = get_method("coop")(tiny_clip, n_ctx=3, ctx_init="a photo of")
     spelled = tiny_clip.encode_text([f"a photo of {caption}" for caption in captions]).pooled

@@ -1,7 +1,6 @@
 """FILIP scores token by token."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -9,18 +8,17 @@ from torch.nn.functional import normalize
 from torch.overrides import TorchFunctionMode
 
 from baselines.filip import late_interaction
-from benchmark import CLIPBackbone, Images, get_method
+from benchmark import Images, get_method
 from benchmark.evaluation.score_blocks import distinct
 from benchmark.models.backbone import concatenate
-from fdrd.dataset import RetrievalDataset
 
 
-def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+def drawn(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return normalize(torch.randn(*shape, generator=generator), dim=-1)
 
 
-def test_mean_of_maxima_worked_by_hand() -> None:
+def test_mean_of_maxima_worked_by_hand():
     """Patches (1, 0), (0, 1), (-1, 0). Words (.6, .8), (0, -1), and one that does not count.
 
     Similarities of the words by patch: .6 0 | .8 -1 | -.6 0.
@@ -33,14 +31,14 @@ def test_mean_of_maxima_worked_by_hand() -> None:
     assert score.tolist() == [[pytest.approx((1.4 / 3 + 0.4) / 2)]]
 
 
-def test_padding_does_not_win_over_negative_cosines() -> None:
+def test_padding_does_not_win_over_negative_cosines():
     """Padding must not win with its zero."""
     patches, words = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
     assert late_interaction(patches, words, torch.tensor([[True, False]])).tolist() == [[-1.0]]
 
 
 @pytest.mark.parametrize("block", [1, 12, 40, 100, 10**6])
-def test_blocks_change_nothing(block: int) -> None:
+def test_blocks_change_nothing(block):
     patches, words = drawn(5, 3, 8), drawn(7, 4, 8, seed=1)
     valid = torch.arange(4) < torch.tensor([1, 2, 3, 4, 4, 2, 1])[:, None]
     expected = torch.empty(5, 7)
@@ -57,14 +55,14 @@ class Largest(TorchFunctionMode):
 
     size = 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
             self.size = max(self.size, result.numel())
         return result
 
 
-def test_memory_does_not_grow_with_the_gallery() -> None:
+def test_memory_does_not_grow_with_the_gallery():
     """40 x 50 pairs of 12 x 10 tokens are 240,000 similarities, of which 1,000 exist at a time.
 
     So nothing is larger than the result; one image with all captions would be 6,000.
@@ -75,21 +73,17 @@ def test_memory_does_not_grow_with_the_gallery() -> None:
     assert largest.size == scores.numel() == 2000
 
 
-def test_a_gradient_reaches_the_best_tokens_only() -> None:
+def test_a_gradient_reaches_the_best_tokens_only():
     """One patch (1, 0); the word (.6, .8) is its best, (0, 1) is not, and is best for nothing else."""
     patches = torch.tensor([[[1.0, 0.0]]], requires_grad=True)
     words = torch.tensor([[[0.6, 0.8], [0.0, 1.0]]], requires_grad=True)
     late_interaction(patches, words, torch.tensor([[True, True]])).sum().backward()
-    assert patches.grad is not None
-    assert words.grad is not None
     assert patches.grad.flatten().tolist() == pytest.approx([(0.6 + 0.3) / 2, (0.8 + 0.9) / 2])
     # From the patch 1/2, from its own half 1/4; the other word has the gradient of its half alone.
     assert words.grad[0, :, 0].tolist() == pytest.approx([3 / 4, 1 / 4])
 
 
-def test_before_training_it_is_late_interaction_of_the_frozen_tokens(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_before_training_it_is_late_interaction_of_the_frozen_tokens(tiny_clip, tiny_dataset):
     """The pooled features and the patches; the pooled features and the caption's own tokens."""
     filip, test = get_method("filip")(tiny_clip), tiny_dataset["test"]
     images, captions = Images.of(test)[:3], ["a red circle", "a big blue square on the left"]
@@ -99,8 +93,6 @@ def test_before_training_it_is_late_interaction_of_the_frozen_tokens(
         tiny_clip.encode_image(images, tokens=True),
         tiny_clip.encode_text(captions, tokens=True),
     )
-    assert seen.tokens is not None
-    assert read.tokens is not None
     for i in range(3):
         patches = torch.cat([seen.pooled[i, None], seen.tokens[i]])
         for c, words in enumerate((3, 7)):
@@ -111,7 +103,7 @@ def test_before_training_it_is_late_interaction_of_the_frozen_tokens(
             assert float(found[i, c]) == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_it_trains_two_maps_of_the_joint_space(tiny_clip: CLIPBackbone) -> None:
+def test_it_trains_two_maps_of_the_joint_space(tiny_clip):
     filip = get_method("filip")(tiny_clip)
     assert isinstance(filip.learner, torch.nn.Module)
     names = {name: tuple(p.shape) for name, p in filip.learner.named_parameters()}
@@ -119,14 +111,12 @@ def test_it_trains_two_maps_of_the_joint_space(tiny_clip: CLIPBackbone) -> None:
 
 
 @pytest.mark.parametrize("turned", ["image", "text"])
-def test_all_tokens_of_a_side_go_through_its_map(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], turned: str
-) -> None:
+def test_all_tokens_of_a_side_go_through_its_map(tiny_clip, tiny_dataset, turned):
     """With -2 on the diagonal x becomes x - 2 x, its opposite."""
-    filip: Any = get_method("filip")(tiny_clip)
+    filip = get_method("filip")(tiny_clip)
     images, captions = Images.of(tiny_dataset["test"])[:2], ["a red circle", "a cat"]
 
-    def encoded() -> dict[str, torch.Tensor]:
+    def encoded():
         with torch.no_grad():
             seen, read = filip.encode_image(images), filip.encode_text(captions)
         return {"image": seen.tokens, "text": read.tokens}
@@ -139,7 +129,7 @@ def test_all_tokens_of_a_side_go_through_its_map(
         assert tokens.numpy() == pytest.approx(sign * before[side].numpy(), abs=1e-6)
 
 
-def test_token_features_do_not_depend_on_padding(tiny_clip: CLIPBackbone) -> None:
+def test_token_features_do_not_depend_on_padding(tiny_clip):
     """Padding is zero, so that equals are found to be equal and are scored once."""
     filip = get_method("filip")(tiny_clip)
     with torch.no_grad():
@@ -149,7 +139,5 @@ def test_token_features_do_not_depend_on_padding(tiny_clip: CLIPBackbone) -> Non
         vectors, which = distinct(both)
         scores = filip.similarity(both, both)
     assert (len(vectors), which.tolist()) == (3, [0, 1, 2, 0])
-    assert both.tokens is not None
-    assert both.valid is not None
     assert not both.tokens[~both.valid].any()
     assert math.isclose(float(scores[0, 1]), float(scores[3, 1]))

@@ -1,40 +1,32 @@
 """Full fine-tuning learns all of a copy, and nothing of it is remembered from before a step."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
 
-from benchmark import CLIPBackbone, FrozenFeatures, Images, TrainConfig, get_method
-from fdrd.dataset import RetrievalDataset
+from benchmark import FrozenFeatures, Images, TrainConfig, get_method
 
-Splits = dict[str, RetrievalDataset]
-Make = Callable[..., CLIPBackbone]
 TRAIN = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02)
 
 
-def features(method: object, dataset: RetrievalDataset) -> list[torch.Tensor]:
+def features(method, dataset):
     with torch.no_grad():
         images = method.encode_image(Images.of(dataset)).pooled
         return [images, method.encode_text(dataset.captions).pooled]
 
 
-def test_everything_except_the_logit_scale_is_trained(tiny_clip: CLIPBackbone) -> None:
+def test_everything_except_the_logit_scale_is_trained(tiny_clip):
     learner = get_method("full")(tiny_clip).learner
     learned = {name for name, each in learner.named_parameters() if each.requires_grad}
     assert learned == {name for name, _ in tiny_clip.model.named_parameters()} - {"logit_scale"}
 
 
-def test_it_starts_from_zero_shot(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_it_starts_from_zero_shot(tiny_clip, tiny_dataset):
     dataset = tiny_dataset["test"]
     plain = features(get_method("zero_shot")(tiny_clip), dataset)
     for before, after in zip(plain, features(get_method("full")(tiny_clip), dataset), strict=True):
         assert torch.equal(before, after)
 
 
-def test_features_after_training_are_those_of_the_new_weights(
-    make_clip: Make, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_features_after_training_are_those_of_the_new_weights(make_clip, tiny_dataset, tmp_path):
     """Although all features of the old weights are cached, and are not overwritten."""
     cached, dataset = make_clip(FrozenFeatures(tmp_path)), tiny_dataset["validation"]
     zero_shot = get_method("zero_shot")(cached)
@@ -56,10 +48,10 @@ def test_features_after_training_are_those_of_the_new_weights(
         assert torch.equal(kept, old)
 
 
-def test_validation_uses_the_weights_of_each_epoch(make_clip: Make, tiny_dataset: Splits) -> None:
+def test_validation_uses_the_weights_of_each_epoch(make_clip, tiny_dataset):
     """Features that outlived a step would give every epoch the same score."""
 
-    def scores(rate: float) -> list[float]:
+    def scores(rate):
         train = TrainConfig(epochs=4, batch_size=8, learning_rate=rate, schedule="constant")
         log = get_method("full")(make_clip(), train=train).fit(
             tiny_dataset["train"], tiny_dataset["validation"]

@@ -1,35 +1,31 @@
 """LoRA learns low-rank updates of query and value projections, and nothing else."""
 
 import sys
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from benchmark import CLIPBackbone, Images, TrainConfig, get_method
-from fdrd.dataset import RetrievalDataset
+from benchmark import Images, TrainConfig, get_method
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 
-
-def lora(backbone: CLIPBackbone, **options: Any) -> Any:
+def lora(backbone, **options):
     pytest.importorskip("peft")
     return get_method("lora")(backbone, **options)
 
 
-def features(method: Any, dataset: RetrievalDataset) -> list[torch.Tensor]:
+def features(method, dataset):
     with torch.no_grad():
         images = method.encode_image(Images.of(dataset)).pooled
         return [images, method.encode_text(dataset.captions).pooled]
 
 
-def zero_shot(backbone: CLIPBackbone, dataset: RetrievalDataset) -> list[torch.Tensor]:
+def zero_shot(backbone, dataset):
     return features(get_method("zero_shot")(backbone), dataset)
 
 
-def test_it_starts_from_zero_shot(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_it_starts_from_zero_shot(tiny_clip, tiny_dataset):
     dataset = tiny_dataset["test"]
     for before, after in zip(
         zero_shot(tiny_clip, dataset), features(lora(tiny_clip), dataset), strict=True
@@ -40,9 +36,7 @@ def test_it_starts_from_zero_shot(tiny_clip: CLIPBackbone, tiny_dataset: Splits)
 @pytest.mark.parametrize(
     ("towers", "widths"), [("both", (32, 48)), ("text", (32,)), ("image", (48,))]
 )
-def test_it_trains_two_small_matrices_per_projection(
-    tiny_clip: CLIPBackbone, towers: str, widths: tuple[int, ...]
-) -> None:
+def test_it_trains_two_small_matrices_per_projection(tiny_clip, towers, widths):
     """Three layers, two projections each, A (rank, width) and B (width, rank)."""
     learner = lora(tiny_clip, rank=3, towers=towers).learner
     learned = [each for each in learner.parameters() if each.requires_grad]
@@ -52,7 +46,7 @@ def test_it_trains_two_small_matrices_per_projection(
     assert places == {"q_proj", "v_proj"}
 
 
-def test_the_update_is_alpha_over_rank_times_b_a_x(tiny_clip: CLIPBackbone) -> None:
+def test_the_update_is_alpha_over_rank_times_b_a_x(tiny_clip):
     """A picks coordinates 0 and 1, B adds their sum to output 5: alpha 6, rank 2, so three times."""
     method = lora(tiny_clip, rank=2, alpha=6)
     model = method.backbone.model
@@ -73,7 +67,7 @@ def test_the_update_is_alpha_over_rank_times_b_a_x(tiny_clip: CLIPBackbone) -> N
     assert on_queries["default"].weight is a  # what is learned is what the tower multiplies by
 
 
-def test_a_single_tower_can_be_adapted(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_a_single_tower_can_be_adapted(tiny_clip, tiny_dataset):
     train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05, schedule="constant")
     for towers, learns in (("image", [True, False]), ("text", [False, True])):
         method = lora(tiny_clip, towers=towers, train=train)
@@ -84,9 +78,7 @@ def test_a_single_tower_can_be_adapted(tiny_clip: CLIPBackbone, tiny_dataset: Sp
         assert changed == learns
 
 
-def test_the_base_weights_of_the_copy_stay_unchanged(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_the_base_weights_of_the_copy_stay_unchanged(tiny_clip, tiny_dataset):
     train = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
     method = lora(tiny_clip, train=train)
     method.fit(tiny_dataset["train"], tiny_dataset["validation"])
@@ -100,11 +92,11 @@ def test_the_base_weights_of_the_copy_stay_unchanged(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_seed_determines_the_initial_updates(tiny_clip: CLIPBackbone) -> None:
-    def drawn(seed: int) -> list[torch.Tensor]:
+def test_the_seed_determines_the_initial_updates(tiny_clip):
+    def drawn(seed):
         return list(lora(tiny_clip, seed=seed).learner.state_dict().values())
 
-    def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    def same(one, other):
         return all(torch.equal(*each) for each in zip(one, other, strict=True))
 
     state = torch.random.get_rng_state()
@@ -113,9 +105,7 @@ def test_the_seed_determines_the_initial_updates(tiny_clip: CLIPBackbone) -> Non
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_without_peft_the_remedy_is_named(
-    tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_peft_the_remedy_is_named(tiny_clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(FdrdError, match=r"lora needs peft.*pip install 'fdrd\[lora\]'"):
         get_method("lora")(tiny_clip)
@@ -125,8 +115,6 @@ def test_without_peft_the_remedy_is_named(
     ("options", "message"),
     [({"rank": 0}, "rank=0: must be at least 1"), ({"alpha": 0}, "alpha=0: must be at least 1")],
 )
-def test_impossible_updates_are_refused(
-    tiny_clip: CLIPBackbone, options: dict[str, Any], message: str
-) -> None:
+def test_impossible_updates_are_refused(tiny_clip, options, message):
     with pytest.raises(FdrdError, match=message):
         get_method("lora")(tiny_clip, **options)

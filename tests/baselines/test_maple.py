@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark import CLIPBackbone, Images, get_method
-from fdrd.dataset import RetrievalDataset
+from benchmark import Images, get_method
 from fdrd.errors import FdrdError
 
 VIT_B_16: Any = SimpleNamespace(
@@ -22,7 +21,7 @@ VIT_B_16: Any = SimpleNamespace(
 """The sizes that a learner looks at."""
 
 
-def test_the_number_of_parameters_is_the_published_one() -> None:
+def test_the_number_of_parameters_is_the_published_one():
     """Nine layers of 2 x 512 context vectors and a map from 512 to 768 with its bias: 3.55 M."""
     maple = get_method("maple")(VIT_B_16, n_ctx=2, depth=9)
     assert isinstance(maple.learner, nn.Module)
@@ -31,13 +30,13 @@ def test_the_number_of_parameters_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize(("layers", "prompted"), [((12, 12), 9), ((12, 5), 5), ((4, 24), 4)])
-def test_the_default_depth_is_nine_or_all_layers(layers: tuple[int, int], prompted: int) -> None:
+def test_the_default_depth_is_nine_or_all_layers(layers, prompted):
     sizes = vars(VIT_B_16) | {"text_layers": layers[0], "vision_layers": layers[1]}
-    maple: Any = get_method("maple")(SimpleNamespace(**sizes))
+    maple = get_method("maple")(SimpleNamespace(**sizes))
     assert len(maple.learner().text) == len(maple.learner().vision) == prompted
 
 
-def test_a_depth_that_does_not_fit_is_refused(tiny_clip: CLIPBackbone) -> None:
+def test_a_depth_that_does_not_fit_is_refused(tiny_clip):
     with pytest.raises(FdrdError, match="depth=9: the tower has 3 layers; choose 0 to 3"):
         get_method("maple")(tiny_clip, depth=9)
     with pytest.raises(FdrdError, match=r"maple: depth=0 leaves nothing to train.*zero_shot"):
@@ -45,11 +44,9 @@ def test_a_depth_that_does_not_fit_is_refused(tiny_clip: CLIPBackbone) -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
-def test_image_features_depend_on_context_vectors(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], layer: int
-) -> None:
-    maple: Any = get_method("maple")(tiny_clip)
-    independent: Any = get_method("maple")(tiny_clip, coupling="independent")
+def test_image_features_depend_on_context_vectors(tiny_clip, tiny_dataset, layer):
+    maple = get_method("maple")(tiny_clip)
+    independent = get_method("maple")(tiny_clip, coupling="independent")
     images = Images.of(tiny_dataset["test"])
     for method, changes in ((maple, True), (independent, False)):
         with torch.no_grad():
@@ -59,9 +56,9 @@ def test_image_features_depend_on_context_vectors(
         assert ((after - before).abs().max() > 1e-4) == changes
 
 
-def test_a_visual_token_is_the_linear_map_of_its_context_vector(tiny_clip: CLIPBackbone) -> None:
+def test_a_visual_token_is_the_linear_map_of_its_context_vector(tiny_clip):
     """The map of layer 1 set to 'every coordinate is twice the first, plus one'."""
-    maple: Any = get_method("maple")(tiny_clip, n_ctx=2)
+    maple = get_method("maple")(tiny_clip, n_ctx=2)
     with torch.no_grad():
         maple.learner.couplings[1].weight.zero_()[:, 0] = 2.0
         maple.learner.couplings[1].bias.fill_(1.0)
@@ -70,12 +67,12 @@ def test_a_visual_token_is_the_linear_map_of_its_context_vector(tiny_clip: CLIPB
     assert torch.equal(tokens, torch.tensor([[7.0], [-1.0]]).expand(2, tiny_clip.vision_width))
 
 
-def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip: CLIPBackbone) -> None:
+def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip):
     """The tokenizer spells 'xylophone' in nine pieces, of which two vectors take two."""
     for words in ("a photo of a", "xylophone"):
-        maple: Any = get_method("maple")(tiny_clip, n_ctx=2, ctx_init=words)
+        maple = get_method("maple")(tiny_clip, n_ctx=2, ctx_init=words)
         spelled = tiny_clip.word_embeddings(words)
         assert len(spelled) > 2
         assert torch.equal(maple.learner().text[0].detach(), spelled[:2])
-    drawn: Any = get_method("maple")(tiny_clip, n_ctx=2, ctx_init="")
+    drawn = get_method("maple")(tiny_clip, n_ctx=2, ctx_init="")
     assert 0 < drawn.learner().text[0].abs().max().item() < 0.2

@@ -1,18 +1,15 @@
 """NegCLIP: an image must not choose a hard negative, and a hard negative chooses nothing."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from baselines.negclip import one_each
-from benchmark import CLIPBackbone, TrainConfig, TrainingNegatives, get_method, info_nce
+from benchmark import TrainConfig, TrainingNegatives, get_method, info_nce
 from benchmark.training.loop import Batch, batches
-from fdrd.dataset import RetrievalDataset
 from fdrd.text.attributes import find_attributes
 
 SHAPES = ("circle", "square", "triangle")
@@ -20,11 +17,7 @@ COLORS = ("red", "green", "blue", "black")
 
 
 @pytest.fixture
-def described(
-    make_row: Callable[..., dict[str, Any]],
-    make_drawing: Callable[[str, str, str], bytes],
-    make_dataset: Callable[..., RetrievalDataset],
-) -> RetrievalDataset:
+def described(make_row, make_drawing, make_dataset):
     """Twelve rows: each offers swaps of the category and of an attribute."""
     rows = []
     for shape in SHAPES:
@@ -36,11 +29,11 @@ def described(
     return make_dataset(rows, "train")
 
 
-def first(dataset: RetrievalDataset, epoch: int = 0) -> Batch:
+def first(dataset, epoch=0):
     return next(batches(dataset, len(dataset), 0, epoch))
 
 
-def test_the_loss_by_hand() -> None:
+def test_the_loss_by_hand():
     """Two pairs and one hard negative, logits [[2, 0, 1], [0, 1, 1]].
 
     Images choose among three: -log softmax is log(1 + e^-2 + e^-1) and log(2 + e^-1).
@@ -54,9 +47,7 @@ def test_the_loss_by_hand() -> None:
     assert float(info_nce(logits, "text_to_image")) == pytest.approx(to_image)
 
 
-def test_its_loss_is_over_the_captions_and_a_negative_for_each(
-    tiny_clip: CLIPBackbone, described: RetrievalDataset
-) -> None:
+def test_its_loss_is_over_the_captions_and_a_negative_for_each(tiny_clip, described):
     batch = first(described)
     negatives = one_each(described, seed=0)(batch)
     with torch.no_grad():
@@ -71,15 +62,13 @@ def test_its_loss_is_over_the_captions_and_a_negative_for_each(
         assert get_method("full")(tiny_clip).loss(batch) == pytest.approx(info_nce(logits[:, :12]))
 
 
-def test_training_draws_the_negatives_of_its_seed_and_epochs(
-    tiny_clip: CLIPBackbone, described: RetrievalDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_draws_the_negatives_of_its_seed_and_epochs(tiny_clip, described, monkeypatch):
     method = get_method("negclip")(tiny_clip, train=TrainConfig(epochs=2), seed=3)
     plain, asked = method.loss, []
 
-    def loss(batch: Batch, negatives: Sequence[str]) -> torch.Tensor:
+    def loss(batch, negatives):
         asked.append((batch.epoch, list(negatives)))
-        value: torch.Tensor = plain(batch, negatives)
+        value = plain(batch, negatives)
         return value
 
     monkeypatch.setattr(method, "loss", loss)
@@ -91,34 +80,29 @@ def test_training_draws_the_negatives_of_its_seed_and_epochs(
     assert Counter(asked[0][1]) != Counter(asked[1][1])
 
 
-def kinds(dataset: RetrievalDataset, swapped: Any, epoch: int) -> list[str]:
+def kinds(dataset, swapped, epoch):
     """`category` or `attribute` of the negative of each row, in order of the rows."""
     draw = one_each(dataset, 0, swapped)
     known = TrainingNegatives(dataset, 0)
     found = []
     for row in range(len(dataset)):
-        (caption,) = draw(Batch(epoch, np.asarray([row]), None, []))  # type: ignore[arg-type]
+        (caption,) = draw(Batch(epoch, np.asarray([row]), None, []))
         offered = known.draw(row, epoch, 16, 8)
         found.append({negative.caption: str(negative.kind) for negative in offered}[caption])
     return found
 
 
-def test_category_and_attribute_take_turns_by_row_and_epoch(described: RetrievalDataset) -> None:
+def test_category_and_attribute_take_turns_by_row_and_epoch(described):
     assert kinds(described, "both", 0) == ["category", "attribute"] * 6
     assert kinds(described, "both", 1) == ["attribute", "category"] * 6
 
 
 @pytest.mark.parametrize("swapped", ["category", "attribute"])
-def test_negatives_can_be_of_one_kind(described: RetrievalDataset, swapped: str) -> None:
+def test_negatives_can_be_of_one_kind(described, swapped):
     assert kinds(described, swapped, 0) == [swapped] * 12
 
 
-def test_a_caption_without_swaps_gets_no_negative(
-    make_row: Callable[..., dict[str, Any]],
-    make_drawing: Callable[[str, str, str], bytes],
-    make_dataset: Callable[..., RetrievalDataset],
-    tiny_clip: CLIPBackbone,
-) -> None:
+def test_a_caption_without_swaps_gets_no_negative(make_row, make_drawing, make_dataset, tiny_clip):
     """The second of two captions names neither a category nor an attribute."""
     captions = ["a photo of a circle", "a photo of a thing", "a photo of a square"]
     rows = [

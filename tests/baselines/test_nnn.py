@@ -1,21 +1,14 @@
 """NNN lowers the score of a candidate that is near to the queries of training."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from baselines.nnn import ALPHAS, KS, NNN, _grid
-from benchmark import CLIPBackbone, Features, get_method
+from benchmark import Features, get_method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.runner import run
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-
-Splits = dict[str, RetrievalDataset]
 
 
 class Plane:
@@ -23,16 +16,16 @@ class Plane:
 
     dim = 2
 
-    def encode_image(self, images: Sequence[float]) -> Features:
+    def encode_image(self, images):
         angles = torch.deg2rad(torch.tensor(images))
         return Features(torch.stack([angles.cos(), angles.sin()], dim=1))
 
     encode_text = encode_image
 
 
-def plane(images: Sequence[float], captions: Sequence[float], alpha: float, k: int) -> Any:
+def plane(images, captions, alpha, k):
     """An NNN that has seen training images and captions."""
-    method: Any = NNN(Plane(), alpha, k)  # type: ignore[arg-type]
+    method = NNN(Plane(), alpha, k)
     method.images.queries = Plane().encode_image(images).pooled
     method.captions.queries = Plane().encode_text(captions).pooled
     for bank in (method.images, method.captions):
@@ -40,15 +33,15 @@ def plane(images: Sequence[float], captions: Sequence[float], alpha: float, k: i
     return method
 
 
-def cos(degrees: float) -> float:
+def cos(degrees):
     return float(np.cos(np.deg2rad(degrees)))
 
 
-def score(method: Any, images: Sequence[float], captions: Sequence[float]) -> np.ndarray:
+def score(method, images, captions):
     return np.asarray(method.similarity(method.encode_image(images), method.encode_text(captions)))
 
 
-def test_a_score_is_corrected_for_image_and_caption_by_hand() -> None:
+def test_a_score_is_corrected_for_image_and_caption_by_hand():
     """An image at 0 and a caption at 90 degrees; training captions at 30, 60 and 120, images at 90, 210.
 
     The image's two nearest captions are at 30 and 60: alpha / 2 * (cos 30 + cos 60).
@@ -59,7 +52,7 @@ def test_a_score_is_corrected_for_image_and_caption_by_hand() -> None:
     assert score(method, [0], [90]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_image_near_every_caption_no_longer_wins() -> None:
+def test_an_image_near_every_caption_no_longer_wins():
     """Captions at 0 and 60 degrees, their images at -35 and 95, and a hub at 30 in between.
 
     Each caption is at 30 degrees from the hub and at 35 from its image. In training, captions lie
@@ -75,32 +68,30 @@ def test_an_image_near_every_caption_no_longer_wins() -> None:
     assert stronger.argmax(axis=0).tolist() == [0, 1]
 
 
-def test_more_neighbors_than_queries_means_all_queries() -> None:
+def test_more_neighbors_than_queries_means_all_queries():
     many, three = (plane([10, 20], [1, 2, 3], 0.5, k) for k in (100, 3))
     three.images.choose(0.5, 2)
     assert score(many, [0], [40]) == pytest.approx(score(three, [0], [40]))
 
 
-def test_features_have_unit_length_at_maximum_strength() -> None:
+def test_features_have_unit_length_at_maximum_strength():
     method = plane([90], [0], alpha=2.0, k=1)
     for features in (method.encode_image([0, 180]), method.encode_text([90, 270])):
         assert features.pooled.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
     assert score(method, [0], [90]) == pytest.approx(cos(90) - 2 - 2, abs=1e-6)
 
 
-def zero_shot(backbone: CLIPBackbone, dataset: RetrievalDataset) -> tuple[Features, Features]:
+def zero_shot(backbone, dataset):
     return encode_split(get_method("zero_shot")(backbone), dataset)
 
 
-def nearness(candidates: Features, queries: Features, k: int) -> np.ndarray:
+def nearness(candidates, queries, k):
     """Mean of the k highest cosines, the slow way."""
     cosines = np.asarray(candidates.pooled.double() @ queries.pooled.double().T)
     return np.sort(cosines, axis=1)[:, -k:].mean(axis=1)
 
 
-def test_one_score_gives_each_direction_the_ranks_of_its_own_correction(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_one_score_gives_each_direction_the_ranks_of_its_own_correction(tiny_clip, tiny_dataset):
     """Image to text is ranked by s - b(caption) alone, text to image by s - b(image) alone."""
     method, test = get_method("nnn")(tiny_clip, alpha=0.75, k=3), tiny_dataset["test"]
     method.fit(tiny_dataset["train"], tiny_dataset["validation"])
@@ -120,9 +111,7 @@ def test_one_score_gives_each_direction_the_ranks_of_its_own_correction(
         assert corrected.strict.tolist() != before.strict.tolist()
 
 
-def test_the_banks_are_the_train_split_and_nothing_else(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_the_banks_are_the_train_split_and_nothing_else(tiny_clip, tiny_dataset):
     method = get_method("nnn")(tiny_clip)
     method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     images, texts = zero_shot(tiny_clip, tiny_dataset["train"])
@@ -130,14 +119,12 @@ def test_the_banks_are_the_train_split_and_nothing_else(
     assert torch.equal(method.captions.queries, texts.pooled)
 
 
-def test_each_direction_gets_its_best_setting_on_validation(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_each_direction_gets_its_best_setting_on_validation(tiny_clip, tiny_dataset):
     """Tried by hand, one after another, with both directions read off the same ranks."""
     train, validation = tiny_dataset["train"], tiny_dataset["validation"]
     chosen = get_method("nnn")(tiny_clip)
     chosen.fit(train, validation)
-    tried: dict[tuple[float, int], list[float]] = {(0.0, 1): []}
+    tried = {(0.0, 1): []}
     tried |= {(alpha, k): [] for alpha in ALPHAS for k in KS}
     for (alpha, k), scores in tried.items():
         method = get_method("nnn")(tiny_clip, alpha=alpha or 1.0, k=k)
@@ -153,15 +140,13 @@ def test_each_direction_gets_its_best_setting_on_validation(
     assert best_of_both[0] != best_of_both[1]  # else the test would not tell them apart
 
 
-def test_the_grid_has_at_most_24_settings() -> None:
+def test_the_grid_has_at_most_24_settings():
     assert len(list(_grid(0, 0))) == 1 + len(ALPHAS) * len(KS) <= 24
     assert list(_grid(0.5, 8)) == [(0.5, 8)]
     assert list(_grid(0, 8)) == [(0.0, 8), *((alpha, 8) for alpha in ALPHAS)]
 
 
-def test_a_checkpoint_holds_the_banks(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_checkpoint_holds_the_banks(tiny_clip, tiny_dataset, tmp_path):
     result = run("nnn", tiny_dataset, backbone=tiny_clip, results=tmp_path)
     assert result.learned_parameters == 0
     assert result.settings.learned_from["train"] == tiny_dataset["train"].fingerprint
@@ -181,8 +166,6 @@ def test_a_checkpoint_holds_the_banks(
         ({"k": -1}, "k=-1: must be at least 1, or 0"),
     ],
 )
-def test_impossible_corrections_are_refused(
-    tiny_clip: CLIPBackbone, options: dict[str, Any], message: str
-) -> None:
+def test_impossible_corrections_are_refused(tiny_clip, options, message):
     with pytest.raises(FdrdError, match=message):
         get_method("nnn")(tiny_clip, **options)

@@ -1,39 +1,33 @@
 """PromptSRC holds its prompts near the frozen backbone, and evaluates their mean over epochs."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import log_softmax
 
 from baselines.promptsrc import divergence
-from benchmark import CLIPBackbone, Images, TrainConfig, get_method
+from benchmark import Images, TrainConfig, get_method
 from benchmark.training.loop import Batch
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02)
 UNREGULATED = {"text_weight": 0.0, "image_weight": 0.0, "logit_weight": 0.0, "gpa_std": 0.0}
 
 
-def make(backbone: CLIPBackbone, **options: float) -> Any:
+def make(backbone, **options):
     return get_method("promptsrc")(backbone, train=TRAIN, **options)
 
 
-def batch(rows: RetrievalDataset, epoch: int = 0) -> Batch:
+def batch(rows, epoch=0):
     """Four pairs; the first caption is longer than the tower reads."""
     captions = ["a cat and a dog on the left " * 5, *rows.captions[1:4]]
     return Batch(epoch, np.arange(4), Images.of(rows)[:4], captions)
 
 
-def test_without_regulation_it_is_independent_prompts(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_without_regulation_it_is_independent_prompts(tiny_clip, tiny_dataset):
     """Trained the same way, every number is the same; any one regulation changes them."""
 
-    def trained(method: Any) -> list[torch.Tensor]:
+    def trained(method):
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])
         prompts = method.learner()
         return [each.detach() for each in (*prompts.text, *prompts.vision)]
@@ -48,9 +42,7 @@ def test_without_regulation_it_is_independent_prompts(
 
 
 @pytest.mark.parametrize("side", ["text", "image"])
-def test_the_loss_includes_the_distance_from_frozen_features(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, side: str
-) -> None:
+def test_the_loss_includes_the_distance_from_frozen_features(tiny_clip, tiny_dataset, side):
     """Frozen captions are cut where the prompted ones are, four tokens earlier."""
     rows = batch(tiny_dataset["train"])
     with torch.no_grad():
@@ -71,9 +63,7 @@ def test_the_loss_includes_the_distance_from_frozen_features(
     assert float(paid - free) == pytest.approx(2 * float(distance), abs=1e-5)
 
 
-def test_the_loss_includes_the_divergence_from_frozen_similarities(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_the_loss_includes_the_divergence_from_frozen_similarities(tiny_clip, tiny_dataset):
     rows = batch(tiny_dataset["train"])
     with torch.no_grad():
         method = make(tiny_clip)
@@ -91,7 +81,7 @@ def test_the_loss_includes_the_divergence_from_frozen_similarities(
     assert float(paid - free) == pytest.approx(3 * by_hand, rel=1e-3)
 
 
-def test_a_divergence_worked_by_hand() -> None:
+def test_a_divergence_worked_by_hand():
     """Frozen halves against 1/4 and 3/4: log 2 / 2 + log(2/3) / 2 in one row of two, of four logits."""
     logits = torch.tensor([[0.0, np.log(3)], [0.0, 0.0]])
     of_row = (np.log(2) + np.log(2 / 3)) / 2
@@ -108,7 +98,7 @@ def test_a_divergence_worked_by_hand() -> None:
     )
 
 
-def test_the_mean_over_epochs_is_weighted_by_a_gaussian(tiny_clip: CLIPBackbone) -> None:
+def test_the_mean_over_epochs_is_weighted_by_a_gaussian(tiny_clip):
     """Prompts 1, 2 and 4 at the ends of three epochs; mean 2 and deviation 1 weigh them g, 1, g."""
     g = np.exp(-1 / 2)
     expected = [1.0, (g * 1 + 2) / (g + 1), (g * 1 + 2 + g * 4) / (g + 1 + g)]
@@ -130,20 +120,20 @@ def test_the_mean_over_epochs_is_weighted_by_a_gaussian(tiny_clip: CLIPBackbone)
     assert other().text[0].detach().numpy() == pytest.approx(expected[2], abs=1e-6)
 
 
-def test_a_distant_gaussian_does_not_underflow(tiny_clip: CLIPBackbone) -> None:
+def test_a_distant_gaussian_does_not_underflow(tiny_clip):
     """Weights of e^-2000 are no numbers; the latest epoch outweighs the ones before."""
     learner = make(tiny_clip, gpa_mean=64, gpa_std=1).learner
     learner.enter(1)
     assert learner().text[0].detach().isfinite().all()
 
 
-def test_the_default_mean_is_at_three_quarters_of_the_epochs(tiny_clip: CLIPBackbone) -> None:
+def test_the_default_mean_is_at_three_quarters_of_the_epochs(tiny_clip):
     twenty = get_method("promptsrc")(tiny_clip, train=TrainConfig(epochs=20))
     assert isinstance(twenty.learner, torch.nn.Module)
     assert twenty.learner.mean == 15  # the paper's
     assert make(tiny_clip, gpa_mean=3).learner.mean == 3
 
 
-def test_a_negative_weight_is_refused(tiny_clip: CLIPBackbone) -> None:
+def test_a_negative_weight_is_refused(tiny_clip):
     with pytest.raises(FdrdError, match="promptsrc: image_weight=-1: must be at least 0"):
         make(tiny_clip, image_weight=-1.0)

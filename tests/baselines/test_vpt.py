@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-from benchmark import CLIPBackbone, Images, get_method
-from fdrd.dataset import RetrievalDataset
+from benchmark import Images, get_method
 from fdrd.errors import FdrdError
 
 
 @pytest.mark.parametrize(("depth", "layers"), [(1, 1), (2, 2), (-1, 3)])
-def test_it_learns_visual_tokens_alone(tiny_clip: CLIPBackbone, depth: int, layers: int) -> None:
+def test_it_learns_visual_tokens_alone(tiny_clip, depth, layers):
     """Shallow at depth 1, fresh tokens in every layer of the tower by default."""
     vpt = get_method("vpt")(tiny_clip, n_vis=5, depth=depth)
     assert isinstance(vpt.learner, torch.nn.Module)
@@ -17,9 +16,7 @@ def test_it_learns_visual_tokens_alone(tiny_clip: CLIPBackbone, depth: int, laye
     assert shapes == [(5, tiny_clip.vision_width)] * layers
 
 
-def test_captions_have_their_frozen_features(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_captions_have_their_frozen_features(tiny_clip, tiny_dataset):
     vpt, test = get_method("vpt")(tiny_clip), tiny_dataset["test"]
     with torch.no_grad():
         texts = vpt.encode_text(test.captions).pooled
@@ -28,9 +25,7 @@ def test_captions_have_their_frozen_features(
     assert (images - tiny_clip.encode_image(Images.of(test)).pooled).abs().max() > 1e-3
 
 
-def test_deep_and_shallow_variants_differ(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_deep_and_shallow_variants_differ(tiny_clip, tiny_dataset):
     """Both start from the same first tokens, so deeper ones alone make the difference."""
     images = Images.of(tiny_dataset["test"])
     with torch.no_grad():
@@ -41,7 +36,7 @@ def test_deep_and_shallow_variants_differ(
     assert (shallow - deep).abs().max() > 1e-4
 
 
-def test_a_depth_out_of_range_is_refused(tiny_clip: CLIPBackbone) -> None:
+def test_a_depth_out_of_range_is_refused(tiny_clip):
     with pytest.raises(FdrdError, match=r"vpt: depth=0 leaves nothing to train.*zero_shot"):
         get_method("vpt")(tiny_clip, depth=0)
     with pytest.raises(FdrdError, match="depth=4: the tower has 3 layers"):

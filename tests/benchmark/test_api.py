@@ -13,7 +13,7 @@ from fdrd.errors import FdrdError
 HEAVY = ("torch", "transformers", "datasets")
 
 
-def modules_after(code: str, folder: Path) -> set[str]:
+def modules_after(code, folder):
     """Return the heavy modules that are loaded after some code has run."""
     check = f"\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
     root = str(Path(__file__).parents[2])
@@ -25,9 +25,7 @@ def modules_after(code: str, folder: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def runs(
-    tiny_clip: benchmark.CLIPBackbone, tiny_dataset, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def runs(tiny_clip, tiny_dataset, tmp_path_factory):
     """Results of two methods."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("zero_shot", "random"):
@@ -46,24 +44,24 @@ def runs(
         "    assert CliRunner().invoke(app, [command, '.']).exit_code == 0",
     ],
 )
-def test_reading_results_imports_no_model_code(runs: Path, code: str) -> None:
+def test_reading_results_imports_no_model_code(runs, code):
     assert modules_after(code, runs) == set()
 
 
 @pytest.mark.parametrize("code", ["benchmark.get_method('coop')", "benchmark.method_names()[0]"])
-def test_built_in_methods_are_known_without_an_import(tmp_path: Path, code: str) -> None:
+def test_built_in_methods_are_known_without_an_import(tmp_path, code):
     modules_after(f"import benchmark; {code}; assert 'dcar' in benchmark.method_names()", tmp_path)
 
 
-def test_every_exported_name_exists_and_hides_no_module() -> None:
+def test_every_exported_name_exists_and_hides_no_module():
     for name in benchmark.__all__:
         assert not inspect.ismodule(getattr(benchmark, name))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = benchmark.nothing  # type: ignore[attr-defined]
+        _ = benchmark.nothing
 
 
 @pytest.mark.parametrize("name", ["run", "run_each", "compare", "report", "search", "load_method"])
-def test_the_main_functions_are_typed_and_documented(name: str) -> None:
+def test_the_main_functions_are_typed_and_documented(name):
     function = getattr(benchmark, name)
     signature = inspect.signature(function)
     assert signature.return_annotation is not signature.empty
@@ -81,9 +79,7 @@ def mine(backbone):
 '''
 
 
-def test_a_plugin_may_be_a_file(
-    tiny_clip: benchmark.CLIPBackbone, tiny_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plugin_may_be_a_file(tiny_clip, tiny_dataset, tmp_path, monkeypatch):
     for registry in ("_METHODS", "_ABLATIONS", "_OPTIONS"):
         module = sys.modules["benchmark.registry"]
         monkeypatch.setattr(module, registry, dict(getattr(module, registry)))

@@ -2,41 +2,37 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import benchmark
-from benchmark import CLIPBackbone, Images, Method, TrainConfig
+from benchmark import Images, TrainConfig
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from benchmark.registry import get_method, method_names, method_options, takes
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
 SMALL = {"n_ctx": 4, "rerank": 1, "gpa_mean": 3}
 """Options at which a method fits a tower of three layers and 24 tokens, and a few epochs of 24 rows."""
 
 
-def make(name: str, backbone: CLIPBackbone, seed: int = 0, train: TrainConfig = TRAIN) -> Method:
+def make(name, backbone, seed=0, train=TRAIN):
     options = {key: value for key, value in SMALL.items() if key in method_options(name)}
     filled = {"backbone": backbone, "seed": seed, "train": train}
     taken = {key: value for key, value in filled.items() if takes(name, key)}
     return get_method(name)(**options, **taken)
 
 
-def learned(method: Method) -> list[torch.Tensor]:
+def learned(method):
     return [] if method.learner is None else list(method.learner.state_dict().values())
 
 
-def features(method: Method, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:
+def features(method, dataset):
     with torch.no_grad():
         images = method.encode_image(Images.of(dataset))
         return images.pooled, method.encode_text(dataset.captions).pooled
@@ -46,8 +42,8 @@ NEEDS = {"lora": "peft"}
 """Packages that an extra brings."""
 
 
-def parametrised(names: Iterable[str]) -> pytest.MarkDecorator:
-    def missing(name: str) -> bool:
+def parametrised(names):
+    def missing(name):
         return name in NEEDS and find_spec(NEEDS[name]) is None
 
     skipped = {n: pytest.mark.skipif(missing(n), reason=f"needs {NEEDS.get(n)}") for n in names}
@@ -59,16 +55,14 @@ every_learner = parametrised(n for n in method_names() if takes(n, "train"))
 
 
 @pytest.fixture
-def trained(name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> Method:
+def trained(name, tiny_clip, tiny_dataset):
     method = make(name, tiny_clip)
     method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     return method
 
 
 @every_method
-def test_features_are_finite_and_of_unit_length(
-    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_features_are_finite_and_of_unit_length(name, tiny_clip, tiny_dataset):
     for pooled in features(make(name, tiny_clip), tiny_dataset["test"]):
         assert pooled.shape == (24, pooled.shape[1])
         assert pooled.isfinite().all()
@@ -76,9 +70,7 @@ def test_features_are_finite_and_of_unit_length(
 
 
 @every_method
-def test_similarity_is_images_by_captions(
-    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_similarity_is_images_by_captions(name, tiny_clip, tiny_dataset):
     method, dataset = make(name, tiny_clip), tiny_dataset["test"]
     with torch.no_grad():
         images = method.encode_image(Images.of(dataset)[:5])
@@ -87,9 +79,7 @@ def test_similarity_is_images_by_captions(
 
 
 @every_method
-def test_rows_do_not_depend_on_batch_mates(
-    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_rows_do_not_depend_on_batch_mates(name, tiny_clip, tiny_dataset):
     method, dataset = make(name, tiny_clip), tiny_dataset["test"]
     with torch.no_grad():
         images, texts = features(method, dataset)
@@ -101,9 +91,7 @@ def test_rows_do_not_depend_on_batch_mates(
 
 
 @every_method
-def test_text_features_come_from_captions_alone(
-    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_text_features_come_from_captions_alone(name, tiny_clip, tiny_dataset):
     """The features are bitwise equal, whichever image was encoded before."""
     method, captions = make(name, tiny_clip), tiny_dataset["test"].captions
     with torch.no_grad():
@@ -113,9 +101,7 @@ def test_text_features_come_from_captions_alone(
 
 
 @every_method
-def test_fit_leaves_the_backbone_bitwise_as_it_was(
-    name: str, make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits
-) -> None:
+def test_fit_leaves_the_backbone_bitwise_as_it_was(name, make_clip, tiny_dataset):
     backbone = make_clip()
     before = copy.deepcopy(backbone.model.state_dict())
     method = make(name, backbone)
@@ -126,9 +112,7 @@ def test_fit_leaves_the_backbone_bitwise_as_it_was(
 
 
 @every_method
-def test_learned_parameters_are_not_those_of_the_given_backbone(
-    name: str, make_clip: Callable[..., CLIPBackbone]
-) -> None:
+def test_learned_parameters_are_not_those_of_the_given_backbone(name, make_clip):
     """Where the backbone is trained, it is a part of a copy whose features it decides."""
     backbone = make_clip()
     method = make(name, backbone)
@@ -143,9 +127,7 @@ def test_learned_parameters_are_not_those_of_the_given_backbone(
 
 
 @every_learner
-def test_every_learned_parameter_changes(
-    trained: Method, name: str, tiny_clip: CLIPBackbone
-) -> None:
+def test_every_learned_parameter_changes(trained, name, tiny_clip):
     """Buffers may stay: what a method keeps of earlier epochs, where the first one was best."""
     fresh = make(name, tiny_clip)
     assert isinstance(fresh.learner, nn.Module)
@@ -156,14 +138,14 @@ def test_every_learned_parameter_changes(
 
 
 @every_learner
-def test_the_loss_falls(name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_the_loss_falls(name, tiny_clip, tiny_dataset):
     method = make(name, tiny_clip)
     log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     assert log.epochs[-1].loss < log.epochs[0].loss
 
 
 @every_learner
-def test_the_best_epoch_is_kept(name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_the_best_epoch_is_kept(name, tiny_clip, tiny_dataset):
     """Trained again up to the best epoch, the same tensors come out."""
     method = make(name, tiny_clip)
     log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
@@ -179,18 +161,14 @@ def test_the_best_epoch_is_kept(name: str, tiny_clip: CLIPBackbone, tiny_dataset
 
 @every_learner
 def test_a_killed_training_ends_with_the_same_tensors(
-    name: str,
-    make_clip: Callable[..., CLIPBackbone],
-    tiny_dataset: Splits,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    name, make_clip, tiny_dataset, tmp_path, monkeypatch
+):
     """Killed in the second epoch. State outside the learner would be lost, and the test would fail."""
     monkeypatch.setattr(benchmark.training.loop, "EVERY", 0)
     train = dataclasses.replace(TRAIN, epochs=3)
 
-    def fitted(place: str, dies_at: int | None = None) -> Method:
-        def tell(stage: str, done: int, _total: int) -> None:
+    def fitted(place, dies_at=None):
+        def tell(stage, done, _total):
             if stage.startswith("train") and done == dies_at:
                 raise RuntimeError("killed")
 
@@ -209,10 +187,8 @@ def test_a_killed_training_ends_with_the_same_tensors(
 
 
 @every_learner
-def test_a_training_in_chunks_has_the_same_losses(
-    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
-    def losses(size: int) -> list[float]:
+def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, tiny_dataset):
+    def losses(size):
         train = dataclasses.replace(TRAIN, epochs=2, optimiser="sgd", chunk_size=size)
         method = make(name, tiny_clip, train=train)
         log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
@@ -222,10 +198,8 @@ def test_a_training_in_chunks_has_the_same_losses(
 
 
 @every_method
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
-    name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
-    def run(seed: int) -> benchmark.BenchResult:
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_clip, tiny_dataset):
+    def run(seed):
         options = {key: value for key, value in SMALL.items() if key in method_options(name)}
         return benchmark.run(
             name,
@@ -241,14 +215,14 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(
         assert run(0).ranks != run(1).ranks
 
 
-def header(name: str, backbone: CLIPBackbone) -> CheckpointHeader:
+def header(name, backbone):
     return CheckpointHeader(name, dict(SMALL), backbone.name, backbone.fingerprint, "0", {}, 0)
 
 
 @every_learner
 def test_a_checkpoint_gives_the_same_features_again(
-    trained: Method, name: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+    trained, name, tiny_clip, tiny_dataset, tmp_path
+):
     assert isinstance(trained.learner, nn.Module)
     save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
     fresh = make(name, tiny_clip, seed=5)
@@ -261,17 +235,15 @@ def test_a_checkpoint_gives_the_same_features_again(
 
 
 @every_learner
-def test_a_checkpoint_refuses_another_backbone(
-    trained: Method, name: str, tiny_clip: CLIPBackbone, tmp_path: Path
-) -> None:
+def test_a_checkpoint_refuses_another_backbone(trained, name, tiny_clip, tmp_path):
     assert isinstance(trained.learner, nn.Module)
     save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
     with pytest.raises(FdrdError, match=r"trained on tiny.*give the same --backbone"):
         load_checkpoint(tmp_path / "c.safetensors", trained.learner, "f" * 64)
 
 
-def test_batches_are_the_same_for_all_methods(tiny_dataset: Splits) -> None:
-    def rows(seed: int, epoch: int) -> list[list[int]]:
+def test_batches_are_the_same_for_all_methods(tiny_dataset):
+    def rows(seed, epoch):
         return [batch.rows.tolist() for batch in batches(tiny_dataset["train"], 10, seed, epoch)]
 
     assert rows(0, 1) == rows(0, 1)

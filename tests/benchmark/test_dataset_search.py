@@ -1,34 +1,25 @@
 """Search returns the best items of the full score matrix and encodes each image once."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
 import pytest
 import torch
-from torch import Tensor
 
 import benchmark
-from benchmark import CLIPBackbone, Features, FrozenFeatures, Images, Method, search
+from benchmark import Features, FrozenFeatures, Images, search
 from benchmark.checkpoint import find_checkpoint, load_method, untrained_method
 from benchmark.evaluation.scoring import Scoring, Shortlist
-from benchmark.models.image_batches import AnyImages
 from benchmark.registry import make_method
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 QUERY = "a big red circle on the left"
 
 
 @pytest.fixture
-def zero_shot(tiny_clip: CLIPBackbone) -> Method:
+def zero_shot(tiny_clip):
     return untrained_method("zero_shot", tiny_clip)
 
 
 @pytest.fixture(scope="module")
-def trained(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def trained(tiny_clip, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     benchmark.run(
         "coop", tiny_dataset, backbone=tiny_clip, results=folder,
@@ -39,9 +30,7 @@ def trained(
 
 
 @torch.no_grad()
-def test_a_text_finds_the_images_of_all_splits_that_score_highest(
-    zero_shot: Method, tiny_dataset: Splits
-) -> None:
+def test_a_text_finds_the_images_of_all_splits_that_score_highest(zero_shot, tiny_dataset):
     splits = list(tiny_dataset.values())
     text = zero_shot.encode_text([QUERY])
     wanted = []
@@ -58,7 +47,7 @@ def test_a_text_finds_the_images_of_all_splits_that_score_highest(
 
 
 @torch.no_grad()
-def test_an_image_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> None:
+def test_an_image_finds_captions(zero_shot, tiny_dataset):
     view = tiny_dataset["test"]
     (image,) = view.images([5])
     scores = zero_shot.similarity(
@@ -69,7 +58,7 @@ def test_an_image_finds_captions(zero_shot: Method, tiny_dataset: Splits) -> Non
     assert [hit.record["caption"] for hit in hits] == [view.captions[number] for number in order]
 
 
-def test_k_above_the_size_returns_everything(zero_shot: Method, tiny_dataset: Splits) -> None:
+def test_k_above_the_size_returns_everything(zero_shot, tiny_dataset):
     hits = search([tiny_dataset["test"]], QUERY, method=zero_shot, k=1000)
     assert sorted(hit.record["id"] for hit in hits) == sorted(tiny_dataset["test"].ids)
 
@@ -80,45 +69,40 @@ class Constant:
     trains = "nothing"
     learner = None
 
-    def __init__(self, scoring: Scoring | None = None):
+    def __init__(self, scoring=None):
         if scoring is not None:
             self.scoring = scoring
 
-    def fit(self, *_: object) -> None:
+    def fit(self, *_):
         raise NotImplementedError
 
-    def encode_image(self, images: AnyImages) -> Features:
+    def encode_image(self, images):
         numbers = images.numbers if isinstance(images, Images) else range(len(images))
         return Features(torch.tensor([[float(number)] for number in numbers]))
 
-    def encode_text(self, captions: Sequence[str]) -> Features:
+    def encode_text(self, captions):
         return Features(torch.zeros(len(captions), 1))
 
-    def similarity(self, images: Features, texts: Features) -> Tensor:
+    def similarity(self, images, texts):
         return torch.zeros(len(images), len(texts))
 
 
-def test_equal_scores_keep_the_order_of_the_dataset(tiny_dataset: Splits) -> None:
+def test_equal_scores_keep_the_order_of_the_dataset(tiny_dataset):
     view = tiny_dataset["test"]
-    hits = search([view], QUERY, method=Constant(), k=4)  # type: ignore[arg-type]
+    hits = search([view], QUERY, method=Constant(), k=4)
     assert [hit.record["id"] for hit in hits] == view.ids[:4]
 
 
-def test_a_shortlist_is_rescored_and_the_rest_stays_below(tiny_dataset: Splits) -> None:
+def test_a_shortlist_is_rescored_and_the_rest_stays_below(tiny_dataset):
     view = tiny_dataset["test"]
     scoring = Scoring(shortlist=Shortlist(3, 10**6, lambda images, _: images.pooled[:, 0] / 100))
-    hits = search([view], QUERY, method=Constant(scoring), k=5)  # type: ignore[arg-type]
+    hits = search([view], QUERY, method=Constant(scoring), k=5)
     assert [hit.record["id"] for hit in hits] == [view.ids[n] for n in (2, 1, 0, 3, 4)]
-    hits = search([view], QUERY, method=Constant(scoring), k=1)  # type: ignore[arg-type]
+    hits = search([view], QUERY, method=Constant(scoring), k=1)
     assert [hit.record["id"] for hit in hits] == [view.ids[2]]
 
 
-def test_a_second_search_encodes_no_image(
-    make_clip: Callable[..., CLIPBackbone],
-    tiny_dataset: Splits,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_second_search_encodes_no_image(make_clip, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.dataset_search.load_splits", lambda *_: [tiny_dataset["test"]])
     looked = []
     found = []
@@ -131,9 +115,7 @@ def test_a_second_search_encodes_no_image(
 
 
 @torch.no_grad()
-def test_a_checkpoint_searches_as_the_method_that_was_trained(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, trained: Path
-) -> None:
+def test_a_checkpoint_searches_as_the_method_that_was_trained(tiny_clip, tiny_dataset, trained):
     """Its learned context is prepended to the query, so scores differ from zero-shot."""
     view = tiny_dataset["test"]
     method = load_method(trained, backbone=tiny_clip)
@@ -145,23 +127,19 @@ def test_a_checkpoint_searches_as_the_method_that_was_trained(
     assert hits[0].score == pytest.approx(best.item(), abs=1e-6)
 
 
-def test_invalid_searches_are_errors(
-    zero_shot: Method, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_invalid_searches_are_errors(zero_shot, tiny_clip, tiny_dataset):
     with pytest.raises(FdrdError, match="the query is empty"):
         search([tiny_dataset["test"]], "  ", method=zero_shot)
     with pytest.raises(FdrdError, match=r"coop needs training: .*--checkpoint"):
         untrained_method("coop", tiny_clip)
 
 
-def test_a_checkpoint_of_another_backbone_is_an_error(
-    make_clip: Callable[..., CLIPBackbone], trained: Path
-) -> None:
+def test_a_checkpoint_of_another_backbone_is_an_error(make_clip, trained):
     with pytest.raises(FdrdError, match="was trained on tiny with fingerprint"):
         load_method(trained, backbone=make_clip(seed=1))
 
 
-def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained, tmp_path):
     assert find_checkpoint(trained) == trained
     (tmp_path / "model.safetensors").write_bytes(trained.read_bytes())
     assert find_checkpoint(str(tmp_path)) == tmp_path / "model.safetensors"
@@ -173,17 +151,16 @@ def test_a_checkpoint_is_found_as_a_file_or_in_a_folder(trained: Path, tmp_path:
             find_checkpoint(spec)
 
 
-def test_an_offline_hub_is_an_error() -> None:
+def test_an_offline_hub_is_an_error():
     with pytest.raises(FdrdError, match="no checkpoint org/name@v1: no such file, and the Hub"):
         find_checkpoint("org/name@v1")
 
 
-def test_an_unregistered_method_is_named(trained: Path, tiny_clip: CLIPBackbone) -> None:
+def test_an_unregistered_method_is_named(trained, tiny_clip):
     from benchmark.checkpoint import CheckpointHeader, save_checkpoint
 
     header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, {}, 0)
     learner = make_method("coop", {"n_ctx": 4}, backbone=tiny_clip, seed=0).learner
-    assert learner is not None
     path = trained.with_name("theirs.safetensors")
     save_checkpoint(path, learner, header)
     try:

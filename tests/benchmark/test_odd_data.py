@@ -1,19 +1,11 @@
 """Data and options at their limits, for DCAR and for a baseline: a right result, or a message that helps."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 import benchmark
-from benchmark import BenchResult, CLIPBackbone
 from benchmark.result import DIRECTIONS
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
-Make = Callable[..., Splits]
 TRAIN = {"epochs": 2, "batch_size": 4}
 COLOURS = ("red", "green", "blue", "black")
 
@@ -21,14 +13,10 @@ both = pytest.mark.parametrize("method", ["dcar", "maple"])
 
 
 @pytest.fixture
-def splits(
-    make_row: Callable[..., dict[str, object]],
-    make_dataset: Callable[..., RetrievalDataset],
-    make_drawing: Callable[[str, str, str], bytes],
-) -> Make:
+def splits(make_row, make_dataset, make_drawing):
     """The same few rows as training, validation and test split, from (colour, shape, caption)."""
 
-    def make(described: Sequence[tuple[str, str, str]], categories: Sequence[str]) -> Splits:
+    def make(described, categories):
         rows = []
         for number, (colour, shape, caption) in enumerate(described):
             row = make_row(number, make_drawing(colour, shape, "left"), caption, shape)
@@ -49,15 +37,14 @@ def splits(
     return make
 
 
-def run(method: str, data: Splits, backbone: CLIPBackbone, **asked: Any) -> BenchResult:
+def run(method, data, backbone, **asked):
     options = {"n_ctx": 2, "depth": 2, **asked.pop("options", {})}
     train = {**TRAIN, **asked.pop("train", {})}
     return benchmark.run(method, data, backbone=backbone, options=options, train=train, **asked)
 
 
-def check(result: BenchResult, queries: int) -> None:
+def check(result, queries):
     """Every query has a rank within the gallery, and the training came to an end."""
-    assert result.fit is not None
     assert len(result.fit.epochs) == 2
     for direction in DIRECTIONS:
         ranks = list(map(int, result.ranks[direction].strict.split()))
@@ -66,9 +53,7 @@ def check(result: BenchResult, queries: int) -> None:
 
 
 @both
-def test_a_nan_loss_names_the_step_and_a_remedy(
-    method: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_nan_loss_names_the_step_and_a_remedy(method, tiny_clip, tiny_dataset, tmp_path):
     """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would go on from."""
     rate = {"learning_rate": 1e30, "optimiser": "sgd"}
     with pytest.raises(
@@ -79,7 +64,7 @@ def test_a_nan_loss_names_the_step_and_a_remedy(
 
 
 @both
-def test_a_category_may_have_one_image(method: str, tiny_clip: CLIPBackbone, splits: Make) -> None:
+def test_a_category_may_have_one_image(method, tiny_clip, splits):
     rows = [(colour, "circle", f"a {colour} circle") for colour in COLOURS]
     data = splits([*rows, ("red", "square", "a red square")], ["circle", "square"])
     result = run(method, data, tiny_clip)
@@ -91,9 +76,7 @@ def test_a_category_may_have_one_image(method: str, tiny_clip: CLIPBackbone, spl
 
 @both
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-def test_a_dataset_may_have_one_category(
-    method: str, named: bool, tiny_clip: CLIPBackbone, splits: Make
-) -> None:
+def test_a_dataset_may_have_one_category(method, named, tiny_clip, splits):
     """There is no other category to swap in; where nothing is described either, no negative at all."""
     rows = [
         (colour, "circle", f"a {colour} circle" if named else f"thing {number}")
@@ -103,17 +86,13 @@ def test_a_dataset_may_have_one_category(
 
 
 @both
-def test_a_training_split_of_one_row_is_an_error(
-    method: str, tiny_clip: CLIPBackbone, splits: Make
-) -> None:
+def test_a_training_split_of_one_row_is_an_error(method, tiny_clip, splits):
     with pytest.raises(FdrdError, match="needs at least 2 pairs, got 1"):
         run(method, splits([("red", "circle", "a red circle")], ["circle"]), tiny_clip)
 
 
 @both
-def test_captions_may_have_one_word_or_two_hundred(
-    method: str, tiny_clip: CLIPBackbone, splits: Make
-) -> None:
+def test_captions_may_have_one_word_or_two_hundred(method, tiny_clip, splits):
     """What does not fit the context is cut; two captions that agree up to there tie, and a tie is lost."""
     long = "red circle " * 100
     captions = ["circle", "red", f"{long}on the left", f"{long}on the right"]
@@ -134,9 +113,7 @@ def test_captions_may_have_one_word_or_two_hundred(
     ],
     ids=["categories", "attributes", "own"],
 )
-def test_missing_negatives_are_not_an_error(
-    options: dict[str, Any], tiny_clip: CLIPBackbone, splits: Make
-) -> None:
+def test_missing_negatives_are_not_an_error(options, tiny_clip, splits):
     """Two categories allow one swap; the empty slots take no part in the loss."""
     rows = [(c, shape, f"a {c} {shape}") for c in COLOURS for shape in ("circle", "square")]
     data = splits(rows, ["circle", "square"])
@@ -144,17 +121,13 @@ def test_missing_negatives_are_not_an_error(
     check(run("maple", data, tiny_clip), 8)
 
 
-def test_more_negatives_than_the_pool_holds_are_an_error(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_more_negatives_than_the_pool_holds_are_an_error(tiny_clip, tiny_dataset):
     with pytest.raises(FdrdError, match="n_negatives=17: at most 16 per caption"):
         run("dcar", tiny_dataset, tiny_clip, options={"n_negatives": 17})
 
 
 @both
-def test_a_checkpoint_of_another_backbone_is_an_error(
-    method: str, make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_another_backbone_is_an_error(method, make_clip, tiny_dataset, tmp_path):
     run(method, tiny_dataset, make_clip(seed=0), train={"epochs": 1}, results=tmp_path)
     (saved,) = tmp_path.glob("*.safetensors")
     with pytest.raises(FdrdError, match=r"was trained on tiny with .* give the same --backbone"):

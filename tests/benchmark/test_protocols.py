@@ -3,37 +3,31 @@
 import dataclasses
 import itertools
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark import BenchResult, CLIPBackbone, Method, TrainConfig, get_method, read_categories
+from benchmark import TrainConfig, get_method, read_categories
 from benchmark.evaluation.base_to_new import CategoryList, half_of
 from benchmark.registry import _METHODS
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.tables import command, harmonic
 from benchmark.reporting.terminal import table
 from benchmark.training.row_selection import training_rows
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
-Maker = Callable[..., Any]
 QUICK = {"epochs": 2, "batch_size": 8}
 BASE = CategoryList("base.txt", {"circle": 1, "square": 2})
 
 
-def written(folder: Path, text: str | bytes) -> Path:
+def written(folder, text):
     path = folder / "categories.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path: Path) -> None:
+def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path):
     text = "\ufeff# half of the shapes\r\ncircle\r\n\r\n  square \r\n  # no more\r\ncircle\r\n"
     listed = read_categories(written(tmp_path, text))
     assert listed.lines == {"circle": 2, "square": 4}
@@ -49,9 +43,7 @@ def test_a_list_of_categories_has_blank_lines_and_comments(tmp_path: Path) -> No
         (b"\xff\xfe\x00", "give a text file"),
     ],
 )
-def test_an_empty_or_unreadable_list_is_an_error(
-    tmp_path: Path, text: str | bytes, said: str
-) -> None:
+def test_an_empty_or_unreadable_list_is_an_error(tmp_path, text, said):
     with pytest.raises(FdrdError, match=said):
         read_categories(written(tmp_path, text))
     with pytest.raises(FdrdError, match=r"nowhere\.txt: .*No such file"):
@@ -67,23 +59,19 @@ def test_an_empty_or_unreadable_list_is_an_error(
         (["circle", "square", "triangle"], "new", r"lists all categories of test .*leave some out"),
     ],
 )  # fmt: skip
-def test_unknown_categories_are_an_error(
-    tiny_dataset: Splits, lines: list[str], half: Any, said: str
-) -> None:
+def test_unknown_categories_are_an_error(tiny_dataset, lines, half, said):
     listed = CategoryList("mine", {name: number for number, name in enumerate(lines, 1)})
     with pytest.raises(FdrdError, match=said):
         half_of(tiny_dataset["test"], listed, half)
 
 
-def test_categories_without_rows_in_a_split_are_an_error(
-    make_row: Maker, make_dataset: Maker, make_drawing: Maker
-) -> None:
+def test_categories_without_rows_in_a_split_are_an_error(make_row, make_dataset, make_drawing):
     rows = [make_row(0, make_drawing("red", "circle", "left"), "a red circle", "circle")]
     with pytest.raises(FdrdError, match="none of its categories occurs in test of drawn"):
         half_of(make_dataset(rows, "test"), CategoryList("mine", {"square": 1}), "base")
 
 
-def test_halves_share_nothing_and_leave_nothing_out(tiny_dataset: Splits) -> None:
+def test_halves_share_nothing_and_leave_nothing_out(tiny_dataset):
     test = tiny_dataset["test"]
     base, new = (half_of(test, BASE, half) for half in ("base", "new"))
     assert {base.categories[number] for number in base.row_category} == {"circle", "square"}
@@ -91,17 +79,15 @@ def test_halves_share_nothing_and_leave_nothing_out(tiny_dataset: Splits) -> Non
     assert sorted(base.ids + new.ids) == sorted(test.ids)
 
 
-def stages(seen: list[str]) -> Callable[[str, int, int], None]:
+def stages(seen):
     return lambda stage, _done, _total: seen.append(stage)
 
 
 @pytest.fixture(scope="module")
-def both(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[BenchResult], list[str], Path]:
+def both(tiny_clip, tiny_dataset, tmp_path_factory):
     """Zero-shot and CoOp with two seeds on both halves, what was going on, and the folder."""
     folder = tmp_path_factory.mktemp("runs")
-    seen: list[str] = []
+    seen = []
     found, failed = benchmark.run_each(
         ["zero_shot", "coop"], tiny_dataset, seeds=range(2), categories=BASE,
         options={"coop": {"n_ctx": 4}}, progress=stages(seen), backbone=tiny_clip, train=QUICK,
@@ -111,9 +97,7 @@ def both(
     return found, seen, folder
 
 
-def test_base_to_new_trains_once_and_measures_both_halves(
-    both: tuple[list[BenchResult], list[str], Path], tiny_dataset: Splits
-) -> None:
+def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
     found, seen, _ = both
     assert [(each.settings.method, each.settings.seed, each.settings.half) for each in found] == [
         ("zero_shot", None, "base"), ("zero_shot", None, "new"),
@@ -128,15 +112,10 @@ def test_base_to_new_trains_once_and_measures_both_halves(
     assert base.settings.learned_from["train"] == new.settings.learned_from["train"] == learned
     assert base.fit == new.fit
     assert sum(stage.startswith("coop 0: trained before") for stage in seen) == 1
-    assert base.settings.categories is not None
     assert base.settings.categories.name == "base.txt"
 
 
-def test_the_new_half_has_the_ranks_of_the_trained_method(
-    both: tuple[list[BenchResult], list[str], Path],
-    tiny_clip: CLIPBackbone,
-    tiny_dataset: Splits,
-) -> None:
+def test_the_new_half_has_the_ranks_of_the_trained_method(both, tiny_clip, tiny_dataset):
     """Training again gives the same as the saved training."""
     again = benchmark.run(
         "coop", tiny_dataset, backbone=tiny_clip, categories=BASE, half="new",
@@ -146,11 +125,7 @@ def test_the_new_half_has_the_ranks_of_the_trained_method(
     assert again.settings == both[0][3].settings
 
 
-def test_halves_and_the_whole_do_not_collide(
-    both: tuple[list[BenchResult], list[str], Path],
-    tiny_clip: CLIPBackbone,
-    tiny_dataset: Splits,
-) -> None:
+def test_halves_and_the_whole_do_not_collide(both, tiny_clip, tiny_dataset):
     whole = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
     page = markdown([*both[0], whole])
     headings = [line for line in page.splitlines() if line.startswith("## ")]
@@ -168,9 +143,7 @@ def test_halves_and_the_whole_do_not_collide(
     assert len(set(settings)) == 2  # the same triangles, but learned from in one of them only
 
 
-def test_the_harmonic_mean_is_shown_for_both_halves(
-    both: tuple[list[BenchResult], list[str], Path],
-) -> None:
+def test_the_harmonic_mean_is_shown_for_both_halves(both):
     found = both[0]
     page = markdown(found)
     section = page[page.index("to new\n") :]
@@ -186,28 +159,23 @@ def test_the_harmonic_mean_is_shown_for_both_halves(
     assert "to new" not in console.export_text()
 
 
-def test_the_command_contains_the_category_list(
-    both: tuple[list[BenchResult], list[str], Path],
-) -> None:
+def test_the_command_contains_the_category_list(both):
     assert "--categories base.txt" in command(both[0][0].settings)
     across = dataclasses.replace(both[0][0].settings, train_domain="near", categories=None)
     assert "--train-domain near" in command(across)
 
 
-def test_few_shots_come_from_the_listed_categories(tiny_dataset: Splits) -> None:
+def test_few_shots_come_from_the_listed_categories(tiny_dataset):
     rows = training_rows(tiny_dataset, None, 2, 0, BASE)
     assert len(rows["train"]) == 4
     assert set(rows["train"].row_category) <= {0, 1}
 
 
 def test_a_training_is_not_repeated_to_measure_another_split(
-    tiny_clip: CLIPBackbone,
-    tiny_dataset: Splits,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def trained(splits: Splits = tiny_dataset, **asked: Any) -> bool:
-        seen: list[str] = []
+    tiny_clip, tiny_dataset, tmp_path, monkeypatch
+):
+    def trained(splits=tiny_dataset, **asked):
+        seen = []
         benchmark.run(
             "coop", splits, backbone=tiny_clip, results=tmp_path, progress=stages(seen),
             **{"train": QUICK, "options": {"n_ctx": 4}, **asked},
@@ -233,7 +201,7 @@ def test_a_training_is_not_repeated_to_measure_another_split(
 
 
 @pytest.fixture
-def domains(make_row: Maker, make_dataset: Maker, make_drawing: Maker) -> Splits:
+def domains(make_row, make_dataset, make_drawing):
     """Two domains, circles near and squares far."""
     splits = {}
     for split, size in (("train", "big"), ("validation", "small"), ("test", "the")):
@@ -261,13 +229,8 @@ def domains(make_row: Maker, make_dataset: Maker, make_drawing: Maker) -> Splits
     ],
 )
 def test_domains_that_are_learned_from_and_measured(
-    domains: Splits,
-    tiny_clip: CLIPBackbone,
-    asked: dict[str, str],
-    measured: int,
-    learned: Any,
-    label: str,
-) -> None:
+    domains, tiny_clip, asked, measured, learned, label
+):
     from benchmark.reporting.comparison import label as labelled
 
     result = benchmark.run(
@@ -281,14 +244,12 @@ def test_domains_that_are_learned_from_and_measured(
     assert labelled(bare) == label
 
 
-def test_an_unknown_domain_is_an_error(domains: Splits, tiny_clip: CLIPBackbone) -> None:
+def test_an_unknown_domain_is_an_error(domains, tiny_clip):
     with pytest.raises(FdrdError, match="no domain 'nera' in train; it has far, near"):
         benchmark.run("coop", domains, backbone=tiny_clip, train_domain="nera")
 
 
-def test_seeds_run_only_for_methods_with_randomness(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):
     found, _ = benchmark.run_each(
         ["random", "zero_shot", "random"], tiny_dataset, seeds=range(3, 6), backbone=tiny_clip
     )
@@ -298,14 +259,14 @@ def test_seeds_run_only_for_methods_with_randomness(
 
 
 def test_a_few_shot_draw_has_a_seed_even_if_the_method_takes_none(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unseeded(backbone: CLIPBackbone, *, train: TrainConfig = TrainConfig()) -> Method:
-        made: Method = get_method("coop")(backbone, n_ctx=4, train=train)
+    tiny_clip, tiny_dataset, monkeypatch
+):
+    def unseeded(backbone, *, train=TrainConfig()):
+        made = get_method("coop")(backbone, n_ctx=4, train=train)
         return made
 
     monkeypatch.setitem(_METHODS, "unseeded", unseeded)
-    asked: dict[str, Any] = {"backbone": tiny_clip, "train": {"epochs": 1}, "seeds": range(2)}
+    asked = {"backbone": tiny_clip, "train": {"epochs": 1}, "seeds": range(2)}
     few, failed = benchmark.run_each(["unseeded"], tiny_dataset, shots=1, **asked)
     assert not failed
     assert [each.settings.seed for each in few] == [0, 1]
@@ -313,9 +274,7 @@ def test_a_few_shot_draw_has_a_seed_even_if_the_method_takes_none(
     assert [each.settings.seed for each in every] == [None]
 
 
-def test_a_method_that_fails_does_not_stop_the_others(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_a_method_that_fails_does_not_stop_the_others(tiny_clip, tiny_dataset):
     found, failed = benchmark.run_each(
         ["coop", "zero_shot"], tiny_dataset, backbone=tiny_clip, train={"epochs": 0}
     )

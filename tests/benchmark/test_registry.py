@@ -1,8 +1,6 @@
 """Names, options and plugins of methods, and the errors for wrong ones."""
 
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,33 +20,33 @@ from fdrd.options import options_of, read_options, split_assignments
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def registry(monkeypatch):
     """Registrations of a test end with it."""
     module = sys.modules["benchmark.registry"]  # `benchmark.method` is the decorator
     monkeypatch.setattr(module, "_METHODS", dict(module._METHODS))
 
 
-def test_built_in_methods_are_registered() -> None:
+def test_built_in_methods_are_registered():
     assert {"coop", "random", "zero_shot"} <= set(method_names())
 
 
-def test_an_unknown_method_suggests_a_similar_one() -> None:
+def test_an_unknown_method_suggests_a_similar_one():
     with pytest.raises(FdrdError, match=r"no method 'co0p'; did you mean 'coop'\?.*zero_shot"):
         get_method("co0p")
 
 
-def test_two_methods_with_one_name_are_an_error(registry: None) -> None:
+def test_two_methods_with_one_name_are_an_error(registry):
     with pytest.raises(ValueError, match="two methods are called 'coop'"):
 
         @method("coop")
-        def other(backbone: Any) -> Any: ...
+        def other(backbone): ...
 
 
-def test_a_method_may_be_registered_again_by_its_owner(registry: None) -> None:
+def test_a_method_may_be_registered_again_by_its_owner(registry):
     method("coop")(get_method("coop"))
 
 
-def test_options_are_the_keyword_arguments_with_their_docs() -> None:
+def test_options_are_the_keyword_arguments_with_their_docs():
     options = method_options("coop")
     assert list(options) == ["n_ctx", "ctx_init", "loss"]
     assert (options["n_ctx"].type, options["n_ctx"].default) == (int, 16)
@@ -57,16 +55,16 @@ def test_options_are_the_keyword_arguments_with_their_docs() -> None:
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_every_method_says_what_it_is_and_what_its_options_mean(name: str) -> None:
+def test_every_method_says_what_it_is_and_what_its_options_mean(name):
     assert summary(name)
     assert all(option.doc for option in method_options(name).values())
 
 
-def test_every_training_option_is_documented() -> None:
+def test_every_training_option_is_documented():
     assert all(option.doc for option in options_of(TrainConfig).values())
 
 
-def test_text_is_converted_to_the_annotated_type() -> None:
+def test_text_is_converted_to_the_annotated_type():
     given = {"epochs": "3", "learning_rate": "1e-3", "optimiser": "adamw"}
     read = read_options(options_of(TrainConfig), given, "training")
     assert read == {"epochs": 3, "learning_rate": 0.001, "optimiser": "adamw"}
@@ -84,7 +82,7 @@ def test_text_is_converted_to_the_annotated_type() -> None:
         ({"seed": "x"}, "coop has no option 'seed'"),
     ],
 )
-def test_an_unknown_or_invalid_option_names_the_valid_ones(given: Any, message: str) -> None:
+def test_an_unknown_or_invalid_option_names_the_valid_ones(given, message):
     with pytest.raises(FdrdError, match=message):
         read_options(method_options("coop"), given, "coop")
 
@@ -93,12 +91,12 @@ def test_an_unknown_or_invalid_option_names_the_valid_ones(given: Any, message: 
     ("texts", "message"),
     [(["depth"], "write -M name=value"), (["=3"], "write -M"), (["a=1", "a=2"], "given twice")],
 )
-def test_an_invalid_assignment_is_an_error(texts: list[str], message: str) -> None:
+def test_an_invalid_assignment_is_an_error(texts, message):
     with pytest.raises(FdrdError, match=message):
         split_assignments(texts, "-M")
 
 
-def test_an_option_goes_to_every_method_that_has_it() -> None:
+def test_an_option_goes_to_every_method_that_has_it():
     given = {"coop.n_ctx": "2", "n_ctx": "8"}
     assert distribute(["zero_shot", "coop"], given) == {"zero_shot": {}, "coop": {"n_ctx": 2}}
 
@@ -111,7 +109,7 @@ def test_an_option_goes_to_every_method_that_has_it() -> None:
         ({"zero_shot.n_ctx": "4"}, "zero_shot has no option 'n_ctx'; it has none"),
     ],
 )
-def test_an_option_that_no_method_has_is_an_error(given: dict[str, str], message: str) -> None:
+def test_an_option_that_no_method_has_is_an_error(given, message):
     with pytest.raises(FdrdError, match=message):
         distribute(["zero_shot", "coop"], given)
 
@@ -124,7 +122,7 @@ def test_an_option_that_no_method_has_is_an_error(given: dict[str, str], message
         ({"learning_rate": -1.0}, "learning_rate=-1.0: must be above 0"),
     ],
 )
-def test_invalid_training_options_are_errors(fields: Any, message: str) -> None:
+def test_invalid_training_options_are_errors(fields, message):
     with pytest.raises(FdrdError, match=message):
         TrainConfig(**fields)
 
@@ -144,7 +142,7 @@ def other(backbone, *, depth: int = 3):
 '''
 
 
-def write_plugin(folder: Path, package: str) -> Path:
+def write_plugin(folder, package):
     home = folder / package
     home.mkdir()
     (home / "__init__.py").write_text(f"from {package} import own\n")
@@ -155,9 +153,7 @@ def write_plugin(folder: Path, package: str) -> Path:
     return home
 
 
-def test_a_plugin_package_adds_a_method(
-    registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plugin_package_adds_a_method(registry, tmp_path, monkeypatch):
     write_plugin(tmp_path, "their_methods")
     monkeypatch.syspath_prepend(tmp_path)
     load_plugin("their_methods")
@@ -165,15 +161,13 @@ def test_a_plugin_package_adds_a_method(
     assert method_options("their_methods")["depth"].doc == "of nothing."
 
 
-def test_a_missing_plugin_is_named(registry: None) -> None:
+def test_a_missing_plugin_is_named(registry):
     with pytest.raises(FdrdError, match=r"--plugin no_such: .*on PYTHONPATH"):
         load_plugin("no_such")
 
 
 @pytest.mark.parametrize("edited", ["own.py", "helper.py"])
-def test_an_edited_method_has_another_source_digest(
-    registry: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
-) -> None:
+def test_an_edited_method_has_another_source_digest(registry, tmp_path, monkeypatch, edited):
     package = f"edited_{edited.removesuffix('.py')}"
     home = write_plugin(tmp_path, package)
     monkeypatch.syspath_prepend(tmp_path)
@@ -184,7 +178,7 @@ def test_an_edited_method_has_another_source_digest(
     assert source_digest(package) != before
 
 
-def test_equal_variants_run_once() -> None:
+def test_equal_variants_run_once():
     """What a user gives may make a variant the whole method: its result would count as another seed."""
     from benchmark.registry import variants_of
 

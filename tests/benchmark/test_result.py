@@ -3,30 +3,22 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark import BenchResult, CLIPBackbone
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.tables import command
 from benchmark.reporting.terminal import table
 from benchmark.result import read_result, read_results, to_json, write_result
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 QUICK = {"epochs": 2, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
-def folder(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(tiny_clip, tiny_dataset, tmp_path_factory):
     """Results of zero-shot, and of CoOp with two seeds."""
     home = tmp_path_factory.mktemp("runs")
     benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, results=home)
@@ -44,23 +36,21 @@ def folder(
 
 
 @pytest.fixture
-def results(folder: Path) -> list[BenchResult]:
+def results(folder):
     return read_results(folder)
 
 
 @pytest.fixture
-def result(results: list[BenchResult]) -> BenchResult:
+def result(results):
     return next(each for each in results if each.settings.method == "coop")
 
 
-def test_a_result_is_the_same_after_writing_and_reading(
-    result: BenchResult, tmp_path: Path
-) -> None:
+def test_a_result_is_the_same_after_writing_and_reading(result, tmp_path):
     write_result(result, tmp_path / "r.json")
     assert read_result(tmp_path / "r.json") == result
 
 
-def change(value: Any, path: str, new: Any) -> Any:
+def change(value, path, new):
     changed = copy.deepcopy(value)
     *parents, last = path.split(".")
     place = changed
@@ -88,9 +78,7 @@ def change(value: Any, path: str, new: Any) -> Any:
         ("versions.torch", 2),
     ],
 )
-def test_an_error_names_the_file_and_the_field(
-    result: BenchResult, tmp_path: Path, path: str, value: Any
-) -> None:
+def test_an_error_names_the_file_and_the_field(result, tmp_path, path, value):
     file = tmp_path / "broken.json"
     file.write_text(json.dumps(change(to_json(result), path, value)))
     with pytest.raises(FdrdError) as refused:
@@ -102,7 +90,7 @@ def test_an_error_names_the_file_and_the_field(
     assert all(named in ("", field) for named, field in zip(fields, path.split("."), strict=False))
 
 
-def test_missing_keys_are_named(result: BenchResult, tmp_path: Path) -> None:
+def test_missing_keys_are_named(result, tmp_path):
     value = to_json(result)
     del value["metrics"]["text_to_image"]["ceiling"]["R@5"], value["ranks"]["text_to_image"]
     (tmp_path / "broken.json").write_text(json.dumps(value))
@@ -112,50 +100,47 @@ def test_missing_keys_are_named(result: BenchResult, tmp_path: Path) -> None:
         read_result(tmp_path / "broken.json")
 
 
-def test_fields_of_a_later_release_are_ignored(result: BenchResult, tmp_path: Path) -> None:
+def test_fields_of_a_later_release_are_ignored(result, tmp_path):
     (tmp_path / "new.json").write_text(json.dumps(change(to_json(result), "settings.extra", 1)))
     assert read_result(tmp_path / "new.json") == result
 
 
-def test_numbers_that_json_cannot_hold_are_not_written(result: BenchResult, tmp_path: Path) -> None:
+def test_numbers_that_json_cannot_hold_are_not_written(result, tmp_path):
     broken = dataclasses.replace(result, seconds={**result.seconds, "fit": float("nan")})
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_result(broken, tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists()
 
 
-def test_a_truncated_file_is_an_error(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error(folder, tmp_path):
     whole = next(folder.glob("*.json")).read_text()
     (tmp_path / "half.json").write_text(whole[: len(whole) // 2])
     with pytest.raises(FdrdError, match=r"half.json is not a result file .*delete it"):
         read_results(tmp_path)
 
 
-def test_an_empty_folder_of_results_names_the_command_that_writes_them(tmp_path: Path) -> None:
+def test_an_empty_folder_of_results_names_the_command_that_writes_them(tmp_path):
     with pytest.raises(FdrdError, match="holds no results; `fdrd bench` writes them"):
         read_results(tmp_path)
 
 
-def test_ranks_are_kept_query_by_query(result: BenchResult) -> None:
+def test_ranks_are_kept_query_by_query(result):
     ranks = [int(rank) for rank in result.ranks["image_to_text"].strict.split()]
     assert len(ranks) == 24
     found = sum(rank <= 5 for rank in ranks) / 24
     assert found == pytest.approx(result.metrics.image_to_text.strict.recall["R@5"])
 
 
-def test_options_are_kept_resolved_and_as_given(result: BenchResult) -> None:
+def test_options_are_kept_resolved_and_as_given(result):
     assert result.settings.options == {"n_ctx": 4, "ctx_init": "", "loss": "symmetric"}
     assert result.settings.options_given == {"n_ctx": 4}
-    assert result.settings.train is not None
     assert result.settings.train.learning_rate == 0.002
     assert result.settings.train_given == QUICK
     assert result.learned_parameters == 4 * 32
 
 
-def stages(
-    folder: Path, tiny_clip: CLIPBackbone, splits: Splits, method: str = "coop", **options: Any
-) -> list[str]:
-    seen: list[str] = []
+def stages(folder, tiny_clip, splits, method="coop", **options):
+    seen = []
     benchmark.run(
         method,
         splits,
@@ -167,9 +152,7 @@ def stages(
     return list(dict.fromkeys(seen))
 
 
-def test_a_finished_run_is_not_repeated(
-    folder: Path, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_a_finished_run_is_not_repeated(folder, tiny_clip, tiny_dataset):
     """Whether an option is typed as text, as a number, or is the default."""
     options = {"n_ctx": 4, "loss": "symmetric"}
     (only,) = stages(folder, tiny_clip, tiny_dataset, options=options, train=QUICK)
@@ -189,28 +172,20 @@ def test_a_finished_run_is_not_repeated(
     ],
 )
 def test_settings_that_change_the_numbers_start_a_run(
-    folder: Path,
-    tiny_clip: CLIPBackbone,
-    tiny_dataset: Splits,
-    asked: dict[str, Any],
-    tmp_path: Path,
-) -> None:
+    folder, tiny_clip, tiny_dataset, asked, tmp_path
+):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     asked = {"options": {"n_ctx": 4}, "train": QUICK, **asked}
     assert "encode images" in stages(tmp_path, tiny_clip, tiny_dataset, **asked)
 
 
-def test_a_seed_without_effect_does_not_start_another_run(
-    folder: Path, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_a_seed_without_effect_does_not_start_another_run(folder, tiny_clip, tiny_dataset):
     (only,) = stages(folder, tiny_clip, tiny_dataset, method="zero_shot", seed=7, train=QUICK)
     assert only.startswith("finished before")
 
 
-def test_a_checkpoint_gives_the_numbers_of_its_training(
-    folder: Path, result: BenchResult, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_a_checkpoint_gives_the_numbers_of_its_training(folder, result, tiny_clip, tiny_dataset):
     (checkpoint, _) = sorted(folder.glob("*.safetensors"))
     again = benchmark.run("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
     trained = [each.ranks for each in read_results(folder) if each.settings.method == "coop"]
@@ -227,13 +202,8 @@ def test_a_checkpoint_gives_the_numbers_of_its_training(
     ],
 )
 def test_a_checkpoint_of_another_method_is_an_error(
-    folder: Path,
-    tiny_clip: CLIPBackbone,
-    tiny_dataset: Splits,
-    method: str,
-    options: dict[str, Any],
-    message: str,
-) -> None:
+    folder, tiny_clip, tiny_dataset, method, options, message
+):
     checkpoint = next(folder.glob("*.safetensors"))
     with pytest.raises(FdrdError, match=message):
         benchmark.run(
@@ -241,9 +211,7 @@ def test_a_checkpoint_of_another_method_is_an_error(
         )
 
 
-def test_a_file_that_is_not_a_checkpoint_is_an_error(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_an_error(tiny_clip, tiny_dataset, tmp_path):
     (tmp_path / "c.safetensors").write_bytes(b"nothing")
     with pytest.raises(FdrdError, match="is not a checkpoint of fdrd"):
         benchmark.run(
@@ -251,22 +219,20 @@ def test_a_file_that_is_not_a_checkpoint_is_an_error(
         )
 
 
-def test_training_without_validation_rows_is_an_error(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_training_without_validation_rows_is_an_error(tiny_clip, tiny_dataset):
     splits = {name: tiny_dataset[name] for name in ("train", "test")}
     with pytest.raises(FdrdError, match="no split 'validation'"):
         benchmark.run("coop", splits, backbone=tiny_clip)
     benchmark.run("zero_shot", splits, backbone=tiny_clip)
 
 
-def printed(results: list[BenchResult], width: int = 100) -> str:
+def printed(results, width=100):
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(table(results))
     return console.export_text()
 
 
-def test_the_table_has_a_line_for_every_method(results: list[BenchResult]) -> None:
+def test_the_table_has_a_line_for_every_method(results):
     text = printed(results)
     assert "zero_shot" in text
     assert "coop" in text
@@ -274,12 +240,11 @@ def test_the_table_has_a_line_for_every_method(results: list[BenchResult]) -> No
     assert "±" in text  # two seeds of CoOp
 
 
-def test_the_text_only_baseline_is_in_the_tables(results: list[BenchResult]) -> None:
+def test_the_text_only_baseline_is_in_the_tables(results):
     """One baseline for all methods, trained on the training split."""
     blind = {json.dumps(_baselines_of(result)) for result in results}
     assert len(blind) == 1
     (share,) = {result.metrics.hard_negatives["category"].blind for result in results}
-    assert share is not None
     head, row = _negatives_of(markdown(results), "*text-only baseline*")
     assert row[head.index("category")] == f"{100 * share:.2f}"
     lines = printed(results).splitlines()
@@ -288,9 +253,7 @@ def test_the_text_only_baseline_is_in_the_tables(results: list[BenchResult]) -> 
     assert line.split()[-3] == f"{100 * _baselines_of(results[0])['attribute: colour']:.2f}"
 
 
-def test_without_a_training_split_there_is_no_text_only_baseline(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_without_a_training_split_there_is_no_text_only_baseline(tiny_clip, tiny_dataset, tmp_path):
     splits = {"test": tiny_dataset["test"]}
     benchmark.run("zero_shot", splits, backbone=tiny_clip, results=tmp_path)
     (result,) = read_results(tmp_path)
@@ -300,8 +263,8 @@ def test_without_a_training_split_there_is_no_text_only_baseline(
 
 
 def test_other_training_rows_give_another_text_only_baseline_and_result(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+    tiny_clip, tiny_dataset, tmp_path
+):
     """This holds even for zero-shot, which is not trained. A repeated run is found again."""
     test, train = tiny_dataset["test"], tiny_dataset["train"]
     fewer = train.select(range(0, len(train), 5))
@@ -322,7 +285,7 @@ def test_other_training_rows_give_another_text_only_baseline_and_result(
     assert set(row[1:]) == {"–"}
 
 
-def test_results_without_blind_from_are_readable(result: BenchResult, tmp_path: Path) -> None:
+def test_results_without_blind_from_are_readable(result, tmp_path):
     value = to_json(result)
     del value["settings"]["blind_from"]
     (tmp_path / "old.json").write_text(json.dumps(value))
@@ -330,9 +293,7 @@ def test_results_without_blind_from_are_readable(result: BenchResult, tmp_path: 
     assert old.settings.blind_from is None
 
 
-def test_a_result_of_version_1_is_an_error_with_a_remedy(
-    result: BenchResult, tmp_path: Path
-) -> None:
+def test_a_result_of_version_1_is_an_error_with_a_remedy(result, tmp_path):
     value = {**to_json(result), "schema_version": 1}
     for share in value["metrics"]["hard_negatives"].values():
         del share["blind"]
@@ -341,11 +302,11 @@ def test_a_result_of_version_1_is_an_error_with_a_remedy(
         read_results(tmp_path)
 
 
-def _baselines_of(result: BenchResult) -> dict[str, Any]:
+def _baselines_of(result):
     return {kind: share.blind for kind, share in result.metrics.hard_negatives.items()}
 
 
-def _negatives_of(page: str, name: str) -> tuple[list[str], list[str]]:
+def _negatives_of(page, name):
     """Head and one row of the table of hard negatives."""
     lines = page.splitlines()
     row = next(number for number, line in enumerate(lines) if line.startswith(f"| {name}"))
@@ -355,7 +316,7 @@ def _negatives_of(page: str, name: str) -> tuple[list[str], list[str]]:
     )
 
 
-def with_recall(result: BenchResult, value: float) -> BenchResult:
+def with_recall(result, value):
     direction = result.metrics.text_to_image
     recall = {**direction.strict.recall, "R@1": value}
     direction = dataclasses.replace(
@@ -365,7 +326,7 @@ def with_recall(result: BenchResult, value: float) -> BenchResult:
     return dataclasses.replace(result, metrics=metrics)
 
 
-def test_numbers_below_zero_shot_are_marked(results: list[BenchResult]) -> None:
+def test_numbers_below_zero_shot_are_marked(results):
     zero_shot = next(each for each in results if each.settings.method == "zero_shot")
     coop = next(each for each in results if each.settings.method == "coop")
     page = markdown([with_recall(zero_shot, 0.5), with_recall(coop, 0.25)])
@@ -376,11 +337,11 @@ def test_numbers_below_zero_shot_are_marked(results: list[BenchResult]) -> None:
     assert "50.00 |" in row
 
 
-def test_without_zero_shot_nothing_is_marked(result: BenchResult) -> None:
+def test_without_zero_shot_nothing_is_marked(result):
     assert "▼" not in markdown([result])
 
 
-def test_the_commands_of_a_page_repeat_its_runs(results: list[BenchResult]) -> None:
+def test_the_commands_of_a_page_repeat_its_runs(results):
     page = markdown(results)
     assert (
         "$ fdrd bench --method coop --split test --data drawn --backbone tiny --seed 1 "
@@ -388,7 +349,7 @@ def test_the_commands_of_a_page_repeat_its_runs(results: list[BenchResult]) -> N
     )
 
 
-def test_names_cannot_break_a_page_or_a_command(result: BenchResult) -> None:
+def test_names_cannot_break_a_page_or_a_command(result):
     data = dataclasses.replace(result.settings.data, name="a|b\n# <script>; rm")
     settings = dataclasses.replace(result.settings, data=data)
     page = markdown([dataclasses.replace(result, settings=settings)])
@@ -396,15 +357,7 @@ def test_names_cannot_break_a_page_or_a_command(result: BenchResult) -> None:
     assert "--data 'a|b\n# <script>; rm'" in command(settings)
 
 
-Maker = Callable[..., Any]
-
-
-def test_domains_have_a_gallery_each(
-    tiny_clip: CLIPBackbone,
-    make_row: Maker,
-    make_dataset: Maker,
-    make_drawing: Maker,
-) -> None:
+def test_domains_have_a_gallery_each(tiny_clip, make_row, make_dataset, make_drawing):
     """Captions are shared between the domains: apart they are no rivals, together they are."""
     rows = []
     for domain, place in (("near", "left"), ("far", "right")):

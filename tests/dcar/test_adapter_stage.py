@@ -1,18 +1,12 @@
 """The adapter learns alone first: on plain features, before the prompts do."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 
 import benchmark.training.resumable
-from benchmark import CLIPBackbone, Prompts, TrainConfig, get_method
-from benchmark.training.loop import Batch
+from benchmark import Prompts, TrainConfig, get_method
 from benchmark.training.resumable import resumable
-from fdrd.dataset import RetrievalDataset
 
-Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
 
 
@@ -23,29 +17,27 @@ class Stopped(Exception):  # noqa: N818
     """Stands for a kill."""
 
 
-def made(backbone: CLIPBackbone, **options: object) -> Any:
-    small: dict[str, Any] = {"n_ctx": 2, "depth": 2, "train": TRAIN, "adapter_epochs": 3}
+def made(backbone, **options):
+    small = {"n_ctx": 2, "depth": 2, "train": TRAIN, "adapter_epochs": 3}
     return get_method("dcar")(backbone, **{**small, **options})
 
 
-def stopped_at(method: Any, step: int) -> Any:
+def stopped_at(method, step):
     """The method, whose training dies before this step of prompts and adapter together."""
     taken, loss = [0], method.loss
 
-    def dying(batch: Batch) -> torch.Tensor:
+    def dying(batch):
         if taken[0] == step:
             raise Stopped
         taken[0] += 1
-        result: torch.Tensor = loss(batch)
+        result = loss(batch)
         return result
 
     method.loss = dying
     return method
 
 
-def test_the_adapter_is_trained_before_the_prompts(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_the_adapter_is_trained_before_the_prompts(tiny_clip, tiny_dataset):
     before = made(tiny_clip).learner.state_dict()
     method = stopped_at(made(tiny_clip), 0)
     with pytest.raises(Stopped):
@@ -55,12 +47,10 @@ def test_the_adapter_is_trained_before_the_prompts(
         assert moved == name.startswith("adapter."), name
 
 
-def test_the_adapter_stage_runs_no_prompted_tower(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_adapter_stage_runs_no_prompted_tower(tiny_clip, tiny_dataset, monkeypatch):
     encode = tiny_clip.encode_image
 
-    def plain(images: Any, prompts: Prompts = NONE, **rest: Any) -> Any:
+    def plain(images, prompts=NONE, **rest):
         assert not prompts.vision
         return encode(images, prompts, **rest)
 
@@ -71,9 +61,7 @@ def test_the_adapter_stage_runs_no_prompted_tower(
 
 
 @pytest.mark.parametrize("options", [{"adapter": "identity"}, {"lambda_cate": 0.0}], ids=str)
-def test_the_adapter_stage_is_skipped_without_trainable_adapter(
-    options: dict[str, object], tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_the_adapter_stage_is_skipped_without_trainable_adapter(options, tiny_clip, tiny_dataset):
     ends = []
     for epochs in (0, 3):
         method = made(tiny_clip, adapter_epochs=epochs, **options)
@@ -83,11 +71,8 @@ def test_the_adapter_stage_is_skipped_without_trainable_adapter(
 
 
 def test_training_killed_after_the_adapter_stage_resumes_exactly(
-    tiny_clip: CLIPBackbone,
-    tiny_dataset: Splits,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    tiny_clip, tiny_dataset, tmp_path, monkeypatch
+):
     """What is kept is that of the prompts: the adapter's own epochs must not write over it."""
     monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
     monkeypatch.setattr(benchmark.training.resumable, "SHARE", float("inf"))

@@ -4,12 +4,11 @@ from math import exp, log
 
 import pytest
 import torch
-from torch import Tensor
 
 from dcar.category_loss import ExtraTexts, category_aware_loss
 
 
-def direction(cosine: float) -> Tensor:
+def direction(cosine):
     return torch.tensor([cosine, (1 - cosine**2) ** 0.5])
 
 
@@ -21,11 +20,9 @@ PRESENT = torch.tensor([[True, True]])
 OWN, OTHERS = torch.tensor([7]), torch.tensor([[7, 9]])
 
 
-def loss(**options: object) -> float:
+def loss(**options):
     settings = {"scale": 100.0, "alpha": 0.5, **options}
-    return category_aware_loss(  # type: ignore[arg-type]
-        IMAGE, POSITIVE, NEGATIVES, PRESENT, OWN, OTHERS, **settings
-    ).item()
+    return category_aware_loss(IMAGE, POSITIVE, NEGATIVES, PRESENT, OWN, OTHERS, **settings).item()
 
 
 @pytest.mark.parametrize(
@@ -36,17 +33,17 @@ def loss(**options: object) -> float:
         ("loss", (1.5 * log(1 + exp(-1)) + log(1 + exp(-2))) / 2.5),
     ],
 )
-def test_each_mode_by_hand(mode: str, expected: float) -> None:
+def test_each_mode_by_hand(mode, expected):
     assert loss(mode=mode) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["log_add", "logit"])
-def test_alpha_zero_is_the_plain_softmax(mode: str) -> None:
+def test_alpha_zero_is_the_plain_softmax(mode):
     expected = -log(exp(30) / (exp(30) + exp(29) + exp(28)))
     assert loss(mode=mode, alpha=0.0) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_missing_negative_does_not_count() -> None:
+def test_a_missing_negative_does_not_count():
     present = torch.tensor([[True, False]])
     found = category_aware_loss(
         IMAGE, POSITIVE, NEGATIVES, present, OWN, OTHERS, scale=100.0, alpha=0.0
@@ -55,7 +52,7 @@ def test_a_missing_negative_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("mode", ["log_add", "logit", "loss"])
-def test_without_negatives_it_is_zero(mode: str) -> None:
+def test_without_negatives_it_is_zero(mode):
     none = category_aware_loss(
         IMAGE,
         POSITIVE,
@@ -64,12 +61,12 @@ def test_without_negatives_it_is_zero(mode: str) -> None:
         OWN,
         OTHERS[:, :0],
         scale=100.0,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
     )
     assert none.item() == 0
 
 
-def test_in_batch_every_image_chooses_from_all_captions() -> None:
+def test_in_batch_every_image_chooses_from_all_captions():
     images = torch.eye(2)
     positives = torch.stack([direction(0.8), direction(0.6)])
     negatives = torch.stack([direction(0.7)[None], direction(0.1)[None]])
@@ -85,7 +82,7 @@ def test_in_batch_every_image_chooses_from_all_captions() -> None:
         candidates="in_batch",
     )
 
-    def sine(cosine: float) -> float:
+    def sine(cosine):
         return (1 - cosine**2) ** 0.5
 
     # The categories of the four captions are 0, 1, 1, 1: each image doubles those of its own.
@@ -97,7 +94,7 @@ def test_in_batch_every_image_chooses_from_all_captions() -> None:
     assert found.item() == pytest.approx((first + second) / 2, abs=1e-5)
 
 
-def test_extra_captions_are_candidates_unless_correct() -> None:
+def test_extra_captions_are_candidates_unless_correct():
     extra = ExtraTexts(
         torch.stack([direction(0.5), direction(0.9)]),
         torch.tensor([7, 9]),
@@ -112,7 +109,7 @@ def test_extra_captions_are_candidates_unless_correct() -> None:
     assert found.item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_symmetric_adds_the_choice_of_captions_among_images() -> None:
+def test_symmetric_adds_the_choice_of_captions_among_images():
     images, positives = torch.eye(2), torch.stack([direction(0.8), direction(0.6)])
     nothing = torch.zeros(2, 0, 2), torch.zeros(2, 0, dtype=torch.bool)
     category = torch.tensor([0, 1]), torch.zeros(2, 0, dtype=torch.long)

@@ -1,37 +1,31 @@
 """What DCAR must reduce to, and what its text features may know."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from PIL import Image
 
-from benchmark import CLIPBackbone, Images, TrainConfig, get_method
+from benchmark import Images, TrainConfig, get_method
 from benchmark.registry import method_options
 from benchmark.training.loop import batches
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
 SMALL = {"n_ctx": 2, "depth": 2, "train": TRAIN}
 
 
-def fitted(backbone: CLIPBackbone, splits: Splits, name: str = "dcar", **options: object):  # type: ignore[no-untyped-def]
+def fitted(backbone, splits, name="dcar", **options):
     method = get_method(name)(backbone, **{**SMALL, **options})
     method.fit(splits["train"], splits["validation"])
     return method
 
 
 @torch.no_grad()
-def features(method, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+def features(method, dataset):
     images = method.encode_image(Images.of(dataset)).pooled
     return images, method.encode_text(dataset.captions).pooled
 
 
-def test_without_weights_and_category_loss_it_is_maple(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_without_weights_and_category_loss_it_is_maple(tiny_clip, tiny_dataset):
     plain = fitted(tiny_clip, tiny_dataset, beta=0.0, lambda_cate=0.0, gamma=0.0)
     maple = fitted(tiny_clip, tiny_dataset, "maple", ctx_init="")
     for one, other in zip(
@@ -43,18 +37,14 @@ def test_without_weights_and_category_loss_it_is_maple(
 @pytest.mark.parametrize(
     "options", [{"beta": 0.5}, {"lambda_cate": 1.0}, {"gamma": 1.0}], ids=lambda o: next(iter(o))
 )
-def test_each_part_changes_what_is_learned(
-    options: dict[str, float], tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_each_part_changes_what_is_learned(options, tiny_clip, tiny_dataset):
     off = {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0}
     plain = features(fitted(tiny_clip, tiny_dataset, **off), tiny_dataset["test"])
     other = features(fitted(tiny_clip, tiny_dataset, **{**off, **options}), tiny_dataset["test"])
     assert (plain[1] - other[1]).abs().max() > 1e-4
 
 
-def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(tiny_clip, tiny_dataset):
     method = fitted(tiny_clip, tiny_dataset, depth=0, gamma=1.0)
     images, texts = features(method, tiny_dataset["test"])
     with torch.no_grad():
@@ -68,9 +58,7 @@ def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(
 
 
 @pytest.mark.parametrize("test_weights", ["token_mean", "predictor"])
-def test_weights_are_predicted_without_an_image(
-    test_weights: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_weights_are_predicted_without_an_image(test_weights, tiny_clip, tiny_dataset):
     method = fitted(tiny_clip, tiny_dataset, test_weights=test_weights, beta=1.0)
     with torch.no_grad():
         weights = method._weights_without_image(tiny_dataset["test"].captions)
@@ -78,7 +66,7 @@ def test_weights_are_predicted_without_an_image(
     assert (weights[:, 0] == 1).all()  # BOS
 
 
-def test_token_weights_carry_no_gradient(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_token_weights_carry_no_gradient(tiny_clip, tiny_dataset):
     method = fitted(tiny_clip, tiny_dataset)
     photos = tiny_dataset["train"].images([0, 1])
     _, compared = method.encode_compared(photos, method.learner.prompts())
@@ -87,9 +75,7 @@ def test_token_weights_carry_no_gradient(tiny_clip: CLIPBackbone, tiny_dataset: 
     assert not method.weights(captions, plain, compared, method.blank()).requires_grad
 
 
-def test_weights_compare_the_image_with_a_blank_one(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
     """A blank photo changes nothing, so its caption is not weighted; a drawing's is."""
     method = fitted(tiny_clip, tiny_dataset)
     white = Image.new("RGB", (40, 40), "white")
@@ -120,20 +106,13 @@ def test_weights_compare_the_image_with_a_blank_one(
     ],
     ids=lambda options: ",".join(options),
 )
-def test_every_option_trains(
-    options: dict[str, object], tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_every_option_trains(options, tiny_clip, tiny_dataset):
     method = get_method("dcar")(tiny_clip, **{**SMALL, **options})
     log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     assert log.epochs[-1].loss < log.epochs[0].loss
 
 
-def test_the_category_loss_pair_by_pair(
-    tiny_clip: CLIPBackbone,
-    make_row: Callable[..., dict[str, object]],
-    make_dataset: Callable[..., RetrievalDataset],
-    make_drawing: Callable[[str, str, str], bytes],
-) -> None:
+def test_the_category_loss_pair_by_pair(tiny_clip, make_row, make_dataset, make_drawing):
     """Worked out pair by pair: own candidates, one direction, the plain features through the adapter."""
     rows = []
     for color in ("red", "green", "blue", "black"):
@@ -167,14 +146,14 @@ def test_the_category_loss_pair_by_pair(
     assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
 
 
-def test_the_figure_preset_prompts_the_first_layer_only(tiny_clip: CLIPBackbone) -> None:
+def test_the_figure_preset_prompts_the_first_layer_only(tiny_clip):
     figure = get_method("dcar")(tiny_clip, preset="figure", n_ctx=2).learner.prompts()
     maple = get_method("dcar")(tiny_clip, preset="maple", n_ctx=2).learner.prompts()
     assert [len(figure.text), len(figure.vision)] == [1, 1]
     assert [len(maple.text), len(maple.vision)] == [3, 3]
 
 
-def test_impossible_options_are_refused(tiny_clip: CLIPBackbone) -> None:
+def test_impossible_options_are_refused(tiny_clip):
     make = get_method("dcar")
     with pytest.raises(FdrdError, match="raise n_negatives"):
         make(tiny_clip, n_negatives=1, n_attribute=2)
@@ -185,11 +164,8 @@ def test_impossible_options_are_refused(tiny_clip: CLIPBackbone) -> None:
 
 
 def test_one_category_and_one_word_captions_still_train(
-    tiny_clip: CLIPBackbone,
-    make_row: Callable[..., dict[str, object]],
-    make_dataset: Callable[..., RetrievalDataset],
-    make_drawing: Callable[[str, str, str], bytes],
-) -> None:
+    tiny_clip, make_row, make_dataset, make_drawing
+):
     """No category to swap in and nothing to say: fewer negatives, and no error."""
     words = ["circle", "red", "a " * 300 + "circle", "blue"]
     colors = ["red", "green", "blue", "black"]
@@ -204,5 +180,5 @@ def test_one_category_and_one_word_captions_still_train(
     assert texts.isfinite().all()
 
 
-def test_every_option_is_documented() -> None:
+def test_every_option_is_documented():
     assert all(option.doc for option in method_options("dcar").values())

@@ -1,26 +1,16 @@
 """Which captions of the training split stand beside those of a batch."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from benchmark import CLIPBackbone, TrainConfig, get_method
-from benchmark.training.loop import Batch, batches
+from benchmark import TrainConfig, get_method
+from benchmark.training.loop import batches
 from dcar.extra_candidates import ExtraCandidates
-from fdrd.dataset import RetrievalDataset
-
-Rows = Callable[..., dict[str, object]]
 
 
 @pytest.fixture
-def train(
-    make_row: Rows,
-    make_dataset: Callable[..., RetrievalDataset],
-    make_drawing: Callable[[str, str, str], bytes],
-) -> RetrievalDataset:
+def train(make_row, make_dataset, make_drawing):
     """Nine pairs; 0 and 1 show one image, 2 and 3 have one caption."""
     colors = ["red", "red", "green", "blue", "black", "red", "green", "blue", "black"]
     shapes = ["circle"] * 5 + ["square"] * 4
@@ -32,7 +22,7 @@ def train(
     return make_dataset(rows, "train")
 
 
-def batch_of(train: RetrievalDataset, rows: list[int], epoch: int = 0) -> Batch:
+def batch_of(train, rows, epoch=0):
     return next(
         each
         for epoch_seed in range(10_000)
@@ -41,20 +31,20 @@ def batch_of(train: RetrievalDataset, rows: list[int], epoch: int = 0) -> Batch:
     )
 
 
-def test_extra_captions_come_from_outside_the_batch(train: RetrievalDataset) -> None:
+def test_extra_captions_come_from_outside_the_batch(train):
     found = ExtraCandidates(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
     assert found.rows.tolist() == [1, 3, 4, 5, 6, 7, 8]
     assert found.captions == ["two", "three", "five", "six", "seven", "eight", "nine"]
 
 
-def test_a_correct_caption_is_not_a_candidate(train: RetrievalDataset) -> None:
+def test_a_correct_caption_is_not_a_candidate(train):
     found = ExtraCandidates(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
     of_image_0, of_image_2 = found.wrong.tolist()
     assert of_image_0 == [False, True, True, True, True, True, True]
     assert of_image_2 == [True, False, True, True, True, True, True]
 
 
-def test_extra_captions_depend_only_on_seed_and_batch(train: RetrievalDataset) -> None:
+def test_extra_captions_depend_only_on_seed_and_batch(train):
     first, later = batch_of(train, [0, 2]), batch_of(train, [0, 2], epoch=1)
     drawn = ExtraCandidates(train, seed=0, number=3)
     again = drawn.draw(first)
@@ -68,17 +58,15 @@ def test_extra_captions_depend_only_on_seed_and_batch(train: RetrievalDataset) -
     assert any(other != again.rows.tolist() for other in others)
 
 
-def test_zero_extra_captions(train: RetrievalDataset) -> None:
+def test_zero_extra_captions(train):
     found = ExtraCandidates(train, seed=0, number=0).draw(batch_of(train, [0, 2]))
     assert (found.captions, found.wrong.shape) == ([], (2, 0))
 
 
-def test_the_category_loss_compares_an_image_with_all_training_captions(
-    tiny_clip: CLIPBackbone, train: RetrievalDataset
-) -> None:
+def test_the_category_loss_compares_an_image_with_all_training_captions(tiny_clip, train):
     """Without negatives, in one direction: a softmax over the captions that are wrong for the image."""
     config = TrainConfig(epochs=1, batch_size=4, optimiser="adamw", learning_rate=0.01)
-    method: Any = get_method("dcar")(
+    method = get_method("dcar")(
         tiny_clip,
         n_ctx=2,
         depth=1,
@@ -104,7 +92,6 @@ def test_the_category_loss_compares_an_image_with_all_training_captions(
                 weight = torch.tensor(4.0 if same else 1.0).log()
                 target = len(logits) if other == row else target
                 logits.append(tiny_clip.logit_scale * image @ method.learner.adapter(text) + weight)
-            assert target is not None
             losses.append(torch.logsumexp(torch.stack(logits), 0) - logits[target])
         found = method._category_loss(batch, images)
     assert np.isclose(found.item(), torch.stack(losses).mean().item(), rtol=1e-4)

@@ -1,8 +1,7 @@
 """At test time a caption knows no image; what `rerank` and `leak_paired` do instead, and how they say so."""
 
 import json
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from rich.console import Console
 
 import benchmark
 import dcar  # registers the method
-from benchmark import CLIPBackbone, Images, TrainConfig, get_method
+from benchmark import Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.evaluation.scoring import make_reranker
@@ -23,12 +22,11 @@ from dcar.options import TestWeights
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 MODES = get_args(TestWeights)
 TRAIN = TrainConfig(epochs=1, batch_size=8, optimiser="adamw", learning_rate=0.01)
 
 
-def fitted(backbone: CLIPBackbone, splits: Splits, mode: str, **options: Any) -> Any:
+def fitted(backbone, splits, mode, **options):
     options = {"n_ctx": 2, "depth": 2, "train": TRAIN, "beta": 1.0, **options}
     method = get_method("dcar")(backbone, test_weights=mode, **options)
     method.fit(splits["train"], splits["validation"])
@@ -38,23 +36,21 @@ def fitted(backbone: CLIPBackbone, splits: Splits, mode: str, **options: Any) ->
 class OtherImages(RetrievalDataset):
     """A split whose captions are the same, and whose photos are others."""
 
-    def __init__(self, given: RetrievalDataset, photos: list[Image.Image]):
+    def __init__(self, given, photos):
         self.__dict__.update(given.__dict__)
         self.photos = photos
 
-    def images(self, numbers: Any) -> list[Image.Image]:
+    def images(self, numbers):
         return [self.photos[number] for number in numbers]
 
 
-def encoded(method: Any, dataset: RetrievalDataset) -> torch.Tensor:
+def encoded(method, dataset):
     """The captions' features as a run has them."""
     return encode_split(method, dataset, leak=method.scoring.leak)[1].pooled
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_caption_features_depend_on_images_only_for_leak_paired(
-    mode: str, tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_caption_features_depend_on_images_only_for_leak_paired(mode, tiny_clip, tiny_dataset):
     method, dataset = fitted(tiny_clip, tiny_dataset, mode), tiny_dataset["test"]
     own = dataset.images(range(24))
     red = [Image.new("RGB", (40, 40), "red")] * 24
@@ -82,9 +78,7 @@ def test_caption_features_depend_on_images_only_for_leak_paired(
     ],
     ids=lambda options: ",".join(options) or "default",
 )
-def test_a_reranked_pair_uses_the_weights_of_its_image(
-    options: dict[str, Any], tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_a_reranked_pair_uses_the_weights_of_its_image(options, tiny_clip, tiny_dataset):
     """Worked out pair by pair, as in training."""
     method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", **options), tiny_dataset["test"]
     captions = [dataset.captions[number] for number in (0, 5, 5, 7)]
@@ -102,14 +96,11 @@ def test_a_reranked_pair_uses_the_weights_of_its_image(
             assert found[place].item() == pytest.approx((seen @ text.T).item(), abs=1e-5)
 
 
-def test_the_shortlist_is_rescored_and_the_rest_ranks_below(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits
-) -> None:
+def test_the_shortlist_is_rescored_and_the_rest_ranks_below(tiny_clip, tiny_dataset):
     method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", shortlist=5), tiny_dataset["test"]
     images, texts = encode_split(method, dataset)
     first = method.similarity(images, texts)
     reranker = make_reranker(dataset, method.scoring, "dcar")
-    assert reranker is not None
     every = method.scoring.shortlist.score
     for dim in (1, 0):
         second = reranker.rescore_best(first, images, texts, dim)
@@ -126,7 +117,7 @@ def test_the_shortlist_is_rescored_and_the_rest_ranks_below(
             )
 
 
-def test_a_shortlist_includes_all_ties_at_its_end(tiny_dataset: Splits) -> None:
+def test_a_shortlist_includes_all_ties_at_its_end(tiny_dataset):
     """Which of them is stored first must not decide."""
     shortlist = benchmark.evaluation.scoring.Shortlist(
         1, 10**6, lambda images, _: images.pooled[:, 0]
@@ -134,13 +125,12 @@ def test_a_shortlist_includes_all_ties_at_its_end(tiny_dataset: Splits) -> None:
     reranker = make_reranker(
         tiny_dataset["test"], benchmark.evaluation.scoring.Scoring(shortlist=shortlist), "m"
     )
-    assert reranker is not None
     images, texts = benchmark.Features(torch.tensor([[0.3]])), benchmark.Features(torch.ones(3, 1))
     scores = reranker.rescore_best(torch.tensor([[0.5, 0.5, 0.2]]), images, texts, 1)
     assert scores.tolist() == [pytest.approx([0.3, 0.3, 0.2 - 3])]
 
 
-def test_ranks_use_the_reranked_scores(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> None:
+def test_ranks_use_the_reranked_scores(tiny_clip, tiny_dataset):
     """With everything on the shortlist, the ranks of the whole matrix of pairs, at any block size."""
     method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", shortlist=24), tiny_dataset["test"]
     images, texts = encode_split(method, dataset)
@@ -156,7 +146,7 @@ def test_ranks_use_the_reranked_scores(tiny_clip: CLIPBackbone, tiny_dataset: Sp
         assert np.array_equal(found.image_to_text.strict, expected.numpy())
 
 
-def bench(backbone: CLIPBackbone, splits: Splits, mode: str, folder: Path, **options: Any) -> Any:
+def bench(backbone, splits, mode, folder, **options):
     given = {"n_ctx": 2, "depth": 2, "beta": 1.0, "test_weights": mode, **options}
     train = {"epochs": 1, "batch_size": 8}
     return benchmark.run(
@@ -164,9 +154,7 @@ def bench(backbone: CLIPBackbone, splits: Splits, mode: str, folder: Path, **opt
     )
 
 
-def test_every_table_marks_a_leak(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_every_table_marks_a_leak(tiny_clip, tiny_dataset, tmp_path):
     bench(tiny_clip, tiny_dataset, "leak_paired", tmp_path)
     benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, results=tmp_path)
     saved = next(tmp_path.glob("dcar-*.safetensors"))
@@ -186,9 +174,7 @@ def test_every_table_marks_a_leak(
     assert all("LEAK" in each["settings"]["remarks"]["leak"] for each in written)
 
 
-def test_reranking_changes_ranks_and_is_marked(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_reranking_changes_ranks_and_is_marked(tiny_clip, tiny_dataset, tmp_path):
     honest, reranked = (
         bench(tiny_clip, tiny_dataset, mode, tmp_path, shortlist=12, gamma=0.0)
         for mode in ("none", "rerank")
@@ -201,8 +187,8 @@ def test_reranking_changes_ranks_and_is_marked(
 
 
 def test_too_many_pairs_are_refused_with_the_number_before_anything_is_learned(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+    tiny_clip, tiny_dataset, tmp_path
+):
     """24 images and 24 captions with 5 each, and 24 rows of a caption and two negatives: 312."""
     with pytest.raises(FdrdError, match=r"dcar: 312 pairs .*-M pair_limit=312"):
         bench(tiny_clip, tiny_dataset, "rerank", tmp_path, shortlist=5, pair_limit=311)
@@ -210,7 +196,7 @@ def test_too_many_pairs_are_refused_with_the_number_before_anything_is_learned(
     bench(tiny_clip, tiny_dataset, "rerank", tmp_path, shortlist=5, pair_limit=312)
 
 
-def test_each_word_is_encoded_once_on_its_own(tiny_clip: CLIPBackbone) -> None:
+def test_each_word_is_encoded_once_on_its_own(tiny_clip):
     """`zebra` is no word of the tokenizer: all its pieces have the feature of the whole word."""
     captions = ["a zebra, red", "red zebra"]
     features = tiny_clip.encode_text(captions, tokens=True)

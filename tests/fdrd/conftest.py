@@ -2,14 +2,12 @@
 
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 
-def image_bytes(seed: int, size: tuple[int, int] = (24, 16), form: str = "PNG", **options) -> bytes:
+def image_bytes(seed, size=(24, 16), form="PNG", **options):
     """Return the bytes of an image that is unique for the seed."""
     image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
     image.putpixel((seed % size[0], seed // size[0] % size[1]), (255, 255, 255))
@@ -19,15 +17,15 @@ def image_bytes(seed: int, size: tuple[int, int] = (24, 16), form: str = "PNG", 
 
 
 @pytest.fixture
-def draw() -> Callable[..., bytes]:
+def draw():
     return image_bytes
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, object], Path]:
+def write(tmp_path):
     """Return a function that writes a file of the source `raw`: bytes, text, or any value as JSON."""
 
-    def write(path: str, content: object) -> Path:
+    def write(path, content):
         file = tmp_path / "raw" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
@@ -40,7 +38,7 @@ def write(tmp_path: Path) -> Callable[[str, object], Path]:
 
 
 @pytest.fixture
-def birds(write: Callable[[str, object], Path], tmp_path: Path) -> Path:
+def birds(write, tmp_path):
     """Return an image folder of two categories with 20 train and 4 test pairs each.
 
     One image has two captions.
@@ -59,7 +57,7 @@ def birds(write: Callable[[str, object], Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path, monkeypatch):
     """Give each test its own cache, and keep it offline."""
     import datasets
 

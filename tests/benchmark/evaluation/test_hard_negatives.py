@@ -1,17 +1,13 @@
 """The true caption must be above all its negatives; a tie is a loss."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import pytest
 import torch
 
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.models.backbone import Features
-from fdrd.dataset import RetrievalDataset
 
 
-def negative(caption: str, kind: str, attribute_type: str | None = None) -> dict[str, str | None]:
+def negative(caption, kind, attribute_type=None):
     return {
         "caption": caption,
         "category": "circle",
@@ -21,9 +17,7 @@ def negative(caption: str, kind: str, attribute_type: str | None = None) -> dict
 
 
 @pytest.fixture
-def two_rows(
-    make_row: Callable[..., Any], make_dataset: Callable[..., RetrievalDataset]
-) -> RetrievalDataset:
+def two_rows(make_row, make_dataset):
     rows = [
         make_row(
             0,
@@ -38,10 +32,10 @@ def two_rows(
     return make_dataset(rows, "test")
 
 
-def shares(dataset: RetrievalDataset, **options: int) -> dict[str, Any]:
+def shares(dataset, **options):
     """Every caption scores what its last word says, with every image."""
 
-    def encode(captions: Sequence[str]) -> Features:
+    def encode(captions):
         return Features(torch.tensor([[float(caption.split()[-1])] for caption in captions]))
 
     images = Features(torch.ones(len(dataset.image_digests), 1))
@@ -50,7 +44,7 @@ def shares(dataset: RetrievalDataset, **options: int) -> dict[str, Any]:
     )
 
 
-def test_shares_by_kind(two_rows: RetrievalDataset) -> None:
+def test_shares_by_kind(two_rows):
     """Row 0: .5 > .4 wins category, .5 < .9 loses attribute. Row 1: .5 = .5 is lost.
 
     So category 1 of 2, attribute 0 of 1, all 0 of 2; row 2 has no negatives and does not count.
@@ -66,11 +60,11 @@ def test_shares_by_kind(two_rows: RetrievalDataset) -> None:
     assert found["all"].chance == pytest.approx((1 / 3 + 1 / 2) / 2)
 
 
-def test_the_batch_size_changes_nothing(two_rows: RetrievalDataset) -> None:
+def test_the_batch_size_changes_nothing(two_rows):
     assert shares(two_rows, batch=1) == shares(two_rows)
 
 
-def test_a_constant_scorer_gets_nothing(tiny_dataset: dict[str, RetrievalDataset]) -> None:
+def test_a_constant_scorer_gets_nothing(tiny_dataset):
     dataset = tiny_dataset["test"]
     vector = torch.randn(1, 511, generator=torch.Generator().manual_seed(0))
     found = hard_negative_shares(
@@ -83,5 +77,5 @@ def test_a_constant_scorer_gets_nothing(tiny_dataset: dict[str, RetrievalDataset
     assert all(share.accuracy == 0 for share in found.values())
 
 
-def test_a_dataset_without_negatives_has_no_shares(two_rows: RetrievalDataset) -> None:
+def test_a_dataset_without_negatives_has_no_shares(two_rows):
     assert shares(two_rows.select([2])) == {}

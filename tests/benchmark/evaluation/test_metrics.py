@@ -1,10 +1,8 @@
 """Ranks and what is made of them, against arithmetic by hand and a reference that sorts it all."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,16 +14,12 @@ from benchmark.evaluation.ranking import BothRanks, rank
 from benchmark.models.backbone import Features
 from fdrd.errors import FdrdError
 
-Array = npt.NDArray[Any]
 
-
-def dot(images: Features, texts: Features) -> torch.Tensor:
+def dot(images, texts):
     return images.pooled @ texts.pooled.T
 
 
-def ranks_of(
-    images: Array, texts: Array, pairs: Array, category: Array | None = None, **options: int
-) -> BothRanks:
+def ranks_of(images, texts, pairs, category=None, **options):
     return rank(
         dot,
         Features(torch.from_numpy(images).float()),
@@ -36,19 +30,19 @@ def ranks_of(
     )
 
 
-def from_scores(scores: Array, pairs: Array, category: Array | None = None) -> BothRanks:
+def from_scores(scores, pairs, category=None):
     """Ranks for a given (I, C) score matrix: the images are its rows, the captions unit vectors."""
     return ranks_of(scores, np.eye(scores.shape[1]), pairs, category)
 
 
-def diagonal(n: int) -> Array:
+def diagonal(n):
     return np.stack([np.arange(n), np.arange(n)], axis=1)
 
 
-def reference(scores: Array, pairs: Array, category: Array) -> dict[str, Array]:
+def reference(scores, pairs, category):
     """Everything from one full matrix of rows by rows, sorted, irrelevant items first among equals."""
 
-    def first_and_precision(values: Array, relevant: Array) -> tuple[int, float]:
+    def first_and_precision(values, relevant):
         order = np.lexsort((relevant, -values))
         hits = relevant[order]
         places = 1 + np.flatnonzero(hits)
@@ -56,9 +50,9 @@ def reference(scores: Array, pairs: Array, category: Array) -> dict[str, Array]:
         return int(places[0]), float(np.mean(np.arange(1, len(places) + 1) / places))
 
     image, caption = pairs.T
-    out: dict[str, list[float]] = {}
+    out = {}
 
-    def put(name: str, value: float) -> None:
+    def put(name, value):
         out.setdefault(name, []).append(value)
 
     for i in range(scores.shape[0]):
@@ -83,7 +77,7 @@ def reference(scores: Array, pairs: Array, category: Array) -> dict[str, Array]:
     return {name: np.array(values) for name, values in out.items()}
 
 
-def as_dict(found: BothRanks) -> dict[str, Array]:
+def as_dict(found):
     return {
         f"{short} {name}": value
         for short, side in zip(("i2t", "t2i"), found, strict=True)
@@ -97,7 +91,7 @@ def as_dict(found: BothRanks) -> dict[str, Array]:
 
 
 @st.composite
-def small_worlds(draw: st.DrawFn) -> tuple[Array, Array, Array, Array]:
+def small_worlds(draw):
     """Integer features with many ties, several captions per image, captions shared by images."""
     n_images, n_captions = draw(st.integers(1, 7)), draw(st.integers(1, 9))
     wild = st.tuples(st.integers(0, n_images - 1), st.integers(0, n_captions - 1))
@@ -114,9 +108,7 @@ def small_worlds(draw: st.DrawFn) -> tuple[Array, Array, Array, Array]:
 
 @given(small_worlds(), st.integers(1, 6))
 @settings(max_examples=150, deadline=None)
-def test_ranks_equal_the_reference_for_any_block_size(
-    world: tuple[Array, Array, Array, Array], block: int
-) -> None:
+def test_ranks_equal_the_reference_for_any_block_size(world, block):
     images, texts, pairs, category = world
     expected = reference(images @ texts.T, pairs, category)
     for found in (
@@ -129,9 +121,7 @@ def test_ranks_equal_the_reference_for_any_block_size(
 
 @given(small_worlds(), st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None)
-def test_the_order_of_rows_images_and_captions_changes_nothing(
-    world: tuple[Array, Array, Array, Array], random: Any
-) -> None:
+def test_the_order_of_rows_images_and_captions_changes_nothing(world, random):
     images, texts, pairs, category = world
     before = ranks_of(images, texts, pairs, category)
     image_order = np.array(random.sample(range(len(images)), len(images)))
@@ -147,7 +137,7 @@ def test_the_order_of_rows_images_and_captions_changes_nothing(
     assert np.array_equal(after.text_to_image.strict, before.text_to_image.strict[row_order])
 
 
-def test_a_worked_example() -> None:
+def test_a_worked_example():
     """Four images, five captions; image 3 has captions 3 and 4.
 
     Image to text. 0: own .9 is best, rank 1. 1: own .2, above it .8 and .3, rank 3. 2: own .5, one
@@ -174,7 +164,7 @@ def test_a_worked_example() -> None:
 
 
 @pytest.mark.parametrize("shape", [(7, 13, 511), (33, 101, 7), (64, 997, 129), (1, 5, 3)])
-def test_constant_scores_never_win(shape: tuple[int, int, int]) -> None:
+def test_constant_scores_never_win(shape):
     """Wherever equal vectors stand in the matrix product; at 7 x 13 x 511 its edges round apart."""
     n_images, n_captions, width = shape
     rng = np.random.default_rng(0)
@@ -188,10 +178,10 @@ def test_constant_scores_never_win(shape: tuple[int, int, int]) -> None:
         assert (found.text_to_image.strict == n_images).all()
 
 
-def test_a_product_that_rounds_by_place_cannot_break_ties() -> None:
+def test_a_product_that_rounds_by_place_cannot_break_ties():
     """Matrix kernels round their edges differently; here every place does, on any machine."""
 
-    def uneven(images: Features, texts: Features) -> torch.Tensor:
+    def uneven(images, texts):
         return dot(images, texts) + 1e-3 * torch.rand(len(images), len(texts))
 
     constant = Features(torch.ones(9, 4))
@@ -200,7 +190,7 @@ def test_a_product_that_rounds_by_place_cannot_break_ties() -> None:
     assert (found.text_to_image.strict == 9).all()
 
 
-def test_constant_captions_never_win_against_different_images() -> None:
+def test_constant_captions_never_win_against_different_images():
     """Half of the method collapsed: all captions tie for an image, so none is found."""
     rng = np.random.default_rng(0)
     texts = np.repeat(rng.normal(size=(1, 511)), 13, axis=0)
@@ -209,24 +199,24 @@ def test_constant_captions_never_win_against_different_images() -> None:
     assert summarize(found.text_to_image.strict).recall["R@1"] == 1 / 13  # one image is on top
 
 
-def test_zero_of_either_sign_ties() -> None:
+def test_zero_of_either_sign_ties():
     found = ranks_of(np.array([[1.0], [2.0]]), np.array([[0.0], [-0.0]]), diagonal(2))
     assert found.image_to_text.strict.tolist() == [2, 2]
 
 
-def test_all_scores_below_zero_are_ranked_like_others() -> None:
+def test_all_scores_below_zero_are_ranked_like_others():
     scores = -10 + np.eye(4)
     assert from_scores(scores, diagonal(4)).image_to_text.strict.tolist() == [1, 1, 1, 1]
 
 
-def test_scaling_scores_changes_no_rank() -> None:
+def test_scaling_scores_changes_no_rank():
     rng = np.random.default_rng(0)
     images, texts = rng.integers(-3, 4, (20, 4)) * 1.0, rng.integers(-3, 4, (20, 4)) * 1.0
     one, other = ranks_of(images, texts, diagonal(20)), ranks_of(8 * images, texts, diagonal(20))
     assert np.array_equal(one.image_to_text.strict, other.image_to_text.strict)
 
 
-def test_random_floats_agree_with_the_reference_but_for_near_ties() -> None:
+def test_random_floats_agree_with_the_reference_but_for_near_ties():
     rng = np.random.default_rng(0)
     images, texts = rng.normal(size=(120, 64)), rng.normal(size=(300, 64))
     images /= np.linalg.norm(images, axis=1, keepdims=True)
@@ -242,7 +232,7 @@ def test_random_floats_agree_with_the_reference_but_for_near_ties() -> None:
         assert (np.abs(found - low) <= near).all()
 
 
-def test_threads_change_nothing_on_integers() -> None:
+def test_threads_change_nothing_on_integers():
     rng = np.random.default_rng(0)
     images, texts = rng.integers(-3, 4, (50, 9)) * 1.0, rng.integers(-3, 4, (90, 9)) * 1.0
     pairs = np.stack([np.arange(90) % 50, np.arange(90)], axis=1)
@@ -258,7 +248,7 @@ def test_threads_change_nothing_on_integers() -> None:
         assert all(np.array_equal(found[0][name], other[name]) for name in other)
 
 
-def test_the_scores_that_a_method_keeps_are_not_touched() -> None:
+def test_the_scores_that_a_method_keeps_are_not_touched():
     kept = torch.rand(4, 4)
     before = kept.clone()
     rank(
@@ -271,28 +261,28 @@ def test_the_scores_that_a_method_keeps_are_not_touched() -> None:
     assert torch.equal(kept, before)
 
 
-def test_nan_scores_are_an_error() -> None:
+def test_nan_scores_are_an_error():
     scores = np.eye(3)
     scores[1, 1] = np.nan
     with pytest.raises(FdrdError, match="contain NaN"):
         from_scores(scores, diagonal(3))
 
 
-def test_an_image_without_a_row_is_refused() -> None:
+def test_an_image_without_a_row_is_refused():
     with pytest.raises(ValueError, match="3 images have features, but not all are in a row"):
         from_scores(np.eye(3), np.array([[0, 0], [1, 1], [1, 2]]))
 
 
-def test_recall_of_no_ranks_is_an_error() -> None:
+def test_recall_of_no_ranks_is_an_error():
     with pytest.raises(ValueError, match="no queries"):
         summarize(np.array([], dtype=np.int64))
 
 
-def test_k_may_exceed_the_gallery() -> None:
+def test_k_may_exceed_the_gallery():
     assert recalls(np.array([1, 2])) == {"R@1": 0.5, "R@5": 1.0, "R@10": 1.0}
 
 
-def test_ceilings_of_shared_captions() -> None:
+def test_ceilings_of_shared_captions():
     """UCF101 in small: 6 rows, 4 distinct captions; one caption is on three images.
 
     A perfect method gives the three images the same scores with it. Text to image it can put one of
@@ -306,7 +296,7 @@ def test_ceilings_of_shared_captions() -> None:
     assert found.image_to_text.ceiling.tolist() == [3, 3, 3, 1, 1, 1]
 
 
-def test_a_perfect_method_reaches_the_ceiling() -> None:
+def test_a_perfect_method_reaches_the_ceiling():
     pairs = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 2], [5, 3], [0, 4]])
     scores = np.zeros((6, 5))
     scores[pairs[:, 0], pairs[:, 1]] = 1 - 0.01 * pairs[:, 0]
@@ -317,7 +307,7 @@ def test_a_perfect_method_reaches_the_ceiling() -> None:
     assert np.array_equal(found.image_to_text.strict, found.image_to_text.ceiling)
 
 
-def test_equal_captions_count_where_relevance_says_so() -> None:
+def test_equal_captions_count_where_relevance_says_so():
     """Two images share caption 0: strictly each is the other's rival."""
     pairs = np.array([[0, 0], [1, 0], [2, 1]])
     found = from_scores(np.array([[1.0, 0], [1, 0], [0, 1]]), pairs)
@@ -327,7 +317,7 @@ def test_equal_captions_count_where_relevance_says_so() -> None:
     assert found.text_to_image.caption.tolist() == [1, 1, 1]
 
 
-def test_a_gallery_per_domain_keeps_other_domains_out() -> None:
+def test_a_gallery_per_domain_keeps_other_domains_out():
     """Image 0 finds its caption second, behind one of the other domain."""
     scores = torch.tensor([[0.5, 0.0, 0.9], [0.0, 0.9, 0.0], [0.0, 0.0, 0.9]])
     images, texts = Features(scores), Features(torch.eye(3))
@@ -338,7 +328,7 @@ def test_a_gallery_per_domain_keeps_other_domains_out() -> None:
     assert joint.image_to_text.strict.tolist() == [2, 1, 1]
 
 
-def test_each_image_is_a_query_of_one_gallery() -> None:
+def test_each_image_is_a_query_of_one_gallery():
     domain = np.repeat([0, 1], [10, 7])
     found = list(galleries(domain, 5))
     assert all(len(members) == len(set(members)) == 5 for members, _ in found)
@@ -348,12 +338,12 @@ def test_each_image_is_a_query_of_one_gallery() -> None:
     assert all(np.array_equal(one[0], other[0]) for one, other in zip(found, again, strict=True))
 
 
-def test_a_gallery_larger_than_a_domain_is_refused() -> None:
+def test_a_gallery_larger_than_a_domain_is_refused():
     with pytest.raises(FdrdError, match="gallery of 8 images cannot be drawn from 7"):
         list(galleries(np.repeat([0, 1], [10, 7]), 8))
 
 
-def world(ranks: list[int], domain: list[int]) -> tuple[BothRanks, Any]:
+def world(ranks, domain):
     """Ranks of a one-to-one dataset of the given strict ranks in both directions."""
     n = len(ranks)
     side = from_scores(np.eye(n), diagonal(n)).image_to_text
@@ -372,7 +362,7 @@ def world(ranks: list[int], domain: list[int]) -> tuple[BothRanks, Any]:
     return BothRanks(side, side), dataset
 
 
-def test_numbers_are_the_unweighted_mean_over_domains() -> None:
+def test_numbers_are_the_unweighted_mean_over_domains():
     """Domain 0: one query, found. Domain 1: four, none found. R@1 = (1 + 0) / 2, not 1 / 5."""
     ranks, dataset = world([1, 2, 2, 2, 2], [0, 1, 1, 1, 1])
     metrics = measure(ranks, dataset, "domain", {}, draws=20)
@@ -382,20 +372,20 @@ def test_numbers_are_the_unweighted_mean_over_domains() -> None:
     assert measure(ranks, dataset, "joint", {}, draws=20).image_to_text.strict.recall["R@1"] == 0.2
 
 
-def test_rsum_is_the_sum_of_six_recalls() -> None:
+def test_rsum_is_the_sum_of_six_recalls():
     """R@1 1/4, R@5 2/4, R@10 3/4 each way: 2 x 1.5."""
     ranks, dataset = world([1, 3, 7, 11], [0, 0, 0, 0])
     assert measure(ranks, dataset, "domain", {}, draws=20).rsum == pytest.approx(3.0)
 
 
-def test_the_breakdown_separates_categories() -> None:
+def test_the_breakdown_separates_categories():
     ranks, dataset = world([1, 5, 1, 5], [0, 0, 0, 0])
     metrics = measure(ranks, dataset, "domain", {}, draws=20)
     assert metrics.by_category["cat"]["image_to_text"].recall["R@1"] == 1
     assert metrics.by_category["dog"]["image_to_text"].recall["R@1"] == 0
 
 
-def test_the_interval_of_a_share_is_about_two_standard_errors_wide() -> None:
+def test_the_interval_of_a_share_is_about_two_standard_errors_wide():
     """100 of 400 found: the standard error is sqrt(.25 x .75 / 400) = 0.0217, so .25 -+ .042."""
     ranks, dataset = world([1, 20, 20, 20] * 100, [0] * 400)
     low, high = measure(ranks, dataset, "domain", {}).image_to_text.interval["R@1"]
@@ -403,7 +393,7 @@ def test_the_interval_of_a_share_is_about_two_standard_errors_wide() -> None:
     assert high == pytest.approx(0.25 + 0.0424, abs=0.008)
 
 
-def test_the_interval_resamples_images_and_not_captions() -> None:
+def test_the_interval_resamples_images_and_not_captions():
     """Ten captions per image, all found or all lost with it: as wide as for one caption each."""
     ranks, dataset = world([1, 20] * 50, [0] * 100)
     narrow = measure(ranks, dataset, "domain", {}).text_to_image.interval["R@1"]
@@ -415,7 +405,7 @@ def test_the_interval_resamples_images_and_not_captions() -> None:
     assert interval[1] - interval[0] == pytest.approx(narrow[1] - narrow[0], abs=0.02)
 
 
-def test_the_interval_of_a_mean_over_domains_lies_around_it() -> None:
+def test_the_interval_of_a_mean_over_domains_lies_around_it():
     """Half of domain 0 and all of domain 1 are found: (0.5 + 1) / 2."""
     ranks, dataset = world([1, 20] * 50 + [1] * 50, [0] * 100 + [1] * 50)
     low, high = measure(ranks, dataset, "domain", {}).image_to_text.interval["R@1"]
@@ -423,6 +413,6 @@ def test_the_interval_of_a_mean_over_domains_lies_around_it() -> None:
     assert high - low < 0.15  # one domain alone decides it, at half its weight
 
 
-def test_constant_ranks_have_an_interval_of_zero_width() -> None:
+def test_constant_ranks_have_an_interval_of_zero_width():
     ranks, dataset = world([1] * 10, [0] * 10)
     assert measure(ranks, dataset, "domain", {}).text_to_image.interval["R@1"] == (1, 1)

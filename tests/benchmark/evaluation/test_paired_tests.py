@@ -3,34 +3,28 @@
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from benchmark.evaluation.paired_tests import (
     Clusters,
-    Difference,
     Reciprocals,
     holm,
     paired_differences,
     sign_flip_p,
 )
 
-Floats = npt.NDArray[np.float64]
 
-
-def clusters(image_of_row: list[int], group: list[int] | None = None) -> Clusters:
+def clusters(image_of_row, group=None):
     images = max(image_of_row) + 1
     return Clusters(np.array(image_of_row), np.array(group or [0] * images))
 
 
-def difference(
-    reference: Reciprocals, other: Reciprocals, of: Clusters, **options: int
-) -> dict[str, Difference]:
+def difference(reference, other, of, **options):
     (found,) = paired_differences(reference, [other], of, **options)
     return found
 
 
-def reciprocals(to_text: list[float], to_image: list[float]) -> Reciprocals:
+def reciprocals(to_text, to_image):
     return Reciprocals(np.array(to_text, dtype=float), np.array(to_image, dtype=float))
 
 
@@ -40,14 +34,14 @@ REFERENCE = reciprocals([0.5, 0.25], [0.5, 0.5, 0.5, 0.5])
 BETTER = reciprocals([1.0, 0.5], [1.0, 1.0, 0.5, 0.25])
 
 
-def test_differences_are_those_of_the_mrr() -> None:
+def test_differences_are_those_of_the_mrr():
     found = difference(REFERENCE, BETTER, SHARED)
     assert found["image_to_text"].value == pytest.approx((0.5 + 0.25) / 2)
     assert found["text_to_image"].value == pytest.approx((0.5 + 0.5 + 0 - 0.25) / 4)
     assert found["mean"].value == pytest.approx((0.375 + 0.1875) / 2)
 
 
-def test_the_signs_of_an_image_flip_together() -> None:
+def test_the_signs_of_an_image_flip_together():
     """Two images have four patterns. Text to image: +1/4 and -1/16, so |sum| is 3/16 or 5/16.
 
     Row by row there would be eight patterns, 1/8, 1/8, 0 and -1/16, and another p.
@@ -58,7 +52,7 @@ def test_the_signs_of_an_image_flip_together() -> None:
     assert found["mean"].p == 2 / 4 + 0  # 1/4 + 1/8 and 1/8 - 1/32: the sum is the greatest
 
 
-def test_domains_weigh_the_same_whatever_their_size() -> None:
+def test_domains_weigh_the_same_whatever_their_size():
     of = clusters([0, 1, 2, 3], group=[0, 1, 1, 1])
     other = reciprocals([0.75, 0.5, 0.5, 0.5], [0.5] * 4)
     found = difference(reciprocals([0.5] * 4, [0.5] * 4), other, of)
@@ -68,43 +62,43 @@ def test_domains_weigh_the_same_whatever_their_size() -> None:
     assert found["mean"].interval == pytest.approx((0.25, 0.25))
 
 
-def enumerated(values: Floats) -> float:
+def enumerated(values):
     """Two-sided p of a sum by trying every pattern of signs."""
     sums = [abs(np.dot(signs, values)) for signs in product((1, -1), repeat=len(values))]
     return float(np.mean([each >= abs(values.sum()) - 1e-9 for each in sums]))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_few_units_are_enumerated(seed: int) -> None:
+def test_few_units_are_enumerated(seed):
     values = np.random.default_rng(seed).choice([-0.5, 0, 0.25, 0.5], size=9)
     assert sign_flip_p(values[:, None])[0] == enumerated(values)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_drawn_patterns_agree_with_all_patterns(seed: int) -> None:
+def test_drawn_patterns_agree_with_all_patterns(seed):
     values = np.random.default_rng(seed).normal(0.3, 1, size=13)
     drawn = sign_flip_p(values[:, None], flips=8000)[0]
     assert sign_flip_p(values[:, None])[0] == enumerated(values)
     assert drawn == pytest.approx(enumerated(values), abs=0.02)
 
 
-def test_p_reaches_a_ten_thousandth_and_is_never_zero() -> None:
+def test_p_reaches_a_ten_thousandth_and_is_never_zero():
     p = sign_flip_p(np.ones((200, 1)))[0]
     assert 0 < p < 1e-4
 
 
-def test_equal_methods_do_not_differ_significantly() -> None:
+def test_equal_methods_do_not_differ_significantly():
     found = difference(REFERENCE, REFERENCE, SHARED)["mean"]
     assert (found.value, found.interval, found.p, found.holm) == (0, (0, 0), 1, 1)
 
 
-def test_the_false_positive_rate_is_the_significance_level() -> None:
+def test_the_false_positive_rate_is_the_significance_level():
     generator = np.random.default_rng(0)
     p = sign_flip_p(generator.standard_t(3, size=(40, 2000)), flips=1000)
     assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.02)
 
 
-def test_rows_of_one_image_do_not_narrow_the_interval() -> None:
+def test_rows_of_one_image_do_not_narrow_the_interval():
     """Four captions that always fail or succeed together say no more than one."""
     generator = np.random.default_rng(0)
     gain = generator.normal(0.1, 0.3, size=50)
@@ -119,7 +113,7 @@ def test_rows_of_one_image_do_not_narrow_the_interval() -> None:
     assert four["text_to_image"].p == one["text_to_image"].p
 
 
-def test_the_interval_is_that_of_the_normal_where_there_are_many() -> None:
+def test_the_interval_is_that_of_the_normal_where_there_are_many():
     gain = np.random.default_rng(0).normal(0.1, 0.3, size=2000)
     zero = np.zeros(2000)
     found = difference(
@@ -129,7 +123,7 @@ def test_the_interval_is_that_of_the_normal_where_there_are_many() -> None:
     assert found.interval == pytest.approx((gain.mean() - half, gain.mean() + half), abs=0.002)
 
 
-def test_the_same_ranks_give_the_same_verdict() -> None:
+def test_the_same_ranks_give_the_same_verdict():
     generator = np.random.default_rng(0)
     one, two = (Reciprocals(*generator.random((2, 30))) for _ in range(2))
     of = clusters(list(range(30)))
@@ -140,7 +134,7 @@ def test_the_same_ranks_give_the_same_verdict() -> None:
     assert beside.interval == pytest.approx(alone.interval)
 
 
-def test_holm_steps_down_keeps_the_order_and_stops_at_one() -> None:
+def test_holm_steps_down_keeps_the_order_and_stops_at_one():
     # By hand: 0.01 * 4, 0.02 * 3, 0.03 * 2 raised to 0.06, 0.9 * 1.
     assert holm(np.array([0.9, 0.02, 0.01, 0.03])).tolist() == pytest.approx(
         [0.9, 0.06, 0.04, 0.06]
@@ -148,7 +142,7 @@ def test_holm_steps_down_keeps_the_order_and_stops_at_one() -> None:
     assert holm(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
 
 
-def test_holm_is_over_the_methods() -> None:
+def test_holm_is_over_the_methods():
     generator = np.random.default_rng(0)
     many = [Reciprocals(*generator.random((2, 40))) for _ in range(4)]
     found = paired_differences(many[0], many[1:], clusters(list(range(40))))

@@ -1,25 +1,18 @@
 """The text-only baseline is judged like a method, by kind, on captions that it was not trained on."""
 
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmark.evaluation.text_only import text_only_baseline
-from fdrd.dataset import RetrievalDataset
-
-Pair = tuple[str, Sequence[tuple[str, str, str | None]]]
 
 
 @pytest.fixture
-def make(
-    make_row: Callable[..., Any], make_dataset: Callable[..., RetrievalDataset]
-) -> Callable[[str, Sequence[Pair]], RetrievalDataset]:
+def make(make_row, make_dataset):
     """Return a split of captions with their (caption, kind, attribute type) negatives."""
 
-    def make(split: str, pairs: Sequence[Pair]) -> RetrievalDataset:
+    def make(split, pairs):
         rows = []
         for number, (caption, negatives) in enumerate(pairs):
             fields = [
@@ -33,10 +26,10 @@ def make(
     return make
 
 
-def balanced_colors(split: str, size: int = 80) -> list[Pair]:
+def balanced_colors(split, size=80):
     """Return pairs in which "cat" is never true, and red and blue are equally frequent."""
     generator = random.Random(split)
-    pairs: list[Pair] = []
+    pairs = []
     for number in range(size):
         colour, other = generator.sample(("red", "blue"), 2)
         caption = f"{split} {number} a {colour} dog"
@@ -52,7 +45,7 @@ def balanced_colors(split: str, size: int = 80) -> list[Pair]:
     return pairs
 
 
-def test_the_baseline_finds_what_is_never_true_and_nothing_else(make: Callable[..., Any]) -> None:
+def test_the_baseline_finds_what_is_never_true_and_nothing_else(make):
     found = text_only_baseline(
         make("test", balanced_colors("test")), make("train", balanced_colors("train"))
     )
@@ -62,46 +55,42 @@ def test_the_baseline_finds_what_is_never_true_and_nothing_else(make: Callable[.
     assert abs(found["attribute"] - 0.5) < 0.2
 
 
-def test_a_tie_is_a_loss(make: Callable[..., Any]) -> None:
+def test_a_tie_is_a_loss(make):
     """The training split has none of these words, so all candidates score 0."""
-    unknown: list[Pair] = [("x y", [("x z", "category", None)])] * 3
+    unknown = [("x y", [("x z", "category", None)])] * 3
     assert text_only_baseline(make("test", unknown), make("train", balanced_colors("train"))) == {
         "all": 0,
         "category": 0,
     }
 
 
-def test_captions_of_the_measured_split_are_not_trained_on(make: Callable[..., Any]) -> None:
+def test_captions_of_the_measured_split_are_not_trained_on(make):
     """Only one training caption is left, and it has none of the measured words."""
     measured = make("test", balanced_colors("same"))
-    repeated: list[Pair] = [(caption.upper(), wrong) for caption, wrong in balanced_colors("same")]
-    other: Pair = ("x y", [("x z", "category", None)])
+    repeated = [(caption.upper(), wrong) for caption, wrong in balanced_colors("same")]
+    other = ("x y", [("x z", "category", None)])
     assert text_only_baseline(measured, make("train", repeated)) == {}
     assert text_only_baseline(measured, make("train", [*repeated, other]))["category"] == 0
 
 
 @pytest.mark.parametrize("train", [None, [("a dog", [])]])
-def test_without_training_negatives_there_is_no_baseline(
-    make: Callable[..., Any], train: list[Pair] | None
-) -> None:
+def test_without_training_negatives_there_is_no_baseline(make, train):
     measured = make("test", balanced_colors("test"))
     assert text_only_baseline(measured, make("train", train) if train else None) == {}
 
 
-def test_a_split_without_negatives_has_no_baseline(make: Callable[..., Any]) -> None:
+def test_a_split_without_negatives_has_no_baseline(make):
     assert (
         text_only_baseline(make("test", [("a dog", [])]), make("train", balanced_colors("train")))
         == {}
     )
 
 
-def test_only_a_part_of_many_training_rows_is_used(
-    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_a_part_of_many_training_rows_is_used(make, monkeypatch):
     """Three of seven."""
-    seen: list[int] = []
+    seen = []
 
-    def scores(training: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+    def scores(training, rows):
         seen.append(len(training))
         return [np.array([1.0, 0.0, 2.0])] * len(rows)
 

@@ -1,8 +1,6 @@
 """An unmodified CLIP that holds prompts only during a call."""
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,28 +11,25 @@ from tokenizers import processors
 from benchmark.models.backbone import Features, Prompts, concatenate
 from benchmark.models.clip import CLIPBackbone
 from benchmark.models.image_batches import Images
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
 CAPTIONS = ["a red circle on the left", "a photo of a cat", "the big black square and a small dog"]
 
 
-def drawn_prompts(layers: int, n: int, width: int, seed: int = 0) -> list[torch.Tensor]:
+def drawn_prompts(layers, n, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return [0.5 * torch.randn(n, width, generator=generator) for _ in range(layers)]
 
 
-def no_hooks(backbone: CLIPBackbone) -> bool:
+def no_hooks(backbone):
     return not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.model.modules())
 
 
-def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-6) -> bool:
+def close(one, other, tolerance=1e-06):
     return bool((one - other).abs().max() <= tolerance)
 
 
-def test_without_prompts_features_are_those_of_clip(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_without_prompts_features_are_those_of_clip(tiny_clip, tiny_dataset):
     images = Images.of(tiny_dataset["test"])
     photos = tiny_dataset["test"].images(images.numbers)
     text = tiny_clip.tokenizer(CAPTIONS, padding=True, return_tensors="pt")
@@ -47,7 +42,7 @@ def test_without_prompts_features_are_those_of_clip(
     assert close(tiny_clip.encode_text(CAPTIONS).pooled, out.text_embeds)
 
 
-def test_context_that_spells_words_equals_the_words(tiny_clip: CLIPBackbone) -> None:
+def test_context_that_spells_words_equals_the_words(tiny_clip):
     words = "a photo of"
     spelled = tiny_clip.encode_text([f"{words} {caption}" for caption in CAPTIONS])
     context = Prompts(text=[tiny_clip.word_embeddings(words)])
@@ -57,25 +52,23 @@ def test_context_that_spells_words_equals_the_words(tiny_clip: CLIPBackbone) -> 
 class Session(torch.nn.Module):
     """A patch embedding with a session that cannot be copied, like ONNX's, and a cache of its inputs."""
 
-    def __init__(self, inner: torch.nn.Module):
+    def __init__(self, inner):
         super().__init__()
         self.inner = inner
         self.session = threading.Lock()
-        self.seen: dict[bytes, np.ndarray] = {}
+        self.seen = {}
 
     @property
-    def weight(self) -> torch.Tensor:
+    def weight(self):
         return self.inner.weight
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixels):
         self.seen[b"last"] = pixels.detach().numpy()
         with self.session:
             return self.inner(pixels)
 
 
-def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
-    make_clip: Callable[..., CLIPBackbone],
-) -> None:
+def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(make_clip):
     backbone = make_clip()
     embeddings = backbone.model.vision_model.embeddings
     embeddings.patch_embedding = Session(embeddings.patch_embedding)
@@ -98,9 +91,7 @@ def test_a_copy_has_its_own_weights_and_shares_what_cannot_be_copied(
     assert not torch.equal(copied.encode_image(images).pooled, before)
 
 
-def test_weights_beside_what_cannot_be_copied_are_never_shared(
-    make_clip: Callable[..., CLIPBackbone],
-) -> None:
+def test_weights_beside_what_cannot_be_copied_are_never_shared(make_clip):
     """If shared, they would also be trained in the given backbone."""
     backbone = make_clip()
     backbone.model.session = [threading.Lock(), backbone.model.visual_projection]
@@ -108,27 +99,22 @@ def test_weights_beside_what_cannot_be_copied_are_never_shared(
         backbone.trainable_copy()
 
 
-def test_placeholder_tokens_in_slots_have_no_effect(
-    tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_placeholder_tokens_in_slots_have_no_effect(tiny_clip, monkeypatch):
     context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
     before = tiny_clip.encode_text(CAPTIONS, context).pooled
     monkeypatch.setattr(tiny_clip.towers, "bos", 5)
     ids = tiny_clip.encode_text(CAPTIONS, context, tokens=True).token_ids
-    assert ids is not None
     assert 5 not in ids[:, :1]  # the slots changed, BOS did not
     assert torch.equal(tiny_clip.encode_text(CAPTIONS, context).pooled, before)
 
 
 @pytest.mark.parametrize("tower", ["text", "vision"])
-def test_deeper_prompts_replace_those_of_the_layer_before(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset], tower: str
-) -> None:
+def test_deeper_prompts_replace_those_of_the_layer_before(tiny_clip, tiny_dataset, tower):
     """Prompts of a layer discard the outputs of earlier prompts, but other tokens have attended to them."""
     width = tiny_clip.text_width if tower == "text" else tiny_clip.vision_width
     first, second, other = drawn_prompts(3, 2, width)
 
-    def encode(prompts: list[torch.Tensor]) -> torch.Tensor:
+    def encode(prompts):
         if tower == "text":
             return tiny_clip.encode_text(CAPTIONS, Prompts(text=prompts)).pooled
         images = Images.of(tiny_dataset["test"])
@@ -139,8 +125,8 @@ def test_deeper_prompts_replace_those_of_the_layer_before(
     assert not close(encode([first, second]), encode([other, second]), 1e-6)
 
 
-def test_a_layer_receives_exactly_its_own_prompts(tiny_clip: CLIPBackbone) -> None:
-    seen: list[torch.Tensor] = []
+def test_a_layer_receives_exactly_its_own_prompts(tiny_clip):
+    seen = []
     prompts = drawn_prompts(3, 2, tiny_clip.text_width)
     handle = tiny_clip.model.text_model.encoder.layers[2].layer_norm1.register_forward_pre_hook(
         lambda _module, args: seen.append(args[0])
@@ -152,14 +138,12 @@ def test_a_layer_receives_exactly_its_own_prompts(tiny_clip: CLIPBackbone) -> No
     assert torch.equal(seen[0][:, 1:3], prompts[2].expand(len(CAPTIONS), -1, -1))
 
 
-def test_rowwise_prompts_equal_shared_ones(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_rowwise_prompts_equal_shared_ones(tiny_clip, tiny_dataset):
     images = Images.of(tiny_dataset["test"])
     text = drawn_prompts(2, 2, tiny_clip.text_width)
     vision = drawn_prompts(2, 3, tiny_clip.vision_width)
 
-    def rows(prompts: Sequence[torch.Tensor], n: int) -> list[torch.Tensor]:
+    def rows(prompts, n):
         return [prompt.expand(n, -1, -1) for prompt in prompts]
 
     shared = tiny_clip.encode_text(CAPTIONS, Prompts(text=text))
@@ -169,9 +153,7 @@ def test_rowwise_prompts_equal_shared_ones(
     assert close(each.pooled, seen.pooled)
 
 
-def test_gradients_reach_prompts_and_nothing_else(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_gradients_reach_prompts_and_nothing_else(tiny_clip, tiny_dataset):
     text = [p.requires_grad_() for p in drawn_prompts(3, 2, tiny_clip.text_width)]
     vision = [p.requires_grad_() for p in drawn_prompts(3, 2, tiny_clip.vision_width)]
     prompts = Prompts(text=text, vision=vision)
@@ -185,12 +167,10 @@ def test_gradients_reach_prompts_and_nothing_else(
     assert all(p.grad is None and not p.requires_grad for p in tiny_clip.model.parameters())
 
 
-def test_no_hook_is_left_after_an_exception(
-    tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_hook_is_left_after_an_exception(tiny_clip, monkeypatch):
     layers = tiny_clip.model.text_model.encoder.layers
 
-    def fail(*_args: object, **_kwargs: object) -> None:
+    def fail(*_args, **_kwargs):
         raise RuntimeError("in the middle")
 
     prompts = Prompts(
@@ -210,25 +190,22 @@ def test_no_hook_is_left_after_an_exception(
     ("layers", "width", "message"),
     [(4, 32, "4 layers of prompts for a tower of 3 layers"), (1, 48, r"must all be \(n, 32\)")],
 )
-def test_prompts_that_do_not_fit_are_refused(
-    tiny_clip: CLIPBackbone, layers: int, width: int, message: str
-) -> None:
+def test_prompts_that_do_not_fit_are_refused(tiny_clip, layers, width, message):
     with pytest.raises(ValueError, match=message):
         tiny_clip.encode_text(CAPTIONS, Prompts(text=drawn_prompts(layers, 2, width)))
 
 
-def test_padding_and_batch_mates_do_not_change_a_row(tiny_clip: CLIPBackbone) -> None:
+def test_padding_and_batch_mates_do_not_change_a_row(tiny_clip):
     prompts = Prompts(text=drawn_prompts(2, 3, tiny_clip.text_width))
     together = tiny_clip.encode_text(CAPTIONS, prompts).pooled
     alone = torch.cat([tiny_clip.encode_text([c], prompts).pooled for c in CAPTIONS])
     assert close(together, alone)
 
 
-def test_captions_encoded_by_length_keep_their_order(tiny_clip: CLIPBackbone) -> None:
+def test_captions_encoded_by_length_keep_their_order(tiny_clip):
     """More captions than are encoded at a time, of mixed lengths, with their own weights and contexts."""
     captions = ["red " * (1 + 7 * number % 13) + "circle" for number in range(40)]
     valid = tiny_clip.encode_text(captions, tokens=True, reserve=2).valid
-    assert valid is not None
     chance = torch.Generator().manual_seed(0)
     weights = 0.5 + torch.rand(valid.shape, generator=chance)
     context = torch.randn(40, 2, tiny_clip.text_width, generator=chance)
@@ -239,18 +216,17 @@ def test_captions_encoded_by_length_keep_their_order(tiny_clip: CLIPBackbone) ->
         assert close(tiny_clip.encode_text([caption], alone).pooled[0], together[row])
 
 
-def test_word_weights_of_one_change_nothing(tiny_clip: CLIPBackbone) -> None:
+def test_word_weights_of_one_change_nothing(tiny_clip):
     text = drawn_prompts(2, 3, tiny_clip.text_width)
     valid = tiny_clip.encode_text(CAPTIONS, tokens=True, reserve=3).valid
-    assert valid is not None
     ones = Prompts(text=text, word_weights=torch.ones(valid.shape))
     plain = tiny_clip.encode_text(CAPTIONS, Prompts(text=text)).pooled
     assert torch.equal(tiny_clip.encode_text(CAPTIONS, ones).pooled, plain)
 
 
-def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip: CLIPBackbone) -> None:
+def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip):
     """Weight 0 on token 2 makes its embedding 0 and leaves the others unchanged."""
-    seen: list[torch.Tensor] = []
+    seen = []
     embed = tiny_clip.model.text_model.embeddings
     handle = embed.register_forward_hook(
         lambda module, _args, out: seen.append(
@@ -259,7 +235,6 @@ def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip: CLIPBa
     )
     text = drawn_prompts(1, 3, tiny_clip.text_width)
     features = tiny_clip.encode_text(CAPTIONS[:1], Prompts(text=text), tokens=True)
-    assert features.valid is not None
     weights = torch.ones(features.valid.shape)
     weights[0, 2] = 0
     try:
@@ -272,27 +247,26 @@ def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip: CLIPBa
     assert close(weighted[5], torch.zeros(tiny_clip.text_width))
 
 
-def test_word_weights_of_another_length_are_refused(tiny_clip: CLIPBackbone) -> None:
+def test_word_weights_of_another_length_are_refused(tiny_clip):
     for width in (3, 40):
         with pytest.raises(ValueError, match=f"word weights for {width} tokens"):
             tiny_clip.encode_text(CAPTIONS, Prompts(word_weights=torch.ones(3, width)))
     assert no_hooks(tiny_clip)
 
 
-def test_long_captions_lose_words_but_never_eos(tiny_clip: CLIPBackbone) -> None:
+def test_long_captions_lose_words_but_never_eos(tiny_clip):
     """The context has 24 places: BOS, EOS, n_ctx slots, and the rest for words."""
     long = "red " * 60
     for n_ctx in (0, 4):
         prompts = Prompts(text=drawn_prompts(1, n_ctx, tiny_clip.text_width) if n_ctx else ())
         features = tiny_clip.encode_text([long], prompts, tokens=True)
         assert features.token_ids is not None
-        assert features.valid is not None
         assert features.token_ids.shape[1] == 24 - n_ctx
         assert features.token_ids[0, -1] == tiny_clip.model.config.text_config.eos_token_id
         assert int(features.valid.sum()) == 22 - n_ctx
 
 
-def test_reserved_slots_are_those_of_the_prompted_pass(tiny_clip: CLIPBackbone) -> None:
+def test_reserved_slots_are_those_of_the_prompted_pass(tiny_clip):
     prompts = Prompts(text=drawn_prompts(1, 4, tiny_clip.text_width))
     plain = tiny_clip.encode_text(["red " * 60], tokens=True, reserve=4)
     prompted = tiny_clip.encode_text(["red " * 60], prompts, tokens=True)
@@ -300,40 +274,32 @@ def test_reserved_slots_are_those_of_the_prompted_pass(tiny_clip: CLIPBackbone) 
     assert torch.equal(plain.token_ids, prompted.token_ids)
 
 
-def test_too_many_context_vectors_are_refused(tiny_clip: CLIPBackbone) -> None:
+def test_too_many_context_vectors_are_refused(tiny_clip):
     prompts = Prompts(text=drawn_prompts(1, 22, tiny_clip.text_width))
     with pytest.raises(FdrdError, match=r"no room for a caption.*24 tokens.*lower n_ctx"):
         tiny_clip.encode_text(CAPTIONS, prompts)
 
 
-def test_all_tokens_of_a_word_have_its_number(tiny_clip: CLIPBackbone) -> None:
+def test_all_tokens_of_a_word_have_its_number(tiny_clip):
     """`red zebra` is BOS red z ##e ##b ##r ##a EOS: word 0, then word 1 five times."""
     features = tiny_clip.encode_text(["red zebra"], tokens=True)
-    assert features.words is not None
     assert features.words.tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1]]
 
 
-def test_token_features_have_unit_length_and_no_slots(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_token_features_have_unit_length_and_no_slots(tiny_clip, tiny_dataset):
     prompts = Prompts(
         text=drawn_prompts(2, 3, tiny_clip.text_width),
         vision=drawn_prompts(2, 2, tiny_clip.vision_width),
     )
     texts = tiny_clip.encode_text(CAPTIONS, prompts, tokens=True)
     seen = tiny_clip.encode_image(Images.of(tiny_dataset["test"]), prompts, tokens=True)
-    assert texts.tokens is not None
-    assert texts.valid is not None
-    assert seen.tokens is not None
     assert texts.tokens.shape == (*texts.valid.shape, tiny_clip.dim)
     assert seen.tokens.shape == (24, 4, tiny_clip.dim)  # (32 / 16) squared patches
     for tokens in (texts.tokens, seen.tokens):
         assert close(tokens.norm(dim=-1), torch.ones(tokens.shape[:-1]))
 
 
-def test_patches_are_projected_as_the_pooled_feature_is(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_patches_are_projected_as_the_pooled_feature_is(tiny_clip, tiny_dataset):
     """Patches get the layer norm and projection that CLIP applies to its first token."""
     images, model = Images.of(tiny_dataset["test"]), tiny_clip.model
     photos = tiny_dataset["test"].images(images.numbers)
@@ -343,22 +309,17 @@ def test_patches_are_projected_as_the_pooled_feature_is(
         every = model.visual_projection(model.vision_model.post_layernorm(hidden))
     every = torch.nn.functional.normalize(every, dim=-1)
     seen = tiny_clip.encode_image(images, tokens=True)
-    assert seen.tokens is not None
     assert close(seen.pooled, every[:, 0])
     assert close(seen.tokens, every[:, 1:])
 
 
-def test_pooled_is_the_token_feature_at_eos(tiny_clip: CLIPBackbone) -> None:
+def test_pooled_is_the_token_feature_at_eos(tiny_clip):
     features = tiny_clip.encode_text(CAPTIONS, tokens=True)
-    assert features.tokens is not None
-    assert features.valid is not None
     ends = 1 + features.valid.sum(dim=1)
     assert close(features.tokens[torch.arange(3), ends], features.pooled)
 
 
-def test_images_outside_a_dataset_are_encoded(
-    tiny_clip: CLIPBackbone, tiny_dataset: dict[str, RetrievalDataset]
-) -> None:
+def test_images_outside_a_dataset_are_encoded(tiny_clip, tiny_dataset):
     images = Images.of(tiny_dataset["test"])[:3]
     photos = tiny_dataset["test"].images(range(3))
     assert torch.equal(tiny_clip.encode_image(photos).pooled, tiny_clip.encode_image(images).pooled)
@@ -366,14 +327,11 @@ def test_images_outside_a_dataset_are_encoded(
     assert tiny_clip.encode_image([grey]).pooled.shape == (1, tiny_clip.dim)
 
 
-Parts = Callable[..., tuple[Any, Any, Any]]
-
-
-def fingerprint(model: Any, tokenizer: Any, image_processor: Any) -> str:
+def fingerprint(model, tokenizer, image_processor):
     return CLIPBackbone(model, tokenizer, image_processor, name="x").fingerprint
 
 
-def test_the_fingerprint_covers_weights_preprocessing_and_tokenizer(clip_parts: Parts) -> None:
+def test_the_fingerprint_covers_weights_preprocessing_and_tokenizer(clip_parts):
     model, tokenizer, image_processor = clip_parts()
     before = fingerprint(*clip_parts())
     assert fingerprint(model, tokenizer, image_processor) == before
@@ -386,7 +344,7 @@ def test_the_fingerprint_covers_weights_preprocessing_and_tokenizer(clip_parts: 
     assert fingerprint(model, tokenizer, clip_parts()[2]) != before
 
 
-def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts: Parts) -> None:
+def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts):
     model, tokenizer, image_processor = clip_parts()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         "[BOS] $A", special_tokens=[("[BOS]", 97)]
@@ -395,7 +353,7 @@ def test_a_tokenizer_that_does_not_end_in_eos_is_refused(clip_parts: Parts) -> N
         fingerprint(model, tokenizer, image_processor)
 
 
-def test_a_call_does_not_change_the_fingerprint(tiny_clip: CLIPBackbone) -> None:
+def test_a_call_does_not_change_the_fingerprint(tiny_clip):
     tiny_clip.encode_text(["red " * 60])
     again = CLIPBackbone(
         tiny_clip.model, tiny_clip.tokenizer, tiny_clip.image_processor, name="again"
@@ -403,7 +361,7 @@ def test_a_call_does_not_change_the_fingerprint(tiny_clip: CLIPBackbone) -> None
     assert again.fingerprint == tiny_clip.fingerprint
 
 
-def test_features_can_be_indexed_by_slice_and_by_array() -> None:
+def test_features_can_be_indexed_by_slice_and_by_array():
     features = Features(torch.arange(6.0).view(3, 2), valid=torch.tensor([[True], [False], [True]]))
     assert features[1:].pooled.tolist() == [[2, 3], [4, 5]]
     picked = features[np.array([2, 0])]

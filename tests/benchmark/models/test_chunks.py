@@ -1,31 +1,21 @@
 """A batch that is encoded in chunks has the loss and the gradient of the whole batch."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import pytest
 import torch
-from torch import Tensor, nn
 
-from benchmark import CLIPBackbone, Images, Prompts
+from benchmark import Images, Prompts
 from benchmark.models.backbone import Features
 from benchmark.models.chunks import chunks_of, in_chunks
 from benchmark.settings import TrainConfig
 from benchmark.training.losses import info_nce
 from benchmark.training.prompt_learners import CoupledPrompts, PromptMethod
-from fdrd.dataset import RetrievalDataset
-
-Splits = dict[str, RetrievalDataset]
 
 
-def gradients(
-    clip: CLIPBackbone, dataset: RetrievalDataset, size: int, per_row: bool, tokens: bool
-) -> list[Tensor]:
+def gradients(clip, dataset, size, per_row, tokens):
     """Of a contrastive loss over 11 pairs, with respect to prompts and word weights."""
     generator = torch.Generator().manual_seed(0)
 
-    def drawn(*shape: int) -> Tensor:
+    def drawn(*shape):
         return (0.1 * torch.randn(*shape, generator=generator)).requires_grad_()
 
     rows = (11,) if per_row else ()
@@ -33,7 +23,6 @@ def gradients(
     vision = [drawn(*rows, 2, clip.vision_width) for _ in range(2)]
     captions = dataset.captions[:11]
     plain = clip.encode_text(captions, tokens=True, reserve=3).valid
-    assert plain is not None
     weights = torch.ones(plain.shape).requires_grad_()
     prompts = Prompts(text, vision, weights)
     with chunks_of(size):
@@ -41,11 +30,8 @@ def gradients(
         texts = clip.encode_text(captions, prompts, tokens=tokens)
         loss = info_nce(5 * images.pooled @ texts.pooled.T)
         if tokens:
-            assert images.tokens is not None
-            assert texts.tokens is not None
-            assert texts.valid is not None
             loss = loss + (images.tokens.mean(1) @ texts.tokens[texts.valid].T).square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     found = [each.grad for each in (*text, *vision, weights)]
     assert all(each is not None for each in found)
     return [each for each in found if each is not None]
@@ -54,9 +40,7 @@ def gradients(
 @pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("per_row", [False, True])
 @pytest.mark.parametrize("size", [1, 4, 10])
-def test_the_gradient_is_that_of_the_whole_batch(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, size: int, per_row: bool, tokens: bool
-) -> None:
+def test_the_gradient_is_that_of_the_whole_batch(tiny_clip, tiny_dataset, size, per_row, tokens):
     whole = gradients(tiny_clip, tiny_dataset["train"], 0, per_row, tokens)
     parts = gradients(tiny_clip, tiny_dataset["train"], size, per_row, tokens)
     for one, other in zip(whole, parts, strict=True):
@@ -64,18 +48,18 @@ def test_the_gradient_is_that_of_the_whole_batch(
         assert (one - other).abs().max() < 1e-6
 
 
-def test_chunks_have_the_given_size_and_are_encoded_twice() -> None:
-    calls: list[int] = []
+def test_chunks_have_the_given_size_and_are_encoded_twice():
+    calls = []
     weight = torch.ones(3, requires_grad=True)
 
-    def encode(rows: slice) -> Features:
+    def encode(rows):
         calls.append(rows.stop - rows.start)
         return Features((torch.arange(7.0)[rows, None] * weight) ** 2)
 
     with chunks_of(3):
         features = in_chunks(7, encode)
         assert calls == [3, 3, 1]
-        features.pooled.sum().backward()  # type: ignore[no-untyped-call]
+        features.pooled.sum().backward()
     assert sorted(calls) == [1, 1, 3, 3, 3, 3]
     calls.clear()
     with chunks_of(3), torch.no_grad():
@@ -85,19 +69,17 @@ def test_chunks_have_the_given_size_and_are_encoded_twice() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_in_chunks_gives_the_same_parameters(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, precision: str
-) -> None:
-    seen: list[int] = []
+def test_training_in_chunks_gives_the_same_parameters(tiny_clip, tiny_dataset, precision):
+    seen = []
 
-    def look(_layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def look(_layer, args):
         if torch.is_grad_enabled():
             seen.append(len(args[0]))
 
-    def learned(size: int) -> Sequence[Tensor]:
+    def learned(size):
         config = TrainConfig(
             epochs=1, batch_size=12, learning_rate=0.1, chunk_size=size,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
         )  # fmt: skip
         learner = CoupledPrompts(tiny_clip, 2, "", 2, "linear", seed=0)
         method = PromptMethod(tiny_clip, learner, config)

@@ -8,40 +8,38 @@ import torch
 from transformers import CLIPModel, CLIPTokenizer
 
 import benchmark
-from benchmark import CLIPBackbone, load_backbone
+from benchmark import load_backbone
 from fdrd.field_guide import categories, draw
 
 FOLDER = Path(benchmark.__file__).parent / "models" / "embedded"
 
 
 @pytest.fixture(scope="module")
-def embedded() -> CLIPBackbone:
+def embedded():
     return load_backbone("embedded")
 
 
-def test_the_embedded_weights_match_their_published_digest() -> None:
+def test_the_embedded_weights_match_their_published_digest():
     """Its results are documented; other weights would need another tag and other numbers."""
     weights = (FOLDER / "model.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in (FOLDER / "README.md").read_text()
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12_000_000
 
 
-def test_the_embedded_backbone_is_a_plain_clip_model(embedded: CLIPBackbone) -> None:
+def test_the_embedded_backbone_is_a_plain_clip_model(embedded):
     assert type(embedded.model) is CLIPModel
     assert isinstance(embedded.tokenizer, CLIPTokenizer)
     assert embedded.dim == 192
     assert next(embedded.model.parameters()).dtype == torch.float32
 
 
-def test_the_embedded_tokenizer_covers_any_text(embedded: CLIPBackbone) -> None:
+def test_the_embedded_tokenizer_covers_any_text(embedded):
     for text in ("a bird", "An Ærøskøbing café, 3 µm!", "写真", "🦜"):
         ids = embedded.tokenizer(text)["input_ids"]
         assert embedded.tokenizer.unk_token_id not in ids[1:-1]
 
 
-def test_the_embedded_backbone_scores_between_chance_and_perfect(
-    embedded: CLIPBackbone,
-) -> None:
+def test_the_embedded_backbone_scores_between_chance_and_perfect(embedded):
     plates = [draw(category, 7, seed=123) for category in categories(200)]
     with torch.no_grad():
         images = embedded.encode_image([plate.image for plate in plates]).pooled

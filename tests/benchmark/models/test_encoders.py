@@ -1,12 +1,7 @@
 """Contract of every kind of encoder: tiny random models of each architecture, loaded from files."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,10 +15,8 @@ from benchmark import FrozenFeatures, Images, Prompts, load_backbone
 from benchmark.models.backbone import ALL, PROMPTS, TOKENS
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 CAPTIONS = [
     "a red circle on the left",
     "A photo of a zebra",
@@ -34,7 +27,7 @@ PROMPTABLE = ("clip", "metaclip_2", "siglip", "siglip2")
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory, clip_parts: Any) -> dict[str, Path]:
+def folders(tmp_path_factory, clip_parts):
     root = tmp_path_factory.mktemp("encoders")
     for part in clip_parts():
         part.save_pretrained(root / "clip")
@@ -42,7 +35,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, clip_parts: Any) -> dict[s
 
 
 @pytest.fixture(scope="session")
-def encoders(folders: dict[str, Path]) -> dict[str, Any]:
+def encoders(folders):
     return {name: load_backbone(str(folder), device="cpu") for name, folder in folders.items()}
 
 
@@ -50,23 +43,21 @@ every = pytest.mark.parametrize("name", ["clip", *ARCHITECTURES])
 promptable = pytest.mark.parametrize("name", PROMPTABLE)
 
 
-def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-6) -> bool:
+def close(one, other, tolerance=1e-06):
     return bool((one - other).abs().max() <= tolerance)
 
 
-def prompts(encoder: Any, layers: int = 2, n: int = 2) -> Prompts:
+def prompts(encoder, layers=2, n=2):
     generator = torch.Generator().manual_seed(0)
 
-    def drawn(width: int) -> list[torch.Tensor]:
+    def drawn(width):
         return [0.3 * torch.randn(n, width, generator=generator) for _ in range(layers)]
 
     return Prompts(text=drawn(encoder.text_width), vision=drawn(encoder.vision_width))
 
 
 @every
-def test_features_equal_the_call_of_the_library(
-    name: str, folders: dict[str, Path], encoders: dict[str, Any]
-) -> None:
+def test_features_equal_the_call_of_the_library(name, folders, encoders):
     folder = folders[name]
     model = AutoModel.from_pretrained(folder).eval()
     padding = "max_length" if name.startswith("siglip") else True
@@ -83,7 +74,7 @@ def test_features_equal_the_call_of_the_library(
 
 
 @every
-def test_batch_mates_change_nothing(name: str, encoders: dict[str, Any]) -> None:
+def test_batch_mates_change_nothing(name, encoders):
     encoder = encoders[name]
     texts = torch.cat([encoder.encode_text([caption]).pooled for caption in CAPTIONS])
     images = torch.cat([encoder.encode_image([image]).pooled for image in IMAGES])
@@ -92,9 +83,7 @@ def test_batch_mates_change_nothing(name: str, encoders: dict[str, Any]) -> None
 
 
 @every
-def test_the_fingerprint_changes_with_one_weight(
-    name: str, folders: dict[str, Path], encoders: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_fingerprint_changes_with_one_weight(name, folders, encoders, tmp_path):
     assert load_backbone(str(folders[name])).fingerprint == encoders[name].fingerprint
     changed = _copy(folders[name], tmp_path / "changed", lambda tensors: tensors)
     tensors = load_file(changed / "model.safetensors")
@@ -106,12 +95,10 @@ def test_the_fingerprint_changes_with_one_weight(
 
 @every
 @pytest.mark.parametrize("damage", ["missing", "unknown", "another shape"])
-def test_a_damaged_folder_is_refused(
-    name: str, damage: str, folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_damaged_folder_is_refused(name, damage, folders, tmp_path):
     key = max(load_file(folders[name] / "model.safetensors"))
 
-    def change(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def change(tensors):
         if damage == "missing":
             tensors.pop(key)
         elif damage == "unknown":
@@ -126,7 +113,7 @@ def test_a_damaged_folder_is_refused(
         load_backbone(str(folder))
 
 
-def _copy(folder: Path, out: Path, change: Callable[[Any], Any]) -> Path:
+def _copy(folder, out, change):
     out.mkdir()
     for file in folder.iterdir():
         (out / file.name).write_bytes(file.read_bytes())
@@ -146,18 +133,14 @@ def _copy(folder: Path, out: Path, change: Callable[[Any], Any]) -> Path:
         ),
     ],
 )
-def test_another_model_type_is_refused_by_name(
-    config: dict[str, Any], message: str, folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_another_model_type_is_refused_by_name(config, message, folders, tmp_path):
     folder = _copy(folders["clip"], tmp_path / "other", lambda tensors: tensors)
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(FdrdError, match=message):
         load_backbone(str(folder))
 
 
-def test_a_tokenizer_shorter_than_the_model_is_reported(
-    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_tokenizer_shorter_than_the_model_is_reported(folders, tmp_path, caplog):
     folder = _copy(folders["clip"], tmp_path / "long", lambda tensors: tensors)
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 12}))
@@ -166,17 +149,13 @@ def test_a_tokenizer_shorter_than_the_model_is_reported(
 
 
 @every
-def test_capabilities_are_known_before_loading(
-    name: str, folders: dict[str, Path], encoders: dict[str, Any]
-) -> None:
+def test_capabilities_are_known_before_loading(name, folders, encoders):
     assert capabilities(str(folders[name])) == encoders[name].can
     assert (PROMPTS in encoders[name].can) == (name in PROMPTABLE)
 
 
 @every
-def test_a_feature_beyond_pooled_ones_is_refused_if_not_offered(
-    name: str, encoders: dict[str, Any]
-) -> None:
+def test_a_feature_beyond_pooled_ones_is_refused_if_not_offered(name, encoders):
     encoder = encoders[name]
     if TOKENS in encoder.can:
         assert encoder.encode_image(IMAGES, tokens=True).tokens.shape[2] == encoder.dim
@@ -187,9 +166,7 @@ def test_a_feature_beyond_pooled_ones_is_refused_if_not_offered(
 
 
 @every
-def test_cached_features_are_the_same(
-    name: str, folders: dict[str, Path], encoders: dict[str, Any], tmp_path: Path
-) -> None:
+def test_cached_features_are_the_same(name, folders, encoders, tmp_path):
     for _ in range(2):
         frozen = FrozenFeatures(tmp_path)
         cached = load_backbone(str(folders[name]), frozen=frozen)
@@ -202,9 +179,7 @@ def test_cached_features_are_the_same(
 
 
 @every
-def test_tokens_are_counted_by_the_tokenizer_of_the_encoder(
-    name: str, folders: dict[str, Path], encoders: dict[str, Any]
-) -> None:
+def test_tokens_are_counted_by_the_tokenizer_of_the_encoder(name, folders, encoders):
     own = AutoTokenizer.from_pretrained(folders[name])
     long = "red " * 40
     assert encoders[name].count_tokens([long, "a cat"]) == [
@@ -214,7 +189,7 @@ def test_tokens_are_counted_by_the_tokenizer_of_the_encoder(
 
 
 @promptable
-def test_context_that_spells_words_equals_the_words(name: str, encoders: dict[str, Any]) -> None:
+def test_context_that_spells_words_equals_the_words(name, encoders):
     encoder = encoders[name]
     context = Prompts(text=[encoder.word_embeddings("a photo of")])
     captions = ["a dog", "the big cat"]
@@ -224,7 +199,7 @@ def test_context_that_spells_words_equals_the_words(name: str, encoders: dict[st
 
 
 @promptable
-def test_gradients_reach_prompts_only(name: str, encoders: dict[str, Any]) -> None:
+def test_gradients_reach_prompts_only(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name])
     every = [each.requires_grad_() for each in (*given.text, *given.vision)]
     texts, images = encoder.encode_text(CAPTIONS, given), encoder.encode_image(IMAGES, given)
@@ -235,7 +210,7 @@ def test_gradients_reach_prompts_only(name: str, encoders: dict[str, Any]) -> No
 
 
 @promptable
-def test_prompts_of_later_layers_replace_those_before(name: str, encoders: dict[str, Any]) -> None:
+def test_prompts_of_later_layers_replace_those_before(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name], layers=3)
     for side, encode, items in (
         ("text", encoder.encode_text, CAPTIONS), ("vision", encoder.encode_image, IMAGES)
@@ -247,7 +222,7 @@ def test_prompts_of_later_layers_replace_those_before(name: str, encoders: dict[
 
 
 @promptable
-def test_batch_mates_change_nothing_under_prompts(name: str, encoders: dict[str, Any]) -> None:
+def test_batch_mates_change_nothing_under_prompts(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name])
     alone = torch.cat([encoder.encode_text([caption], given).pooled for caption in CAPTIONS])
     assert close(encoder.encode_text(CAPTIONS, given).pooled, alone)
@@ -256,9 +231,7 @@ def test_batch_mates_change_nothing_under_prompts(name: str, encoders: dict[str,
 
 
 @promptable
-def test_word_weights_of_one_change_nothing_and_others_do(
-    name: str, encoders: dict[str, Any]
-) -> None:
+def test_word_weights_of_one_change_nothing_and_others_do(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name])
     shape = encoder.encode_text(CAPTIONS, tokens=True, reserve=2).valid.shape
     plain = encoder.encode_text(CAPTIONS, Prompts(text=given.text)).pooled
@@ -268,7 +241,7 @@ def test_word_weights_of_one_change_nothing_and_others_do(
 
 
 @promptable
-def test_words_are_numbered_as_they_are_spelled(name: str, encoders: dict[str, Any]) -> None:
+def test_words_are_numbered_as_they_are_spelled(name, encoders):
     encoder = encoders[name]
     (numbers,) = encoder.encode_text(["red zebra cat"], tokens=True).words.tolist()
     assert encoder.words(["red zebra cat"]) == [["red", "zebra", "cat"]]
@@ -278,9 +251,7 @@ def test_words_are_numbered_as_they_are_spelled(name: str, encoders: dict[str, A
 
 
 @promptable
-def test_a_trainable_copy_leaves_the_given_weights_alone(
-    name: str, encoders: dict[str, Any]
-) -> None:
+def test_a_trainable_copy_leaves_the_given_weights_alone(name, encoders):
     encoder = encoders[name]
     before = encoder.encode_text(CAPTIONS).pooled
     copied = encoder.trainable_copy()
@@ -293,15 +264,13 @@ def test_a_trainable_copy_leaves_the_given_weights_alone(
 
 
 @pytest.mark.parametrize("name", ["siglip", "siglip2"])
-def test_captions_of_siglip_are_lower_cased(name: str, encoders: dict[str, Any]) -> None:
+def test_captions_of_siglip_are_lower_cased(name, encoders):
     lower, upper = encoders[name].encode_text(["a red cat", "A Red CAT"]).pooled
     assert torch.equal(lower, upper)
 
 
 @pytest.mark.parametrize("name", ["siglip", "siglip2"])
-def test_visual_tokens_can_be_hidden_from_the_attention_head(
-    name: str, folders: dict[str, Path], encoders: dict[str, Any]
-) -> None:
+def test_visual_tokens_can_be_hidden_from_the_attention_head(name, folders, encoders):
     pooled, hidden = encoders[name], load_backbone(f"{folders[name]}#pool=patches")
     vision = Prompts(vision=prompts(pooled, layers=3).vision)
     assert close(hidden.encode_image(IMAGES).pooled, pooled.encode_image(IMAGES).pooled)
@@ -311,11 +280,9 @@ def test_visual_tokens_can_be_hidden_from_the_attention_head(
     assert hidden.fingerprint != pooled.fingerprint
 
 
-def test_hidden_visual_tokens_of_the_last_layer_only_act_through_attention(
-    folders: dict[str, Path],
-) -> None:
+def test_hidden_visual_tokens_of_the_last_layer_only_act_through_attention(folders):
     """With zero value projections in all layers, hidden tokens cannot act at all."""
-    encoder: Any = load_backbone(f"{folders['siglip']}#pool=patches")
+    encoder = load_backbone(f"{folders['siglip']}#pool=patches")
     with torch.no_grad():
         for layer in encoder.model.vision_model.encoder.layers:
             layer.self_attn.v_proj.weight.zero_()
@@ -325,9 +292,7 @@ def test_hidden_visual_tokens_of_the_last_layer_only_act_through_attention(
     assert close(encoder.encode_image(IMAGES, vision).pooled, plain)
 
 
-def test_stored_features_are_those_that_were_written(
-    encoders: dict[str, Any], tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_stored_features_are_those_that_were_written(encoders, tiny_dataset, tmp_path):
     encoder, dataset = encoders["align"], tiny_dataset["test"]
     write_features(encoder, [dataset], tmp_path / "stored")
     stored = load_backbone(f"features:{tmp_path / 'stored'}")
@@ -346,7 +311,7 @@ def test_stored_features_are_those_that_were_written(
         load_backbone(f"features:{tmp_path / 'stored'}")
 
 
-def test_a_function_may_return_an_encoder(tmp_path: Path) -> None:
+def test_a_function_may_return_an_encoder(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "import torch\n"
@@ -361,7 +326,7 @@ def test_a_function_may_return_an_encoder(tmp_path: Path) -> None:
     assert capabilities(f"{file}:constant") is None
 
 
-def test_kinds_are_named_by_prefix(folders: dict[str, Path]) -> None:
+def test_kinds_are_named_by_prefix(folders):
     assert load_backbone(f"hf:{folders['siglip']}").can == ALL
     for name, message in (
         ("open_clip:ViT-B-32", "names no weights|needs open_clip"),

@@ -1,32 +1,26 @@
 """A frozen tower encodes each item once, and invalid cache files are ignored."""
 
 import json
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import benchmark
 from benchmark.models.backbone import Prompts
-from benchmark.models.clip import CLIPBackbone
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import Images
 from fdrd.dataset import RetrievalDataset
 
-MakeClip = Callable[..., CLIPBackbone]
-Splits = dict[str, RetrievalDataset]
-
 
 @contextmanager
-def counted(backbone: CLIPBackbone) -> Iterator[dict[str, int]]:
+def counted(backbone):
     """Count the items that go through each tower."""
     seen = {"images": 0, "captions": 0}
 
-    def count(name: str, key: str) -> Callable[..., None]:
-        def hook(_module: Any, _args: Any, kwargs: Any) -> None:
+    def count(name, key):
+        def hook(_module, _args, kwargs):
             seen[name] += len(kwargs[key])
 
         return hook
@@ -44,14 +38,14 @@ def counted(backbone: CLIPBackbone) -> Iterator[dict[str, int]]:
         handle.remove()
 
 
-def encode(backbone: CLIPBackbone, dataset: RetrievalDataset) -> tuple[torch.Tensor, torch.Tensor]:
+def encode(backbone, dataset):
     return (
         backbone.encode_image(Images.of(dataset)).pooled,
         backbone.encode_text(dataset.captions).pooled,
     )
 
 
-def fill(make_clip: MakeClip, root: Path, dataset: RetrievalDataset, seed: int = 0) -> Any:
+def fill(make_clip, root, dataset, seed=0):
     frozen = FrozenFeatures(root)
     features = encode(make_clip(frozen, seed), dataset)
     frozen.flush()
@@ -59,8 +53,8 @@ def fill(make_clip: MakeClip, root: Path, dataset: RetrievalDataset, seed: int =
 
 
 def test_cached_features_need_no_tower_and_no_image_file(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_clip, tiny_dataset, tmp_path, monkeypatch
+):
     first = fill(make_clip, tmp_path, tiny_dataset["test"])
     backbone = make_clip(FrozenFeatures(tmp_path))
     monkeypatch.setattr(RetrievalDataset, "images", lambda *_: pytest.fail("an image was opened"))
@@ -74,9 +68,7 @@ def test_cached_features_need_no_tower_and_no_image_file(
         assert torch.equal(one, computed)
 
 
-def test_another_order_or_subset_hits_the_cache(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_another_order_or_subset_hits_the_cache(make_clip, tiny_dataset, tmp_path):
     images, texts = fill(make_clip, tmp_path, tiny_dataset["test"])
     rows = [5, 3, 17]
     backbone = make_clip(FrozenFeatures(tmp_path))
@@ -87,9 +79,7 @@ def test_another_order_or_subset_hits_the_cache(
     assert torch.equal(some[1], texts[rows])
 
 
-def test_other_weights_miss_the_cache(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_other_weights_miss_the_cache(make_clip, tiny_dataset, tmp_path):
     fill(make_clip, tmp_path, tiny_dataset["test"])
     other = make_clip(FrozenFeatures(tmp_path), seed=1)
     with counted(other) as seen:
@@ -97,9 +87,7 @@ def test_other_weights_miss_the_cache(
     assert seen == {"images": 24, "captions": 24}
 
 
-def test_only_new_items_are_computed(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_only_new_items_are_computed(make_clip, tiny_dataset, tmp_path):
     """The drawings of both splits are the same files, the captions differ in one word."""
     fill(make_clip, tmp_path, tiny_dataset["test"])
     backbone = make_clip(FrozenFeatures(tmp_path))
@@ -108,9 +96,7 @@ def test_only_new_items_are_computed(
     assert seen == {"images": 0, "captions": 24}
 
 
-def test_prompts_and_token_features_bypass_the_cache(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_prompts_and_token_features_bypass_the_cache(make_clip, tiny_dataset, tmp_path):
     fill(make_clip, tmp_path, tiny_dataset["test"])
     backbone = make_clip(FrozenFeatures(tmp_path))
     captions, images = tiny_dataset["test"].captions, Images.of(tiny_dataset["test"])
@@ -125,34 +111,26 @@ def test_prompts_and_token_features_bypass_the_cache(
     assert seen == {"images": 48, "captions": 48}
 
 
-def test_the_cache_key_of_a_caption_includes_the_reserve(
-    make_clip: MakeClip, tmp_path: Path
-) -> None:
+def test_the_cache_key_of_a_caption_includes_the_reserve(make_clip, tmp_path):
     backbone = make_clip(FrozenFeatures(tmp_path))
     long = ["red " * 20 + "cat dog"]
     whole = backbone.encode_text(long).pooled
     assert not torch.equal(backbone.encode_text(long, reserve=8).pooled, whole)
 
 
-def flip_a_byte(file: Path) -> None:
+def flip_a_byte(file):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(bytes(data))
 
 
-def cut_in_half(file: Path) -> None:
+def cut_in_half(file):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, cut_in_half, Path.unlink])
 @pytest.mark.parametrize("kind", ["npy", "json"])
-def test_a_damaged_file_is_computed_again(
-    make_clip: MakeClip,
-    tiny_dataset: Splits,
-    tmp_path: Path,
-    damage: Callable[[Path], None],
-    kind: str,
-) -> None:
+def test_a_damaged_file_is_computed_again(make_clip, tiny_dataset, tmp_path, damage, kind):
     first = fill(make_clip, tmp_path, tiny_dataset["test"])
     for file in tmp_path.glob(f"*/image/*.{kind}"):
         damage(file)
@@ -163,9 +141,7 @@ def test_a_damaged_file_is_computed_again(
     assert torch.equal(first[0], again[0])
 
 
-def test_a_cache_file_of_another_backbone_is_ignored(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_cache_file_of_another_backbone_is_ignored(make_clip, tiny_dataset, tmp_path):
     """The folder of one fingerprint was copied to another."""
     fill(make_clip, tmp_path, tiny_dataset["test"])
     (folder,) = tmp_path.iterdir()
@@ -176,9 +152,7 @@ def test_a_cache_file_of_another_backbone_is_ignored(
     assert seen == {"images": 24, "captions": 24}
 
 
-def test_a_cache_file_with_missing_keys_is_ignored(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_cache_file_with_missing_keys_is_ignored(make_clip, tiny_dataset, tmp_path):
     fill(make_clip, tmp_path, tiny_dataset["test"])
     (file,) = tmp_path.glob("*/image/*.json")
     said = json.loads(file.read_text())
@@ -190,9 +164,7 @@ def test_a_cache_file_with_missing_keys_is_ignored(
     assert seen["images"] == 24
 
 
-def test_features_are_written_during_a_long_run(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_features_are_written_during_a_long_run(make_clip, tiny_dataset, tmp_path):
     """A killed run loses only the features since the last file."""
     backbone = make_clip(FrozenFeatures(tmp_path, every=10))
     images = Images.of(tiny_dataset["test"])
@@ -204,9 +176,7 @@ def test_features_are_written_during_a_long_run(
     assert seen["images"] == 0  # written as 12 and 12
 
 
-def test_autocast_does_not_reach_cached_features(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_autocast_does_not_reach_cached_features(make_clip, tiny_dataset, tmp_path):
     """Training in bfloat16 must not cache imprecise features for a later float32 run."""
     images = Images.of(tiny_dataset["test"])
     exact = make_clip().encode_image(images).pooled
@@ -215,9 +185,7 @@ def test_autocast_does_not_reach_cached_features(
     assert torch.equal(cached, exact)
 
 
-def test_coop_encodes_each_image_once(
-    make_clip: MakeClip, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_coop_encodes_each_image_once(make_clip, tiny_dataset, tmp_path):
     """All three splits hold the same 24 drawings, so five epochs and the test encode 24 images."""
 
     backbone = make_clip(FrozenFeatures(tmp_path))

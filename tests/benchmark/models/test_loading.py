@@ -4,24 +4,18 @@ import importlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from benchmark.models.clip import CLIPBackbone
 from benchmark.models.loading import DEFAULT_BACKBONE, default_backbone, load_backbone
 from fdrd.errors import FdrdError
 
-Parts = Callable[..., tuple[Any, Any, Any]]
-
 
 @pytest.fixture
-def saved(clip_parts: Parts, tmp_path: Path) -> Path:
+def saved(clip_parts, tmp_path):
     folder = tmp_path / "clip"
     for part in clip_parts():
         part.save_pretrained(folder)
@@ -29,7 +23,7 @@ def saved(clip_parts: Parts, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def loader(saved: Path, tmp_path: Path) -> Path:
+def loader(saved, tmp_path):
     file = tmp_path / "my_clip.py"
     file.write_text(
         "from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel\n"
@@ -43,9 +37,7 @@ def loader(saved: Path, tmp_path: Path) -> Path:
     return file
 
 
-def test_a_saved_folder_is_the_backbone_that_was_saved(
-    saved: Path, tiny_clip: CLIPBackbone
-) -> None:
+def test_a_saved_folder_is_the_backbone_that_was_saved(saved, tiny_clip):
     loaded = load_backbone(str(saved), device="cpu")
     assert loaded.fingerprint == tiny_clip.fingerprint
     captions = ["a red circle on the left"]
@@ -53,7 +45,7 @@ def test_a_saved_folder_is_the_backbone_that_was_saved(
     assert (one - other).abs().max() < 1e-6
 
 
-def test_torchvision_changes_no_pixel(saved: Path, tiny_clip: CLIPBackbone) -> None:
+def test_torchvision_changes_no_pixel(saved, tiny_clip):
     pytest.importorskip("torchvision")
     loaded = load_backbone(str(saved), device="cpu")
     noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
@@ -64,30 +56,28 @@ def test_torchvision_changes_no_pixel(saved: Path, tiny_clip: CLIPBackbone) -> N
     assert torch.equal(*pixels)
 
 
-def test_only_safetensors_weights_are_read(saved: Path) -> None:
+def test_only_safetensors_weights_are_read(saved):
     (saved / "model.safetensors").unlink()
     torch.save({}, saved / "pytorch_model.bin")
     with pytest.raises(FdrdError, match=r"the folder needs model\.safetensors"):
         load_backbone(str(saved))
 
 
-def test_a_function_in_a_file_is_called(loader: Path, tiny_clip: CLIPBackbone) -> None:
+def test_a_function_in_a_file_is_called(loader, tiny_clip):
     spec = f"{loader}:load"
     loaded = load_backbone(spec, allow_code=True, device="cpu")
     assert loaded.fingerprint == tiny_clip.fingerprint
     assert loaded.name == spec
 
 
-def test_a_function_in_a_package_is_called(
-    loader: Path, tiny_clip: CLIPBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_in_a_package_is_called(loader, tiny_clip, monkeypatch):
     monkeypatch.syspath_prepend(loader.parent)
     importlib.invalidate_caches()
     loaded = load_backbone("my_clip:load", allow_code=True, device="cpu")
     assert loaded.fingerprint == tiny_clip.fingerprint
 
 
-def test_only_the_command_line_may_name_a_function(loader: Path, tmp_path: Path) -> None:
+def test_only_the_command_line_may_name_a_function(loader, tmp_path):
     loader.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef load(): pass\n")
     with pytest.raises(FdrdError, match="only the command line may name"):
         load_backbone(f"{loader}:load")
@@ -108,12 +98,12 @@ def test_only_the_command_line_may_name_a_function(loader: Path, tmp_path: Path)
         ("{home}/nowhere", r"has no config\.json"),
     ],
 )
-def test_loading_errors_name_the_problem(loader: Path, spec: str, message: str) -> None:
+def test_loading_errors_name_the_problem(loader, spec, message):
     with pytest.raises(FdrdError, match=message):
         load_backbone(spec.format(home=loader.parent), allow_code=True)
 
 
-def test_a_folder_without_a_tokenizer_says_what_it_needs(saved: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_tokenizer_says_what_it_needs(saved, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -122,7 +112,7 @@ def test_a_folder_without_a_tokenizer_says_what_it_needs(saved: Path, tmp_path: 
         load_backbone(str(bare))
 
 
-def test_an_unreachable_hub_is_an_error(tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_an_error(tmp_path):
     """Runs in its own process, because the Hub client reads its address on import."""
     code = (
         "from fdrd.errors import FdrdError\n"
@@ -140,13 +130,13 @@ def test_an_unreachable_hub_is_an_error(tmp_path: Path) -> None:
     assert "give --backbone a local folder" in done.stdout
 
 
-def test_the_manifest_names_the_default_backbone(tmp_path: Path) -> None:
+def test_the_manifest_names_the_default_backbone(tmp_path):
     assert default_backbone(tmp_path) == DEFAULT_BACKBONE
     (tmp_path / "manifest.json").write_text('{"backbone": "org/name"}')
     assert default_backbone(tmp_path) == "org/name"
 
 
-def test_a_manifest_cannot_name_a_function(loader: Path, tmp_path: Path) -> None:
+def test_a_manifest_cannot_name_a_function(loader, tmp_path):
     (tmp_path / "manifest.json").write_text(f'{{"backbone": "{loader}:load"}}')
     with pytest.raises(FdrdError, match="only the command line"):
         load_backbone(default_backbone(tmp_path))

@@ -6,13 +6,11 @@
 import json
 import os
 import pickle
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import Prompts
@@ -29,12 +27,12 @@ WIDTH = {"vision": 128, "text": 64}
 
 
 class QuickGELU(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x * torch.sigmoid(1.702 * x)
 
 
 class Block(nn.Module):
-    def __init__(self, width: int, heads: int, activation: nn.Module):
+    def __init__(self, width, heads, activation):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
@@ -43,25 +41,25 @@ class Block(nn.Module):
         self.mlp.add_module("gelu", activation)
         self.mlp.add_module("c_proj", nn.Linear(2 * width, width))
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x, mask):
         y = self.ln_1(x)
         x = x + self.attn(y, y, y, need_weights=False, attn_mask=mask)[0]
         return x + self.mlp(self.ln_2(x))
 
 
 class Blocks(nn.Module):
-    def __init__(self, width: int, heads: int, layers: int, activation: nn.Module):
+    def __init__(self, width, heads, layers, activation):
         super().__init__()
         self.resblocks = nn.ModuleList(Block(width, heads, activation) for _ in range(layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x, mask=None):
         for block in self.resblocks:
             x = block(x, mask)
         return x
 
 
 class Vision(nn.Module):
-    def __init__(self, activation: nn.Module):
+    def __init__(self, activation):
         super().__init__()
         width = WIDTH["vision"]
         self.conv1 = nn.Conv2d(3, width, 16, 16, bias=False)
@@ -71,7 +69,7 @@ class Vision(nn.Module):
         self.transformer = Blocks(width, 2, 2, activation)
         self.proj = nn.Parameter(torch.randn(width, 16))
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels):
         patches = self.conv1(pixels).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(len(pixels), 1, -1)
         x = self.transformer(
@@ -81,7 +79,7 @@ class Vision(nn.Module):
 
 
 class Text(nn.Module):
-    def __init__(self, vocabulary: int, activation: nn.Module):
+    def __init__(self, vocabulary, activation):
         super().__init__()
         width = WIDTH["text"]
         self.token_embedding = nn.Embedding(vocabulary, width)
@@ -90,7 +88,7 @@ class Text(nn.Module):
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.randn(width, 16))
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids):
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         mask = torch.full((ids.shape[1], ids.shape[1]), float("-inf")).triu(1)
         x = self.ln_final(self.transformer(x, mask))
@@ -98,7 +96,7 @@ class Text(nn.Module):
 
 
 class OpenClip(nn.Module):
-    def __init__(self, vocabulary: int, *, quick_gelu: bool):
+    def __init__(self, vocabulary, *, quick_gelu):
         super().__init__()
         torch.manual_seed(0)
         activation = QuickGELU() if quick_gelu else nn.GELU()
@@ -108,12 +106,12 @@ class OpenClip(nn.Module):
             each.data.add_(0.1 * torch.randn_like(each))
         self.eval().requires_grad_(False)
 
-    def tensors(self, *, custom_text: bool) -> dict[str, Tensor]:
+    def tensors(self, *, custom_text):
         found = {key: value.clone() for key, value in self.state_dict().items()}
         return found if custom_text else {k.removeprefix("text."): v for k, v in found.items()}
 
 
-def config(vocabulary: int, **also: Any) -> dict[str, Any]:
+def config(vocabulary, **also):
     return {
         "embed_dim": 16,
         "vision_cfg": {
@@ -128,21 +126,21 @@ def config(vocabulary: int, **also: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def coding(clip_parts: Any) -> Any:
+def coding(clip_parts):
     return clip_parts()[1]
 
 
-def backbone(parts: Any) -> CLIPBackbone:
+def backbone(parts):
     return CLIPBackbone(*parts, name="converted")
 
 
-def towers(clip: CLIPBackbone, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def towers(clip, pixels):
     return clip.towers.encode_pixels(pixels, Prompts(), 0, False).pooled, clip.encode_text(
         CAPTIONS
     ).pooled
 
 
-def theirs(model: OpenClip, coding: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def theirs(model, coding, pixels):
     rows = [coding(caption)["input_ids"] for caption in CAPTIONS]
     ids = torch.zeros(len(rows), 24, dtype=torch.long)  # open_clip pads with zeros
     for row, tokens in enumerate(rows):
@@ -152,9 +150,7 @@ def theirs(model: OpenClip, coding: Any, pixels: Tensor) -> tuple[Tensor, Tensor
 
 @pytest.mark.parametrize("custom_text", [False, True])
 @pytest.mark.parametrize("quick_gelu", [False, True])
-def test_both_towers_are_equal(
-    coding: Any, clip_parts: Any, quick_gelu: bool, custom_text: bool
-) -> None:
+def test_both_towers_are_equal(coding, clip_parts, quick_gelu, custom_text):
     model = OpenClip(len(coding), quick_gelu=quick_gelu)
     pixels = torch.randn(3, 3, 32, 32)
     bos, *_, eos = coding("a")["input_ids"]
@@ -189,9 +185,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("part", "change", "reason"), REFUSED, ids=[str(r[1]) for r in REFUSED])
-def test_what_a_clip_model_cannot_express_is_refused_by_name(
-    coding: Any, part: str, change: dict[str, Any], reason: str
-) -> None:
+def test_what_a_clip_model_cannot_express_is_refused_by_name(coding, part, change, reason):
     cfg = config(len(coding))
     cfg[part] = {**cfg.get(part, {}), **change}
     tensors = OpenClip(len(coding), quick_gelu=False).tensors(custom_text=False)
@@ -210,14 +204,14 @@ def test_what_a_clip_model_cannot_express_is_refused_by_name(
         ),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(coding: Any, change: Any, reason: str) -> None:
+def test_tensors_that_do_not_fit_are_named(coding, change, reason):
     tensors = OpenClip(len(coding), quick_gelu=False).tensors(custom_text=False)
     change(tensors)
     with pytest.raises(FdrdError, match=reason):
         clip_model(config(len(coding)), tensors, bos=0, eos=len(coding) - 1, name="it")
 
 
-def test_shapes_tell_the_configuration(coding: Any) -> None:
+def test_shapes_tell_the_configuration(coding):
     tensors = OpenClip(len(coding), quick_gelu=True).tensors(custom_text=False)
     assert configuration_of(tensors, quick_gelu=True) == config(len(coding), quick_gelu=True)
     with pytest.raises(FdrdError, match="not the tensors of a CLIP with a vision transformer"):
@@ -225,7 +219,7 @@ def test_shapes_tell_the_configuration(coding: Any) -> None:
 
 
 @pytest.fixture
-def folder(coding: Any, tmp_path: Path) -> Path:
+def folder(coding, tmp_path):
     """The files that `open_clip.push_to_hf_hub` uploads."""
     folder = tmp_path / "open_clip"
     coding.save_pretrained(folder)
@@ -239,7 +233,7 @@ def folder(coding: Any, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_open_clip_is_a_backbone(folder: Path, coding: Any) -> None:
+def test_a_folder_of_open_clip_is_a_backbone(folder, coding):
     loaded = load_backbone(str(folder), device="cpu")
     pixels = torch.randn(3, 3, 32, 32)
     model = OpenClip(len(coding), quick_gelu=True)
@@ -249,13 +243,13 @@ def test_a_folder_of_open_clip_is_a_backbone(folder: Path, coding: Any) -> None:
     assert loaded.image_processor.resample == 2  # bilinear
 
 
-def test_pickled_weights_are_refused_with_a_hint_to_convert(folder: Path) -> None:
+def test_pickled_weights_are_refused_with_a_hint_to_convert(folder):
     (folder / "open_clip_model.safetensors").rename(folder / "open_clip_pytorch_model.bin")
     with pytest.raises(FdrdError, match=r"no open_clip_model\.safetensors.*`fdrd convert`"):
         load_backbone(str(folder))
 
 
-def test_a_checkpoint_of_training_is_converted(folder: Path, coding: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_of_training_is_converted(folder, coding, tmp_path):
     tensors = read_tensors(folder / "open_clip_model.safetensors")
     wrapped = {f"module.{key}": value.half() for key, value in tensors.items()}
     file = tmp_path / "epoch_32.pt"
@@ -275,9 +269,7 @@ def test_a_checkpoint_of_training_is_converted(folder: Path, coding: Any, tmp_pa
         convert(file, tmp_path / "out", quick_gelu=True, tokenizer=str(folder))
 
 
-def test_configuration_and_tokenizer_beside_the_weights_are_used(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_configuration_and_tokenizer_beside_the_weights_are_used(folder, tmp_path):
     tensors = read_tensors(folder / "open_clip_model.safetensors")
     (folder / "open_clip_model.safetensors").unlink()
     torch.save(tensors, folder / "open_clip_pytorch_model.bin")
@@ -289,9 +281,7 @@ def test_configuration_and_tokenizer_beside_the_weights_are_used(
     assert loaded.model.config.text_config.hidden_act == "quick_gelu"
 
 
-def test_a_pickled_clip_model_is_converted(
-    clip_parts: Any, tiny_clip: CLIPBackbone, tmp_path: Path
-) -> None:
+def test_a_pickled_clip_model_is_converted(clip_parts, tiny_clip, tmp_path):
     folder = tmp_path / "old"
     for part in clip_parts():
         part.save_pretrained(folder)
@@ -316,15 +306,15 @@ def test_a_pickled_clip_model_is_converted(
 
 
 class Hostile:
-    def __init__(self, mark: Path):
+    def __init__(self, mark):
         self.mark = mark
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         return os.mkdir, (str(self.mark),)
 
 
 @pytest.mark.parametrize("form", ["zip", "old", "pickle"])
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, form: str) -> None:
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, form):
     file, mark = tmp_path / "hostile.pt", tmp_path / "ran"
     held = {"state_dict": {"a": torch.ones(2)}, "extra": Hostile(mark)}
     if form == "pickle":
@@ -340,7 +330,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, form: str) ->
     assert mark.is_dir()  # it would have
 
 
-def test_a_torchscript_archive_is_named_and_not_run(tmp_path: Path) -> None:
+def test_a_torchscript_archive_is_named_and_not_run(tmp_path):
     file = tmp_path / "ViT-B-32.pt"
     torch.jit.script(nn.Linear(2, 2)).save(file)
     with pytest.raises(FdrdError, match=r"TorchScript archive.*--backbone openai/clip-vit-base"):
@@ -355,7 +345,7 @@ def test_a_torchscript_archive_is_named_and_not_run(tmp_path: Path) -> None:
         (None, "no such"),
     ],
 )
-def test_an_unreadable_file_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_an_unreadable_file_is_refused(tmp_path, content, message):
     file = tmp_path / "it.pt"
     if content is not None:
         file.write_bytes(content)
@@ -363,7 +353,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, content: bytes | None, me
         convert(file, tmp_path / "out", quick_gelu=True)
 
 
-def test_only_the_byte_pairs_of_clip_are_accepted(tmp_path: Path) -> None:
+def test_only_the_byte_pairs_of_clip_are_accepted(tmp_path):
     file = tmp_path / "bpe.txt"
     file.write_text("#version\na b\n")
     with pytest.raises(FdrdError, match="not CLIP's list of 48,894 byte pairs"):

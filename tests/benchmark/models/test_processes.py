@@ -1,7 +1,5 @@
 """Two processes give the results of one."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -45,7 +43,7 @@ CASES = [
 """Prompts in one tower; both towers; no tower, because features are cached."""
 
 
-def run(folder: Path, launcher: list[str]) -> dict[str, Path]:
+def run(folder, launcher):
     """Result files by method."""
     pytest.importorskip("accelerate")
     folder.mkdir()
@@ -64,7 +62,7 @@ TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_results_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_results_of_one(tmp_path):
     alone = run(tmp_path / "one", [])
     together = run(tmp_path / "two", TWO)
     assert set(alone) == set(together) == {name for name, _, _ in CASES}
@@ -79,16 +77,16 @@ def test_two_processes_give_the_results_of_one(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial.safetensors"))
 
 
-def test_a_single_process_encodes_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_process_encodes_all_rows(monkeypatch):
     """Even if a scheduler has set WORLD_SIZE."""
     import torch
 
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.delenv("RANK", raising=False)
     processes._state.cache_clear()
-    seen: list[slice] = []
+    seen = []
 
-    def encode(rows: slice) -> Features:
+    def encode(rows):
         seen.append(rows)
         return Features(torch.ones(5, 2))
 

@@ -4,22 +4,17 @@ import base64
 import dataclasses
 import io
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import benchmark
-from benchmark import BenchResult, CLIPBackbone
 from benchmark.reporting.comparison import group_results, main_columns
 from benchmark.reporting.examples import examples
 from benchmark.reporting.pages import html_page
 from benchmark.result import QueryRanks
-from fdrd.dataset import RetrievalDataset
 
-Splits = dict[str, RetrievalDataset]
 PLAIN = {
     *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "section", "div"),
     *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre"),
@@ -33,45 +28,43 @@ stroke-width points cx cy r data-of data-tip open""".split()
 class Read(HTMLParser):
     """Tags, attributes and texts of a page; every tag that is opened must be closed in its turn."""
 
-    def __init__(self, text: str):
+    def __init__(self, text):
         super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.texts: list[str] = []
-        self.open: list[str] = []
+        self.tags = set()
+        self.attributes = []
+        self.texts = []
+        self.open = []
         self.feed(text)
         self.close()
         assert not self.open
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.attributes += attrs
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data):
         self.texts.append(data)
 
 
 @pytest.fixture(scope="module")
-def results(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
-) -> list[BenchResult]:
+def results(tiny_clip, tiny_dataset, tmp_path_factory):
     names = ("zero_shot", "random", "nnn")
     return [benchmark.run(name, tiny_dataset, backbone=tiny_clip) for name in names]
 
 
-def named(result: BenchResult, **names: str) -> BenchResult:
+def named(result, **names):
     data = dataclasses.replace(result.settings.data, name=names.pop("data", "drawn"))
     return dataclasses.replace(
         result, settings=dataclasses.replace(result.settings, data=data, **names)
     )
 
 
-def test_a_page_is_self_contained(results: list[BenchResult]) -> None:
+def test_a_page_is_self_contained(results):
     read = Read(html_page(results))
     assert read.tags <= PLAIN
     assert {name for name, _ in read.attributes} <= {
@@ -84,7 +77,7 @@ def test_a_page_is_self_contained(results: list[BenchResult]) -> None:
     assert "default-src 'none'" in str(dict(read.attributes)["content"])
 
 
-def test_names_are_escaped_on_the_page(results: list[BenchResult]) -> None:
+def test_names_are_escaped_on_the_page(results):
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
     pages = html_page(
         [named(result, data=evil, method=f"{result.settings.method}{evil}") for result in results]
@@ -95,9 +88,7 @@ def test_names_are_escaped_on_the_page(results: list[BenchResult]) -> None:
     assert any(evil in text for text in read.texts)
 
 
-def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(
-    results: list[BenchResult],
-) -> None:
+def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(results):
     texts = Read(html_page(results)).texts
     zero_shot = results[0].metrics
     for each in (zero_shot.image_to_text.strict.mrr, zero_shot.hard_negatives["all"].accuracy):
@@ -110,7 +101,7 @@ def test_the_page_tells_the_numbers_of_the_table_and_of_each_category(
     assert any("fdrd bench --method nnn" in text for text in texts)
 
 
-def test_the_best_cell_of_each_column_is_highlighted(results: list[BenchResult]) -> None:
+def test_the_best_cell_of_each_column_is_highlighted(results):
     zero_shot, random, _ = results
     written = html_page([zero_shot, random])
     best = max(each.metrics.image_to_text.strict.recall["R@10"] for each in (zero_shot, random))
@@ -119,7 +110,7 @@ def test_the_best_cell_of_each_column_is_highlighted(results: list[BenchResult])
 
 
 @pytest.fixture
-def built(tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def built(tiny_dataset, monkeypatch, tmp_path):
     """A folder that holds the test split as it was measured."""
     (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr(
@@ -128,7 +119,7 @@ def built(tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     return str(tmp_path)
 
 
-def with_ranks(result: BenchResult, to_text: list[int], to_image: list[int]) -> BenchResult:
+def with_ranks(result, to_text, to_image):
     ranks = {
         direction: QueryRanks(*[" ".join(map(str, each))] * 2)
         for direction, each in (("image_to_text", to_text), ("text_to_image", to_image))
@@ -136,9 +127,7 @@ def with_ranks(result: BenchResult, to_text: list[int], to_image: list[int]) -> 
     return dataclasses.replace(result, ranks=ranks)
 
 
-def test_examples_show_the_largest_gains_and_losses(
-    results: list[BenchResult], tiny_dataset: Splits, built: str
-) -> None:
+def test_examples_show_the_largest_gains_and_losses(results, tiny_dataset, built):
     """Image 3: from 4 and 4 to 1 and 1. Image 5: 2 and 24 instead of 1 and 24. Luck is no rival.
 
     Image 7: from 4 and 4 to 1 and 1, but another rival finds it too.
@@ -160,7 +149,6 @@ def test_examples_show_the_largest_gains_and_losses(
     ]
     (comparison,) = group_results(shown, main_columns())
     found = examples(comparison)
-    assert found is not None
     assert found.label == "dcar"
     dataset = tiny_dataset["test"]
     (won,), (lost,) = found.won, found.lost
@@ -176,9 +164,7 @@ def test_examples_show_the_largest_gains_and_losses(
     assert won.caption in Read(html_page(shown)).texts
 
 
-def test_changed_data_gives_no_examples(
-    results: list[BenchResult], built: str, tmp_path: Path
-) -> None:
+def test_changed_data_gives_no_examples(results, built, tmp_path):
     assert compared(results, "drawn") is None
     assert compared(results, str(tmp_path / "gone")) is None
     assert compared(results, built)
@@ -190,6 +176,6 @@ def test_changed_data_gives_no_examples(
     assert examples(comparison) is None  # that split has another fingerprint
 
 
-def compared(results: list[BenchResult], data: str) -> Any:
+def compared(results, data):
     (comparison,) = group_results([named(result, data=data) for result in results], main_columns())
     return examples(comparison)

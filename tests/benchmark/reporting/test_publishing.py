@@ -2,36 +2,30 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hub_server import WRITER, Hub
+from hub_server import WRITER
 from huggingface_hub import HfApi, ModelCard, constants
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import benchmark
-from benchmark import CLIPBackbone, load_method
+from benchmark import load_method
 from benchmark.checkpoint import find_checkpoint, read_header
 from fdrd.commands import app
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 REPO = "org/fdrd-coop-shapes"
 CAPTIONS = ["a big red circle on the left", "a photo of a cat"]
 
 
 @pytest.fixture(scope="module")
-def trained(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def trained(tiny_clip, tiny_dataset, tmp_path_factory):
     """A checkpoint with two results of its training beside it, and one of another seed."""
     folder = tmp_path_factory.mktemp("runs")
-    learn: dict[str, Any] = {
+    learn = {
         "options": {"n_ctx": 4},
         "train": {"epochs": 1, "batch_size": 8},
         "results": folder,
@@ -46,17 +40,15 @@ def trained(
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 @pytest.fixture
-def train_with_backbone(
-    make_clip: Callable[..., CLIPBackbone], tiny_dataset: Splits, tmp_path: Path
-) -> Callable[[str], Path]:
+def train_with_backbone(make_clip, tiny_dataset, tmp_path):
     """Train on a backbone of a given name, and return the checkpoint."""
 
-    def train(name: str) -> Path:
+    def train(name):
         clip = make_clip()
         clip.name = name
         benchmark.run(
@@ -69,7 +61,7 @@ def train_with_backbone(
     return train
 
 
-def content(hub: Hub, revision: str = "main") -> dict[str, bytes]:
+def content(hub, revision="main"):
     repository = hub.repository(REPO, "model")
     return {
         path: repository.content(file)
@@ -79,9 +71,7 @@ def content(hub: Hub, revision: str = "main") -> dict[str, bytes]:
 
 
 @torch.no_grad()
-def test_a_pushed_method_loads_again_unchanged(
-    hub: Hub, trained: Path, tiny_clip: CLIPBackbone
-) -> None:
+def test_a_pushed_method_loads_again_unchanged(hub, trained, tiny_clip):
     result = benchmark.push(trained, REPO)
     assert result.verified == len(content(hub))
     assert sorted(content(hub))[:2] == ["README.md", "model.safetensors"]
@@ -90,9 +80,7 @@ def test_a_pushed_method_loads_again_unchanged(
     assert read_header(find_checkpoint(REPO)) == read_header(trained)
 
 
-def test_the_card_holds_the_results_of_the_training_as_a_model_index(
-    hub: Hub, trained: Path
-) -> None:
+def test_the_card_holds_the_results_of_the_training_as_a_model_index(hub, trained):
     benchmark.push(trained, REPO)
     card = ModelCard(content(hub)["README.md"].decode())
     assert card.data.library_name == "fdrd"
@@ -114,7 +102,7 @@ def test_the_card_holds_the_results_of_the_training_as_a_model_index(
     assert read_header(trained).backbone_fingerprint in card.text
 
 
-def test_a_second_push_changes_nothing(hub: Hub, trained: Path) -> None:
+def test_a_second_push_changes_nothing(hub, trained):
     first = benchmark.push(trained, REPO)
     before = hub.count("PUT", "/storage/"), hub.count("POST", "/commit/")
     second = benchmark.push(trained, REPO)
@@ -122,7 +110,7 @@ def test_a_second_push_changes_nothing(hub: Hub, trained: Path) -> None:
     assert (hub.count("PUT", "/storage/"), hub.count("POST", "/commit/")) == before
 
 
-def test_hand_edits_of_the_card_stay_except_for_results(hub: Hub, trained: Path) -> None:
+def test_hand_edits_of_the_card_stay_except_for_results(hub, trained):
     benchmark.push(trained, REPO)
     edited = content(hub)["README.md"].decode()
     edited = edited.replace("library_name: fdrd", "library_name: fdrd\nlicense: mit", 1)
@@ -138,9 +126,7 @@ def test_hand_edits_of_the_card_stay_except_for_results(hub: Hub, trained: Path)
     assert all(0 <= each.metric_value <= 1 for each in card.data.eval_results)
 
 
-def test_no_local_path_is_published(
-    hub: Hub, train_with_backbone: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_no_local_path_is_published(hub, train_with_backbone, tmp_path):
     checkpoint = train_with_backbone(str(tmp_path / "secret-folder" / "my-clip"))
     assert b"secret-folder" in checkpoint.read_bytes()
     benchmark.push(checkpoint, REPO)
@@ -152,18 +138,14 @@ def test_no_local_path_is_published(
     assert all(torch.equal(here[key], there[key]) for key in here)
 
 
-def test_a_backbone_on_the_hub_is_the_base_model(
-    hub: Hub, train_with_backbone: Callable[[str], Path]
-) -> None:
+def test_a_backbone_on_the_hub_is_the_base_model(hub, train_with_backbone):
     benchmark.push(train_with_backbone("openai/clip-vit-base-patch32@abc"), REPO)
     card = ModelCard(content(hub)["README.md"].decode())
     assert card.data.base_model == "openai/clip-vit-base-patch32"
     assert f'load_method("{REPO}")' in card.text
 
 
-def test_a_method_loads_from_a_branch_and_a_tag(
-    hub: Hub, trained: Path, tiny_clip: CLIPBackbone
-) -> None:
+def test_a_method_loads_from_a_branch_and_a_tag(hub, trained, tiny_clip):
     benchmark.push(trained, REPO, revision="next", tag="v1")
     for revision in ("next", "v1"):
         load_method(f"{REPO}@{revision}", backbone=tiny_clip)
@@ -171,9 +153,7 @@ def test_a_method_loads_from_a_branch_and_a_tag(
         find_checkpoint(f"{REPO}@v2")
 
 
-def test_files_that_are_not_checkpoints_are_rejected(
-    hub: Hub, tiny_clip: CLIPBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     api = HfApi(token=WRITER)
     api.create_repo("org/other")
@@ -198,10 +178,8 @@ def test_files_that_are_not_checkpoints_are_rejected(
         find_checkpoint("org/none")
 
 
-def test_the_command_prints_the_plan_before_the_push(
-    hub: Hub, trained: Path, tmp_path: Path
-) -> None:
-    def run(checkpoint: Path, *words: str) -> tuple[int, str]:
+def test_the_command_prints_the_plan_before_the_push(hub, trained, tmp_path):
+    def run(checkpoint, *words):
         done = CliRunner().invoke(app, ["push", str(checkpoint), "--repo-id", REPO, *words])
         return done.exit_code, f"{done.output}\n{done.exception or ''}"
 

@@ -1,35 +1,28 @@
 """Significance tests from result files: which methods are compared, and the verdicts."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 import benchmark
-from benchmark import BenchResult, CLIPBackbone
 from benchmark.reporting.comparison import differences, group_results, main_columns
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.significance import compare
 from benchmark.reporting.terminal import significance_table
 from benchmark.result import DIRECTIONS, QueryRanks, write_result
 from benchmark.settings import Named
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-
-Splits = dict[str, RetrievalDataset]
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_clip: CLIPBackbone, tiny_dataset: Splits) -> BenchResult:
+def measured(tiny_clip, tiny_dataset):
     """24 images with a caption each."""
     return benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
 
 
-def made(like: BenchResult, method: str, ranks: Sequence[int], **said: Any) -> BenchResult:
+def made(like, method, ranks, **said):
     """A result of a method with these ranks, in both directions."""
     text = " ".join(map(str, ranks))
     mrr = fmean(1 / rank for rank in ranks)
@@ -45,7 +38,7 @@ def made(like: BenchResult, method: str, ranks: Sequence[int], **said: Any) -> B
     )
 
 
-def written(folder: Path, *results: BenchResult) -> list[Path]:
+def written(folder, *results):
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{len(list(folder.iterdir())) + n}.json" for n in range(len(results))]
     for path, result in zip(paths, results, strict=True):
@@ -53,15 +46,13 @@ def written(folder: Path, *results: BenchResult) -> list[Path]:
     return paths
 
 
-def printed(shown: RenderableType) -> str:
+def printed(shown):
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(shown)
     return console.export_text()
 
 
-def test_a_clear_winner_a_clear_loser_and_no_difference(
-    measured: BenchResult, tmp_path: Path
-) -> None:
+def test_a_clear_winner_a_clear_loser_and_no_difference(measured, tmp_path):
     paths = written(
         tmp_path,
         made(measured, "zero_shot", [2] * 24),
@@ -82,7 +73,7 @@ def test_a_clear_winner_a_clear_loser_and_no_difference(
     }
 
 
-def test_differences_without_significance_are_marked(measured: BenchResult, tmp_path: Path) -> None:
+def test_differences_without_significance_are_marked(measured, tmp_path):
     even, odd = [1, 2] * 12, [2, 1] * 12
     results = [made(measured, "zero_shot", even), made(measured, "coop", odd)]
     text = printed(significance_table(compare(written(tmp_path, *results))))
@@ -96,9 +87,7 @@ def test_differences_without_significance_are_marked(measured: BenchResult, tmp_
     assert "≈" not in apart
 
 
-def test_the_reference_is_dcar_then_zero_shot_then_the_first(
-    measured: BenchResult, tmp_path: Path
-) -> None:
+def test_the_reference_is_dcar_then_zero_shot_then_the_first(measured, tmp_path):
     names = ("coop", "maple", "zero_shot", "dcar")
     paths = written(tmp_path, *(made(measured, name, [1, 2] * 12) for name in names))
     for count, expected in ((4, "dcar"), (3, "zero_shot"), (2, "coop")):
@@ -108,8 +97,8 @@ def test_the_reference_is_dcar_then_zero_shot_then_the_first(
         compare(paths, "mapel")
 
 
-def test_two_sets_of_options_need_a_full_label(measured: BenchResult, tmp_path: Path) -> None:
-    def depth(number: int) -> dict[str, Any]:
+def test_two_sets_of_options_need_a_full_label(measured, tmp_path):
+    def depth(number):
         return {"options": {"depth": number}, "options_given": {"depth": number}}
 
     paths = written(
@@ -123,7 +112,7 @@ def test_two_sets_of_options_need_a_full_label(measured: BenchResult, tmp_path: 
     assert compare(paths, "dcar (depth=9)").comparisons[0].against.label == "dcar (depth=9)"
 
 
-def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path) -> None:
+def test_seeds_are_averaged_query_by_query(measured, tmp_path):
     """Each seed is right where the other is wrong, so their mean equals the reference."""
     mean = made(measured, "zero_shot", [2] * 24)
     seeds = [
@@ -147,9 +136,7 @@ def test_seeds_are_averaged_query_by_query(measured: BenchResult, tmp_path: Path
         ({"categories": Named("c.txt", "c" * 64), "half": "new"}, r"different half \(both, new\)"),
     ],
 )
-def test_incomparable_runs_are_an_error_with_the_reason(
-    measured: BenchResult, tmp_path: Path, said: dict[str, Any], reason: str
-) -> None:
+def test_incomparable_runs_are_an_error_with_the_reason(measured, tmp_path, said, reason):
     results = [made(measured, "zero_shot", [1] * 24), made(measured, "coop", [2] * 24, **said)]
     paths = written(tmp_path / "runs", *results)
     with pytest.raises(FdrdError, match=reason) as refused:
@@ -167,7 +154,7 @@ def test_incomparable_runs_are_an_error_with_the_reason(
     assert len(tests.to_json()["left_out"]) == 1
 
 
-def test_halves_of_different_lists_are_different_things(measured: BenchResult) -> None:
+def test_halves_of_different_lists_are_different_things(measured):
     """The same rows may be left, but other categories were learned from."""
     results = [
         made(measured, method, [1] * 24, categories=Named("c.txt", digit * 64), half="new")
@@ -176,7 +163,7 @@ def test_halves_of_different_lists_are_different_things(measured: BenchResult) -
     assert len(group_results(results, main_columns())) == 2
 
 
-def test_a_single_method_has_nothing_to_compare(measured: BenchResult, tmp_path: Path) -> None:
+def test_a_single_method_has_nothing_to_compare(measured, tmp_path):
     (path,) = written(tmp_path, made(measured, "coop", [1] * 24))
     with pytest.raises(FdrdError, match="nothing to compare: all are seeds of one method"):
         compare([path, path, tmp_path])
@@ -184,7 +171,7 @@ def test_a_single_method_has_nothing_to_compare(measured: BenchResult, tmp_path:
         compare([path, tmp_path / "gone.json"])
 
 
-def test_an_edited_method_is_another_row_not_another_seed(measured: BenchResult) -> None:
+def test_an_edited_method_is_another_row_not_another_seed(measured):
     before = made(measured, "coop", [1] * 24, seed=0)
     after = made(measured, "coop", [2] * 24, seed=0, code="e" * 64)
     (comparison,) = group_results([before, after], main_columns())
@@ -192,7 +179,7 @@ def test_an_edited_method_is_another_row_not_another_seed(measured: BenchResult)
     assert all(row.label.startswith("coop #") for row in comparison.rows)
 
 
-def test_few_shot_draws_are_seeds_of_one_row(measured: BenchResult) -> None:
+def test_few_shot_draws_are_seeds_of_one_row(measured):
     draws = [
         made(measured, "coop", [1] * 24, seed=seed, shots=2, learned_from={"train": digit * 64})
         for seed, digit in enumerate("ab")
@@ -202,17 +189,10 @@ def test_few_shot_draws_are_seeds_of_one_row(measured: BenchResult) -> None:
     assert len(comparison.rows[0].results) == 2
 
 
-Maker = Callable[..., Any]
-
-
 @pytest.mark.parametrize("gallery", ["domain", "joint", 4])
 def test_differences_are_those_of_the_printed_mrr(
-    tiny_clip: CLIPBackbone,
-    make_row: Maker,
-    make_dataset: Maker,
-    make_drawing: Maker,
-    gallery: Any,
-) -> None:
+    tiny_clip, make_row, make_dataset, make_drawing, gallery
+):
     """Two domains of different size, and images with one to three captions, far apart in the rows."""
     rows = []
     for turn in range(3):

@@ -1,7 +1,5 @@
 """Batches of the collator give the same features as the backbone, for every format of rows."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

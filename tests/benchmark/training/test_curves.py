@@ -1,26 +1,19 @@
 """Curves of a training, as TensorBoard reads them."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
 import benchmark
-from benchmark import CLIPBackbone
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 
-
-def bench(clip: CLIPBackbone, data: Splits, folder: Path) -> benchmark.BenchResult:
+def bench(clip, data, folder):
     train = {"epochs": 2, "batch_size": 12, "learning_rate": 0.5}
     return benchmark.run("coop", data, backbone=clip, options={"n_ctx": 4}, train=train, log=folder)
 
 
-def test_loss_learning_rate_and_validation_are_logged(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_loss_learning_rate_and_validation_are_logged(tiny_clip, tiny_dataset, tmp_path):
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     result = bench(tiny_clip, tiny_dataset, tmp_path)
     (folder,) = tmp_path.iterdir()
@@ -30,7 +23,6 @@ def test_loss_learning_rate_and_validation_are_logged(
         name: [(point.step, point.value) for point in events.Scalars(name)]
         for name in events.Tags()["scalars"]
     }
-    assert result.fit is not None
     assert [step for step, _ in curves["loss"]] == [1, 2, 3, 4]
     assert sum(value for _, value in curves["loss"][:2]) / 2 == pytest.approx(
         result.fit.epochs[0].loss
@@ -42,9 +34,7 @@ def test_loss_learning_rate_and_validation_are_logged(
     )
 
 
-def test_without_tensorboard_the_extra_is_named(
-    tiny_clip: CLIPBackbone, tiny_dataset: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_tensorboard_the_extra_is_named(tiny_clip, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(FdrdError, match=r"pip install 'fdrd\[tensorboard\]'"):
         bench(tiny_clip, tiny_dataset, tmp_path)

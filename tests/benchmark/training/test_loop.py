@@ -1,49 +1,39 @@
 """The one loop: what it refuses, what it keeps, how the rate falls."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmark.models.clip import CLIPBackbone
-from benchmark.result import FitLog
-from benchmark.training.loop import Batch, TrainConfig, batches, fit, learning_rate
+from benchmark.training.loop import TrainConfig, batches, fit, learning_rate
 from benchmark.training.losses import info_nce
 from benchmark.training.prompt_learners import ContextVectors
 from benchmark.training.row_selection import few_shot, training_rows
-from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-
-Splits = dict[str, RetrievalDataset]
 
 
 class OneNumber(nn.Module):
     """A parameter that is pulled to zero."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.value = nn.Parameter(torch.tensor(1.0))
 
-    def loss(self, _batch: Batch) -> torch.Tensor:
+    def loss(self, _batch):
         return self.value**2
 
 
-def train(
-    learner: nn.Module, loss: Callable[[Batch], torch.Tensor], scores: list[float], rows: Any
-) -> Any:
+def train(learner, loss, scores, rows):
     given = iter(scores)
     config = TrainConfig(epochs=len(scores), batch_size=8, learning_rate=0.01, schedule="constant")
     return fit(learner, loss, lambda: next(given), rows, config, 0, device=torch.device("cpu"))
 
 
-def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset: Splits) -> None:
+def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset):
     learner = OneNumber()
-    seen: list[float] = []
+    seen = []
 
-    def loss(batch: Batch) -> torch.Tensor:
+    def loss(batch):
         if not seen or batch.epoch == len(seen):
             seen.append(learner.value.item())
         return learner.loss(batch)
@@ -53,11 +43,11 @@ def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset: Splits) -> None:
     assert learner.value.item() == seen[2]  # as the third epoch found it
 
 
-def test_patience_stops_after_epochs_without_improvement(tiny_dataset: Splits) -> None:
+def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
     """Of six epochs the second is best, so with a patience of two the fourth is the last."""
-    seen: list[tuple[str, int, int]] = []
+    seen = []
 
-    def course(patience: int) -> tuple[FitLog, float]:
+    def course(patience):
         learner, scores = OneNumber(), iter([0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
         config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
         log = fit(
@@ -76,8 +66,8 @@ def test_patience_stops_after_epochs_without_improvement(tiny_dataset: Splits) -
     assert value > later
 
 
-def test_progress_reports_loss_and_validation_mrr(tiny_dataset: Splits) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_progress_reports_loss_and_validation_mrr(tiny_dataset):
+    told = []
     learner, scores = OneNumber(), iter([0.25, 0.5])
     fit(
         learner, learner.loss, lambda: next(scores), tiny_dataset["train"],
@@ -93,33 +83,33 @@ def test_progress_reports_loss_and_validation_mrr(tiny_dataset: Splits) -> None:
     assert told[5][1:] == (4, 4)
 
 
-def test_a_nan_loss_stops_with_a_remedy(tiny_dataset: Splits) -> None:
+def test_a_nan_loss_stops_with_a_remedy(tiny_dataset):
     learner = OneNumber()
     with pytest.raises(FdrdError, match=r"the loss is nan at step 1 of 3.*-T learning_rate=0.001"):
         train(learner, lambda _batch: learner.value * float("nan"), [0.1], tiny_dataset["train"])
 
 
-def test_training_on_one_row_is_an_error(tiny_dataset: Splits) -> None:
+def test_training_on_one_row_is_an_error(tiny_dataset):
     learner = OneNumber()
     with pytest.raises(FdrdError, match="at least 2 pairs, got 1"):
         train(learner, learner.loss, [0.1], tiny_dataset["train"].select([0]))
 
 
-def test_the_last_smaller_batch_is_used_unless_it_is_one_row(tiny_dataset: Splits) -> None:
+def test_the_last_smaller_batch_is_used_unless_it_is_one_row(tiny_dataset):
     """24 rows in batches of 10: 10, 10, 4. In batches of 23: 23, and the last row waits."""
     rows = tiny_dataset["train"]
     assert [len(batch.rows) for batch in batches(rows, 10, 0, 0)] == [10, 10, 4]
     assert [len(batch.rows) for batch in batches(rows, 23, 0, 0)] == [23]
 
 
-def test_a_batch_holds_the_image_and_caption_of_its_rows(tiny_dataset: Splits) -> None:
+def test_a_batch_holds_the_image_and_caption_of_its_rows(tiny_dataset):
     rows = tiny_dataset["train"]
     for batch in batches(rows, 10, 0, 0):
         assert np.array_equal(batch.images.numbers, rows.pairs[batch.rows, 0])
         assert batch.captions == [rows.captions[number] for number in rows.pairs[batch.rows, 1]]
 
 
-def test_the_cosine_falls_from_the_rate_to_nothing() -> None:
+def test_the_cosine_falls_from_the_rate_to_nothing():
     config = TrainConfig(learning_rate=0.5)
     rates = [learning_rate(config, step, 10) for step in range(11)]
     assert rates[0] == 0.5
@@ -127,7 +117,7 @@ def test_the_cosine_falls_from_the_rate_to_nothing() -> None:
     assert rates[10] == pytest.approx(0)
 
 
-def test_a_symmetric_loss_is_the_mean_of_both_directions() -> None:
+def test_a_symmetric_loss_is_the_mean_of_both_directions():
     """Logits [[1, 0], [2, 3]]. Rows: log(1+e^-1), log(1+e^-1). Columns: log(1+e), log(1+e^-3)."""
     logits = torch.tensor([[1.0, 0.0], [2.0, 3.0]])
     to_text = np.log1p(np.exp(-1))
@@ -137,7 +127,7 @@ def test_a_symmetric_loss_is_the_mean_of_both_directions() -> None:
     assert float(info_nce(logits)) == pytest.approx((to_text + to_image) / 2)
 
 
-def test_context_starts_from_the_words_and_is_drawn_for_the_rest(tiny_clip: CLIPBackbone) -> None:
+def test_context_starts_from_the_words_and_is_drawn_for_the_rest(tiny_clip):
     learner = ContextVectors(tiny_clip, n_ctx=5, words="a photo of", depth=2, seed=0)
     first, second = learner().text
     assert torch.equal(first[:3].detach(), tiny_clip.word_embeddings("a photo of"))
@@ -153,27 +143,25 @@ def test_context_starts_from_the_words_and_is_drawn_for_the_rest(tiny_clip: CLIP
         (2, "", 4, "depth=4: the tower has 3 layers; choose 0 to 3"),
     ],
 )
-def test_context_that_does_not_fit_is_refused(
-    tiny_clip: CLIPBackbone, n_ctx: int, words: str, depth: int, message: str
-) -> None:
+def test_context_that_does_not_fit_is_refused(tiny_clip, n_ctx, words, depth, message):
     with pytest.raises(FdrdError, match=message):
         ContextVectors(tiny_clip, n_ctx, words, depth, seed=0)
 
 
-def test_few_shots_are_images_per_category(tiny_dataset: Splits) -> None:
+def test_few_shots_are_images_per_category(tiny_dataset):
     """24 drawings of three shapes: two images of each, each with its rows."""
     chosen = few_shot(tiny_dataset["train"], 2, seed=0)
     assert np.bincount(chosen.image_category).tolist() == [2, 2, 2]
 
 
-def test_few_shots_do_not_depend_on_the_order_of_rows(tiny_dataset: Splits) -> None:
+def test_few_shots_do_not_depend_on_the_order_of_rows(tiny_dataset):
     rows = tiny_dataset["train"]
     turned = rows.select(np.arange(len(rows))[::-1])
     assert set(few_shot(rows, 2, 0).captions) == set(few_shot(turned, 2, 0).captions)
     assert set(few_shot(rows, 2, 0).captions) != set(few_shot(rows, 2, 1).captions)
 
 
-def test_few_shot_validation_is_few_too(tiny_dataset: Splits) -> None:
+def test_few_shot_validation_is_few_too(tiny_dataset):
     rows = training_rows(tiny_dataset, None, 6, seed=0)
     assert np.bincount(rows["train"].image_category).tolist() == [6, 6, 6]
     assert np.bincount(rows["validation"].image_category).tolist() == [4, 4, 4]

@@ -1,21 +1,13 @@
 """Hard negatives to train with: wrong, fresh in every epoch, and drawn from training captions alone."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmark.training.training_negatives import POOL, TrainingNegatives
-from fdrd.dataset import RetrievalDataset
-from fdrd.record import Negative
 from fdrd.text.attributes import find_attributes
 
-MakeRows = Callable[..., list[dict[str, Any]]]
-Make = Callable[..., RetrievalDataset]
 SHAPES = ("circle", "square", "triangle", "hexagon", "star", "ring", "cross")
 TRAINED = SHAPES[:-2]
 COLOURS = ("red", "green", "blue", "black")
@@ -23,12 +15,10 @@ EPOCHS = range(6)
 
 
 @pytest.fixture
-def make_rows(
-    make_row: Callable[..., dict[str, Any]], make_drawing: Callable[[str, str, str], bytes]
-) -> MakeRows:
+def make_rows(make_row, make_drawing):
     """A drawing of each trained shape in each colour, with the attributes of its caption."""
 
-    def rows(caption: str = "a big {colour} {shape} on the left", **given: Any) -> list[Any]:
+    def rows(caption="a big {colour} {shape} on the left", **given):
         made = []
         for shape in TRAINED:
             for colour in COLOURS:
@@ -43,24 +33,22 @@ def make_rows(
 
 
 @pytest.fixture
-def make(make_dataset: Callable[..., RetrievalDataset]) -> Make:
+def make(make_dataset):
     return lambda rows: make_dataset(rows, "train", SHAPES)
 
 
-def drawn(
-    train: RetrievalDataset, k: int = 4, n_attribute: int = 2, seed: int = 0
-) -> Iterator[tuple[int, list[Negative]]]:
+def drawn(train, k=4, n_attribute=2, seed=0):
     negatives = TrainingNegatives(train, seed)
     for row in range(len(train)):
         for epoch in EPOCHS:
             yield row, negatives.draw(row, epoch, k, n_attribute)
 
 
-def captions(negatives: Sequence[Negative]) -> list[str]:
+def captions(negatives):
     return [negative.caption for negative in negatives]
 
 
-def test_no_negative_is_a_caption_of_the_image(make_rows: MakeRows, make: Make) -> None:
+def test_no_negative_is_a_caption_of_the_image(make_rows, make):
     """Every image has a second caption in another colour: what a swap of the first may come to."""
     rows = make_rows()
     for number, row in enumerate(list(rows)):
@@ -70,7 +58,7 @@ def test_no_negative_is_a_caption_of_the_image(make_rows: MakeRows, make: Make) 
         spans = [asdict(each) for each in find_attributes(second, row["category"])]
         rows.append({**row, "id": f"shapes/again {number}", "caption": second, "attributes": spans})
     train = make(rows)
-    mine: dict[int, set[str]] = {}
+    mine = {}
     for image, caption in train.pairs.tolist():
         mine.setdefault(image, set()).add(train.captions[caption])
     assert all(len(each) == 2 for each in mine.values())
@@ -80,18 +68,14 @@ def test_no_negative_is_a_caption_of_the_image(make_rows: MakeRows, make: Make) 
 
 
 @pytest.mark.parametrize(("k", "n_attribute"), [(4, 0), (4, 1), (4, 2), (1, 0), (1, 1), (3, 3)])
-def test_k_of_which_n_attribute_swap_an_attribute(
-    make_rows: MakeRows, make: Make, k: int, n_attribute: int
-) -> None:
+def test_k_of_which_n_attribute_swap_an_attribute(make_rows, make, k, n_attribute):
     for _, negatives in drawn(make(make_rows()), k, n_attribute):
         kinds = [negative.kind for negative in negatives]
         assert kinds == ["category"] * (k - n_attribute) + ["attribute"] * n_attribute
         assert len(set(captions(negatives))) == k
 
 
-def test_where_a_caption_has_no_attribute_categories_take_their_place(
-    make_rows: MakeRows, make: Make
-) -> None:
+def test_where_a_caption_has_no_attribute_categories_take_their_place(make_rows, make):
     """Five trained shapes: four to swap in, whatever was asked for."""
     plain = make(make_rows("a {shape}"))
     for k, n_attribute in ((2, 1), (2, 2), (4, 2)):
@@ -100,25 +84,25 @@ def test_where_a_caption_has_no_attribute_categories_take_their_place(
 
 
 def test_where_the_category_is_not_named_attributes_take_their_place_unless_none_were_wanted(
-    make_rows: MakeRows, make: Make
-) -> None:
+    make_rows, make
+):
     plain = make(make_rows("a big {colour} thing on the left"))
     for _, negatives in drawn(plain, 2, 1):
         assert [negative.kind for negative in negatives] == ["attribute"] * 2
     assert all(not negatives for _, negatives in drawn(plain, 2, 0))
 
 
-def test_every_epoch_draws_other_negatives(make_rows: MakeRows, make: Make) -> None:
+def test_every_epoch_draws_other_negatives(make_rows, make):
     """Out of four categories and at least as many attribute values."""
-    by_row: dict[int, set[tuple[str, ...]]] = {}
+    by_row = {}
     for row, negatives in drawn(make(make_rows()), k=2, n_attribute=1):
         by_row.setdefault(row, set()).add(tuple(captions(negatives)))
     assert all(len(each) > 1 for each in by_row.values())
 
 
-def test_the_pool_of_a_caption_is_fixed(make_rows: MakeRows, make: Make) -> None:
+def test_the_pool_of_a_caption_is_fixed(make_rows, make):
     """So that the features of a frozen tower are soon known."""
-    seen: dict[int, set[str]] = {}
+    seen = {}
     negatives = TrainingNegatives(make(make_rows()), seed=0)
     for row in range(4):
         for epoch in range(60):
@@ -126,13 +110,13 @@ def test_the_pool_of_a_caption_is_fixed(make_rows: MakeRows, make: Make) -> None
     assert all(4 < len(each) <= POOL for each in seen.values())
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not(make_rows: MakeRows, make: Make) -> None:
+def test_the_same_seed_draws_the_same_and_another_does_not(make_rows, make):
     train = make(make_rows())
     assert list(drawn(train)) == list(drawn(train))
     assert list(drawn(train)) != list(drawn(train, seed=1))
 
 
-def test_the_order_of_drawing_does_not_matter(make_rows: MakeRows, make: Make) -> None:
+def test_the_order_of_drawing_does_not_matter(make_rows, make):
     train = make(make_rows())
     one, other = TrainingNegatives(train, 0), TrainingNegatives(train, 0)
     asked = [(row, epoch) for row in range(len(train)) for epoch in EPOCHS]
@@ -140,7 +124,7 @@ def test_the_order_of_drawing_does_not_matter(make_rows: MakeRows, make: Make) -
     assert forth == {each: other.draw(*each, 4, 2) for each in reversed(asked)}
 
 
-def test_the_order_of_the_rows_does_not_matter(make_rows: MakeRows, make: Make) -> None:
+def test_the_order_of_the_rows_does_not_matter(make_rows, make):
     train = make(make_rows())
     order = np.random.default_rng(0).permutation(len(train))
     turned = train.select(order)
@@ -149,7 +133,7 @@ def test_the_order_of_the_rows_does_not_matter(make_rows: MakeRows, make: Make) 
         assert back.draw(row, 3, 4, 2) == forth.draw(was, 3, 4, 2)
 
 
-def test_only_trained_categories_are_swapped_in(make_rows: MakeRows, make: Make) -> None:
+def test_only_trained_categories_are_swapped_in(make_rows, make):
     """The dataset has seven categories, of which five have training rows."""
     train = make(make_rows())
     assert set(SHAPES) == set(train.categories)
@@ -161,7 +145,7 @@ def test_only_trained_categories_are_swapped_in(make_rows: MakeRows, make: Make)
     assert named == set(TRAINED)
 
 
-def test_the_negatives_of_the_dataset_are_not_looked_at(make_rows: MakeRows, make: Make) -> None:
+def test_the_negatives_of_the_dataset_are_not_looked_at(make_rows, make):
     given = {"caption": "of evaluation", "category": "star", "kind": "category"}
     train = make(make_rows())
     marked = make(make_rows(negatives=[{**given, "attribute_type": None}]))
@@ -169,9 +153,7 @@ def test_the_negatives_of_the_dataset_are_not_looked_at(make_rows: MakeRows, mak
     assert list(drawn(marked)) == list(drawn(train))
 
 
-def test_a_category_that_two_domains_name_is_named_as_the_captions_do(
-    make_rows: MakeRows, make_dataset: Callable[..., RetrievalDataset]
-) -> None:
+def test_a_category_that_two_domains_name_is_named_as_the_captions_do(make_rows, make_dataset):
     """Class labels are `domain: category` there; captions say the category."""
     rows = make_rows()
     for row in rows:

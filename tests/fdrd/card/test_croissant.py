@@ -1,11 +1,8 @@
 """Croissant metadata: the reference validator accepts it, and reads the rows of Parquet shards."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +22,7 @@ def built(birds, tmp_path):
     return build(birds, tmp_path / "out", workers=1)
 
 
-def as_parquet(built, folder: Path) -> Path:
+def as_parquet(built, folder):
     """A copy of a build with Parquet shards, and its croissant.json."""
     manifest = json.loads((built.out / "manifest.json").read_text())
     for shard in manifest["shards"]:
@@ -41,7 +38,7 @@ def as_parquet(built, folder: Path) -> Path:
     return folder / "croissant.json"
 
 
-def problems(path: Path) -> tuple[set[str], set[str]]:
+def problems(path):
     """Errors and warnings of the reference validator."""
     issues = mlc.Dataset(path).metadata.ctx.issues
     return set(issues.errors), set(issues.warnings)

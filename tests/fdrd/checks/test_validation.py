@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -15,7 +14,7 @@ from fdrd.pipeline.builder import build
 
 
 @pytest.fixture
-def built(birds, tmp_path) -> Path:
+def built(birds, tmp_path):
     build(birds, tmp_path / "out", config=BuildConfig(shard_bytes=2000), workers=1)
     return tmp_path / "out"
 

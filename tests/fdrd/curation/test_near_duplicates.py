@@ -20,7 +20,7 @@ from tests.scenes import ORIGINAL, encoded, scene
 LIMIT = 10**7
 
 
-def crop(image: Image.Image, left: int, top: int, right: int, bottom: int) -> Image.Image:
+def crop(image, left, top, right, bottom):
     return image.crop((left, top, image.width - right, image.height - bottom))
 
 
@@ -41,7 +41,7 @@ VARIANTS = {
 }
 
 
-def orientation(value: int) -> bytes:
+def orientation(value):
     exif = Image.Exif()
     exif[0x0112] = value
     return exif.tobytes()

@@ -1,7 +1,5 @@
 """Pushed datasets load with `datasets` in a new process, from an empty cache, without a token."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -10,11 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hub_server import Hub
 from huggingface_hub import snapshot_download
 
 import fdrd
@@ -44,7 +40,7 @@ print(json.dumps({
 """
 
 
-def environment(hub: Hub, tmp_path: Path, token: str | None) -> dict[str, str]:
+def environment(hub, tmp_path, token):
     return {
         **os.environ,
         **hub.environment(token),
@@ -54,7 +50,7 @@ def environment(hub: Hub, tmp_path: Path, token: str | None) -> dict[str, str]:
 
 
 @pytest.fixture
-def two_domains(birds: Path, tmp_path: Path, draw: Callable[[int], bytes]) -> Path:
+def two_domains(birds, tmp_path, draw):
     """Birds with given splits, and cats without; both have a category `wren`."""
     root = tmp_path / "many"
     root.mkdir()
@@ -67,7 +63,7 @@ def two_domains(birds: Path, tmp_path: Path, draw: Callable[[int], bytes]) -> Pa
     return root
 
 
-def python(code: str, hub: Hub, tmp_path: Path) -> str:
+def python(code, hub, tmp_path):
     """Return what a new process without a token prints, in its own folder."""
     (tmp_path / "elsewhere").mkdir(exist_ok=True)
     done = subprocess.run(

@@ -1,7 +1,5 @@
 """Build from datasets on the Hub, with the real client and a Hub on localhost."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
-from hub_server import WRITER, Hub
+from hub_server import WRITER
 from huggingface_hub import HfApi
 
 from fdrd.errors import FdrdError
@@ -22,7 +20,7 @@ FEATURES = Features(
 )
 
 
-def upload(folder: Path) -> str:
+def upload(folder):
     api = HfApi(token=WRITER)
     api.create_repo("org/birds", repo_type="dataset")
     return api.upload_folder(
@@ -30,7 +28,7 @@ def upload(folder: Path) -> str:
     ).oid
 
 
-def build(hub: Hub, tmp_path: Path, source: str, **more: str) -> subprocess.CompletedProcess[str]:
+def build(hub, tmp_path, source, **more):
     environment = {
         **os.environ,
         **hub.environment(None),

@@ -6,11 +6,10 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hub_repository import File
-from hub_server import READER, WRITER, Hub, Outage
+from hub_server import READER, WRITER, Outage
 from huggingface_hub import HfApi
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,14 +19,14 @@ from fdrd.commands import app
 from fdrd.errors import FdrdError
 from fdrd.hub.client import readable_errors
 from fdrd.hub.dataset_repository import dataset_publication
-from fdrd.hub.publisher import PushOptions, PushPlan, PushResult, execute, prepare
+from fdrd.hub.publisher import PushOptions, execute, prepare
 from fdrd.pipeline.builder import build
 
 REPO = "org/birds"
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory):
     """A dataset of three shards without a known license. Tests that change it copy it first."""
     folder = tmp_path_factory.mktemp("push")
     with pytest.MonkeyPatch.context() as patch:
@@ -36,9 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build(write_source(folder / "raw"), folder / "out", workers=1).out
 
 
-def write_source(
-    root: Path, categories: tuple[str, ...] = ("wren", "robin"), images: int = 24
-) -> Path:
+def write_source(root, categories=("wren", "robin"), images=24):
     for number in range(images):
         split = ("train", "test", "validation")[max(0, number % 6 - 3)]
         category = categories[number % len(categories)]
@@ -50,35 +47,35 @@ def write_source(
 
 
 @pytest.fixture
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def no_waits(monkeypatch):
     """Replace all waits, and return the seconds they would have taken."""
-    waited: list[float] = []
+    waited = []
     monkeypatch.setattr("time.sleep", waited.append)
     return waited
 
 
-def plan_of(folder: Path, repo_id: str = REPO, **options: Any) -> PushPlan:
+def plan_of(folder, repo_id=REPO, **options):
     return prepare(dataset_publication(folder, repo_id, True), PushOptions(**options))
 
 
-def push(folder: Path, **options: Any) -> tuple[PushPlan, PushResult]:
+def push(folder, **options):
     plan = plan_of(folder, **options)
     return plan, execute(plan)
 
 
-def upload(path: str, content: bytes) -> None:
+def upload(path, content):
     HfApi().upload_file(
         path_or_fileobj=content, path_in_repo=path, repo_id=REPO, repo_type="dataset"
     )
 
 
-def content(hub: Hub, revision: str = "main") -> dict[str, bytes]:
+def content(hub, revision="main"):
     repository = hub.repository(REPO)
     files = repository.resolve(revision).files
     return {path: repository.content(file) for path, file in files.items()}
 
 
-def run(folder: Path, *words: str) -> Any:
+def run(folder, *words):
     command = ["push", str(folder), "--repo-id", REPO, "--i-have-the-rights", *words]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output

@@ -207,7 +207,7 @@ def test_an_interrupted_folder_replacement_is_finished(birds, tmp_path):
     assert not (tmp_path / "out.work/old").exists()
 
 
-def _captions(folder: Path) -> list[str]:
+def _captions(folder):
     return [
         caption
         for split in ("train", "validation", "test")

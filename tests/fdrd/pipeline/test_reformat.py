@@ -1,7 +1,5 @@
 """A converted dataset equals a build in that format."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

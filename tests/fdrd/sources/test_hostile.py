@@ -1,11 +1,8 @@
 """Hostile inputs never crash a build or leave the source folder, and all are accounted for."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hostile import KEPT, SECRET, write_hostile_source
@@ -17,7 +14,7 @@ from fdrd.pipeline.builder import build
 class Built:
     """One build of the whole corpus, and the state of the source before and after."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder):
         root = folder / "raw"
         self.inputs = write_hostile_source(root, folder / "outside")
         before = state(folder)
@@ -30,7 +27,7 @@ class Built:
         self.rejected = [json.loads(line) for line in lines]
 
 
-def state(folder: Path) -> dict[str, str]:
+def state(folder):
     """Return the digest of every file by path, without following links."""
     found = {}
     for path in folder.rglob("*"):
@@ -41,7 +38,7 @@ def state(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(tmp_path_factory):
     import datasets
 
     folder = tmp_path_factory.mktemp("hostile")
@@ -52,13 +49,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         return Built(folder)
 
 
-def test_there_are_at_least_sixty_inputs_and_four_of_each_kind(built: Built) -> None:
+def test_there_are_at_least_sixty_inputs_and_four_of_each_kind(built):
     kinds = Counter(found.kind for found in built.inputs)
     assert len(built.inputs) >= 60
     assert min(kinds.values()) >= 4, kinds
 
 
-def test_each_input_is_rejected_with_the_right_reason_or_kept(built: Built) -> None:
+def test_each_input_is_rejected_with_the_right_reason_or_kept(built):
     from fdrd.storage.shards import read_records
 
     kept = [repr(record) for record in read_records(built.out, built.manifest)]
@@ -76,7 +73,7 @@ def test_each_input_is_rejected_with_the_right_reason_or_kept(built: Built) -> N
     assert wrong == []
 
 
-def test_read_equals_kept_plus_rejected_in_every_file(built: Built) -> None:
+def test_read_equals_kept_plus_rejected_in_every_file(built):
     records = built.manifest["records"]
     assert records["read"] == records["kept"] + records["rejected"]
     for entry in built.manifest["files"].values():
@@ -86,20 +83,20 @@ def test_read_equals_kept_plus_rejected_in_every_file(built: Built) -> None:
     )
 
 
-def test_the_good_pairs_are_kept(built: Built) -> None:
+def test_the_good_pairs_are_kept(built):
     from fdrd.storage.shards import read_records
 
     good = {record.id for record in read_records(built.out, built.manifest) if "good" in record.id}
     assert len(good) >= 12
 
 
-def test_no_output_contains_outside_files_and_no_source_file_changed(built: Built) -> None:
+def test_no_output_contains_outside_files_and_no_source_file_changed(built):
     assert built.changed == set()
     for path in built.out.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-def test_the_dataset_is_valid_and_streams_every_row(built: Built) -> None:
+def test_the_dataset_is_valid_and_streams_every_row(built):
     from datasets import load_dataset
 
     assert list(validate(built.out)) == []
@@ -111,6 +108,6 @@ def test_the_dataset_is_valid_and_streams_every_row(built: Built) -> None:
     assert rows == built.manifest["records"]["kept"]
 
 
-def test_a_second_build_has_the_same_digest(built: Built, tmp_path: Path) -> None:
+def test_a_second_build_has_the_same_digest(built, tmp_path):
     again = build(built.out.parent / "raw", tmp_path / "again", workers=1).manifest
     assert again["digest"] == built.manifest["digest"]

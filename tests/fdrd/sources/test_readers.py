@@ -1,15 +1,11 @@
 """Properties of every reader for arbitrary annotations, and the fuzz target on its seeds."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +34,7 @@ places = st.sampled_from(["wren/a.png", "a.png", "../a.png", "/etc/a.png", "b_1"
 objects = st.dictionaries(names, values | places, max_size=6)
 
 
-def read(reader: str, file: str, content: bytes) -> list[Record | Rejection]:
+def read(reader, file, content):
     with tempfile.TemporaryDirectory() as folder:
         for name in ("wren/a.png", "images/b_1.png"):
             (Path(folder) / name).parent.mkdir()
@@ -47,11 +43,11 @@ def read(reader: str, file: str, content: bytes) -> list[Record | Rejection]:
         return list(READERS[reader].read(SourceFolder(Path(folder))))
 
 
-def jsonl(rows: list[dict[str, Any]]) -> bytes:
+def jsonl(rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def member(row: dict[str, Any]) -> bytes:
+def member(row):
     """Return a tar of one sample whose JSON is the row."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
@@ -64,9 +60,7 @@ def member(row: dict[str, Any]) -> bytes:
 
 @RUNS
 @given(st.lists(objects, max_size=5), st.sampled_from(["metadata.jsonl", "pairs.jsonl"]))
-def test_every_json_line_gives_items_with_its_line_number(
-    rows: list[dict[str, Any]], file: str
-) -> None:
+def test_every_json_line_gives_items_with_its_line_number(rows, file):
     reader = "image_folder" if file == "metadata.jsonl" else "table"
     found = read(reader, file, jsonl(rows))
     origins = [
@@ -83,7 +77,7 @@ def test_every_json_line_gives_items_with_its_line_number(
         words.filter(lambda key: key not in ("train", "val", "test")), objects, max_size=5
     )
 )
-def test_every_key_of_released_annotations_is_one_item(records: dict[str, Any]) -> None:
+def test_every_key_of_released_annotations_is_one_item(records):
     found = read("released", "captions.json", json.dumps(records).encode())
     keys = [
         item.key
@@ -96,7 +90,7 @@ def test_every_key_of_released_annotations_is_one_item(records: dict[str, Any]) 
 
 @RUNS
 @given(objects)
-def test_every_sample_of_an_archive_is_accounted_for(row: dict[str, Any]) -> None:
+def test_every_sample_of_an_archive_is_accounted_for(row):
     found = read("webdataset", "0.tar", member(row))
     assert found
     for item in found:
@@ -108,7 +102,7 @@ def test_every_sample_of_an_archive_is_accounted_for(row: dict[str, Any]) -> Non
 
 @RUNS
 @given(st.dictionaries(st.sampled_from(["train", "val", "test", "x"]), values, max_size=3))
-def test_every_row_of_coop_splits_is_one_item(splits: dict[str, Any]) -> None:
+def test_every_row_of_coop_splits_is_one_item(splits):
     found = read("coop_splits", "split_zhou_X.json", json.dumps(splits).encode())
     lists = [rows for split, rows in splits.items() if isinstance(rows, list) and split != "x"]
     assert len(found) == sum(map(len, lists)) + len(splits) - len(lists)
@@ -117,12 +111,12 @@ def test_every_row_of_coop_splits_is_one_item(splits: dict[str, Any]) -> None:
 captions = words.map(lambda text: f"A {text} b")
 
 
-def in_jsonl(caption: str, category: str) -> tuple[str, str, bytes]:
+def in_jsonl(caption, category):
     row = {"file_name": "wren/a.png", "caption": caption, "category": category}
     return "image_folder", "metadata.jsonl", jsonl([row])
 
 
-def in_table(caption: str, category: str) -> tuple[str, str, bytes]:
+def in_table(caption, category):
     return (
         "table",
         "pairs.jsonl",
@@ -130,33 +124,31 @@ def in_table(caption: str, category: str) -> tuple[str, str, bytes]:
     )
 
 
-def in_csv(caption: str, category: str) -> tuple[str, str, bytes]:
+def in_csv(caption, category):
     cells = [f'"{text.replace(chr(34), chr(34) * 2)}"' for text in (caption, category)]
     return "table", "pairs.csv", f"image,caption,class\nwren/a.png,{','.join(cells)}\n".encode()
 
 
-def in_parquet(caption: str, category: str) -> tuple[str, str, bytes]:
+def in_parquet(caption, category):
     file = io.BytesIO()
     pq.write_table(pa.table({"image": [b"x"], "text": [caption], "label": [category]}), file)
     return "table", "pairs.parquet", file.getvalue()
 
 
-def in_released(caption: str, category: str) -> tuple[str, str, bytes]:
+def in_released(caption, category):
     record = {"file_name": "b_1", "class_name": category, "positive": caption}
     return "released", "captions.json", json.dumps({"b_1": record}).encode()
 
 
-def in_tar(caption: str, category: str) -> tuple[str, str, bytes]:
+def in_tar(caption, category):
     return "webdataset", "0.tar", member({"caption": caption, "category": category})
 
 
 @pytest.mark.parametrize("write", [in_jsonl, in_table, in_csv, in_parquet, in_released, in_tar])
-def test_valid_annotations_are_read_as_they_are_except_for_normalization(
-    write: Callable[[str, str], tuple[str, str, bytes]],
-) -> None:
+def test_valid_annotations_are_read_as_they_are_except_for_normalization(write):
     @RUNS
     @given(captions, words.map(lambda text: f"b{text}"))
-    def check_one(caption: str, category: str) -> None:
+    def check_one(caption, category):
         found = next(item for item in read(*write(caption, category)) if isinstance(item, Record))
         assert found.category == normalize_category(category)[0]
         normal, _ = normalize_caption(caption)
@@ -169,14 +161,14 @@ def test_valid_annotations_are_read_as_they_are_except_for_normalization(
 
 
 @pytest.mark.parametrize("seed", range(len(SEEDS)), ids=[file for _, file in FILES])
-def test_every_fuzz_seed_gives_items(seed: int) -> None:
+def test_every_fuzz_seed_gives_items(seed):
     assert SEEDS[seed][0] == seed
     assert check(SEEDS[seed]) > 0
 
 
-def test_mutated_seeds_break_no_reader() -> None:
+def test_mutated_seeds_break_no_reader():
     run_mutations(int(os.environ.get("FDRD_EXAMPLES", "300")))
 
 
-def test_every_reader_is_fuzzed() -> None:
+def test_every_reader_is_fuzzed():
     assert {reader for reader, _ in FILES if reader} == READERS.keys()

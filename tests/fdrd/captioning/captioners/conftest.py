@@ -7,10 +7,9 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -52,16 +51,16 @@ class Chat:
     _server: ThreadingHTTPServer | None = None
 
     @property
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def start(self) -> "Chat":
+    def start(self):
         chat = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
+            def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with chat._lock:
                     chat.in_flight += 1
@@ -74,7 +73,7 @@ class Chat:
                     with chat._lock:
                         chat.in_flight -= 1
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, *_):
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
@@ -83,13 +82,13 @@ class Chat:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
-    def stop(self) -> None:
+    def stop(self):
         if self._server:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
-    def reply(self, handler: BaseHTTPRequestHandler, body: dict) -> None:
+    def reply(self, handler, body):
         content = body["messages"][0]["content"]
         url, text = content[0]["image_url"]["url"], content[1]["text"]
         image = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
@@ -130,7 +129,7 @@ class Chat:
             usage = {"prompt_tokens": 1000, "completion_tokens": 20}
             send(handler, 200, {"choices": [choice], "usage": usage})
 
-    def says(self, text: str, number: int) -> str:
+    def says(self, text, number):
         if self.answer:
             return self.answer(text, number)
         if "JSON object" in text:
@@ -139,9 +138,7 @@ class Chat:
         return f"A small {category} sits on branch {number} in the green shade."
 
 
-def send(
-    handler: BaseHTTPRequestHandler, status: int, body: object, headers: dict | None = None
-) -> None:
+def send(handler, status, body, headers=None):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     handler.send_response(status)
     handler.send_header("Content-Length", str(len(data)))
@@ -152,37 +149,37 @@ def send(
 
 
 @pytest.fixture
-def chat() -> Iterator[Chat]:
+def chat():
     server = Chat().start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def key(monkeypatch: pytest.MonkeyPatch) -> str:
+def key(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return KEY
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path, monkeypatch):
     """Keep tests away from the user's cache."""
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
+def raw(tmp_path):
     """Twelve images of two categories, without captions."""
     return draw_raw(tmp_path / "raw", 12)
 
 
 @pytest.fixture
-def make_raw() -> Callable[[Path, int], Path]:
+def make_raw():
     return draw_raw
 
 
-def draw_raw(folder: Path, number: int) -> Path:
+def draw_raw(folder, number):
     for place in range(number):
         image = Image.new("RGB", (24, 16), (place * 37 % 256, place * 91 % 256, place // 256))
         image.putpixel((place % 24, place // 24 % 16), (255, 255, 255))

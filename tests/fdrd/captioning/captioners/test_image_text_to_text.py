@@ -19,7 +19,7 @@ TEMPLATE = (
 )
 
 
-def save_model(folder: Path, template: str | None = TEMPLATE) -> Path:
+def save_model(folder, template=TEMPLATE):
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (
@@ -65,7 +65,7 @@ def save_model(folder: Path, template: str | None = TEMPLATE) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
+def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model") / "tiny-llava")
 
 

@@ -50,27 +50,25 @@ class Corpus:
     members: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     authors: list[tuple[str, object]] = field(default_factory=list)
 
-    def expect(self, kind: str, *outcomes: str) -> str:
+    def expect(self, kind, *outcomes):
         """Return a new mark for an input of this kind."""
         mark = f"h{len(self.inputs):03d}x"
         self.inputs.append(Hostile(kind, mark, outcomes))
         return mark
 
-    def write(self, path: str, data: bytes | str) -> Path:
+    def write(self, path, data):
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
         return file
 
-    def image(self, kind: str, data: bytes, *outcomes: str, ending: str = "jpg") -> None:
+    def image(self, kind, data, *outcomes, ending="jpg"):
         """Write an image with a good caption."""
         mark = self.expect(kind, *outcomes)
         self.write(f"folder/wren/{mark}.{ending}", data)
         self.write(f"folder/wren/{mark}.txt", f"A wren that is called {mark}.")
 
-    def line(
-        self, kind: str, text: str, *outcomes: str, file: str = "folder/metadata.jsonl"
-    ) -> None:
+    def line(self, kind, text, *outcomes, file="folder/metadata.jsonl"):
         """Add a metadata line for a good image; `MARK` in it becomes the mark."""
         mark = self.expect(kind, *outcomes)
         self.write(f"folder/wren/{mark}.png", noise_image(len(self.inputs)))
@@ -78,14 +76,14 @@ class Corpus:
         lines.append(text.replace("MARK", mark))
         self.inputs[-1] = replace(self.inputs[-1], place=(file, f"line {len(lines)}"))
 
-    def member(self, kind: str, name: str, data: bytes, *outcomes: str, **fields: object) -> None:
+    def member(self, kind, name, data, *outcomes, **fields):
         """Add a member to the archive."""
         info = tarfile.TarInfo(name.replace("MARK", self.expect(kind, *outcomes)))
         for key, value in fields.items():
             setattr(info, key, value)
         self.members.append((info, data))
 
-    def sample(self, kind: str, text: bytes, *outcomes: str, ending: str = "txt") -> None:
+    def sample(self, kind, text, *outcomes, ending="txt"):
         """Add a good image with a bad text to the archive."""
         mark = self.expect(kind, *outcomes)
         for name, data in (
@@ -94,22 +92,20 @@ class Corpus:
         ):
             self.members.append((tarfile.TarInfo(f"wren/{name}"), data))
 
-    def file(self, kind: str, path: str, data: bytes | str, *outcomes: str) -> None:
+    def file(self, kind, path, data, *outcomes):
         """Write a file with the mark in its name."""
         mark = self.expect(kind, *outcomes)
         text = data.replace("MARK", mark) if isinstance(data, str) else data
         self.write(path.replace("MARK", mark), text)
 
-    def link(self, kind: str, path: str, to: Path | str, *outcomes: str) -> None:
+    def link(self, kind, path, to, *outcomes):
         """Create a symbolic link with the mark in its name."""
         file = self.root / path.replace("MARK", self.expect(kind, *outcomes))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.symlink_to(to)
 
 
-def noise_image(
-    seed: int, form: str = "PNG", size: tuple[int, int] = (32, 24), **options: object
-) -> bytes:
+def noise_image(seed, form="PNG", size=(32, 24), **options):
     """Return an image of unique noise."""
     noise = b"".join(zlib.crc32(b"%d %d" % (seed, at)).to_bytes(4, "big") for at in range(36))
     small = Image.frombytes("RGB", (8, 6), noise)
@@ -118,7 +114,7 @@ def noise_image(
     return buffer.getvalue()
 
 
-def png(width: int, height: int, data: bytes = b"", *chunks: tuple[bytes, bytes]) -> bytes:
+def png(width, height, data=b"", *chunks):
     """Return a PNG whose header may be wrong."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     found = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(data, 9)), (b"IEND", b"")]
@@ -128,7 +124,7 @@ def png(width: int, height: int, data: bytes = b"", *chunks: tuple[bytes, bytes]
     )
 
 
-def write_hostile_source(root: Path, outside: Path) -> list[Hostile]:
+def write_hostile_source(root, outside):
     """Write the whole source and return its hostile inputs."""
     outside.mkdir()
     (outside / "secret.png").write_bytes(noise_image(10_000) + SECRET.encode())
@@ -149,7 +145,7 @@ def write_hostile_source(root: Path, outside: Path) -> list[Hostile]:
     return corpus.inputs
 
 
-def _good(corpus: Corpus) -> None:
+def _good(corpus):
     for number in range(12):
         split = "test" if number % 4 == 3 else "train"
         data, caption = noise_image(20_000 + number), f"A wren on branch {number}."
@@ -174,7 +170,7 @@ def _good(corpus: Corpus) -> None:
     corpus.write("splits/split_zhou_A.json", '{"train": [["good.png", 0, "wren"]]}')
 
 
-def _bombs(corpus: Corpus) -> None:
+def _bombs(corpus):
     corpus.image("bomb", png(30_000, 30_000, bytes(10**6)), "image_too_large", ending="png")
     corpus.image("bomb", png(20, 20, bytes(10**8)), KEPT, "image_broken", ending="png")
     text = (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(10**8), 9))
@@ -190,7 +186,7 @@ def _bombs(corpus: Corpus) -> None:
     pq.write_table(table, corpus.root / f"rows/{mark}.parquet", compression="zstd")
 
 
-def _truncated(corpus: Corpus) -> None:
+def _truncated(corpus):
     for form, ending in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")):
         data = noise_image(100 + len(form), form, (200, 150))
         corpus.image(
@@ -211,7 +207,7 @@ def _truncated(corpus: Corpus) -> None:
     corpus.file("truncated", "tars/MARK.tar", archive.getvalue()[:2000], "unreadable_annotations")
 
 
-def _wrong_endings(corpus: Corpus) -> None:
+def _wrong_endings(corpus):
     corpus.image("wrong ending", b"<!DOCTYPE html><title>404</title>", "not_an_image")
     corpus.image("wrong ending", b"%PDF-1.7\n1 0 obj\n", "not_an_image")
     corpus.image("wrong ending", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image")
@@ -223,7 +219,7 @@ def _wrong_endings(corpus: Corpus) -> None:
     corpus.file("wrong ending", "tars/MARK.tar", noise_image(121), "unreadable_annotations")
 
 
-def _polyglots(corpus: Corpus) -> None:
+def _polyglots(corpus):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("evil.sh", "rm -rf /")
@@ -238,7 +234,7 @@ def _polyglots(corpus: Corpus) -> None:
                  "not_an_image", ending="png")  # fmt: skip
 
 
-def _parents(corpus: Corpus) -> None:
+def _parents(corpus):
     for name in ("../../outside/secret.png?MARK", "wren/../../../outside/secret.png#MARK"):
         corpus.line("..", json.dumps({"file_name": name, "caption": "A."}), "path_outside")
     name = "..\\\\..\\\\outside\\\\secret.png MARK"
@@ -253,7 +249,7 @@ def _parents(corpus: Corpus) -> None:
     corpus.write("splits/split_zhou_B.json", json.dumps(text))
 
 
-def _links(corpus: Corpus) -> None:
+def _links(corpus):
     corpus.link(
         "link",
         "folder/wren/MARK.png",
@@ -282,7 +278,7 @@ def _links(corpus: Corpus) -> None:
     corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
 
 
-def _escaping(corpus: Corpus) -> None:
+def _escaping(corpus):
     data = noise_image(150)
     corpus.member("tar", "../../outside/MARK.png", data, "path_outside")
     corpus.member("tar", "/tmp/MARK.png", data, "path_outside")
@@ -300,7 +296,7 @@ def _escaping(corpus: Corpus) -> None:
     info.pax_headers = {"path": f"../../{corpus.inputs[-1].mark}.png"}
 
 
-def _odd_names(corpus: Corpus) -> None:
+def _odd_names(corpus):
     corpus.line(
         "odd name", '{"file_name": "wren/MARK.png\\u0000.png", "caption": "A."}', "path_outside"
     )
@@ -319,7 +315,7 @@ def _odd_names(corpus: Corpus) -> None:
     corpus.line("odd name", text, KEPT)
 
 
-def _long_captions(corpus: Corpus) -> None:
+def _long_captions(corpus):
     text = json.dumps({"file_name": "wren/MARK.png", "caption": LONG})
     corpus.line("long caption", text, "bad_field")
     text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "negatives": [LONG]})
@@ -339,7 +335,7 @@ def _long_captions(corpus: Corpus) -> None:
     pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
 
 
-def _deep(corpus: Corpus) -> None:
+def _deep(corpus):
     text = '{"file_name": "wren/MARK.png", "caption": ' + DEEP
     corpus.file("deep", "folder/MARK/metadata.jsonl", text + "\n", "unreadable_annotations")
     nested = "[" * 500 + "]" * 500
@@ -353,7 +349,7 @@ def _deep(corpus: Corpus) -> None:
     corpus.file("deep", "folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", "unreadable_annotations")
 
 
-def _twice(corpus: Corpus) -> None:
+def _twice(corpus):
     text = '{"file_name": "wren/MARK.png", "caption": "A.", "caption": "B."}'
     corpus.file("twice", "folder/MARK/metadata.jsonl", text + "\n", "bad_field")
     corpus.file("twice", "rows/MARK.csv", "image,caption,caption\nwren/good8.png,A.,B.\n",
@@ -369,7 +365,7 @@ def _twice(corpus: Corpus) -> None:
     corpus.members.append(corpus.members[-1])
 
 
-def _not_utf8(corpus: Corpus) -> None:
+def _not_utf8(corpus):
     text = b'{"file_name": "wren/MARK.png", "caption": "A \xff wren."}\n'
     corpus.file("not UTF-8", "folder/MARK/metadata.jsonl", text, "unreadable_annotations")
     corpus.file("not UTF-8", "rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n",
@@ -383,7 +379,7 @@ def _not_utf8(corpus: Corpus) -> None:
     corpus.line("not UTF-8", '{"file_name": "wren/MARK.png", "caption": "A \\ud800."}', "bad_field")
 
 
-def _sizes(corpus: Corpus) -> None:
+def _sizes(corpus):
     corpus.image("size", b"", "not_an_image")
     corpus.sample("size", b"A wren.", "not_an_image")
     corpus.members[-2] = (corpus.members[-2][0], b"")
@@ -400,7 +396,7 @@ def _sizes(corpus: Corpus) -> None:
     corpus.image("size", bmp, "image_too_large", "image_broken", ending="bmp")
 
 
-def _no_files(corpus: Corpus) -> None:
+def _no_files(corpus):
     mark = corpus.expect("no file", "read_error")
     corpus.write(f"folder/wren/{mark}.txt", "A wren.")
     os.mkfifo(corpus.root / f"folder/wren/{mark}.png")
@@ -414,7 +410,7 @@ def _no_files(corpus: Corpus) -> None:
     corpus.file("no file", "tars/MARK.tar", b"", "unreadable_annotations")
 
 
-def _finish(corpus: Corpus) -> None:
+def _finish(corpus):
     for file, lines in corpus.lines.items():
         corpus.write(file, "\n".join(lines) + "\n")
     corpus.write("authors/all.json", json.dumps(dict(corpus.authors)))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -25,7 +24,7 @@ GIT_ATTRIBUTES = "".join(  # the relevant part of what the Hub puts into a new r
 class RefusedError(Exception):
     """A refused request."""
 
-    def __init__(self, status: int, message: str, code: str = ""):
+    def __init__(self, status, message, code=""):
         super().__init__(message)
         self.status, self.message, self.code = status, message, code
 
@@ -39,7 +38,7 @@ class File:
     sha256: str = ""
 
     @property
-    def oid(self) -> str:
+    def oid(self):
         """The git object id of the file, or of its LFS pointer."""
         content = self.content
         if self.sha256:
@@ -54,9 +53,6 @@ class File:
 class Commit:
     oid: str
     parent: str
-    title: str
-    message: str
-    author: str
     files: dict[str, File]
 
 
@@ -67,9 +63,6 @@ class Proposal:
     number: int
     title: str
     author: str
-    is_pull_request: bool
-    base: str = "refs/heads/main"
-    status: str = "open"
 
 
 @dataclass
@@ -85,11 +78,11 @@ class Repository:
     """Uploaded LFS files by sha256, committed or not."""
     proposals: dict[int, Proposal] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         files = {".gitattributes": File(GIT_ATTRIBUTES, len(GIT_ATTRIBUTES))}
-        self.refs["refs/heads/main"] = self._keep("", "initial commit", "", "system", files)
+        self.refs["refs/heads/main"] = self._keep("", files)
 
-    def resolve(self, revision: str) -> Commit:
+    def resolve(self, revision):
         """Return the commit of a branch, tag, full ref, or oid."""
         for name in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
             if name in self.refs:
@@ -98,22 +91,22 @@ class Repository:
             return self.commits[revision]
         raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
-    def file(self, revision: str, path: str) -> File:
+    def file(self, revision, path):
         files = self.resolve(revision).files
         if path not in files:
             raise RefusedError(404, "Entry not found", "EntryNotFound")
         return files[path]
 
-    def content(self, file: File) -> bytes:
+    def content(self, file):
         return self.large[file.sha256] if file.sha256 else file.content
 
-    def history(self, revision: str) -> Iterator[Commit]:
+    def history(self, revision):
         oid = self.resolve(revision).oid
         while oid:
             yield self.commits[oid]
             oid = self.commits[oid].parent
 
-    def is_large(self, path: str, size: int, sample: bytes) -> bool:
+    def is_large(self, path, size, sample):
         """Return whether a file must use LFS: by size, `.gitattributes`, or binary content."""
         attributes = self.resolve("main").files.get(".gitattributes", File()).content.decode()
         patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
@@ -123,7 +116,7 @@ class Repository:
         )
         return size > REGULAR_LIMIT or matches or b"\0" in sample
 
-    def put_large(self, sha256: str, size: int, content: bytes) -> None:
+    def put_large(self, sha256, size, content):
         """Store an uploaded LFS file if it has the announced size and digest."""
         if len(content) != size:
             raise RefusedError(400, f"{len(content)} bytes came, {size} were announced")
@@ -131,85 +124,48 @@ class Repository:
             raise RefusedError(400, "BadDigest: the bytes do not have the announced sha256")
         self.large[sha256] = content
 
-    def verify_large(self, sha256: str, size: int) -> None:
-        if sha256 not in self.large:
-            raise RefusedError(404, f"no object {sha256} was uploaded")
-        if len(self.large[sha256]) != size:
-            raise RefusedError(
-                422, f"object {sha256} has {len(self.large[sha256])} bytes, not {size}"
-            )
+    def verify_large(self, sha256, size):
+        if len(self.large.get(sha256, b"")) != size:
+            raise RefusedError(404, f"no object {sha256} of {size} bytes was uploaded")
 
-    def commit(
-        self,
-        ref: str,
-        parent: str | None,
-        title: str,
-        message: str,
-        author: str,
-        changes: Iterable[tuple[str, str, File]],
-    ) -> str:
-        """Move `ref` to a new commit with all of the changes, if `parent` is its head or None.
-
-        A change is `("put", path, file)`, `("delete", path, _)`, or `("delete_folder", path, _)`.
-        """
+    def commit(self, ref, parent, changes):
+        """Move `ref` to a new commit if `parent` is its head or None; None deletes a file."""
         if ref not in self.refs:
             raise RefusedError(404, f"Invalid rev id: {ref}", "RevisionNotFound")
         head = self.commits[self.refs[ref]]
         if parent not in (None, head.oid):
             raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
-        if not title:
-            raise RefusedError(400, "a commit needs a summary")
         files = dict(head.files)
-        for what, path, file in changes:
+        for path, file in changes:
             _check_path(path)
-            if what == "put":
+            if file:
                 self._check(path, file)
                 files[path] = file
-            elif what == "delete":
-                if files.pop(path, None) is None:
-                    raise RefusedError(
-                        404, f"A file with this name doesn't exist: {path}", "EntryNotFound"
-                    )
-            else:
-                inside = [each for each in files if each.startswith(path.rstrip("/") + "/")]
-                if not inside:
-                    raise RefusedError(404, f"no folder {path}", "EntryNotFound")
-                for each in inside:
-                    del files[each]
-        self.refs[ref] = self._keep(head.oid, title, message, author, files)
+            elif files.pop(path, None) is None:
+                raise RefusedError(404, f"no file {path}", "EntryNotFound")
+        self.refs[ref] = self._keep(head.oid, files)
         return self.refs[ref]
 
-    def propose(self, title: str, author: str, is_pull_request: bool, base: str) -> Proposal:
+    def propose(self, title, author, base):
         number = len(self.proposals) + 1
-        proposal = Proposal(number, title, author, is_pull_request, base)
-        self.proposals[number] = proposal
-        if is_pull_request:
-            self.refs[f"refs/pr/{number}"] = self.refs[base]
-        return proposal
+        self.proposals[number] = Proposal(number, title, author)
+        self.refs[f"refs/pr/{number}"] = self.refs[base]
+        return self.proposals[number]
 
-    def _check(self, path: str, file: File) -> None:
+    def _check(self, path, file):
         if file.sha256:
-            if file.sha256 not in self.large:
-                raise RefusedError(400, f"{path}: LFS object {file.sha256} was not uploaded")
-            if len(self.large[file.sha256]) != file.size:
-                raise RefusedError(
-                    400, f"{path}: LFS object {file.sha256} is not {file.size} bytes"
-                )
+            self.verify_large(file.sha256, file.size)
         elif len(file.content) > REGULAR_LIMIT:
             raise RefusedError(400, f"{path}: files above {REGULAR_LIMIT} bytes must be LFS files")
 
-    def _keep(
-        self, parent: str, title: str, message: str, author: str, files: dict[str, File]
-    ) -> str:
-        said = repr(
-            (parent, title, message, author, [(p, f.oid) for p, f in sorted(files.items())])
-        )
-        oid = hashlib.sha1(f"{len(self.commits)} {said}".encode()).hexdigest()
-        self.commits[oid] = Commit(oid, parent, title, message, author, files)
+    def _keep(self, parent, files):
+        said = repr((len(self.commits), parent, [(p, f.oid) for p, f in sorted(files.items())]))
+        oid = hashlib.sha1(said.encode()).hexdigest()
+        self.commits[oid] = Commit(oid, parent, files)
         return oid
 
 
-def _check_path(path: str) -> None:
+def _check_path(path):
     parts = path.rstrip("/").split("/")
     if not path or any(part in ("", ".", "..", ".git") for part in parts):
         raise RefusedError(400, f"invalid path {path!r}")

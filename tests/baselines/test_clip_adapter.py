@@ -4,15 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from benchmark import FrozenFeatures, Images, TrainConfig, get_method
+from benchmark import FrozenFeatures, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from fdrd.errors import FdrdError
-
-
-def features(method, dataset):
-    with torch.no_grad():
-        images = method.encode_image(Images.of(dataset)).pooled
-        return images, method.encode_text(dataset.captions).pooled
+from tests.encoding import features
 
 
 def test_the_bottleneck_by_hand(tiny_clip):

@@ -2,15 +2,10 @@
 
 import torch
 
-from benchmark import FrozenFeatures, Images, TrainConfig, get_method
+from benchmark import FrozenFeatures, TrainConfig, get_method
+from tests.encoding import features
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, learning_rate=0.02)
-
-
-def features(method, dataset):
-    with torch.no_grad():
-        images = method.encode_image(Images.of(dataset)).pooled
-        return [images, method.encode_text(dataset.captions).pooled]
 
 
 def test_everything_except_the_logit_scale_is_trained(tiny_clip):

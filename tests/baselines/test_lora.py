@@ -6,19 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark import Images, TrainConfig, get_method
+from benchmark import TrainConfig, get_method
 from fdrd.errors import FdrdError
+from tests.encoding import features
 
 
 def lora(backbone, **options):
     pytest.importorskip("peft")
     return get_method("lora")(backbone, **options)
-
-
-def features(method, dataset):
-    with torch.no_grad():
-        images = method.encode_image(Images.of(dataset)).pooled
-        return [images, method.encode_text(dataset.captions).pooled]
 
 
 def zero_shot(backbone, dataset):

@@ -111,14 +111,6 @@ def test_one_score_gives_each_direction_the_ranks_of_its_own_correction(tiny_cli
         assert corrected.strict.tolist() != before.strict.tolist()
 
 
-def test_the_banks_are_the_train_split_and_nothing_else(tiny_clip, tiny_dataset):
-    method = get_method("nnn")(tiny_clip)
-    method.fit(tiny_dataset["train"], tiny_dataset["validation"])
-    images, texts = zero_shot(tiny_clip, tiny_dataset["train"])
-    assert torch.equal(method.images.queries, images.pooled)
-    assert torch.equal(method.captions.queries, texts.pooled)
-
-
 def test_each_direction_gets_its_best_setting_on_validation(tiny_clip, tiny_dataset):
     """Tried by hand, one after another, with both directions read off the same ranks."""
     train, validation = tiny_dataset["train"], tiny_dataset["validation"]

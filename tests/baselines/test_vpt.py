@@ -11,7 +11,6 @@ from fdrd.errors import FdrdError
 def test_it_learns_visual_tokens_alone(tiny_clip, depth, layers):
     """Shallow at depth 1, fresh tokens in every layer of the tower by default."""
     vpt = get_method("vpt")(tiny_clip, n_vis=5, depth=depth)
-    assert isinstance(vpt.learner, torch.nn.Module)
     shapes = [tuple(p.shape) for p in vpt.learner.parameters()]
     assert shapes == [(5, tiny_clip.vision_width)] * layers
 

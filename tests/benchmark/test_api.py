@@ -60,15 +60,6 @@ def test_every_exported_name_exists_and_hides_no_module():
         _ = benchmark.nothing
 
 
-@pytest.mark.parametrize("name", ["run", "run_each", "compare", "report", "search", "load_method"])
-def test_the_main_functions_are_typed_and_documented(name):
-    function = getattr(benchmark, name)
-    signature = inspect.signature(function)
-    assert signature.return_annotation is not signature.empty
-    assert all(p.annotation is not p.empty for p in signature.parameters.values())
-    assert "Args:" in function.__doc__
-
-
 PLUGIN = '''
 import benchmark
 

@@ -104,13 +104,13 @@ def test_a_shortlist_is_rescored_and_the_rest_stays_below(tiny_dataset):
 
 def test_a_second_search_encodes_no_image(make_clip, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.dataset_search.load_splits", lambda *_: [tiny_dataset["test"]])
-    looked = []
+    encoded = []
     found = []
     for query in (QUERY, "a cat"):
         clip = make_clip(frozen=FrozenFeatures(tmp_path))
-        clip.model.vision_model.register_forward_hook(lambda *_: looked.append(1))
+        clip.model.vision_model.register_forward_hook(lambda *_: encoded.append(1))
         found.append(search("drawn", query, backbone=clip))
-        assert len(looked) == 2  # 24 pictures, 16 at a time
+        assert len(encoded) == 2  # 24 images, 16 at a time
     assert found[0] != found[1]
 
 

@@ -1,16 +1,15 @@
 """`fdrd bench`, killed at random steps, resumes and ends with the same result."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import safetensors
+
+from tests.command import start_fdrd
 
 TESTS = Path(__file__).parent.parent
 TINY = f"""
@@ -44,20 +43,6 @@ STEPS = 18
 """24 training pairs by fours, three times."""
 
 
-def start(folder, *arguments):
-    environment = {
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(folder / "cache"),
-        "FDRD_CACHE": str(folder / "cache" / "fdrd"),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "fdrd", *map(str, arguments)],
-        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
 def finish(process):
     stderr = process.communicate(timeout=500)[1]
     assert process.returncode == 0, stderr
@@ -88,8 +73,8 @@ def stop_at(process, folder, step, how):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    finish(start(folder, "sample", "raw", "--categories", 6, "--pairs", 60, "--size", 48))
-    finish(start(folder, "build", "--source", "raw"))
+    finish(start_fdrd(folder, "sample", "raw", "--categories", 6, "--pairs", 60, "--size", 48))
+    finish(start_fdrd(folder, "build", "--source", "raw"))
     return folder / "data" / "fdrd"
 
 
@@ -103,12 +88,12 @@ def place(folder):
 @pytest.mark.slow
 def test_killed_at_random_steps_it_ends_with_the_same_numbers(data, tmp_path):
     whole, killed = place(tmp_path / "whole"), place(tmp_path / "killed")
-    finish(start(whole, *BENCH, "--data", data))
+    finish(start_fdrd(whole, *BENCH, "--data", data))
     targets = sorted(random.sample(range(1, STEPS - 1), 4))
     places = []
     for number, step in enumerate(targets):
         how = signal.SIGINT if number == 1 else signal.SIGKILL
-        process = start(killed, *BENCH, "--data", data)
+        process = start_fdrd(killed, *BENCH, "--data", data)
         said = stop_at(process, killed, step, how)
         assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), said
         if how == signal.SIGINT:
@@ -116,7 +101,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_numbers(data, tmp_path):
         places.append(position(killed))
     assert places == sorted(places), f"it went back: {places}"
     assert any(steps % (STEPS // 3) for _, steps in places), f"never inside of an epoch: {places}"
-    finish(start(killed, *BENCH, "--data", data))
+    finish(start_fdrd(killed, *BENCH, "--data", data))
     (one,), (other,) = (list((folder / "runs").glob("*.json")) for folder in (whole, killed))
     first, second = json.loads(one.read_text()), json.loads(other.read_text())
     for result in (first, second):

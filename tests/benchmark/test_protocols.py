@@ -206,11 +206,11 @@ def domains(make_row, make_dataset, make_drawing):
     splits = {}
     for split, size in (("train", "big"), ("validation", "small"), ("test", "the")):
         rows = []
-        for (domain, shape), colour, place in itertools.product(
+        for (domain, shape), color, place in itertools.product(
             (("near", "circle"), ("far", "square")), ("red", "blue", "green"), ("left", "right")
         ):
-            image = make_drawing(colour, shape, place)
-            caption = f"a {size} {colour} {shape} on the {place}"
+            image = make_drawing(color, shape, place)
+            caption = f"a {size} {color} {shape} on the {place}"
             rows.append(make_row(len(rows), image, caption, shape, domain=domain))
         splits[split] = make_dataset(rows, split)
     return splits

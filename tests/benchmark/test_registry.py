@@ -26,20 +26,9 @@ def registry(monkeypatch):
     monkeypatch.setattr(module, "_METHODS", dict(module._METHODS))
 
 
-def test_built_in_methods_are_registered():
-    assert {"coop", "random", "zero_shot"} <= set(method_names())
-
-
 def test_an_unknown_method_suggests_a_similar_one():
     with pytest.raises(FdrdError, match=r"no method 'co0p'; did you mean 'coop'\?.*zero_shot"):
         get_method("co0p")
-
-
-def test_two_methods_with_one_name_are_an_error(registry):
-    with pytest.raises(ValueError, match="two methods are called 'coop'"):
-
-        @method("coop")
-        def other(backbone): ...
 
 
 def test_a_method_may_be_registered_again_by_its_owner(registry):

@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 
 from benchmark import Images, TrainConfig, get_method
-from benchmark.registry import method_options
 from benchmark.training.loop import batches
 from fdrd.errors import FdrdError
+from tests.encoding import features
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
 SMALL = {"n_ctx": 2, "depth": 2, "train": TRAIN}
@@ -17,12 +17,6 @@ def fitted(backbone, splits, name="dcar", **options):
     method = get_method(name)(backbone, **{**SMALL, **options})
     method.fit(splits["train"], splits["validation"])
     return method
-
-
-@torch.no_grad()
-def features(method, dataset):
-    images = method.encode_image(Images.of(dataset)).pooled
-    return images, method.encode_text(dataset.captions).pooled
 
 
 def test_without_weights_and_category_loss_it_is_maple(tiny_clip, tiny_dataset):
@@ -161,24 +155,3 @@ def test_impossible_options_are_refused(tiny_clip):
         make(tiny_clip, alpha=-1.0)
     with pytest.raises(FdrdError, match="tower has 3 layers"):
         make(tiny_clip, depth=9)
-
-
-def test_one_category_and_one_word_captions_still_train(
-    tiny_clip, make_row, make_dataset, make_drawing
-):
-    """No category to swap in and nothing to say: fewer negatives, and no error."""
-    words = ["circle", "red", "a " * 300 + "circle", "blue"]
-    colors = ["red", "green", "blue", "black"]
-    rows = [
-        make_row(number, make_drawing(color, "circle", "left"), word, "circle")
-        for number, (word, color) in enumerate(zip(words, colors, strict=True))
-    ]
-    splits = {name: make_dataset(rows, name, ["circle"]) for name in ("train", "validation")}
-    method = fitted(tiny_clip, splits)
-    images, texts = features(method, splits["train"])
-    assert images.isfinite().all()
-    assert texts.isfinite().all()
-
-
-def test_every_option_is_documented():
-    assert all(option.doc for option in method_options("dcar").values())

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -54,6 +55,19 @@ def birds(write, tmp_path):
     lines.append(json.dumps({"file_name": "train/wren/00.png", "caption": "A wren, once more."}))
     write("metadata.jsonl", "\n".join(lines) + "\n")
     return tmp_path / "raw"
+
+
+@pytest.fixture
+def two_domains(birds, tmp_path):
+    """Return birds with given splits, and 30 pets without; both have a category `wren`."""
+    root = tmp_path / "many"
+    shutil.copytree(birds, root / "birds")
+    for number in range(30):
+        image = root / "pets" / ("wren", "cat")[number % 2] / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(image_bytes(100 + number))
+        image.with_suffix(".txt").write_text(f"A {image.parent.name} number {number}.")
+    return root
 
 
 @pytest.fixture(autouse=True)

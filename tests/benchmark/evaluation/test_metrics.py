@@ -119,24 +119,6 @@ def test_ranks_equal_the_reference_for_any_block_size(world, block):
             assert value == pytest.approx(expected[name], abs=1e-12), name
 
 
-@given(small_worlds(), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
-def test_the_order_of_rows_images_and_captions_changes_nothing(world, random):
-    images, texts, pairs, category = world
-    before = ranks_of(images, texts, pairs, category)
-    image_order = np.array(random.sample(range(len(images)), len(images)))
-    caption_order = np.array(random.sample(range(len(texts)), len(texts)))
-    row_order = np.array(random.sample(range(len(pairs)), len(pairs)))
-    moved = np.stack(
-        [np.argsort(image_order)[pairs[:, 0]], np.argsort(caption_order)[pairs[:, 1]]], axis=1
-    )
-    after = ranks_of(
-        images[image_order], texts[caption_order], moved[row_order], category[row_order]
-    )
-    assert np.array_equal(after.image_to_text.strict, before.image_to_text.strict[image_order])
-    assert np.array_equal(after.text_to_image.strict, before.text_to_image.strict[row_order])
-
-
 def test_a_worked_example():
     """Four images, five captions; image 3 has captions 3 and 4.
 
@@ -204,18 +186,6 @@ def test_zero_of_either_sign_ties():
     assert found.image_to_text.strict.tolist() == [2, 2]
 
 
-def test_all_scores_below_zero_are_ranked_like_others():
-    scores = -10 + np.eye(4)
-    assert from_scores(scores, diagonal(4)).image_to_text.strict.tolist() == [1, 1, 1, 1]
-
-
-def test_scaling_scores_changes_no_rank():
-    rng = np.random.default_rng(0)
-    images, texts = rng.integers(-3, 4, (20, 4)) * 1.0, rng.integers(-3, 4, (20, 4)) * 1.0
-    one, other = ranks_of(images, texts, diagonal(20)), ranks_of(8 * images, texts, diagonal(20))
-    assert np.array_equal(one.image_to_text.strict, other.image_to_text.strict)
-
-
 def test_random_floats_agree_with_the_reference_but_for_near_ties():
     rng = np.random.default_rng(0)
     images, texts = rng.normal(size=(120, 64)), rng.normal(size=(300, 64))
@@ -230,22 +200,6 @@ def test_random_floats_agree_with_the_reference_but_for_near_ties():
         best = np.array([scores[i, pairs[pairs[:, 0] == i, 1]].max() for i in range(120)])
         near = (np.abs(scores - best[:, None]) < 1e-6).sum(axis=1) - 1
         assert (np.abs(found - low) <= near).all()
-
-
-def test_threads_change_nothing_on_integers():
-    rng = np.random.default_rng(0)
-    images, texts = rng.integers(-3, 4, (50, 9)) * 1.0, rng.integers(-3, 4, (90, 9)) * 1.0
-    pairs = np.stack([np.arange(90) % 50, np.arange(90)], axis=1)
-    threads = torch.get_num_threads()
-    try:
-        found = []
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            found.append(as_dict(ranks_of(images, texts, pairs)))
-    finally:
-        torch.set_num_threads(threads)
-    for other in found[1:]:
-        assert all(np.array_equal(found[0][name], other[name]) for name in other)
 
 
 def test_the_scores_that_a_method_keeps_are_not_touched():
@@ -278,10 +232,6 @@ def test_recall_of_no_ranks_is_an_error():
         summarize(np.array([], dtype=np.int64))
 
 
-def test_k_may_exceed_the_gallery():
-    assert recalls(np.array([1, 2])) == {"R@1": 0.5, "R@5": 1.0, "R@10": 1.0}
-
-
 def test_ceilings_of_shared_captions():
     """UCF101 in small: 6 rows, 4 distinct captions; one caption is on three images.
 
@@ -305,16 +255,6 @@ def test_a_perfect_method_reaches_the_ceiling():
     scores[0, 4] = 2  # its own caption first, before the one that it shares
     found = from_scores(scores, pairs)
     assert np.array_equal(found.image_to_text.strict, found.image_to_text.ceiling)
-
-
-def test_equal_captions_count_where_relevance_says_so():
-    """Two images share caption 0: strictly each is the other's rival."""
-    pairs = np.array([[0, 0], [1, 0], [2, 1]])
-    found = from_scores(np.array([[1.0, 0], [1, 0], [0, 1]]), pairs)
-    assert found.image_to_text.strict.tolist() == [2, 2, 1]
-    assert found.image_to_text.caption.tolist() == [1, 1, 1]
-    assert found.text_to_image.strict.tolist() == [2, 2, 1]
-    assert found.text_to_image.caption.tolist() == [1, 1, 1]
 
 
 def test_a_gallery_per_domain_keeps_other_domains_out():

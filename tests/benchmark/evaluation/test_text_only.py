@@ -31,14 +31,14 @@ def balanced_colors(split, size=80):
     generator = random.Random(split)
     pairs = []
     for number in range(size):
-        colour, other = generator.sample(("red", "blue"), 2)
-        caption = f"{split} {number} a {colour} dog"
+        color, other = generator.sample(("red", "blue"), 2)
+        caption = f"{split} {number} a {color} dog"
         pairs.append(
             (
                 caption,
                 [
                     (caption.replace("dog", "cat"), "category", None),
-                    (caption.replace(colour, other), "attribute", "colour"),
+                    (caption.replace(color, other), "attribute", "colour"),
                 ],
             )
         )

@@ -72,7 +72,7 @@ def test_chunks_have_the_given_size_and_are_encoded_twice():
 def test_training_in_chunks_gives_the_same_parameters(tiny_clip, tiny_dataset, precision):
     seen = []
 
-    def look(_layer, args):
+    def record(_layer, args):
         if torch.is_grad_enabled():
             seen.append(len(args[0]))
 
@@ -88,7 +88,7 @@ def test_training_in_chunks_gives_the_same_parameters(tiny_clip, tiny_dataset, p
 
     close = 1e-6 if precision == "float32" else 1e-2
     fresh = CoupledPrompts(tiny_clip, 2, "", 2, "linear", seed=0)
-    handle = tiny_clip.model.visual_projection.register_forward_pre_hook(look)
+    handle = tiny_clip.model.visual_projection.register_forward_pre_hook(record)
     try:
         whole, parts = learned(0), learned(5)
     finally:

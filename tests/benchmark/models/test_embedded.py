@@ -1,4 +1,4 @@
-"""The embedded backbone: small, of CLIP's own classes, and neither blind nor all-seeing."""
+"""The embedded backbone: small, of CLIP's own classes, and between chance and perfect."""
 
 import hashlib
 from pathlib import Path

@@ -156,10 +156,10 @@ def test_examples_show_the_largest_gains_and_losses(results, tiny_dataset, built
     assert won.ranks == {"zero_shot": (4, 4), "coop": (4, 4), "dcar": (1, 1), "random": (1, 1)}
     assert lost.caption == dataset.captions[dataset.pairs[5, 1]]
     assert lost.ranks["dcar"] == (2, 24)
-    picture = Image.open(io.BytesIO(base64.b64decode(won.image.partition(",")[2])))
-    assert picture.size == (40, 40)
-    near = np.abs(np.asarray(picture, float) - np.asarray(dataset.images([3])[0], float)).mean()
-    far = np.abs(np.asarray(picture, float) - np.asarray(dataset.images([5])[0], float)).mean()
+    shown_image = Image.open(io.BytesIO(base64.b64decode(won.image.partition(",")[2])))
+    assert shown_image.size == (40, 40)
+    near = np.abs(np.asarray(shown_image, float) - np.asarray(dataset.images([3])[0], float)).mean()
+    far = np.abs(np.asarray(shown_image, float) - np.asarray(dataset.images([5])[0], float)).mean()
     assert near < far / 3
     assert won.caption in Read(html_page(shown)).texts
 

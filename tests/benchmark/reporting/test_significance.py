@@ -196,11 +196,11 @@ def test_differences_are_those_of_the_printed_mrr(
     """Two domains of different size, and images with one to three captions, far apart in the rows."""
     rows = []
     for turn in range(3):
-        for domain, colours in (("near", ("red", "blue")), ("far", ("red", "green", "black"))):
-            for colour in colours[turn % 2 :]:
+        for domain, colors in (("near", ("red", "blue")), ("far", ("red", "green", "black"))):
+            for color in colors[turn % 2 :]:
                 for place in ("left", "right"):
-                    image = make_drawing(colour, "square" if domain == "far" else "circle", place)
-                    caption = f"a {colour} circle on the {place} {turn} {domain}"
+                    image = make_drawing(color, "square" if domain == "far" else "circle", place)
+                    caption = f"a {color} circle on the {place} {turn} {domain}"
                     rows.append(make_row(len(rows), image, caption, "circle", domain=domain))
     splits = {"test": make_dataset(rows, "test")}
     assert len(splits["test"]) > len(splits["test"].image_digests)

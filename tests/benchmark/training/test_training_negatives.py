@@ -10,20 +10,20 @@ from fdrd.text.attributes import find_attributes
 
 SHAPES = ("circle", "square", "triangle", "hexagon", "star", "ring", "cross")
 TRAINED = SHAPES[:-2]
-COLOURS = ("red", "green", "blue", "black")
+COLORS = ("red", "green", "blue", "black")
 EPOCHS = range(6)
 
 
 @pytest.fixture
 def make_rows(make_row, make_drawing):
-    """A drawing of each trained shape in each colour, with the attributes of its caption."""
+    """A drawing of each trained shape in each color, with the attributes of its caption."""
 
-    def rows(caption="a big {colour} {shape} on the left", **given):
+    def rows(caption="a big {color} {shape} on the left", **given):
         made = []
         for shape in TRAINED:
-            for colour in COLOURS:
-                words = caption.format(colour=colour, shape=shape)
-                drawing = make_drawing(colour, shape, "left") + shape.encode()  # distinct bytes
+            for color in COLORS:
+                words = caption.format(color=color, shape=shape)
+                drawing = make_drawing(color, shape, "left") + shape.encode()  # distinct bytes
                 row = make_row(len(made), drawing, words, shape, **given)
                 row["attributes"] = [asdict(each) for each in find_attributes(words, shape)]
                 made.append(row)
@@ -49,12 +49,12 @@ def captions(negatives):
 
 
 def test_no_negative_is_a_caption_of_the_image(make_rows, make):
-    """Every image has a second caption in another colour: what a swap of the first may come to."""
+    """Every image has a second caption in another color: what a swap of the first may come to."""
     rows = make_rows()
     for number, row in enumerate(list(rows)):
         first = row["caption"]
-        colour = next(each for each in COLOURS if each in first)
-        second = first.replace(colour, COLOURS[COLOURS.index(colour) - 1])
+        color = next(each for each in COLORS if each in first)
+        second = first.replace(color, COLORS[COLORS.index(color) - 1])
         spans = [asdict(each) for each in find_attributes(second, row["category"])]
         rows.append({**row, "id": f"shapes/again {number}", "caption": second, "attributes": spans})
     train = make(rows)
@@ -86,7 +86,7 @@ def test_where_a_caption_has_no_attribute_categories_take_their_place(make_rows,
 def test_where_the_category_is_not_named_attributes_take_their_place_unless_none_were_wanted(
     make_rows, make
 ):
-    plain = make(make_rows("a big {colour} thing on the left"))
+    plain = make(make_rows("a big {color} thing on the left"))
     for _, negatives in drawn(plain, 2, 1):
         assert [negative.kind for negative in negatives] == ["attribute"] * 2
     assert all(not negatives for _, negatives in drawn(plain, 2, 0))
@@ -145,7 +145,7 @@ def test_only_trained_categories_are_swapped_in(make_rows, make):
     assert named == set(TRAINED)
 
 
-def test_the_negatives_of_the_dataset_are_not_looked_at(make_rows, make):
+def test_the_negatives_of_the_dataset_are_not_used(make_rows, make):
     given = {"caption": "of evaluation", "category": "star", "kind": "category"}
     train = make(make_rows())
     marked = make(make_rows(negatives=[{**given, "attribute_type": None}]))

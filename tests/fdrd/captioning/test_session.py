@@ -156,15 +156,6 @@ def test_an_answer_is_stored_before_it_is_reported(cache):
     assert reported[-1][0] == 2
 
 
-def test_a_failure_is_not_stored(cache):
-    question = Question(IMAGE, "unknown")
-    session = CaptioningSession(Scripted({}), cache)
-    assert session.ask_captioner([question]) == [Failure("no_answer")]
-    assert (len(cache), session.drafts.failed) == (0, {"no_answer": 1})
-    session = CaptioningSession(Scripted({"unknown": "now"}), cache)
-    assert session.ask_captioner([question]) == [Answer("now")]
-
-
 def test_after_an_error_the_rest_is_asked(file):
     questions = [Question(IMAGE, text) for text in "abc"]
     broken = Scripted({"a": "one", "b": ZeroDivisionError})

@@ -220,12 +220,12 @@ def test_every_trait_value_is_visible(kind):
         if trait.unless:
             shown = next(t for t in kind.traits if t.name == trait.unless[0])
             base[shown.name] = next(v.key for v in shown.values if v.key not in trait.unless[1])
-        pictures = set()
+        drawings = set()
         for value in trait.values:
             sketch = Sketch()
             kind.draw(sketch, Look(base | {trait.name: value.key}, "same"))
             canvas = np.full((3, 96, 96), 128, np.int16)
             shapes = placed(sketch, [Placement(48, 48, 44)])
             render(canvas, shapes, contour=0.7, shadow=Shadow(0, 0, 0))
-            pictures.add(canvas.tobytes())
-        assert len(pictures) == len(trait.values), trait.name
+            drawings.add(canvas.tobytes())
+        assert len(drawings) == len(trait.values), trait.name

@@ -49,20 +49,6 @@ def environment(hub, tmp_path, token):
     }
 
 
-@pytest.fixture
-def two_domains(birds, tmp_path, draw):
-    """Birds with given splits, and cats without; both have a category `wren`."""
-    root = tmp_path / "many"
-    root.mkdir()
-    birds.rename(root / "birds")
-    for number in range(30):
-        image = root / "cats" / ("tabby", "wren")[number % 2] / f"{number}.png"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_bytes(draw(100 + number))
-        image.with_suffix(".txt").write_text(f"A {image.parent.name} cat, number {number}.")
-    return root
-
-
 def python(code, hub, tmp_path):
     """Return what a new process without a token prints, in its own folder."""
     (tmp_path / "elsewhere").mkdir(exist_ok=True)
@@ -81,9 +67,9 @@ def test_a_new_process_loads_every_image_with_its_digest(two_domains, tmp_path, 
     loaded = json.loads(python(LOADER, hub, tmp_path))
     whole, streams = loaded["whole"], loaded["streams"]
     assert streams.pop("default") == whole
-    assert streams.keys() == {"birds", "cats"}
+    assert streams.keys() == {"birds", "pets"}
     for split, rows in whole.items():
-        assert rows == {**streams["birds"][split], **streams["cats"][split]}
+        assert rows == {**streams["birds"][split], **streams["pets"][split]}
     for domain, splits in built.manifest["splits"].items():
         assert {split: len(rows) for split, rows in streams[domain].items()} == {
             split: count["pairs"] for split, count in splits.items()

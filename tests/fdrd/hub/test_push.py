@@ -158,9 +158,7 @@ def test_the_client_waits_as_long_as_the_hub_asks(built, hub, no_waits):
 
 def test_a_lost_response_does_not_open_a_second_pull_request(built, hub, no_waits):
     push(built)
-    hub.repository(REPO).commit(
-        "refs/heads/main", None, "x", "", "org", [("delete", "rejected.jsonl", None)]
-    )
+    hub.repository(REPO).commit("refs/heads/main", None, [("rejected.jsonl", None)])
     hub.fail("POST", "/commit/", "lose")
     _, result = push(built, pull_request=True)
     assert list(hub.repository(REPO).proposals) == [1]
@@ -244,9 +242,7 @@ def test_hand_edits_of_the_card_stay_and_generated_sections_are_updated(built, h
 def test_broken_metadata_of_a_card_is_reported_in_one_line(built, hub):
     push(built)
     broken = File(b"---\na: [\n---\nmine\n", 15)
-    hub.repository(REPO).commit(
-        "refs/heads/main", None, "x", "", "w", [("put", "README.md", broken)]
-    )
+    hub.repository(REPO).commit("refs/heads/main", None, [("README.md", broken)])
     with pytest.raises(FdrdError, match=r"README\.md of org/birds: invalid YAML metadata"):
         plan_of(built)
 

@@ -111,15 +111,8 @@ def test_lone_surrogates_in_captions_and_file_names_are_rejected(birds, tmp_path
     assert list(validate(tmp_path / "out")) == []
 
 
-def test_two_domains_share_labels_unless_categories_clash(birds, tmp_path, draw):
-    root = tmp_path / "many"
-    shutil.copytree(birds, root / "birds")
-    for number in range(8):
-        image = root / "pets" / ("wren", "cat")[number % 2] / f"{number}.png"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_bytes(draw(100 + number))
-        image.with_suffix(".txt").write_text(f"A {image.parent.name} number {number}.")
-    built = build(root, tmp_path / "out", workers=1)
+def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path):
+    built = build(two_domains, tmp_path / "out", workers=1)
     assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
     assert built.configs == ["birds", "pets", "default"]
     assert list(validate(tmp_path / "out")) == []

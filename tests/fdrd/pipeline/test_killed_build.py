@@ -204,10 +204,9 @@ def test_a_full_file_system_leaves_nothing_broken(birds, tmp_path):
 
 def test_a_read_error_during_checks_is_counted_and_retried(birds, tmp_path, monkeypatch):
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
-    failing = read_error(monkeypatch, "train/wren/02.png", times=1)
+    read_error(monkeypatch, "train/wren/02.png")
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert built.manifest["rejected"] == {"read_error": 1}
-    assert failing == [0]
     examined = len(lines(tmp_path / "out.work/examined.jsonl"))
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert not again.nothing_to_do
@@ -222,7 +221,7 @@ def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
     last = max(
         json.loads(line)["path"] for line in lines(tmp_path / "reference.work/examined.jsonl")
     )
-    read_error(monkeypatch, last, times=1, after=1)
+    read_error(monkeypatch, last, after=1)
     with pytest.raises(FdrdError, match=rf"{last}.*is not now.*run the command again"):
         build(birds, tmp_path / "out", config=SMALL, workers=1)
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
@@ -230,21 +229,17 @@ def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
 
 
-def read_error(monkeypatch, path, times, after=0):
-    """Let reading one image fail after some successful reads; return the number of failures left."""
-    left, before = [times], [after]
-    true_resolve = images.resolve_inside
+def read_error(monkeypatch, path, after=0):
+    """Let one reading of an image fail, after some successful ones."""
+    resolve_inside, reads = images.resolve_inside, []
 
     def resolve(root, name):
-        if name == path and before[0]:
-            before[0] -= 1
-        elif name == path and left[0]:
-            left[0] -= 1
+        reads.extend([name] if name == path else [])
+        if name == path and len(reads) == after + 1:
             raise OSError(errno.EIO, "Input/output error", name)
-        return true_resolve(root, name)
+        return resolve_inside(root, name)
 
     monkeypatch.setattr(images, "resolve_inside", resolve)
-    return left
 
 
 def test_a_link_to_the_target_shares_its_lock_and_work_folder(birds, tmp_path):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 
 import pytest
 from hostile import KEPT, SECRET, write_hostile_source
@@ -47,12 +46,6 @@ def built(tmp_path_factory):
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache/datasets")
         return Built(folder)
-
-
-def test_there_are_at_least_sixty_inputs_and_four_of_each_kind(built):
-    kinds = Counter(found.kind for found in built.inputs)
-    assert len(built.inputs) >= 60
-    assert min(kinds.values()) >= 4, kinds
 
 
 def test_each_input_is_rejected_with_the_right_reason_or_kept(built):

@@ -125,6 +125,8 @@ def drawing(color, shape, place):
 
 
 def row(number, image, caption, category, *, domain="shapes", negatives=()):
+    """Return a row; its negatives are (caption, category, kind, attribute type)."""
+    fields = ("caption", "category", "kind", "attribute_type")
     return {
         "id": f"{domain}/{number}",
         "image": {"bytes": image, "path": f"{number}.png"},
@@ -133,7 +135,7 @@ def row(number, image, caption, category, *, domain="shapes", negatives=()):
         "meta_category": "shape",
         "domain": domain,
         "attributes": [],
-        "negatives": list(negatives),
+        "negatives": [dict(zip(fields, each, strict=True)) for each in negatives],
         "group": "",
         "source": {
             "file": f"{number}.png",
@@ -166,18 +168,8 @@ def drawn(split):
                 other_color = next(c for c in COLORS if c != color)
                 caption = f"a {size} {color} {shape} on the {place}"
                 negatives = [
-                    {
-                        "caption": caption.replace(shape, other_shape),
-                        "category": other_shape,
-                        "kind": "category",
-                        "attribute_type": None,
-                    },
-                    {
-                        "caption": caption.replace(color, other_color),
-                        "category": shape,
-                        "kind": "attribute",
-                        "attribute_type": "colour",
-                    },
+                    (caption.replace(shape, other_shape), other_shape, "category", None),
+                    (caption.replace(color, other_color), shape, "attribute", "colour"),
                 ]
                 image = drawing(color, shape, place)
                 rows.append(row(len(rows), image, caption, shape, negatives=negatives))

@@ -1,10 +1,13 @@
 """Data and options at their limits, for DCAR and for a baseline: a right result, or a message that helps."""
 
+from dataclasses import asdict
+
 import pytest
 
 import benchmark
 from benchmark.result import DIRECTIONS
 from fdrd.errors import FdrdError
+from fdrd.text.attributes import find_attributes
 
 TRAIN = {"epochs": 2, "batch_size": 4}
 COLORS = ("red", "green", "blue", "black")
@@ -20,10 +23,7 @@ def splits(make_row, make_dataset, make_drawing):
         rows = []
         for number, (color, shape, caption) in enumerate(described):
             row = make_row(number, make_drawing(color, shape, "left"), caption, shape)
-            if color in caption.split():
-                start = caption.index(color)
-                span = {"type": "colour", "value": color, "start": start, "end": start + len(color)}
-                row["attributes"] = [span]
+            row["attributes"] = [asdict(each) for each in find_attributes(caption, shape)]
             rows.append(row)
         return {
             name: make_dataset(rows, name, categories) for name in ("train", "validation", "test")

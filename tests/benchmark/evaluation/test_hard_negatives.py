@@ -7,28 +7,14 @@ from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.models.backbone import Features
 
 
-def negative(caption, kind, attribute_type=None):
-    return {
-        "caption": caption,
-        "category": "circle",
-        "kind": kind,
-        "attribute_type": attribute_type,
-    }
-
-
 @pytest.fixture
 def two_rows(make_row, make_dataset):
     rows = [
-        make_row(
-            0,
-            b"one",
-            "true 0.5",
-            "circle",
-            negatives=[negative("a 0.4", "category"), negative("b 0.9", "attribute", "colour")],
-        ),
-        make_row(1, b"two", "true 0.5", "circle", negatives=[negative("c 0.5", "category")]),
+        make_row(0, b"one", "true 0.5", "circle",
+            negatives=[("a 0.4", "circle", "category", None), ("b 0.9", "circle", "attribute", "colour")]),
+        make_row(1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]),
         make_row(2, b"three", "true 0.1", "circle"),
-    ]
+    ]  # fmt: skip
     return make_dataset(rows, "test")
 
 

@@ -15,12 +15,9 @@ def make(make_row, make_dataset):
     def make(split, pairs):
         rows = []
         for number, (caption, negatives) in enumerate(pairs):
-            fields = [
-                {"caption": text, "category": "circle", "kind": kind, "attribute_type": type_}
-                for text, kind, type_ in negatives
-            ]
+            wrong = [(text, "circle", kind, type_) for text, kind, type_ in negatives]
             image = f"{split} {number}".encode()
-            rows.append(make_row(number, image, caption, "circle", negatives=fields))
+            rows.append(make_row(number, image, caption, "circle", negatives=wrong))
         return make_dataset(rows, split)
 
     return make
@@ -33,15 +30,8 @@ def balanced_colors(split, size=80):
     for number in range(size):
         color, other = generator.sample(("red", "blue"), 2)
         caption = f"{split} {number} a {color} dog"
-        pairs.append(
-            (
-                caption,
-                [
-                    (caption.replace("dog", "cat"), "category", None),
-                    (caption.replace(color, other), "attribute", "colour"),
-                ],
-            )
-        )
+        category = (caption.replace("dog", "cat"), "category", None)
+        pairs.append((caption, [category, (caption.replace(color, other), "attribute", "colour")]))
     return pairs
 
 

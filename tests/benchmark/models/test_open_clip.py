@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import gelu, normalize
 
 from benchmark.models.backbone import Prompts
 from benchmark.models.clip import CLIPBackbone
@@ -26,36 +26,16 @@ CAPTIONS = ["a red circle on the left", "a photo of a dog and a cat", "cat", "wh
 WIDTH = {"vision": 128, "text": 64}
 
 
-class QuickGELU(nn.Module):
-    def forward(self, x):
-        return x * torch.sigmoid(1.702 * x)
+def blocks(width, heads, layers, activation):
+    layer = nn.TransformerEncoderLayer(
+        width, heads, 2 * width, 0, activation, batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
 
-class Block(nn.Module):
-    def __init__(self, width, heads, activation):
-        super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, 2 * width))
-        self.mlp.add_module("gelu", activation)
-        self.mlp.add_module("c_proj", nn.Linear(2 * width, width))
-
-    def forward(self, x, mask):
-        y = self.ln_1(x)
-        x = x + self.attn(y, y, y, need_weights=False, attn_mask=mask)[0]
-        return x + self.mlp(self.ln_2(x))
-
-
-class Blocks(nn.Module):
-    def __init__(self, width, heads, layers, activation):
-        super().__init__()
-        self.resblocks = nn.ModuleList(Block(width, heads, activation) for _ in range(layers))
-
-    def forward(self, x, mask=None):
-        for block in self.resblocks:
-            x = block(x, mask)
-        return x
+NAMES = {"layers": "resblocks", "self_attn": "attn", "norm1": "ln_1", "norm2": "ln_2",
+         "linear1": "mlp.c_fc", "linear2": "mlp.c_proj"}  # fmt: skip
+"""Of open_clip, by those of torch."""
 
 
 class Vision(nn.Module):
@@ -66,7 +46,7 @@ class Vision(nn.Module):
         self.class_embedding = nn.Parameter(torch.randn(width))
         self.positional_embedding = nn.Parameter(torch.randn(5, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.transformer = Blocks(width, 2, 2, activation)
+        self.transformer = blocks(width, 2, 2, activation)
         self.proj = nn.Parameter(torch.randn(width, 16))
 
     def forward(self, pixels):
@@ -84,7 +64,7 @@ class Text(nn.Module):
         width = WIDTH["text"]
         self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.randn(24, width))
-        self.transformer = Blocks(width, 1, 3, activation)
+        self.transformer = blocks(width, 1, 3, activation)
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.randn(width, 16))
 
@@ -99,7 +79,7 @@ class OpenClip(nn.Module):
     def __init__(self, vocabulary, *, quick_gelu):
         super().__init__()
         torch.manual_seed(0)
-        activation = QuickGELU() if quick_gelu else nn.GELU()
+        activation = (lambda x: x * torch.sigmoid(1.702 * x)) if quick_gelu else gelu
         self.visual, self.text = Vision(activation), Text(vocabulary, activation)
         self.logit_scale = nn.Parameter(torch.tensor(3.0))
         for each in self.parameters():  # otherwise a mix-up of norms or biases would not show
@@ -107,7 +87,10 @@ class OpenClip(nn.Module):
         self.eval().requires_grad_(False)
 
     def tensors(self, *, custom_text):
-        found = {key: value.clone() for key, value in self.state_dict().items()}
+        found = {
+            ".".join(NAMES.get(part, part) for part in key.split(".")): value.clone()
+            for key, value in self.state_dict().items()
+        }
         return found if custom_text else {k.removeprefix("text."): v for k, v in found.items()}
 
 

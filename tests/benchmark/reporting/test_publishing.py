@@ -174,7 +174,7 @@ def test_files_that_are_not_checkpoints_are_rejected(hub, tiny_clip, tmp_path, m
         save_file({"a": torch.ones(1)}, "bad.safetensors", {"fdrd": json.dumps(header)})
         with pytest.raises(FdrdError, match=r"bad\.safetensors is not a checkpoint of fdrd"):
             load_method("bad.safetensors", backbone=tiny_clip)
-    with pytest.raises(FdrdError, match=r"no checkpoint org/none: .*the Hub does not give it"):
+    with pytest.raises(FdrdError, match=r"no checkpoint org/none: .*the Hub download failed"):
         find_checkpoint("org/none")
 
 

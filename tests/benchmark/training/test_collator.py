@@ -24,10 +24,9 @@ def rows(make_row, make_drawing):
         file = io.BytesIO()
         image.save(file, "PNG")
         negatives = [
-            {"caption": f"a {other} circle", "category": "circle", "kind": "attribute",
-             "attribute_type": "colour"}
+            (f"a {other} circle", "circle", "attribute", "colour")
             for other in ("white", "black")[: 1 if number == 5 else 2]
-        ]  # fmt: skip
+        ]
         caption = f"a {color} circle on the left" + " and a cat" * (20 if number == 4 else number)
         made.append(make_row(number, file.getvalue(), caption, "circle", negatives=negatives))
     columns = {key: [row[key] for row in made] for key in made[0]}

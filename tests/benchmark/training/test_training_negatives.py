@@ -146,9 +146,8 @@ def test_only_trained_categories_are_swapped_in(make_rows, make):
 
 
 def test_the_negatives_of_the_dataset_are_not_used(make_rows, make):
-    given = {"caption": "of evaluation", "category": "star", "kind": "category"}
     train = make(make_rows())
-    marked = make(make_rows(negatives=[{**given, "attribute_type": None}]))
+    marked = make(make_rows(negatives=[("of evaluation", "star", "category", None)]))
     assert marked.negatives[0]
     assert list(drawn(marked)) == list(drawn(train))
 

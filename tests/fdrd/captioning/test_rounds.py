@@ -6,41 +6,16 @@ import json
 import pytest
 from PIL import Image
 
-from fdrd.captioning import Answer, AnswerCache, CaptionSettings, Expected, Failure
+from fdrd.captioning import AnswerCache, CaptionSettings, Failure
 from fdrd.captioning.prompts import QUESTIONS, draft_question, read_questions, read_verdict
 from fdrd.captioning.rounds import caption_images
 from fdrd.captioning.session import CaptioningSession
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
+from tests.fdrd.captioning.scripted import Scripted
 
 META = "A wren is the main subject of the image."
 GOOD = "A wren sits on a mossy post."
-
-
-class Scripted:
-    """Gives one answer, or one that depends on the question."""
-
-    converses = True
-    free = False
-
-    def __init__(self, name, said, stop_after=None):
-        self.identity = {"name": name, "model": name}
-        self.said = said
-        self.asked = []
-        self.stop_after = stop_after
-
-    def expected(self, text):
-        return Expected()
-
-    def answer(self, questions, keep):
-        while self.stop_after is None or len(self.asked) < self.stop_after:
-            question = next(questions, None)
-            if question is None:
-                return ""
-            self.asked.append(question.text)
-            said = self.said(question.text) if callable(self.said) else self.said
-            keep(question, said if isinstance(said, Failure) else Answer(said))
-        return "budget_spent"
 
 
 def verdict(names=True, contradictions=(), inventions=(), advice=""):

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import pytest
 
-from fdrd.captioning import Answer, AnswerCache, Failure, Question, UncaptionedImage
+from fdrd.captioning import Answer, AnswerCache, Question, UncaptionedImage
 from fdrd.captioning.answer_cache import question_key
 from fdrd.captioning.noise import FILTERS
 from fdrd.captioning.prompts import QUESTIONS, draft_question, evaluation_question
 from fdrd.captioning.session import CaptioningSession
 from fdrd.errors import FdrdError
 from fdrd.record import ImageRef, Record, Source
+from tests.fdrd.captioning.scripted import Scripted
 
 RECORD = Record("d/1", ImageRef("1.png"), "", "wren", Source("1.png"), domain="birds")
 IMAGE = UncaptionedImage("raw", RECORD, "ab" * 32)
@@ -31,27 +32,6 @@ with AnswerCache(Path(sys.argv[1])) as cache:
     print("ready", flush=True)
     sys.stdin.readline()
 """
-
-
-class Scripted:
-    """Answers from a table."""
-
-    identity = {"name": "scripted", "model": "m"}  # noqa: RUF012
-    converses = True
-    free = False
-
-    def __init__(self, answers):
-        self.answers = answers
-        self.asked = []
-
-    def answer(self, questions, keep):
-        for question in questions:
-            self.asked.append(question.text)
-            text = self.answers.get(question.text)
-            if isinstance(text, type):
-                raise text
-            keep(question, Answer(text) if text else Failure("no_answer"))
-        return ""
 
 
 @pytest.fixture
@@ -132,7 +112,7 @@ def test_claims_last_as_long_as_their_process(file, tmp_path):
 
 def test_a_run_waits_for_the_answer_that_another_run_is_getting(file, monkeypatch):
     question = Question(IMAGE, "what is it")
-    captioner = Scripted({"what is it": "asked twice"})
+    captioner = Scripted("m", {"what is it": "asked twice"}.get)
     with AnswerCache(file) as one, AnswerCache(file) as other:
         key = question_key(captioner.identity, question)
         assert other.claim(key)
@@ -146,7 +126,7 @@ def test_a_run_waits_for_the_answer_that_another_run_is_getting(file, monkeypatc
 
 
 def test_an_answer_is_stored_before_it_is_reported(cache):
-    captioner = Scripted({"a": "one", "b": "two"})
+    captioner = Scripted("m", {"a": "one", "b": "two"}.get)
     reported = []
     questions = [Question(IMAGE, text) for text in "aba"]
     session = CaptioningSession(captioner, cache)
@@ -158,10 +138,10 @@ def test_an_answer_is_stored_before_it_is_reported(cache):
 
 def test_after_an_error_the_rest_is_asked(file):
     questions = [Question(IMAGE, text) for text in "abc"]
-    broken = Scripted({"a": "one", "b": ZeroDivisionError})
+    broken = Scripted("m", {"a": "one", "b": ZeroDivisionError}.get)
     with AnswerCache(file) as cache, pytest.raises(ZeroDivisionError):
         CaptioningSession(broken, cache).ask_captioner(questions)
-    captioner = Scripted({"a": "-", "b": "two", "c": "three"})
+    captioner = Scripted("m", {"a": "-", "b": "two", "c": "three"}.get)
     with AnswerCache(file) as cache:
         answers = CaptioningSession(captioner, cache).ask_captioner(questions)
     assert [answer.text for answer in answers] == ["one", "two", "three"]

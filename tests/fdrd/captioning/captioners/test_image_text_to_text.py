@@ -69,6 +69,10 @@ def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model") / "tiny-llava")
 
 
+def captioner(folder, **options):
+    return ImageTextToText(Spending(), model=str(folder), **options)
+
+
 def answers(captioner, images, texts):
     found = {}
     questions = [Question(image, text) for image, text in zip(images, texts, strict=True)]
@@ -82,12 +86,8 @@ def answers(captioner, images, texts):
 def test_a_batch_gives_the_answers_of_single_images(model, raw):
     images = find_uncaptioned(raw).images[:5]
     texts = [("is it red . " * (1 + number)).strip() for number in range(5)]
-    together = answers(
-        ImageTextToText(Spending(), model=str(model), batch_size=5, max_tokens=8), images, texts
-    )
-    alone = answers(
-        ImageTextToText(Spending(), model=str(model), batch_size=1, max_tokens=8), images, texts
-    )
+    together = answers(captioner(model, batch_size=5, max_tokens=8), images, texts)
+    alone = answers(captioner(model, batch_size=1, max_tokens=8), images, texts)
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     assert [answer.input_tokens for answer in together] == [answer.input_tokens for answer in alone]
     assert len({answer.text for answer in together}) > 1
@@ -98,9 +98,7 @@ def test_answers_equal_those_of_transformers(model, raw):
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     (image, *_) = find_uncaptioned(raw).images
-    (found,) = answers(
-        ImageTextToText(Spending(), model=str(model), max_tokens=8), [image], ["is it red"]
-    )
+    (found,) = answers(captioner(model, max_tokens=8), [image], ["is it red"])
     processor = AutoProcessor.from_pretrained(model)
     turn = [
         {
@@ -129,27 +127,25 @@ def test_answers_equal_those_of_transformers(model, raw):
 def test_a_model_without_a_chat_template_gets_image_and_text(tmp_path, raw):
     folder = save_model(tmp_path / "plain", template=None)
     images = find_uncaptioned(raw).images[:2]
-    found = answers(
-        ImageTextToText(Spending(), model=str(folder), max_tokens=4), images, ["is it red"] * 2
-    )
+    found = answers(captioner(folder, max_tokens=4), images, ["is it red"] * 2)
     assert all(isinstance(answer, Answer) for answer in found)
 
 
 def test_accelerate_can_place_the_model(model, raw):
     pytest.importorskip("accelerate")
     images = find_uncaptioned(raw).images[:2]
-    placed = ImageTextToText(Spending(), model=str(model), max_tokens=6, device_map="auto")
-    alone = ImageTextToText(Spending(), model=str(model), max_tokens=6)
+    placed = captioner(model, max_tokens=6, device_map="auto")
+    alone = captioner(model, max_tokens=6)
     texts = ["is it red", "is it green"]
     assert answers(placed, images, texts) == answers(alone, images, texts)
 
 
 def test_another_precision_is_another_cache_key(model, raw):
     (image, *_) = find_uncaptioned(raw).images
-    half = ImageTextToText(Spending(), model=str(model), max_tokens=6, precision="bfloat16")
+    half = captioner(model, max_tokens=6, precision="bfloat16")
     (found,) = answers(half, [image], ["is it red"])
     assert isinstance(found, Answer)
-    assert half.identity != ImageTextToText(Spending(), model=str(model), max_tokens=6).identity
+    assert half.identity != captioner(model, max_tokens=6).identity
 
 
 def test_from_images_to_a_dataset_and_a_rerun_loads_no_model(model, raw, tmp_path, monkeypatch):
@@ -183,13 +179,13 @@ def test_other_weights_are_another_cache_key(model, raw, tmp_path):
     import shutil
 
     other = Path(shutil.copytree(model, tmp_path / "tiny-llava"))
-    one = ImageTextToText(Spending(), model=str(model)).identity
-    assert ImageTextToText(Spending(), model=str(other)).identity == one
+    one = captioner(model).identity
+    assert captioner(other).identity == one
     weights = other / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert ImageTextToText(Spending(), model=str(other)).identity != one
+    assert captioner(other).identity != one
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "no-one/no-such-model-at-all"])

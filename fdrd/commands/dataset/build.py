@@ -120,12 +120,15 @@ def build(
 ) -> None:
     r"""Build Arrow shards, a manifest and a dataset card from a raw source.
 
-    Layouts: [b]image_folder[/], \[split/]category/image.jpg with metadata.jsonl, metadata.csv or image.txt
-    beside it; [b]released[/], the authors' JSON of captions beside the images; [b]table[/], CSV, TSV, JSON
-    lines or Parquet with a column of image paths or bytes; [b]webdataset[/], tar archives of jpg with txt or
-    json; [b]saved_dataset[/], written by `save_to_disk` of `datasets`; [b]coop_splits[/],
-    split_zhou_*.json without captions, which `fdrd caption` writes. A folder of such folders is a dataset of
-    several domains. A domain.toml in one of them gives its license, meta-categories and groups.
+    Layouts, detected unless --layout names one: [b]image_folder[/], \[split/]\[category/]image.jpg with
+    metadata.jsonl, metadata.csv, metadata.parquet or image.txt; [b]nested_folders[/], class folders in class
+    folders; [b]table[/], CSV, TSV, JSON lines or Parquet with a column of image paths or bytes;
+    [b]webdataset[/], tar archives of jpg with txt or json, e.g. of img2dataset; [b]saved_dataset[/], written
+    by `save_to_disk` of `datasets`; [b]coco_captions[/]; [b]karpathy[/]; [b]flickr_tokens[/];
+    [b]json_captions[/], lists of objects, maps from files to captions, or conversations; [b]cub[/];
+    [b]released[/], the authors' JSON of captions; [b]coop_splits[/], split_zhou_*.json without captions,
+    which `fdrd caption` writes. Zip and tar archives of these are read in place. A folder of such folders is
+    a dataset of several domains. A domain.toml in one of them gives its license, meta-categories and groups.
 
     Run it again to resume an interrupted build; it does nothing if nothing changed.
     """

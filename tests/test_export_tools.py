@@ -31,7 +31,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import mteb, numpy as np
 from mteb.models import ModelMeta
-from tasks import TASKS
+from tasks import TASKS, load_split
 
 class Drawn:  # embeddings that depend on the content only
     mteb_model_meta = ModelMeta.create_empty(
@@ -56,7 +56,7 @@ found = {
     each.task_name: [each.scores["test"][0]["main_score"], each.scores["test"][0]["recall_at_1000"]]
     for each in result.task_results
 }
-found["queries"] = [len(task.dataset["default"]["test"]["queries"]) for task in TASKS]
+found["queries"] = [len(load_split("test", way)["queries"]) for way in (True, False)]
 """
 LABEL_STUDIO = """
 import json, sys

@@ -10,6 +10,7 @@ from fdrd.commands.console import app, err, out
 COMMANDS = (  # in the order of `fdrd --help`
     "demo",
     "dataset.sample",
+    "dataset.fetch",
     "dataset.caption",
     "dataset.captioners",
     "dataset.build",

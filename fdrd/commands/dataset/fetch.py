@@ -1,0 +1,81 @@
+"""`fdrd fetch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdrd.commands.console import app, err, out, print_table, show_progress
+
+
+@app.command(epilog="Example:  fdrd fetch caltech101 raw/caltech101")
+def fetch(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a set; without one, list the sets.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="New or empty folder; raw/NAME by default.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Accept license and terms without asking.")
+    ] = False,
+    local: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Folder with files that are here already; they are checked, too."
+        ),
+    ] = None,
+    mirror: Annotated[
+        str, typer.Option(help="URL with the files as NAME/FILE, instead of the original places.")
+    ] = "",
+    accept_unverified: Annotated[
+        bool, typer.Option("--accept-unverified", help="Use files of which no digest is known.")
+    ] = False,
+) -> None:
+    """Download a public set of images, with the authors' captions if they are published.
+
+    Shows license, size and terms, and asks first. Files are checked by digest, and an interrupted download
+    resumes. Files that need a form or a browser are named, with the place to get them.
+    """
+    from fdrd.fetching.fetching_run import FetchOptions, missing_by_hand, unverified
+    from fdrd.fetching.fetching_run import fetch as fetch_set
+    from fdrd.fetching.table import find_set, read_table
+
+    table = read_table()
+    if name is None:
+        print_table(
+            ("name", "title", "license", "size"),
+            [
+                (
+                    each.name,
+                    each.title,
+                    each.license,
+                    f"{sum(file.mb for file in each.files):,.0f} MB",
+                )
+                for each in table.values()
+            ],
+        )
+        return
+    chosen = find_set(name, table)
+    options = FetchOptions(local, mirror, accept_unverified)
+    size = sum(file.mb for file in chosen.files if not file.optional)
+    for line in (
+        chosen.title,
+        f"  license: {chosen.license}",
+        f"  terms:   {chosen.terms}",
+        f"  size:    about {size:,.0f} MB, and as much again unpacked",
+        f"  note:    {chosen.note}" if chosen.note else "",
+        *(f"  by hand: {each}" for each in missing_by_hand(chosen, options)),
+        *(f"  no known digest: {each}" for each in unverified(chosen, options)),
+    ):
+        if line:
+            err.print(line, soft_wrap=True)
+    if not yes:
+        typer.confirm("Do you accept these terms?", abort=True, err=True)
+    target = folder or Path("raw") / chosen.name
+    with show_progress("Run the same command again to resume.") as progress:
+        fetch_set(chosen, target, options, progress)
+    out.print(f"Fetched {chosen.title} into {target}")
+    out.print(f"Next:  fdrd build --source {target}", style="dim")

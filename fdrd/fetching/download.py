@@ -7,11 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.progress import Progress
 
 ATTEMPTS = 6
-_BLOCK = 2**20
 
 
 def download(url: str, name: str, digest: str, folder: Path, progress: Progress) -> Path:
@@ -38,7 +37,7 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
         path = pooch.retrieve(url, digest or None, name, folder, downloader=downloader)
     except httpx2.HTTPError as error:
         raise FdrdError(
-            f"{url}: download failed ({error}); run the command again to resume, or give --mirror or --from"
+            f"{url}: download failed ({first_line(error)}); run the command again to resume, or give --mirror or --from"
         ) from error
     except ValueError as error:  # raised by pooch, which has removed the file
         raise FdrdError(
@@ -96,7 +95,7 @@ class _Resuming:
             total = start + int(answer.headers.get("Content-Length") or 0)
             stage = f"download {self.part.name[1:-5]}"
             with self.part.open("ab" if start else "wb") as file:
-                for block in answer.iter_raw(_BLOCK):
+                for block in answer.iter_raw():
                     file.write(block)
                     self.progress(stage, min(file.tell(), total - 1), total)
         self.progress(stage, total, total)

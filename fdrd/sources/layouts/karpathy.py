@@ -15,6 +15,8 @@ from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
+_EXTRA = ("category", "meta_category", "group", "license")  # `fdrd export` writes them
+
 
 def detect(folder: SourceFolder) -> str | None:
     """Return why the folder holds Karpathy's splits, or None."""
@@ -64,7 +66,8 @@ def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Recor
         return
     split = line.fields.get("split")
     sentences = line.fields.get("sentences")
-    fields = {"caption": sentences, "split": "train" if split == "restval" else split}
+    fields = {name: line.fields.get(name) for name in _EXTRA}
+    fields |= {"caption": sentences, "split": "train" if split == "restval" else split}
     shown = path if folder.options.category_from else ""  # its folders are not categories
     yield from pairs(
         folder.options, Line(line.file, line.key, fields), folder.image(path), shown, name=path

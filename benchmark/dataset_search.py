@@ -6,10 +6,10 @@ come from the backbone's cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,8 +44,7 @@ class Hit:
     record: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Item:
+class _Item(NamedTuple):
     """An image or a caption of one of the splits, by number."""
 
     score: float
@@ -122,41 +121,37 @@ def _search(
     k: int,
     progress: Progress,
 ) -> list[Hit]:
-    finds_images = isinstance(query, str)
-    encoded = (
+    images = isinstance(query, str)  # what is searched
+    query_features = (
         method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
     )
     shortlist = scoring_of(method).shortlist
     kept = max(k, shortlist.size) if shortlist else k
     best: list[_Item] = []
-    for split, view in enumerate(splits):
-        for numbers, found in _gallery(method, view, finds_images, progress):
+    for place, view in enumerate(splits):
+        total = len(view.image_digests) if images else len(view.captions)
+        for start in range(0, total, BATCH):
+            numbers = range(start, min(start + BATCH, total))
+            found = _features(method, view, numbers, images)
             scores = (
-                method.similarity(found, encoded)[:, 0]
-                if finds_images
-                else method.similarity(encoded, found)[0]
+                method.similarity(found, query_features)[:, 0]
+                if images
+                else method.similarity(query_features, found)[0]
             )
             if bool(scores.isnan().any()):
                 raise FdrdError("a score is NaN; check the weights of the backbone")
-            best += [
-                _Item(*each)
-                for each in zip(scores.tolist(), [split] * len(numbers), numbers, strict=True)
-            ]
+            best += [_Item(s, place, n) for s, n in zip(scores.tolist(), numbers, strict=True)]
             best = _sorted(best)[:kept]
+            progress(f"search {view.split}", numbers.stop, total)
     if shortlist:
-        best = _reranked(method, splits, encoded, best, shortlist, finds_images)
-    return [_hit(rank, item, splits, finds_images) for rank, item in enumerate(best[:k], start=1)]
-
-
-def _gallery(
-    method: Method, view: RetrievalDataset, images: bool, progress: Progress
-) -> Iterator[tuple[range, Features]]:
-    """Yield the features of all images or captions of a split, batch by batch."""
-    total = len(view.image_digests) if images else len(view.captions)
-    for start in range(0, total, BATCH):
-        numbers = range(start, min(start + BATCH, total))
-        yield numbers, _features(method, view, numbers, images)
-        progress(f"search {view.split}", numbers.stop, total)
+        best = _reranked(method, splits, query_features, best, shortlist, images)
+    hits = []
+    for rank, item in enumerate(best[:k], start=1):
+        view = splits[item.split]
+        row = int(np.argmax(view.pairs[:, 0 if images else 1] == item.number))
+        (record,) = view.records([row])
+        hits.append(Hit(rank, item.score, view.split, record))
+    return hits
 
 
 def _features(
@@ -180,17 +175,10 @@ def _reranked(
     found = concatenate([_features(method, splits[i.split], [i.number], images) for i in head])
     query = encoded[torch.zeros(len(head), dtype=torch.long)]
     scores = shortlist.score(found, query) if images else shortlist.score(query, found)
-    rescored = [_Item(s, i.split, i.number) for s, i in zip(scores.tolist(), head, strict=True)]
-    rest = [_Item(i.score - BELOW, i.split, i.number) for i in best[shortlist.size :]]
+    rescored = [i._replace(score=s) for s, i in zip(scores.tolist(), head, strict=True)]
+    rest = [i._replace(score=i.score - BELOW) for i in best[shortlist.size :]]
     return _sorted(rescored) + rest
 
 
 def _sorted(items: list[_Item]) -> list[_Item]:
     return sorted(items, key=lambda item: -item.score)  # stable: ties keep their order
-
-
-def _hit(rank: int, item: _Item, splits: Sequence[RetrievalDataset], images: bool) -> Hit:
-    view = splits[item.split]
-    row = int(np.argmax(view.pairs[:, 0 if images else 1] == item.number))
-    (record,) = view.records([row])
-    return Hit(rank, item.score, view.split, record)

@@ -207,15 +207,11 @@ def read_results(paths: Path | Sequence[Path]) -> list[BenchResult]:
     for path in [paths] if isinstance(paths, Path) else paths:
         if not path.exists():
             raise FdrdError(f"{path}: no such file or folder; `fdrd bench` writes results")
-        files.update(dict.fromkeys(_files_in(path) if path.is_dir() else [path]))
+        found = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not found:
+            raise FdrdError(f"{path} holds no results; `fdrd bench` writes them")
+        files.update(dict.fromkeys(found))
     return [read_result(file) for file in files]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    paths = sorted(folder.glob("*.json"))
-    if not paths:
-        raise FdrdError(f"{folder} holds no results; `fdrd bench` writes them")
-    return paths
 
 
 def _decode(value: object, path: Path) -> BenchResult:

@@ -156,26 +156,17 @@ class RunOptions(SharedOptions, total=False):
 
 @dataclass(frozen=True, eq=False)
 class _PreparedRun:
-    """A request with everything loaded and checked.
-
-    Attributes:
-        request: as the user made it.
-        settings: resolved, as in the result file.
-        method: not trained yet.
-        backbone: None if the method takes none.
-        rows: training and validation rows; empty if nothing is trained.
-        measured: the split to measure.
-        baseline_rows: training rows of the text-only baseline, if there is one.
-        checkpoint: the file to use instead of training.
-    """
+    """A request with everything loaded and checked; the method is not trained yet."""
 
     request: RunRequest
     settings: Settings
     method: Method
     backbone: Backbone | None
     rows: Mapping[str, RetrievalDataset]
+    """training and validation rows; empty if nothing is trained"""
     measured: RetrievalDataset
     baseline_rows: RetrievalDataset | None
+    """training rows of the text-only baseline"""
     checkpoint: Path | None
 
     def save_features(self) -> None:
@@ -327,11 +318,8 @@ def run_selected(
     for name in names:
         get_method(name)
     distributed = distribute(names, options or {})
-    outcome = BenchOutcome()
-    if ablate:
-        outcome = BenchOutcome(
-            variants=variants_of(ablate, distributed[ablate]), full=distributed[ablate]
-        )
+    full = distributed[ablate] if ablate else {}
+    outcome = BenchOutcome(variants=variants_of(ablate, full) if ablate else {}, full=full)
     if any(takes(name, "backbone") for name in names):
         given = shared.get("backbone")
         check_names(distributed, given or (header.backbone if header else None), data)
@@ -373,7 +361,11 @@ def _prepare(name: str, data: Data, request: RunRequest) -> _PreparedRun:
     given = read_options(method_options(name), request.options or {}, name)
     if tower is not None:
         check_backbone(name, given, tower.can, tower.name)
-    config = _train_config(name, request.train or {}) if takes(name, "train") else None
+    config = None
+    if takes(name, "train"):
+        default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
+        changes = read_options(options_of(TrainConfig), request.train or {}, "training")
+        config = dataclasses.replace(default, **changes)
     method = make_method(name, given, backbone=tower, train=config, seed=request.seed)
     if checkpoint is not None and method.learner is None:
         raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out --checkpoint")
@@ -490,10 +482,11 @@ def _measure(prepared: _PreparedRun, fit: FitLog | None, fit_seconds: float) -> 
     )  # fmt: skip
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
+    learned = method.learner.parameters() if method.learner is not None else ()
     return BenchResult(
         schema_version=SCHEMA_VERSION,
         settings=settings,
-        learned_parameters=_count(method),
+        learned_parameters=sum(each.numel() for each in learned if each.requires_grad),
         fit=fit,
         metrics=metrics,
         queries=Queries(_as_text(measured.pairs[:, 0]), _as_text(measured.image_domain)),
@@ -558,16 +551,6 @@ def check_names(
             errors.append(error)
     if errors and len(errors) == len(methods):
         raise errors[0]
-
-
-def _train_config(name: str, given: Mapping[str, Any]) -> TrainConfig:
-    default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
-    return dataclasses.replace(default, **read_options(options_of(TrainConfig), given, "training"))
-
-
-def _count(method: Method) -> int:
-    parameters = method.learner.parameters() if method.learner is not None else ()
-    return sum(each.numel() for each in parameters if each.requires_grad)
 
 
 def _as_text(values: Iterable[int]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.evaluation.paired_tests import Clusters, Difference, Reciprocals, paired_differences
-from benchmark.result import DIRECTIONS, KS, BenchResult
-from benchmark.settings import Settings
+from benchmark.result import DIRECTIONS, RECALLS, BenchResult
+from benchmark.settings import NO_BACKBONE, Settings
 
 if TYPE_CHECKING:
+    from benchmark.evaluation.score_blocks import Floats
     from fdrd.dataset import Indices
 
 REFERENCE = "zero_shot"
@@ -31,14 +33,33 @@ Label = Callable[[Settings], str]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a result table."""
+    """One column of the main table: a number of one direction, or of both if `direction` is empty."""
 
-    title: str
     direction: str
-    """`image_to_text`, `text_to_image`, or empty for a number of both"""
-    value: Callable[[BenchResult], float | None]
-    tested: bool = False
-    """whether the significance test covers it: the MRR of a direction"""
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The heading."""
+        return f"{SHORT[self.direction]} {self.name}" if self.direction else self.name
+
+    def value(self, result: BenchResult) -> float | None:
+        """Return the number, None if the split has no hard negatives."""
+        metrics = result.metrics
+        if self.direction:
+            strict = metrics.direction(self.direction).strict
+            return strict.mrr if self.name == "MRR" else strict.recall[self.name]
+        if self.name == "R-sum":
+            return metrics.rsum
+        share = metrics.hard_negatives.get("all")
+        return share.accuracy if share else None
+
+
+MAIN_COLUMNS = (
+    *(Column(direction, name) for direction in SHORT for name in (*RECALLS, "MRR")),
+    Column("", "R-sum"),
+    Column("", "hard neg."),
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +71,8 @@ class Cell:
     """sample standard deviation over seeds; None for a single seed"""
     below: bool
     """below zero-shot, in a column of one direction"""
-    not_significant: bool = False
-    """not significantly different from zero-shot, in a tested column"""
+    not_significant: bool
+    """an MRR that is not significantly different from that of zero-shot"""
 
 
 @dataclass(frozen=True)
@@ -60,39 +81,82 @@ class Row:
 
     label: str
     results: list[BenchResult]
-    cells: list[Cell | None]
 
     @property
     def method(self) -> str:
         """The name of the method."""
         return self.results[0].settings.method
 
+    def values(self, column: Column) -> list[float]:
+        """Return the known numbers of a column."""
+        return [each for each in map(column.value, self.results) if each is not None]
+
+    def mrr(self, part: str) -> float:
+        """Return the mean over seeds of the MRR of a direction, or of both."""
+        directions = [part] if part in DIRECTIONS else DIRECTIONS
+        values = [r.metrics.direction(d).strict.mrr for r in self.results for d in directions]
+        return sum(values) / len(values)
+
+    def ranks(self, direction: str) -> list[Indices]:
+        """Return the strict ranks of all queries, for each seed."""
+        return [numbers(result.ranks[direction].strict) for result in self.results]
+
+    def mean_ranks(self, direction: str) -> Floats:
+        """Return the strict rank of every query, averaged over seeds."""
+        mean: Floats = np.mean(self.ranks(direction), axis=0)
+        return mean
+
+    def reciprocals(self) -> Reciprocals:
+        """Return 1 / rank of each query, averaged over seeds."""
+        return Reciprocals(
+            *(np.mean([1 / ranks for ranks in self.ranks(each)], axis=0) for each in DIRECTIONS)
+        )
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows measured on the same queries with the same backbone."""
+    """Rows measured on the same queries with the same backbone, sorted by name, the reference first."""
 
     settings: Settings
     """of one of the results; all share data, split, gallery and backbone"""
     rows: list[Row]
 
+    @cached_property
+    def cells(self) -> list[list[Cell | None]]:
+        """The cells of each row, in the order of `MAIN_COLUMNS`."""
+        reference = self.rows[0] if self.rows[0].label == REFERENCE else None
+        others = self.rows[1:] if reference else []
+        found = differences(reference, others) if reference else []
+        tested = dict(zip((row.label for row in others), found, strict=True))
 
-def group_results(
-    results: Sequence[BenchResult], columns: Sequence[Column] = (), named: Label | None = None
-) -> list[Comparison]:
+        def cell(row: Row, column: Column) -> Cell | None:
+            values = row.values(column)
+            if not values:
+                return None
+            mean = fmean(values)
+            baseline = reference.values(column) if reference and column.direction else []
+            parts = tested.get(row.label) if column.name == "MRR" else None
+            return Cell(
+                mean,
+                stdev(values) if len(values) > 1 else None,
+                below=bool(baseline) and mean < fmean(baseline),
+                not_significant=parts is not None and parts[column.direction].holm >= LEVEL,
+            )
+
+        return [[cell(row, column) for column in MAIN_COLUMNS] for row in self.rows]
+
+
+def group_results(results: Sequence[BenchResult], named: Label | None = None) -> list[Comparison]:
     """Group results by what was measured, then by method and options.
-
-    Rows are sorted by name, the reference first.
 
     Args:
         results: of any runs.
-        columns: numbers to compute for each row.
         named: returns the name of a row, `label` by default.
     """
     groups: dict[tuple[str, ...], list[BenchResult]] = defaultdict(list)
     for result in results:
         groups[tuple(measured(result.settings).values())].append(result)
-    return [_comparison(group, columns, named or label) for group in groups.values()]
+    return [Comparison(g[0].settings, _rows(g, named or label)) for g in groups.values()]
 
 
 def measured(settings: Settings) -> dict[str, str]:
@@ -108,19 +172,27 @@ def measured(settings: Settings) -> dict[str, str]:
     }
 
 
-def differences(
-    reference: Sequence[BenchResult], others: Sequence[Sequence[BenchResult]]
-) -> list[dict[str, Difference]]:
-    """Return the paired difference of each method to the reference, each given by its seeds' results.
+def heading(settings: Settings) -> str:
+    """Return what was measured, on one line."""
+    parts = [settings.data.name, settings.split]
+    parts += [settings.domain] if settings.domain else []
+    parts += [settings.backbone.name] if settings.backbone != NO_BACKBONE else []
+    if settings.categories:
+        parts.append(f"{settings.half} categories of {settings.categories.name}")
+    return ", ".join(parts)
 
-    All must have been measured on the same queries.
-    """
-    first = reference[0]
+
+def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
+    """Return the paired difference of each row to the reference; all must have the same queries."""
+    first = reference.results[0]
     image_of_row = numbers(first.queries.image_of_row)
     domain = numbers(first.queries.domain_of_image)
     group = np.zeros_like(domain) if first.settings.gallery == "joint" else domain
-    ranks = _reciprocals(reference)
-    return paired_differences(ranks, list(map(_reciprocals, others)), Clusters(image_of_row, group))
+    return paired_differences(
+        reference.reciprocals(),
+        [row.reciprocals() for row in others],
+        Clusters(image_of_row, group),
+    )
 
 
 def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:
@@ -140,18 +212,6 @@ def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Com
     ]
 
 
-def main_columns() -> list[Column]:
-    """Return the columns of the main table: recalls and MRR by direction, R-sum, hard negatives."""
-    columns = []
-    for direction, short in SHORT.items():
-        for k in KS:
-            columns.append(Column(f"{short} R@{k}", direction, _recall(direction, f"R@{k}")))
-        columns.append(Column(f"{short} MRR", direction, _mrr(direction), tested=True))
-    columns.append(Column("R-sum", "", lambda result: result.metrics.rsum))
-    columns.append(Column("hard neg.", "", _hard_negatives))
-    return columns
-
-
 def label(settings: Settings) -> str:
     """Return the method with the options that were given, as the name of a row."""
     given = {**settings.options_given, **settings.train_given}
@@ -161,12 +221,16 @@ def label(settings: Settings) -> str:
     if settings.checkpoint is not None:
         given = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
-    return _tagged(f"{settings.method} ({words})" if words else settings.method, settings)
+    return settings.method + (f" ({words})" if words else "") + _tags(settings)
 
 
 def short_label(settings: Settings) -> str:
     """Return the method without options, for tables that list these elsewhere."""
-    return _tagged(settings.method, settings)
+    return settings.method + _tags(settings)
+
+
+def _tags(settings: Settings) -> str:
+    return "".join(f" [{tag}]" for tag in settings.remarks)
 
 
 def numbers(text: str) -> Indices:
@@ -174,48 +238,8 @@ def numbers(text: str) -> Indices:
     return np.array(text.split(), dtype=np.int64)
 
 
-def _tagged(name: str, settings: Settings) -> str:
-    return name + "".join(f" [{tag}]" for tag in settings.remarks)
-
-
-def _recall(direction: str, name: str) -> Callable[[BenchResult], float | None]:
-    return lambda result: result.metrics.direction(direction).strict.recall[name]
-
-
-def _mrr(direction: str) -> Callable[[BenchResult], float | None]:
-    return lambda result: result.metrics.direction(direction).strict.mrr
-
-
-def _hard_negatives(result: BenchResult) -> float | None:
-    share = result.metrics.hard_negatives.get("all")
-    return share.accuracy if share else None
-
-
-def _comparison(
-    results: Sequence[BenchResult], columns: Sequence[Column], named: Label
-) -> Comparison:
-    rows = _rows(results, named)
-    reference = rows.get(REFERENCE, [])
-    baseline = [_values(reference, column) for column in columns]
-    significant = _significant(rows) if any(column.tested for column in columns) else {}
-    return Comparison(
-        results[0].settings,
-        [
-            Row(
-                name,
-                rows[name],
-                [
-                    _cell(_values(rows[name], column), column, values, significant.get(name, {}))
-                    for column, values in zip(columns, baseline, strict=True)
-                ],
-            )
-            for name in sorted(rows, key=lambda name: (name != REFERENCE, name))
-        ],
-    )
-
-
-def _rows(results: Sequence[BenchResult], named: Label) -> dict[str, list[BenchResult]]:
-    """Return results by label. Results that differ in more than the seed get different labels.
+def _rows(results: Sequence[BenchResult], named: Label) -> list[Row]:
+    """Return one row per label. Results that differ in more than the seed get different labels.
 
     For example, an edited method has the same options, so a digest is appended to the label.
     """
@@ -230,47 +254,9 @@ def _rows(results: Sequence[BenchResult], named: Label) -> dict[str, list[BenchR
             settings, seed=None, domain=None, learned_from=shared, blind_from=None
         ).identity()
         kinds[named(settings)][kind][settings.seed, source] = result
-    return {
-        name if len(same) == 1 else f"{name} #{kind[:8]}": list(found.values())
+    rows = [
+        Row(name if len(same) == 1 else f"{name} #{kind[:8]}", list(found.values()))
         for name, same in kinds.items()
         for kind, found in same.items()
-    }
-
-
-def _significant(rows: dict[str, list[BenchResult]]) -> dict[str, dict[str, bool]]:
-    """Return by label and direction whether a row differs significantly from the reference."""
-    others = [name for name in rows if name != REFERENCE]
-    if REFERENCE not in rows or not others:
-        return {}
-    found = differences(rows[REFERENCE], [rows[name] for name in others])
-    return {
-        name: {direction: parts[direction].holm < LEVEL for direction in DIRECTIONS}
-        for name, parts in zip(others, found, strict=True)
-    }
-
-
-def _reciprocals(results: Sequence[BenchResult]) -> Reciprocals:
-    """Return 1 / rank of each query, averaged over seeds."""
-    sides = []
-    for direction in DIRECTIONS:
-        ranks = [numbers(result.ranks[direction].strict) for result in results]
-        sides.append(np.mean([1 / each for each in ranks], axis=0))
-    return Reciprocals(*sides)
-
-
-def _values(results: Sequence[BenchResult], column: Column) -> list[float]:
-    return [value for result in results if (value := column.value(result)) is not None]
-
-
-def _cell(
-    values: Sequence[float],
-    column: Column,
-    baseline: Sequence[float],
-    significant: dict[str, bool],
-) -> Cell | None:
-    if not values:
-        return None
-    mean = fmean(values)
-    below = bool(column.direction) and bool(baseline) and mean < fmean(baseline)
-    not_significant = column.tested and not significant.get(column.direction, True)
-    return Cell(mean, stdev(values) if len(values) > 1 else None, below, not_significant)
+    ]
+    return sorted(rows, key=lambda row: (row.label != REFERENCE, row.label))

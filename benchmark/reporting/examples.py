@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from benchmark.reporting.comparison import Comparison, Row, numbers
-from benchmark.result import DIRECTIONS
 from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load
 from fdrd.errors import FdrdError
@@ -61,20 +58,34 @@ def examples(comparison: Comparison, each: int = 3) -> Examples | None:
     dataset = _measured_dataset(comparison.settings) if len(rows) > 1 else None
     if dataset is None:
         return None
-    subject = _subject(rows)
+    preferred = [row for row in rows if row.method == PREFERRED]
+    subject = preferred[0] if len(preferred) == 1 else max(rows, key=lambda row: row.mrr("mean"))
     image_of_row = numbers(rows[0].results[0].queries.image_of_row)
-    gain = _gains(subject, image_of_row)
     others = [_gains(row, image_of_row) for row in rows if row is not subject]
-    margin = gain - np.max(others, axis=0)
+    margin = _gains(subject, image_of_row) - np.max(others, axis=0)
     order = np.argsort(-margin, kind="stable")
-    won = [n for n in order[:each] if margin[n] > 0]
-    lost = [n for n in order[::-1][:each] if margin[n] < 0]
+
+    def example(image: int) -> Example:
+        first = int(np.flatnonzero(image_of_row == image)[0])
+        ranks = {
+            row.label: (
+                float(row.mean_ranks("image_to_text")[image]),
+                float(row.mean_ranks("text_to_image")[first]),
+            )
+            for row in comparison.rows
+        }
+        (pixels,) = dataset.images([image])
+        small = pixels.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=80)
+        uri = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return Example(uri, dataset.captions[dataset.pairs[first, 1]], ranks)
+
     return Examples(
         subject.label,
-        *(
-            [_example(dataset, comparison.rows, int(n), image_of_row) for n in part]
-            for part in (won, lost)
-        ),
+        won=[example(int(n)) for n in order[:each] if margin[n] > 0],
+        lost=[example(int(n)) for n in order[::-1][:each] if margin[n] < 0],
     )
 
 
@@ -89,51 +100,9 @@ def _measured_dataset(settings: Settings) -> RetrievalDataset | None:
     return found if found.fingerprint == settings.data.fingerprint else None
 
 
-def _subject(rows: Sequence[Row]) -> Row:
-    preferred = [row for row in rows if row.method == PREFERRED]
-    if len(preferred) == 1:
-        return preferred[0]
-
-    def mrr(row: Row) -> float:
-        sides = [r.metrics.direction(each) for r in row.results for each in DIRECTIONS]
-        return float(np.mean([side.strict.mrr for side in sides]))
-
-    return max(rows, key=mrr)
-
-
-def _ranks(row: Row, direction: str) -> list[Indices]:
-    return [numbers(result.ranks[direction].strict) for result in row.results]
-
-
 def _gains(row: Row, image_of_row: Indices) -> Floats:
     """Return (I,) the mean of each image's reciprocal rank as a query and that of its captions."""
-    by_image, by_row = (
-        np.mean([1 / ranks for ranks in _ranks(row, each)], axis=0) for each in DIRECTIONS
-    )
+    by_image, by_row = row.reciprocals()
     captions = np.bincount(image_of_row, weights=by_row) / np.bincount(image_of_row)
     gains: Floats = (by_image + captions) / 2
     return gains
-
-
-def _example(
-    dataset: RetrievalDataset, rows: Sequence[Row], image: int, image_of_row: Indices
-) -> Example:
-    first = int(np.flatnonzero(image_of_row == image)[0])
-
-    def mean(row: Row, direction: str, place: int) -> float:
-        return float(np.mean([ranks[place] for ranks in _ranks(row, direction)]))
-
-    ranks = {
-        row.label: (mean(row, DIRECTIONS[0], image), mean(row, DIRECTIONS[1], first))
-        for row in rows
-    }
-    (pixels,) = dataset.images([image])
-    return Example(_data_uri(pixels), dataset.captions[dataset.pairs[first, 1]], ranks)
-
-
-def _data_uri(image: Image.Image) -> str:
-    small = image.convert("RGB")
-    small.thumbnail((SIDE, SIDE))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -6,9 +6,10 @@ the content policy in the head blocks anything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape as html_escape
 from pathlib import Path
+from string import Template
 
 from benchmark.reporting.comparison import (
     SHORT,
@@ -16,7 +17,7 @@ from benchmark.reporting.comparison import (
     Label,
     base_to_new,
     group_results,
-    main_columns,
+    heading,
 )
 from benchmark.reporting.examples import Example, Examples, examples
 from benchmark.reporting.result_plots import plots_of
@@ -29,7 +30,6 @@ from benchmark.reporting.tables import (
     domain_table,
     gallery_text,
     halves_table,
-    heading,
     interval_table,
     legend,
     main_table,
@@ -42,45 +42,8 @@ from benchmark.result import BenchResult, read_results
 from fdrd.files.atomic import write_text
 from fdrd.text.markup import escape, markdown_table
 
-HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>Results</title>
-<style>
-:root { color-scheme: light dark; --line: #8886; --mark: #2a7de11f; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.2; }
-section { margin-bottom: 3rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th { vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; }
-td.best { font-weight: 700; background: var(--mark); }
-tr.foot td { font-style: italic; opacity: .8; }
-.note, figcaption { font-size: .9em; opacity: .85; }
-.examples { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: 0; width: 15rem; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
-.plots figure { width: min(100%, 30rem); }
-.plots svg { width: 100%; height: auto; border-radius: 4px; }
-img { display: block; border-radius: 4px; }
-pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line); border-radius: 4px; }
-</style>
-</head>
-<body>
-<h1>Results</h1>
-"""
-
-DETAILS: tuple[Callable[[Comparison], Table | None], ...] = (
-    interval_table,
-    rank_table,
-    settings_table,
-)
+BREAKDOWNS = (negatives_table, domain_table)
+DETAILS = (interval_table, rank_table, settings_table)
 
 
 def report(
@@ -111,12 +74,12 @@ def report(
 def markdown(results: Sequence[BenchResult], named: Label | None = None) -> str:
     """Return a Markdown page with tables, settings, and the commands that repeat the runs."""
     parts = ["# Results"]
-    comparisons = group_results(results, main_columns(), named)
+    comparisons = group_results(results, named)
     for comparison in comparisons:
         settings = comparison.settings
         parts += [f"## {escape(heading(settings))}", gallery_text(settings)]
         parts += [_markdown(main_table(comparison)), legend(comparison)]
-        for build in (negatives_table, domain_table, *DETAILS):
+        for build in (*BREAKDOWNS, *DETAILS):
             if table := build(comparison):
                 parts += [table.title, _markdown(table)]
         lines = "\n".join(f"$ {line}" for line in commands(comparison))
@@ -135,31 +98,34 @@ def _markdown(table: Table) -> str:
 
 def html_page(results: Sequence[BenchResult], named: Label | None = None) -> str:
     """Return the HTML page, with example images if the dataset is on this machine as measured."""
-    comparisons = group_results(results, main_columns(), named)
-    parts = [HEAD, *map(_html_section, comparisons)]
+    comparisons = group_results(results, named)
+    sections = [*map(_html_section, comparisons)]
     for base, new in base_to_new(comparisons):
         table = halves_table(base, new)
-        parts.append(_section(table.title, _html(table), _note(HARMONIC)))
-    return "".join([*parts, "</body>\n</html>\n"])
+        sections.append(_section(table.title, _html(table), _note(HARMONIC)))
+    page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    return page.substitute(sections="".join(sections))
 
 
 def _html_section(comparison: Comparison) -> str:
+    plots = (
+        f"<figure>{svg(plot, standalone=True)}\n<figcaption>{html_escape(plot.title)}</figcaption></figure>\n"
+        for plot in plots_of(comparison)
+    )
     found = examples(comparison)
-    shown = filter(None, (negatives_table(comparison), domain_table(comparison)))
-    folded = filter(None, (build(comparison) for build in (category_table, *DETAILS)))
+    shown, folded = (
+        [table for build in builds if (table := build(comparison))]
+        for builds in (BREAKDOWNS, (category_table, *DETAILS))
+    )
     return _section(
         heading(comparison.settings),
         _note(gallery_text(comparison.settings)),
         _html(main_table(comparison)),
         _note(legend(comparison)),
-        _html_plots(comparison),
+        _details("Plots", f'<div class="plots">\n{"".join(plots)}</div>', " open"),
         _html_examples(found) if found else "",
         *(_note(table.title) + _html(table) for table in shown),
-        *(
-            f"<details>\n<summary>{html_escape(table.title.rstrip(':'))}</summary>\n"
-            f"{_html(table)}</details>\n"
-            for table in folded
-        ),
+        *(_details(table.title.rstrip(":"), _html(table)) for table in folded),
         "<h3>To repeat these runs</h3>",
         f"<pre>{html_escape(chr(10).join(commands(comparison)))}</pre>",
         _note(versions(comparison)),
@@ -170,36 +136,31 @@ def _section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{html_escape(title)}</h2>\n{''.join(parts)}</section>\n"
 
 
+def _details(title: str, content: str, attribute: str = "") -> str:
+    summary = f"<summary>{html_escape(title)}</summary>"
+    return f"<details{attribute}>\n{summary}\n{content}</details>\n"
+
+
 def _note(text: str) -> str:
     return f'<p class="note">{html_escape(text)}</p>\n'
 
 
 def _html(table: Table) -> str:
-    head = "".join(f"<th>{html_escape(cell)}</th>" for cell in table.head)
-    rows = []
-    for place, row in enumerate(table.rows):
-        best = [' class="best"' if (place, n) in table.best else "" for n in range(len(row))]
-        rows.append(
-            "<tr>"
-            + "".join(f"<td{b}>{html_escape(cell)}</td>" for b, cell in zip(best, row, strict=True))
-            + "</tr>"
+    def row(cells: Sequence[str], tag: str = "td", kind: str = "", place: int = -1) -> str:
+        marks = [' class="best"' if (place, n) in table.best else "" for n in range(len(cells))]
+        shown = (
+            f"<{tag}{mark}>{html_escape(cell)}</{tag}>"
+            for mark, cell in zip(marks, cells, strict=True)
         )
-    for row in table.foot:
-        cells = "".join(f"<td>{html_escape(cell)}</td>" for cell in row)
-        rows.append(f'<tr class="foot">{cells}</tr>')
-    body = "\n".join(rows)
+        return f"<tr{kind}>{''.join(shown)}</tr>"
+
+    body = [row(cells, place=place) for place, cells in enumerate(table.rows)]
+    body += [row(cells, kind=' class="foot"') for cells in table.foot]
+    lines = "\n".join(body)
     return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>\n"
+        f'<div class="wide"><table>\n<thead>{row(table.head, tag="th")}</thead>\n'
+        f"<tbody>\n{lines}\n</tbody>\n</table></div>\n"
     )
-
-
-def _html_plots(comparison: Comparison) -> str:
-    drawn = (
-        f"<figure>{svg(plot, standalone=True)}\n<figcaption>{html_escape(plot.title)}</figcaption></figure>\n"
-        for plot in plots_of(comparison)
-    )
-    return f'<details open>\n<summary>Plots</summary>\n<div class="plots">\n{"".join(drawn)}</div></details>\n'
 
 
 def _html_examples(found: Examples) -> str:

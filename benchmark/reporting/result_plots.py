@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.evaluation.score_blocks import Floats
 from benchmark.reporting.comparison import Comparison, Row
 from benchmark.reporting.svg_plots import Plot, Series
 from benchmark.result import DIRECTIONS
+
+if TYPE_CHECKING:  # imports torch
+    from benchmark.evaluation.score_blocks import Floats
 
 _KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _BINS = (1, 2, 3, 6, 11, 21, 51, 101)
 _TITLES = {"image_to_text": "image to text", "text_to_image": "text to image"}
 
 
-def ranks_of(row: Row, direction: str) -> Floats:
-    """Return the strict rank of every query, averaged over the seeds of a row."""
-    several = [np.array(result.ranks[direction].strict.split(), float) for result in row.results]
-    mean: Floats = np.mean(several, axis=0)
-    return mean
-
-
 def plots_of(comparison: Comparison) -> list[Plot]:
     """Return all plots of a comparison."""
     found = []
     for direction in DIRECTIONS:
-        ranks = {row.label: ranks_of(row, direction) for row in comparison.rows}
+        ranks = {row.label: row.mean_ranks(direction) for row in comparison.rows}
         found += [_recall(direction, ranks), _distribution(direction, ranks)]
     return found + _training(comparison.rows)
 

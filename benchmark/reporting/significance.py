@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.evaluation.paired_tests import PARTS, Difference
+from benchmark.evaluation.paired_tests import Difference
 from benchmark.reporting.comparison import (
     LEVEL,
     Comparison,
     Row,
     differences,
     group_results,
+    heading,
     label,
     measured,
 )
-from benchmark.reporting.tables import heading
-from benchmark.result import DIRECTIONS, BenchResult, read_results
+from benchmark.result import BenchResult, read_results
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
 
@@ -53,8 +53,20 @@ class SignificanceTests:
                     "name": heading(each.settings),
                     "against": each.against.label,
                     "methods": [
-                        _row_json(row, each.against, found)
-                        for row, found in zip(each.others, each.differences, strict=True)
+                        {
+                            "method": row.label,
+                            **{
+                                part: {
+                                    "mrr": row.mrr(part),
+                                    "mrr_against": each.against.mrr(part),
+                                    "difference": found.value,
+                                    **{k: v for k, v in asdict(found).items() if k != "value"},
+                                    "verdict": verdict(found),
+                                }
+                                for part, found in parts.items()
+                            },
+                        }
+                        for row, parts in zip(each.others, each.differences, strict=True)
                     ],
                 }
                 for each in self.comparisons
@@ -82,13 +94,13 @@ def compare(
     if len(named) > 1:
         raise FdrdError(f"these runs cannot be compared: {_mismatch(named[0], named[1])}")
     found = group_results(read_results(paths))
-    single = [comparison for comparison in found if len(comparison.rows) < 2]
-    if len(single) == len(found):
+    pairs = [comparison for comparison in found if len(comparison.rows) > 1]
+    if not pairs:
         reason = _mismatch(found[0], found[1]) if len(found) > 1 else "all are seeds of one method"
         raise FdrdError(
             f"nothing to compare: {reason}; give runs of several methods, measured on the same data"
         )
-    pairs = [comparison for comparison in found if comparison not in single]
+    single = [comparison for comparison in found if len(comparison.rows) < 2]
     return SignificanceTests([_paired(comparison, against) for comparison in pairs], single)
 
 
@@ -130,38 +142,16 @@ def verdict(difference: Difference) -> str:
     return "better" if difference.value > 0 else "worse"
 
 
-def mrr(row: Row, part: str) -> float:
-    """Return the mean over seeds of the MRR of a direction, or of both."""
-    directions = [part] if part in DIRECTIONS else DIRECTIONS
-    values = [r.metrics.direction(each).strict.mrr for r in row.results for each in directions]
-    return sum(values) / len(values)
-
-
 def left_out(comparison: Comparison) -> str:
     """Return why a comparison of a single method is left out."""
     (row,) = comparison.rows
     return f"{row.label}, the only method measured on {heading(comparison.settings)}"
 
 
-def _row_json(row: Row, against: Row, found: Mapping[str, Difference]) -> dict[str, Any]:
-    parts: dict[str, Any] = {}
-    for part in PARTS:
-        fields = asdict(found[part])
-        parts[part] = {
-            "mrr": mrr(row, part),
-            "mrr_against": mrr(against, part),
-            "difference": fields.pop("value"),
-            **fields,
-            "verdict": verdict(found[part]),
-        }
-    return {"method": row.label, **parts}
-
-
 def _paired(comparison: Comparison, against: str | None) -> PairedComparison:
     reference = _reference(comparison, against)
     others = [row for row in comparison.rows if row is not reference]
-    found = differences(reference.results, [row.results for row in others])
-    return PairedComparison(comparison.settings, reference, others, found)
+    return PairedComparison(comparison.settings, reference, others, differences(reference, others))
 
 
 def _reference(comparison: Comparison, against: str | None) -> Row:
@@ -182,24 +172,24 @@ def _reference(comparison: Comparison, against: str | None) -> Row:
     )
 
 
-def _mismatch(one: Comparison, other: Comparison) -> str:
+def _mismatch(*comparisons: Comparison) -> str:
     """Return two methods, and how the settings of their measurements differ."""
-    first, second = measured(one.settings), measured(other.settings)
+
+    def shown(settings: Settings, name: str) -> str:
+        value = measured(settings)[name]
+        if name == "data":
+            return " ".join(filter(None, (settings.data.name, settings.domain, value[:8])))
+        if name == "backbone":
+            return f"{settings.backbone.name} {value[:8]}"
+        if name == "base categories" and settings.categories:
+            return f"{settings.categories.name} {value[:8]}"
+        return value
+
+    one, other = (each.settings for each in comparisons)
     reasons = [
-        f"different {name} ({_shown(one.settings, name, first[name])}, "
-        f"{_shown(other.settings, name, second[name])})"
-        for name in first
-        if first[name] != second[name]
+        f"different {name} ({shown(one, name)}, {shown(other, name)})"
+        for name, value in measured(one).items()
+        if value != measured(other)[name]
     ]
-    return f"{one.rows[0].label} and {other.rows[0].label} have {' and '.join(reasons)}"
-
-
-def _shown(settings: Settings, name: str, value: str) -> str:
-    """Return one value of `measured` for a reader, with the start of a digest."""
-    if name == "data":
-        return " ".join(filter(None, (settings.data.name, settings.domain, value[:8])))
-    if name == "backbone":
-        return f"{settings.backbone.name} {value[:8]}"
-    if name == "base categories" and settings.categories:
-        return f"{settings.categories.name} {value[:8]}"
-    return value
+    labels = " and ".join(each.rows[0].label for each in comparisons)
+    return f"{labels} have {' and '.join(reasons)}"

@@ -6,7 +6,7 @@ Colors are attributes, so that no style is needed; texts take the color of the p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -76,8 +76,7 @@ def svg(plot: Plot, standalone: bool = False) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _lines(plot: Plot, y: object) -> Iterable[str]:
-    assert callable(y)
+def _lines(plot: Plot, y: Callable[[float], float]) -> Iterable[str]:
     numbers = [float(value) for value in plot.x]
     place = math.log if plot.log else float
     first, last = place(numbers[0]), place(numbers[-1])
@@ -101,8 +100,7 @@ def _lines(plot: Plot, y: object) -> Iterable[str]:
             )
 
 
-def _bars(plot: Plot, y: object) -> Iterable[str]:
-    assert callable(y)
+def _bars(plot: Plot, y: Callable[[float], float]) -> Iterable[str]:
     room = (WIDTH - _LEFT - _RIGHT) / max(1, len(plot.x))
     width = room * 0.8 / max(1, len(plot.series))
     for place, label in enumerate(plot.x):
@@ -132,8 +130,7 @@ def _with_tip(opening: str, number: int, tip: str, tag: str) -> str:
     )
 
 
-def _grid(low: float, high: float, step: float, y: object) -> Iterable[str]:
-    assert callable(y)
+def _grid(low: float, high: float, step: float, y: Callable[[float], float]) -> Iterable[str]:
     value = low
     while value <= high + step / 2:
         yield f'<path d="M{_LEFT} {y(value):.1f}H{WIDTH - _RIGHT}" stroke="#8884" stroke-width="1"/>'

@@ -6,21 +6,23 @@ Printed numbers are percent.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
+from benchmark.evaluation.paired_tests import PARTS
 from benchmark.reporting.comparison import (
     LEVEL,
+    MAIN_COLUMNS,
     REFERENCE,
     SHORT,
     Cell,
-    Column,
     Comparison,
     Row,
-    main_columns,
+    heading,
 )
-from benchmark.result import DIRECTIONS, Direction, Share
+from benchmark.reporting.significance import PairedComparison, verdict
+from benchmark.result import DIRECTIONS, RECALLS, Direction, Share
 from benchmark.settings import NO_BACKBONE, Settings
 
 BELOW = "▼"
@@ -34,6 +36,11 @@ NEGATIVES = (
 HARMONIC = (
     "Percent. H: harmonic mean of base and new, each the mean over seeds and each with its own gallery. "
     "Only the listed categories were used for training."
+)
+
+PAIRED = (
+    "Percent; means over seeds. Two-sided paired randomization test over images; Holm correction over "
+    f"the methods, separately for each direction; a verdict needs a corrected p below {LEVEL}."
 )
 
 
@@ -60,34 +67,44 @@ class Table:
 
 def main_table(comparison: Comparison) -> Table:
     """Return recalls and MRR of both directions, R-sum and hard negatives, one row per method."""
-    columns = main_columns()
+    cells = comparison.cells
+    best = set()
+    for place, column in enumerate(zip(*cells, strict=True), start=1):
+        means = [-1.0 if cell is None else cell.mean for cell in column]
+        best |= {(row, place) for row, mean in enumerate(means) if mean == max(0.0, *means)}
+    metrics = comparison.rows[0].results[0].metrics
+    ceilings = [
+        f"{100 * metrics.direction(column.direction).ceiling[column.name]:.2f}"
+        if column.name in RECALLS
+        else ""
+        for column in MAIN_COLUMNS
+    ]
     return Table(
         "",
-        ["method", *(column.title for column in columns)],
-        [[row.label, *map(number, row.cells)] for row in comparison.rows],
-        [["ceiling", *(_ceiling(comparison, column) for column in columns)]],
-        best=_best(comparison),
+        ["method", *(column.title for column in MAIN_COLUMNS)],
+        [[row.label, *map(_number, own)] for row, own in zip(comparison.rows, cells, strict=True)],
+        [["ceiling", *ceilings]],
+        best=frozenset(best) if len(cells) > 1 else frozenset(),
     )
 
 
 def narrow_table(comparison: Comparison) -> Table:
     """Return the main table with one row per method and direction, for terminals."""
-    columns = main_columns()
-    both = [column for column in columns if not column.direction]
-    lines = {each: [c for c in columns if c.direction == each] for each in DIRECTIONS}
-    rows, foot = [], []
-    for row in comparison.rows:
-        cells = dict(zip((column.title for column in columns), row.cells, strict=True))
-        for place, each in enumerate(DIRECTIONS):
-            shown = [*lines[each], *([] if place else both)]
-            printed = [number(cells[column.title]) for column in shown]
-            printed += [""] * (len(both) if place else 0)
-            rows.append(["" if place else row.label, SHORT[each], *printed])
-    for place, each in enumerate(DIRECTIONS):
-        ceilings = [_ceiling(comparison, column) for column in lines[each]]
-        foot.append(["" if place else "ceiling", SHORT[each], *ceilings, *([""] * len(both))])
-    titles = [c.title.removeprefix("I2T ") for c in (*lines[DIRECTIONS[0]], *both)]
-    return Table(heading(comparison.settings), ["method", "", *titles], rows, foot, text_columns=2)
+    wide, n = main_table(comparison), 1 + len(RECALLS)
+
+    def two_rows(rows: list[list[str]]) -> list[list[str]]:
+        return [
+            half
+            for name, *cells in rows
+            for half in (
+                [name, "I2T", *cells[:n], *cells[2 * n :]],
+                ["", "T2I", *cells[n : 2 * n], *([""] * len(cells[2 * n :]))],
+            )
+        ]
+
+    head = ["method", "", *RECALLS, "MRR", *wide.head[1 + 2 * n :]]
+    title = heading(comparison.settings)
+    return Table(title, head, two_rows(wide.rows), two_rows(wide.foot), text_columns=2)
 
 
 def interval_table(comparison: Comparison) -> Table:
@@ -95,11 +112,8 @@ def interval_table(comparison: Comparison) -> Table:
     rows = []
     for row in comparison.rows:
         for result in row.results:
-            cells = [
-                _interval(result.metrics.direction(each).interval[name])
-                for each in DIRECTIONS
-                for name in ("R@1", "mrr")
-            ]
+            sides = [result.metrics.direction(each).interval for each in DIRECTIONS]
+            cells = [_ends(side[name], ".2f") for side in sides for name in ("R@1", "mrr")]
             seed = "" if result.settings.seed is None else str(result.settings.seed)
             rows.append([row.label, seed, *cells])
     head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in ("R@1", "MRR")]
@@ -107,54 +121,60 @@ def interval_table(comparison: Comparison) -> Table:
     return Table(title, ["method", "seed", *head], rows)
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
 def rank_table(comparison: Comparison) -> Table:
     """Return rank statistics, and retrieval of the right category."""
-    numbers: dict[str, Callable[[list[Direction]], str]] = {
-        "R@1, equal captions relevant": lambda s: percent([one.caption.recall["R@1"] for one in s]),
-        "median rank": lambda s: f"{fmean(one.strict.median_rank for one in s):.1f}",
-        "mean rank": lambda s: f"{fmean(one.strict.mean_rank for one in s):.1f}",
-        "category R@1": lambda s: percent(_known(one.category_recall_1 for one in s)),
-        "mAP": lambda s: percent(_known(one.category_map for one in s)),
-    }
+
+    def cells(sides: list[Direction]) -> list[str]:
+        return [
+            percent(side.caption.recall["R@1"] for side in sides),
+            f"{fmean(side.strict.median_rank for side in sides):.1f}",
+            f"{fmean(side.strict.mean_rank for side in sides):.1f}",
+            percent(side.category_recall_1 for side in sides),
+            percent(side.category_map for side in sides),
+        ]
+
     rows = []
     for row in comparison.rows:
         sides = [[r.metrics.direction(each) for r in row.results] for each in DIRECTIONS]
-        rows.append([row.label, *(print_(side) for side in sides for print_ in numbers.values())])
-    head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in numbers]
+        rows.append([row.label, *cells(sides[0]), *cells(sides[1])])
+    names = ["R@1, equal captions relevant", "median rank", "mean rank", "category R@1", "mAP"]
+    head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in names]
     return Table("Ranks and categories, means over seeds:", ["method", *head], rows)
 
 
 def negatives_table(comparison: Comparison) -> Table | None:
-    """Return the accuracy on hard negatives by kind and attribute type; None if there are none."""
-    shares = _shares(comparison)
-    if not shares:
+    """Return the accuracy on hard negatives by kind and attribute type; None if there are none.
+
+    If training rows changed between runs, their text-only baselines may disagree. Then none is shown.
+    """
+    of_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
+    every = [shares for row in of_row for shares in row]
+    kinds = sorted(every[0])
+    if not kinds:
         return None
+
+    def accuracy(shares: Iterable[Share | None]) -> str:
+        return percent(share.accuracy if share else None for share in shares)
+
     rows = [
-        [row.label, *(percent(_accuracies(row, kind)) for kind in shares)]
-        for row in comparison.rows
+        [row.label, *(accuracy(each.get(kind) for each in own) for kind in kinds)]
+        for row, own in zip(comparison.rows, of_row, strict=True)
     ]
-    text_only = [percent([s.blind] if s.blind is not None else []) for s in shares.values()]
+    common = [every[0][kind] for kind in kinds]
+    agreed = [len({each[kind].blind for each in every}) == 1 for kind in kinds]
+    text_only = [share.blind if same else None for share, same in zip(common, agreed, strict=True)]
     foot = [
-        ["text-only baseline", *text_only],
-        ["guessing", *(percent([share.chance]) for share in shares.values())],
-        ["rows", *(str(share.rows) for share in shares.values())],
+        ["text-only baseline", *(percent([blind]) for blind in text_only)],
+        ["guessing", *(percent([share.chance]) for share in common)],
+        ["rows", *(str(share.rows) for share in common)],
     ]
-    return Table(NEGATIVES, ["method", *shares], rows, foot)
+    return Table(NEGATIVES, ["method", *kinds], rows, foot)
 
 
 def transposed(table: Table) -> Table:
     """Return a table with one row per column, so that many columns fit a terminal."""
-    columns = [*table.rows, *table.foot]
-    rows = [
-        [name, *(column[place] for column in columns)]
-        for place, name in enumerate(table.head)
-        if place
-    ]
-    return Table("", ["hard negatives", *(name for name, *_ in columns)], rows)
+    head, *rows = map(list, zip(table.head, *table.rows, *table.foot, strict=True))
+    return Table("", ["hard negatives", *head[1:]], rows)
 
 
 def domain_table(comparison: Comparison) -> Table | None:
@@ -165,7 +185,7 @@ def domain_table(comparison: Comparison) -> Table | None:
 
     def cell(row: Row, name: str) -> str:
         sides = [r.metrics.by_domain[name] for r in row.results]
-        return " / ".join(percent([s[each].recall["R@1"] for s in sides]) for each in DIRECTIONS)
+        return " / ".join(percent(s[each].recall["R@1"] for s in sides) for each in DIRECTIONS)
 
     rows = [[row.label, *(cell(row, name) for name in domains)] for row in comparison.rows]
     return Table("R@1 by domain, I2T / T2I:", ["method", *domains], rows)
@@ -173,17 +193,18 @@ def domain_table(comparison: Comparison) -> Table | None:
 
 def category_table(comparison: Comparison) -> Table | None:
     """Return the MRR of each category, the mean of both directions; None without categories."""
-    rows = []
-    names = sorted(comparison.rows[0].results[0].metrics.by_category)
-    if not names:
+    first = comparison.rows[0].results[0].metrics.by_category
+    if not first:
         return None
-    for name in names:
-        of_category = [
-            [r.metrics.by_category[name] for r in row.results] for row in comparison.rows
-        ]
-        means = [[fmean(s[d].mrr for d in DIRECTIONS) for s in each] for each in of_category]
-        images = of_category[0][0]["image_to_text"].queries
-        rows.append([name, str(images), *map(percent, means)])
+
+    def cell(row: Row, name: str) -> str:
+        sides = [r.metrics.by_category[name] for r in row.results]
+        return percent(fmean(s[each].mrr for each in DIRECTIONS) for s in sides)
+
+    rows = [
+        [name, str(sides["image_to_text"].queries), *(cell(row, name) for row in comparison.rows)]
+        for name, sides in sorted(first.items())
+    ]
     head = ["category", "images", *(row.label for row in comparison.rows)]
     return Table("MRR by category, mean of both directions:", head, rows)
 
@@ -207,23 +228,42 @@ def settings_table(comparison: Comparison) -> Table:
 
 def halves_table(base: Comparison, new: Comparison) -> Table:
     """Return base-to-new results of methods measured on both halves; one row per direction."""
-    titles = [column.title for column in main_columns()]
-    of_new = {row.label: dict(zip(titles, row.cells, strict=True)) for row in new.rows}
+    of_new = {row.label: row for row in new.rows}
     rows = []
     for row in base.rows:
-        of_base = dict(zip(titles, row.cells, strict=True))
         for each in DIRECTIONS if row.label in of_new else ():
             printed = [row.label, SHORT[each]]
-            for name in ("R@1", "MRR"):
-                title = f"{SHORT[each]} {name}"
-                one, other = of_base[title], of_new[row.label][title]
-                if one is not None and other is not None:
-                    means = (one.mean, other.mean, harmonic(one.mean, other.mean))
-                    printed += [f"{100 * mean:.2f}" for mean in means]
+            for column in MAIN_COLUMNS:
+                if column.direction == each and column.name in ("R@1", "MRR"):
+                    one, other = (fmean(r.values(column)) for r in (row, of_new[row.label]))
+                    printed += [f"{100 * n:.2f}" for n in (one, other, harmonic(one, other))]
             rows.append(printed)
     head = [f"{name} {part}" for name in ("R@1", "MRR") for part in ("base", "new", "H")]
     title = f"{heading(base.settings)} to new"
     return Table(title, ["method", "", *head], rows, text_columns=2)
+
+
+def paired_table(tested: PairedComparison) -> Table:
+    """Return significance tests: three rows per method, both directions and their mean."""
+    rows = []
+    for row, differences in zip(tested.others, tested.differences, strict=True):
+        for part in PARTS:
+            found = differences[part]
+            rows.append(
+                [
+                    "" if part != PARTS[0] else row.label,
+                    SHORT.get(part, part),
+                    f"{100 * row.mrr(part):.2f}",
+                    f"{100 * tested.against.mrr(part):.2f}",
+                    f"{100 * found.value:+.2f}",
+                    _ends(found.interval, "+.2f"),
+                    *("< 0.0001" if p < 0.0001 else f"{p:.4f}" for p in (found.p, found.holm)),
+                    verdict(found),
+                ]
+            )
+    head = ["method", "", "MRR", "against", "difference", "95 % interval", "p", "Holm p", "verdict"]
+    title = f"{heading(tested.settings)}: MRR against {tested.against.label}"
+    return Table(title, head, rows, text_columns=2)
 
 
 def harmonic(base: float, new: float) -> float:
@@ -265,16 +305,6 @@ def commands(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(command(r.settings) for row in comparison.rows for r in row.results))
 
 
-def heading(settings: Settings) -> str:
-    """Return what was measured, on one line."""
-    domain = f", {settings.domain}" if settings.domain else ""
-    backbone = "" if settings.backbone == NO_BACKBONE else f", {settings.backbone.name}"
-    half = (
-        f", {settings.half} categories of {settings.categories.name}" if settings.categories else ""
-    )
-    return f"{settings.data.name}, {settings.split}{domain}{backbone}{half}"
-
-
 def gallery_text(settings: Settings) -> str:
     """Return which items compete, and how recall is defined."""
     where = {
@@ -291,11 +321,11 @@ def gallery_text(settings: Settings) -> str:
 
 def legend(comparison: Comparison) -> str:
     """Return the meaning of the signs in the main table, and the remarks of its methods."""
-    cells = [cell for row in comparison.rows for cell in row.cells if cell]
+    cells = [cell for row in comparison.cells for cell in row if cell]
     text = "Percent."
     if any(cell.deviation is not None for cell in cells):
         text += " Mean ± standard deviation over seeds."
-    if any(row.label == REFERENCE for row in comparison.rows):
+    if comparison.rows[0].label == REFERENCE:
         text += f" {BELOW} below zero-shot."
     if any(cell.not_significant for cell in cells):
         text += (
@@ -318,7 +348,13 @@ def versions(comparison: Comparison) -> str:
     )
 
 
-def number(cell: Cell | None) -> str:
+def percent(values: Iterable[float | None]) -> str:
+    """Return the mean of the known fractions in percent; a dash if there are none."""
+    known = [value for value in values if value is not None]
+    return f"{100 * fmean(known):.2f}" if known else "–"
+
+
+def _number(cell: Cell | None) -> str:
     """Return a number of the main table with its signs."""
     if cell is None:
         return "–"
@@ -327,49 +363,5 @@ def number(cell: Cell | None) -> str:
     return f"{100 * cell.mean:.2f}{signs}{deviation}"
 
 
-def percent(values: Sequence[float]) -> str:
-    """Return the mean of fractions in percent; a dash if there are none."""
-    return f"{100 * fmean(values):.2f}" if values else "–"
-
-
-def _interval(interval: tuple[float, float]) -> str:
-    return "[{:.2f}, {:.2f}]".format(*(100 * end for end in interval))
-
-
-def _ceiling(comparison: Comparison, column: Column) -> str:
-    """Return the number of a perfect method; empty if it is not known."""
-    name = column.title.rpartition(" ")[2]
-    if not column.direction or name == "MRR":
-        return ""
-    metrics = comparison.rows[0].results[0].metrics
-    return f"{100 * metrics.direction(column.direction).ceiling[name]:.2f}"
-
-
-def _best(comparison: Comparison) -> frozenset[tuple[int, int]]:
-    """Return the cells with the highest number of each column, if there are two methods or more."""
-    found = set()
-    for column in range(len(main_columns())):
-        cells = [(row.cells[column], place) for place, row in enumerate(comparison.rows)]
-        means = [(cell.mean, place) for cell, place in cells if cell is not None]
-        highest = max((mean for mean, _ in means), default=0.0)
-        found |= {(place, column + 1) for mean, place in means if mean == highest}
-    return frozenset(found) if len(comparison.rows) > 1 else frozenset()
-
-
-def _shares(comparison: Comparison) -> dict[str, Share]:
-    """Return by kind what all methods have in common: rows, chance, text-only accuracy.
-
-    If training rows changed between runs, their baselines may disagree. Then none is shown.
-    """
-    every = [result.metrics.hard_negatives for row in comparison.rows for result in row.results]
-    return {
-        kind: share
-        if len({each[kind].blind for each in every}) == 1
-        else replace(share, blind=None)
-        for kind, share in sorted(every[0].items())
-    }
-
-
-def _accuracies(row: Row, kind: str) -> list[float]:
-    shares = [result.metrics.hard_negatives.get(kind) for result in row.results]
-    return [share.accuracy for share in shares if share]
+def _ends(interval: Sequence[float], form: str) -> str:
+    return f"[{', '.join(f'{100 * end:{form}}' for end in interval)}]"

@@ -40,13 +40,13 @@ class ResultPages:
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        from benchmark.reporting.comparison import main_columns
+        from benchmark.reporting.comparison import MAIN_COLUMNS
         from benchmark.reporting.result_plots import plots_of
-        from benchmark.reporting.significance import mrr, verdict
+        from benchmark.reporting.significance import verdict
         from benchmark.reporting.svg_plots import svg
 
         index, number = self.context.library.current(), self._number(request)
-        comparison, columns = runs.comparisons[number], main_columns()
+        comparison, columns = runs.comparisons[number], MAIN_COLUMNS
         order = _integer(request, "sort", 0, len(columns))
         rows = [
             (place, row, [_cell(row, n) for n in range(len(columns))])
@@ -66,7 +66,7 @@ class ResultPages:
         return self.context.page(
             request, "results.html", number=number, headings=[runs.heading(n) for n in range(len(runs.comparisons))],
             columns=columns, rows=rows, order=order, plots=[(plot, svg(plot)) for plot in plots_of(comparison)],
-            versus=versus, mrr=mrr, verdict=verdict, against=against or "", problem=problem,
+            versus=versus, verdict=verdict, against=against or "", problem=problem,
             types=runs.breakdown(index, number, "type"), categories=categories[:_MOST_CATEGORIES],
             more_categories=max(0, len(categories) - _MOST_CATEGORIES),
             labels=[row.label for row in comparison.rows], matches=runs.queries(index, number) is not None,
@@ -166,9 +166,9 @@ class ResultPages:
 
 def _cell(row: Any, number: int) -> tuple[float, tuple[float, float] | None] | None:
     """Return the mean of a column over seeds, and its interval where there is one seed."""
-    from benchmark.reporting.comparison import main_columns
+    from benchmark.reporting.comparison import MAIN_COLUMNS
 
-    column = main_columns()[number]
+    column = MAIN_COLUMNS[number]
     values = [column.value(result) for result in row.results]
     known = [value for value in values if value is not None]
     if len(known) < len(values):

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.evaluation.score_blocks import Floats
-from benchmark.reporting.comparison import Row, group_results, main_columns
-from benchmark.reporting.result_plots import ranks_of
+from benchmark.reporting.comparison import Row, group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
-from benchmark.reporting.tables import heading
 from benchmark.result import DIRECTIONS, BenchResult, read_result
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
@@ -60,7 +58,7 @@ class Runs:
             result = read_result(path)
             self._file[id(result)] = path
             results.append(result)
-        self.comparisons = group_results(results, main_columns())
+        self.comparisons = group_results(results)
         self.retrieved = Retrieved()
         self._queries: dict[tuple[int, int], Queries | None] = {}
         self._methods: dict[str, Any] = {}
@@ -226,7 +224,7 @@ def _ranks(row: Row, direction: str) -> Floats:
     """Return the ranks of a row, parsed once."""
     key = (id(row), direction)
     if key not in _kept:
-        _kept[key] = ranks_of(row, direction)
+        _kept[key] = row.mean_ranks(direction)
     return _kept[key]
 
 

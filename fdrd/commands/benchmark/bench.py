@@ -107,7 +107,7 @@ def bench(
     from benchmark.models.processes import is_main
     from benchmark.registry import load_plugin
     from benchmark.reporting.significance import ablation
-    from benchmark.reporting.terminal import ablation_table, table
+    from benchmark.reporting.terminal import significance_table, table
     from benchmark.result import to_json
     from benchmark.runner import run_selected
     from fdrd.files.cache import last_build
@@ -149,7 +149,8 @@ def bench(
             out.print(outcome.truncated)
         if ablate:
             tests, names = ablation(outcome.results, outcome.variants, outcome.full)
-            out.print(ablation_table(tests, names))
+            out.print(significance_table(tests))
+            out.print("\n".join(f"{row}: {name}" for row, name in names.items()))
         out.print(f"Next:  fdrd report {results}        fdrd compare {results}", style="dim")
     if outcome.failed:
         errors = (f"{name} failed: {error}" for name, error in outcome.failed.items())

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import benchmark
-from benchmark.reporting.comparison import group_results, main_columns
+from benchmark.reporting.comparison import group_results
 from benchmark.reporting.examples import examples
 from benchmark.reporting.pages import html_page
 from benchmark.result import QueryRanks
@@ -147,7 +147,7 @@ def test_examples_show_the_largest_gains_and_losses(results, tiny_dataset, built
         with_ranks(named(zero_shot, data=built, method="coop"), seventh, seventh),
         with_ranks(random, [1] * 24, [1] * 24),
     ]
-    (comparison,) = group_results(shown, main_columns())
+    (comparison,) = group_results(shown)
     found = examples(comparison)
     assert found.label == "dcar"
     dataset = tiny_dataset["test"]
@@ -172,10 +172,10 @@ def test_changed_data_gives_no_examples(results, built, tmp_path):
         dataclasses.replace(each, settings=dataclasses.replace(each.settings, split="train"))
         for each in (named(result, data=built) for result in results)
     ]
-    (comparison,) = group_results(other, main_columns())
+    (comparison,) = group_results(other)
     assert examples(comparison) is None  # that split has another fingerprint
 
 
 def compared(results, data):
-    (comparison,) = group_results([named(result, data=data) for result in results], main_columns())
+    (comparison,) = group_results([named(result, data=data) for result in results])
     return examples(comparison)

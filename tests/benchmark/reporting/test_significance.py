@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark.reporting.comparison import differences, group_results, main_columns
+from benchmark.reporting.comparison import differences, group_results
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.significance import compare
 from benchmark.reporting.terminal import significance_table
@@ -160,7 +160,7 @@ def test_halves_of_different_lists_are_different_things(measured):
         made(measured, method, [1] * 24, categories=Named("c.txt", digit * 64), half="new")
         for method, digit in (("zero_shot", "a"), ("coop", "b"))
     ]
-    assert len(group_results(results, main_columns())) == 2
+    assert len(group_results(results)) == 2
 
 
 def test_a_single_method_has_nothing_to_compare(measured, tmp_path):
@@ -174,7 +174,7 @@ def test_a_single_method_has_nothing_to_compare(measured, tmp_path):
 def test_an_edited_method_is_another_row_not_another_seed(measured):
     before = made(measured, "coop", [1] * 24, seed=0)
     after = made(measured, "coop", [2] * 24, seed=0, code="e" * 64)
-    (comparison,) = group_results([before, after], main_columns())
+    (comparison,) = group_results([before, after])
     assert len(comparison.rows) == 2
     assert all(row.label.startswith("coop #") for row in comparison.rows)
 
@@ -184,7 +184,7 @@ def test_few_shot_draws_are_seeds_of_one_row(measured):
         made(measured, "coop", [1] * 24, seed=seed, shots=2, learned_from={"train": digit * 64})
         for seed, digit in enumerate("ab")
     ]
-    (comparison,) = group_results(draws, main_columns())
+    (comparison,) = group_results(draws)
     assert [row.label for row in comparison.rows] == ["coop (shots=2)"]
     assert len(comparison.rows[0].results) == 2
 
@@ -208,7 +208,8 @@ def test_differences_are_those_of_the_printed_mrr(
         benchmark.run(name, splits, backbone=tiny_clip, gallery=gallery)
         for name in ("zero_shot", "random")
     ]
-    (found,) = differences(results[:1], [results[1:]])
+    (comparison,) = group_results(results)
+    (found,) = differences(comparison.rows[0], comparison.rows[1:])
     for each in DIRECTIONS:
         one, other = (getattr(result.metrics, each).strict.mrr for result in results)
         assert found[each].value == pytest.approx(other - one)

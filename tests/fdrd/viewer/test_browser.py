@@ -29,7 +29,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright f
 
 
 @pytest.fixture
-def page(tmp_path):
+def page(tmp_path, open_site):  # the server is still there when the browser closes
     """A page that fails the test on any console error."""
     problems = []
     with sync_api.sync_playwright() as playwright:

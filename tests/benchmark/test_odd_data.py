@@ -49,7 +49,7 @@ def check(result, queries):
 
 @both
 def test_a_nan_loss_names_the_step_and_a_remedy(method, tiny_clip, tiny_dataset, tmp_path):
-    """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would go on from."""
+    """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would resume."""
     rate = {"learning_rate": 1e30, "optimiser": "sgd"}
     with pytest.raises(
         FdrdError, match=r"step \d+ of \d+; lower the learning rate, e.g. -T learning_rate"

@@ -45,15 +45,16 @@ class Corpus:
 
     root: Path
     outside: Path
+    kind: str = ""
     inputs: list[Hostile] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
     members: list[tuple[tarfile.TarInfo, bytes]] = field(default_factory=list)
     authors: list[tuple[str, object]] = field(default_factory=list)
 
-    def expect(self, kind, *outcomes):
-        """Return a new mark for an input of this kind."""
+    def expect(self, *outcomes):
+        """Return a new mark for an input of the current kind."""
         mark = f"h{len(self.inputs):03d}x"
-        self.inputs.append(Hostile(kind, mark, outcomes))
+        self.inputs.append(Hostile(self.kind, mark, outcomes))
         return mark
 
     def write(self, path, data):
@@ -62,45 +63,45 @@ class Corpus:
         file.write_bytes(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
         return file
 
-    def image(self, kind, data, *outcomes, ending="jpg"):
+    def image(self, data, *outcomes, ending="jpg"):
         """Write an image with a good caption."""
-        mark = self.expect(kind, *outcomes)
+        mark = self.expect(*outcomes)
         self.write(f"folder/wren/{mark}.{ending}", data)
         self.write(f"folder/wren/{mark}.txt", f"A wren that is called {mark}.")
 
-    def line(self, kind, text, *outcomes, file="folder/metadata.jsonl"):
+    def line(self, text, *outcomes, file="folder/metadata.jsonl"):
         """Add a metadata line for a good image; `MARK` in it becomes the mark."""
-        mark = self.expect(kind, *outcomes)
+        mark = self.expect(*outcomes)
         self.write(f"folder/wren/{mark}.png", noise_image(len(self.inputs)))
         lines = self.lines.setdefault(file, [])
         lines.append(text.replace("MARK", mark))
         self.inputs[-1] = replace(self.inputs[-1], place=(file, f"line {len(lines)}"))
 
-    def member(self, kind, name, data, *outcomes, **fields):
+    def member(self, name, data, *outcomes, **fields):
         """Add a member to the archive."""
-        info = tarfile.TarInfo(name.replace("MARK", self.expect(kind, *outcomes)))
+        info = tarfile.TarInfo(name.replace("MARK", self.expect(*outcomes)))
         for key, value in fields.items():
             setattr(info, key, value)
         self.members.append((info, data))
 
-    def sample(self, kind, text, *outcomes, ending="txt"):
+    def sample(self, text, *outcomes, ending="txt"):
         """Add a good image with a bad text to the archive."""
-        mark = self.expect(kind, *outcomes)
+        mark = self.expect(*outcomes)
         for name, data in (
             (f"{mark}.png", noise_image(len(self.inputs))),
             (f"{mark}.{ending}", text),
         ):
             self.members.append((tarfile.TarInfo(f"wren/{name}"), data))
 
-    def file(self, kind, path, data, *outcomes):
+    def file(self, path, data, *outcomes):
         """Write a file with the mark in its name."""
-        mark = self.expect(kind, *outcomes)
+        mark = self.expect(*outcomes)
         text = data.replace("MARK", mark) if isinstance(data, str) else data
         self.write(path.replace("MARK", mark), text)
 
-    def link(self, kind, path, to, *outcomes):
+    def link(self, path, to, *outcomes):
         """Create a symbolic link with the mark in its name."""
-        file = self.root / path.replace("MARK", self.expect(kind, *outcomes))
+        file = self.root / path.replace("MARK", self.expect(*outcomes))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.symlink_to(to)
 
@@ -140,6 +141,7 @@ def write_hostile_source(root, outside):
         *(_good, _bombs, _truncated, _wrong_endings, _polyglots, _parents, _links, _escaping),
         *(_odd_names, _long_captions, _deep, _twice, _not_utf8, _sizes, _no_files),
     ):
+        corpus.kind = draw.__name__.strip("_")
         draw(corpus)
     _finish(corpus)
     return corpus.inputs
@@ -171,16 +173,16 @@ def _good(corpus):
 
 
 def _bombs(corpus):
-    corpus.image("bomb", png(30_000, 30_000, bytes(10**6)), "image_too_large", ending="png")
-    corpus.image("bomb", png(20, 20, bytes(10**8)), KEPT, "image_broken", ending="png")
+    corpus.image(png(30_000, 30_000, bytes(10**6)), "image_too_large", ending="png")
+    corpus.image(png(20, 20, bytes(10**8)), KEPT, "image_broken", ending="png")
     text = (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(10**8), 9))
-    corpus.image("bomb", png(4, 4, bytes(52), text), "image_broken", ending="png")
+    corpus.image(png(4, 4, bytes(52), text), "image_broken", ending="png")
     profile = (b"iCCP", b"x\0\0" + zlib.compress(bytes(10**8), 9))
-    corpus.image("bomb", png(4, 4, bytes(52), profile), KEPT, "image_broken", ending="png")
+    corpus.image(png(4, 4, bytes(52), profile), KEPT, "image_broken", ending="png")
     gif = b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + b"\xf0\0\0" + bytes(6) + b",\0\0\0\0"
-    corpus.image("bomb", gif + struct.pack("<HH", 65_535, 65_535) + b"\0\2\2L\1\0;",
+    corpus.image(gif + struct.pack("<HH", 65_535, 65_535) + b"\0\2\2L\1\0;",
                  "image_too_large", ending="gif")  # fmt: skip
-    mark = corpus.expect("bomb", "unreadable_annotations")
+    mark = corpus.expect("unreadable_annotations")
     table = pa.table({"image": pa.array(["x.png"] * 3_000_000).dictionary_encode()})
     corpus.write(f"rows/{mark}.parquet", b"")
     pq.write_table(table, corpus.root / f"rows/{mark}.parquet", compression="zstd")
@@ -189,90 +191,80 @@ def _bombs(corpus):
 def _truncated(corpus):
     for form, ending in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")):
         data = noise_image(100 + len(form), form, (200, 150))
-        corpus.image(
-            "truncated", data[: len(data) * 2 // 3], "image_broken", "not_an_image", ending=ending
-        )
-    corpus.line("truncated", '{"file_name": "wren/MARK.png", "capt', "unreadable_annotations",
+        corpus.image(data[: len(data) * 2 // 3], "image_broken", "not_an_image", ending=ending)
+    corpus.line('{"file_name": "wren/MARK.png", "capt', "unreadable_annotations",
                 file="folder/robin/metadata.jsonl")  # fmt: skip
     file = io.BytesIO()
     pq.write_table(
         pa.table({"image": [noise_image(110)], "caption": ["A."], "class": ["wren"]}), file
     )
-    corpus.file("truncated", "rows/MARK.parquet", file.getvalue()[:-40], "unreadable_annotations")
+    corpus.file("rows/MARK.parquet", file.getvalue()[:-40], "unreadable_annotations")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         info = tarfile.TarInfo("wren/1.png")
         info.size = 5000
         tar.addfile(info, io.BytesIO(bytes(5000)))
-    corpus.file("truncated", "tars/MARK.tar", archive.getvalue()[:2000], "unreadable_annotations")
+    corpus.file("tars/MARK.tar", archive.getvalue()[:2000], "unreadable_annotations")
 
 
 def _wrong_endings(corpus):
-    corpus.image("wrong ending", b"<!DOCTYPE html><title>404</title>", "not_an_image")
-    corpus.image("wrong ending", b"%PDF-1.7\n1 0 obj\n", "not_an_image")
-    corpus.image("wrong ending", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image")
-    corpus.image("wrong ending", b"\0\0\0\x18ftypmp42" + bytes(99), "not_an_image", "image_broken")
-    corpus.image("wrong ending", noise_image(120, "PNG"), KEPT, ending="jpg")
-    corpus.file(
-        "wrong ending", "rows/MARK.parquet", "image,caption\nx,y\n", "unreadable_annotations"
-    )
-    corpus.file("wrong ending", "tars/MARK.tar", noise_image(121), "unreadable_annotations")
+    corpus.image(b"<!DOCTYPE html><title>404</title>", "not_an_image")
+    corpus.image(b"%PDF-1.7\n1 0 obj\n", "not_an_image")
+    corpus.image(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image")
+    corpus.image(b"\0\0\0\x18ftypmp42" + bytes(99), "not_an_image", "image_broken")
+    corpus.image(noise_image(120, "PNG"), KEPT, ending="jpg")
+    corpus.file("rows/MARK.parquet", "image,caption\nx,y\n", "unreadable_annotations")
+    corpus.file("tars/MARK.tar", noise_image(121), "unreadable_annotations")
 
 
 def _polyglots(corpus):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("evil.sh", "rm -rf /")
-    corpus.image("polyglot", noise_image(130, "JPEG") + archive.getvalue(), KEPT)
-    corpus.image("polyglot", archive.getvalue() + noise_image(131, "JPEG"), "not_an_image")
-    corpus.image("polyglot", b"GIF89a/*" + b"\0" * 20 + b"*/=alert(1)//;", "image_broken", "image_too_large",
+    corpus.image(noise_image(130, "JPEG") + archive.getvalue(), KEPT)
+    corpus.image(archive.getvalue() + noise_image(131, "JPEG"), "not_an_image")
+    corpus.image(b"GIF89a/*" + b"\0" * 20 + b"*/=alert(1)//;", "image_broken", "image_too_large",
                  "not_an_image", ending="gif")  # fmt: skip
     note = PngImagePlugin.PngInfo()
     note.add_text("Comment", "<?php system($_GET['x']); ?><script>alert(1)</script>")
-    corpus.image("polyglot", noise_image(132, "PNG", pnginfo=note), KEPT, ending="png")
-    corpus.image("polyglot", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + noise_image(133),
+    corpus.image(noise_image(132, "PNG", pnginfo=note), KEPT, ending="png")
+    corpus.image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + noise_image(133),
                  "not_an_image", ending="png")  # fmt: skip
 
 
 def _parents(corpus):
     for name in ("../../outside/secret.png?MARK", "wren/../../../outside/secret.png#MARK"):
-        corpus.line("..", json.dumps({"file_name": name, "caption": "A."}), "path_outside")
+        corpus.line(json.dumps({"file_name": name, "caption": "A."}), "path_outside")
     name = "..\\\\..\\\\outside\\\\secret.png MARK"
-    corpus.line("..", f'{{"file_name": "{name}", "caption": "A."}}', "path_outside")
-    corpus.line("..", '{"file_name": "/etc/MARK.png", "caption": "A."}', "path_outside")
-    corpus.line("..", "../../outside/MARK.png,A wren.", "path_outside", file="rows/pairs.csv")
-    mark = corpus.expect("..", "path_outside")
+    corpus.line(f'{{"file_name": "{name}", "caption": "A."}}', "path_outside")
+    corpus.line('{"file_name": "/etc/MARK.png", "caption": "A."}', "path_outside")
+    corpus.line("../../outside/MARK.png,A wren.", "path_outside", file="rows/pairs.csv")
+    mark = corpus.expect("path_outside")
     place = {"file_name": "secret.png", "file_path": "../../outside/secret.png"}
     corpus.authors.append((mark, {**place, "class_name": "wren", "positive": "A."}))
-    mark = corpus.expect("..", "path_outside")
+    mark = corpus.expect("path_outside")
     text = {"train": [[f"../../outside/secret.png?{mark}", 0, "wren"]]}
     corpus.write("splits/split_zhou_B.json", json.dumps(text))
 
 
 def _links(corpus):
     corpus.link(
-        "link",
-        "folder/wren/MARK.png",
-        corpus.outside / "secret.png",
-        "caption_missing",
-        "path_outside",
+        "folder/wren/MARK.png", corpus.outside / "secret.png", "caption_missing", "path_outside"
     )
-    mark = corpus.expect("link", "path_outside")
+    mark = corpus.expect("path_outside")
     (corpus.root / f"folder/wren/{mark}.png").symlink_to("../../../outside/secret.png")
     corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
-    corpus.file("link", "folder/wren/MARK.png", noise_image(140), "path_outside")
+    corpus.file("folder/wren/MARK.png", noise_image(140), "path_outside")
     mark = corpus.inputs[-1].mark
     (corpus.root / f"folder/wren/{mark}.txt").symlink_to(corpus.outside / "secret.txt")
-    corpus.link(
-        "link", "folder/MARK/metadata.jsonl", corpus.outside / "secret.jsonl", "path_outside"
-    )
-    corpus.link("link", "authors/MARK.json", corpus.outside / "secret.json", "path_outside")
-    corpus.link("link", "rows/MARK.jsonl", corpus.outside / "secret.jsonl", "path_outside")
-    corpus.link("link", "tars/MARK.tar", "../../outside/secret.png", "path_outside")
-    mark = corpus.expect("link", "read_error")
+    corpus.link("folder/MARK/metadata.jsonl", corpus.outside / "secret.jsonl", "path_outside")
+    corpus.link("authors/MARK.json", corpus.outside / "secret.json", "path_outside")
+    corpus.link("rows/MARK.jsonl", corpus.outside / "secret.jsonl", "path_outside")
+    corpus.link("tars/MARK.tar", "../../outside/secret.png", "path_outside")
+    mark = corpus.expect("read_error")
     (corpus.root / f"folder/wren/{mark}.png").symlink_to(f"{mark}.png")
     corpus.write(f"folder/wren/{mark}.txt", f"A wren {mark}.")
-    mark = corpus.expect("link", "image_missing")
+    mark = corpus.expect("image_missing")
     (corpus.root / f"folder/{mark}").symlink_to(corpus.outside / "folder")
     text = {"file_name": f"{mark}/1.png", "caption": "A wren."}
     corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
@@ -280,134 +272,128 @@ def _links(corpus):
 
 def _escaping(corpus):
     data = noise_image(150)
-    corpus.member("tar", "../../outside/MARK.png", data, "path_outside")
-    corpus.member("tar", "/tmp/MARK.png", data, "path_outside")
-    corpus.member("tar", "wren/../../MARK.png", data, "path_outside")
-    corpus.member("tar", "C:\\MARK.png", data, "path_outside")
+    corpus.member("../../outside/MARK.png", data, "path_outside")
+    corpus.member("/tmp/MARK.png", data, "path_outside")
+    corpus.member("wren/../../MARK.png", data, "path_outside")
+    corpus.member("C:\\MARK.png", data, "path_outside")
     for kind, to, reason in (
         (tarfile.SYMTYPE, "../../outside/secret.png", "path_outside"),
         (tarfile.LNKTYPE, "/etc/passwd", "path_outside"),
         (tarfile.CHRTYPE, "", "not_a_file"),
         (tarfile.FIFOTYPE, "", "not_a_file"),
     ):
-        corpus.member("tar", "wren/MARK.png", b"", reason, type=kind, linkname=to)
-    corpus.member("tar", "wren/plain.png", data, "path_outside")
+        corpus.member("wren/MARK.png", b"", reason, type=kind, linkname=to)
+    corpus.member("wren/plain.png", data, "path_outside")
     info, _ = corpus.members[-1]
     info.pax_headers = {"path": f"../../{corpus.inputs[-1].mark}.png"}
 
 
 def _odd_names(corpus):
-    corpus.line(
-        "odd name", '{"file_name": "wren/MARK.png\\u0000.png", "caption": "A."}', "path_outside"
-    )
-    corpus.line(
-        "odd name", '{"file_name": "wren/MARK.png", "caption": "A\\u0000 wren."}', KEPT, "bad_field"
-    )
+    corpus.line('{"file_name": "wren/MARK.png\\u0000.png", "caption": "A."}', "path_outside")
+    corpus.line('{"file_name": "wren/MARK.png", "caption": "A\\u0000 wren."}', KEPT, "bad_field")
     for odd in ("\u202egnp.", "\u200b \u2066", "\x1b[2J", "a\nb", "x" * 200):
-        mark = corpus.expect("odd name", KEPT)
+        mark = corpus.expect(KEPT)
         corpus.write(f"folder/wren/{mark}{odd}.png", noise_image(160 + len(corpus.inputs)))
         corpus.write(f"folder/wren/{mark}{odd}.txt", f"A wren that is called {mark}.")
-    mark = corpus.expect("odd name", "bad_field")
+    mark = corpus.expect("bad_field")
     name = os.fsdecode(b"folder/wren/" + mark.encode() + b"\xff")
     corpus.write(f"{name}.png", noise_image(161))
     corpus.write(f"{name}.txt", f"A wren {mark}.")
     text = '{"file_name": "wren/MARK.png", "caption": "A.", "category": "\\u202ewren\\u202c"}'
-    corpus.line("odd name", text, KEPT)
+    corpus.line(text, KEPT)
 
 
 def _long_captions(corpus):
     text = json.dumps({"file_name": "wren/MARK.png", "caption": LONG})
-    corpus.line("long caption", text, "bad_field")
+    corpus.line(text, "bad_field")
     text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "negatives": [LONG]})
-    corpus.line("long caption", text, "bad_field")
+    corpus.line(text, "bad_field")
     text = json.dumps({"file_name": "wren/MARK.png", "caption": "A.", "category": LONG})
-    corpus.line("long caption", text, "bad_field")
-    mark = corpus.expect("long caption", "bad_field")
+    corpus.line(text, "bad_field")
+    mark = corpus.expect("bad_field")
     corpus.write(f"folder/wren/{mark}.png", noise_image(170))
     corpus.write(f"folder/wren/{mark}.txt", LONG)
-    corpus.sample("long caption", LONG.encode(), "bad_field")
-    mark = corpus.expect("long caption", "bad_field")
+    corpus.sample(LONG.encode(), "bad_field")
+    mark = corpus.expect("bad_field")
     corpus.authors.append((mark, {"file_name": "x.png", "class_name": "wren", "positive": LONG}))
-    corpus.file("long caption", "rows/MARK.csv", f"image,caption\nwren/good8.png,{LONG}\n",
+    corpus.file("rows/MARK.csv", f"image,caption\nwren/good8.png,{LONG}\n",
                 "unreadable_annotations")  # fmt: skip
-    mark = corpus.expect("long caption", "bad_field")
+    mark = corpus.expect("bad_field")
     columns = {"image": [noise_image(171)], "caption": [LONG], "class": ["wren"]}
     pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
 
 
 def _deep(corpus):
     text = '{"file_name": "wren/MARK.png", "caption": ' + DEEP
-    corpus.file("deep", "folder/MARK/metadata.jsonl", text + "\n", "unreadable_annotations")
+    corpus.file("folder/MARK/metadata.jsonl", text + "\n", "unreadable_annotations")
     nested = "[" * 500 + "]" * 500
     text = f'{{"file_name": "wren/MARK.png", "caption": "A.", "attributes": {nested}}}'
-    corpus.line("deep", text, "bad_field")
-    corpus.file("deep", "authors/MARK.json", '{"a": {"positive": ' + DEEP, "unreadable_annotations")
-    corpus.sample("deep", DEEP.encode(), "unreadable_annotations", ending="json")
-    corpus.file(
-        "deep", "splits/split_zhou_MARK.json", '{"train": ' + DEEP, "unreadable_annotations"
-    )
-    corpus.file("deep", "folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", "unreadable_annotations")
+    corpus.line(text, "bad_field")
+    corpus.file("authors/MARK.json", '{"a": {"positive": ' + DEEP, "unreadable_annotations")
+    corpus.sample(DEEP.encode(), "unreadable_annotations", ending="json")
+    corpus.file("splits/split_zhou_MARK.json", '{"train": ' + DEEP, "unreadable_annotations")
+    corpus.file("folder/MARK/metadata.jsonl", "9" * 10_000 + "\n", "unreadable_annotations")
 
 
 def _twice(corpus):
     text = '{"file_name": "wren/MARK.png", "caption": "A.", "caption": "B."}'
-    corpus.file("twice", "folder/MARK/metadata.jsonl", text + "\n", "bad_field")
-    corpus.file("twice", "rows/MARK.csv", "image,caption,caption\nwren/good8.png,A.,B.\n",
+    corpus.file("folder/MARK/metadata.jsonl", text + "\n", "bad_field")
+    corpus.file("rows/MARK.csv", "image,caption,caption\nwren/good8.png,A.,B.\n",
                 "unreadable_annotations")  # fmt: skip
-    corpus.sample("twice", b'{"caption": "A.", "caption": "B."}', "bad_field", ending="json")
+    corpus.sample(b'{"caption": "A.", "caption": "B."}', "bad_field", ending="json")
     text = '"k_1": {"file_name": "good6.png", "class_name": "wren", "positive": "Twice %d MARK."}'
-    mark = corpus.expect("twice", "duplicate_id")
+    mark = corpus.expect("duplicate_id")
     both = ", ".join((text % number).replace("MARK", mark) for number in (1, 2))
     corpus.write(f"authors/{mark}.json", f"{{{both}}}")
     text = '{"k_2": {"file_name": "good6.png", "positive": "A.", "positive": "B."}}'
-    corpus.file("twice", "authors/MARK.json", text, "bad_field")
-    corpus.sample("twice", b"A wren.", "duplicate_id")
+    corpus.file("authors/MARK.json", text, "bad_field")
+    corpus.sample(b"A wren.", "duplicate_id")
     corpus.members.append(corpus.members[-1])
 
 
 def _not_utf8(corpus):
     text = b'{"file_name": "wren/MARK.png", "caption": "A \xff wren."}\n'
-    corpus.file("not UTF-8", "folder/MARK/metadata.jsonl", text, "unreadable_annotations")
-    corpus.file("not UTF-8", "rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n",
+    corpus.file("folder/MARK/metadata.jsonl", text, "unreadable_annotations")
+    corpus.file("rows/MARK.csv", b"image,caption\nwren/good8.png,A \xff wren.\n",
                 "unreadable_annotations")  # fmt: skip
-    mark = corpus.expect("not UTF-8", "unreadable_annotations")
+    mark = corpus.expect("unreadable_annotations")
     corpus.write(f"folder/wren/{mark}.png", noise_image(180))
     corpus.write(f"folder/wren/{mark}.txt", b"A \xc3\x28 wren.")
-    corpus.sample("not UTF-8", b"A \xff wren.", "unreadable_annotations")
+    corpus.sample(b"A \xff wren.", "unreadable_annotations")
     text = b'{"a_1": {"positive": "A \xff wren."}}'
-    corpus.file("not UTF-8", "authors/MARK.json", text, "unreadable_annotations")
-    corpus.line("not UTF-8", '{"file_name": "wren/MARK.png", "caption": "A \\ud800."}', "bad_field")
+    corpus.file("authors/MARK.json", text, "unreadable_annotations")
+    corpus.line('{"file_name": "wren/MARK.png", "caption": "A \\ud800."}', "bad_field")
 
 
 def _sizes(corpus):
-    corpus.image("size", b"", "not_an_image")
-    corpus.sample("size", b"A wren.", "not_an_image")
+    corpus.image(b"", "not_an_image")
+    corpus.sample(b"A wren.", "not_an_image")
     corpus.members[-2] = (corpus.members[-2][0], b"")
-    mark = corpus.expect("size", "not_an_image")
+    mark = corpus.expect("not_an_image")
     columns = {"image": [b""], "caption": ["A wren."], "class": ["wren"]}
     pq.write_table(pa.table(columns), corpus.root / f"rows/{mark}.parquet")
-    corpus.image("size", png(0, 10), "image_broken", "not_an_image", ending="png")
-    corpus.image("size", png(2**31 - 1, 2**31 - 1), "image_too_large", "image_broken", ending="png")
+    corpus.image(png(0, 10), "image_broken", "not_an_image", ending="png")
+    corpus.image(png(2**31 - 1, 2**31 - 1), "image_too_large", "image_broken", ending="png")
     head = base64.b64decode("/9j/4AAQSkZJRgABAQAAAQABAAD/wAARCP//AAD//wMBIgACEQEDEQH/2Q==")
-    corpus.image("size", head, "image_too_large", "image_broken", "not_an_image")
+    corpus.image(head, "image_too_large", "image_broken", "not_an_image")
     bmp = b"BM" + struct.pack(
         "<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2**30, -(2**30), 1, 24, *[0] * 6
     )
-    corpus.image("size", bmp, "image_too_large", "image_broken", ending="bmp")
+    corpus.image(bmp, "image_too_large", "image_broken", ending="bmp")
 
 
 def _no_files(corpus):
-    mark = corpus.expect("no file", "read_error")
+    mark = corpus.expect("read_error")
     corpus.write(f"folder/wren/{mark}.txt", "A wren.")
     os.mkfifo(corpus.root / f"folder/wren/{mark}.png")
-    mark = corpus.expect("no file", "read_error")
+    mark = corpus.expect("read_error")
     (corpus.root / f"folder/{mark}").mkdir()
     os.mkfifo(corpus.root / f"folder/{mark}/metadata.jsonl")
-    mark = corpus.expect("no file", "image_missing")
+    mark = corpus.expect("image_missing")
     (corpus.root / f"folder/wren/{mark}.png").mkdir()
     text = {"file_name": f"wren/{mark}.png", "caption": "A wren."}
     corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
-    corpus.file("no file", "tars/MARK.tar", b"", "unreadable_annotations")
+    corpus.file("tars/MARK.tar", b"", "unreadable_annotations")
 
 
 def _finish(corpus):

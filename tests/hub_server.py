@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
-from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from hub_repository import DATE, File, RefusedError, Repository
 
@@ -77,7 +77,6 @@ class Hub:
         self.users = dict(users)
         self.repositories = {}
         self.requests = []
-        self.page_size = 1000
         self.lock = threading.RLock()
         self._faults = []
         self._key = hashlib.sha256(b"storage").digest()
@@ -204,8 +203,6 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.close_connection = True
 
-    # Users and permissions
-
     def _user(self):
         given = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         if not given:
@@ -225,21 +222,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _repository(self, kind, name, *, write=False):
         user = self._user()
         found = self.hub.repositories.get((kind.strip("/").rstrip("s") or "model", name))
-        namespace = name.split("/")[0]
-        hidden = (
-            found is not None and found.private and (not user or namespace not in user.namespaces)
-        )
-        if found is None or hidden:
-            # The Hub does not reveal whether a private repository exists.
+        if found is None:
             raise RefusedError(404 if user else 401, "Repository not found", "RepoNotFound")
         if write:
-            self._may_write(namespace)
+            self._may_write(name.split("/")[0])
         return found
 
     def _sent(self):
         return json.loads(self.body or b"{}")
-
-    # Repositories
 
     def validate_yaml(self):
         content = self._sent()["content"]
@@ -276,8 +266,6 @@ class _Handler(BaseHTTPRequestHandler):
             "cardData": _card_data(card.content.decode()), "siblings": siblings,
         })  # fmt: skip
 
-    # Revisions
-
     def tree(self, kind, name, revision, folder):
         commit = self._repository(kind, name).resolve(revision)
         folder = folder.strip("/")
@@ -285,15 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         entries = list(_entries(commit.files, folder, recursive))
         if folder and not entries:
             raise RefusedError(404, f"{folder} does not exist on {revision}", "EntryNotFound")
-        start = int(self.query.get("cursor", ["0"])[0])
-        end = start + self.hub.page_size
-        headers = []
-        if end < len(entries):
-            asked = [pair for pair in parse_qsl(urlsplit(self.path).query) if pair[0] != "cursor"]
-            following = urlencode([*asked, ("cursor", str(end))])
-            address = f"{self.hub.url}{urlsplit(self.path).path}?{following}"
-            headers.append(("Link", f'<{address}>; rel="next"'))
-        return _json(entries[start:end], 200, *headers)
+        return _json(entries)
 
     def paths_info(self, kind, name, revision):
         files = self._repository(kind, name).resolve(revision).files
@@ -330,8 +310,6 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(409, f"Reference already exists: {ref}")
         repository.refs[ref] = oid
         return _json({})
-
-    # Uploads
 
     def preupload(self, kind, name, revision):
         repository = self._repository(kind, name, write="create_pr" not in self.query)
@@ -412,14 +390,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(401, "Invalid username or password.")
         return user
 
-    # Discussions
-
     def discussions(self, kind, name):
         repository = self._repository(kind, name)
         found = [_proposal(repository, each) for each in repository.proposals.values()]
         return _json({"discussions": found, "count": len(found), "start": 0})
-
-    # Files
 
     def file(self, kind, name, revision, path):
         repository = self._repository(kind or "model", name)

@@ -45,9 +45,6 @@ def swapped(caption, category, *others):
     return captions(record(caption, category), make_catalog([], names=[category, *others]))
 
 
-# Category swaps
-
-
 def test_every_mention_is_replaced_with_its_article_plural_and_capital():
     assert swapped("Pugs bark. A pug is a PUG; two pugs.", "pug", "Egyptian Mau") == [
         "Egyptian Maus bark. An Egyptian Mau is an Egyptian Mau; two Egyptian Maus."
@@ -159,8 +156,6 @@ def test_a_swap_changes_only_the_name(name, rest):
     assert {n.caption for n in found} == {f"The {n.category}: {rest}" for n in found}
 
 
-# What a draw depends on
-
 PAIRS = [
     record(f"A {color} {name} {pose} on the {place}.", name, f"pets/{number}")
     for number, (color, name, pose, place) in enumerate(
@@ -222,9 +217,6 @@ def test_negatives_fit_the_other_words_of_the_caption():
     assert first.count("xolo") > 25
 
 
-# Attribute swaps
-
-
 def test_an_attribute_swap_changes_one_value_of_its_type():
     catalog = make_catalog(PAIRS)
     for pair in PAIRS:
@@ -250,9 +242,6 @@ def test_one_kind_fills_in_for_the_other(caption, kind):
     catalog = make_catalog([], names=["pug", "boxer", "sphynx", "puli", "van"])
     found = drawn(record(caption, "pug"), catalog, k=4, n_attribute=2)
     assert [negative.kind for negative in found] == [kind] * 4
-
-
-# Given negatives
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fdrd.dataset import RetrievalDataset, load
     from fdrd.errors import FdrdError
     from fdrd.exports.writing import export
+    from fdrd.fetching.fetching_run import fetch
     from fdrd.field_guide.writer import sample
     from fdrd.hub.dataset_repository import push
     from fdrd.pipeline.builder import Build, build, merge
@@ -44,6 +45,7 @@ _MODULES = {
     "build_part": "pipeline.part_builder",
     "caption": "captioning",
     "export": "exports.writing",
+    "fetch": "fetching.fetching_run",
     "load": "dataset",
     "merge": "pipeline.builder",
     "push": "hub.dataset_repository",
@@ -66,6 +68,7 @@ __all__ = [
     "build_part",
     "caption",
     "export",
+    "fetch",
     "load",
     "merge",
     "push",

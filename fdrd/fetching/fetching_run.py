@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fdrd.errors import FdrdError
 from fdrd.fetching.download import check_digest, download
-from fdrd.fetching.table import PublicSet, RemoteFile
+from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_table
 from fdrd.fetching.unpack import is_archive, unpack
 from fdrd.files.atomic import atomic_folder
 from fdrd.files.cache import cache_folder
@@ -32,6 +32,32 @@ class FetchOptions:
     downloads: Path | None = None
 
 
+def fetch(
+    name: str,
+    out: str | Path,
+    *,
+    local: str | Path | None = None,
+    mirror: str = "",
+    accept_unverified: bool = False,
+    progress: Progress = silent,
+) -> Path:
+    """Fetch a public set for `build`. Who calls this accepts the license and terms of the set.
+
+    Args:
+        name: a name that `fdrd fetch` lists.
+        out: new or empty folder; a failed call leaves nothing behind but downloads, which the next call uses.
+        local: folder with files that are here already.
+        mirror: a URL with the files as `NAME/FILE`.
+        accept_unverified: use files of which no digest is known.
+        progress: called with the number of bytes.
+
+    Raises:
+        FdrdError: as `fetch_set`, or there is no such set.
+    """
+    options = FetchOptions(Path(local) if local else None, mirror, accept_unverified)
+    return fetch_set(find_set(name, read_table()), Path(out), options, progress)
+
+
 def missing_by_hand(chosen: PublicSet, options: FetchOptions) -> list[str]:
     """Return what the user must do before the set can be fetched, one sentence per file."""
     folder = options.local or Path("archives")
@@ -52,7 +78,7 @@ def unverified(chosen: PublicSet, options: FetchOptions) -> list[str]:
     ]
 
 
-def fetch(
+def fetch_set(
     chosen: PublicSet,
     out: Path,
     options: FetchOptions = FetchOptions(),

@@ -39,8 +39,7 @@ def fetch(
     Shows license, size and terms, and asks first. Files are checked by digest, and an interrupted download
     resumes. Files that need a form or a browser are named, with the place to get them.
     """
-    from fdrd.fetching.fetching_run import FetchOptions, missing_by_hand, unverified
-    from fdrd.fetching.fetching_run import fetch as fetch_set
+    from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand, unverified
     from fdrd.fetching.table import find_set, read_table
 
     table = read_table()

@@ -1,6 +1,8 @@
 """A build of an export has the records of the dataset that was exported."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,8 @@ import pytest
 import fdrd
 from fdrd.errors import FdrdError
 from fdrd.exports.formats import FORMATS, not_carried
-from fdrd.sources import READERS
 
 WITH_EVERYTHING = ("jsonl", "imagefolder", "webdataset")
-READER_OF = {"coco": "coco_captions", "karpathy": "karpathy"}
 
 
 def records(folder: Path, *, everything: bool) -> list[str]:
@@ -42,8 +42,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_export_is_built_to_the_same_records(
     shared_birds: Path, tmp_path: Path, form: Any
 ) -> None:
-    if READER_OF.get(form, "table") not in READERS:
-        pytest.skip(f"no reader of {form} yet")
     fdrd.export(shared_birds, tmp_path / "out", to=form)
     fdrd.build(tmp_path / "out", tmp_path / "again", workers=1)
     everything = form in WITH_EVERYTHING
@@ -93,3 +91,14 @@ def test_an_unknown_format_and_a_task_for_another_format_are_errors(
     with pytest.raises(FdrdError, match="is for --to webdataset"):
         fdrd.export(shared_birds, tmp_path / "out", to="coco", task="zeroshot_classification")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_what_is_not_carried_over(shared_birds: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fdrd", "export", shared_birds, "coco", "--to", "coco"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Not carried over: Groups and record ids" in done.stderr
+    assert done.stdout.split()[:4] == ["domain", "split", "images", "captions"]
+    assert (tmp_path / "coco/shore/annotations/captions_val.json").is_file()

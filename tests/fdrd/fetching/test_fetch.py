@@ -16,7 +16,7 @@ import pytest
 import fdrd
 from fdrd.errors import FdrdError
 from fdrd.fetching import download, unpack
-from fdrd.fetching.fetching_run import FetchOptions, fetch, missing_by_hand
+from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand
 from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_table
 
 CLASSES = ("wren", "robin")
@@ -63,10 +63,10 @@ def test_a_cut_connection_is_resumed_where_it_ended(
     content = archive("a.tar", {"wren/1.txt": bytes(range(256)) * 500})
     server.files["a.tar"], server.cuts = content, [70_000, 20_000]
     chosen = one_file(f"{server.url}/a.tar", content)
-    fetch(chosen, tmp_path / "out", options)
+    fetch_set(chosen, tmp_path / "out", options)
     assert server.ranges == [None, "bytes=70000-", "bytes=90000-"]
     assert (tmp_path / "out/wren/1.txt").stat().st_size == 128_000
-    fetch(chosen, tmp_path / "again", options)
+    fetch_set(chosen, tmp_path / "again", options)
     assert len(server.ranges) == 3  # not downloaded twice
 
 
@@ -78,9 +78,9 @@ def test_the_next_call_resumes_what_an_interrupted_call_left(
     server.files["a.tar"], server.cuts = content, [10_000]
     chosen = one_file(f"{server.url}/a.tar", content)
     with pytest.raises(FdrdError, match="run the command again to resume"):
-        fetch(chosen, tmp_path / "out", options)
+        fetch_set(chosen, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
-    fetch(chosen, tmp_path / "out", options)
+    fetch_set(chosen, tmp_path / "out", options)
     assert server.ranges == [None, "bytes=10000-"]
 
 
@@ -91,13 +91,13 @@ def test_a_wrong_digest_is_refused_and_nothing_is_kept(
     server.files["a.tar"] = content
     chosen = one_file(f"{server.url}/a.tar", content + b"changed")
     with pytest.raises(FdrdError, match="does not have the digest"):
-        fetch(chosen, tmp_path / "out", options)
+        fetch_set(chosen, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
     assert not list((tmp_path / "downloads/birds").iterdir())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/a.tar").write_bytes(content)
     with pytest.raises(FdrdError, match="replace it by the original"):
-        fetch(chosen, tmp_path / "out", replace(options, local=tmp_path / "mine"))
+        fetch_set(chosen, tmp_path / "out", replace(options, local=tmp_path / "mine"))
 
 
 def test_a_missing_file_is_an_error_that_names_the_options(
@@ -105,7 +105,7 @@ def test_a_missing_file_is_an_error_that_names_the_options(
 ) -> None:
     chosen = one_file(f"{server.url}/gone.tar", b"")
     with pytest.raises(FdrdError, match=r"gone.tar: download failed .*--mirror or --from"):
-        fetch(chosen, tmp_path / "out", options)
+        fetch_set(chosen, tmp_path / "out", options)
 
 
 def link(kind: bytes, target: str) -> bytes:
@@ -146,7 +146,7 @@ def test_an_archive_that_would_leave_the_folder_is_refused(
 ) -> None:
     server.files[name] = content
     with pytest.raises(FdrdError, match="refused"):
-        fetch(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
+        fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
     assert {path.name for path in tmp_path.iterdir()} <= {"downloads", "cache", "datasets"}
 
 
@@ -158,7 +158,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
     content = archive(name, {f"{number}": bytes(2**20) for number in range(4)})
     server.files[name] = content
     with pytest.raises(FdrdError, match="unpacks to over 1,048,576 bytes"):
-        fetch(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
+        fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_archive_is_an_error(
 ) -> None:
     server.files[name] = b"no archive"
     with pytest.raises(FdrdError, match="cannot be unpacked"):
-        fetch(one_file(f"{server.url}/{name}", b"no archive"), tmp_path / "out", options)
+        fetch_set(one_file(f"{server.url}/{name}", b"no archive"), tmp_path / "out", options)
 
 
 def test_a_file_without_a_known_digest_needs_consent(
@@ -177,8 +177,8 @@ def test_a_file_without_a_known_digest_needs_consent(
     server.files["a.json"] = b"{}"
     chosen = one_file(f"{server.url}/a.json", b"", digest="")
     with pytest.raises(FdrdError, match=r"no digest is known of a.json.*--accept-unverified"):
-        fetch(chosen, tmp_path / "out", options)
-    fetch(chosen, tmp_path / "out", replace(options, accept_unverified=True))
+        fetch_set(chosen, tmp_path / "out", options)
+    fetch_set(chosen, tmp_path / "out", replace(options, accept_unverified=True))
     assert (tmp_path / "out/a.json").read_bytes() == b"{}"
 
 
@@ -186,7 +186,7 @@ def test_too_little_space_is_noticed_before_the_download(
     server: Any, tmp_path: Path, options: FetchOptions
 ) -> None:
     with pytest.raises(FdrdError, match="GB are needed"):
-        fetch(one_file(f"{server.url}/a.tar", b"", mb=10**12), tmp_path / "out", options)
+        fetch_set(one_file(f"{server.url}/a.tar", b"", mb=10**12), tmp_path / "out", options)
     assert not server.ranges
 
 
@@ -339,7 +339,7 @@ def set_files(draw: Any) -> dict[str, dict[str, Any]]:
 def test_every_set_is_laid_out_for_the_build(
     server: Any, tmp_path: Path, draw: Any, name: str, way: str
 ) -> None:
-    from fdrd.sources import READERS, find_domains
+    from fdrd.sources import find_domains
 
     contents = {
         file: archive(file, value) if unpack.is_archive(file) else json.dumps(value).encode()
@@ -362,12 +362,9 @@ def test_every_set_is_laid_out_for_the_build(
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
         options = FetchOptions(local=tmp_path / "mine")
-    raw = fetch(chosen, tmp_path / "raw", options)
+    raw = fetch_set(chosen, tmp_path / "raw", options)
     wanted = {"coco5k": "karpathy", "flickr30k": "karpathy", "cub": "cub"}.get(name, "released")
-    wanted = "coco_splits" if name in ("food101", "sun397") else wanted
-    wanted = wanted.replace("coco_splits", "coop_splits")
-    if wanted not in READERS:
-        pytest.skip(f"no reader of {wanted} yet")
+    wanted = "coop_splits" if name in ("food101", "sun397") else wanted
     (domain,) = find_domains(raw)
     assert domain.reader == wanted
     if wanted == "coop_splits":
@@ -378,6 +375,14 @@ def test_every_set_is_laid_out_for_the_build(
     assert kept == {"karpathy": 10, "cub": 2}.get(wanted, 2), (
         tmp_path / "data/rejected.jsonl"
     ).read_text()
+
+
+def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path: Path) -> None:
+    with pytest.raises(FdrdError, match=r"UCF101 needs files .*drive.google.com"):
+        fdrd.fetch("UCF101", tmp_path / "raw")
+    (tmp_path / "UCF-101-midframes.zip").write_bytes(archive("a.zip", {"1.jpg": b"x"}))
+    with pytest.raises(FdrdError, match="no digest is known of UCF-101-midframes.zip"):
+        fdrd.fetch("UCF101", tmp_path / "raw", local=tmp_path)
 
 
 def test_the_command_shows_the_terms_and_asks(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path: Path) -> None:
     with pytest.raises(FdrdError, match=r"UCF101 needs files .*drive.google.com"):
         fdrd.fetch("UCF101", tmp_path / "raw")
     (tmp_path / "UCF-101-midframes.zip").write_bytes(archive("a.zip", {"1.jpg": b"x"}))
-    with pytest.raises(FdrdError, match="no digest is known of UCF-101-midframes.zip"):
+    with pytest.raises(FdrdError, match=r"no digest is known of UCF-101-midframes.zip"):
         fdrd.fetch("UCF101", tmp_path / "raw", local=tmp_path)
 
 

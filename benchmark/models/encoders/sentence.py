@@ -45,7 +45,7 @@ def load(
                 target,
                 device=str(device),
                 trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
         return made.eval().requires_grad_(False)
 

@@ -1,0 +1,113 @@
+"""Encoders of sentence-transformers and open_clip, if they are installed: the same features and recalls."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import normalize
+
+import benchmark
+from benchmark import load_backbone
+from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
+
+Splits = dict[str, RetrievalDataset]
+EMBEDDED = Path(benchmark.__file__).parent / "models" / "embedded"
+CAPTIONS = ["a red circle on the left", "A photo of 2 dogs", "the big black square"]
+IMAGES = [Image.radial_gradient("L").resize((40 + 20 * n, 64)).convert("RGB") for n in range(3)]
+
+
+def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset: Splits) -> None:
+    library = pytest.importorskip("sentence_transformers")
+    evaluation = pytest.importorskip("sentence_transformers.evaluation")
+    encoder = load_backbone(f"st:{EMBEDDED}", device="cpu")
+    model = library.SentenceTransformer(
+        str(EMBEDDED), device="cpu", model_kwargs={"dtype": torch.float32}
+    )
+    own = torch.as_tensor(model.encode(CAPTIONS))
+    assert (encoder.encode_text(CAPTIONS).pooled - normalize(own, dim=-1)).abs().max() < 1e-5
+    embedded = load_backbone("embedded", device="cpu")
+    for name in ("encode_text", "encode_image"):
+        items: Any = CAPTIONS if name == "encode_text" else IMAGES
+        one, other = (getattr(each, name)(items).pooled for each in (encoder, embedded))
+        assert (one - other).abs().max() < 1e-4  # torchvision or PIL preprocesses images
+
+    dataset = tiny_dataset["test"]
+    queries = {str(number): caption for number, caption in enumerate(dataset.captions)}
+    corpus = {str(number): image for number, image in enumerate(dataset.images(range(24)))}
+    relevant: dict[str, set[str]] = {}
+    for image, caption in dataset.pairs.tolist():
+        relevant.setdefault(str(caption), set()).add(str(image))
+    evaluator = evaluation.InformationRetrievalEvaluator(
+        queries, corpus, relevant, accuracy_at_k=[1, 5, 10], main_score_function="cosine"
+    )
+    found = evaluator(model)
+    metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
+    for k in (1, 5, 10):
+        assert found[f"cosine_accuracy@{k}"] == pytest.approx(
+            metrics.text_to_image.strict.recall[f"R@{k}"]
+        )
+
+
+def test_a_sentence_transformer_with_random_weights_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    folder = shutil.copytree(EMBEDDED, tmp_path / "damaged")
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("text_projection.weight")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(FdrdError, match="some of its tensors are random"):
+        load_backbone(f"st:{folder}")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """A random model as open_clip saves it."""
+    library = pytest.importorskip("open_clip")
+    config = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 128, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2},
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = library.model.CLIP(**config)
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    description = {"model_cfg": config, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(description))
+    return tmp_path
+
+
+def test_open_clip_gives_the_same_features_and_recalls(local: Path, tiny_dataset: Splits) -> None:
+    library = pytest.importorskip("open_clip")
+    encoder = load_backbone(f"open_clip:local-dir:{local}", device="cpu")
+    model, _, preprocess = library.create_model_and_transforms(f"local-dir:{local}")
+    tokenize = library.get_tokenizer(f"local-dir:{local}")
+    with torch.no_grad():
+        texts = model.encode_text(tokenize(CAPTIONS), normalize=True)
+        dataset = tiny_dataset["test"]
+        pixels = torch.stack([preprocess(image) for image in dataset.images(range(24))])
+        images = model.encode_image(pixels, normalize=True)
+        captions = model.encode_text(tokenize(dataset.captions), normalize=True)
+    assert (encoder.encode_text(CAPTIONS).pooled - texts).abs().max() < 1e-5
+    assert encoder.count_tokens(["a photo"]) == [4]
+    metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
+    scores = images @ captions.T
+    image, caption = dataset.pairs.T
+    own = scores[image, caption]
+    rank = (scores[image] >= own[:, None]).sum(1)
+    for k in (1, 5, 10):
+        assert (rank <= k).float().mean().item() == pytest.approx(
+            metrics.image_to_text.strict.recall[f"R@{k}"]
+        )
+
+
+def test_a_name_of_open_clip_that_does_not_exist_is_refused() -> None:
+    pytest.importorskip("open_clip")
+    with pytest.raises(FdrdError, match="open_clip cannot load it"):
+        load_backbone("open_clip:ViT-B-32/no_such_weights")

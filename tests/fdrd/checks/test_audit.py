@@ -2,7 +2,6 @@ import json
 import os
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -19,8 +18,7 @@ from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.sources import find_domains, read_domain
 from fdrd.text.tokens import estimate_clip_tokens
-
-REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
+from tests.real import REAL, needs_real
 
 
 def pair(caption, category, *negatives, id="1"):
@@ -175,7 +173,7 @@ def test_a_source_without_records_is_an_error(tmp_path, write):
         fdrd.audit(tmp_path / "raw")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not available")
+@needs_real
 @pytest.mark.parametrize(
     ("file", "size", "equal", "repeated", "words"),
     [

@@ -1,9 +1,7 @@
 import json
-import os
 import pickle
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
@@ -23,8 +21,7 @@ from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text.attributes import find_attributes
 from fdrd.text.mentions import category_pattern, find_mentions, key
 from fdrd.text.normalize import normalize_caption
-
-REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
+from tests.real import REAL, needs_real
 
 
 def record(caption, category, id="d/1"):
@@ -301,7 +298,7 @@ def test_equal_and_repeated_given_negatives_are_dropped_with_their_rules():
     assert rules == ("negative_repeated", "negative_equal")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not available")
+@needs_real
 @pytest.mark.parametrize(
     "file", ["pets_test", "flower_test", "inter_dtd_test", "inter_caltech-101_test"]
 )

@@ -1,17 +1,13 @@
 """Caltech-101 with the published captions, if $FDRD_REAL or a folder beside the project has a copy."""
 
-import os
 import shutil
-from pathlib import Path
 
 import pytest
 
 from fdrd.reasons import Rejection
 from fdrd.sources.layouts import released
 from fdrd.sources.reading.source_folder import SourceFolder
-
-REAL = Path(os.environ.get("FDRD_REAL", Path(__file__).parents[3].parent / "shared" / "real"))
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no copy of the published annotations")
+from tests.real import REAL, needs_real
 
 
 @needs_real

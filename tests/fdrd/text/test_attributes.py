@@ -1,18 +1,16 @@
 import hashlib
 import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fdrd.text.attributes import TYPES, find_attributes
+from tests.real import REAL, needs_real
 
 TESTS = Path(__file__).parents[2]
-REAL = Path(os.environ.get("FDRD_REAL", TESTS.parents[1] / "shared" / "real"))
 LABELS = json.loads((TESTS / "data" / "attribute_labels.json").read_text())
 FIVE = {"colour", "count", "place", "pose", "material"}
 
@@ -94,7 +92,7 @@ def test_spans_of_any_words_are_valid(caption):
     assert_valid(found, caption)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the published annotations are not available")
+@needs_real
 def test_held_out_captions_are_tagged_as_by_hand():
     captions = {}
     for path in sorted(REAL.glob("*/*.json")):

@@ -104,7 +104,7 @@ def _record(
         meta_category=texts["meta_category"],
         group=texts["group"],
         split=found or split,
-        attributes=move_spans(attributes, given, normal),
+        attributes=move_spans(attributes, given, normal) if attributes else (),  # slow
         negatives=negatives,
         rules=(*category_rules, *caption_rules),
     )

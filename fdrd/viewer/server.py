@@ -70,7 +70,9 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
     port = listener.getsockname()[1]
     app = application(context, token, host, port)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+        uvicorn.Config(
+            app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60
+        )
     )
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/?token={token}")

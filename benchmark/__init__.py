@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator
     from benchmark.training.fine_tuning import FineTuned
-    from benchmark.training.learning import learn, pair_loss
     from benchmark.training.loop import Batch
     from benchmark.training.losses import LossDirection, PairLoss, info_nce
     from benchmark.training.prompt_learners import (
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
         PromptMethod,
         VisualTokens,
     )
+    from benchmark.training.trained_method import learn, pair_loss
     from benchmark.training.training_negatives import TrainingNegatives
     from fdrd.progress import Progress, silent
 
@@ -85,10 +85,10 @@ _EXPORTS = {
     "benchmark.training.adapters": "Adapter AdapterForm",
     "benchmark.training.collator": "ClipCollator",
     "benchmark.training.fine_tuning": "FineTuned",
-    "benchmark.training.learning": "learn pair_loss",
     "benchmark.training.loop": "Batch",
     "benchmark.training.losses": "LossDirection PairLoss info_nce",
     "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
+    "benchmark.training.trained_method": "learn pair_loss",
     "benchmark.training.training_negatives": "TrainingNegatives",
     "fdrd.progress": "Progress silent",
 }

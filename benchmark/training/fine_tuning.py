@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from benchmark.models.backbone import Backbone
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.learning import learn, pair_loss
 from benchmark.training.loop import Batch
 from benchmark.training.losses import PairLoss
-from benchmark.training.trained_method import TrainedMethod
+from benchmark.training.trained_method import TrainedMethod, learn, pair_loss
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 

@@ -1,19 +1,22 @@
-"""The one composed method: a learner, how it encodes, and the loss that trains it."""
+"""Train a method: the loss of a batch of pairs, the loop, and the class that composes them with a learner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
+from benchmark.evaluation.encoding import encode_split, rank_split
+from benchmark.evaluation.metrics import mean_mrr
 from benchmark.models.backbone import Encoder, Features
 from benchmark.models.image_batches import AnyImages
+from benchmark.registry import Method
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.learning import learn, pair_loss
-from benchmark.training.loop import Batch
-from benchmark.training.losses import PairLoss
+from benchmark.training.loop import Batch, fit
+from benchmark.training.losses import PairLoss, info_nce, sigmoid_loss
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 
@@ -21,6 +24,63 @@ from fdrd.progress import Progress, silent
 def cosine(images: Features, texts: Features) -> Tensor:
     """Return (I, C) cosines of pooled features."""
     return images.pooled @ texts.pooled.T
+
+
+def pair_loss(
+    method: Method,
+    batch: Batch,
+    scale: float,
+    direction: PairLoss,
+    negatives: Sequence[str] = (),
+    bias: float = 0.0,
+) -> Tensor:
+    """Return the contrastive loss of a batch under a method's own similarity.
+
+    Args:
+        method: encodes and scores.
+        batch: B pairs.
+        scale: factor for the similarities.
+        direction: of InfoNCE, or `sigmoid`.
+        negatives: captions that belong to no image of the batch.
+        bias: added to the logits of the sigmoid loss.
+    """
+    images = method.encode_image(batch.images)
+    texts = method.encode_text([*batch.captions, *negatives])
+    logits = (scale * method.similarity(images, texts)).float()
+    return sigmoid_loss(logits + bias) if direction == "sigmoid" else info_nce(logits, direction)
+
+
+def learn(
+    method: Method,
+    loss: Callable[[Batch], Tensor],
+    train: RetrievalDataset,
+    validation: RetrievalDataset,
+    config: TrainConfig,
+    seed: int,
+    device: torch.device,
+    progress: Progress = silent,
+) -> FitLog:
+    """Train a method's learner, and restore its best epoch.
+
+    Args:
+        method: its `learner` is trained, and it is validated after every epoch.
+        loss: of a batch.
+        train: the training rows.
+        validation: the rows that select the epoch by the mean MRR of both directions.
+        config: training options.
+        seed: of the order of rows.
+        device: of the towers.
+        progress: receives steps.
+    """
+    if method.learner is None:
+        raise ValueError("the method has no learner")
+
+    def validate() -> float:
+        return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
+
+    return fit(
+        method.learner, loss, validate, train, config, seed, device=device, progress=progress
+    )
 
 
 class TrainedMethod:

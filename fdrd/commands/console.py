@@ -134,4 +134,6 @@ def quiet_transformers() -> None:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda by default if available.")]
+Plugins = Annotated[list[str], typer.Option(help="Module or .py file with methods of your own.")]
 Folder = Annotated[Path, typer.Argument(help="Folder that `fdrd build` wrote.")]

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from fdrd.commands.console import (
+    Device,
     Json,
+    Plugins,
     app,
     err,
     out,
@@ -82,16 +84,12 @@ def bench(
         list[str],
         typer.Option("-T", help="option=value of the training, e.g. learning_rate=0.002."),
     ] = [],  # noqa: B006
-    plugin: Annotated[
-        list[str], typer.Option(help="Module or .py file with methods of your own.")
-    ] = [],  # noqa: B006
+    plugin: Plugins = [],  # noqa: B006
     results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("runs"),
     log: Annotated[
         Path | None, typer.Option(help="Write TensorBoard curves of each training here.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; cuda by default if available.")
-    ] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Train and measure methods; print recalls of image-to-text and text-to-image retrieval.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, quiet_transformers, show_progress
+from fdrd.commands.console import Device, app, out, quiet_transformers, show_progress
 
 
 @app.command(epilog="Example:  fdrd features data/fdrd stored/ --backbone embedded")
@@ -19,9 +19,7 @@ def features(
         typer.Option(help="As in `fdrd bench`; by default the one that the dataset names."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split; all by default.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; cuda by default if available.")
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Write the features of all images, captions and hard negatives of a dataset.
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from fdrd.commands.console import Json, app, out, print_json, quiet_transformers
+from fdrd.commands.console import Json, Plugins, app, out, print_json, quiet_transformers
 
 
 @app.command(epilog="Example:  fdrd methods")
 def methods(
-    plugin: Annotated[
-        list[str], typer.Option(help="Module or .py file with methods of your own.")
-    ] = [],  # noqa: B006
+    plugin: Plugins = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """List the methods with their options, and the training options."""

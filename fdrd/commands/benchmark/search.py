@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from fdrd.commands.console import (
+    Device,
     Json,
+    Plugins,
     app,
     print_json,
     print_table,
@@ -44,12 +46,8 @@ def search(
         str | None, typer.Option(help="Search only this split; all by default.")
     ] = None,
     domain: Annotated[str | None, typer.Option(help="Search only this domain.")] = None,
-    plugin: Annotated[
-        list[str], typer.Option(help="Module or .py file with methods of your own.")
-    ] = [],  # noqa: B006
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; cuda by default if available.")
-    ] = None,
+    plugin: Plugins = [],  # noqa: B006
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Find the images that match a text, or the captions that match an image.

@@ -73,10 +73,6 @@ Factory = TypeVar("Factory", bound=Callable[..., Method])
 Ablations = Mapping[str, Mapping[str, Any]]
 """Options by the name of a variant, the full method included."""
 
-_METHODS: dict[str, Callable[..., Method]] = {}
-_ABLATIONS: dict[str, Ablations] = {}
-_OPTIONS: dict[str, Callable[..., Any]] = {}
-
 
 @dataclass(frozen=True)
 class Needs:
@@ -91,7 +87,17 @@ class Needs:
     unless: Mapping[str, Any] = field(default_factory=dict)
 
 
-_NEEDS: dict[str, Needs] = {}
+@dataclass(frozen=True)
+class _Entry:
+    """One registered method; the attributes are those of `method`."""
+
+    factory: Callable[..., Method]
+    ablations: Ablations
+    options: Callable[..., Any]
+    needs: Needs
+
+
+_METHODS: dict[str, _Entry] = {}
 
 
 def method(
@@ -114,20 +120,23 @@ def method(
 
     def register(factory: Factory) -> Factory:
         owner = _METHODS.get(name)
-        if owner is not None and _location(owner) != _location(factory):
+        if owner is not None and _location(owner.factory) != _location(factory):
             raise ValueError(
-                f"two methods are called {name!r}: {_location(owner)} and {_location(factory)}"
+                f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
-        _METHODS[name] = factory
-        _ABLATIONS[name] = ablations or {}
-        _OPTIONS[name] = options or factory
-        single = (
-            Needs(frozenset({needs}) if needs else frozenset()) if isinstance(needs, str) else needs
-        )
-        _NEEDS[name] = single
+        wanted = needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
+        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted)
         return factory
 
     return register
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _METHODS:
+        _import_built_in()
+    if name not in _METHODS:
+        raise FdrdError(unknown("method", name, _METHODS, "fdrd"))
+    return _METHODS[name]
 
 
 def _import_built_in() -> None:
@@ -154,11 +163,7 @@ def get_method(name: str) -> Callable[..., Method]:
     Raises:
         FdrdError: there is no such method.
     """
-    if name not in _METHODS:
-        _import_built_in()
-    if name not in _METHODS:
-        raise FdrdError(unknown("method", name, _METHODS, "fdrd"))
-    return _METHODS[name]
+    return _entry(name).factory
 
 
 def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -167,14 +172,14 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
     Raises:
         FdrdError: there is no such method, or it defines no variants.
     """
-    get_method(name)
-    if not _ABLATIONS[name]:
-        having = ", ".join(sorted(known for known, found in _ABLATIONS.items() if found))
+    ablations = _entry(name).ablations
+    if not ablations:
+        having = ", ".join(known for known in method_names() if _METHODS[known].ablations)
         raise FdrdError(
             f"--ablate {name}: it defines no variants; these methods do: {having or 'none'}"
         )
     found: dict[str, dict[str, Any]] = {}
-    for variant, own in _ABLATIONS[name].items():
+    for variant, own in ablations.items():
         if (options := {**given, **own}) not in found.values():
             found[variant] = options
     return found
@@ -188,8 +193,7 @@ def method_names() -> list[str]:
 
 def method_options(name: str) -> dict[str, Option]:
     """Return the options of a method."""
-    factory = get_method(name)
-    return options_of(_OPTIONS.get(name, factory))
+    return options_of(_entry(name).options)
 
 
 def summary(name: str) -> str:
@@ -204,8 +208,7 @@ def takes(name: str, argument: str) -> bool:
 
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
-    get_method(name)
-    needs = _NEEDS.get(name, Needs())
+    needs = _entry(name).needs
     missing = sorted(needs.capabilities - can)
     defaults = {key: option.default for key, option in method_options(name).items()}
     chosen = {**defaults, **options}
@@ -247,7 +250,7 @@ def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
     if not takes(name, "backbone") or not obstacle(name, {}, can):
         return ""
-    unless = _NEEDS.get(name, Needs()).unless
+    unless = _entry(name).needs.unless
     return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
 
 

@@ -1,6 +1,7 @@
 """Fixtures: a CLIP and a dataset that are small enough to train in a test, and a local Hub."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = (
     "1"  # before the Hub's client is imported: no test waits for the network
@@ -228,3 +229,13 @@ def hub(monkeypatch):
 @pytest.fixture
 def writer_token():
     return WRITER
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """Registrations of a test end with it."""
+    import benchmark
+
+    benchmark.method_names()  # imports the built-in methods before the copy
+    module = sys.modules["benchmark.registry"]  # `benchmark.method` is the decorator
+    monkeypatch.setattr(module, "_METHODS", dict(module._METHODS))

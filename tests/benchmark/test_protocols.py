@@ -10,7 +10,6 @@ from rich.console import Console
 import benchmark
 from benchmark import TrainConfig, get_method, read_categories
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from benchmark.registry import _METHODS
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.tables import command, harmonic
 from benchmark.reporting.terminal import table
@@ -259,13 +258,13 @@ def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):
 
 
 def test_a_few_shot_draw_has_a_seed_even_if_the_method_takes_none(
-    tiny_clip, tiny_dataset, monkeypatch
+    tiny_clip, tiny_dataset, registry
 ):
     def unseeded(backbone, *, train=TrainConfig()):
         made = get_method("coop")(backbone, n_ctx=4, train=train)
         return made
 
-    monkeypatch.setitem(_METHODS, "unseeded", unseeded)
+    benchmark.method("unseeded")(unseeded)
     asked = {"backbone": tiny_clip, "train": {"epochs": 1}, "seeds": range(2)}
     few, failed = benchmark.run_each(["unseeded"], tiny_dataset, shots=1, **asked)
     assert not failed

@@ -1,7 +1,5 @@
 """Names, options and plugins of methods, and the errors for wrong ones."""
 
-import sys
-
 import pytest
 
 from benchmark.registry import (
@@ -17,13 +15,6 @@ from benchmark.registry import (
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
 from fdrd.options import options_of, read_options, split_assignments
-
-
-@pytest.fixture
-def registry(monkeypatch):
-    """Registrations of a test end with it."""
-    module = sys.modules["benchmark.registry"]  # `benchmark.method` is the decorator
-    monkeypatch.setattr(module, "_METHODS", dict(module._METHODS))
 
 
 def test_an_unknown_method_suggests_a_similar_one():

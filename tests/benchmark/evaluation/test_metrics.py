@@ -202,6 +202,29 @@ def test_random_floats_agree_with_the_reference_but_for_near_ties():
         assert (np.abs(found - low) <= near).all()
 
 
+def test_scaling_scores_changes_no_rank():
+    rng = np.random.default_rng(0)
+    images, texts = rng.integers(-3, 4, (20, 4)) * 1.0, rng.integers(-3, 4, (20, 4)) * 1.0
+    one, other = ranks_of(images, texts, diagonal(20)), ranks_of(8 * images, texts, diagonal(20))
+    assert np.array_equal(one.image_to_text.strict, other.image_to_text.strict)
+
+
+def test_the_number_of_threads_changes_no_rank():
+    rng = np.random.default_rng(0)
+    images, texts = rng.integers(-3, 4, (50, 9)) * 1.0, rng.integers(-3, 4, (90, 9)) * 1.0
+    pairs = np.stack([np.arange(90) % 50, np.arange(90)], axis=1)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(as_dict(ranks_of(images, texts, pairs)))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(np.array_equal(found[0][name], other[name]) for name in other)
+
+
 def test_the_scores_that_a_method_keeps_are_not_touched():
     kept = torch.rand(4, 4)
     before = kept.clone()

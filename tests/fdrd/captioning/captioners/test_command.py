@@ -52,6 +52,14 @@ def from_endpoint(chat, *more):
     return ("caption", "--source", "raw", "--captioner", "endpoint", *options, *more)
 
 
+def test_an_api_key_is_never_printed(raw, chat):
+    chat.key = "sk-right"
+    code, out, err = fdrd(raw.parent, *from_endpoint(chat), OPENAI_API_KEY="sk-wrong-0123456789")
+    assert code == 2
+    assert "$OPENAI_API_KEY" in err
+    assert "sk-wrong" not in out + err
+
+
 def test_a_template_then_a_build(raw):
     folder = raw.parent
     code, out, err = fdrd(folder, *from_template("--out", "mine"))

@@ -321,6 +321,8 @@ def run_selected(
     full = distributed[ablate] if ablate else {}
     outcome = BenchOutcome(variants=variants_of(ablate, full) if ablate else {}, full=full)
     if any(takes(name, "backbone") for name in names):
+        # Before the backbone, which may ask the Hub: a wrong split is an error at once.
+        measured = split_of(data, shared.get("split", "test"), shared.get("domain"))
         given = shared.get("backbone")
         check_names(distributed, given or (header.backbone if header else None), data)
         shared["backbone"] = open_backbone(
@@ -337,7 +339,6 @@ def run_selected(
         outcome.failed.update({f"{name} {variant}".rstrip(): e for name, e in failed.items()})
     tower = shared.get("backbone")
     if tower is not None and not isinstance(tower, str):
-        measured = split_of(data, shared.get("split", "test"), shared.get("domain"))
         outcome = dataclasses.replace(outcome, truncated=truncation(tower, measured.captions))
     if not outcome.results:
         raise next(iter(outcome.failed.values()))

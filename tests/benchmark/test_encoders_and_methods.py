@@ -114,6 +114,11 @@ def test_a_method_that_does_not_work_is_refused_before_loading(
         run_selected([method], tiny_dataset, backbone="st:model", options=SMALL.get(method, {}))
 
 
+def test_a_wrong_split_is_an_error_before_the_backbone_is_loaded(tiny_dataset: Splits) -> None:
+    with pytest.raises(FdrdError, match="dev"):
+        run_selected(["coop"], tiny_dataset, backbone="no/such-model", split="dev")
+
+
 def test_one_refused_method_does_not_stop_the_others(align: Any, tiny_dataset: Splits) -> None:
     outcome = run_selected(["coop", "zero_shot"], tiny_dataset, backbone=align)
     assert [result.settings.method for result in outcome.results] == ["zero_shot"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -93,8 +94,8 @@ def read_table(file: Path) -> Table:
     return table
 
 
-class _FreeCaptioner:
-    """Common to captioners that look things up."""
+class _FreeCaptioner(ABC):
+    """What captioners that look captions up share; nothing is spent."""
 
     converses: ClassVar[bool] = False
     free: ClassVar[bool] = True
@@ -109,8 +110,8 @@ class _FreeCaptioner:
             keep(question, self._look_up(question.image.record))
         return ""
 
-    def _look_up(self, record: Record) -> Answer | Failure:
-        raise NotImplementedError
+    @abstractmethod
+    def _look_up(self, record: Record) -> Answer | Failure: ...
 
 
 @captioner("template")

@@ -8,6 +8,7 @@ import torch
 
 from benchmark import Images, get_method
 from fdrd.errors import FdrdError
+from tests.encoding import features
 
 VIT_B_16: Any = SimpleNamespace(
     text_width=512,
@@ -74,3 +75,14 @@ def test_it_starts_from_the_first_tokens_of_any_words(tiny_clip):
         assert torch.equal(maple.learner().text[0].detach(), spelled[:2])
     drawn = get_method("maple")(tiny_clip, n_ctx=2, ctx_init="")
     assert 0 < drawn.learner().text[0].abs().max().item() < 0.2
+
+
+def test_with_adapters_it_starts_from_maple(tiny_clip, tiny_dataset):
+    """Residual adapters are the identity at first, so the prompts alone decide the features."""
+    maple, both = (get_method(name)(tiny_clip) for name in ("maple", "maple_adapter"))
+    for one, other in zip(
+        features(maple, tiny_dataset["test"]), features(both, tiny_dataset["test"]), strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-6)
+    with pytest.raises(FdrdError, match="maple_adapter: depth=0 leaves nothing to train"):
+        get_method("maple_adapter")(tiny_clip, depth=0)

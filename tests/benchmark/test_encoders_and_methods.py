@@ -26,6 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "maple": {"n_ctx": 2, "depth": 2},
     "vpt": {"n_vis": 2, "depth": 2},
     "promptsrc": {"n_ctx": 2, "depth": 2},
+    "maple_adapter": {"depth": 2},
+    "coprompt": {"depth": 2},
     "dcar": {"n_ctx": 2, "depth": 2, "adapter_epochs": 1},
     "cocoop": {"n_ctx": 2, "rerank": 1},
 }
@@ -52,7 +54,8 @@ def run(method: str, data: Splits, backbone: Any, **asked: Any) -> benchmark.Ben
 
 @pytest.mark.parametrize(
     "method",
-    "zero_shot nnn clip_adapter coop cocoop vpt maple promptsrc dcar filip lora full negclip".split(),
+    "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar filip lora full "
+    "negclip".split(),
 )
 def test_every_method_runs_on_siglip(
     method: str, siglip: Any, tiny_dataset: Splits, tmp_path: Path

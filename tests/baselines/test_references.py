@@ -1,0 +1,236 @@
+"""Each method equals a second, plain implementation of its paper, in logits, loss and gradients.
+
+The reference below shares nothing with the package but tensors: it reads the weights of a random CLIP and the
+learned parameters, and runs one caption or image at a time, without padding, hooks or batches.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import layer_norm, normalize
+
+from benchmark import get_method
+from benchmark.models.pixel_cache import PixelCache
+from benchmark.training.loop import batches
+
+pytestmark = pytest.mark.slow
+
+
+class PlainCLIP:
+    """CLIP (arXiv 2103.00020) written out, over the weights of a `CLIPModel`."""
+
+    def __init__(self, backbone):
+        self.weights = dict(backbone.model.named_parameters())
+        self.tokenizer = backbone.tokenizer
+        self.pixels = PixelCache(backbone.image_processor)
+        self.heads = 4
+        self.scale = self.weights["logit_scale"].exp().float()
+
+    def norm(self, x, name):
+        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        return layer_norm(x, weight.shape, weight, bias, 1e-5)
+
+    def linear(self, x, name):
+        return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+
+    def block(self, x, name, causal):
+        h = self.norm(x, f"{name}.layer_norm1")
+        q, k, v = (
+            self.linear(h, f"{name}.self_attn.{part}_proj").view(len(x), self.heads, -1)
+            for part in "qkv"
+        )
+        scores = torch.einsum("thc,shc->hts", q, k) / q.shape[-1] ** 0.5
+        if causal:
+            above = torch.ones(len(x), len(x)).triu(1).bool()
+            scores = scores.masked_fill(above, -torch.inf)
+        mixed = torch.einsum("hts,shc->thc", scores.softmax(-1), v).reshape(len(x), -1)
+        x = x + self.linear(mixed, f"{name}.self_attn.out_proj")
+        h = self.linear(self.norm(x, f"{name}.layer_norm2"), f"{name}.mlp.fc1")
+        return x + self.linear(h * torch.sigmoid(1.702 * h), f"{name}.mlp.fc2")
+
+    def text_states(self, caption, context=None, before=lambda _layer, x: x):
+        """Return final states (T, width): context follows BOS and has positions; `before` edits a layer's input."""
+        table = self.weights["text_model.embeddings.token_embedding.weight"]
+        x = table[torch.tensor(self.tokenizer(caption)["input_ids"])]
+        if context is not None:
+            x = torch.cat([x[:1], context, x[1:]])
+        x = x + self.weights["text_model.embeddings.position_embedding.weight"][: len(x)]
+        for layer in range(3):
+            x = self.block(before(layer, x), f"text_model.encoder.layers.{layer}", causal=True)
+        return self.norm(x, "text_model.final_layer_norm") @ self.projection("text")
+
+    def image_states(self, pixels, tokens=None, before=lambda _layer, x: x):
+        """Return final normalized states (1 + P + n, width); n `tokens` follow the patches, without positions."""
+        kernel = self.weights["vision_model.embeddings.patch_embedding.weight"]
+        patches = (
+            torch.nn.functional.conv2d(pixels[None].double(), kernel, stride=16)[0].flatten(1).T
+        )
+        x = torch.cat([self.weights["vision_model.embeddings.class_embedding"][None], patches])
+        x = x + self.weights["vision_model.embeddings.position_embedding.weight"]
+        x = self.norm(x if tokens is None else torch.cat([x, tokens]), "vision_model.pre_layrnorm")
+        for layer in range(3):
+            x = self.block(before(layer, x), f"vision_model.encoder.layers.{layer}", causal=False)
+        return self.norm(x, "vision_model.post_layernorm")
+
+    def projection(self, tower):
+        return self.weights[f"{'visual' if tower == 'image' else tower}_projection.weight"].T
+
+    def texts(self, captions, **edits):
+        states = torch.stack([self.text_states(caption, **edits)[-1] for caption in captions])
+        return normalize(states, dim=-1).float()
+
+    def images(self, images, **edits):
+        states = [self.image_states(pixels, **edits)[0] for pixels in self.pixels.of(images)]
+        return normalize(torch.stack(states) @ self.projection("image"), dim=-1).float()
+
+
+def cross_entropy(logits, right):
+    """Return the mean of -log softmax at the right column of each row."""
+    rows = range(len(logits))
+    chosen = torch.stack([logits[row, right[row]] for row in rows])
+    return (logits.exp().sum(1).log() - chosen).mean()
+
+
+def symmetric(logits, direction="symmetric"):
+    size = len(logits)
+    to_text = cross_entropy(logits, range(size))
+    to_image = cross_entropy(logits[:, :size].T, range(size))
+    return to_text if direction == "image_to_text" else (to_text + to_image) / 2
+
+
+def deep_text(prompts):
+    """Return an edit that replaces the context after BOS in every layer but the first."""
+
+    def before(layer, x):
+        return torch.cat([x[:1], prompts[layer], x[1 + len(prompts[0]) :]]) if layer else x
+
+    return before
+
+
+def deep_vision(prompts):
+    """Return an edit that replaces the tokens after the patches in every layer but the first."""
+
+    def before(layer, x):
+        return torch.cat([x[: -len(prompts[0])], prompts[layer]]) if layer else x
+
+    return before
+
+
+def both_prompted(clip, batch, text, vision):
+    images = clip.images(batch.images, tokens=vision[0], before=deep_vision(vision))
+    return images, clip.texts(batch.captions, context=text[0], before=deep_text(text))
+
+
+def coop(clip, learner, batch):
+    images = clip.images(batch.images)
+    logits = clip.scale * images @ clip.texts(batch.captions, context=learner.text[0]).T
+    return logits, symmetric(logits, "image_to_text")
+
+
+def cocoop(clip, learner, batch):
+    images, hidden, out = clip.images(batch.images), learner.shift[0], learner.shift[2]
+    logits = []
+    for image in images:
+        shift = torch.relu(image @ hidden.weight.T + hidden.bias) @ out.weight.T + out.bias
+        texts = clip.texts(batch.captions, context=learner.context.text[0] + shift)
+        logits.append(clip.scale * image @ texts.T)
+    return torch.stack(logits), symmetric(torch.stack(logits), "image_to_text")
+
+
+def coupled(prompts):
+    text = list(prompts.context.text)
+    maps = prompts.couplings
+    return text, [t @ m.weight.T + m.bias for t, m in zip(text, maps, strict=True)]
+
+
+def maple(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner))
+    logits = clip.scale * images @ texts.T
+    return logits, symmetric(logits, "image_to_text")
+
+
+def bottleneck(x, adapter, ratio):
+    inner, last = adapter.inner[0].weight, adapter.inner[2].weight
+    learned = torch.relu(torch.relu(x @ inner.T) @ last.T)
+    return normalize(ratio * learned + (1 - ratio) * x, dim=-1)
+
+
+def clip_adapter(clip, learner, batch):
+    images = bottleneck(clip.images(batch.images), learner["image"], 0.2)
+    logits = clip.scale * images @ clip.texts(batch.captions).T
+    return logits, symmetric(logits, "image_to_text")
+
+
+def coprompt(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner.prompts))
+    images, texts = bottleneck(images, learner.image, 0.1), bottleneck(texts, learner.text, 0.2)
+    logits = clip.scale * images @ texts.T
+    far = (1 - (images * clip.images(batch.images)).sum(1)).mean()
+    far = far + (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    return logits, symmetric(logits, "image_to_text") + 8 * far
+
+
+def maple_adapter(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner.prompts))
+
+    def adapted(x, adapter):
+        inner, last = adapter.inner[0].weight, adapter.inner[2].weight
+        return normalize(x + torch.relu(x @ inner.T) @ last.T, dim=-1)
+
+    logits = clip.scale * adapted(images, learner.image) @ adapted(texts, learner.text).T
+    return logits, symmetric(logits)
+
+
+def promptsrc(clip, learner, batch):
+    prompts = learner.prompts
+    images, texts = both_prompted(
+        clip, batch, list(prompts.context.text), list(prompts.tokens.vision)
+    )
+    plain_images, plain_texts = clip.images(batch.images), clip.texts(batch.captions)
+    logits = clip.scale * images @ texts.T
+    p = (clip.scale * plain_images @ plain_texts.T).log_softmax(1)
+    q = logits.log_softmax(1)
+    near = 25 * (texts - plain_texts).abs().mean() + 10 * (images - plain_images).abs().mean()
+    divergence = (p.exp() * (p - q)).sum() / q.numel()  # of the prompted from the frozen ones
+    return logits, symmetric(logits, "image_to_text") + near + divergence
+
+
+ONE_WAY = {"loss": "image_to_text"}
+REFERENCES = {
+    "coop": (coop, {"n_ctx": 4} | ONE_WAY),
+    "cocoop": (cocoop, {"rerank": 1} | ONE_WAY),
+    "maple": (maple, ONE_WAY),
+    "promptsrc": (promptsrc, ONE_WAY),
+    "clip_adapter": (clip_adapter, {"side": "image"} | ONE_WAY),
+    "coprompt": (coprompt, ONE_WAY),
+    "maple_adapter": (maple_adapter, {}),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_it_equals_the_reference(name, make_clip, tiny_dataset):
+    reference, options = REFERENCES[name]
+    backbone = make_clip()
+    backbone.model.double()  # so that rounding is far below any mistake
+    method = get_method(name)(backbone, **options)
+    method.learner.train()
+    torch.manual_seed(0)
+    with torch.no_grad():  # away from zero and identity, where a missing term would not show
+        for parameter in method.learner.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    batch = next(batches(tiny_dataset["train"], 5, 0, 0))
+    logits, loss = reference(PlainCLIP(backbone), method.learner, batch)
+    with torch.no_grad():
+        found = method.similarity(
+            method.encode_image(batch.images), method.encode_text(batch.captions)
+        )
+    assert backbone.logit_scale * found == pytest.approx(logits.detach(), abs=1e-5)
+    mine = method.loss(batch)
+    assert mine.item() == pytest.approx(loss.item(), rel=1e-5)
+    learned = [p for p in method.learner.parameters() if p.requires_grad]
+    for one, other in zip(
+        torch.autograd.grad(mine, learned), torch.autograd.grad(loss, learned), strict=True
+    ):
+        assert one.abs().max() > 0
+        assert one == pytest.approx(other, abs=1e-5 * float(other.abs().max()))

@@ -20,6 +20,9 @@ from fdrd.progress import Progress, silent
 BatchNegatives: TypeAlias = Callable[[Batch], Sequence[str]]
 """Hard negatives of the rows of a batch."""
 
+NegativesLoss: TypeAlias = Callable[[Batch, Sequence[str]], Tensor]
+"""Loss of a batch with its hard negatives."""
+
 
 class FineTuned(TrainedMethod):
     """A fine-tuned copy of a backbone, trained with InfoNCE at the fixed scale of the backbone.
@@ -33,7 +36,7 @@ class FineTuned(TrainedMethod):
         learner: modules of the copy; only their parameters are trained and saved.
         train: training options.
         seed: of the order of rows.
-        loss: direction of the loss.
+        loss: direction of the loss, or another one.
         negatives: builds the function that returns the hard negatives of a batch; None uses none.
     """
 
@@ -43,10 +46,12 @@ class FineTuned(TrainedMethod):
         learner: nn.Module,
         train: TrainConfig,
         seed: int = 0,
-        loss: PairLoss = "symmetric",
+        loss: PairLoss | NegativesLoss = "symmetric",
         negatives: Callable[[RetrievalDataset], BatchNegatives] | None = None,
     ):
         def batch_loss(batch: Batch, negatives: Sequence[str] = ()) -> Tensor:
+            if callable(loss):
+                return loss(batch, negatives)
             return pair_loss(
                 self, batch, backbone.logit_scale, loss, negatives, backbone.logit_bias
             )

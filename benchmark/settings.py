@@ -109,11 +109,13 @@ class Settings:
     """fingerprint of the training rows of the text-only baseline; None if there is no baseline"""
     remarks: dict[str, str] = field(default_factory=dict)
     """caveats printed with the numbers: a tag for the method's name, and the sentence it stands for"""
+    label: str = ""
+    """name of the row in tables, if an experiment file gave one"""
 
     def identity(self) -> str:
-        """Return the digest of all that determines the numbers; names and remarks do not count."""
+        """Return the digest of all that determines the numbers; names, labels and remarks do not count."""
         fields = dataclasses.asdict(self)
-        for name in ("options_given", "train_given", "remarks"):
+        for name in ("options_given", "train_given", "remarks", "label"):
             del fields[name]
         for name in ("data", "backbone", "categories"):
             fields[name] = fields[name] and fields[name]["fingerprint"]

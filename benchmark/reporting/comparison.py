@@ -213,15 +213,16 @@ def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Com
 
 
 def label(settings: Settings) -> str:
-    """Return the method with the options that were given, as the name of a row."""
-    given = {**settings.options_given, **settings.train_given}
+    """Return the label, or the method with the options that were given, as the name of a row."""
+    given = {} if settings.label else {**settings.options_given, **settings.train_given}
     for name, value in (("shots", settings.shots), ("train-domain", settings.train_domain)):
         if value is not None:
             given[name] = value
     if settings.checkpoint is not None:
         given = {"checkpoint": settings.checkpoint[:8]}
     words = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
-    return settings.method + (f" ({words})" if words else "") + _tags(settings)
+    name = settings.label or settings.method
+    return name + (f" ({words})" if words else "") + _tags(settings)
 
 
 def short_label(settings: Settings) -> str:

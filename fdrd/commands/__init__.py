@@ -22,6 +22,7 @@ COMMANDS = (  # in the order of `fdrd --help`
     "dataset.push",
     "dataset.export",
     "benchmark.bench",
+    "benchmark.run",
     "benchmark.report",
     "benchmark.compare",
     "benchmark.search",

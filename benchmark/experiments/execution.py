@@ -1,0 +1,182 @@
+"""Run the cells of an experiment, in one process or in several that share the results folder.
+
+Each training has a lock file, so any number of processes, also of several machines with a common folder, can run
+the same experiment: a process skips what another one is running, and reads its result in the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from benchmark.evaluation.base_to_new import read_categories
+from benchmark.experiments.plan import Cell, Experiment, read_experiment
+from benchmark.models.backbone import Backbone
+from benchmark.registry import load_plugin, takes
+from benchmark.result import BenchResult, write_result
+from benchmark.runner import open_backbone, run
+from benchmark.training.row_selection import Data, split_of
+from fdrd.errors import FdrdError
+from fdrd.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class ExperimentOutcome:
+    """Results of all cells, and the errors of those that failed, by the name of the cell."""
+
+    results: list[BenchResult] = field(default_factory=list)
+    failed: dict[str, FdrdError] = field(default_factory=dict)
+
+
+def run_experiment(
+    experiment: str | Path | Experiment,
+    *,
+    data: Mapping[str, Data] | None = None,
+    backbones: Mapping[str, Backbone] | None = None,
+    jobs: int = 1,
+    plugins: Sequence[str] = (),
+    device: str | None = None,
+    progress: Progress = silent,
+) -> ExperimentOutcome:
+    """Run every cell of an experiment that has no result yet, as `fdrd run` does.
+
+    Finished cells are read, interrupted trainings resume. A cell that fails does not stop the others.
+
+    Args:
+        experiment: a file, see `benchmark.experiments.plan`, or its content.
+        data: splits by a name that the experiment uses, instead of loading them.
+        backbones: backbones by a name that the experiment uses, instead of loading them.
+        jobs: number of processes.
+        plugins: modules or files that register methods.
+        device: of the backbones that are loaded.
+        progress: receives the stages of each cell that this process runs.
+
+    Raises:
+        FdrdError: the experiment or its data is wrong; nothing has run.
+    """
+    for module in plugins:
+        load_plugin(module)
+    plan = experiment if isinstance(experiment, Experiment) else read_experiment(experiment)
+    if jobs > 1 and (data or backbones):
+        raise FdrdError("several jobs load data and backbones by name; give names, or jobs=1")
+    cells = plan.cells()
+    for name, protocol in dict.fromkeys((cell.data, cell.protocol) for cell in cells):
+        split_of((data or {}).get(name, name), protocol.split, protocol.domain)
+        if protocol.categories:
+            read_categories(Path(protocol.categories))
+    opened = _Opened(data or {}, dict(backbones or {}), device)
+    results: dict[str, BenchResult] = {}
+    failed: dict[str, FdrdError] = {}
+    with _other_jobs(plan, jobs - 1, plugins, device):
+        for cell in _free_first(cells, Path(plan.results)):
+            try:
+                result = _run(cell, plan, opened, progress)
+                results[result.settings.file_name()] = result
+            except FdrdError as error:
+                failed[cell.name] = error
+    return ExperimentOutcome(list(results.values()), failed)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Data and backbones that are given, and the backbone that was used last."""
+
+    data: Mapping[str, Data]
+    backbones: dict[str, Backbone]
+    device: str | None
+    last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
+
+    def backbone(self, cell: Cell) -> Backbone:
+        if cell.backbone in self.backbones:
+            return self.backbones[cell.backbone]
+        key = (cell.data if cell.backbone is None else "", cell.backbone)
+        if key not in self.last:
+            self.last.clear()  # one backbone in memory at a time
+            self.last[key] = open_backbone(cell.backbone, cell.data, device=self.device)
+        return self.last[key]
+
+
+def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> BenchResult:
+    """Run one cell, and record its label in the result file."""
+    protocol, row = cell.protocol, cell.row
+    result = run(
+        row.method,
+        opened.data.get(cell.data, cell.data),
+        split=protocol.split,
+        backbone=opened.backbone(cell) if takes(row.method, "backbone") else None,
+        domain=protocol.domain,
+        train_domain=protocol.train_domain,
+        categories=read_categories(Path(protocol.categories)) if protocol.categories else None,
+        half=cell.half,
+        shots=protocol.shots,
+        seed=cell.seed,
+        gallery=protocol.gallery,
+        options=row.options,
+        train=row.train,
+        results=plan.results,
+        progress=lambda stage, done, total: progress(f"{cell.name}: {stage}", done, total),
+    )
+    labeled = dataclasses.replace(
+        result, settings=dataclasses.replace(result.settings, label=row.label)
+    )
+    if labeled != result:
+        write_result(labeled, Path(plan.results, result.settings.file_name()))
+    return labeled
+
+
+def _free_first(cells: Sequence[Cell], results: Path) -> Iterator[Cell]:
+    """Yield the cells under the lock of their training: first those that are free, then the others."""
+    folder = results / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = [(key, list(group)) for key, group in groupby(cells, lambda cell: cell.training)]
+    for seconds in (0, -1):  # -1 waits for the other process
+        later = []
+        for key, group in groups:
+            try:
+                with FileLock(folder / key, timeout=seconds):
+                    yield from group
+            except Timeout:
+                later.append((key, group))
+        groups = later
+
+
+@contextmanager
+def _other_jobs(
+    plan: Experiment, number: int, plugins: Sequence[str], device: str | None
+) -> Iterator[None]:
+    """Run the experiment in more processes beside the block; they save their state and stop when it ends."""
+    job = msgspec.json.encode({"experiment": plan, "plugins": plugins, "device": device})
+    threads = str(max(1, (os.cpu_count() or 1) // (number + 1)))
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmark.experiments.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": threads, **os.environ},
+            start_new_session=True,  # Ctrl-C reaches this process only
+        )
+        for _ in range(number)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write(job + b"\n")
+            worker.stdin.flush()
+        yield
+    finally:
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.close()  # asks it to stop
+        for worker in workers:
+            worker.wait()

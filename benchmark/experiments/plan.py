@@ -1,0 +1,244 @@
+"""The schema of experiment files, and the cells that a file expands to.
+
+    data = "data/fdrd"
+    seeds = 3
+    train = { steps = 1000 }
+
+    [[methods]]
+    method = "coop"
+    label = "CoOp, 16 words"
+    options = { n_ctx = 16 }
+
+    [[protocols]]
+    shots = [1, 4, 16, "all"]
+
+An experiment file runs no code: it names no plugin, and its backbones may not be functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from benchmark.registry import get_method, method_options, takes
+from benchmark.settings import HALVES, Gallery, Half, OptionValue, TrainConfig
+from fdrd.errors import FdrdError
+from fdrd.options import options_of, read_options
+
+Count = Annotated[int, Meta(ge=1)]
+Split = Literal["train", "validation", "test"]
+Shots = Count | Literal["all"]
+Options = dict[str, OptionValue]
+
+
+class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One row of the tables: a method with its options.
+
+    Attributes:
+        method: registered name.
+        label: name of the row; by default the method and the options that were given.
+        options: of the method, as `-M` sets them.
+        train: of the training, as `-T` sets them; wins over `Experiment.train`.
+    """
+
+    method: str
+    label: str = ""
+    options: Options = {}
+    train: Options = {}
+
+    @property
+    def name(self) -> str:
+        """The label, else the method with its options."""
+        given = {**self.options, **self.train}
+        words = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
+        return self.label or self.method + (f" ({words})" if words else "")
+
+
+class Protocol(Struct, frozen=True, kw_only=True):
+    """What is trained on and measured.
+
+    Attributes:
+        split: to measure.
+        shots: images per category to train on; None for all.
+        gallery: one per domain, one for all (`joint`), or a number of images.
+        domain: use only this domain.
+        train_domain: train on this one instead, or on `all`.
+        categories: file with one base category per line; base and new categories are both measured.
+    """
+
+    split: Split = "test"
+    shots: int | None = None
+    gallery: Gallery = "domain"
+    domain: str | None = None
+    train_domain: str | None = None
+    categories: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The split, and what differs from the defaults."""
+        fields = msgspec.structs.asdict(self)
+        defaults = msgspec.structs.asdict(Protocol())
+        changed = [f"{name}={v}" for name, v in fields.items() if v != defaults[name]]
+        return ", ".join([self.split, *(word for word in changed if word != f"split={self.split}")])
+
+
+class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of an experiment file: one `Protocol` for each combination of the values in its lists."""
+
+    split: Split | list[Split] = "test"
+    shots: Shots | list[Shots] = "all"
+    gallery: Gallery | list[Gallery] = "domain"
+    domain: str | list[str] | None = None
+    train_domain: str | list[str] | None = None
+    categories: str | None = None
+
+    def each(self) -> Iterator[Protocol]:
+        """Yield the protocols."""
+        fields = msgspec.structs.asdict(self)
+        for chosen in product(*(v if isinstance(v, list) else [v] for v in fields.values())):
+            named = dict(zip(fields, chosen, strict=True))
+            yield Protocol(
+                **{**named, "shots": None if named["shots"] == "all" else named["shots"]}
+            )
+
+
+class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An experiment: the product of data, backbones, protocols, methods and seeds.
+
+    Attributes:
+        data: folders, registered names or Hub ids.
+        methods: rows, or names of methods with default options.
+        backbones: names; by default the one that each dataset names.
+        protocols: by default the test split after training on all rows.
+        seeds: a number of seeds from 0, or a list.
+        train: training options of all methods that train.
+        results: folder of result files.
+    """
+
+    data: str | list[str]
+    methods: Annotated[list[str | MethodRow], Meta(min_length=1)]
+    backbones: list[str] = []
+    protocols: list[Protocols] = []
+    seeds: Count | list[int] = 1
+    train: Options = {}
+    results: str = "runs"
+
+    def rows(self) -> list[MethodRow]:
+        """Return the rows with all options checked and converted, shared training options included.
+
+        Raises:
+            FdrdError: a method or option is unknown, or two rows are equal; the message names the key.
+        """
+        rows = []
+        for number, given in enumerate(self.methods):
+            row = MethodRow(method=given) if isinstance(given, str) else given
+            try:
+                rows.append(_checked(row, self.train))
+            except FdrdError as error:
+                raise FdrdError(f"methods[{number}]: {error}") from error
+        for number, row in enumerate(rows):
+            if row.name in (other.name for other in rows[:number]):
+                raise FdrdError(
+                    f"methods[{number}]: {row.name!r} is there twice; give each a label"
+                )
+        return rows
+
+    def cells(self) -> list[Cell]:
+        """Return one cell per result file, those that share a training side by side."""
+        rows = self.rows()
+        backbones: list[str | None] = [*self.backbones]
+        seeds = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
+        protocols = [
+            each for protocols in self.protocols or [Protocols()] for each in protocols.each()
+        ]
+        found: dict[str, list[Cell]] = {}
+        for data, backbone, row, protocol, seed in product(
+            [self.data] if isinstance(self.data, str) else self.data,
+            backbones or [None],
+            rows,
+            protocols,
+            seeds,
+        ):
+            if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
+                continue  # the numbers would be the same
+            for half in HALVES if protocol.categories else HALVES[:1]:
+                cell = Cell(row, data, backbone, protocol, seed, half)
+                found.setdefault(cell.training, []).append(cell)
+        return [cell for cells in found.values() for cell in cells]
+
+
+class Cell(Struct, frozen=True):
+    """One run of an experiment. Its protocol has no lists."""
+
+    row: MethodRow
+    data: str
+    backbone: str | None
+    protocol: Protocol
+    seed: int
+    half: Half
+
+    @property
+    def name(self) -> str:
+        """The cell on one line."""
+        parts = [self.data, self.backbone or "", self.protocol.words, f"seed {self.seed}"]
+        half = f"{self.half} categories" if self.protocol.categories else ""
+        return ": ".join([self.row.name, ", ".join(filter(None, [*parts, half]))])
+
+    @property
+    def training(self) -> str:
+        """Digest of what determines the training, the same for cells that share one."""
+        rows = msgspec.structs.replace(self.protocol, split="test", gallery="domain")
+        said = msgspec.json.encode([self.row, self.data, self.backbone, rows, self.seed])
+        return hashlib.sha256(said).hexdigest()[:16]
+
+
+def read_experiment(path: str | Path) -> Experiment:
+    """Read and check an experiment file.
+
+    Raises:
+        FdrdError: it is missing, not TOML, or a key or value is wrong; the message names the file and the key.
+    """
+    file = Path(path)
+    try:
+        experiment = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Experiment)
+        experiment.rows()
+    except (OSError, ValueError, FdrdError) as error:
+        raise FdrdError(f"{file}: {_plain(error)}") from error
+    return experiment
+
+
+def _checked(row: MethodRow, shared: Options) -> MethodRow:
+    get_method(row.method)
+    options = read_options(method_options(row.method), row.options, row.method)
+    train = {}
+    if takes(row.method, "train"):
+        train = read_options(options_of(TrainConfig), {**shared, **row.train}, "train")
+    elif row.train:
+        raise FdrdError(f"{row.method} trains nothing; leave out train")
+    return msgspec.structs.replace(row, options=options, train=train)
+
+
+def _plain(error: Exception) -> str:
+    """Return the message of a wrong file with the place first and the keys that are allowed.
+
+    >>> _plain(msgspec.ValidationError("Expected `str`, got `int` - at `$.results`"))
+    'results: expected `str`, got `int`'
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return str(error)
+    text, _, place = str(error).partition(" - at `")
+    place = place.rstrip("`").removeprefix("$").removeprefix(".")
+    if unknown := re.search(r"unknown field `(.*)`", text):
+        kind = {"methods": MethodRow, "protocols": Protocols}.get(
+            place.partition("[")[0], Experiment
+        )
+        text = f"unknown key `{unknown[1]}`; it may have {', '.join(kind.__struct_fields__)}"
+    return f"{place}: {text[0].lower()}{text[1:]}" if place else text

@@ -1,0 +1,41 @@
+"""Which cells of an experiment have a result, by names: `fdrd run --dry-run` loads no data and no backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.experiments.plan import Cell, Experiment
+from benchmark.result import BenchResult, read_results
+from fdrd.errors import FdrdError
+
+
+def states(experiment: Experiment) -> list[tuple[Cell, str]]:
+    """Return `finished` or `to do` for each cell.
+
+    Names are compared, not contents: a cell whose data, backbone or code has changed since runs again although it
+    is listed as finished.
+    """
+    try:
+        found = read_results(Path(experiment.results))
+    except FdrdError:  # no results yet
+        found = []
+    return [
+        (cell, "finished" if any(_is_of(cell, result) for result in found) else "to do")
+        for cell in experiment.cells()
+    ]
+
+
+def _is_of(cell: Cell, result: BenchResult) -> bool:
+    settings, protocol = result.settings, cell.protocol
+    trains = settings.train is not None
+    return (
+        settings.method == cell.row.method
+        and settings.options_given == cell.row.options
+        and (settings.train_given == cell.row.train or not trains)
+        and settings.seed in (cell.seed, None)
+        and (settings.data.name, settings.domain) == (cell.data, protocol.domain)
+        and cell.backbone in (None, settings.backbone.name)
+        and (settings.split, settings.gallery) == (protocol.split, protocol.gallery)
+        and settings.shots == (protocol.shots if trains else None)
+        and settings.half == (cell.half if protocol.categories else None)
+    )

@@ -1,0 +1,41 @@
+"""One more process of an experiment: `python -m benchmark.experiments.worker`, with the job on the first line of stdin.
+
+The end of stdin asks it to stop, also if its parent process was killed. It saves its training first.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import sys
+import threading
+
+import msgspec
+
+from benchmark.experiments.execution import run_experiment
+from benchmark.experiments.plan import Experiment
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the parent process was asked to run."""
+
+    experiment: Experiment
+    plugins: list[str]
+    device: str | None
+
+
+def main() -> None:
+    """Run the experiment until it is finished or stdin ends."""
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        _thread.interrupt_main()
+
+    threading.Thread(target=watch, daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        run_experiment(job.experiment, plugins=job.plugins, device=job.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""`fdrd run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdrd.commands.console import (
+    Device,
+    Json,
+    Plugins,
+    app,
+    out,
+    print_json,
+    print_table,
+    quiet_transformers,
+    show_progress,
+)
+from fdrd.errors import FdrdError
+
+
+@app.command(epilog="Example:  fdrd run experiment.toml --jobs 2")
+def run(
+    experiment: Annotated[Path, typer.Argument(help="Experiment file, see docs/experiments.md.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells and which have a result; run nothing.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    plugin: Plugins = [],  # noqa: B006
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Run an experiment file: methods, data, backbones, protocols and seeds, one result file per cell.
+
+    Cells with a result are not repeated, and an interrupted training resumes. A cell that fails does not stop
+    the others. `fdrd report`, `fdrd compare` and `fdrd view` read the results folder.
+    """
+    quiet_transformers()
+    from benchmark.experiments.execution import run_experiment
+    from benchmark.experiments.plan import read_experiment
+    from benchmark.registry import load_plugin
+    from benchmark.reporting.terminal import table
+    from benchmark.result import to_json
+
+    for module in plugin:
+        load_plugin(module)
+    plan = read_experiment(experiment)
+    if dry_run:
+        from benchmark.experiments.state import states
+
+        rows = states(plan)
+        if json:
+            print_json([{"cell": cell.name, "state": state} for cell, state in rows])
+        else:
+            print_table(("state", "cell"), [(state, cell.name) for cell, state in rows])
+        return
+    hint = f"Finished runs and unfinished training are saved in {plan.results}"
+    with show_progress(f"{hint}; the same command continues.") as progress:
+        outcome = run_experiment(plan, jobs=jobs, plugins=plugin, device=device, progress=progress)
+    if json:
+        print_json([to_json(result) for result in outcome.results])
+    elif outcome.results:
+        out.print(table(outcome.results))
+        out.print(
+            f"Next:  fdrd report {plan.results}        fdrd compare {plan.results}", style="dim"
+        )
+    if outcome.failed:
+        raise FdrdError("; ".join(f"{name} failed: {e}" for name, e in outcome.failed.items()))

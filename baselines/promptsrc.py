@@ -8,9 +8,9 @@ Context vectors and visual tokens are independent of each other. Three terms reg
 Differs from the paper: its textual diversity is omitted, because it averages the frozen feature of a class name
 over 60 templates, and a caption has no template. Whole captions replace the class names, in positions of their
 own after the context. The loss and the divergence are symmetric (`-M loss=image_to_text` is the paper's
-direction). Batches of 32 for 10 epochs instead of 4 for 20, with the Gaussian at the same share of them. The mean
-so far is validated after each epoch and the best is kept, where the paper keeps the last. No random crops and
-flips, no warm-up epoch, float32. Frozen features are cached, so they cost no second pass.
+direction). Batches of 32 for 10 epochs instead of 4 for 20, with the Gaussian in
+proportion. The mean so far is validated after each epoch and the best is kept, where the paper keeps the last. No
+random crops and flips, no warm-up epoch, float32. Frozen features are cached, so they cost no second pass.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from benchmark import (
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
+
+ROUNDS = 20
+"""Equal parts of a training given in steps, in place of the paper's 20 epochs."""
 
 
 class AveragedPrompts(nn.Module):
@@ -136,6 +139,7 @@ class Regularized:
         n_ctx: context vectors before a caption.
         weights: of the distance of captions, of that of images, and of the divergence.
         direction: of the contrastive loss and of the divergence.
+        steps: of the training, whose rounds take the place of epochs; 0 if it is given in epochs.
     """
 
     def __init__(
@@ -145,7 +149,9 @@ class Regularized:
         n_ctx: int,
         weights: tuple[float, float, float],
         direction: LossDirection,
+        steps: int = 0,
     ):
+        self.steps = steps
         self.backbone = backbone
         self.learner = learner
         self.n_ctx = n_ctx
@@ -154,7 +160,7 @@ class Regularized:
 
     def loss(self, batch: Batch) -> Tensor:
         """Return InfoNCE at the backbone's own scale plus the regularization."""
-        self.learner.enter(batch.epoch)
+        self.learner.enter(batch.step * ROUNDS // self.steps if self.steps else batch.epoch)
         images, texts = self.encode_image(batch.images), self.encode_text(batch.captions)
         with torch.no_grad():
             plain_images = self.backbone.encode_image(batch.images)
@@ -191,7 +197,7 @@ def promptsrc(
     image_weight: float = 10.0,
     logit_weight: float = 1.0,
     gpa_mean: float = 0.0,
-    gpa_std: float = 1.0,
+    gpa_std: float = -1.0,
     loss: LossDirection = "symmetric",
     train: TrainConfig = TrainConfig(learning_rate=0.0025),
     seed: int = 0,
@@ -208,23 +214,25 @@ def promptsrc(
         logit_weight: of the divergence of similarities from the frozen ones.
         gpa_mean: epoch, counted from 1, with the largest weight in the mean of the prompts; 0 is three
             quarters of all epochs, as in the paper.
-        gpa_std: of the weights over epochs; 0 is no mean.
+        gpa_std: of the weights over epochs; -1 is a twentieth of all epochs, as in the paper; 0 is no mean.
         loss: symmetric, or one direction only.
         train: training settings.
         seed: of the initial values and the order of the rows.
 
     Raises:
-        FdrdError: a weight or deviation is negative, or depth is 0.
+        FdrdError: a weight is negative, or depth is 0.
     """
     weights = (text_weight, image_weight, logit_weight)
-    names = ("text_weight", "image_weight", "logit_weight", "gpa_mean", "gpa_std")
-    for name, value in zip(names, (*weights, gpa_mean, gpa_std), strict=True):
+    names = ("text_weight", "image_weight", "logit_weight", "gpa_mean")
+    for name, value in zip(names, (*weights, gpa_mean), strict=True):
         if value < 0:
             raise FdrdError(f"promptsrc: {name}={value:g}: must be at least 0")
     depth = prompted_layers(backbone, depth, "promptsrc")
     prompts = CoupledPrompts(backbone, n_ctx, ctx_init, depth, "independent", seed)
-    learner = AveragedPrompts(prompts, gpa_mean or 0.75 * train.epochs, gpa_std).eval()
-    regularized = Regularized(backbone, learner, n_ctx, weights, loss)
+    rounds = train.epochs or ROUNDS
+    std = rounds / 20 if gpa_std < 0 else gpa_std
+    learner = AveragedPrompts(prompts, gpa_mean or 0.75 * rounds, std).eval()
+    regularized = Regularized(backbone, learner, n_ctx, weights, loss, train.steps)
     return TrainedMethod(
         backbone,
         learner,

@@ -56,7 +56,7 @@ class Method(Protocol):
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = ...
     ) -> FitLog:
-        """Train on pairs, and keep the best epoch on validation."""
+        """Train on pairs, and keep the best state on validation."""
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images."""

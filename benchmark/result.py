@@ -37,19 +37,40 @@ RankList = Annotated[str, Meta(pattern="^[1-9][0-9]*( [1-9][0-9]*)*$")]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training."""
+    """An epoch of training, or another stretch that ends with an evaluation."""
 
     loss: float
     validation_mrr: Fraction
     seconds: NonNegative
+    step: Annotated[int, Meta(ge=0)] = 0
+    """optimizer steps taken by its end; 0 if unknown, in files of version 0.1"""
 
 
 @dataclass(frozen=True)
 class FitLog:
-    """All epochs of a training; `best_epoch` (counted from 1) is the one that was kept."""
+    """All evaluations of a training."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: Annotated[int, Meta(ge=0)] = 0
+    """the one that was kept, counted from 1; 0 is the untrained state"""
+    untrained_mrr: Fraction | None = None
+    """before the first step; None if that was not evaluated"""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return self.epochs[-1].step if self.epochs else 0
+
+    @property
+    def best_step(self) -> int:
+        """Optimizer steps that the kept state has taken."""
+        return self.epochs[self.best_epoch - 1].step if self.best_epoch else 0
+
+    @property
+    def best_mrr(self) -> float:
+        """Validation MRR of the best state so far, -1 before the first evaluation."""
+        found = [each.validation_mrr for each in self.epochs]
+        return max([-1.0 if self.untrained_mrr is None else self.untrained_mrr, *found])
 
 
 @dataclass(frozen=True)
@@ -160,6 +181,8 @@ class BenchResult:
     seconds: dict[str, NonNegative]
     """`fit`, `encode`, `measure`"""
     versions: dict[str, str]
+    peak_megabytes: NonNegative | None = None
+    """peak memory of the accelerator, or on the CPU of the process, training included"""
 
     def __post_init__(self) -> None:
         _require(self.ranks, DIRECTIONS)

@@ -33,6 +33,7 @@ from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
 from benchmark.models.loading import cached_backbone, capabilities, default_backbone
+from benchmark.peak_memory import peak_megabytes, reset_peak
 from benchmark.registry import (
     Method,
     check_backbone,
@@ -75,7 +76,7 @@ from benchmark.training.row_selection import (
 )
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
-from fdrd.options import options_of, read_options
+from fdrd.options import read_options
 from fdrd.progress import Progress, silent
 
 
@@ -169,6 +170,11 @@ class _PreparedRun:
     """training rows of the text-only baseline"""
     checkpoint: Path | None
 
+    @property
+    def device(self) -> str:
+        """Type of the device that the towers are on."""
+        return self.backbone.device.type if self.backbone else "cpu"
+
     def save_features(self) -> None:
         """Write frozen features, so that a resumed training starts from the same ones."""
         tower = self.backbone
@@ -200,10 +206,11 @@ def run(method: str, data: Data, **options: Unpack[RunOptions]) -> BenchResult:
     curves = None
     if request.log and prepared.rows:
         curves = Path(request.log, settings.file_name()).with_suffix("")
+    reset_peak(prepared.device)
     with resumable(partial, prepared.save_features), curves_in(curves):
         try:
-            fit, seconds = _train(prepared)
-            result = _measure(prepared, fit, seconds)
+            trained = _train(prepared)
+            result = _measure(prepared, trained)
         finally:
             prepared.save_features()
         if path is not None and processes.is_main():
@@ -365,8 +372,7 @@ def _prepare(name: str, data: Data, request: RunRequest) -> _PreparedRun:
     config = None
     if takes(name, "train"):
         default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
-        changes = read_options(options_of(TrainConfig), request.train or {}, "training")
-        config = dataclasses.replace(default, **changes)
+        config = default.changed(request.train or {})
     method = make_method(name, given, backbone=tower, train=config, seed=request.seed)
     if checkpoint is not None and method.learner is None:
         raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out --checkpoint")
@@ -422,14 +428,23 @@ def _with_checkpoint(name: str, request: RunRequest) -> tuple[RunRequest, Path |
     return request, path
 
 
-def _train(prepared: _PreparedRun) -> tuple[FitLog | None, float]:
-    """Train, or load what was trained before; return the log of the training and its seconds."""
+@dataclass(frozen=True)
+class _Training:
+    """Log, seconds and peak memory of a training."""
+
+    fit: FitLog | None = None
+    seconds: float = 0.0
+    peak_megabytes: float | None = None
+
+
+def _train(prepared: _PreparedRun) -> _Training:
+    """Train, or load what was trained before."""
     method, settings, request = prepared.method, prepared.settings, prepared.request
     fingerprint = settings.backbone.fingerprint
     if prepared.checkpoint is not None and method.learner is not None:
         load_checkpoint(prepared.checkpoint, method.learner, fingerprint)
     if not prepared.rows:
-        return None, 0.0
+        return _Training()
     if method.learner is not None and request.results is not None:
         # The main process decides: by now it has written the files that the others look for.
         folder = Path(request.results)
@@ -439,11 +454,11 @@ def _train(prepared: _PreparedRun) -> tuple[FitLog | None, float]:
             path, result = before
             request.progress(f"trained before: {path}", 1, 1)
             load_checkpoint(path, method.learner, fingerprint)
-            return result.fit, result.seconds["fit"]
+            return _Training(result.fit, result.seconds["fit"], result.peak_megabytes)
     started = time.monotonic()
     fit = method.fit(prepared.rows["train"], prepared.rows["validation"], request.progress)
     spent = sum(epoch.seconds for epoch in fit.epochs)  # includes earlier, interrupted processes
-    return fit, max(time.monotonic() - started, spent)
+    return _Training(fit, max(time.monotonic() - started, spent))
 
 
 def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
@@ -462,7 +477,7 @@ def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResul
     return None
 
 
-def _measure(prepared: _PreparedRun, fit: FitLog | None, fit_seconds: float) -> BenchResult:
+def _measure(prepared: _PreparedRun, training: _Training) -> BenchResult:
     """Encode, rank, compute the metrics, and assemble the result."""
     method, settings, measured = prepared.method, prepared.settings, prepared.measured
     progress = prepared.request.progress
@@ -484,19 +499,21 @@ def _measure(prepared: _PreparedRun, fit: FitLog | None, fit_seconds: float) -> 
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
     learned = method.learner.parameters() if method.learner is not None else ()
+    peaks = (training.peak_megabytes, peak_megabytes(prepared.device))
     return BenchResult(
         schema_version=SCHEMA_VERSION,
         settings=settings,
         learned_parameters=sum(each.numel() for each in learned if each.requires_grad),
-        fit=fit,
+        fit=training.fit,
         metrics=metrics,
         queries=Queries(_as_text(measured.pairs[:, 0]), _as_text(measured.image_domain)),
         ranks={
             direction: QueryRanks(_as_text(side.strict), _as_text(side.caption))
             for direction, side in zip(DIRECTIONS, ranks, strict=True)
         },
-        seconds={"fit": fit_seconds, "encode": encoded - started, "measure": done - encoded},
+        seconds={"fit": training.seconds, "encode": encoded - started, "measure": done - encoded},
         versions=_installed_versions(),
+        peak_megabytes=max(filter(None, peaks), default=None),
     )
 
 

@@ -6,12 +6,14 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from fdrd.errors import FdrdError
+from fdrd.options import options_of, read_options
 
 SCHEMA_VERSION: Literal[2] = 2
 """Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
@@ -32,34 +34,65 @@ class TrainConfig:
     so accumulating would give the loss of smaller batches. Use `chunk_size` instead.
 
     Attributes:
-        epochs: passes over the training rows.
+        epochs: passes over the training rows; 0 if `steps` is given.
+        steps: optimizer steps, instead of epochs.
+        eval_every: steps between evaluations on validation; 0 evaluates after each epoch, or with `steps`
+            ten times.
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
         optimiser: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
         learning_rate: at the first step.
         schedule: cosine decays to zero over all steps; constant does not decay.
+        warmup: first steps, in which the rate rises linearly to that of the schedule.
         precision: of the towers in training; losses and evaluation use float32.
-        patience: stop after this many epochs without improvement on validation; 0 never stops early.
-            The schedule still covers all epochs.
+        patience: stop after this many evaluations without improvement; 0 never stops early. The schedule
+            still covers all steps.
+        keep_untrained: evaluate before the first step, too, and keep that state if no later one is better.
         chunk_size: rows that a tower encodes at a time, for batches whose activations do not fit in
             memory; 0 encodes all at once. The gradient is that of the whole batch, at the cost of one
             more forward pass.
     """
 
     epochs: int = 10
+    steps: int = 0
+    eval_every: int = 0
     batch_size: int = 32
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.002
     schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     patience: int = 0
+    keep_untrained: bool = True
     chunk_size: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("chunk_size", 0)):
-            if getattr(self, name) < least:
-                raise FdrdError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.steps > 0:
+            object.__setattr__(self, "epochs", 0)
+        least = {"epochs": int(not self.steps), "batch_size": 2}
+        for name in (
+            "epochs",
+            "steps",
+            "eval_every",
+            "batch_size",
+            "warmup",
+            "patience",
+            "chunk_size",
+        ):
+            if (value := getattr(self, name)) < least.get(name, 0):
+                raise FdrdError(f"{name}={value}: must be at least {least.get(name, 0)}")
         if not 0 < self.learning_rate < math.inf:
             raise FdrdError(f"learning_rate={self.learning_rate}: must be above 0")
+
+    def changed(self, given: Mapping[str, Any]) -> TrainConfig:
+        """Return these options with the given ones, as values or as text.
+
+        Raises:
+            FdrdError: an option is unknown or wrong, or both epochs and steps are given.
+        """
+        changes = read_options(options_of(TrainConfig), given, "training")
+        if {"epochs", "steps"} <= changes.keys():
+            raise FdrdError("-T epochs and -T steps: both set the length of a training; give one")
+        return dataclasses.replace(self, **({"steps": 0} if "epochs" in changes else {}) | changes)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,9 @@ class DCAR:
         alone = TrainedMethod(
             backbone,
             adapter,
-            replace(self.training, epochs=self.config.adapter_epochs, patience=0),
+            self.training.changed(
+                {"epochs": self.config.adapter_epochs, "eval_every": 0, "patience": 0}
+            ),
             self.seed,
             encode_text=lambda captions: Features(adapter(self.plain(captions).pooled)),
             loss=lambda batch: self._category_loss(

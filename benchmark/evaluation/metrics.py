@@ -106,7 +106,7 @@ def measure(
 
 
 def mean_mrr(ranks: BothRanks) -> float:
-    """Return the strict MRR averaged over both directions, which selects the best epoch."""
+    """Return the strict MRR averaged over both directions, which selects the best state."""
     return float(np.mean([np.mean(1 / direction.strict) for direction in ranks]))
 
 

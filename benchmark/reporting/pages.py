@@ -27,6 +27,7 @@ from benchmark.reporting.tables import (
     Table,
     category_table,
     commands,
+    cost_table,
     domain_table,
     gallery_text,
     halves_table,
@@ -43,7 +44,7 @@ from fdrd.files.atomic import write_text
 from fdrd.text.markup import escape, markdown_table
 
 BREAKDOWNS = (negatives_table, domain_table)
-DETAILS = (interval_table, rank_table, settings_table)
+DETAILS = (interval_table, rank_table, cost_table, settings_table)
 
 
 def report(

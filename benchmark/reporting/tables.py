@@ -213,17 +213,33 @@ def settings_table(comparison: Comparison) -> Table:
     """Return options, seeds, sizes and times."""
     rows = []
     for row in comparison.rows:
-        first = row.results[0]
-        train = vars(first.settings.train) if first.settings.train else {}
-        options = [f"{k}={v}" for part in (first.settings.options, train) for k, v in part.items()]
-        best = [str(r.fit.best_epoch) for r in row.results if r.fit is not None]
+        settings = row.results[0].settings
+        train = vars(settings.train) if settings.train else {}
+        options = [f"{k}={v}" for part in (settings.options, train) for k, v in part.items()]
         seeds = [str(r.settings.seed) for r in row.results if r.settings.seed is not None]
-        seconds = fmean(sum(r.seconds.values()) for r in row.results)
-        lists = [", ".join(each) or "–" for each in (options, seeds, best)]
-        size = f"{first.learned_parameters:,}"
-        rows.append([row.label, lists[0], lists[1], size, lists[2], f"{seconds:.1f}"])
-    head = ["method", "settings", "seeds", "learned parameters", "best epoch", "seconds"]
-    return Table("Settings, defaults included:", head, rows)
+        rows.append([row.label, *(", ".join(each) or "–" for each in (options, seeds))])
+    return Table("Settings, defaults included:", ["method", "settings", "seeds"], rows)
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """Return what was trained, for how long, and the time and memory of it."""
+    rows = []
+    for row in comparison.rows:
+        fits = [r.fit for r in row.results if r.fit is not None and r.fit.epochs]
+        taken = [f"{each.steps:,}" if each.steps else "–" for each in fits]
+        best = [f"{each.best_step:,}" if each.steps else "–" for each in fits]
+        peaks = [r.peak_megabytes for r in row.results if r.peak_megabytes]
+        rows.append(
+            [
+                row.label,
+                f"{row.results[0].learned_parameters:,}",
+                *(", ".join(each) or "–" for each in (taken, best)),
+                f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
+                f"{max(peaks):,.0f}" if peaks else "–",
+            ]
+        )
+    head = ["method", "learned parameters", "optimizer steps", "best step", "seconds", "peak MB"]
+    return Table("Cost of training and measuring, by seed or as a mean:", head, rows)
 
 
 def halves_table(base: Comparison, new: Comparison) -> Table:

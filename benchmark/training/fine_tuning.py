@@ -29,7 +29,7 @@ class FineTuned(TrainedMethod):
 
     Its features are not cached, so each evaluation uses the current weights. Training needs memory for the
     original backbone, the copy, and for each trained weight its gradient, one (sgd) or two (adamw) values of
-    the optimizer, and the value of the best epoch.
+    the optimizer, and the value of the best state.
 
     Args:
         backbone: the copy, from `Backbone.trainable_copy`.

@@ -1,4 +1,4 @@
-"""The training loop that all methods share: batches, schedule, selection of the best epoch."""
+"""The training loop that all methods share: batches, schedule, selection of the best state."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, count, islice
 from typing import Any
 
 import msgspec
@@ -28,33 +28,48 @@ from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 
+EVALUATIONS = 10
+"""Of a training whose length is given in steps."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """The rows of one step.
 
     Attributes:
-        epoch: counted from 0.
+        epoch: pass over the rows, counted from 0.
         rows: (B,) row numbers of the training split.
         images: the image of each row.
         captions: the caption of each row.
+        step: optimizer step, counted from 0.
     """
 
     epoch: int
     rows: Indices
     images: Images
     captions: list[str]
+    step: int = 0
+
+
+def steps_per_epoch(rows: int, size: int) -> int:
+    """Return the number of batches of an epoch: a single pair has nothing to be contrasted with.
+
+    >>> steps_per_epoch(24, 10), steps_per_epoch(24, 23)
+    (3, 1)
+    """
+    full, rest = divmod(rows, size)
+    return full + (rest > 1)
 
 
 def batches(dataset: RetrievalDataset, size: int, seed: int, epoch: int) -> Iterator[Batch]:
     """Yield the rows in an order that depends on seed and epoch alone."""
     order = np.random.default_rng([seed, epoch]).permutation(len(dataset))
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
-        if len(rows) > 1:  # a single pair has nothing to be contrasted with
-            image, caption = dataset.pairs[rows].T
-            captions = [dataset.captions[number] for number in caption]
-            yield Batch(epoch, rows, Images(dataset, image), captions)
+    number = steps_per_epoch(len(order), size)
+    for place in range(number):
+        rows = order[place * size : (place + 1) * size]
+        image, caption = dataset.pairs[rows].T
+        captions = [dataset.captions[each] for each in caption]
+        yield Batch(epoch, rows, Images(dataset, image), captions, epoch * number + place)
 
 
 class _Training:
@@ -74,57 +89,69 @@ class _Training:
         self.seed, self.device, self.progress = seed, device, progress
         self.parameters = [each for each in learner.parameters() if each.requires_grad]
         self.optimizer = _optimizer(self.parameters, config)
-        full, rest = divmod(len(train), config.batch_size)
-        self.steps_per_epoch = full + (rest > 1)
-        self.steps = config.epochs * self.steps_per_epoch
+        self.steps_per_epoch = steps_per_epoch(len(train), config.batch_size)
+        self.steps = config.steps or config.epochs * self.steps_per_epoch
+        stretch = -(-config.steps // EVALUATIONS) if config.steps else self.steps_per_epoch
+        self.stretch = config.eval_every or stretch
         self.best = copy.deepcopy(learner.state_dict())
         self.log = FitLog()
-        self.losses: list[float] = []  # of the current epoch
-        self.seconds = 0.0  # spent on the current epoch
+        self.losses: list[float] = []  # since the last evaluation
+        self.seconds = 0.0  # spent on them
         self.saved = ResumableState(_identity(learner, train, config, seed))
         snapshot = self.saved.read()
         if snapshot is not None:
             self._restore(snapshot)
 
-    def is_done(self) -> bool:
-        done = len(self.log.epochs)
-        return done == self.config.epochs or 0 < self.config.patience <= done - self.log.best_epoch
+    def run(self, validate: Callable[[], float]) -> None:
+        """Train and evaluate until the last step, or until patience ends."""
+        if self.config.keep_untrained and self.log.untrained_mrr is None:
+            self.progress("untrained | validating", 0, 1)
+            self.log = FitLog(untrained_mrr=self._validated(validate))
+            self.progress(f"untrained | validation MRR {self.log.untrained_mrr:.3f}", 1, 1)
+            point("validation_mrr", 0, self.log.best_mrr)
+        while not self._is_done():
+            self._run_stretch(validate)
 
-    def run_epoch(self, validate: Callable[[], float]) -> None:
-        """Run the rest of the current epoch, validate, and keep the learner if it is the best so far."""
-        epoch = len(self.log.epochs)
+    def _is_done(self) -> bool:
+        without_gain = len(self.log.epochs) - self.log.best_epoch
+        return self.log.steps == self.steps or 0 < self.config.patience <= without_gain
+
+    def _run_stretch(self, validate: Callable[[], float]) -> None:
+        """Run to the next evaluation, validate, and keep the learner if it is the best so far."""
         started = time.monotonic() - self.seconds
         self.learner.train()
-        epoch_batches = batches(self.train, self.config.batch_size, self.seed, epoch)
-        for batch in islice(epoch_batches, len(self.losses), None):
+        end = min(self.log.steps + self.stretch, self.steps)
+        for batch in self._batches(self.log.steps + len(self.losses), end):
             with delay_interrupt() as interrupted:
                 self.losses.append(self._step(batch))
-                done = epoch * self.steps_per_epoch + len(self.losses)
+                done = batch.step + 1
                 point("loss", done, self.losses[-1])
                 point("learning_rate", done, self.optimizer.param_groups[0]["lr"])
                 self.seconds = time.monotonic() - started
-                status = _status(self.log, self.losses, self.config)
-                self.progress(f"train | {status}", done, self.steps)
+                self.progress(f"train | {self._status()}", done, self.steps)
                 self._save(EVERY, at_once=bool(interrupted))
             if interrupted:
                 raise KeyboardInterrupt
         self._save()
-        name = f"epoch {epoch + 1} of {self.config.epochs}"
-        self.progress(f"{name} | validating", 0, self.steps_per_epoch)
-        self.learner.eval()
-        with torch.no_grad():
-            mrr = processes.agreed(validate())
-        self._end_epoch(mrr, time.monotonic() - started)
-        point("validation_mrr", len(self.log.epochs) * self.steps_per_epoch, mrr)
-        summary = _epoch_summary(self.log, self.config)
-        self.progress(summary, self.steps_per_epoch, self.steps_per_epoch)
+        self.progress(f"{self._stretch_name(1)} | validating", 0, 1)
+        mrr = self._validated(validate)
+        self._end_stretch(mrr, end, time.monotonic() - started)
+        point("validation_mrr", end, mrr)
+        self.progress(self._summary(), 1, 1)
         self._save()
 
+    def _batches(self, start: int, end: int) -> Iterator[Batch]:
+        """Yield the batches of these steps."""
+        epoch, skipped = divmod(start, self.steps_per_epoch)
+        endless = chain.from_iterable(
+            batches(self.train, self.config.batch_size, self.seed, each) for each in count(epoch)
+        )
+        return islice(endless, skipped, skipped + end - start)
+
     def _step(self, batch: Batch) -> float:
-        step = batch.epoch * self.steps_per_epoch + len(self.losses)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps)
-        _seed(self.seed, step)
+            group["lr"] = learning_rate(self.config, batch.step, self.steps)
+        _seed(self.seed, batch.step)
         low = self.config.precision == "bfloat16"
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=low)
         with chunks_of(self.config.chunk_size), autocast:
@@ -132,7 +159,7 @@ class _Training:
         if not bool(value.isfinite()):
             self.saved.discard()
             raise FdrdError(
-                f"the loss is {value.item()} at step {step + 1} of {self.steps}; lower the learning "
+                f"the loss is {value.item()} at step {batch.step + 1} of {self.steps}; lower the learning "
                 f"rate, e.g. -T learning_rate={self.config.learning_rate / 10:g}"
             )
         self.optimizer.zero_grad()
@@ -141,13 +168,37 @@ class _Training:
         self.optimizer.step()
         return value.item()
 
-    def _end_epoch(self, mrr: float, seconds: float) -> None:
-        earlier = max((each.validation_mrr for each in self.log.epochs), default=-1.0)
-        epochs = [*self.log.epochs, Epoch(float(np.mean(self.losses)), mrr, seconds)]
+    def _validated(self, validate: Callable[[], float]) -> float:
+        self.learner.eval()
+        with torch.no_grad():
+            return processes.agreed(validate())
+
+    def _end_stretch(self, mrr: float, step: int, seconds: float) -> None:
+        epochs = [*self.log.epochs, Epoch(float(np.mean(self.losses)), mrr, seconds, step)]
         best_epoch = self.log.best_epoch
-        if mrr > earlier:
+        if mrr > self.log.best_mrr:
             best_epoch, self.best = len(epochs), copy.deepcopy(self.learner.state_dict())
-        self.log, self.losses, self.seconds = FitLog(epochs, best_epoch), [], 0.0
+        self.log = replace(self.log, epochs=epochs, best_epoch=best_epoch)
+        self.losses, self.seconds = [], 0.0
+
+    def _stretch_name(self, ahead: int) -> str:
+        """Return, e.g., `epoch 2 of 10`; `ahead` is 1 for the running stretch, 0 for the last one."""
+        kind = "epoch" if self.stretch == self.steps_per_epoch else "evaluation"
+        return f"{kind} {len(self.log.epochs) + ahead} of {-(-self.steps // self.stretch)}"
+
+    def _status(self) -> str:
+        text = f"{self._stretch_name(1)}, loss {np.mean(self.losses[-20:]):.3f}"
+        mrr = self.log.epochs[-1].validation_mrr if self.log.epochs else self.log.untrained_mrr
+        return text if mrr is None else f"{text}, validation MRR {mrr:.3f}"
+
+    def _summary(self) -> str:
+        """Return the numbers of the last stretch and the estimated remaining time."""
+        last = self.log.epochs[-1]
+        left = last.seconds * (self.steps - last.step) / self.stretch
+        return (
+            f"{self._stretch_name(0)} | loss {last.loss:.3f}, validation MRR "
+            f"{last.validation_mrr:.3f}, {last.seconds:.0f} s, {left:.0f} s left"
+        )
 
     def _save(self, after: float = 0.0, *, at_once: bool = False) -> None:
         if at_once or self.saved.is_due(after):
@@ -194,7 +245,7 @@ def fit(
     device: torch.device,
     progress: Progress = silent,
 ) -> FitLog:
-    """Train `learner` and restore its best epoch.
+    """Train `learner` and restore its best state.
 
     Inside `benchmark.training.resumable.resumable`, an interrupted training resumes and ends with the same
     numbers. This requires that everything that changes from step to step is in the learner's state_dict
@@ -220,35 +271,10 @@ def fit(
         )
     training = _Training(learner, loss, train, config, seed, device, progress)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        while not training.is_done():
-            training.run_epoch(validate)
+        training.run(validate)
     learner.load_state_dict(training.best)
     learner.eval()
     return training.log
-
-
-def _status(log: FitLog, losses: list[float], config: TrainConfig) -> str:
-    """Return the status of a training.
-
-    >>> _status(FitLog([Epoch(1.5, 0.25, 60.0)], 1), [1.0, 2.0], TrainConfig())
-    'epoch 2 of 10, loss 1.500, validation MRR 0.250'
-    """
-    epoch = f"epoch {len(log.epochs) + 1} of {config.epochs}, loss {np.mean(losses[-20:]):.3f}"
-    return epoch + (f", validation MRR {log.epochs[-1].validation_mrr:.3f}" if log.epochs else "")
-
-
-def _epoch_summary(log: FitLog, config: TrainConfig) -> str:
-    """Return the numbers of the last epoch and the estimated remaining time.
-
-    >>> _epoch_summary(FitLog([Epoch(1.5, 0.25, 60.0)], 1), TrainConfig())
-    'epoch 1 of 10 | loss 1.500, validation MRR 0.250, 60 s, 540 s left'
-    """
-    number, last = len(log.epochs), log.epochs[-1]
-    left = last.seconds * (config.epochs - number)
-    return (
-        f"epoch {number} of {config.epochs} | loss {last.loss:.3f}, "
-        f"validation MRR {last.validation_mrr:.3f}, {last.seconds:.0f} s, {left:.0f} s left"
-    )
 
 
 def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, seed: int) -> str:
@@ -273,9 +299,10 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     >>> [learning_rate(TrainConfig(learning_rate=1.0), step, 4) for step in (0, 2)]
     [1.0, 0.5]
     """
+    rate = config.learning_rate * min(1.0, (step + 1) / (config.warmup + 1))
     if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+        return rate
+    return rate * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def _optimizer(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:

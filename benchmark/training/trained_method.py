@@ -60,13 +60,13 @@ def learn(
     device: torch.device,
     progress: Progress = silent,
 ) -> FitLog:
-    """Train a method's learner, and restore its best epoch.
+    """Train a method's learner, and restore its best state.
 
     Args:
-        method: its `learner` is trained, and it is validated after every epoch.
+        method: its `learner` is trained, and it is validated.
         loss: of a batch.
         train: the training rows.
-        validation: the rows that select the epoch by the mean MRR of both directions.
+        validation: the rows that select the state by the mean MRR of both directions.
         config: training options.
         seed: of the order of rows.
         device: of the towers.

@@ -16,7 +16,9 @@ from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 from tests.encoding import features
 
-TRAIN = TrainConfig(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
+TRAIN = TrainConfig(
+    epochs=4, batch_size=8, learning_rate=0.02, schedule="constant", keep_untrained=False
+)
 SMALL = {"n_ctx": 4, "rerank": 1, "gpa_mean": 3}
 """Options at which a method fits a tower of three layers and 24 tokens, and a few epochs of 24 rows."""
 
@@ -136,9 +138,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(name, tiny_clip, tiny_dataset
     assert log.epochs[-1].loss < log.epochs[0].loss
     scores = [epoch.validation_mrr for epoch in log.epochs]
     assert log.best_epoch == 1 + scores.index(max(scores))
-    short = TrainConfig(
-        epochs=log.best_epoch, batch_size=8, learning_rate=0.02, schedule="constant"
-    )
+    short = dataclasses.replace(TRAIN, epochs=log.best_epoch)
     again = make(name, tiny_clip, train=short)
     again.fit(tiny_dataset["train"], tiny_dataset["validation"])
     assert all(torch.equal(a, b) for a, b in zip(learned(method), learned(again), strict=True))

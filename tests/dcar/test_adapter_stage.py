@@ -1,5 +1,7 @@
 """The adapter learns alone first: on plain features, before the prompts do."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -54,7 +56,10 @@ def test_the_adapter_stage_runs_no_prompted_tower(tiny_clip, tiny_dataset, monke
         assert not prompts.vision
         return encode(images, prompts, **rest)
 
-    method = stopped_at(made(tiny_clip), 0)
+    train = replace(
+        TRAIN, keep_untrained=False
+    )  # or the prompts are evaluated before the first step
+    method = stopped_at(made(tiny_clip, train=train), 0)
     monkeypatch.setattr(tiny_clip, "encode_image", plain)
     with pytest.raises(Stopped):
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])

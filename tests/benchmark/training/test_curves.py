@@ -28,9 +28,9 @@ def test_loss_learning_rate_and_validation_are_logged(tiny_clip, tiny_dataset, t
         result.fit.epochs[0].loss
     )
     assert [value for _, value in curves["learning_rate"]][:1] == [0.5]
-    assert [step for step, _ in curves["validation_mrr"]] == [2, 4]
+    assert [step for step, _ in curves["validation_mrr"]] == [0, 2, 4]
     assert [value for _, value in curves["validation_mrr"]] == pytest.approx(
-        [each.validation_mrr for each in result.fit.epochs]
+        [result.fit.untrained_mrr, *(each.validation_mrr for each in result.fit.epochs)]
     )
 
 

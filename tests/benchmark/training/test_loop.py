@@ -24,7 +24,9 @@ class OneNumber(nn.Module):
 
 def train(learner, loss, scores, rows):
     given = iter(scores)
-    config = TrainConfig(epochs=len(scores), batch_size=8, learning_rate=0.01, schedule="constant")
+    config = TrainConfig(
+        epochs=len(scores) - 1, batch_size=8, learning_rate=0.01, schedule="constant"
+    )
     return fit(learner, loss, lambda: next(given), rows, config, 0, device=torch.device("cpu"))
 
 
@@ -37,7 +39,7 @@ def test_the_first_of_equally_good_epochs_is_kept(tiny_dataset):
             seen.append(learner.value.item())
         return learner.loss(batch)
 
-    log = train(learner, loss, [0.1, 0.5, 0.5, 0.2], tiny_dataset["train"])
+    log = train(learner, loss, [0.0, 0.1, 0.5, 0.5, 0.2], tiny_dataset["train"])
     assert log.best_epoch == 2
     assert learner.value.item() == seen[2]  # as the third epoch found it
 
@@ -47,7 +49,7 @@ def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
     seen = []
 
     def course(patience):
-        learner, scores = OneNumber(), iter([0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
+        learner, scores = OneNumber(), iter([0.0, 0.1, 0.5, 0.5, 0.2, 0.6, 0.7])
         config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
         log = fit(
             learner, learner.loss, lambda: next(scores), tiny_dataset["train"], config, 0,
@@ -65,27 +67,74 @@ def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
     assert value > later
 
 
+def test_the_untrained_state_is_kept_if_no_later_one_is_better(tiny_dataset):
+    learner = OneNumber()
+    log = train(learner, learner.loss, [0.5, 0.5, 0.2], tiny_dataset["train"])
+    assert (log.best_epoch, log.best_step, log.untrained_mrr) == (0, 0, 0.5)
+    assert learner.value.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "evaluated"),
+    [
+        ({"steps": 7, "eval_every": 3}, [3, 6, 7]),
+        ({"steps": 25}, [3, 6, 9, 12, 15, 18, 21, 24, 25]),
+        ({"epochs": 2}, [3, 6]),
+        ({"epochs": 2, "eval_every": 2}, [2, 4, 6]),
+    ],
+)
+def test_steps_and_evaluations(tiny_dataset, config, evaluated):
+    """24 rows in batches of 8: three steps per epoch. Steps run on over the ends of epochs."""
+    learner, seen = OneNumber(), []
+
+    def loss(batch):
+        seen.append((batch.step, batch.epoch, tuple(batch.rows)))
+        return learner.loss(batch)
+
+    log = fit(
+        learner, loss, lambda: 0.5, tiny_dataset["train"],
+        TrainConfig(batch_size=8, **config), 0, device=torch.device("cpu"),
+    )  # fmt: skip
+    assert [each.step for each in log.epochs] == evaluated
+    assert log.steps == evaluated[-1]
+    assert [step for step, _, _ in seen] == list(range(log.steps))
+    ordered = [b for epoch in range(9) for b in batches(tiny_dataset["train"], 8, 0, epoch)]
+    assert seen == [(b.step, b.epoch, tuple(b.rows)) for b in ordered[: log.steps]]
+
+
+def test_epochs_and_steps_exclude_each_other():
+    assert TrainConfig().changed({"steps": "500"}).epochs == 0
+    assert TrainConfig(steps=500).changed({"epochs": 3}) == TrainConfig(epochs=3)
+    with pytest.raises(FdrdError, match="-T epochs and -T steps: both set the length"):
+        TrainConfig().changed({"steps": 500, "epochs": 10})
+
+
+def test_warmup_rises_to_the_rate_of_the_schedule():
+    config = TrainConfig(learning_rate=1.0, warmup=3, schedule="constant")
+    assert [learning_rate(config, step, 9) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
 def test_progress_reports_loss_and_validation_mrr(tiny_dataset):
     told = []
-    learner, scores = OneNumber(), iter([0.25, 0.5])
+    learner, scores = OneNumber(), iter([0.125, 0.25, 0.5])
     fit(
         learner, learner.loss, lambda: next(scores), tiny_dataset["train"],
         TrainConfig(epochs=2, batch_size=12), 0,
         device=torch.device("cpu"), progress=lambda *each: told.append(each),
     )  # fmt: skip
-    assert told[0] == ("train | epoch 1 of 2, loss 1.000", 1, 4)
-    assert told[2] == ("epoch 1 of 2 | validating", 0, 2)
-    assert told[3][0].startswith("epoch 1 of 2 | loss 0.99")
-    assert "validation MRR 0.250" in told[3][0]
-    assert "validation MRR 0.250" in told[4][0]
-    assert told[3][1:] == (2, 2)
-    assert told[5][1:] == (4, 4)
+    assert told[1] == ("untrained | validation MRR 0.125", 1, 1)
+    assert told[2] == ("train | epoch 1 of 2, loss 1.000, validation MRR 0.125", 1, 4)
+    assert told[4] == ("epoch 1 of 2 | validating", 0, 1)
+    assert told[5][0].startswith("epoch 1 of 2 | loss 0.99")
+    assert "validation MRR 0.250" in told[5][0]
+    assert "validation MRR 0.250" in told[6][0]
+    assert told[7][1:] == (4, 4)
 
 
 def test_training_on_one_row_is_an_error(tiny_dataset):
     learner = OneNumber()
     with pytest.raises(FdrdError, match="at least 2 pairs, got 1"):
-        train(learner, learner.loss, [0.1], tiny_dataset["train"].select([0]))
+        train(learner, learner.loss, [0.1, 0.1], tiny_dataset["train"].select([0]))
 
 
 def test_the_last_smaller_batch_is_used_unless_it_is_one_row(tiny_dataset):

@@ -105,10 +105,10 @@ def kept_often(monkeypatch):
 
 
 @pytest.mark.usefixtures("kept_often")
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("changes", [{"optimiser": "adamw"}, {}, {"steps": 9, "eval_every": 4}])
 @pytest.mark.parametrize("dies_at", range(STEPS))
-def test_killed_at_any_step_it_ends_with_the_same_numbers(tiny_dataset, path, dies_at, optimiser):
-    config = replace(CONFIG, optimiser=optimiser)
+def test_killed_at_any_step_it_ends_with_the_same_numbers(tiny_dataset, path, dies_at, changes):
+    config = replace(CONFIG, **changes)
     whole = Run(tiny_dataset["train"], None, config)
     log = whole.run()
     first = Run(tiny_dataset["train"], path, config, dies_at=dies_at)
@@ -118,7 +118,7 @@ def test_killed_at_any_step_it_ends_with_the_same_numbers(tiny_dataset, path, di
     assert numbers(second.run()) == numbers(log)
     assert equal(second.learner, whole.learner)
     assert len(first.steps) + len(second.steps) == STEPS  # none is taken twice
-    assert first.validations + second.validations == 3
+    assert first.validations + second.validations == 4 + (dies_at == 0)  # the untrained state
     assert not second.learner.training
     assert not path.exists()
 

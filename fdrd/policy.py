@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import get_args
+
+from msgspec.structs import replace
 
 from fdrd.errors import CheckError, FdrdError
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, REASONS, Action, Rejection

@@ -6,8 +6,9 @@ what happens for each reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Action = Literal["keep", "drop", "fail"]
 
@@ -84,8 +85,7 @@ RULES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True, gc=False):
     """A record that was read and rejected.
 
     Attributes:

@@ -9,7 +9,8 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fdrd.negatives import draw_negatives, make_catalog
 from fdrd.record import ImageRef, Record, Source

@@ -10,9 +10,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fdrd.curation.source_contents import Item
 from fdrd.errors import FdrdError
@@ -197,7 +199,7 @@ def review(
     left = [each for several in (*of_record.values(), *kept_after_all.values()) for each in several]
     found.stale.extend((decision, "the source has no such record") for decision in left)
     texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}
-    return replace(found, applied=applied, verified=frozenset(verified), true_negatives=texts)
+    return Reviewed(found.items, texts, applied, found.stale, frozenset(verified))
 
 
 def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:

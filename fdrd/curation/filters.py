@@ -7,7 +7,8 @@ identified by the digest in `record.source.sha256`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fdrd.build_config import BuildConfig
 from fdrd.curation.source_contents import Item

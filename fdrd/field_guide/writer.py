@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from fdrd.engines import LocalEngine, available_cores
 from fdrd.errors import FdrdError
 from fdrd.field_guide.plate import EXTENSION, Plate, draw
@@ -137,7 +139,7 @@ def metadata(plate: Plate, split: Split) -> dict[str, Any]:
         "meta_category": category.kind.name,
         "group": plate.sighting.group,
         "split": split,
-        "attributes": [asdict(attribute) for attribute in plate.attributes],
+        "attributes": to_builtins(plate.attributes),
         "license": LICENSE,
     }
 

@@ -6,10 +6,10 @@ import hashlib
 import io
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, convert
 from PIL import Image, UnidentifiedImageError
 
 from fdrd.errors import FdrdError
@@ -25,8 +25,7 @@ MAX_BYTES = 2**28
 """Maximum file size in bytes; larger files are rejected without being read."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageCheck:
+class ImageCheck(Struct, frozen=True, gc=False):
     """Result of checking one image: digest and size, or the rejection reason.
 
     Attributes:
@@ -51,11 +50,11 @@ class ImageCheck:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ImageCheck:
-        """Return the check that `dataclasses.asdict` turned into JSON."""
+        """Return the check in a line of JSON."""
         fields = dict(value)
         if "look" in fields:  # written by fdrd 0.1
             fields["features"] = fields.pop("look")
-        return cls(**{**fields, "rules": tuple(fields["rules"])})
+        return convert(fields, cls)
 
 
 class TooManyBytesError(ValueError):

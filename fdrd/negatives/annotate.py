@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from fdrd.negatives import Catalog, clean_given, draw_negatives, make_catalog, name_given
 from fdrd.record import Record

@@ -8,9 +8,11 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from fdrd.curation.filters import encodable, unique_ids
 from fdrd.curation.source_contents import Item, SourceContents

@@ -19,10 +19,12 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+from msgspec import to_builtins
 
 from fdrd.curation.source_contents import ImageLocation, Item, SourceContents
 from fdrd.errors import FdrdError
@@ -30,7 +32,7 @@ from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.images.check import ImageCheck, read_image
 from fdrd.images.containers import tar_member
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record, from_json, to_json
+from fdrd.record import ImageRef, Record, from_json
 from fdrd.storage.manifest import dump
 
 FILES = ("items.jsonl", "images.jsonl", "images.tar")
@@ -110,8 +112,7 @@ def write_part(
     with atomic_write(folder / "items.jsonl") as file:
         for position, item in zip(share.positions, contents.items, strict=True):
             kind = "record" if isinstance(item, Record) else "rejection"
-            value = to_json(item) if isinstance(item, Record) else asdict(item)
-            file.write(_line({"place": position, kind: value}))
+            file.write(_line({"place": position, kind: item}))
     with (
         atomic_write(folder / "images.jsonl") as list_file,
         atomic_write(folder / "images.tar") as file,
@@ -127,7 +128,7 @@ def write_part(
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
             member = written.get(check.sha256, "")
-            list_file.write(_line({"image": asdict(image), "found": asdict(check), "at": member}))
+            list_file.write(_line({"image": image, "found": check, "at": member}))
     files = {name: sha256_of(folder / name) for name in FILES}
     marker = {**about, "source": share.source, "files": files}
     write_text(folder / MARKER, dump({**marker, "digest": _digest(marker)}))
@@ -231,7 +232,7 @@ def _item(line: Mapping[str, Any]) -> tuple[int, Item]:
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"
+    return json.dumps(to_builtins(value)).encode() + b"\n"
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,10 +11,12 @@ import pkgutil
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
+
+from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection

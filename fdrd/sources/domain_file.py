@@ -25,9 +25,11 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
 from fdrd.files.safe_open import open_inside

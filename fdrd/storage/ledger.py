@@ -6,12 +6,13 @@ only appended to during a build. A last line that a kill truncated is ignored.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
 
 from fdrd.images.check import ImageCheck
 from fdrd.record import ImageRef
@@ -40,7 +41,7 @@ def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
             image = ImageRef(line.pop("path"), line.pop("member"))
             before = (line.pop("size"), line.pop("mtime_ns"))
             check = ImageCheck.from_json(line)
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):
             continue  # written by another version of fdrd
         if check.reason not in ("read_error", "image_too_large"):
             known[image] = (before, check)
@@ -59,16 +60,16 @@ def append_ledger(file: Path, checks: Iterable[tuple[ImageRef, Stamp, ImageCheck
         }
         for image, (size, mtime_ns), check in checks
     ]
-    with file.open("a", encoding="utf-8") as ledger:
-        ledger.write("".join(json.dumps(row) + "\n" for row in rows))
+    with file.open("ab") as ledger:
+        ledger.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
     if not file.is_file():
         return
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for line in lines:
             try:
-                yield json.loads(line)
+                yield msgspec.json.decode(line)
             except ValueError:
                 continue  # truncated by a kill, and continued by the next run

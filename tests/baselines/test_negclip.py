@@ -1,11 +1,11 @@
 """NegCLIP: an image must not choose a hard negative, and a hard negative chooses nothing."""
 
 from collections import Counter
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import asdict
 
 from baselines.negclip import one_each
 from benchmark import TrainConfig, TrainingNegatives, get_method, info_nce

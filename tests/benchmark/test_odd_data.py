@@ -1,8 +1,7 @@
 """Data and options at their limits, for DCAR and for a baseline: a right result, or a message that helps."""
 
-from dataclasses import asdict
-
 import pytest
+from msgspec.structs import asdict
 
 import benchmark
 from benchmark.result import DIRECTIONS

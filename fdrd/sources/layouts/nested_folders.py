@@ -6,8 +6,9 @@ The folder above it is the meta-category. Everything else is as in `image_folder
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import PurePosixPath
+
+from msgspec.structs import replace
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record

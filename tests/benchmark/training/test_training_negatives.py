@@ -1,9 +1,8 @@
 """Hard negatives to train with: wrong, fresh in every epoch, and drawn from training captions alone."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
+from msgspec.structs import asdict
 
 from benchmark.training.training_negatives import POOL, TrainingNegatives
 from fdrd.text.attributes import find_attributes

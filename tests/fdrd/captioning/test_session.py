@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from fdrd.captioning import Answer, AnswerCache, Question, UncaptionedImage
 from fdrd.captioning.answer_cache import question_key
@@ -47,7 +48,7 @@ def cache(file):
 
 def test_the_key_is_image_question_and_parameters_but_not_the_name():
     question = Question(IMAGE, "what is it")
-    moved = replace(IMAGE, root="elsewhere", record=replace(RECORD, id="e/9"))
+    moved = replace(IMAGE, root="elsewhere", record=structs.replace(RECORD, id="e/9"))
     key = question_key({"model": "m", "temperature": 0.0}, question)
     assert question_key({"temperature": 0.0, "model": "m"}, Question(moved, question.text)) == key
     others = [

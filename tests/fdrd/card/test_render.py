@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from datasets import load_dataset
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
+from msgspec.structs import replace
 
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import front_matter

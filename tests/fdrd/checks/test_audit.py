@@ -1,9 +1,9 @@
 import json
 import os
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 import fdrd

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.audit_records import dataset_records
@@ -127,7 +128,9 @@ def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
 
 def test_successive_corrections_may_refer_to_the_first_or_a_later_state():
     first = decide(PAIR, "caption", "A blue cat.")
-    changed = replace(PAIR, caption="A blue cat.", attributes=(Attribute("colour", "blue", 2, 6),))
+    changed = structs.replace(
+        PAIR, caption="A blue cat.", attributes=(Attribute("colour", "blue", 2, 6),)
+    )
     second = decide(changed, "attributes", [{"type": "colour", "start": 2, "end": 6}])
     third = decide(PAIR, "category", "kitten")
     found = review([PAIR], CHECKED, [first, second, third])
@@ -159,7 +162,7 @@ def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(value):
 
 
 def test_a_decision_on_an_unknown_record_is_reported():
-    found = review([PAIR], CHECKED, [decide(replace(PAIR, id="2"), "drop")])
+    found = review([PAIR], CHECKED, [decide(structs.replace(PAIR, id="2"), "drop")])
     assert [reason for _, reason in found.stale] == ["the source has no such record"]
 
 

@@ -1,6 +1,6 @@
 """Each filter rejects with its reason, and leak filters do not depend on the order of records."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from fdrd.curation.filters import attach_checks, unique_ids, unique_pairs
 from fdrd.curation.leaks import (

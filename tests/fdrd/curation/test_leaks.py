@@ -2,11 +2,11 @@
 
 import json
 from collections import defaultdict
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate, validate_images

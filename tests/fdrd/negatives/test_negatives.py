@@ -1,11 +1,11 @@
 import json
 import pickle
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fdrd.checks.flaws import wrong_articles
 from fdrd.negatives import (

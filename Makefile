@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint fmt type check clean
+.PHONY: help setup demo test test-all lint fmt type docs check clean
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,7 +37,11 @@ fmt: setup ## fix style and format
 type: setup ## check static types
 	$(BIN)/mypy
 
-check: lint type test ## run what CI runs
+docs: setup ## build the documentation site into build/site; a warning is an error
+	$(BIN)/python tools/site_pages.py build/docs
+	$(BIN)/zensical build --strict
+
+check: lint type docs test ## run what CI runs
 
 clean: ## remove everything that the other commands created
-	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache

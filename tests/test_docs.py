@@ -1,13 +1,20 @@
-"""Every example of the documentation runs, in order, as a reader would run it: in an empty folder."""
+"""The documentation: its examples run, its links lead somewhere, its reference pages match the code."""
 
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import site_pages
+import typer
 from hub_server import Hub
+
+import benchmark
+import fdrd
+from fdrd.__main__ import app
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,8 +62,51 @@ def test_the_examples_of_a_document_run(document, tmp_path):
 
 
 def test_every_link_inside_the_documents_leads_somewhere():
-    for document in [*DOCUMENTS, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
+    for document in [*DOCUMENTS, *ROOT.glob("[A-Z]*.md")]:
         for target in re.findall(
             r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8")
         ):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_reference_has_every_command_and_every_option():
+    sections = dict(
+        re.findall(r"^## `fdrd (\w+)`\n(.*?)(?=^## |\Z)", site_pages.command_line(), re.M | re.S)
+    )
+    commands = vars(typer.main.get_command(app))["commands"]
+    assert list(sections) == list(commands)
+    for name, command in commands.items():
+        for parameter in command.params:
+            if not getattr(parameter, "hidden", False):
+                assert parameter.opts[-1] in sections[name], name
+
+
+def test_the_reference_has_every_public_name():
+    page = site_pages.python_api()
+    for package in (fdrd, benchmark):
+        for name in set(package.__all__) - {"__version__"}:
+            assert f"::: {package.__name__}.{name}\n" in page + "\n"
+
+
+def test_the_site_has_every_page_in_its_navigation(tmp_path):
+    site_pages.collect(tmp_path / "pages")
+    pages = {file.relative_to(tmp_path / "pages").as_posix() for file in tmp_path.rglob("*.md")}
+    text = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    navigation = set(re.findall(r'= "([^"]+\.md)"', text))
+    assert navigation <= pages
+    assert {page for page in pages if "/" not in page} <= navigation
+    assert "<!-- generated" not in "".join(
+        file.read_text("utf-8") for file in tmp_path.rglob("*.md")
+    )
+
+
+def test_a_link_between_rooms_of_the_repository_becomes_a_link_of_the_site():
+    page, readme = ROOT / "docs/captions.md", ROOT / "dcar/README.md"
+    assert site_pages.relink("[x](../CONTRIBUTING.md#rules)", page) == "[x](CONTRIBUTING.md#rules)"
+    assert site_pages.relink("[x](../docs/results.md)", readme) == "[x](../results.md)"
+    assert site_pages.relink("[x](https://a.org/b.md)", page) == "[x](https://a.org/b.md)"
+
+
+def test_the_citation_has_the_version_of_the_package():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

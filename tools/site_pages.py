@@ -1,0 +1,183 @@
+"""Collect the pages of the documentation site: `python tools/site_pages.py build/docs`.
+
+A mark `<!-- generated: NAME -->` is replaced by what the code says now, so a reference cannot differ from it.
+A file outside `docs/` that a page links to joins the site under its path in the repository.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+MARK = re.compile(r"<!-- generated: (\w+) -->")
+LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
+
+
+def command_line() -> str:
+    """Return every command with its arguments, options and examples."""
+    import typer
+
+    from fdrd.__main__ import app
+
+    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+    return "\n\n".join(
+        line for name, command in commands.items() for line in _command(f"fdrd {name}", command)
+    )
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    from rich.text import Text
+    from typer import Context
+
+    context = Context(command, info_name=name)
+    yield f"## `{name}`"
+    yield _escaped(Text.from_markup(inspect.cleandoc(command.help)).plain)
+    yield f"```sh\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
+    panels: dict[str, list[str]] = {}
+    for parameter in command.get_params(context):
+        if record := parameter.get_help_record(context):
+            panel = getattr(parameter, "rich_help_panel", None)
+            rows = panels.setdefault(panel or f"{parameter.param_type_name.title()}s", [])
+            rows.append(f"- `{record[0]}`: {_escaped(record[1])}")
+    for panel, rows in panels.items():
+        yield f"**{panel}**"
+        yield "\n".join(rows)
+    if command.epilog:
+        examples = re.split(r"\s{2,}", Text.from_markup(command.epilog).plain.strip())
+        yield "\n".join(("```sh", *(line for line in examples if line.startswith("fdrd")), "```"))
+
+
+def _escaped(text: str) -> str:
+    """Return text as Markdown that shows it as it is; spans in backticks stay code."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    pieces[::2] = [
+        re.sub(r"([\[\]*_])", r"\\\1", html.escape(piece, quote=False)) for piece in pieces[::2]
+    ]
+    return "".join(pieces)
+
+
+def python_api() -> str:
+    """Return a directive of mkdocstrings for each public name."""
+    import benchmark
+    import fdrd
+
+    lines = []
+    for package in (fdrd, benchmark):
+        lines.append(f"## `{package.__name__}`")
+        names = sorted(set(package.__all__) - {"__version__"})
+        lines += [f"::: {package.__name__}.{name}" for name in names]
+    return "\n\n".join(lines)
+
+
+def reasons() -> str:
+    """Return a table of the reasons of rejected records."""
+    from fdrd.policy import default_action
+    from fdrd.reasons import KEEPABLE, REASONS
+
+    rows = [
+        (f"`{code}`", meaning, default_action(code), "yes" if code in KEEPABLE else "no")
+        for code, meaning in REASONS.items()
+    ]
+    return _table(("reason", "meaning", "default", "can be kept"), rows)
+
+
+def rules() -> str:
+    """Return a table of the fixes of kept records."""
+    from fdrd.reasons import RULES
+
+    return _table(("rule", "meaning"), [(f"`{code}`", meaning) for code, meaning in RULES.items()])
+
+
+def record_fields() -> str:
+    """Return a table of the fields of a record."""
+    return _fields("record")
+
+
+def manifest_fields() -> str:
+    """Return a table of the fields of a manifest."""
+    return _fields("manifest")
+
+
+GENERATED = {
+    make.__name__: make
+    for make in (command_line, python_api, reasons, rules, record_fields, manifest_fields)
+}
+
+
+def collect(target: Path) -> None:
+    """Write the pages of `docs/`, and everything that they link to, below an empty folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    waiting = sorted((ROOT / "docs").glob("*.md"))
+    seen = set(waiting)
+    while waiting:
+        source = waiting.pop()
+        page = target / place(source)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        if source.suffix != ".md":
+            shutil.copyfile(source, page)
+            continue
+        text = source.read_text(encoding="utf-8")
+        page.write_text(MARK.sub(lambda mark: GENERATED[mark[1]](), relink(text, source)), "utf-8")
+        linked = {path for link in LINK.findall(text) if (path := linked_file(source, link))}
+        waiting += linked - seen
+        seen |= linked
+
+
+def place(source: Path) -> Path:
+    """Return where a file of the repository stands in the site."""
+    path = source.relative_to(ROOT)
+    if path == Path("README.md"):
+        return Path("index.md")
+    return path.relative_to("docs") if path.parts[0] == "docs" else path
+
+
+def linked_file(source: Path, link: str) -> Path | None:
+    """Return the file of the repository that a link leads to; None if there is none."""
+    path = (source.parent / link).resolve()
+    return path if path.is_file() and path.is_relative_to(ROOT) else None
+
+
+def relink(text: str, source: Path) -> str:
+    """Return the text with links between files of the repository as links of the site."""
+
+    def moved(link: re.Match[str]) -> str:
+        path = linked_file(source, link[0])
+        return (
+            Path(os.path.relpath(place(path), place(source).parent)).as_posix() if path else link[0]
+        )
+
+    return LINK.sub(moved, text)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _fields(schema: str) -> str:
+    content = json.loads((ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
+    rows = []
+    for name, field in content["properties"].items():
+        kind = field.get("type", "")
+        kind = " or ".join(kind) if isinstance(kind, list) else kind
+        rows.append((f"`{name}`", kind or _values(field), field.get("description", "")))
+    return _table(("field", "type", "meaning"), rows)
+
+
+def _values(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        return field["$ref"].rpartition("/")[2]
+    return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]) if value)
+
+
+if __name__ == "__main__":
+    collect(Path(sys.argv[1]))

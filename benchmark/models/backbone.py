@@ -26,16 +26,22 @@ from fdrd.dataset import Indices
 class Prompts:
     """Additions of a method to the inputs of the two towers.
 
+    An entry without tokens, (0, width), leaves what is in the layer. If the first entries are such, the tokens
+    join at a later layer, without positions, as in MMRL (arXiv 2503.08497).
+
     Attributes:
         text: entry l enters text layer l: (n_ctx, text_width), or (B, n_ctx, text_width).
         vision: entry l enters vision layer l: (n_vis, vision_width), or (B, n_vis, vision_width).
         word_weights: (B, T) scale of each caption token's embedding, T as in `Features.valid` of
             the same captions encoded with `reserve=n_ctx`.
+        readout: (vision_width, d) projection of the mean final state of the visual tokens, which becomes the
+            one token feature of an image.
     """
 
     text: Sequence[Tensor] = ()
     vision: Sequence[Tensor] = ()
     word_weights: Tensor | None = None
+    readout: Tensor | None = None
 
     def __getitem__(self, rows: slice | Tensor) -> Prompts:
         """Return the prompts of some rows of the batch; prompts shared by all rows stay."""
@@ -44,7 +50,7 @@ class Prompts:
             for entries in (self.text, self.vision)
         )
         weights = None if self.word_weights is None else self.word_weights[rows]
-        return Prompts(text, vision, weights)
+        return Prompts(text, vision, weights, self.readout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,33 +202,125 @@ def inject(
 ) -> Iterator[None]:
     """Insert `prompts[0]` after `embed`, and replace it with `prompts[l]` before `layers[l]`.
 
+    Tokens that join later enter before their layer instead.
+
     Limits: not under `torch.compile`, in `DataParallel` or from two threads at once, because hooks
     belong to the shared module.
 
     Raises:
         ValueError: more prompts than layers.
     """
-    if len(prompts) > len(layers):
-        raise ValueError(
-            f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"
-        )
+    check_depth(prompts, layers)
     handles = []
+    first = first_layer(prompts)
 
     def enters(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
         return enter(embedded, prompts[0])
 
-    def replaces(prompt: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
-        return lambda _module, args: (replace(args[0], prompt), *args[1:])
+    def writes(write: Write, prompt: Tensor) -> Callable[[nn.Module, Any], tuple[Any, ...]]:
+        return lambda _module, args: (write(args[0], prompt), *args[1:])
 
     try:
-        if prompts:
+        if first == 0 and prompts:
             handles.append(embed.register_forward_hook(enters))
-        for layer, prompt in zip(list(layers)[1:], prompts[1:], strict=False):
-            handles.append(layer.register_forward_pre_hook(replaces(prompt)))
+        for number, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
+            if number and prompt.shape[-2]:
+                write = enter if number == first else replace
+                handles.append(layer.register_forward_pre_hook(writes(write, prompt)))
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def join(
+    layers: nn.ModuleList,
+    last: nn.Module,
+    prompts: Sequence[Tensor],
+    place: int,
+    *,
+    causal: bool,
+) -> Iterator[None]:
+    """Insert tokens at `place` before the first layer that has some, and drop them before the module `last`.
+
+    A text tower computes its mask for the tokens of the caption, so it is widened here.
+
+    Args:
+        layers: of a tower, called with hidden states and a mask (..., T, T).
+        last: follows the layers.
+        prompts: as in `Prompts.text`; the first entry is empty.
+        place: position of the first inserted token.
+        causal: a token attends to those up to itself.
+
+    Raises:
+        ValueError: more prompts than layers.
+    """
+    check_depth(prompts, layers)
+    first = first_layer(prompts)
+    count = prompts[first].shape[-2]
+
+    def write(prompt: Tensor, cut: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            hidden, mask, *rest = args
+            if prompt.shape[-2]:
+                tokens = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+                hidden = torch.cat([hidden[:, :place], tokens, hidden[:, place + cut :]], dim=1)
+            return hidden, widened(mask, place, count, causal=causal), *rest
+
+        return hook
+
+    def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return torch.cat([args[0][:, :place], args[0][:, place + count :]], dim=1), *args[1:]
+
+    handles = [last.register_forward_pre_hook(drop)]
+    entries = [*prompts, *[prompts[first][..., :0, :]] * (len(layers) - len(prompts))]
+    try:
+        for number, (layer, prompt) in enumerate(zip(layers, entries, strict=True)):
+            if number >= first:
+                hook = write(prompt, cut=count if number > first else 0)
+                handles.append(layer.register_forward_pre_hook(hook))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def widened(mask: Tensor | None, place: int, number: int, *, causal: bool) -> Tensor | None:
+    """Return a mask (..., T, T) for `number` more tokens at `place`, which are seen like the first token.
+
+    >>> widened(torch.ones(2, 2).tril().bool(), 1, 1, causal=True).int().tolist()
+    [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    if mask is None:  # the attention is full, or causal by a flag
+        return None
+    length = mask.shape[-1]
+    kept = torch.arange(length, device=mask.device)
+    of = torch.cat([kept[:place], kept.new_zeros(number), kept[place:]])
+    mask = mask[..., of, :][..., of]
+    if not causal:
+        return mask
+    later = torch.ones_like(mask, dtype=torch.bool).triu(1)
+    return mask.masked_fill(
+        later, False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    )
+
+
+def first_layer(prompts: Sequence[Tensor]) -> int:
+    """Return the first layer that gets tokens, 0 if none does."""
+    return next((layer for layer, prompt in enumerate(prompts) if prompt.shape[-2]), 0)
+
+
+def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
+    """Check that a tower has a layer for each entry.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    if len(prompts) > len(layers):
+        raise ValueError(
+            f"{len(prompts)} layers of prompts for a tower of {len(layers)} layers; lower the depth"
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Features, Prompts, inject, weigh_words
+from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_words
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
 from fdrd.errors import FdrdError
@@ -54,6 +54,11 @@ class CLIPTowers:
         with inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace):
             out = tower(pixel_values=pixels)
         pooled = unit(self.model.visual_projection(out.pooler_output))
+        if prompts.readout is not None:
+            states = tower.post_layernorm(out.last_hidden_state[:, -n_vis:])
+            return Features(
+                pooled, unit(states.float().mean(dim=1, keepdim=True) @ prompts.readout)
+            )
         if not tokens:
             return Features(pooled)
         hidden = out.last_hidden_state  # (B, 1 + P + n_vis, vision_width)
@@ -70,9 +75,12 @@ class CLIPTowers:
         def write(hidden: Tensor, prompt: Tensor) -> Tensor:
             return torch.cat([hidden[:, :1], rows_of(prompt, hidden), hidden[:, 1 + n_ctx :]], 1)
 
+        layers = tower.encoder.layers
         with (
             weigh_words(embed, prompts.word_weights, n_ctx, start=1),
-            inject(embed, tower.encoder.layers, prompts.text, write, write),
+            join(layers, tower.final_layer_norm, prompts.text, 1, causal=True)
+            if first_layer(prompts.text)
+            else inject(embed, layers, prompts.text, write, write),
         ):
             # No attention mask: the tower is causal, so nothing up to EOS attends to the padding.
             out = tower(input_ids=torch.cat([ids[:, :1], slots, ids[:, 1:]], dim=1))

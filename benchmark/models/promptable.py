@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import ALL, Features, Prompts, concatenate
+from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
 from benchmark.models.chunks import in_chunks
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, digests, select_images
@@ -166,7 +166,7 @@ class PromptableBackbone:
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""
         prompted = len(prompts.text) > 0 or prompts.word_weights is not None
-        room = self.context - max(_length(prompts.text, self.text_width, "text"), reserve)
+        room = self.context - max(self._slots(prompts), reserve)
         if self.frozen is None or prompted or tokens:
             ids, words = self._tokenize(captions, room)  # (B, T) each
             found = shared(
@@ -228,7 +228,7 @@ class PromptableBackbone:
         return in_chunks(len(pixels), encode)
 
     def _encode_ids(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
-        n_ctx = _length(prompts.text, self.text_width, "text")
+        n_ctx = self._slots(prompts)
 
         def encode(rows: slice) -> Features:
             if tokens:
@@ -251,6 +251,11 @@ class PromptableBackbone:
                 some = dataclasses.replace(some, word_weights=weights[:, :width])
             pooled.append(self.towers.encode_ids(ids[rows, :width], some, n_ctx, False).pooled)
         return Features(torch.cat(pooled)[order.argsort()])
+
+    def _slots(self, prompts: Prompts) -> int:
+        """Return how many positions of the context prompts take; tokens that join later take none."""
+        n_ctx = _length(prompts.text, self.text_width, "text")
+        return 0 if first_layer(prompts.text) else n_ctx
 
     def _parts(self, count: int) -> list[slice]:
         return [slice(start, start + self._rows) for start in range(0, count, self._rows)]
@@ -326,7 +331,7 @@ def _plain(value: Any) -> Any:
 
 def _length(prompts: Sequence[Tensor], width: int, tower: str) -> int:
     """Return the number of prompt tokens per layer; all layers must agree, and fit the tower."""
-    sizes = {tuple(prompt.shape[-2:]) for prompt in prompts}
+    sizes = {tuple(prompt.shape[-2:]) for prompt in prompts if prompt.shape[-2]}
     if not sizes:
         return 0
     if len(sizes) > 1 or next(iter(sizes))[1] != width:

@@ -15,7 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import TOKENS, Features, Prompts, inject, weigh_words
+from benchmark.models.backbone import (
+    TOKENS,
+    Features,
+    Prompts,
+    first_layer,
+    inject,
+    join,
+    weigh_words,
+)
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
 from fdrd.errors import FdrdError
@@ -65,9 +73,10 @@ class SiglipTowers:
             patches = shapes.prod(1, keepdim=True)
             mask = ((places < patches) | (places >= pixels.shape[1] - 1)).long()
             given["pixel_attention_mask"] = mask
-            if tokens:
+            if tokens or first_layer(prompts.vision):
                 raise FdrdError(
-                    "NaFlex images differ in their number of patches: no patch features"
+                    "NaFlex images differ in their number of patches: no patch features, and visual "
+                    "tokens only from the first layer"
                 )
 
         def enter(hidden: Tensor, prompt: Tensor) -> Tensor:
@@ -82,6 +91,11 @@ class SiglipTowers:
         ):
             out = tower(**given)
         pooled = unit(out.pooler_output)
+        if prompts.readout is not None:
+            states = out.last_hidden_state[:, -n_vis:]
+            return Features(
+                pooled, unit(states.float().mean(dim=1, keepdim=True) @ prompts.readout)
+            )
         if not tokens:
             return Features(pooled)
         hidden = out.last_hidden_state[:, : out.last_hidden_state.shape[1] - n_vis]
@@ -101,9 +115,12 @@ class SiglipTowers:
         mask = None
         if self._masked:
             mask = torch.cat([torch.ones_like(slots), self._real(ids).long()], dim=1)
+        layers = tower.encoder.layers
         with (
             weigh_words(embed, prompts.word_weights, n_ctx, start=0),
-            inject(embed, tower.encoder.layers, prompts.text, write, write),
+            join(layers, tower.final_layer_norm, prompts.text, 0, causal=False)
+            if first_layer(prompts.text)
+            else inject(embed, layers, prompts.text, write, write),
         ):
             out = tower(input_ids=every, attention_mask=mask)
         pooled = unit(out.pooler_output)

@@ -103,7 +103,9 @@ def deep_text(prompts):
     """Return an edit that replaces the context after BOS in every layer but the first."""
 
     def before(layer, x):
-        return torch.cat([x[:1], prompts[layer], x[1 + len(prompts[0]) :]]) if layer else x
+        if not 0 < layer < len(prompts):
+            return x
+        return torch.cat([x[:1], prompts[layer], x[1 + len(prompts[0]) :]])
 
     return before
 
@@ -196,6 +198,48 @@ def promptsrc(clip, learner, batch):
     return logits, symmetric(logits, "image_to_text") + near + divergence
 
 
+def tcp(clip, learner, batch):
+    hidden, out = learner.network[0], learner.network[2]
+    texts = []
+    for caption in batch.captions:
+        h = clip.texts([caption])[0] @ hidden.weight.T + hidden.bias
+        h = (h * torch.sigmoid(1.702 * h)) @ out.weight.T + out.bias
+        edit = deep_text([learner.context.text[0], h.view(4, -1)])
+        texts.append(clip.texts([caption], context=learner.context.text[0], before=edit)[0])
+    texts = torch.stack(texts)
+    far = (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    logits = clip.scale * clip.images(batch.images) @ texts.T
+    return logits, symmetric(logits, "image_to_text") + 8 * far
+
+
+def mmrl(clip, learner, batch):
+    """Tokens follow BOS and the class token, in the second and third layer."""
+
+    def joining(maps):
+        def before(layer, x):
+            if layer == 0:
+                return x
+            tokens = learner.tokens @ maps[layer - 1].weight.T + maps[layer - 1].bias
+            return torch.cat([x[:1], tokens, x[1 if layer == 1 else 6 :]])
+
+        return before
+
+    states = [
+        clip.image_states(p, before=joining(learner.to_vision))
+        for p in clip.pixels.of(batch.images)
+    ]
+    images = torch.stack([s[0] for s in states]) @ clip.projection("image")
+    images = normalize(images, dim=1).float()
+    second = torch.stack([s[1:6].mean(0) for s in states]).float() @ learner.readout
+    second = normalize(second, dim=1)
+    texts = clip.texts(batch.captions, before=joining(learner.to_text))
+    far = (1 - (images * clip.images(batch.images)).sum(1)).mean()
+    far = far + (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    one, other = (clip.scale * each @ texts.T for each in (images, second))
+    loss = 0.7 * symmetric(one, "image_to_text") + 0.3 * symmetric(other, "image_to_text")
+    return 0.7 * one + 0.3 * other, loss + far
+
+
 def fine_tuned_logits(clip, batch, negatives):
     """Return logits with captions (B, B), with the own negatives (list of B lists), and all text features."""
     images, texts = clip.images(batch.images), clip.texts(batch.captions)
@@ -270,6 +314,8 @@ REFERENCES = {
     "clip_adapter": (clip_adapter, {"side": "image"} | ONE_WAY),
     "coprompt": (coprompt, ONE_WAY),
     "maple_adapter": (maple_adapter, {}),
+    "tcp": (tcp, ONE_WAY),
+    "mmrl": (mmrl, ONE_WAY),
 }
 
 

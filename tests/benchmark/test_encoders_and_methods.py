@@ -55,7 +55,7 @@ def run(method: str, data: Splits, backbone: Any, **asked: Any) -> benchmark.Ben
 @pytest.mark.parametrize(
     "method",
     "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar filip lora full "
-    "negclip ce_clip fsc_clip".split(),
+    "negclip ce_clip fsc_clip tcp mmrl".split(),
 )
 def test_every_method_runs_on_siglip(
     method: str, siglip: Any, tiny_dataset: Splits, tmp_path: Path

@@ -317,3 +317,53 @@ def test_features_can_be_indexed_by_slice_and_by_array():
     assert picked.valid is not None
     assert picked.pooled.tolist() == [[4, 5], [0, 1]]
     assert len(concatenate([features, picked])) == 5
+
+
+def test_tokens_that_join_later_take_no_position(tiny_clip, tiny_dataset):
+    """They leave earlier layers alone, so tokens that nothing attends to would change no feature."""
+    tokens, none = torch.randn(2, 32), torch.zeros(0, 32)
+    captions = ["a red circle on the left", "a dog"]
+    layers = tiny_clip.model.text_model.encoder.layers
+    seen = {number: [] for number in range(3)}
+    hooks = [
+        layer.register_forward_hook(lambda _m, _a, out, n=number: seen[n].append(out))
+        for number, layer in enumerate(layers)
+    ]
+    plain = tiny_clip.encode_text(captions)
+    joined = tiny_clip.encode_text(captions, Prompts(text=[none, tokens]))
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(seen[0][0], seen[0][1])  # the first layer is that of plain CLIP
+    assert torch.equal(seen[1][0][:, 0], seen[1][1][:, 0])  # BOS does not see the tokens after it
+    assert seen[1][1].shape[1] == seen[2][1].shape[1] == seen[0][1].shape[1] + 2
+    assert (joined.pooled - plain.pooled).abs().max() > 1e-3
+    # A full context of words is left: no slot is reserved.
+    long = ["red " * 30]
+    assert (
+        tiny_clip.encode_text(long, Prompts(text=[none, tokens]), tokens=True).tokens.shape[1] == 24
+    )
+
+
+def test_an_entry_without_tokens_keeps_those_of_the_layer_before(tiny_clip):
+    """Of three entries the middle one is empty: the tokens run through the second layer."""
+    first, last, none = torch.randn(2, 32), torch.randn(2, 32), torch.zeros(0, 32)
+    kept = tiny_clip.encode_text(["a dog"], Prompts(text=[first, none, last])).pooled
+    replaced = tiny_clip.encode_text(["a dog"], Prompts(text=[first, first, last])).pooled
+    alone = tiny_clip.encode_text(["a dog"], Prompts(text=[first, none])).pooled
+    assert not torch.equal(kept, replaced)
+    assert torch.equal(alone, tiny_clip.encode_text(["a dog"], Prompts(text=[first])).pooled)
+
+
+def test_the_readout_projects_the_mean_state_of_the_visual_tokens(tiny_clip, tiny_dataset):
+    images = Images.of(tiny_dataset["test"])[:2]
+    vision = [torch.zeros(0, 48), torch.randn(3, 48)]
+    states = []
+    hook = tiny_clip.model.vision_model.encoder.layers[-1].register_forward_hook(
+        lambda _m, _a, out: states.append(out)
+    )
+    readout = torch.randn(48, 16)
+    found = tiny_clip.encode_image(images, Prompts(vision=vision, readout=readout)).tokens
+    hook.remove()
+    assert states[0].shape[1] == 1 + 4 + 3
+    mean = tiny_clip.model.vision_model.post_layernorm(states[0][:, 5:]).mean(1)
+    assert found[:, 0] == pytest.approx(torch.nn.functional.normalize(mean @ readout), abs=1e-6)

@@ -44,7 +44,7 @@ def annotate(
 
     Rules that fixed or dropped given negatives are added to `record.rules`.
     """
-    named = with_given(record, catalog)
+    named = with_given(record, catalog) if record.negatives else record
     given, rules = clean_given(named.negatives, captions_of_image)
     drawn = draw_negatives(
         record,
@@ -54,6 +54,8 @@ def annotate(
         n_attribute=config.attribute_negatives,
         seed=config.seed,
     )
+    if not given:
+        return replace(named, negatives=drawn, rules=(*named.rules, *rules))
     # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.
     negatives, _ = clean_given((*given, *drawn), captions_of_image)
     limit = max(config.negatives, len(given))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fdrd.negatives.category import Category, make_categories
@@ -53,15 +54,17 @@ def make_catalog(records: Iterable[Record], *, names: Iterable[str] = ()) -> Cat
     for record in ordered:
         if record.category:
             of_category[record.category].append(record)
-    categories = make_categories(of_category)
-    descriptions = Descriptions(
-        (place, around(record.caption, mentions))
-        for place, category in enumerate(categories)
-        for record in of_category[category.name]
-        if (mentions := find_mentions(record.caption, category.pattern))
-    )
-    odds = make_odds([sorted(category.same) for category in categories], descriptions)
-    edits = make_edits(ordered)
+    with ThreadPoolExecutor(1) as thread:  # NumPy fits the odds of edits outside of the lock
+        making = thread.submit(make_edits, ordered)
+        categories = make_categories(of_category)
+        descriptions = Descriptions(
+            (place, around(record.caption, mentions))
+            for place, category in enumerate(categories)
+            for record in of_category[category.name]
+            if (mentions := find_mentions(record.caption, category.pattern))
+        )
+        odds = make_odds([sorted(category.same) for category in categories], descriptions)
+        edits = making.result()
     places = {key(category.plural): place for place, category in enumerate(categories)}
     places |= {key(category.name): place for place, category in enumerate(categories)}
     return Catalog(

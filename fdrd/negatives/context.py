@@ -89,10 +89,13 @@ class Context:
     table: npt.NDArray[np.int16]
     """(V + 1, C) log odds in units of `STEP`; the last row is 0, for unknown words"""
 
-    def scores(self, words: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Return (C,) log odds in units of `STEP`, up to a constant."""
-        rows = [row for row in map(self.row.get, words) if row is not None]
-        return np.asarray(self.table[rows].sum(axis=0, dtype=np.int64))
+    def scores(self, bags: Sequence[Iterable[str]]) -> npt.NDArray[np.int64]:
+        """Return (N, C) log odds of N bags of words in units of `STEP`, up to a constant for each bag."""
+        scores = np.empty((len(bags), self.table.shape[1]), dtype=np.int64)
+        for words, total in zip(bags, scores, strict=True):
+            rows = [row for row in map(self.row.get, words) if row is not None]
+            np.add.reduce(self.table[rows], axis=0, dtype=np.int64, out=total)
+        return scores
 
     def rows(self, words: Iterable[str]) -> list[int]:
         """Return the row of each word."""

@@ -48,7 +48,7 @@ class Edits:
         spans, own = self.spans(record)
         if not spans:
             return
-        row, column, scores = self.scores(record, spans, own)
+        row, column, scores = self.scores(own, self.near(record, spans))
         keys = scores * STEP + random.gumbel(len(scores))
         waiting = (-keys).argsort(kind="stable").tolist()
         while waiting:
@@ -71,16 +71,26 @@ class Edits:
             [place for place in places if place >= 0],
         )
 
+    def near(self, record: Record, spans: Sequence[Attribute]) -> list[list[int]]:
+        """Return, for each span, the rows of the context for what suggests its value: always equally many."""
+        return [self.context.rows(_near(record, span)) for span in spans]
+
     def scores(
-        self, record: Record, spans: Sequence[Attribute], own: Sequence[int]
+        self, own: Sequence[int] | Integers, near: Sequence[Sequence[int]] | Integers
     ) -> tuple[Integers, Integers, Integers]:
-        """Return span number, value index and log odds (in units of `STEP`) of all edits of the spans."""
+        """Return span number, value index and log odds (in units of `STEP`) of all edits of S spans.
+
+        Args:
+            own: (S,) the index of each span's value.
+            near: (S, W) the rows of each span (`near`).
+        """
         sizes = np.array([len(self.others[place]) for place in own])
         row = np.arange(len(own)).repeat(sizes)
         column = np.concatenate([self.others[place] for place in own])
         scores = np.concatenate([self.gain[place] for place in own])
-        near = np.array([self.context.rows(_near(record, span)) for span in spans])
-        here = self.context.table[near[row], column[:, None]].sum(axis=1, dtype=np.int64)
+        here = np.add.reduce(
+            self.context.table[np.array(near)[row], column[:, None]], axis=1, dtype=np.int64
+        )
         highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
         return row, column, scores + np.maximum(here - highest[row], MIN_LOG_ODDS)
 
@@ -110,30 +120,26 @@ def make_edits(records: Sequence[Record]) -> Edits:
 def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
     """Fit the factors by which each value is inserted as often as it is removed."""
     size = len(edits.values)
-    rows: list[tuple[int, int]] = []  # caption and true value of each span
-    entries: list[tuple[Integers, Integers, Integers]] = []
+    spans_of: list[tuple[int, int]] = []  # caption and true value of each span
+    near: list[list[int]] = []
     for number, record in enumerate(records[:: 1 + len(records) * size // _MAX_CELLS]):
         spans, places = edits.spans(record)
-        if not spans:
-            continue
-        row, column, scores = edits.scores(record, spans, places)
-        entries.append((row + len(rows), column, scores))
-        rows += [(number, place) for place in places]
-    if not rows:
+        near += edits.near(record, spans)
+        spans_of += [(number, place) for place in places]
+    if not spans_of:
         return edits
-    caption, own = np.array(rows).T
-    row, column, scores = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    keys = scores * STEP + _noise(row, column, (len(rows), size))
-    begins = np.searchsorted(row, np.arange(len(rows)))  # first edit of each span
+    caption, own = np.array(spans_of).T
+    row, column, keys = _noisy(edits, own, np.array(near))
+    begins = np.searchsorted(row, np.arange(len(own)))  # first edit of each span
     first = np.searchsorted(caption, caption)  # first span of the caption of each span
     factor = np.zeros(size)
     for _ in range(_ROUNDS):
         odds = keys + factor[column]
         highest = np.maximum.reduceat(odds, begins)
         best = np.flatnonzero(odds == highest[row])
-        best = best[np.searchsorted(row[best], np.arange(len(rows)))]  # the first of ties
+        best = best[np.searchsorted(row[best], np.arange(len(own)))]  # the first of ties
         order = np.lexsort((factor[own] - highest, caption))
-        chosen = order[np.arange(len(rows)) - first < _NEGATIVES]
+        chosen = order[np.arange(len(own)) - first < _NEGATIVES]
         inserted = np.bincount(column[best][chosen], minlength=size) + 0.25
         removed = np.bincount(own[chosen], minlength=size) + 0.25
         factor += 0.25 * np.log(removed / inserted)
@@ -143,15 +149,19 @@ def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
     return replace(edits, gain=gain)
 
 
-def _noise(row: Integers, column: Integers, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Return Gumbel noise at some cells of an array. The whole array is drawn, 1,000 rows at a time."""
+def _noisy(
+    edits: Edits, own: Integers, near: Integers
+) -> tuple[Integers, Integers, npt.NDArray[np.float64]]:
+    """Return span, value and log odds with Gumbel noise of all edits of the spans, 1,000 spans at a time."""
     stream = np.random.RandomState(0)  # its stream never changes
     found = []
-    for start in range(0, shape[0], 1000):
-        noise = stream.gumbel(size=(min(1000, shape[0] - start), shape[1]))
-        here = slice(*np.searchsorted(row, (start, start + 1000)))
-        found.append(noise[row[here] - start, column[here]])
-    return np.concatenate(found)
+    for start in range(0, len(own), 1000):
+        here = slice(start, start + 1000)
+        row, column, scores = edits.scores(own[here], near[here])
+        noise = stream.gumbel(size=(len(own[here]), len(edits.values)))
+        found.append((row + start, column, scores * STEP + noise[row, column]))
+    row, column, keys = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return row, column, keys
 
 
 def _value(span: Attribute) -> tuple[str, str]:

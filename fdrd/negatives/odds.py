@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from fdrd.engines import available_cores
 from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, fit_context
 from fdrd.negatives.seeded_random import SeededRandom
 
@@ -37,24 +40,28 @@ class Odds:
     """(4, C) in units of `STEP`, for 1, 2, 4, and 8 or more negatives"""
     context: Context
 
-    def scores(self, own: int, words: Iterable[str], k: int) -> npt.NDArray[np.int64]:
-        """Return (C,) log odds in units of `STEP`.
+    def scores(
+        self, own: Sequence[int], bags: Sequence[Iterable[str]], k: int
+    ) -> npt.NDArray[np.int64]:
+        """Return (N, C) log odds of N captions in units of `STEP`.
 
         Args:
-            own: index of the true category.
-            words: around the mentions of the category (`fdrd.negatives.context.around`).
+            own: index of each caption's true category.
+            bags: the words around its mentions (`fdrd.negatives.context.around`).
             k: number of negatives to draw.
         """
-        scores = self.context.scores(words)
-        scores[self.same[own]] = _NEVER
+        scores = self.context.scores(bags)
+        for place, row in zip(own, scores, strict=True):
+            row[self.same[place]] = _NEVER
         possible = scores > _NEVER
-        scores = np.maximum(scores - scores.max(initial=_NEVER), MIN_LOG_ODDS)
+        highest = scores.max(axis=1, keepdims=True, initial=_NEVER)
+        scores = np.maximum(scores - highest, MIN_LOG_ODDS)
         scores += self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
         return np.where(possible, scores, _NEVER)
 
     def order(self, own: int, words: Iterable[str], k: int, random: SeededRandom) -> Iterator[int]:
         """Yield other categories, drawn by their odds without replacement. `k` are expected to be used."""
-        keys = self.scores(own, words, k) * -STEP
+        keys = self.scores([own], [words], k)[0] * -STEP
         keys -= random.gumbel(len(keys))
         possible = np.count_nonzero(keys < _NEVER * -STEP / 2)
         head = keys.argpartition(_FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
@@ -75,13 +82,17 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     sample = captions.every(1 + len(captions) * size // _MAX_CELLS)
     if len(sample) < 2 or size < 3:
         return odds
-    whole = np.stack([odds.scores(place, words, 1) for place, words in sample])
-    scores: Floats = whole.astype(np.float64) * STEP
+    own, bags = zip(*sample, strict=True)
+    scores: Floats = odds.scores(own, bags, 1).astype(np.float64) * STEP
     possible = scores > _NEVER // 2 * STEP
     # The stream of RandomState never changes. Noise and top K as in `order`.
     scores += np.random.RandomState(0).gumbel(size=scores.shape)
-    target = np.bincount([place for place, _ in sample], minlength=size)
-    biases = [_bias(scores, possible, target, min(k, size - 1)) for k in _BALANCED_FOR]
+    target = np.bincount(own, minlength=size)
+    with ThreadPoolExecutor(
+        available_cores()
+    ) as threads:  # NumPy does the work outside of the lock
+        fit = partial(_bias, scores, possible, target)
+        biases = list(threads.map(fit, [min(k, size - 1) for k in _BALANCED_FOR]))
     return Odds(same, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
 
 

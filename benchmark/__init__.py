@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from benchmark.dataset_search import Hit, search
     from benchmark.evaluation.base_to_new import CategoryList, read_categories
     from benchmark.experiments.execution import ExperimentOutcome, run_experiment
-    from benchmark.experiments.plan import Experiment, MethodRow, Protocols, read_experiment
+    from benchmark.experiments.plan import (
+        Experiment,
+        MethodRow,
+        Protocols,
+        read_experiment,
+        to_experiment,
+    )
     from benchmark.models.backbone import Backbone, Encoder, Features, Prompts
     from benchmark.models.clip import CLIPBackbone
     from benchmark.models.frozen_features import FrozenFeatures, default_cache
@@ -71,7 +77,7 @@ _EXPORTS = {
     "benchmark.dataset_search": "Hit search",
     "benchmark.evaluation.base_to_new": "CategoryList read_categories",
     "benchmark.experiments.execution": "ExperimentOutcome run_experiment",
-    "benchmark.experiments.plan": "Experiment MethodRow Protocols read_experiment",
+    "benchmark.experiments.plan": "Experiment MethodRow Protocols read_experiment to_experiment",
     "benchmark.models.backbone": "Backbone Encoder Features Prompts",
     "benchmark.models.clip": "CLIPBackbone",
     "benchmark.models.frozen_features": "FrozenFeatures default_cache",

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from benchmark.settings import SCHEMA_VERSION, Gallery, Settings
+from benchmark.settings import SCHEMA_VERSION, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 
@@ -71,6 +71,22 @@ class FitLog:
         """Validation MRR of the best state so far, -1 before the first evaluation."""
         found = [each.validation_mrr for each in self.epochs]
         return max([-1.0 if self.untrained_mrr is None else self.untrained_mrr, *found])
+
+
+@dataclass(frozen=True)
+class TuningLog:
+    """How the options of a run were chosen on the validation split."""
+
+    trials: Count
+    """settings that were trained, those that were stopped early included"""
+    finished: Count
+    """trials that came to their end; the best of them was chosen"""
+    steps: Annotated[int, Meta(ge=0)]
+    """optimizer steps of all trials"""
+    validation_mrr: Fraction
+    """of the chosen trial, mean of both directions"""
+    chosen: dict[str, OptionValue]
+    """values by option, as `-M` and `-T` set them"""
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,8 @@ class BenchResult:
     versions: dict[str, str]
     peak_megabytes: NonNegative | None = None
     """peak memory of the accelerator, or on the CPU of the process, training included"""
+    tuning: TuningLog | None = None
+    """None if the options were not searched for this run"""
 
     def __post_init__(self) -> None:
         _require(self.ranks, DIRECTIONS)

@@ -20,11 +20,13 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from benchmark.evaluation.base_to_new import read_categories
-from benchmark.experiments.plan import Cell, Experiment, read_experiment
+from benchmark.experiments.plan import Cell, Experiment, MethodRow, read_experiment
+from benchmark.experiments.tuning import tuned_row
 from benchmark.models.backbone import Backbone
 from benchmark.registry import load_plugin, takes
 from benchmark.result import BenchResult, write_result
 from benchmark.runner import open_backbone, run
+from benchmark.settings import HALVES
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
@@ -107,9 +109,28 @@ class _Opened:
 
 
 def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> BenchResult:
-    """Run one cell, and record its label in the result file."""
+    """Run one cell, and record its label and its tuning in the result file."""
+    results, log = Path(plan.results), None
+    if cell.row.search and (tuning := plan.tuning):
+        protocol = msgspec.structs.replace(cell.protocol, split="validation", gallery="domain")
+        trial = msgspec.structs.replace(cell, protocol=protocol, seed=tuning.seed, half=HALVES[0])
+
+        def run_trial(row: MethodRow, folder: Path) -> BenchResult:
+            return _run_row(msgspec.structs.replace(trial, row=row), folder, opened, progress)
+
+        row, log = tuned_row(trial, tuning, results / "tuning", run_trial)
+        cell = msgspec.structs.replace(cell, row=row)
+    result = _run_row(cell, results, opened, progress)
+    settings = dataclasses.replace(result.settings, label=cell.row.label)
+    recorded = dataclasses.replace(result, settings=settings, tuning=log)
+    if recorded != result:
+        write_result(recorded, results / settings.file_name())
+    return recorded
+
+
+def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> BenchResult:
     protocol, row = cell.protocol, cell.row
-    result = run(
+    return run(
         row.method,
         opened.data.get(cell.data, cell.data),
         split=protocol.split,
@@ -123,15 +144,9 @@ def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> B
         gallery=protocol.gallery,
         options=row.options,
         train=row.train,
-        results=plan.results,
+        results=results,
         progress=lambda stage, done, total: progress(f"{cell.name}: {stage}", done, total),
     )
-    labeled = dataclasses.replace(
-        result, settings=dataclasses.replace(result.settings, label=row.label)
-    )
-    if labeled != result:
-        write_result(labeled, Path(plan.results, result.settings.file_name()))
-    return labeled
 
 
 def _free_first(cells: Sequence[Cell], results: Path) -> Iterator[Cell]:

@@ -20,10 +20,10 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,12 +31,44 @@ from msgspec import Meta, Struct
 from benchmark.registry import get_method, method_options, takes
 from benchmark.settings import HALVES, Gallery, Half, OptionValue, TrainConfig
 from fdrd.errors import FdrdError
-from fdrd.options import options_of, read_options
+from fdrd.options import Option, options_of, read_options
 
 Count = Annotated[int, Meta(ge=1)]
 Split = Literal["train", "validation", "test"]
 Shots = Count | Literal["all"]
 Options = dict[str, OptionValue]
+
+
+class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers from `low` to `high`, both included: integers if both ends are; `log` draws on a logarithmic scale."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+
+Space = dict[str, list[OptionValue] | Range]
+
+
+class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Values to choose from on the validation split, by option of the method and of the training."""
+
+    options: Space = {}
+    train: Space = {}
+
+
+class Tuning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Effort of the search for each row with a search space.
+
+    Attributes:
+        steps: optimizer steps of all trials of a row together.
+        first_rung: steps after which a trial may be stopped; the next rungs are at 3, 9, ... times as many.
+        seed: of the search and of the training of its trials.
+    """
+
+    steps: Count
+    first_rung: Count = 50
+    seed: int = 0
 
 
 class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,12 +79,14 @@ class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         label: name of the row; by default the method and the options that were given.
         options: of the method, as `-M` sets them.
         train: of the training, as `-T` sets them; wins over `Experiment.train`.
+        search: values to choose from on validation; needs `Experiment.tuning`.
     """
 
     method: str
     label: str = ""
     options: Options = {}
     train: Options = {}
+    search: Search | None = None
 
     @property
     def name(self) -> str:
@@ -120,6 +154,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         protocols: by default the test split after training on all rows.
         seeds: a number of seeds from 0, or a list.
         train: training options of all methods that train.
+        tuning: effort of the search, for rows with a search space.
         results: folder of result files.
     """
 
@@ -129,6 +164,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     protocols: list[Protocols] = []
     seeds: Count | list[int] = 1
     train: Options = {}
+    tuning: Tuning | None = None
     results: str = "runs"
 
     def rows(self) -> list[MethodRow]:
@@ -142,6 +178,10 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             row = MethodRow(method=given) if isinstance(given, str) else given
             try:
                 rows.append(_checked(row, self.train))
+                if row.search and not self.tuning:
+                    raise FdrdError(
+                        f"{row.name} has a search space; add a [tuning] table with steps"
+                    )
             except FdrdError as error:
                 raise FdrdError(f"methods[{number}]: {error}") from error
         for number, row in enumerate(rows):
@@ -194,9 +234,10 @@ class Cell(Struct, frozen=True):
 
     @property
     def training(self) -> str:
-        """Digest of what determines the training, the same for cells that share one."""
+        """Digest of what determines the training, the same for cells that share one, or that share a search."""
         rows = msgspec.structs.replace(self.protocol, split="test", gallery="domain")
-        said = msgspec.json.encode([self.row, self.data, self.backbone, rows, self.seed])
+        seed = None if self.row.search else self.seed
+        said = msgspec.json.encode([self.row, self.data, self.backbone, rows, seed])
         return hashlib.sha256(said).hexdigest()[:16]
 
 
@@ -206,12 +247,23 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         FdrdError: it is missing, not TOML, or a key or value is wrong; the message names the file and the key.
     """
-    file = Path(path)
     try:
-        experiment = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Experiment)
-        experiment.rows()
+        return to_experiment(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, FdrdError) as error:
-        raise FdrdError(f"{file}: {_plain(error)}") from error
+        raise FdrdError(f"{path}: {error}") from error
+
+
+def to_experiment(content: Mapping[str, Any]) -> Experiment:
+    """Return an experiment from the content of a file, e.g. a dict, and check it.
+
+    Raises:
+        FdrdError: a key or value is wrong.
+    """
+    try:
+        experiment = msgspec.convert(msgspec.to_builtins(content), Experiment)
+    except msgspec.ValidationError as error:
+        raise FdrdError(_plain(error)) from error
+    experiment.rows()
     return experiment
 
 
@@ -220,25 +272,41 @@ def _checked(row: MethodRow, shared: Options) -> MethodRow:
     options = read_options(method_options(row.method), row.options, row.method)
     train = {}
     if takes(row.method, "train"):
-        train = read_options(options_of(TrainConfig), {**shared, **row.train}, "train")
+        own = {"epochs", "steps"} & row.train.keys()  # a row has its own length of training
+        kept = {name: v for name, v in shared.items() if not own or name not in ("epochs", "steps")}
+        train = read_options(options_of(TrainConfig), {**kept, **row.train}, "train")
+        TrainConfig().changed(train)
     elif row.train:
         raise FdrdError(f"{row.method} trains nothing; leave out train")
+    if row.search:
+        _check_space(row.search.options, method_options(row.method))
+        _check_space(row.search.train, options_of(TrainConfig))
     return msgspec.structs.replace(row, options=options, train=train)
 
 
-def _plain(error: Exception) -> str:
+def _check_space(space: Space, options: dict[str, Option]) -> None:
+    for name, values in space.items():
+        for value in values if isinstance(values, list) else (values.low, values.high):
+            read_options(options, {name: value}, "search")
+
+
+_KINDS: dict[str, type[Struct]] = {
+    "methods": MethodRow,
+    "methods.search": Search,
+    "protocols": Protocols,
+    "tuning": Tuning,
+}
+
+
+def _plain(error: msgspec.ValidationError) -> str:
     """Return the message of a wrong file with the place first and the keys that are allowed.
 
     >>> _plain(msgspec.ValidationError("Expected `str`, got `int` - at `$.results`"))
     'results: expected `str`, got `int`'
     """
-    if not isinstance(error, msgspec.ValidationError):
-        return str(error)
     text, _, place = str(error).partition(" - at `")
     place = place.rstrip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", text):
-        kind = {"methods": MethodRow, "protocols": Protocols}.get(
-            place.partition("[")[0], Experiment
-        )
+        kind = _KINDS.get(re.sub(r"\[.*?\]", "", place), Experiment)
         text = f"unknown key `{unknown[1]}`; it may have {', '.join(kind.__struct_fields__)}"
     return f"{place}: {text[0].lower()}{text[1:]}" if place else text

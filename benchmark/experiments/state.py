@@ -26,12 +26,17 @@ def states(experiment: Experiment) -> list[tuple[Cell, str]]:
 
 
 def _is_of(cell: Cell, result: BenchResult) -> bool:
-    settings, protocol = result.settings, cell.protocol
+    settings, protocol, row = result.settings, cell.protocol, cell.row
     trains = settings.train is not None
+    pairs = [(settings.options_given, row.options)]
+    pairs += [(settings.train_given, row.train)] if trains else []
+    if row.search:
+        same = result.tuning is not None and all(a.items() >= b.items() for a, b in pairs)
+    else:
+        same = all(a == b for a, b in pairs)
     return (
-        settings.method == cell.row.method
-        and settings.options_given == cell.row.options
-        and (settings.train_given == cell.row.train or not trains)
+        same
+        and settings.method == row.method
         and settings.seed in (cell.seed, None)
         and (settings.data.name, settings.domain) == (cell.data, protocol.domain)
         and cell.backbone in (None, settings.backbone.name)

@@ -1,20 +1,33 @@
-"""TensorBoard curves of a training (`pip install 'fdrd[tensorboard]'`): loss, learning rate, validation MRR.
+"""Curves of a training: loss, learning rate and validation MRR, for TensorBoard and for observers.
 
-`curves_in` sets the folder, and `benchmark.training.loop.fit` writes to it.
+`benchmark.training.loop.fit` adds the points. `curves_in` writes them for TensorBoard
+(`pip install 'fdrd[tensorboard]'`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 from benchmark.models import processes
 from fdrd.errors import FdrdError
 
-_WRITER: ContextVar[Any] = ContextVar("_WRITER", default=None)
+Observer = Callable[[str, int, float], None]
+"""Called with the name of a curve, the step and the value of each point. It may raise to stop the training."""
+
+_OBSERVERS: ContextVar[tuple[Observer, ...]] = ContextVar("_OBSERVERS", default=())
+
+
+@contextmanager
+def observed(observer: Observer) -> Iterator[None]:
+    """Call an observer with the points of all trainings inside the block."""
+    token = _OBSERVERS.set((*_OBSERVERS.get(), observer))
+    try:
+        yield
+    finally:
+        _OBSERVERS.reset(token)
 
 
 @contextmanager
@@ -34,15 +47,15 @@ def curves_in(folder: Path | None) -> Iterator[None]:
             f"--log needs TensorBoard ({error}); pip install 'fdrd[tensorboard]'"
         ) from error
     with SummaryWriter(str(folder)) as writer:
-        token = _WRITER.set(writer)
-        try:
+
+        def write(curve: str, step: int, value: float) -> None:
+            writer.add_scalar(curve, value, step)
+
+        with observed(write):
             yield
-        finally:
-            _WRITER.reset(token)
 
 
 def point(curve: str, step: int, value: float) -> None:
-    """Add a point to a curve, if curves are written."""
-    writer = _WRITER.get()
-    if writer is not None:
-        writer.add_scalar(curve, value, step)
+    """Add a point to a curve."""
+    for observer in _OBSERVERS.get():
+        observer(curve, step, value)

@@ -1,0 +1,185 @@
+"""Choose the options of a method on the validation split, with a budget of optimizer steps.
+
+Optuna draws options (TPE) and stops trials that are not among the best third at a rung (asynchronous successive
+halving, arXiv 1810.05934). The trials of a method share one budget of steps, so methods with equal budgets have equal
+tuning effort. A killed search continues from its journal, and its last trial resumes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
+from benchmark.result import DIRECTIONS, BenchResult, TuningLog
+from benchmark.settings import OptionValue
+from benchmark.training.curves import observed
+from fdrd.errors import FdrdError, first_line
+
+if TYPE_CHECKING:
+    import optuna
+
+RunTrial = Callable[[MethodRow, Path], BenchResult]
+"""Trains a row and measures it on validation, with files in a folder."""
+
+_EXHAUSTED = 50
+"""A search ends after this many trials in a row that took no step, e.g. because their options were tried before."""
+
+
+class _Stopped(Exception):  # noqa: N818  # not an error
+    """The trial is not among the best, or the budget is spent."""
+
+
+def tuned_row(
+    cell: Cell, tuning: Tuning, folder: Path, run_trial: RunTrial
+) -> tuple[MethodRow, TuningLog]:
+    """Return the row of a cell with the options that are best on validation, and how they were chosen.
+
+    Args:
+        cell: one that measures the validation split, whose row has a search space.
+        tuning: the budget.
+        folder: of the journals and results of trials.
+        run_trial: runs one trial.
+
+    Raises:
+        FdrdError: Optuna is not installed, or no trial came to its end.
+    """
+    home = folder / _study_name(cell, tuning)
+    home.mkdir(parents=True, exist_ok=True)
+    study = _study(home, tuning)
+    import optuna
+
+    without_steps = 0
+    while (left := tuning.steps - _spent(study)) > 0 and without_steps < _EXHAUSTED:
+        # The sampler's state is not in the journal, so each trial has a seed of its own.
+        ended = sum("steps" in each.user_attrs for each in study.trials)
+        study.sampler = optuna.samplers.TPESampler(seed=tuning.seed + ended)
+        trial = study.ask()
+        row = _drawn(cell.row, trial)
+        meter = _Meter(trial, left)
+        value = None
+        if not _tried_before(study, trial):
+            try:
+                with observed(meter):
+                    value = _mrr(run_trial(row, home))
+            except _Stopped:
+                pass
+            except FdrdError as error:
+                trial.set_user_attr("error", first_line(error))
+        trial.set_user_attr("steps", meter.steps)
+        study.tell(
+            trial, value, state=None if value is not None else optuna.trial.TrialState.PRUNED
+        )
+        for path in home.glob("*.safetensors"):  # the chosen options are trained again
+            path.unlink()
+        without_steps = 0 if meter.steps else without_steps + 1
+    return _chosen(cell.row, study)
+
+
+class _Meter:
+    """Counts the steps of a trial from its curves, and stops it."""
+
+    def __init__(self, trial: optuna.Trial, budget: int):
+        self._trial, self._budget = trial, budget
+        self._earlier = self._step = 0  # a method may train in several stages
+
+    @property
+    def steps(self) -> int:
+        return self._earlier + self._step
+
+    def __call__(self, curve: str, step: int, value: float) -> None:
+        if curve == "loss":
+            self._earlier += self._step if step <= self._step else 0
+            self._step = step
+        elif curve == "validation_mrr":
+            self._trial.report(value, self.steps)
+            if self._trial.should_prune():
+                raise _Stopped
+        if self.steps > self._budget:
+            raise _Stopped
+
+
+def _study_name(cell: Cell, tuning: Tuning) -> str:
+    said = msgspec.json.encode([cell.row, cell.data, cell.backbone, cell.protocol, tuning])
+    return f"{cell.row.method}-{hashlib.sha256(said).hexdigest()[:16]}"
+
+
+def _study(home: Path, tuning: Tuning) -> optuna.Study:
+    """Open the study of a folder; a trial that was killed comes first, with the same options."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as error:
+        raise FdrdError(f"tuning needs Optuna ({error}); pip install 'fdrd[tuning]'") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        study_name="tuning",
+        storage=JournalStorage(JournalFileBackend(str(home / "journal.log"))),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(tuning.first_rung, reduction_factor=3),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    return study
+
+
+def _drawn(row: MethodRow, trial: optuna.Trial) -> MethodRow:
+    """Return the row with one value for each option of its search space."""
+
+    def draw(name: str, space: list[OptionValue] | Range) -> OptionValue:
+        if isinstance(space, list):
+            return cast(OptionValue, trial.suggest_categorical(name, space))
+        if isinstance(space.low, int) and isinstance(space.high, int):
+            return trial.suggest_int(name, space.low, space.high, log=space.log)
+        return trial.suggest_float(name, space.low, space.high, log=space.log)
+
+    assert row.search is not None
+    return msgspec.structs.replace(
+        row,
+        options=row.options | {k: draw(f"-M {k}", s) for k, s in row.search.options.items()},
+        train=row.train | {k: draw(f"-T {k}", s) for k, s in row.search.train.items()},
+        search=None,
+    )
+
+
+def _tried_before(study: optuna.Study, trial: optuna.Trial) -> bool:
+    return any(
+        each.params == trial.params and "steps" in each.user_attrs for each in study.trials[:-1]
+    )
+
+
+def _spent(study: optuna.Study) -> int:
+    return sum(each.user_attrs.get("steps", 0) for each in study.trials)
+
+
+def _mrr(result: BenchResult) -> float:
+    return sum(result.metrics.direction(each).strict.mrr for each in DIRECTIONS) / len(DIRECTIONS)
+
+
+def _chosen(row: MethodRow, study: optuna.Study) -> tuple[MethodRow, TuningLog]:
+    import optuna
+
+    counted = [each for each in study.trials if each.user_attrs.get("steps")]
+    finished = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    if not finished:
+        errors = [e for each in study.trials if (e := each.user_attrs.get("error"))]
+        raise FdrdError(
+            f"tuning {row.name}: none of {len(study.trials)} trials came to its end; give more steps, "
+            f"or shorter trainings" + (f"; the last error: {errors[-1]}" if errors else "")
+        )
+    best = study.best_trial
+    log = TuningLog(
+        trials=len(counted),
+        finished=len(finished),
+        steps=_spent(study),
+        validation_mrr=study.best_value,
+        chosen=best.params,
+    )
+    return _drawn(row, optuna.trial.FixedTrial(best.params)), log  # type: ignore[arg-type]

@@ -1,0 +1,117 @@
+"""Tuning: equal budgets of steps, choice on validation, and a search that continues after a kill."""
+
+import pytest
+
+import benchmark
+from benchmark.experiments.plan import Search, Tuning
+from benchmark.experiments.state import states
+from benchmark.result import read_results
+from fdrd.errors import FdrdError
+
+BUDGET = 40
+"""Of trials with 9 steps each: 24 rows by eights, three times."""
+
+
+def plan(folder, **changes):
+    search = Search(
+        options={"n_ctx": [1, 2, 3]},
+        train={"learning_rate": {"low": 1e-4, "high": 0.1, "log": True}},
+    )
+    row = benchmark.MethodRow(method="coop", search=search)
+    given = {
+        "data": "drawn", "backbones": ["tiny"], "methods": ["zero_shot", row], "seeds": 2,
+        "train": {"epochs": 3, "batch_size": 8}, "results": str(folder),
+        "tuning": Tuning(steps=BUDGET, first_rung=3),
+    }  # fmt: skip
+    return benchmark.to_experiment({**given, **changes})
+
+
+@pytest.fixture
+def given(tiny_dataset, tiny_clip):
+    return {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
+
+
+def validation_mrr(result):
+    return (
+        sum(result.metrics.direction(d).strict.mrr for d in ("image_to_text", "text_to_image")) / 2
+    )
+
+
+def test_the_best_trial_on_validation_is_measured_with_every_seed(given, tmp_path):
+    experiment = plan(tmp_path)
+    found = benchmark.run_experiment(experiment, **given)
+    assert found.failed == {}
+    zero_shot, *coop = found.results
+    assert zero_shot.tuning is None
+    (log,) = {repr(each.tuning): each.tuning for each in coop}.values()
+    assert log.trials > BUDGET // 9, "no trial was stopped early"
+    assert BUDGET <= log.steps <= BUDGET + 1
+    trials = read_results(next((tmp_path / "tuning").glob("coop-*")))
+    assert {each.settings.split for each in trials} == {"validation"}
+    assert len(trials) == log.finished
+    best = max(trials, key=validation_mrr)
+    assert log.validation_mrr == validation_mrr(best)
+    for seed, result in enumerate(coop):
+        assert (result.settings.split, result.settings.seed) == ("test", seed)
+        assert result.settings.options == best.settings.options
+        assert result.settings.train == best.settings.train
+    assert {state for _, state in states(experiment)} == {"finished"}
+    journal = next((tmp_path / "tuning").glob("*/journal.log"))
+    trials_before = journal.read_text().count('"steps"')
+    assert benchmark.run_experiment(experiment, **given).results == found.results
+    assert journal.read_text().count('"steps"') == trials_before
+
+
+def test_a_killed_search_continues_with_the_same_options(given, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    steps = 0
+
+    def kill(stage, done, total):
+        nonlocal steps
+        steps += "train" in stage and "validating" not in stage
+        if steps == 14:  # in the second trial or later
+            raise Killed
+
+    with pytest.raises(Killed):
+        benchmark.run_experiment(plan(tmp_path), progress=kill, **given)
+    found = benchmark.run_experiment(plan(tmp_path), **given)
+    assert BUDGET <= found.results[-1].tuning.steps <= BUDGET + 1
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = str(next((tmp_path / "tuning").glob("*/journal.log")))
+    trials = optuna.load_study(
+        study_name=None, storage=JournalStorage(JournalFileBackend(journal))
+    ).trials
+    (killed,) = [each for each in trials if each.state.name == "FAIL"]
+    assert trials[killed.number + 1].params == killed.params
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuning": None}, r"methods\[1\]: .*add a \[tuning\] table"),
+        ({"tuning": {"step": 3}}, r"tuning: unknown key `step`; it may have steps, first_rung"),
+        (
+            {"methods": [{"method": "coop", "search": {"options": {"ctx": [1]}}}]},
+            r"methods\[0\]: search has no option 'ctx'",
+        ),
+        (
+            {"methods": [{"method": "coop", "search": {"train": {"learning_rate": {"low": 1}}}}]},
+            r"methods\[0\]\.search\.train.*missing required field `high`",
+        ),
+    ],
+)
+def test_a_wrong_search_is_an_error_that_names_the_key(tmp_path, changes, message):
+    with pytest.raises(FdrdError, match=message):
+        plan(tmp_path, **changes)
+
+
+def test_a_budget_that_no_trial_survives_is_an_error(given, tmp_path):
+    found = benchmark.run_experiment(plan(tmp_path, tuning=Tuning(steps=5)), **given)
+    assert "none of 1 trials came to its end; give more steps" in str(
+        next(iter(found.failed.values()))
+    )

@@ -27,6 +27,7 @@ from benchmark.models.backbone import Backbone
 from benchmark.models.loading import cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Settings
+from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder, atomic_write
 from fdrd.options import read_options
@@ -154,7 +155,8 @@ def _download(spec: str) -> Path:
 
     name, _, revision = spec.partition("@")
     try:
-        return Path(hf_hub_download(name, WEIGHTS, revision=revision or None))
+        with hub_or_cache():
+            return Path(hf_hub_download(name, WEIGHTS, revision=revision or None))
     except (OSError, ValueError) as error:
         if isinstance(error, LocalEntryNotFoundError):
             reason = "the Hub cannot be reached"

@@ -11,7 +11,10 @@ imported when it is first used.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from fdrd.shadowing import hidden_packages
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from fdrd.checks.audits import audit
     from fdrd.checks.statistics import stats
     from fdrd.checks.validation import validate
-    from fdrd.dataset import RetrievalDataset, load
+    from fdrd.dataset import RetrievalDataset, load, load_dataset
     from fdrd.errors import FdrdError
     from fdrd.exports.writing import export
     from fdrd.fetching.fetching_run import fetch
@@ -47,6 +50,7 @@ _MODULES = {
     "export": "exports.writing",
     "fetch": "fetching.fetching_run",
     "load": "dataset",
+    "load_dataset": "dataset",
     "merge": "pipeline.builder",
     "push": "hub.dataset_repository",
     "sample": "field_guide.writer",
@@ -70,12 +74,19 @@ __all__ = [
     "export",
     "fetch",
     "load",
+    "load_dataset",
     "merge",
     "push",
     "sample",
     "stats",
     "validate",
 ]
+
+
+if sys.argv[:1] != ["-m"] and (hidden := hidden_packages()):  # `python -m fdrd` stops at it
+    from warnings import warn
+
+    warn(hidden, stacklevel=2)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+from traceback import print_exception
 from typing import Annotated
 
 import typer
 
 from fdrd.commands import app, err, out
+from fdrd.commands.console import shown
 from fdrd.errors import CheckError, FdrdError
+from fdrd.shadowing import hidden_packages
 
 
 def main() -> None:
@@ -18,8 +21,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may not be valid text
     try:
+        if hidden := hidden_packages():
+            raise FdrdError(hidden)
         app()
     except FdrdError as error:
+        err.quiet = err.quiet and shown.hints  # --quiet hides no error
+        if shown.tracebacks:
+            print_exception(error)
         err.print("fdrd:", style="bold red", end=" ")
         err.print(str(error), soft_wrap=True)
         sys.exit(1 if isinstance(error, CheckError) else 2)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
 from fdrd.record import SPLITS, Attribute, Negative, category_name
-from fdrd.storage.registration import registered_shards
+from fdrd.storage.registration import registered_folder, registered_shards
 from fdrd.storage.shard_file import PARQUET
 
 if TYPE_CHECKING:
@@ -180,40 +181,73 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
     Raises:
         FdrdError: there is no such dataset, split or domain.
     """
-    from datasets import Dataset, concatenate_datasets, load_dataset
+    return RetrievalDataset(load_dataset(name, domain, split), name=str(name), split=split)
 
-    if split not in SPLITS:
+
+def load_dataset(name: str | Path, domain: str | None = None, split: str | None = None) -> Any:
+    """Return rows as `datasets.load_dataset` does, but look on this machine before asking the Hub.
+
+    Args:
+        name: a folder that `fdrd build` wrote, a registered name, or a Hub id.
+        domain: load only this domain.
+        split: load only this split.
+
+    Returns:
+        A `datasets.Dataset`, or without `split` a `datasets.DatasetDict`.
+
+    Raises:
+        FdrdError: there is no such dataset, split or domain.
+    """
+    import datasets
+
+    if split not in (None, *SPLITS):
         raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
+    shards = _local_shards(name, domain)
+    if shards is None:
+        with hub_or_cache() as connected:
+            try:
+                return datasets.load_dataset(str(name), domain or "default", split=split)
+            except (ValueError, OSError) as error:
+                hub = f"not found on the Hub ({first_line(error)})"
+                raise FdrdError(
+                    f"no dataset {str(name)!r}: not a folder, not built on this machine, and "
+                    f"{hub if connected else 'the Hub cannot be reached'}; build it with "
+                    f"`fdrd build`, or name another"
+                ) from error
+    if not shards.get(split) if split else not shards:
+        place = " of ".join(part for part in (split, domain) if part)
+        raise FdrdError(f"{name} has no {place}; `fdrd stats {name}` lists its contents")
+    if split:
+        return _rows(shards[split])
+    return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
+
+
+def _local_shards(name: str | Path, domain: str | None) -> dict[str, list[Path]] | None:
+    """Return the shards of each split of a folder or a registered name; None if it is neither."""
     folder = Path(name)
     manifest = folder / "manifest.json"
-    if folder.is_dir() and not manifest.is_file():
+    shards: dict[str, list[Path]] = {}
+    if manifest.is_file():
+        for shard in json.loads(manifest.read_text(encoding="utf-8"))["shards"]:
+            if domain in (None, shard["domain"]):
+                shards.setdefault(shard["split"], []).append(folder / shard["path"])
+        return shards
+    if folder.is_dir():
         raise FdrdError(
             f"{folder} contains no manifest.json; build it with `fdrd build --out {folder}`"
         )
-    if manifest.is_file():
-        shards = [
-            folder / shard["path"]
-            for shard in json.loads(manifest.read_text(encoding="utf-8"))["shards"]
-            if shard["split"] == split and domain in (None, shard["domain"])
-        ]
-        if not shards:
-            place = f"{split} of {domain}" if domain else split
-            raise FdrdError(f"{folder} has no {place}; `fdrd stats {folder}` lists its contents")
-        if shards[0].suffix == PARQUET:
-            rows = Dataset.from_parquet([str(shard) for shard in shards])
-        else:
-            rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
-    elif registered := registered_shards(str(name), domain or "default", split):
-        rows = concatenate_datasets([Dataset.from_file(str(shard)) for shard in registered])
-    else:
-        try:
-            rows = load_dataset(str(name), domain or "default", split=split)
-        except (ValueError, OSError) as error:
-            raise FdrdError(
-                f"no dataset {str(name)!r}: not a folder, not built on this machine, and not found on "
-                f"the Hub ({first_line(error)}); build it with `fdrd build`, or give --data"
-            ) from error
-    return RetrievalDataset(rows, name=str(name), split=split)
+    for split in SPLITS:
+        if files := registered_shards(str(name), domain or "default", split):
+            shards[split] = files
+    return shards if shards or registered_folder(str(name)) else None
+
+
+def _rows(shards: Sequence[Path]) -> datasets.Dataset:
+    from datasets import Dataset, concatenate_datasets
+
+    if shards[0].suffix == PARQUET:
+        return Dataset.from_parquet([str(shard) for shard in shards])
+    return concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
 
 
 def load_splits(

@@ -11,6 +11,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fdrd.errors import FdrdError
 
+ALIASES = {"optimizer": "optimiser", "lr": "learning_rate"}
+"""Other names of options. Result files keep the name that an option has."""
+
 RESERVED = frozenset({"train", "seed"})
 """Arguments of a factory that the benchmark run provides."""
 
@@ -60,12 +63,17 @@ def read_options(
     """Convert the given options to their annotated types.
 
     Raises:
-        FdrdError: an option is unknown, or its value has another type.
+        FdrdError: an option is unknown or given twice, or its value has another type.
     """
-    for name in given:
-        if name not in options:
+    values = {}
+    for name, value in given.items():
+        own = name if name in options else ALIASES.get(name, name)
+        if own not in options:
             raise FdrdError(unknown("option", name, options, whose))
-    return {name: _value(options[name], value, whose) for name, value in given.items()}
+        if own in values:
+            raise FdrdError(f"{whose}: {own} is given twice; remove one")
+        values[own] = _value(options[own], value, whose)
+    return values
 
 
 def split_assignments(texts: Iterable[str], flag: str) -> dict[str, str]:

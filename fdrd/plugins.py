@@ -20,7 +20,7 @@ def load_plugin(module: str) -> None:
         FdrdError: it cannot be imported.
     """
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        sys.path.append("")  # last, so that no folder there hides a package
     try:
         if module.endswith(".py"):
             import_file(module)

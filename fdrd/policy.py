@@ -69,7 +69,7 @@ def parse(options: Iterable[str]) -> dict[str, Action]:
         if not (reason and equals and action):
             raise FdrdError(
                 f"--policy {option!r}: give REASON=keep, REASON=drop or REASON=fail, e.g. "
-                "caption_in_other_split=drop; `fdrd build --help` lists the reasons"
+                "caption_in_other_split=drop; `fdrd reasons` lists them"
             )
         chosen[reason] = action
     return resolve(chosen)
@@ -109,4 +109,4 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(close)}?"
-    return "; `fdrd build --help` lists them"
+    return "; `fdrd reasons` lists them"

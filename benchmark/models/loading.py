@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
-import torch
-
 from benchmark.models.backbone import ALL, Backbone
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
-from benchmark.models.processes import default_device
+from benchmark.models.processes import chosen_device
+from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
+from fdrd.storage.registration import registered_folder
 
 EMBEDDED = "embedded"
 DEFAULT_BACKBONE = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
@@ -99,7 +100,7 @@ def load_backbone(
     Args:
         spec: a form of `KINDS`.
         allow_code: the name comes from the user, so it may be a function.
-        device: by default `cuda` if available, otherwise `cpu`.
+        device: of torch; by default `cuda` if available, otherwise `cpu`.
         frozen: cache for features of unprompted towers.
 
     Raises:
@@ -117,9 +118,10 @@ def load_backbone(
             raise FdrdError(
                 "this installation has no embedded backbone; name another with --backbone"
             )
+    place = chosen_device(device)
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
-    place = torch.device(device or default_device())
-    return load(target, name=spec, device=place, frozen=frozen)
+    with _access(kind, target):
+        return load(target, name=spec, device=place, frozen=frozen)
 
 
 def capabilities(spec: str) -> frozenset[str] | None:
@@ -131,8 +133,15 @@ def capabilities(spec: str) -> frozenset[str] | None:
     if kind == "hf":
         from benchmark.models.encoders.pretrained import can
 
-        return can(target)
+        with _access(kind, target):
+            return can(target)
     return KINDS[kind].can
+
+
+def _access(kind: str, target: str) -> AbstractContextManager[bool | None]:
+    """Return access to the Hub for a backbone that may lie there."""
+    local = kind not in ("hf", "open_clip", "st") or Path(target).expanduser().exists()
+    return nullcontext() if local else hub_or_cache()
 
 
 def split_name(spec: str) -> tuple[str, str]:
@@ -165,7 +174,10 @@ def cached_backbone(
 
 def default_backbone(data: str | Path) -> str:
     """Return the backbone that a dataset's manifest names, otherwise CLIP ViT-B/32."""
-    manifest = Path(data) / "manifest.json"
+    folder = Path(data)
+    if not folder.exists():
+        folder = registered_folder(str(data)) or folder
+    manifest = folder / "manifest.json"
     if manifest.is_file():
         named = json.loads(manifest.read_text(encoding="utf-8")).get("backbone")
         if named:

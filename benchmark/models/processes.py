@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from benchmark.models.backbone import Features
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 
 
 @cache
@@ -40,11 +40,22 @@ def is_main() -> bool:
     return _state() is None or bool(_state().is_main_process)
 
 
-def default_device() -> torch.device:
-    """Return the accelerator of this process if there is one, otherwise the CPU."""
-    if _state() is not None:
+def chosen_device(name: str | None) -> torch.device:
+    """Return the named device, by default the GPU of this process if there is one, otherwise the CPU.
+
+    Raises:
+        FdrdError: there is no such device on this machine.
+    """
+    if name is None and _state() is not None:
         return torch.device(_state().device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).cpu()  # fails for `meta`, too, which has no values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise FdrdError(
+            f"--device {name}: not available here ({first_line(error)[:100]}); leave it out, or give cpu"
+        ) from None
+    return device
 
 
 def shared(count: int, encode: Callable[[slice], Features]) -> Features:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.text.tokens import CLIP_LIMIT, CLIP_MERGES, TokenCounter, clip_vocabulary, counter_of
 
@@ -38,9 +40,10 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
         return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=context)
     name, _, at = (source or CLIP_TOKENIZER).partition("@")
     try:
-        return AutoTokenizer.from_pretrained(
-            name, revision=at or revision, model_max_length=context
-        )
+        with nullcontext() if Path(name).is_dir() else hub_or_cache():
+            return AutoTokenizer.from_pretrained(
+                name, revision=at or revision, model_max_length=context
+            )
     except (OSError, ValueError) as error:
         raise FdrdError(
             f"the tokenizer {source or CLIP_TOKENIZER} is not available "
@@ -56,22 +59,26 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def token_counter(backbone: str) -> TokenCounter:
-    """Return the counter of `embedded`, or of `ORG/NAME[@REVISION]` on the Hub, without loading the model.
+    """Return the counter of a backbone that `--backbone` names, without loading the model.
 
     Raises:
-        FdrdError: the tokenizer is not available or not readable.
+        FdrdError: the tokenizer is not available or not readable, or the name is not that of a folder or a
+            Hub id.
     """
     from huggingface_hub import hf_hub_download
     from tokenizers import Tokenizer
 
-    name, _, revision = backbone.partition("@")
+    name, _, revision = backbone.partition("#")[0].removeprefix("hf:").partition("@")
+    embedded = str(files("benchmark.models") / "embedded")
+    folder = Path(embedded if backbone == "embedded" else backbone).expanduser()
     try:
-        tokenizer, config = (
-            str(files("benchmark.models") / "embedded" / file)
-            if backbone == "embedded"
-            else hf_hub_download(name, file, revision=revision or None)
-            for file in ("tokenizer.json", "config.json")
-        )
+        with nullcontext() if folder.is_dir() else hub_or_cache():
+            tokenizer, config = (
+                str(folder / file)
+                if folder.is_dir()
+                else hf_hub_download(name, file, revision=revision or None)
+                for file in ("tokenizer.json", "config.json")
+            )
         text = json.loads(Path(config).read_text(encoding="utf-8")).get("text_config", {})
         limit = int(text.get("max_position_embeddings", CLIP_LIMIT))
         return counter_of(Tokenizer.from_file(tokenizer), backbone, limit)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from fdrd.dataset import RetrievalDataset, load
+from fdrd.dataset import RetrievalDataset, load, load_splits
 from fdrd.errors import FdrdError
 
 Data = str | Path | Mapping[str, RetrievalDataset]
@@ -69,6 +69,21 @@ def training_rows(
         each.require_categories("--shots")
     limits = {"train": shots, "validation": min(shots, 4)}
     return {name: few_shot(each, limits[name], seed) for name, each in rows.items()}
+
+
+def limited(data: str | Path, limit: int) -> dict[str, RetrievalDataset]:
+    """Return the splits with at most `limit` images each, spread evenly over the split.
+
+    Raises:
+        FdrdError: there is no such dataset.
+    """
+    found = {}
+    for each in load_splits(data):
+        images = len(each.image_digests)
+        kept = np.linspace(0, images - 1, min(limit, images)).round()
+        found[each.split] = each.select(np.flatnonzero(np.isin(each.pairs[:, 0], kept)))
+        found[each.split].name += f" ({len(kept)} images)"
+    return found
 
 
 def few_shot(dataset: RetrievalDataset, shots: int, seed: int) -> RetrievalDataset:

@@ -1,12 +1,16 @@
-"""Shared by all commands: the app, the two consoles, progress bars, tables, and JSON output."""
+"""Shared by all commands: the app, the two consoles, progress bars, tables, and JSON output.
+
+`NO_COLOR` turns colors off, and `TERM=dumb` also the progress bars; `rich` reads both.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here:  fdrd demo",
+    epilog="Start here:  fdrd demo\n\n"
+    "Exit codes: 0 done; 1 a check failed, e.g. in `fdrd validate`; 2 a mistake in the command or its input; "
+    "130 stopped by Ctrl-C.",
 )
 
 _CONTROL = (
@@ -46,6 +52,17 @@ out = _SafeConsole(
     highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160
 )
 err = _SafeConsole(stderr=True, highlight=False, markup=False)
+
+
+@dataclass
+class Shown:
+    """What `--quiet` and `--verbose` change."""
+
+    hints: bool = True
+    tracebacks: bool = False
+
+
+shown = Shown()
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended, as shells report it."""
@@ -117,6 +134,12 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     out.print(table)
 
 
+def print_hint(text: str) -> None:
+    """Print what to do next on stdout, unless `--quiet` is given."""
+    if shown.hints:
+        out.print(text, style="dim")
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON on stdout, but only in the main process of a distributed run."""
     import json
@@ -126,14 +149,15 @@ def print_json(value: object) -> None:
 
 
 def quiet_transformers() -> None:
-    """Silence progress bars and advice of transformers; errors still come through."""
-    from transformers.utils import logging
+    """Silence progress bars and advice of transformers, unless `--verbose` is given.
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    The variables act when transformers is imported, which this leaves to whoever needs it.
+    """
+    if shown.tracebacks:
+        return
+    os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
 
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda by default if available.")]
-Plugins = Annotated[list[str], typer.Option(help="Module or .py file with methods of your own.")]
-Folder = Annotated[Path, typer.Argument(help="Folder that `fdrd build` wrote.")]
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, err, out, quiet_transformers, show_progress
-from fdrd.commands.dataset.build_options import tokens_of
+from fdrd.commands.dataset.build_summary import tokens_of
 
 
 @app.command(epilog="Example:  fdrd demo")

@@ -1,7 +1,8 @@
-"""The cache folder, and the location of the last build on this machine: the default of --data."""
+"""The cache folder, and the last build of each working folder: the default of --data."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -15,20 +16,27 @@ def cache_folder() -> Path:
 
 
 def remember_build(folder: Path) -> None:
-    """Remember the folder of a dataset that was just built."""
-    write_text(cache_folder() / "last_build.txt", f"{folder.resolve()}\n")
+    """Remember that a dataset was just built from the working folder."""
+    write_text(_note(), f"{folder.resolve()}\n")
 
 
 def last_build() -> Path:
-    """Return the folder of the last build.
+    """Return the folder of the last build from the working folder, whatever was built elsewhere.
 
     Raises:
-        FdrdError: nothing was built on this machine, or the folder is gone.
+        FdrdError: nothing was built from the working folder, or the dataset is gone.
     """
-    note = cache_folder() / "last_build.txt"
-    if not note.is_file():
-        raise FdrdError("no dataset was built on this machine; run `fdrd build`, or give --data")
-    folder = Path(note.read_text(encoding="utf-8").strip())
+    if not _note().is_file():
+        raise FdrdError(
+            f"no dataset was built in {Path.cwd()}; run `fdrd build SOURCE`, or name a dataset"
+        )
+    folder = Path(_note().read_text(encoding="utf-8").strip())
     if not (folder / "manifest.json").is_file():
-        raise FdrdError(f"the last build, {folder}, is gone; build again, or give --data")
+        raise FdrdError(f"the last build, {folder}, is gone; build again, or name a dataset")
     return folder
+
+
+def _note() -> Path:
+    """Return the file about the working folder."""
+    digest = hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()
+    return cache_folder() / "last_build" / f"{digest[:32]}.txt"

@@ -60,6 +60,7 @@ class Build:
         configs: config names for `load_dataset(<name>, <config>)` on this machine.
         stale: reviewers' decisions that were not applied, each with the reason.
         unused: files of the source that look like annotations and were not read, each with the reason.
+        replaced: another dataset that the name stood for until now.
     """
 
     out: Path
@@ -69,6 +70,7 @@ class Build:
     configs: Sequence[str]
     stale: Sequence[tuple[Decision, str]] = ()
     unused: Sequence[tuple[str, str]] = ()
+    replaced: Path | None = None
 
 
 def build(
@@ -188,7 +190,8 @@ class _Run:
         if resume.is_built_from(self.out, inputs):
             manifest = read_manifest(self.out)
             remember_build(self.out)
-            return Build(self.out, manifest, 0, True, register(self.out, manifest))
+            named = register(self.out, manifest)
+            return Build(self.out, manifest, 0, True, named.configs, replaced=named.replaced)
 
         contents = read()
         files_read = Counter(annotation_file(item) for item in contents.items)
@@ -224,8 +227,11 @@ class _Run:
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         remember_build(self.out)
-        configs = register(self.out, manifest)
-        return Build(self.out, manifest, staged.written, False, configs, reviewed.stale)
+        named = register(self.out, manifest)
+        return Build(
+            self.out, manifest, staged.written, False, named.configs, reviewed.stale,
+            replaced=named.replaced,
+        )  # fmt: skip
 
     def _check_usable(
         self, kept: list[Record], rejected: list[Rejection], source: str, hint: str

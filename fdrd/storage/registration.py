@@ -1,5 +1,7 @@
 """Register a build, so that `load_dataset("fdrd")` works from every project on this machine.
 
+`datasets.load_dataset` asks the Hub first, where the name may be another dataset; `fdrd.load_dataset` does not.
+
 The shards are linked into the cache of `datasets`, where its loader looks if the Hub has no dataset of that
 name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this layout.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +26,56 @@ VERSION = "0.0.0"
 MARKER = "registered_by_fdrd.txt"
 
 
-def register(folder: Path, manifest: dict[str, Any]) -> list[str]:
+@dataclass(frozen=True)
+class Registration:
+    """A name that now stands for a build.
+
+    Attributes:
+        configs: names for `load_dataset(<name>, <config>)`: one per domain, and `default` for all of them.
+        replaced: the folder that the name stood for, if that dataset still exists.
+    """
+
+    configs: Sequence[str]
+    replaced: Path | None
+
+
+def register(folder: Path, manifest: dict[str, Any]) -> Registration:
     """Register a built dataset under its name, replacing an earlier registration.
 
-    Returns:
-        The names of the configs: one for each domain, and `default` for all of them.
+    A lock keeps builds of several projects apart: the name stands for one of them, never for a mixture.
     """
+    from filelock import FileLock
+
+    root = _root(manifest["name"])
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.with_name(f".{root.name}.fdrd.lock")):
+        before = registered_folder(root.name)
+        configs = _register(folder, manifest, root)
+    moved = before is not None and before != folder.resolve()
+    return Registration(configs, before if moved else None)
+
+
+def registered_folder(name: str) -> Path | None:
+    """Return the folder of the build that a name stands for, or None."""
+    for marker in _root(name).glob(f"*/*/*/{MARKER}") if _is_name(name) else ():
+        folder = Path(marker.read_text(encoding="utf-8").strip())
+        if (folder / "manifest.json").is_file():
+            return folder
+    return None
+
+
+def _root(name: str) -> Path:
     from datasets import config as datasets_config
 
-    name = manifest["name"]
-    root = Path(datasets_config.HF_DATASETS_CACHE).expanduser() / name
-    domains = sorted(manifest["splits"])
+    return Path(datasets_config.HF_DATASETS_CACHE).expanduser() / name
+
+
+def _is_name(text: str) -> bool:
+    return "/" not in text and text not in (".", "..")  # neither a Hub id nor a path
+
+
+def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
+    name, domains = root.name, sorted(manifest["splits"])
     for stale in root.glob(f"*/*/*/{MARKER}"):
         shutil.rmtree(stale.parent)
     # `default` comes last because the loader takes the newest folder if no config is named.
@@ -47,13 +90,11 @@ def register(folder: Path, manifest: dict[str, Any]) -> list[str]:
 def registered_shards(name: str, config: str, split: str) -> list[Path]:
     """Return the registered shards of a split, or an empty list. Unlike `load_dataset`, never ask the Hub."""
     from datasets import DatasetInfo
-    from datasets import config as datasets_config
     from datasets.naming import filenames_for_dataset_split
 
-    if "/" in name or name in (".", ".."):
-        return []  # a Hub id or a path
-    root = Path(datasets_config.HF_DATASETS_CACHE).expanduser() / name
-    for marker in root.glob(f"{glob.escape(config)}/*/*/{MARKER}"):
+    if not _is_name(name):
+        return []
+    for marker in _root(name).glob(f"{glob.escape(config)}/*/*/{MARKER}"):
         splits = DatasetInfo.from_directory(str(marker.parent)).splits or {}
         if split in splits:
             files = filenames_for_dataset_split(

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, out, print_json, print_table, quiet_transformers
+from fdrd.commands.console import app, out, print_hint, print_json, print_table, quiet_transformers
+from fdrd.commands.options import Json
 
 
 @app.command(epilog="Example:  fdrd backbones embedded")
@@ -31,7 +32,7 @@ def backbones(
             print_json([dict(zip(keys, kind, strict=True)) for kind in kinds])
             return
         print_table(["--backbone", "loads", "offers besides pooled features", "install"], kinds)
-        out.print("Next:  fdrd backbones NAME", style="dim")
+        print_hint("Next:  fdrd backbones NAME")
         return
     can = capabilities(name)
     if can is None:

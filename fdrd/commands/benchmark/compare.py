@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, out, print_json
+from fdrd.commands.console import app, out, print_json
+from fdrd.commands.options import Json
 
 
 @app.command(epilog="Example:  fdrd compare runs/ --against zero_shot")

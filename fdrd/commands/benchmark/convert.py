@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fdrd.commands.console import app, out, quiet_transformers
+from fdrd.commands.console import app, out, print_hint, quiet_transformers
 
 
 @app.command(epilog="Example:  fdrd convert open_clip_pytorch_model.bin clip/ --activation gelu")
@@ -59,9 +59,9 @@ def convert(
     if is_checkpoint(source):
         export_model(source, folder, backbone)
         out.print(f"Wrote {folder}")
-        out.print(f"Next:  fdrd bench --method zero_shot --backbone {folder}", style="dim")
+        print_hint(f"Next:  fdrd bench --method zero_shot --backbone {folder}")
         return
     quick = None if activation is None else activation == "quick_gelu"
     run_convert(source, folder, config=config, quick_gelu=quick, tokenizer=tokenizer)
     out.print(f"Wrote {folder}")
-    out.print(f"Next:  fdrd bench --method zero_shot --backbone {folder}", style="dim")
+    print_hint(f"Next:  fdrd bench --method zero_shot --backbone {folder}")

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Device, app, out, quiet_transformers, show_progress
+from fdrd.commands.console import app, out, print_hint, quiet_transformers, show_progress
+from fdrd.commands.options import Backbone, Data, Device
 
 
 @app.command(epilog="Example:  fdrd features data/fdrd stored/ --backbone embedded")
 def features(
-    data: Annotated[str, typer.Argument(help="Folder, registered name or Hub id.")],
+    data: Data,
     folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
-    backbone: Annotated[
-        str | None,
-        typer.Option(help="As in `fdrd bench`; by default the one that the dataset names."),
-    ] = None,
+    backbone: Backbone = None,
     split: Annotated[str | None, typer.Option(help="Only this split; all by default.")] = None,
     device: Device = None,
 ) -> None:
@@ -34,4 +32,4 @@ def features(
     with show_progress("Cached features stay; the same command continues.") as progress:
         write_features(encoder, load_splits(data, split), folder, progress)
     out.print(f"Wrote {folder}")
-    out.print(f"Next:  fdrd bench --method zero_shot --backbone features:{folder}", style="dim")
+    print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{folder}")

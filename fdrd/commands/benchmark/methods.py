@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fdrd.commands.console import Json, Plugins, app, out, print_json, quiet_transformers
+from fdrd.commands.console import app, out, print_json, quiet_transformers
+from fdrd.commands.options import Json, Plugins
 
 
 @app.command(epilog="Example:  fdrd methods")
 def methods(
-    plugin: Plugins = [],  # noqa: B006
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """List the methods with their options, and the training options."""
@@ -16,7 +17,7 @@ def methods(
     from benchmark.settings import TrainConfig
     from fdrd.options import options_of
 
-    for module in plugin:
+    for module in plugin or ():
         load_plugin(module)
     listed = [(name, summary(name), method_options(name)) for name in method_names()]
     training = ("training (-T)", "for every method that trains", options_of(TrainConfig))

@@ -7,22 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import (
-    Device,
-    Json,
-    Plugins,
-    app,
-    print_json,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
+from fdrd.commands.console import app, print_json, print_table, quiet_transformers, show_progress
+from fdrd.commands.options import Backbone, Data, Device, Json, Plugins
 from fdrd.errors import FdrdError
 
 
 @app.command(epilog='Example:  fdrd search data/fdrd "a black car on a brick driveway"')
 def search(
-    data: Annotated[str, typer.Argument(help="Folder, registered name or Hub id.")],
+    data: Data,
     query: Annotated[
         str | None, typer.Argument(help="Description of the image; or give --image.")
     ] = None,
@@ -38,15 +30,12 @@ def search(
             "model as ORG/NAME."
         ),
     ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(help="As in `fdrd bench`; by default the one that the checkpoint names."),
-    ] = None,
+    backbone: Backbone = None,
     split: Annotated[
         str | None, typer.Option(help="Search only this split; all by default.")
     ] = None,
     domain: Annotated[str | None, typer.Option(help="Search only this domain.")] = None,
-    plugin: Plugins = [],  # noqa: B006
+    plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -65,7 +54,7 @@ def search(
     from benchmark.registry import load_plugin
     from fdrd.images.check import open_image
 
-    for module in plugin:
+    for module in plugin or ():
         load_plugin(module)
     wanted: Any = query if image is None else open_image(image)
     with show_progress("Encoded features are saved; the same command continues.") as bar:

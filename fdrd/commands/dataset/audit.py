@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import Json, app, err, out, print_json, show_progress
+from fdrd.commands.console import app, err, out, print_json, show_progress
+from fdrd.commands.options import Json, OptionalFolder
 from fdrd.errors import FdrdError
 
 
@@ -16,9 +17,7 @@ from fdrd.errors import FdrdError
     "fdrd audit --source captioned/ --noise"
 )
 def audit(
-    folder: Annotated[
-        Path | None, typer.Argument(help="Folder that `fdrd build` wrote; or give --source.")
-    ] = None,
+    folder: OptionalFolder = None,
     source: Annotated[
         Path | None, typer.Option(help="Folder of annotations. Images are not needed.")
     ] = None,

@@ -1,121 +1,51 @@
-"""`fdrd build`. The function is long because every option of the command line is a parameter."""
+"""`fdrd build`. The function takes one parameter for each option of the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from fdrd.commands.console import Json, app, out, show_progress
-from fdrd.commands.dataset.build_options import (
-    OUT,
-    Engine,
-    Out,
-    Workers,
-    print_build,
-    resume_hint,
-    tokens_of,
-)
+from fdrd.commands.console import app, out, print_hint, show_progress
+from fdrd.commands.dataset import build_options as of
+from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
+from fdrd.commands.options import OUT, Engine, Json, Out, Workers, one_of
 from fdrd.errors import FdrdError
-from fdrd.policy import default_action, parse
-from fdrd.reasons import KEEPABLE, REASONS, RULES
 
 if TYPE_CHECKING:
     from fdrd.build_config import BuildConfig
     from fdrd.sources import SourceOptions
 
 
-def _reasons() -> str:
-    """Return the end of the help: a paragraph for each reason and each rule."""
-    lines = ["Reasons for --policy, with the default action:"]
-    for reason, meaning in REASONS.items():
-        actions = default_action(reason) if reason in KEEPABLE else "drop, or fail"
-        lines.append(f"[b]{reason}[/] ({actions}): {meaning}")
-    lines.append("Rules: fixes of kept records, which the manifest counts:")
-    lines += [f"[b]{rule}[/]: {meaning}" for rule, meaning in RULES.items()]
-    return "\n\n".join([*lines, "Example:  fdrd build --source raw/ --out data/fdrd"])
-
-
-@app.command(epilog=_reasons())
+@app.command(
+    epilog="Examples:  fdrd build raw/        fdrd build raw/ -o data/birds --name birds        "
+    "fdrd build captions.csv --map image=filepath --category-from column:species"
+)
 def build(
-    place: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Folder of one domain or of several domains; or hub:ORG/NAME, a dataset on the Hub.",
-        ),
-    ] = None,
-    source: Annotated[Path | None, typer.Option(help="Same as the argument.")] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="Layout of the source; detected by default.")
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=COLUMN",
-            help="Column of a field, e.g. image=filepath or caption=title,text; can be repeated.",
-        ),
-    ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Separator of tables: one character, or tab.")
-    ] = None,
-    category: Annotated[str | None, typer.Option(help="Category of all records.")] = None,
-    category_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHERE",
-            help="Origin of categories: folder, parent, column:NAME, caption-pattern, or none.",
-        ),
-    ] = None,
+    place: of.Place = None,
+    source: of.Source = None,
+    layout: of.Layout = None,
+    map: of.Map = None,
+    separator: of.Separator = None,
+    category: of.Category = None,
+    category_from: of.CategoryFrom = None,
+    explain: of.Explain = False,
     target: Out = OUT,
-    name: Annotated[str, typer.Option(help="Name for `load_dataset` on this machine.")] = "fdrd",
-    seed: Annotated[int, typer.Option(help="Seed of hashed splits and hard negatives.")] = 0,
-    negatives: Annotated[int, typer.Option(min=0, help="Hard negatives per pair.")] = 4,
-    attribute_negatives: Annotated[
-        int, typer.Option(min=0, help="How many of them change an attribute, not the category.")
-    ] = 2,
+    name: of.Name = "fdrd",
+    shard_mb: of.ShardMb = 64,
+    format: of.Format = "arrow",
+    backbone: of.DefaultBackbone = None,
+    part: of.Part = None,
+    negatives: of.Negatives = 4,
+    attribute_negatives: of.AttributeNegatives = 2,
+    seed: of.Seed = 0,
+    policy: of.PolicyOptions = None,
+    decisions: of.Decisions = None,
+    max_pixels: of.MaxPixels = 50_000_000,
+    min_side: of.MinSide = 8,
+    max_aspect: of.MaxAspect = 20,
+    max_caption: of.MaxCaption = 5000,
     workers: Workers = None,
     engine: Engine = "local",
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N", help="Build part I of N, e.g. in a job array; `fdrd merge` joins them."
-        ),
-    ] = None,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Maximum pixels (width times height) of an image.")
-    ] = 50_000_000,
-    min_side: Annotated[
-        int, typer.Option(min=1, help="Minimum pixels of the shorter side of an image.")
-    ] = 8,
-    max_aspect: Annotated[
-        float, typer.Option(min=1, help="Maximum ratio of the longer to the shorter side.")
-    ] = 20,
-    max_caption: Annotated[
-        int, typer.Option(min=1, help="Maximum characters of a caption.")
-    ] = 5000,
-    shard_mb: Annotated[int, typer.Option(min=1, help="Image bytes per shard, in MiB.")] = 64,
-    format: Annotated[
-        str, typer.Option(help="Shard format: arrow, or parquet for the Hub's viewer.")
-    ] = "arrow",
-    backbone: Annotated[
-        str | None, typer.Option(help="Hub id of the default backbone for benchmarks.")
-    ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="REASON=keep|drop|fail",
-            help="Action for a reason listed below; can be repeated.",
-        ),
-    ] = None,
-    decisions: Annotated[
-        Path | None,
-        typer.Option(help="Apply reviewers' decisions: the file that `fdrd view --review` wrote."),
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Name the detected layout of each folder, and stop.")
-    ] = False,
     json: Json = False,
 ) -> None:
     r"""Build Arrow shards, a manifest and a dataset card from a raw source.
@@ -132,44 +62,46 @@ def build(
 
     Run it again to resume an interrupted build; it does nothing if nothing changed.
     """
+    from fdrd.build_config import BuildConfig
     from fdrd.hub.source import local_source
+    from fdrd.policy import parse
     from fdrd.sources import make_options
 
-    given = place or source
-    if given is None or (place and source):
-        raise FdrdError("give one SOURCE, e.g. fdrd build raw/")
+    given = one_of(place, source, "give one SOURCE, e.g. fdrd build raw/")
     options = make_options(
         layout=layout, columns=map or (), separator=separator,
         category=category, category_from=category_from,
     )  # fmt: skip
-    with show_progress("Run the same command again to resume.") as progress:
-        source = local_source(given, progress)
-    if explain:
-        from fdrd.sources.explain import explain as explain_source
-
-        for line in explain_source(source, options):
-            out.print(line)
-        return
-    from fdrd.build_config import BuildConfig
-    from fdrd.pipeline.builder import build as run_build
-
     config = BuildConfig(
         name=name, seed=seed, negatives=negatives, attribute_negatives=attribute_negatives,
         max_pixels=max_pixels, min_side=min_side, max_aspect=max_aspect, max_caption=max_caption,
         shard_bytes=shard_mb * 2**20, format=format, backbone=backbone,
         policy=parse(policy or []),
     )  # fmt: skip
-    if part is not None:
-        if decisions is not None:
-            raise FdrdError("--decisions applies to a complete build; remove --part")
-        _build_part(source, target, part, config, options, workers, engine)
-        return
-    with show_progress(resume_hint(target)) as progress:
-        built = run_build(
-            source, target, config=config, options=options, decisions=decisions, workers=workers,
-            engine=engine, tokens=tokens_of, progress=progress,
-        )  # fmt: skip
-    print_build(built, json)
+    with show_progress("Run the same command again to resume.") as progress:
+        folder = local_source(given, progress)
+    if explain:
+        _explain(folder, options)
+    elif part is None:
+        from fdrd.pipeline.builder import build as run_build
+
+        with show_progress(resume_hint(target)) as progress:
+            built = run_build(
+                folder, target, config=config, options=options, decisions=decisions,
+                workers=workers, engine=engine, tokens=tokens_of, progress=progress,
+            )  # fmt: skip
+        print_build(built, json)
+    elif decisions is not None:
+        raise FdrdError("--decisions applies to a complete build; remove --part")
+    else:
+        _build_part(folder, target, part, config, options, workers, engine)
+
+
+def _explain(source: Path, options: SourceOptions) -> None:
+    from fdrd.sources.explain import explain
+
+    for line in explain(source, options):
+        out.print(line)
 
 
 def _build_part(
@@ -193,4 +125,4 @@ def _build_part(
             progress=progress,
         )  # fmt: skip
     out.print(f"Built {target}." if built else f"Nothing to do: {target} is up to date.")
-    out.print(f"When all {part.of} parts exist:  fdrd merge {target.parent}/*", style="dim")
+    print_hint(f"When all {part.of} parts exist:  fdrd merge {target.parent}/*")

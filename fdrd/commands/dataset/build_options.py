@@ -1,88 +1,78 @@
-"""Shared by the commands that build a dataset: options, the token counter, and the printed summary."""
+"""The options of `fdrd build`, by panel of its help."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import err, out, print_json, print_table
-from fdrd.errors import FdrdError
+_source = partial(typer.Option, rich_help_panel="Source")
+_negatives = partial(typer.Option, rich_help_panel="Hard negatives")
+_records = partial(typer.Option, rich_help_panel="Records that are kept")
+_files = partial(typer.Option, rich_help_panel="Dataset")
 
-if TYPE_CHECKING:
-    from fdrd.pipeline.builder import Build
-    from fdrd.text.tokens import TokenCounter
-
-OUT = Path("data/fdrd")
-Out = Annotated[Path, typer.Option("--out", help="Folder of the dataset.")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
+Place = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder of one domain or of several domains; or hub:ORG/NAME, a dataset on the Hub.",
+    ),
 ]
-Engine = Annotated[str, typer.Option(help="Where processes run: local, or ray for a Ray cluster.")]
+Source = Annotated[str | None, _source(help="Same as the argument.")]
+Layout = Annotated[str | None, _source(help="Layout of the source; detected by default.")]
+Map = Annotated[
+    list[str] | None,
+    _source(
+        metavar="FIELD=COLUMN",
+        help="Column of a field, e.g. image=filepath or caption=title,text; repeatable.",
+    ),
+]
+Separator = Annotated[str | None, _source(help="Separator of tables: one character, or tab.")]
+Category = Annotated[str | None, _source(help="Category of all records.")]
+CategoryFrom = Annotated[
+    str | None,
+    _source(
+        metavar="WHERE",
+        help="Origin of categories: folder, parent, column:NAME, caption-pattern, or none.",
+    ),
+]
+Explain = Annotated[
+    bool, _source("--explain", help="Name the detected layout of each folder, and stop.")
+]
 
+Name = Annotated[str, _files(help="Name for `load_dataset` on this machine.")]
+ShardMb = Annotated[int, _files(min=1, help="Image bytes per shard, in MiB.")]
+Format = Annotated[str, _files(help="Shard format: arrow, or parquet for the Hub's viewer.")]
+DefaultBackbone = Annotated[
+    str | None, _files("--backbone", help="Hub id of the default backbone for benchmarks.")
+]
+Part = Annotated[
+    str | None,
+    _files(metavar="I/N", help="Build part I of N, e.g. in a job array; `fdrd merge` joins them."),
+]
 
-def resume_hint(target: Path) -> str:
-    """Return the text that Ctrl-C prints during a build."""
-    return f"Finished work is kept in {target}.work; run the same command again to resume."
+Seed = Annotated[int, _negatives(help="Seed of hashed splits and hard negatives.")]
+Negatives = Annotated[int, _negatives(min=0, help="Hard negatives per pair.")]
+AttributeNegatives = Annotated[
+    int, _negatives(min=0, help="How many of them change an attribute, not the category.")
+]
 
-
-def tokens_of(backbone: str) -> TokenCounter | None:
-    """Return a token counter for a backbone, or None, with a message, if its tokenizer is unavailable."""
-    from benchmark.models.tokenizer import token_counter
-
-    try:
-        return token_counter(backbone)
-    except FdrdError as error:
-        err.print(f"{error}; counting tokens with CLIP's BPE instead", style="dim")
-        return None
-
-
-def print_build(built: Build, json: bool) -> None:
-    """Print the result of a build or a merge, and the next command."""
-    manifest = built.manifest
-    if json:
-        print_json({"nothing_to_do": built.nothing_to_do, **manifest})
-        return
-    records = manifest["records"]
-    rows = []
-    for file, entry in manifest["files"].items():
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
-        rows.append((file, f"{entry['read']:,}", f"{entry['kept']:,}", reasons or "none"))
-    print_table(("annotations", "read", "kept", "rejected"), rows)
-    out.print(
-        f"{records['read']:,} read = {records['kept']:,} kept + {records['rejected']:,} rejected"
-    )
-    if reviewed := manifest.get("decisions"):
-        verified = sum(sum(splits.values()) for splits in reviewed["verified"].values())
-        out.print(
-            f"Review: {reviewed['applied']:,} decisions applied, {reviewed['stale']:,} not applied, "
-            f"{verified:,} records verified"
-        )
-        for decision, reason in built.stale[:10]:
-            out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
-    for file, why in built.unused[:10]:
-        out.print(f"Not used: {file}: {why}")
-    if built.nothing_to_do:
-        out.print(f"Nothing to do: {built.out} is up to date.")
-    else:
-        shards = len(manifest["shards"])
-        out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
-    _print_tokens(manifest["tokens"])
-    out.print(f'Load it in any project on this machine:  load_dataset("{manifest["name"]}")')
-    out.print(f"Next:  fdrd bench --method zero_shot --data {built.out}", style="dim")
-
-
-def _print_tokens(tokens: dict[str, Any] | None) -> None:
-    """Print how many captions are truncated, or how to find out."""
-    if tokens is None:
-        from fdrd.text.tokens import HOW_TO_GET
-
-        out.print(f"Caption lengths in tokens were not counted: {HOW_TO_GET}.", style="dim")
-        return
-    splits = [split for splits in tokens["splits"].values() for split in splits.values()]
-    longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
-    out.print(
-        f"Captions have up to {longest} tokens ({tokens['tokenizer']}); {over:,} exceed the limit of "
-        f"{tokens['limit']} and are truncated"
-    )
+MaxPixels = Annotated[int, _records(min=1, help="Maximum pixels (width times height) of an image.")]
+MinSide = Annotated[int, _records(min=1, help="Minimum pixels of the shorter side of an image.")]
+MaxAspect = Annotated[
+    float, _records(min=1, help="Maximum ratio of the longer to the shorter side.")
+]
+MaxCaption = Annotated[int, _records(min=1, help="Maximum characters of a caption.")]
+PolicyOptions = Annotated[
+    list[str] | None,
+    _records(
+        metavar="REASON=ACTION",
+        help="keep, drop or fail, for a reason of `fdrd reasons`; repeatable.",
+    ),
+]
+Decisions = Annotated[
+    Path | None,
+    _records(help="Apply reviewers' decisions: the file that `fdrd view --review` wrote."),
+]

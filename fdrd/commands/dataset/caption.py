@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, err, out, print_json, show_progress
+from fdrd.commands.console import app, err, out, print_hint, print_json, show_progress
+from fdrd.commands.options import Json, Plugins, one_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,16 +18,20 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    epilog="Example:  fdrd caption --source raw/ --captioner template        "
-    "fdrd caption --source raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1"
+    epilog="Example:  fdrd caption raw/ --captioner template        "
+    "fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1"
 )
 def caption(
-    source: Annotated[Path, typer.Option(help="Folder of images, in a layout of `fdrd build`.")],
     captioner: Annotated[
         str, typer.Option(help="transformers, endpoint, template, reader, or a plugin's captioner.")
     ],
+    place: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="Folder of images, in a layout of `fdrd build`."),
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Same as the argument.")] = None,
     target: Annotated[
-        Path, typer.Option("--out", help="Output folder, a source for `fdrd build`.")
+        Path, typer.Option("--out", "-o", help="Output folder, a source for `fdrd build`.")
     ] = Path("captioned"),
     option: Annotated[
         list[str], typer.Option("-C", help="Option of the captioner, e.g. -C model=NAME.")
@@ -68,9 +74,7 @@ def caption(
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Reject images with more pixels.")
     ] = 50_000_000,
-    plugin: Annotated[
-        list[str], typer.Option(help="Import this module, which registers captioners.")
-    ] = [],  # noqa: B006
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Write captions for the images of a source that have none.
@@ -85,7 +89,8 @@ def caption(
     from fdrd.hub.source import local_source
     from fdrd.options import split_assignments
 
-    load_captioners(plugin)
+    given = one_of(place, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template")
+    load_captioners(plugin or ())
     settings = _settings(backbone, questions, rounds=rounds, opening=opening,
         without=frozenset(without), min_clip_score=min_clip_score, sample=sample,
         max_pixels=max_pixels)  # fmt: skip
@@ -102,7 +107,7 @@ def caption(
 
     with show_progress("All answers are stored: the same command resumes.") as progress:
         run = caption_source(
-            local_source(source), target, captioner=captioner,
+            local_source(given), target, captioner=captioner,
             options=split_assignments(option, "-C"), evaluator=evaluator,
             evaluator_options=split_assignments(evaluator_option, "-E"), settings=settings,
             score=_scorer(backbone) if backbone else None, budget=budget, cache=answers_file,
@@ -118,13 +123,10 @@ def caption(
         raise typer.Exit(1)
 
 
-def load_captioners(plugins: list[str]) -> None:
-    """Import the modules of `--plugin`, which may lie in the current folder."""
-    import sys
-
+def load_captioners(plugins: Iterable[str]) -> None:
+    """Import the modules of `--plugin`."""
     from fdrd.plugins import load_plugin
 
-    sys.path.insert(0, "")
     for plugin in plugins:
         load_plugin(plugin)
 
@@ -132,7 +134,7 @@ def load_captioners(plugins: list[str]) -> None:
 def _settings(backbone: str | None, questions: Path | None, **values: object) -> CaptionSettings:
     from fdrd.captioning import CaptionSettings
     from fdrd.captioning.prompts import read_questions
-    from fdrd.commands.dataset.build_options import tokens_of
+    from fdrd.commands.dataset.build_summary import tokens_of
 
     if questions:
         values["questions"] = read_questions(questions)
@@ -191,4 +193,4 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
         out.print(f"{summary['not_examined']:,} entries are unusable; `fdrd build` says why")
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
-    out.print(f"Next:  fdrd build --source {target}", style="dim")
+    print_hint(f"Next:  fdrd build --source {target}")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from fdrd.commands.console import Json, app, out, print_json
+from fdrd.commands.console import app, out, print_json
 from fdrd.commands.dataset.caption import load_captioners
+from fdrd.commands.options import Json, Plugins
 
 
 @app.command(epilog="Example:  fdrd captioners")
 def captioners(
-    plugin: Annotated[
-        list[str], typer.Option(help="Import this module, which registers captioners.")
-    ] = [],  # noqa: B006
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """List captioners and their options, noise filters, and why an image gets no caption."""
@@ -23,7 +18,7 @@ def captioners(
     from fdrd.captioning.noise import FILTERS
     from fdrd.captioning.prompts import VERDICTS
 
-    load_captioners(plugin)
+    load_captioners(plugin or ())
     filters = {name: feedback for name, (feedback, _) in FILTERS.items()}
     reasons = {"filters": filters, "verdicts of an evaluator": VERDICTS, "failures": FAILURES}
     found = {name: (captioner_summary(name), captioner_options(name)) for name in captioner_names()}

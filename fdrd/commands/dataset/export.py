@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, err, out, print_json, print_table, show_progress
+from fdrd.commands.console import app, err, out, print_json, print_table, show_progress
+from fdrd.commands.options import Data, Json
 from fdrd.exports.formats import FORMATS, FormatName, Task, not_carried
 
 _FORMATS = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
@@ -16,7 +17,7 @@ _FORMATS = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
 
 @app.command(epilog="Example:  fdrd export data/fdrd --to webdataset wds/")
 def export(
-    data: Annotated[str, typer.Argument(help="Folder, registered name, or Hub id.")],
+    data: Data,
     folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.")],
     to: Annotated[FormatName, typer.Option(help=f"{_FORMATS}.")],
     task: Annotated[

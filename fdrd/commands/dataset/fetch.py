@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_table, show_progress
+from fdrd.commands.console import app, err, out, print_hint, print_table, show_progress
 
 
 @app.command(epilog="Example:  fdrd fetch caltech101 raw/caltech101")
@@ -77,4 +77,4 @@ def fetch(
     with show_progress("Run the same command again to resume.") as progress:
         fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")
-    out.print(f"Next:  fdrd build --source {target}", style="dim")
+    print_hint(f"Next:  fdrd build --source {target}")

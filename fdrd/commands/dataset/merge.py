@@ -7,16 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Json, app, show_progress
-from fdrd.commands.dataset.build_options import (
-    OUT,
-    Engine,
-    Out,
-    Workers,
-    print_build,
-    resume_hint,
-    tokens_of,
-)
+from fdrd.commands.console import app, show_progress
+from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
+from fdrd.commands.options import OUT, Engine, Json, Out, Workers
 
 
 @app.command(epilog="Example:  fdrd merge data/parts/* --out data/fdrd")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdrd.commands.console import Json, app, err, out, print_json, show_progress
+from fdrd.commands.console import app, err, out, print_json, show_progress
+from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def push(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Dataset folder from `fdrd build`, or .safetensors file from `fdrd bench`."
+            help="Folder or registered name of a dataset, or .safetensors file from `fdrd bench`.",
+            callback=dataset_folder,
         ),
     ],
     repo_id: Annotated[str, typer.Option(help="Repository on the Hub, e.g. ORG/fdrd.")],

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, show_progress
-from fdrd.commands.dataset.build_options import Workers
+from fdrd.commands.console import app, out, print_hint, show_progress
+from fdrd.commands.options import Workers
 
 
 @app.command(epilog="Example:  fdrd sample raw/ --categories 120 --pairs 2400")
@@ -29,4 +29,4 @@ def sample(
             progress=progress,
         )  # fmt: skip
     out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {folder}")
-    out.print(f"Next:  fdrd build --source {folder}", style="dim")
+    print_hint(f"Next:  fdrd build --source {folder}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.commands.console import Folder, Json, app, print_json, print_table
+from fdrd.commands.console import app, print_json, print_table
+from fdrd.commands.options import Folder, Json
 
 if TYPE_CHECKING:
     from fdrd.checks.statistics import SplitStats

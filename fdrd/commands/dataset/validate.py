@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import Folder, Json, app, out, print_json, show_progress
+from fdrd.commands.console import app, out, print_json, show_progress
+from fdrd.commands.options import Folder, Json
 
 
 @app.command(epilog="Example:  fdrd validate data/fdrd")

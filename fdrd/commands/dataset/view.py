@@ -8,18 +8,17 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, out, quiet_transformers, show_progress
+from fdrd.commands.options import OptionalFolder, Plugins
 from fdrd.errors import FdrdError
 
 
 @app.command(epilog="Example:  fdrd view data/fdrd --results runs/ --review first-pass")
 def view(
-    dataset: Annotated[
-        Path | None,
-        typer.Argument(help="Folder that `fdrd build` wrote; by default the last build."),
-    ] = None,
+    dataset: OptionalFolder = None,
     results: Annotated[
-        list[Path], typer.Option(help="Result files, or folders of them, to show and compare.")
-    ] = [],  # noqa: B006
+        list[Path] | None,
+        typer.Option(help="Result files, or folders of them, to show and compare."),
+    ] = None,
     review: Annotated[
         str | None,
         typer.Option(help="Name of a review to write decisions to. Without it nothing is written."),
@@ -35,11 +34,9 @@ def view(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8765,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
-    plugin: Annotated[
-        list[str], typer.Option(help="Import this module first, to know its methods.")
-    ] = [],  # noqa: B006
+    plugin: Plugins = None,
 ) -> None:
-    """See, search, compare, and correct a dataset in the browser.
+    """See, search, compare, and correct a dataset, by default the last build, in the browser.
 
     The index is built once for each build of the dataset. A review is kept in
     DATASET.review/NAME/decisions.jsonl; `fdrd build --decisions FILE` applies it. Ctrl-C ends the server.
@@ -60,11 +57,11 @@ def view(
         from benchmark.registry import load_plugin
 
         quiet_transformers()
-        for module in plugin:
+        for module in plugin or ():
             load_plugin(module)
     with show_progress("The same command starts over.") as progress:
         context = open_context(
-            dataset or last_build(), results=results, review=review, reviewer=reviewer or _login(),
+            dataset or last_build(), results=results or (), review=review, reviewer=reviewer or _login(),
             source=source, progress=progress,
         )  # fmt: skip
 

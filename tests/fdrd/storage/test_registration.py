@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from fdrd.build_config import BuildConfig
-from fdrd.dataset import load
+from fdrd.dataset import load, load_dataset
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
+from fdrd.storage.registration import registered_folder
 
 READ = """
 import hashlib, json, sys
@@ -92,6 +94,19 @@ def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeyp
         assert found.fingerprint == folder.fingerprint
         assert found.categories == folder.categories
     assert not asked
-    with pytest.raises(FdrdError, match="no dataset 'finches'"):
+    assert set(load_dataset("finches")) == set(built.manifest["splits"]["raw"])
+    with pytest.raises(FdrdError, match="finches has no test of no-such-domain"):
         load("finches", "test", "no-such-domain")
-    assert asked == [("finches", "no-such-domain")]
+    assert not asked
+
+
+def test_a_name_that_is_taken_over_is_reported_until_the_other_dataset_is_gone(birds, tmp_path):
+    first = build(birds, tmp_path / "first", workers=1)
+    assert first.replaced is None
+    assert build(birds, tmp_path / "first", workers=1).replaced is None
+    second = build(birds, tmp_path / "second", workers=1)
+    assert second.replaced == first.out.resolve()
+    assert registered_folder("fdrd") == second.out.resolve()
+    shutil.rmtree(second.out)
+    assert registered_folder("fdrd") is None
+    assert build(birds, tmp_path / "third", workers=1).replaced is None

@@ -1,0 +1,67 @@
+"""What `fdrd bench` says about its runs: the plan at the start, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fdrd.commands.console import err, shown
+
+if TYPE_CHECKING:
+    from fdrd.progress import Progress
+
+
+def planned_runs(methods: Sequence[str], seeds: int) -> list[str]:
+    """Return the method of each run. One without randomness runs once.
+
+    Raises:
+        FdrdError: there is no such method.
+    """
+    from benchmark.registry import takes
+
+    return [name for name in methods for _ in range(seeds if takes(name, "seed") else 1)]
+
+
+def print_plan(data: str, split: str, runs: Sequence[str], backbone: str, device: str) -> None:
+    """Print what will be measured, before anything is loaded."""
+    plan = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+    methods = ", ".join(dict.fromkeys(runs))
+    err.print(f"{data}, {split}: {plan} of {methods}; {backbone} on {device}", soft_wrap=True)
+
+
+def with_time_left(progress: Progress, runs: int) -> Progress:
+    """Return a progress that prints after each run how long the others may take.
+
+    A run is known by the text before ": " in the name of its stages.
+    """
+    started = time.monotonic()
+    seen: dict[str, None] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        run, colon, _ = stage.partition(": ")
+        if colon and run not in seen:
+            spent, finished = time.monotonic() - started, len(seen)
+            if shown.hints and 0 < finished < runs and spent >= 1:
+                left = duration(spent / finished * (runs - finished))
+                err.print(
+                    f"{finished} of {runs} runs done in {duration(spent)}; about {left} left if the "
+                    "others take as long",
+                    style="dim",
+                    soft_wrap=True,
+                )
+            seen[run] = None
+        progress(stage, done, total)
+
+    return report
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(4.2), duration(200), duration(9000)
+    ('4 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

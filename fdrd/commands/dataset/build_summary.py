@@ -1,0 +1,86 @@
+"""Shared by `fdrd build` and `fdrd merge`: the token counter and the printed summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fdrd.commands.console import err, out, print_hint, print_json, print_table
+from fdrd.errors import FdrdError
+
+if TYPE_CHECKING:
+    from fdrd.pipeline.builder import Build
+    from fdrd.text.tokens import TokenCounter
+
+
+def resume_hint(target: Path) -> str:
+    """Return the text that Ctrl-C prints during a build."""
+    return f"Finished work is kept in {target}.work; run the same command again to resume."
+
+
+def tokens_of(backbone: str) -> TokenCounter | None:
+    """Return a token counter for a backbone, or None, with a message, if its tokenizer is unavailable."""
+    from benchmark.models.tokenizer import token_counter
+
+    try:
+        return token_counter(backbone)
+    except FdrdError as error:
+        err.print(f"{error}; counting tokens with CLIP's BPE instead", style="dim")
+        return None
+
+
+def print_build(built: Build, json: bool) -> None:
+    """Print the result of a build or a merge, and the next command."""
+    manifest = built.manifest
+    if json:
+        print_json({"nothing_to_do": built.nothing_to_do, **manifest})
+        return
+    records = manifest["records"]
+    rows = []
+    for file, entry in manifest["files"].items():
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
+        rows.append((file, f"{entry['read']:,}", f"{entry['kept']:,}", reasons or "none"))
+    print_table(("annotations", "read", "kept", "rejected"), rows)
+    out.print(
+        f"{records['read']:,} read = {records['kept']:,} kept + {records['rejected']:,} rejected"
+    )
+    if reviewed := manifest.get("decisions"):
+        verified = sum(sum(splits.values()) for splits in reviewed["verified"].values())
+        out.print(
+            f"Review: {reviewed['applied']:,} decisions applied, {reviewed['stale']:,} not applied, "
+            f"{verified:,} records verified"
+        )
+        for decision, reason in built.stale[:10]:
+            out.print(f"  not applied: {decision.action} on {decision.record}: {reason}")
+    for file, why in built.unused[:10]:
+        out.print(f"Not used: {file}: {why}")
+    if built.nothing_to_do:
+        out.print(f"Nothing to do: {built.out} is up to date.")
+    else:
+        shards = len(manifest["shards"])
+        out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
+    _print_tokens(manifest["tokens"])
+    name = manifest["name"]
+    if built.replaced:
+        err.print(
+            f"The name {name} stood for {built.replaced} until now; --name keeps both.",
+            soft_wrap=True,
+        )
+    out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
+    print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
+    print_hint(f"Next:  fdrd bench --method zero_shot --data {built.out}")
+
+
+def _print_tokens(tokens: dict[str, Any] | None) -> None:
+    """Print how many captions are truncated, or how to find out."""
+    if tokens is None:
+        from fdrd.text.tokens import HOW_TO_GET
+
+        out.print(f"Caption lengths in tokens were not counted: {HOW_TO_GET}.", style="dim")
+        return
+    splits = [split for splits in tokens["splits"].values() for split in splits.values()]
+    longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
+    out.print(
+        f"Captions have up to {longest} tokens ({tokens['tokenizer']}); {over:,} exceed the limit of "
+        f"{tokens['limit']} and are truncated"
+    )

@@ -1,0 +1,62 @@
+"""Access to the Hugging Face Hub that does not wait for retries if there is no connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+PATIENCE = 2.0
+"""Seconds in which the Hub must answer."""
+
+
+@contextmanager
+def hub_or_cache() -> Iterator[bool]:
+    """Use the Hub inside the block, or only its local cache if it does not answer within two seconds.
+
+    Yields whether the Hub is used.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or hub_answers():
+        yield not constants.HF_HUB_OFFLINE
+        return
+    settings: tuple[Any, ...] = (constants, datasets.config)
+    for module in settings:
+        module.HF_HUB_OFFLINE = True
+    try:
+        yield False
+    finally:
+        for module in settings:
+            module.HF_HUB_OFFLINE = False
+
+
+def hub_answers() -> bool:
+    """Return whether the Hub can be reached; a failure is tried again after a minute."""
+    from huggingface_hub import constants
+
+    return _answers(constants.ENDPOINT, int(time.monotonic() // 60))
+
+
+@lru_cache(maxsize=1)
+def _answers(endpoint: str, minute: int) -> bool:
+    from huggingface_hub import get_session
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            get_session().head(endpoint, timeout=PATIENCE)
+        except Exception:  # whatever the HTTP library raises: there is no answer
+            return
+        answered.set()
+
+    # A thread, because no time limit applies to looking up the address.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return answered.is_set()

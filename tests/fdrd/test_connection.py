@@ -1,0 +1,63 @@
+"""Without a connection, nothing waits for the retries of the Hub's client."""
+
+import pytest
+from huggingface_hub import constants
+
+from fdrd import connection
+from fdrd.dataset import load
+from fdrd.errors import FdrdError
+from fdrd.files.cache import last_build, remember_build
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Point at a Hub that refuses connections, and count requests that the client would repeat."""
+    import datasets
+
+    for module in (constants, datasets.config):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    connection._answers.cache_clear()
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    yield slept
+    connection._answers.cache_clear()
+
+
+def test_an_unknown_dataset_is_an_error_at_once(unreachable):
+    with pytest.raises(FdrdError, match="no dataset 'nope'.* the Hub cannot be reached"):
+        load("nope", "test")
+    assert unreachable == []
+    assert not constants.HF_HUB_OFFLINE  # as before
+
+
+def test_an_unknown_backbone_is_an_error_at_once(unreachable):
+    from benchmark.models.loading import load_backbone
+
+    with pytest.raises(FdrdError, match="no/such.*--backbone a local folder"):
+        load_backbone("no/such")
+    assert unreachable == []
+
+
+def test_the_hub_is_asked_if_it_answers(hub):
+    connection._answers.cache_clear()
+    with connection.hub_or_cache() as connected:
+        assert connected
+    connection._answers.cache_clear()
+
+
+def test_the_last_build_is_that_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
+    for name in ("one", "two"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data" / "manifest.json").touch()
+        monkeypatch.chdir(tmp_path / name)
+        with pytest.raises(FdrdError, match=f"no dataset was built in .*{name}"):
+            last_build()
+        remember_build(tmp_path / name / "data")
+    assert last_build() == tmp_path / "two" / "data"
+    monkeypatch.chdir(tmp_path / "one")
+    assert last_build() == tmp_path / "one" / "data"
+    (tmp_path / "one" / "data" / "manifest.json").unlink()
+    with pytest.raises(FdrdError, match="is gone"):
+        last_build()

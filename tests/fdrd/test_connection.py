@@ -25,7 +25,7 @@ def unreachable(monkeypatch):
 
 
 def test_an_unknown_dataset_is_an_error_at_once(unreachable):
-    with pytest.raises(FdrdError, match="no dataset 'nope'.* the Hub cannot be reached"):
+    with pytest.raises(FdrdError, match=r"no dataset 'nope'.* the Hub cannot be reached"):
         load("nope", "test")
     assert unreachable == []
     assert not constants.HF_HUB_OFFLINE  # as before
@@ -34,7 +34,7 @@ def test_an_unknown_dataset_is_an_error_at_once(unreachable):
 def test_an_unknown_backbone_is_an_error_at_once(unreachable):
     from benchmark.models.loading import load_backbone
 
-    with pytest.raises(FdrdError, match="no/such.*--backbone a local folder"):
+    with pytest.raises(FdrdError, match=r"no/such.*--backbone a local folder"):
         load_backbone("no/such")
     assert unreachable == []
 
@@ -52,7 +52,7 @@ def test_the_last_build_is_that_of_the_working_folder(tmp_path, monkeypatch):
         (tmp_path / name / "data").mkdir(parents=True)
         (tmp_path / name / "data" / "manifest.json").touch()
         monkeypatch.chdir(tmp_path / name)
-        with pytest.raises(FdrdError, match=f"no dataset was built in .*{name}"):
+        with pytest.raises(FdrdError, match=rf"no dataset was built in .*{name}"):
             last_build()
         remember_build(tmp_path / name / "data")
     assert last_build() == tmp_path / "two" / "data"

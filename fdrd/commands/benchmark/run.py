@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import (
-    Device,
-    Json,
-    Plugins,
     app,
     out,
+    print_hint,
     print_json,
     print_table,
     quiet_transformers,
     show_progress,
 )
+from fdrd.commands.options import Device, Json, Plugins
 from fdrd.errors import FdrdError
 
 
@@ -28,7 +27,7 @@ def run(
         bool, typer.Option("--dry-run", help="List the cells and which have a result; run nothing.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
-    plugin: Plugins = [],  # noqa: B006
+    plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -44,7 +43,7 @@ def run(
     from benchmark.reporting.terminal import table
     from benchmark.result import to_json
 
-    for module in plugin:
+    for module in plugin or ():
         load_plugin(module)
     plan = read_experiment(experiment)
     if dry_run:
@@ -58,13 +57,13 @@ def run(
         return
     hint = f"Finished runs and unfinished training are saved in {plan.results}"
     with show_progress(f"{hint}; the same command continues.") as progress:
-        outcome = run_experiment(plan, jobs=jobs, plugins=plugin, device=device, progress=progress)
+        outcome = run_experiment(
+            plan, jobs=jobs, plugins=plugin or (), device=device, progress=progress
+        )
     if json:
         print_json([to_json(result) for result in outcome.results])
     elif outcome.results:
         out.print(table(outcome.results))
-        out.print(
-            f"Next:  fdrd report {plan.results}        fdrd compare {plan.results}", style="dim"
-        )
+        print_hint(f"Next:  fdrd report {plan.results}        fdrd compare {plan.results}")
     if outcome.failed:
         raise FdrdError("; ".join(f"{name} failed: {e}" for name, e in outcome.failed.items()))

@@ -1,20 +1,30 @@
-"""The wheel holds all that runs need: schemas, the card's template, the command line, typing marks."""
+"""What is released: the sdist builds the wheel, the wheel holds all that runs need, the lock is current."""
 
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("fdrd", "benchmark", "baselines", "dcar")
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """Build the sdist, and the wheel from the sdist, so that nothing comes from the checkout alone."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--outdir", folder, ROOT]
+    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+    return folder
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT]
-    subprocess.run(command, check=True, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("fdrd-*.whl")
+def test_the_wheel_holds_everything_and_nothing_else(released):
+    (wheel,) = released.glob("fdrd-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     needed = {
         "fdrd/DATASET_CARD.md",
@@ -25,10 +35,41 @@ def test_the_wheel_holds_everything_and_nothing_else(tmp_path):
         *(f"fdrd/schemas/{name}.schema.json" for name in ("record", "manifest")),
         *(
             path.relative_to(ROOT).as_posix()
-            for package in ("fdrd", "benchmark", "baselines", "dcar")
+            for package in PACKAGES
             for path in (ROOT / package).rglob("*.py")
         ),
     }
     assert needed <= names
-    top_level = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert top_level == {"baselines", "benchmark", "dcar", "fdrd"}
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
+    assert wheel.stat().st_size < 12 * 2**20
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_what_a_packager_needs(released):
+    (sdist,) = released.glob("fdrd-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "tests/conftest.py"} <= names
+    assert not [name for name in names if name.startswith((".venv", "data/", "runs/", "build/"))]
+    assert sdist.stat().st_size < 14 * 2**20
+
+
+@pytest.mark.slow
+def test_the_package_index_would_accept_the_release(released):
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, released.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_lock_has_the_dependencies_of_the_project():
+    """`uv lock` writes it again."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    (locked,) = (package for package in lock["package"] if package["name"] == "fdrd")
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    wanted = {each.lower().replace("_", "-") for group in groups for each in group}
+    found = locked["metadata"]["requires-dist"]
+    assert {each["name"] + each.get("specifier", "") for each in found} == wanted
+    assert locked["version"] == project["version"]
+    registries = {package["source"].get("registry") for package in lock["package"]} - {None}
+    assert registries == {"https://pypi.org/simple"}  # never a mirror of one machine

@@ -145,7 +145,11 @@ def ce_clip(
             margin.copy_(next_margin(positive, own, placed, most_margin))
         chosen = torch.cat([logits[:, :size], logits[:, size:].masked_fill(~real, -torch.inf)], 1)
         contrast = text_contrast(positive, between, real)
-        return info_nce(chosen, loss) + rank_weight * ranked + contrast_weight * contrast
+        return (
+            info_nce(chosen, loss, batch.repeats)
+            + rank_weight * ranked
+            + contrast_weight * contrast
+        )
 
     return FineTuned(
         copied,

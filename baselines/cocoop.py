@@ -32,11 +32,10 @@ from benchmark import (
     ContextVectors,
     Features,
     FitLog,
-    LossDirection,
+    PairLoss,
     Progress,
     Prompts,
     TrainConfig,
-    info_nce,
     learn,
     method,
     silent,
@@ -44,6 +43,7 @@ from benchmark import (
 from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.scoring import Scoring
 from benchmark.models.backbone import PROMPTS
+from benchmark.training.losses import contrastive_loss
 from benchmark.training.prompt_learners import start_from_words
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -112,7 +112,7 @@ class CoCoOp:
         pair_limit: pairs that one call of `similarity` may rescore.
         train: training settings.
         seed: decides the order of the rows and the sample of captions.
-        loss: direction of InfoNCE.
+        loss: direction of InfoNCE, or `sigmoid`.
     """
 
     trains: Literal["prompts"] = "prompts"
@@ -126,7 +126,7 @@ class CoCoOp:
         pair_limit: int,
         train: TrainConfig,
         seed: int = 0,
-        loss: LossDirection = "symmetric",
+        loss: PairLoss = "symmetric",
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
@@ -135,7 +135,7 @@ class CoCoOp:
         self.pair_limit = pair_limit
         self.config = train
         self.seed = seed
-        self.direction: LossDirection = loss
+        self.contrast: PairLoss = loss
         self.scoring = Scoring(
             {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
         )
@@ -157,7 +157,8 @@ class CoCoOp:
         size = len(images)
         every = images.repeat_interleave(size, dim=0)  # (B * B, d): image by image
         scores = self._rescored(every, [*batch.captions] * size).view(size, size)
-        return info_nce((self.backbone.logit_scale * scores).float(), self.direction)
+        logits = self.backbone.logit_scale * scores
+        return contrastive_loss(logits, self.contrast, batch.repeats, self.backbone.logit_bias)
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return the frozen features of B images."""
@@ -206,7 +207,7 @@ def cocoop(
     ctx_init: str = "a photo of a",
     rerank: float = 0.02,
     pair_limit: int = 200_000,
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(batch_size=8),
     seed: int = 0,
 ) -> CoCoOp:
@@ -219,7 +220,7 @@ def cocoop(
         rerank: share of the captions that are rescored in the context of an image, those that frozen CLIP
             ranks highest; the rest keep the frozen order below them; 1 is all.
         pair_limit: pairs that may be rescored at a time before the run is refused.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial values, the order of the rows and the sample of captions.
 

@@ -57,7 +57,7 @@ def focal_loss(logits: Tensor, real: Tensor, gamma: float, smoothing: float) -> 
     return -(target * (1 - log_p.exp()).clamp_min(0) ** gamma * log_p).sum(1).mean()
 
 
-def local_score(tokens: Tensor, valid: Tensor, patches: Tensor, scale: float) -> Tensor:
+def local_score(tokens: Tensor, valid: Tensor, patches: Tensor, scale: float | Tensor) -> Tensor:
     """Return (B,) scores of captions with images by what their tokens attend to.
 
     The attention of a token is its similarity with the patches, from 0 at the least similar one, divided by the
@@ -126,7 +126,7 @@ def fsc_clip(
         by_pooled = choices(scale * (images.pooled[of_text] * texts.pooled).sum(1))
         by_tokens = choices(local_score(texts.tokens, texts.valid, images.tokens[of_text], scale))
         return (
-            info_nce(logits, loss)
+            info_nce(logits, loss, batch.repeats)
             + global_weight * focal_loss(by_pooled, real, gamma, smoothing)
             + local_weight * focal_loss(by_tokens, real, gamma, smoothing)
         )

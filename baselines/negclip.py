@@ -53,7 +53,7 @@ def negclip(
     backbone: Backbone,
     *,
     swapped: Swapped = "both",
-    loss: Literal["symmetric", "image_to_text"] = "symmetric",
+    loss: Literal["symmetric", "image_to_text", "sigmoid"] = "symmetric",
     train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
@@ -62,7 +62,7 @@ def negclip(
     Args:
         backbone: is copied.
         swapped: what is wrong in the negatives: the category, an attribute, or both in turn.
-        loss: symmetric, or images only; captions alone would never be compared with a negative.
+        loss: symmetric, images only, or sigmoid; captions alone would never be compared with a negative.
         train: training settings.
         seed: of the negatives and the order of the rows.
     """

@@ -30,12 +30,13 @@ from benchmark import (
     CoupledPrompts,
     Features,
     LossDirection,
+    PairLoss,
     Prompts,
     TrainConfig,
-    info_nce,
     method,
 )
 from benchmark.models.backbone import PROMPTS
+from benchmark.training.losses import contrastive_loss
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
 
@@ -138,7 +139,7 @@ class Regularized:
         learner: the prompts.
         n_ctx: context vectors before a caption.
         weights: of the distance of captions, of that of images, and of the divergence.
-        direction: of the contrastive loss and of the divergence.
+        loss: contrastive loss, whose direction is also that of the divergence.
         steps: of the training, whose rounds take the place of epochs; 0 if it is given in epochs.
     """
 
@@ -148,7 +149,7 @@ class Regularized:
         learner: AveragedPrompts,
         n_ctx: int,
         weights: tuple[float, float, float],
-        direction: LossDirection,
+        loss: PairLoss,
         steps: int = 0,
     ):
         self.steps = steps
@@ -156,7 +157,8 @@ class Regularized:
         self.learner = learner
         self.n_ctx = n_ctx
         self.text_weight, self.image_weight, self.logit_weight = weights
-        self.direction: LossDirection = direction
+        self.contrast: PairLoss = loss
+        self.direction: LossDirection = "symmetric" if loss == "sigmoid" else loss
 
     def loss(self, batch: Batch) -> Tensor:
         """Return InfoNCE at the backbone's own scale plus the regularization."""
@@ -168,7 +170,7 @@ class Regularized:
         logits = self._logits(images, texts)
         frozen = self._logits(plain_images, plain_texts)
         return (
-            info_nce(logits, self.direction)
+            contrastive_loss(logits, self.contrast, batch.repeats, self.backbone.logit_bias)
             + self.text_weight * l1_loss(texts.pooled, plain_texts.pooled)
             + self.image_weight * l1_loss(images.pooled, plain_images.pooled)
             + self.logit_weight * divergence(logits, frozen, self.direction)
@@ -183,7 +185,7 @@ class Regularized:
         return self.backbone.encode_text(captions, self.learner())
 
     def _logits(self, images: Features, texts: Features) -> Tensor:
-        return (self.backbone.logit_scale * cosine(images, texts)).float()
+        return self.backbone.logit_scale * cosine(images, texts)
 
 
 @method("promptsrc", needs=PROMPTS)
@@ -198,7 +200,7 @@ def promptsrc(
     logit_weight: float = 1.0,
     gpa_mean: float = 0.0,
     gpa_std: float = -1.0,
-    loss: LossDirection = "symmetric",
+    loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(learning_rate=0.0025),
     seed: int = 0,
 ) -> TrainedMethod:
@@ -215,7 +217,7 @@ def promptsrc(
         gpa_mean: epoch, counted from 1, with the largest weight in the mean of the prompts; 0 is three
             quarters of all epochs, as in the paper.
         gpa_std: of the weights over epochs; -1 is a twentieth of all epochs, as in the paper; 0 is no mean.
-        loss: symmetric, or one direction only.
+        loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
         seed: of the initial values and the order of the rows.
 

@@ -120,9 +120,9 @@ def tcp(
 
     def near_the_frozen(batch: Batch) -> Tensor:
         texts = encode_text(batch.captions)
-        logits = (backbone.logit_scale * cosine(backbone.encode_image(batch.images), texts)).float()
+        logits = backbone.logit_scale * cosine(backbone.encode_image(batch.images), texts)
         far = inconsistency(texts.pooled, plain(batch.captions))
-        return info_nce(logits, loss) + consistency * far
+        return info_nce(logits, loss, batch.repeats) + consistency * far
 
     return TrainedMethod(
         backbone, learner, train, seed, encode_text=encode_text, loss=near_the_frozen

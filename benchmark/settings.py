@@ -41,9 +41,14 @@ class TrainConfig:
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
         optimiser: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
         learning_rate: at the first step.
+        adapter_learning_rate: the same for adapters behind the towers; 0 is `learning_rate`. Prompts and
+            adapters trained together may need rates that differ by ten.
         schedule: cosine decays to zero over all steps; constant does not decay.
         warmup: first steps, in which the rate rises linearly to that of the schedule.
-        precision: of the towers in training; losses and evaluation use float32.
+        precision: of the towers in training; similarities, losses and evaluation use float32.
+        scale: factor of the similarities in the loss: backbone (its own), learned, or a number. Learned
+            starts at the backbone's and stays below 100; the sigmoid loss then learns its bias, too.
+        mask_equal: a batch may hold an image or a caption twice; such pairs are not contrasted.
         patience: stop after this many evaluations without improvement; 0 never stops early. The schedule
             still covers all steps.
         keep_untrained: evaluate before the first step, too, and keep that state if no later one is better.
@@ -58,9 +63,12 @@ class TrainConfig:
     batch_size: int = 32
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.002
+    adapter_learning_rate: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    scale: str = "backbone"
+    mask_equal: bool = True
     patience: int = 0
     keep_untrained: bool = True
     chunk_size: int = 0
@@ -82,6 +90,11 @@ class TrainConfig:
                 raise FdrdError(f"{name}={value}: must be at least {least.get(name, 0)}")
         if not 0 < self.learning_rate < math.inf:
             raise FdrdError(f"learning_rate={self.learning_rate}: must be above 0")
+        if not 0 <= self.adapter_learning_rate < math.inf:
+            raise FdrdError(
+                f"adapter_learning_rate={self.adapter_learning_rate}: must not be negative"
+            )
+        object.__setattr__(self, "scale", _scale(self.scale))
 
     def changed(self, given: Mapping[str, Any]) -> TrainConfig:
         """Return these options with the given ones, as values or as text.
@@ -89,10 +102,29 @@ class TrainConfig:
         Raises:
             FdrdError: an option is unknown or wrong, or both epochs and steps are given.
         """
+        if "scale" in given:
+            given = {**given, "scale": str(given["scale"])}
         changes = read_options(options_of(TrainConfig), given, "training")
         if {"epochs", "steps"} <= changes.keys():
             raise FdrdError("-T epochs and -T steps: both set the length of a training; give one")
         return dataclasses.replace(self, **({"steps": 0} if "epochs" in changes else {}) | changes)
+
+
+def _scale(given: object) -> str:
+    """Return a scale as one spelling.
+
+    >>> _scale("8.0"), _scale(8), _scale("learned")
+    ('8', '8', 'learned')
+    """
+    if given in ("backbone", "learned"):
+        return str(given)
+    try:
+        number = float(str(given))
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise FdrdError(f"scale={given}: give backbone, learned or a number above 0")
+    return f"{number:g}"
 
 
 @dataclass(frozen=True)

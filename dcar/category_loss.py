@@ -43,7 +43,7 @@ def category_aware_loss(
     image_category: Tensor,
     negative_category: Tensor,
     *,
-    scale: float,
+    scale: float | Tensor,
     alpha: float = 0.5,
     mode: WeightMode = "log_add",
     candidates: Candidates = "own",
@@ -110,7 +110,7 @@ def category_aware_loss(
 
 
 def _pairwise(
-    similarity: Tensor, weight: Tensor, real: Tensor, target: Tensor, scale: float
+    similarity: Tensor, weight: Tensor, real: Tensor, target: Tensor, scale: float | Tensor
 ) -> Tensor:
     """Return the loss of each negative against the positive; 0 for an image without negatives."""
     positive = similarity.gather(1, target[:, None])

@@ -147,7 +147,8 @@ class DCAR:
         texts = self.backbone.encode_text(
             batch.captions, Prompts(text=prompts.text, word_weights=weights)
         ).pooled
-        loss = info_nce((self.backbone.logit_scale * images @ texts.T).float()) + prediction
+        logits = self.backbone.logit_scale * images @ texts.T
+        loss = info_nce(logits, repeats=batch.repeats) + prediction
         if config.lambda_cate:
             loss = loss + config.lambda_cate * self._category_loss(batch, images)
         return loss

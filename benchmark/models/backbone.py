@@ -139,9 +139,9 @@ class Encoder(Protocol):
     """Cache of its features."""
     context: int
     """Tokens that it reads of a caption, including special ones; 0 if unknown."""
-    logit_scale: float
+    logit_scale: float | Tensor
     """Factor of the cosines in its contrastive loss, about 100 for CLIP."""
-    logit_bias: float
+    logit_bias: float | Tensor
     """Added to the scaled cosines in a sigmoid loss."""
 
     def encode_image(

@@ -59,8 +59,8 @@ class PlainEncoder:
         self.name = name
         self.fingerprint = fingerprint
         self.dim = dim
-        self.logit_scale = logit_scale
-        self.logit_bias = logit_bias
+        self.logit_scale: float | Tensor = logit_scale
+        self.logit_bias: float | Tensor = logit_bias
         self.context = context if count_tokens else 0
         self._count_tokens = count_tokens
         self.frozen = frozen

@@ -22,6 +22,7 @@ from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, digests, select_images
 from benchmark.models.model_copy import with_own_weights
 from benchmark.models.pixel_cache import PixelCache
+from benchmark.models.precision import tower_autocast, towers_in
 from benchmark.models.processes import shared
 from fdrd.errors import FdrdError
 
@@ -112,11 +113,11 @@ class PromptableBackbone:
         self.text_layers: int = text.num_hidden_layers
         self.vision_layers: int = vision.num_hidden_layers
         self.vocabulary_size: int = text.vocab_size
-        self.logit_scale = float(model.logit_scale.detach().float().exp())
+        self.logit_scale: float | Tensor = float(model.logit_scale.detach().float().exp())
         self.towers = architecture(model, tokenizer, image_processor, name)
         self.dim = self.towers.dim
         self.context = self.towers.context
-        self.logit_bias = self.towers.logit_bias
+        self.logit_bias: float | Tensor = self.towers.logit_bias
         self.fingerprint = self.towers.fingerprint
 
     def trainable_copy(self) -> PromptableBackbone:
@@ -145,7 +146,7 @@ class PromptableBackbone:
             return shared(
                 len(images), lambda rows: self._encode_images(images[rows], prompts[rows], tokens)
             )
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        with torch.no_grad(), towers_in("float32"):
             pooled = self.frozen.get(
                 self.fingerprint,
                 "image",
@@ -175,7 +176,7 @@ class PromptableBackbone:
             if not tokens:
                 return found
             return dataclasses.replace(found, valid=words >= 0, token_ids=ids, words=words)
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        with torch.no_grad(), towers_in("float32"):
             pooled = self.frozen.get(
                 self.fingerprint,
                 "text",
@@ -215,25 +216,31 @@ class PromptableBackbone:
     def _encode_images(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
         pixels = self._pixels.of(images)
         n_vis = _length(prompts.vision, self.vision_width, "vision")
+        precision = tower_autocast(self.device)
 
         def encode(rows: slice) -> Features:
             some, own = pixels[rows], prompts[rows]
-            return concatenate(
-                [
-                    self.towers.encode_pixels(some[part].to(self.device), own[part], n_vis, tokens)
-                    for part in self._parts(len(some))
-                ]
-            )
+            with precision:
+                return concatenate(
+                    [
+                        self.towers.encode_pixels(
+                            some[part].to(self.device), own[part], n_vis, tokens
+                        )
+                        for part in self._parts(len(some))
+                    ]
+                )
 
         return in_chunks(len(pixels), encode)
 
     def _encode_ids(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
         n_ctx = self._slots(prompts)
+        precision = tower_autocast(self.device)
 
         def encode(rows: slice) -> Features:
-            if tokens:
-                return self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True)
-            return self._encode_by_length(ids[rows], prompts[rows], n_ctx)
+            with precision:
+                if tokens:
+                    return self.towers.encode_ids(ids[rows], prompts[rows], n_ctx, True)
+                return self._encode_by_length(ids[rows], prompts[rows], n_ctx)
 
         return in_chunks(len(ids), encode)
 

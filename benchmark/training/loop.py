@@ -20,9 +20,12 @@ from torch import Tensor, nn
 from benchmark.models import processes
 from benchmark.models.chunks import chunks_of
 from benchmark.models.image_batches import Images
+from benchmark.models.precision import towers_in
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
+from benchmark.training.adapters import Adapter
 from benchmark.training.curves import point
+from benchmark.training.logit_scale import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
@@ -42,6 +45,8 @@ class Batch:
         images: the image of each row.
         captions: the caption of each row.
         step: optimizer step, counted from 0.
+        repeats: (B, B) other pairs of the batch that are right: the image is the same, or the caption. Losses
+            leave them out. None if there are none, or if they count as wrong.
     """
 
     epoch: int
@@ -49,6 +54,7 @@ class Batch:
     images: Images
     captions: list[str]
     step: int = 0
+    repeats: Tensor | None = None
 
 
 def steps_per_epoch(rows: int, size: int) -> int:
@@ -61,7 +67,9 @@ def steps_per_epoch(rows: int, size: int) -> int:
     return full + (rest > 1)
 
 
-def batches(dataset: RetrievalDataset, size: int, seed: int, epoch: int) -> Iterator[Batch]:
+def batches(
+    dataset: RetrievalDataset, size: int, seed: int, epoch: int, *, mask_equal: bool = True
+) -> Iterator[Batch]:
     """Yield the rows in an order that depends on seed and epoch alone."""
     order = np.random.default_rng([seed, epoch]).permutation(len(dataset))
     number = steps_per_epoch(len(order), size)
@@ -69,7 +77,21 @@ def batches(dataset: RetrievalDataset, size: int, seed: int, epoch: int) -> Iter
         rows = order[place * size : (place + 1) * size]
         image, caption = dataset.pairs[rows].T
         captions = [dataset.captions[each] for each in caption]
-        yield Batch(epoch, rows, Images(dataset, image), captions, epoch * number + place)
+        repeats = _repeats(image, caption) if mask_equal else None
+        step = epoch * number + place
+        yield Batch(epoch, rows, Images(dataset, image), captions, step, repeats)
+
+
+def _repeats(image: Indices, caption: Indices) -> Tensor | None:
+    """Return which other pairs share the image or the caption of a row; None if there are none.
+
+    >>> _repeats(np.array([4, 4, 5]), np.array([7, 8, 9])).int().tolist()
+    [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    """
+    if len(set(image.tolist())) == len(set(caption.tolist())) == len(image):
+        return None
+    same = (image[:, None] == image) | (caption[:, None] == caption)
+    return torch.from_numpy(same & ~np.eye(len(same), dtype=bool))
 
 
 class _Training:
@@ -84,11 +106,14 @@ class _Training:
         seed: int,
         device: torch.device,
         progress: Progress,
+        scale: LogitScale | None,
     ):
         self.learner, self.loss, self.train, self.config = learner, loss, train, config
         self.seed, self.device, self.progress = seed, device, progress
-        self.parameters = [each for each in learner.parameters() if each.requires_grad]
-        self.optimizer = _optimizer(self.parameters, config)
+        self.scale = scale or LogitScale(None, "backbone")
+        groups = _groups(learner, self.scale, config)
+        self.parameters = [each for group in groups for each in group["params"]]
+        self.optimizer = _optimizer(groups, config)
         self.steps_per_epoch = steps_per_epoch(len(train), config.batch_size)
         self.steps = config.steps or config.epochs * self.steps_per_epoch
         stretch = -(-config.steps // EVALUATIONS) if config.steps else self.steps_per_epoch
@@ -144,17 +169,26 @@ class _Training:
         """Yield the batches of these steps."""
         epoch, skipped = divmod(start, self.steps_per_epoch)
         endless = chain.from_iterable(
-            batches(self.train, self.config.batch_size, self.seed, each) for each in count(epoch)
+            batches(
+                self.train,
+                self.config.batch_size,
+                self.seed,
+                each,
+                mask_equal=self.config.mask_equal,
+            )
+            for each in count(epoch)
         )
         return islice(endless, skipped, skipped + end - start)
 
     def _step(self, batch: Batch) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, batch.step, self.steps)
+            group["lr"] = group["factor"] * learning_rate(self.config, batch.step, self.steps)
         _seed(self.seed, batch.step)
-        low = self.config.precision == "bfloat16"
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=low)
-        with chunks_of(self.config.chunk_size), autocast:
+        with (
+            chunks_of(self.config.chunk_size),
+            towers_in(self.config.precision),
+            self.scale.applied(),
+        ):
             value = self.loss(batch)
         if not bool(value.isfinite()):
             self.saved.discard()
@@ -166,6 +200,7 @@ class _Training:
         value.backward()  # type: ignore[no-untyped-call]
         processes.average_gradients(self.parameters)
         self.optimizer.step()
+        self.scale.clamp()
         return value.item()
 
     def _validated(self, validate: Callable[[], float]) -> float:
@@ -211,14 +246,19 @@ class _Training:
             for name, value in state.items()
             if value is not None
         }
-        groups = {"learner": self.learner.state_dict(), "best": self.best, "state": of_optimizer}
+        groups = {
+            "learner": self.learner.state_dict(),
+            "best": self.best,
+            "scale": self.scale.state_dict(),
+            "state": of_optimizer,
+        }
         return Snapshot(
             {f"{group}/{name}": each for group, of in groups.items() for name, each in of.items()},
             {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "state": {}}
+        groups: dict[str, dict[str, Tensor]] = {"learner": {}, "best": {}, "scale": {}, "state": {}}
         for key, value in snapshot.tensors.items():
             group, _, name = key.partition("/")
             groups[group][name] = value
@@ -227,6 +267,7 @@ class _Training:
             number, _, name = key.partition("/")
             state.setdefault(int(number), {})[name] = value
         self.learner.load_state_dict(groups["learner"])
+        self.scale.load_state_dict(groups["scale"])
         fresh = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": fresh["param_groups"]})
         self.best = groups["best"]
@@ -244,6 +285,7 @@ def fit(
     *,
     device: torch.device,
     progress: Progress = silent,
+    scale: LogitScale | None = None,
 ) -> FitLog:
     """Train `learner` and restore its best state.
 
@@ -261,6 +303,7 @@ def fit(
         seed: of the order of rows and of random draws.
         device: of the towers.
         progress: receives steps.
+        scale: of the similarities in the loss, if the configuration decides it.
 
     Raises:
         FdrdError: there are fewer than 2 rows, or the loss is not finite.
@@ -269,7 +312,7 @@ def fit(
         raise FdrdError(
             f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
         )
-    training = _Training(learner, loss, train, config, seed, device, progress)
+    training = _Training(learner, loss, train, config, seed, device, progress, scale)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         training.run(validate)
     learner.load_state_dict(training.best)
@@ -305,7 +348,22 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return rate * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def _optimizer(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def _groups(learner: nn.Module, scale: LogitScale, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return the trained parameters, with the factor of the learning rate of each group."""
+    behind = {id(p) for m in learner.modules() if isinstance(m, Adapter) for p in m.parameters()}
+    if not config.adapter_learning_rate:
+        behind = set()
+    trained = [each for each in learner.parameters() if each.requires_grad]
+    factor = config.adapter_learning_rate / config.learning_rate
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in trained if id(each) not in behind], "factor": 1.0},
+        {"params": [each for each in trained if id(each) in behind], "factor": factor},
+        {"params": list(scale.parameters()), "factor": 1.0, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _optimizer(parameters: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimiser == "adamw":
         return torch.optim.AdamW(parameters, lr=config.learning_rate)
     return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9, weight_decay=5e-4)

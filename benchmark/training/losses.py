@@ -14,20 +14,32 @@ PairLoss = Literal["symmetric", "image_to_text", "text_to_image", "sigmoid"]
 """A direction of InfoNCE, or SigLIP's loss."""
 
 
-def sigmoid_loss(logits: Tensor) -> Tensor:
+def contrastive_loss(
+    logits: Tensor, loss: PairLoss, repeats: Tensor | None = None, bias: float | Tensor = 0.0
+) -> Tensor:
+    """Return InfoNCE in a direction, or the sigmoid loss, of which only the latter uses the bias."""
+    if loss == "sigmoid":
+        return sigmoid_loss(logits + bias, repeats)
+    return info_nce(logits, loss, repeats)
+
+
+def sigmoid_loss(logits: Tensor, repeats: Tensor | None = None) -> Tensor:
     """Return the sigmoid loss of SigLIP (arXiv 2303.15343): every pair is right or wrong on its own.
 
     Args:
         logits: (B, B + H) scaled similarities plus bias; row i belongs to column i, others are wrong.
+        repeats: as in `info_nce`.
 
     >>> round(float(sigmoid_loss(torch.zeros(4, 4))), 4)  # 4 log 2 per image
     2.7726
     """
     signs = 2 * torch.eye(*logits.shape, device=logits.device) - 1
-    return -logsigmoid(signs * logits).sum() / len(logits)
+    return -logsigmoid(_masked(signs * logits, repeats, torch.inf)).sum() / len(logits)
 
 
-def info_nce(logits: Tensor, direction: LossDirection = "symmetric") -> Tensor:
+def info_nce(
+    logits: Tensor, direction: LossDirection = "symmetric", repeats: Tensor | None = None
+) -> Tensor:
     """Return InfoNCE (arXiv 1807.03748) of a batch whose row i belongs to column i; symmetric as in CLIP.
 
     Classification-style prompt learners use one direction, which tends to weaken retrieval in the other.
@@ -36,13 +48,24 @@ def info_nce(logits: Tensor, direction: LossDirection = "symmetric") -> Tensor:
     Args:
         logits: (B, B + H) scaled similarities of images (rows) with captions and H hard negatives.
         direction: the cross entropies to average.
+        repeats: (B, B) pairs that are right, too, and so are left out: see `Batch.repeats`.
 
     >>> round(float(info_nce(torch.zeros(4, 4))), 4)  # four equal choices: log 4
     1.3863
     """
+    logits = _masked(logits, repeats, -torch.inf)
     target = torch.arange(len(logits), device=logits.device)
     to_text = cross_entropy(logits, target)
     to_image = cross_entropy(logits[:, : len(logits)].T, target)
     if direction == "symmetric":
         return (to_text + to_image) / 2
     return to_text if direction == "image_to_text" else to_image
+
+
+def _masked(logits: Tensor, repeats: Tensor | None, value: float) -> Tensor:
+    """Return (B, B + H) logits with a value where pairs of the batch repeat."""
+    if repeats is None:
+        return logits
+    mask = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+    mask[:, : len(repeats)] = repeats.to(logits.device)
+    return logits.masked_fill(mask, value)

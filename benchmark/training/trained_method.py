@@ -15,8 +15,9 @@ from benchmark.models.image_batches import AnyImages
 from benchmark.registry import Method
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
+from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import Batch, fit
-from benchmark.training.losses import PairLoss, info_nce, sigmoid_loss
+from benchmark.training.losses import PairLoss, contrastive_loss
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
 
@@ -29,10 +30,10 @@ def cosine(images: Features, texts: Features) -> Tensor:
 def pair_loss(
     method: Method,
     batch: Batch,
-    scale: float,
+    scale: float | Tensor,
     direction: PairLoss,
     negatives: Sequence[str] = (),
-    bias: float = 0.0,
+    bias: float | Tensor = 0.0,
 ) -> Tensor:
     """Return the contrastive loss of a batch under a method's own similarity.
 
@@ -46,8 +47,8 @@ def pair_loss(
     """
     images = method.encode_image(batch.images)
     texts = method.encode_text([*batch.captions, *negatives])
-    logits = (scale * method.similarity(images, texts)).float()
-    return sigmoid_loss(logits + bias) if direction == "sigmoid" else info_nce(logits, direction)
+    logits = scale * method.similarity(images, texts)
+    return contrastive_loss(logits, direction, batch.repeats, bias)
 
 
 def learn(
@@ -63,7 +64,7 @@ def learn(
     """Train a method's learner, and restore its best state.
 
     Args:
-        method: its `learner` is trained, and it is validated.
+        method: its `learner` is trained, and it is validated. The loss reads the scale from its `backbone`.
         loss: of a batch.
         train: the training rows.
         validation: the rows that select the state by the mean MRR of both directions.
@@ -78,9 +79,11 @@ def learn(
     def validate() -> float:
         return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
 
+    backbone = getattr(method, "backbone", None)
     return fit(
-        method.learner, loss, validate, train, config, seed, device=device, progress=progress
-    )
+        method.learner, loss, validate, train, config, seed,
+        device=device, progress=progress, scale=backbone and LogitScale(backbone, config.scale),
+    )  # fmt: skip
 
 
 class TrainedMethod:

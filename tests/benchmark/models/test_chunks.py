@@ -79,7 +79,7 @@ def test_training_in_chunks_gives_the_same_parameters(tiny_clip, tiny_dataset, p
     def learned(size):
         config = TrainConfig(
             epochs=1, batch_size=12, learning_rate=0.1, chunk_size=size,
-            precision=precision,
+            precision=precision, keep_untrained=False,
         )  # fmt: skip
         learner = CoupledPrompts(tiny_clip, 2, "", 2, "linear", seed=0)
         method = PromptMethod(tiny_clip, learner, config)

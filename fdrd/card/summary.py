@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from fdrd.record import Record
@@ -28,24 +28,24 @@ class Summary:
     categories: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
 
-    def count(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records and count them."""
-        for record in records:
-            self.rows += 1
-            self.described += bool(record.attributes)
-            self.english += _ENGLISH.search(record.caption) is not None
-            self.words[len(record.caption.split())] += 1
-            self.attributes.update(attribute.type for attribute in record.attributes)
-            self.negatives.update(
+    def count(self, record: Record) -> None:
+        """Count one row."""
+        self.rows += 1
+        self.described += bool(record.attributes)
+        self.english += _ENGLISH.search(record.caption) is not None
+        self.words[len(record.caption.split())] += 1
+        self.attributes.update([attribute.type for attribute in record.attributes])
+        self.negatives.update(
+            [
                 f"attribute: {negative.attribute_type}"
                 if negative.kind == "attribute" and negative.attribute_type
                 else negative.kind
                 for negative in record.negatives
-            )
-            if record.category:
-                self.categories[record.category] += 1
-            self.licenses[record.source.license] += 1
-            yield record
+            ]
+        )
+        if record.category:
+            self.categories[record.category] += 1
+        self.licenses[record.source.license] += 1
 
     def add(self, other: Summary) -> None:
         """Add the counts of other rows of the domain."""

@@ -217,8 +217,7 @@ class _Run:
         )  # fmt: skip
         stage = publish.stage_folder(self.out)
         write_rejected(stage, rejected)
-        del kept  # free memory before the shards are read again
-        write_documents(stage, manifest, self.progress, self.engine)
+        write_documents(stage, manifest, self.progress, self.engine, staged.counted)
         write_text(stage / "manifest.json", dump(manifest))
         publish.publish_stage(self.out)
         if contents.root:
@@ -229,7 +228,7 @@ class _Run:
         remember_build(self.out)
         named = register(self.out, manifest)
         return Build(
-            self.out, manifest, staged.written, False, named.configs, reviewed.stale,
+            self.out, manifest, len(staged.counted), False, named.configs, reviewed.stale,
             replaced=named.replaced,
         )  # fmt: skip
 

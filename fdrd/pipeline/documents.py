@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
 from fdrd.card.summary import Summary
-from fdrd.checks.audit_records import named_records
-from fdrd.checks.audits import Audit, report
-from fdrd.checks.tally import Tally, true_captions
+from fdrd.checks.audits import report
 from fdrd.engines import Engine, LocalEngine
 from fdrd.files.atomic import write_text
+from fdrd.pipeline.counts import Counts, count_shard, read_true_captions
 from fdrd.progress import Progress, silent
-from fdrd.storage.shard_file import read_batches
 
 
 def write_documents(
@@ -23,56 +22,49 @@ def write_documents(
     manifest: dict[str, Any],
     progress: Progress = silent,
     engine: Engine | None = None,
+    counted: Mapping[str, Counts] | None = None,
 ) -> None:
-    """Read the shards and write README.md and croissant.json.
+    """Write README.md and croissant.json from the counts of all shards.
 
-    The audit leaves out the text-only baselines, which take longer than everything else. Without an engine
-    this process reads all shards.
+    The audit leaves out the text-only baselines, which take longer than everything else.
+
+    Args:
+        folder: of the dataset.
+        manifest: its content.
+        progress: called after each shard.
+        engine: reads the shards that are not counted yet; by default this process does.
+        counted: counts of shards by path.
     """
-    summaries, audits = _counted(folder, manifest, progress, engine or LocalEngine(1))
+    found = _by_domain(folder, manifest, progress, engine or LocalEngine(1), counted or {})
+    audits = [report(domain, counts.tally) for domain, counts in found.items()]
+    summaries = [counts.summary for counts in found.values()]
     write_text(folder / "README.md", render_card(manifest, audits, summaries))
     write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
 
 
-def _counted(
-    folder: Path, manifest: dict[str, Any], progress: Progress, engine: Engine
-) -> tuple[list[Summary], list[Audit]]:
-    """Return summaries and audits by domain."""
+def _by_domain(
+    folder: Path,
+    manifest: dict[str, Any],
+    progress: Progress,
+    engine: Engine,
+    counted: Mapping[str, Counts],
+) -> dict[str, Counts]:
+    """Return the counts of each domain, sorted by name."""
     shards, rows = manifest["shards"], manifest["records"]["kept"]
-    progress("auditing captions", 0, rows)
-    paths = [str(folder / shard["path"]) for shard in shards]
+    missing = [shard for shard in shards if shard["path"] not in counted]
     true: dict[str, set[int]] = {}
-    for shard, captions in zip(shards, engine.run(_true_of_shard, paths), strict=True):
-        true.setdefault(shard["domain"], set()).update(captions)
-    tallies: dict[str, Tally] = {}
-    summaries: dict[str, Summary] = {}
+    if missing:
+        paths = [str(folder / shard["path"]) for shard in shards]
+        for shard, captions in zip(shards, engine.run(read_true_captions, paths), strict=True):
+            true.setdefault(shard["domain"], set()).update(captions)
+    tasks = [(str(folder), shard) for shard in missing]
+    read = engine.run(count_shard, tasks, manifest["categories"], true)
+    found: dict[str, Counts] = {}
+    done = 0
     # Always in manifest order, because the last digit of a float sum depends on it.
-    counted = engine.run(
-        _count_shard, [(str(folder), shard) for shard in shards], manifest["categories"], true
-    )
-    for shard, (summary, tally) in zip(shards, counted, strict=True):
-        summaries.setdefault(shard["domain"], Summary(shard["domain"])).add(summary)
-        tallies.setdefault(shard["domain"], Tally()).add(tally)
-        progress("auditing captions", sum(each.rows for each in tallies.values()), rows)
-    return (
-        [summaries[domain] for domain in sorted(summaries)],
-        [report(domain, tallies[domain]) for domain in sorted(tallies)],
-    )
-
-
-def _true_of_shard(path: str) -> set[int]:
-    """Return the captions of a shard for the tally."""
-    batches = read_batches(Path(path), images=False)
-    return true_captions([text for batch in batches for text in batch["caption"].to_pylist()])
-
-
-def _count_shard(
-    task: tuple[str, dict[str, Any]], categories: list[str], true: dict[str, set[int]]
-) -> tuple[Summary, Tally]:
-    """Summarize and audit one shard."""
-    folder, shard = task
-    summary, tally = Summary(shard["domain"]), Tally()
-    records = named_records(Path(folder), {"shards": [shard], "categories": categories})
-    for record in summary.count(records):
-        tally.count(record, true[shard["domain"]])
-    return summary, tally
+    for shard in shards:
+        counts = counted.get(shard["path"]) or next(read)
+        found.setdefault(shard["domain"], Counts(Summary(shard["domain"]))).add(counts)
+        done += shard["rows"]
+        progress("auditing captions", done, rows)
+    return dict(sorted(found.items()))

@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.build_config import BuildConfig
+from fdrd.checks.tally import true_captions
 from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import Engine
 from fdrd.negatives.annotate import AnnotateConfig, make_catalogs
+from fdrd.pipeline.counts import Counts, write_counted
 from fdrd.progress import Progress
 from fdrd.record import Record, class_labels, features
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import library_versions
-from fdrd.storage.shards import ShardTask, plan_shards, shard_key, write_shard
+from fdrd.storage.shards import ShardTask, plan_shards, shard_key
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The shards of a build: their manifest entries, sorted by path, and the number of newly written ones."""
+    """The shards of a build: their manifest entries, sorted by path, and the counts of newly written ones."""
 
     shards: list[dict[str, Any]]
-    written: int
+    counted: dict[str, Counts]
 
 
 def stage_shards(
@@ -91,13 +93,19 @@ def stage_shards(
 
     rows = sum(entry["rows"] for entry in entries)
     needed = {plan.domain: catalogs[plan.domain] for plan, _ in missing}
-    for entry in engine.run(write_shard, tasks(), needed):
+    true = {
+        domain: true_captions([record.caption for record in kept if record.domain == domain])
+        for domain in needed
+    }
+    counted: dict[str, Counts] = {}
+    for entry, counts in engine.run(write_counted, tasks(), needed, true):
+        counted[entry["path"]] = counts
         resume.record_shard(out, entry)
         entries.append(entry)
         rows += entry["rows"]
         progress("writing shards", rows, len(kept))
     publish.remove_others(stage, {entry["path"] for entry in entries})
-    return Staged(sorted(entries, key=lambda entry: str(entry["path"])), len(missing))
+    return Staged(sorted(entries, key=lambda entry: str(entry["path"])), counted)
 
 
 def _several_captions(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,12 +96,15 @@ def shard_key(plan: ShardPlan, *settings: Any) -> str:
     return digest.hexdigest()
 
 
-def write_shard(task: ShardTask, catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
+def write_shard(
+    task: ShardTask, catalogs: Mapping[str, Catalog], count: Callable[[Record], None]
+) -> dict[str, Any]:
     """Annotate and write one shard below `task.folder`, and return its manifest entry.
 
     Args:
         task: the shard.
         catalogs: by domain, the captions that negatives are drawn from.
+        count: called with each record as written.
 
     Raises:
         FdrdError: an image changed since it was checked.
@@ -113,7 +116,7 @@ def write_shard(task: ShardTask, catalogs: Mapping[str, Catalog]) -> dict[str, A
         atomic_write(final) as file,
         open_shard(file, schema, final.suffix.removeprefix(".")) as write,
     ):
-        for batch in _batches(task, catalogs[task.plan.domain], rules):
+        for batch in _batches(task, catalogs[task.plan.domain], rules, count):
             write(batch)
     return {
         "path": task.plan.path,
@@ -138,7 +141,7 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
 
 
 def _batches(
-    task: ShardTask, catalog: Catalog, rules: Counter[str]
+    task: ShardTask, catalog: Catalog, rules: Counter[str], count: Callable[[Record], None]
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield batches of rows with image bytes, and count the rules that annotation applied."""
     number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
@@ -148,6 +151,7 @@ def _batches(
         captions = task.several_captions.get(record.source.sha256, (record.caption,))
         annotated = annotate(record, captions, catalog, task.config)
         rules.update(annotated.rules[len(record.rules) :])
+        count(annotated)
         data = _read_unchanged(task, record)
         row = _row(annotated, task.labels)
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))

@@ -1,0 +1,63 @@
+"""Count the rows of a shard for card and audit: while it is written, or from the shard of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fdrd.card.summary import Summary
+from fdrd.checks.audit_records import named_records
+from fdrd.checks.tally import Tally, true_captions
+from fdrd.negatives import Catalog
+from fdrd.record import Record
+from fdrd.storage.shard_file import read_batches
+from fdrd.storage.shards import ShardTask, write_shard
+
+TrueCaptions = Mapping[str, set[int]]
+"""By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What card and audit say about some rows of one domain."""
+
+    summary: Summary
+    tally: Tally = field(default_factory=Tally)
+
+    def count(self, record: Record, true: set[int]) -> None:
+        """Count one row; `true` has the captions of its domain."""
+        self.summary.count(record)
+        self.tally.count(record, true)
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of other rows of the domain."""
+        self.summary.add(other.summary)
+        self.tally.add(other.tally)
+
+
+def write_counted(
+    task: ShardTask, catalogs: Mapping[str, Catalog], true: TrueCaptions
+) -> tuple[dict[str, Any], Counts]:
+    """Write a shard, and return its manifest entry and its counts."""
+    counts = Counts(Summary(task.plan.domain))
+    entry = write_shard(task, catalogs, lambda record: counts.count(record, true[task.plan.domain]))
+    return entry, counts
+
+
+def count_shard(
+    task: tuple[str, dict[str, Any]], categories: list[str], true: TrueCaptions
+) -> Counts:
+    """Read a shard, given by folder and manifest entry, and return its counts."""
+    folder, shard = task
+    counts = Counts(Summary(shard["domain"]))
+    for record in named_records(Path(folder), {"shards": [shard], "categories": categories}):
+        counts.count(record, true[shard["domain"]])
+    return counts
+
+
+def read_true_captions(path: str) -> set[int]:
+    """Return the keys of the captions in a shard."""
+    batches = read_batches(Path(path), images=False)
+    return true_captions([text for batch in batches for text in batch["caption"].to_pylist()])

@@ -17,7 +17,9 @@ def resolve_inside(root: str | Path, path: str) -> Path:
         PermissionError: a link leads out of the root.
         OSError: there is no such file, or it is a folder, a pipe or a device.
     """
-    top = os.path.join(Path.cwd(), root)  # noqa: PTH118 - called once per image
+    top = os.fspath(root)
+    if not os.path.isabs(top):  # noqa: PTH117 - called once per image
+        top = os.path.join(Path.cwd(), top)  # noqa: PTH118
     folder, _, name = f"{top}/{path}".rpartition("/")
     real = f"{_real_folder(folder)}{os.sep}{name}"
     if name in ("", ".", "..") or os.path.islink(real):  # noqa: PTH114

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,8 +76,9 @@ def read_image(root: str, image: ImageRef) -> bytes:
         data = read_member(file, image.member)
         size = len(data)
     else:
-        size = file.stat().st_size
-        data = file.read_bytes() if size <= MAX_BYTES else b""
+        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - called twice per image
+            size = os.fstat(opened.fileno()).st_size
+            data = opened.read() if size <= MAX_BYTES else b""
     if size > MAX_BYTES:
         raise TooManyBytesError(f"{size} bytes, the limit is {MAX_BYTES}")
     return data

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,8 @@ class _Run:
             named = register(self.out, manifest)
             return Build(self.out, manifest, 0, True, named.configs, replaced=named.replaced)
 
+        # Importing `datasets` takes a second, in which workers decode images.
+        threading.Thread(target=import_module, args=["datasets"], daemon=True).start()
         contents = read()
         files_read = Counter(annotation_file(item) for item in contents.items)
         reviewed = Reviewed([])

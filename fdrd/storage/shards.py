@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from fdrd.curation.source_contents import ImageLocation
@@ -92,7 +93,7 @@ def shard_key(plan: ShardPlan, *settings: Any) -> str:
     """Return a digest of everything that determines the bytes of a shard; `settings` must be JSON."""
     digest = hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
     for record in plan.records:
-        digest.update(json.dumps(to_json(record), ensure_ascii=False).encode())
+        digest.update(msgspec.json.encode(record))
     return digest.hexdigest()
 
 

@@ -69,8 +69,13 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
         mentions = find_mentions(caption, category_pattern(category))
         taken += [(mention.start, mention.end) for mention in mentions]
     words = _words(caption, taken)
+    starts = _starts()
     place = 0
     while place < len(words):
+        text = words[place].text
+        if text not in starts and "-" not in text:
+            place += 1
+            continue
         length, type_ = _match(words, place)
         if type_ and type_ != _NOT_AN_ATTRIBUTE:
             start, end = words[place].start, words[place + length - 1].end
@@ -177,6 +182,12 @@ def _is_color(word: str) -> bool:
 @cache
 def _phrases() -> Phrases:
     return phrases([_NOT_AN_ATTRIBUTE, _SURROUNDINGS, *_LISTED_TYPES])
+
+
+@cache
+def _starts() -> frozenset[str]:
+    """Return the words with which a match can begin, besides those with a hyphen."""
+    return frozenset(_phrases()) | _SHADES | {"one"}
 
 
 @cache

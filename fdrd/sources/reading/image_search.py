@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
@@ -145,5 +145,6 @@ def _without_category(name: str, category: str) -> list[str]:
     return [name[cut + 1 :] for cut in cuts if wanted and _letters(name[:cut]) == wanted]
 
 
+@lru_cache(maxsize=8192)
 def _letters(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -63,7 +63,10 @@ def is_absolute(path: str) -> bool:
     >>> is_absolute("/root/x.jpg"), is_absolute("C:/x.jpg"), is_absolute("x.jpg")
     (True, True, False)
     """
-    return PurePosixPath(path).is_absolute() or bool(PureWindowsPath(path).drive)
+    # Only a path that starts like this can have a drive; parsing every path would take long.
+    return path.startswith("/") or (
+        (path.startswith("\\") or path[1:2] == ":") and bool(PureWindowsPath(path).drive)
+    )
 
 
 def leaves_root(path: str) -> bool:

@@ -27,7 +27,7 @@ def clip_adapter(
     *,
     side: Side = "text",
     form: Form = "bottleneck",
-    reduction: int = 4,
+    reduction: float = 4,
     ratio: float = 0.2,
     loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(
@@ -42,7 +42,7 @@ def clip_adapter(
         side: which features are adapted.
         form: the paper's bottleneck; residual, which starts as the identity; or linear, the same with
             one layer.
-        reduction: the bottleneck is this many times narrower than the joint space.
+        reduction: the hidden layer is this many times narrower than the joint space; 0.25 is four times wider.
         ratio: share of the learned part in the result.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.

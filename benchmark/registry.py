@@ -18,7 +18,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -111,7 +111,8 @@ def method(
     Args:
         name: as in `--method`.
         ablations: variants that `--ablate` runs, with the options of each.
-        options: dataclass of the options, for a factory that takes them as `**options`.
+        options: dataclass of the options, for a factory that takes them as `**options`. A class method
+            `resolve` may complete given options, e.g. with those of a preset.
         needs: a capability of the backbone that the method needs, e.g. `backbone.PROMPTS`.
 
     Raises:
@@ -201,6 +202,16 @@ def summary(name: str) -> str:
     return (inspect.getdoc(get_method(name)) or "").partition("\n")[0]
 
 
+def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a method: those given, and else those of its preset or the defaults."""
+    options = _entry(name).options
+    resolve = getattr(options, "resolve", None)
+    if resolve is None:
+        return {key: given.get(key, o.default) for key, o in method_options(name).items()}
+    resolved: dict[str, Any] = asdict(resolve(given))
+    return resolved
+
+
 def takes(name: str, argument: str) -> bool:
     """Return whether a method takes `backbone`, `seed` or `train`."""
     return argument in inspect.signature(get_method(name)).parameters
@@ -210,8 +221,7 @@ def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
     needs = _entry(name).needs
     missing = sorted(needs.capabilities - can)
-    defaults = {key: option.default for key, option in method_options(name).items()}
-    chosen = {**defaults, **options}
+    chosen = complete_options(name, options)
     if not missing or (needs.unless and all(chosen[k] == v for k, v in needs.unless.items())):
         return ""
     remedy = " ".join(f"-M {key}={value:g}" for key, value in needs.unless.items())

@@ -37,6 +37,7 @@ from benchmark.peak_memory import peak_megabytes, reset_peak
 from benchmark.registry import (
     Method,
     check_backbone,
+    complete_options,
     distribute,
     get_method,
     make_method,
@@ -390,7 +391,7 @@ def _prepare(name: str, data: Data, request: RunRequest) -> _PreparedRun:
     settings = Settings(
         method=name,
         code=source_digest(name),
-        options={key: given.get(key, o.default) for key, o in method_options(name).items()},
+        options=complete_options(name, given),
         options_given=given,
         train=config if trains else None,
         train_given=dict(request.train or {}) if trains else {},

@@ -4,8 +4,9 @@
 """
 
 from dcar.category_loss import category_aware_loss
-from dcar.method import DCAR, dcar
+from dcar.method import DCAR, dcar, dcar_plus
 from dcar.options import DCARConfig
+from dcar.pair_scores import pair_scores
 from dcar.token_weights import similarity_change, token_weights
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "DCARConfig",
     "category_aware_loss",
     "dcar",
+    "dcar_plus",
+    "pair_scores",
     "similarity_change",
     "token_weights",
 ]

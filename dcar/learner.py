@@ -5,32 +5,47 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmark import Adapter, CoupledPrompts, Features
+from benchmark import Adapter, Backbone, CoupledPrompts, Features
 
 DECAY = 0.99
 """Of the running mean of a vocabulary entry's weight, per batch that contains it."""
 
 
 class Learner(nn.Module):
-    """Prompts, the adapter, and token weights for captions without an image.
+    """Prompts, adapters, their share in the score, and token weights for captions without an image.
 
     Args:
         prompts: of both towers.
         adapter: of the plain text features.
+        image_adapter: of the plain image features, which only `dcar_plus` has.
+        gamma: initial value of the adapters' share if it is learned, else 0.
         vocabulary: entries whose mean weight is tracked, 0 for none.
         width: d, for a small network that predicts weights, 0 for none.
         seed: of the network's initial weights.
     """
 
     def __init__(
-        self, prompts: CoupledPrompts, adapter: Adapter, vocabulary: int, width: int, seed: int
+        self,
+        prompts: CoupledPrompts,
+        adapter: Adapter,
+        image_adapter: Adapter | None = None,
+        *,
+        gamma: float = 0.0,
+        vocabulary: int = 0,
+        width: int = 0,
+        seed: int = 0,
     ):
         super().__init__()
         self.prompts = prompts
         self.adapter = adapter
+        self.image_adapter = image_adapter
+        self.log_gamma = nn.Parameter(torch.tensor(gamma).log()) if gamma else None
         self.mean_weight: Tensor
+        self.updates: Tensor
         if vocabulary:
-            self.register_buffer("mean_weight", torch.ones(vocabulary))
+            self.register_buffer("mean_weight", torch.zeros(vocabulary))
+            self.register_buffer("updates", torch.zeros(vocabulary))
+            self._register_load_state_dict_pre_hook(_without_updates)
         self.predictor: nn.Sequential | None = None
         if width:
             with torch.random.fork_rng(devices=[]):
@@ -39,6 +54,17 @@ class Learner(nn.Module):
                 self.predictor = nn.Sequential(
                     nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)
                 )
+
+    def without_prompts(self, backbone: Backbone) -> Learner:
+        """Return a learner that has the same adapters, shared with this one, and no prompts."""
+        nothing = CoupledPrompts(backbone, 1, "", 0, "independent", 0)
+        alone = Learner(nothing, self.adapter, self.image_adapter)
+        alone.log_gamma = self.log_gamma
+        return alone
+
+    def scored_share(self, gamma: float) -> float | Tensor:
+        """Return the adapters' share in the score, learned or as given."""
+        return gamma if self.log_gamma is None else self.log_gamma.exp()
 
     @torch.no_grad()
     def update_mean_weights(self, plain: Features, weights: Tensor) -> None:
@@ -51,17 +77,29 @@ class Learner(nn.Module):
         total.scatter_add_(0, place, weights[plain.valid])
         number.scatter_add_(0, place, torch.ones_like(weights[plain.valid]))
         self.mean_weight[entries] = DECAY * self.mean_weight[entries] + (1 - DECAY) * total / number
+        self.updates[entries] += 1
 
     def mean_weights(self, plain: Features) -> Tensor:
-        """Return (B, T) mean weights of the captions' tokens; 1 for entries that never occurred."""
+        """Return (B, T) mean weights of the captions' tokens; 1 for entries that never occurred.
+
+        The running mean starts at 0, so it is divided by the share of it that was seen, as in Adam.
+        """
         assert plain.token_ids is not None
-        return _where_valid(plain, self.mean_weight[plain.token_ids])
+        mean = self.mean_weight / (1 - DECAY**self.updates)
+        mean = torch.where(self.updates > 0, mean, torch.ones_like(mean))
+        return _where_valid(plain, mean[plain.token_ids])
 
     def predicted_weights(self, plain: Features) -> Tensor:
         """Return (B, T) weights predicted from the plain token features."""
         assert self.predictor is not None
         assert plain.tokens is not None
         return _where_valid(plain, 1 + self.predictor(plain.tokens).squeeze(-1))
+
+
+def _without_updates(state: dict[str, Tensor], *_rest: object) -> None:
+    """Complete a checkpoint of version 0.1, whose running mean started at 1: it needs no correction."""
+    if "mean_weight" in state and "updates" not in state:
+        state["updates"] = torch.full_like(state["mean_weight"], torch.inf)
 
 
 def _where_valid(plain: Features, weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ each part is supported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -25,7 +25,6 @@ from benchmark import (
     Progress,
     Prompts,
     TrainConfig,
-    TrainingNegatives,
     info_nce,
     learn,
     method,
@@ -36,13 +35,15 @@ from benchmark.models.backbone import PROMPTS
 from benchmark.registry import Needs
 from benchmark.training.prompt_learners import at_most
 from benchmark.training.resumable import resumable
-from benchmark.training.trained_method import TrainedMethod, cosine
+from benchmark.training.trained_method import cosine
 from dcar.ablation import VARIANTS
 from dcar.blank import blank_image
-from dcar.category_loss import ExtraTexts, category_aware_loss
-from dcar.extra_candidates import ExtraCandidates
+from dcar.candidates import CandidateCaptions
+from dcar.category_loss import CandidateTexts, category_aware_loss
 from dcar.learner import Learner
-from dcar.options import DEPTH, DCARConfig
+from dcar.options import DCARConfig
+from dcar.pair_scores import pair_scores
+from dcar.presets import MAPLE_DEPTH
 from dcar.reranking import scoring
 from dcar.token_weights import by_word, similarity_change, token_weights
 from dcar.words import WordFeatures
@@ -53,7 +54,8 @@ class DCAR:
     """A frozen backbone with coupled prompts and an adapter.
 
     A caption has two features: one from the prompted tower, and one from the plain tower through the
-    adapter. The score uses the first plus gamma times the second, normalized.
+    adapter. The score uses the first plus gamma times the second, normalized. `dcar_plus` does the same
+    with images; the image of figure 2 has the first only.
 
     Args:
         backbone: stays frozen.
@@ -78,7 +80,6 @@ class DCAR:
         self.config = config
         self.training = train
         self.seed = seed
-        self.similarity = cosine
         self.scoring = scoring(
             self,
             config.test_weights,
@@ -88,66 +89,82 @@ class DCAR:
         )
         self._blank = blank_image(config.blank)
         self._words = WordFeatures(backbone)
-        self.negatives: TrainingNegatives | None = None
+        self.candidates: CandidateCaptions | None = None
         """of the training rows, once `draw_from` has been called"""
-        self.extra: ExtraCandidates | None = None
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
     ) -> FitLog:
-        """Train the adapter alone, then prompts and adapter together."""
+        """Train the adapters alone, then prompts and adapters together."""
         config, device = self.config, self.backbone.device
         if config.lambda_cate:
             self.draw_from(train)
-            if config.adapter_epochs and self.learner.adapter.form != "identity":
-                self._fit_adapter(train, validation, progress)
+        if config.adapter_epochs and self._trains_adapters():
+            self._fit_adapters(train, validation, progress)
         return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
 
-    def _fit_adapter(
+    def _trains_adapters(self) -> bool:
+        """Return whether a loss depends on the adapters."""
+        config = self.config
+        used = config.lambda_cate > 0 or (config.contrast == "fused" and config.gamma > 0)
+        return used and self.learner.adapter.form != "identity"
+
+    def _fit_adapters(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress
     ) -> None:
-        """Train the adapter on plain features, which are cached, so this takes seconds."""
-        adapter, backbone = self.learner.adapter, self.backbone
-        alone = TrainedMethod(
-            backbone,
-            adapter,
+        """Train the adapters without prompts, on plain features, which are cached: this takes seconds."""
+        alone = DCAR(
+            self.backbone,
+            self.learner.without_prompts(self.backbone),
+            replace(self.config, depth=0, beta=0.0, pair_weight=0.0, test_weights="none"),
             self.training.changed(
                 {"epochs": self.config.adapter_epochs, "eval_every": 0, "patience": 0}
             ),
             self.seed,
-            encode_text=lambda captions: Features(adapter(self.plain(captions).pooled)),
-            loss=lambda batch: self._category_loss(
-                batch, backbone.encode_image(batch.images).pooled
-            ),
         )
+        alone.candidates = self.candidates
         with resumable(None):  # only the joint training is resumable
-            alone.fit(
+            learn(
+                alone,
+                alone.loss,
                 train,
                 validation,
+                alone.training,
+                self.seed,
+                self.backbone.device,
                 lambda stage, done, total: progress(f"adapter alone: {stage}", done, total),
             )
 
     def draw_from(self, train: RetrievalDataset) -> None:
-        """Let the category-aware loss draw negatives and extra candidates from these rows."""
-        self.negatives = TrainingNegatives(train, self.seed)
-        number = self.config.n_further if self.config.category_candidates == "train" else 0
-        self.extra = ExtraCandidates(train, self.seed, number)
+        """Let the category-aware loss draw candidates from these rows."""
+        config = self.config
+        self.candidates = CandidateCaptions(
+            train,
+            self.seed,
+            kind=config.category_candidates,
+            n_negatives=config.n_negatives,
+            n_attribute=config.n_attribute,
+            n_further=config.n_further,
+        )
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the contrastive loss of the prompted features plus the category-aware loss."""
+        """Return the contrastive loss, plus the category-aware loss."""
         config, prompts = self.config, self.learner.prompts()
+        prediction = torch.zeros((), device=self.backbone.device)
+        weights = None
         if config.beta:
-            images, compared = self.encode_compared(batch.images, prompts)
+            prompted, compared = self.encode_compared(batch.images, prompts)
             plain = self.plain(batch.captions, tokens=True)
             weights = self.weights(batch.captions, plain, compared, self.blank())
             prediction = self._prediction_loss(plain, weights)
         else:
-            images = self.backbone.encode_image(batch.images, prompts).pooled
-            weights, prediction = None, images.new_zeros(())
-        texts = self.backbone.encode_text(
-            batch.captions, Prompts(text=prompts.text, word_weights=weights)
-        ).pooled
-        logits = self.backbone.logit_scale * images @ texts.T
+            prompted = self.backbone.encode_image(batch.images, prompts).pooled
+        images = self._scored_images(batch.images, prompted)
+        if config.contrast == "fused":
+            similarity = self.similarity(Features(images), self.features(batch.captions, weights))
+        else:
+            similarity = images @ self._prompted(batch.captions, weights).T
+        logits = self.backbone.logit_scale * similarity
         loss = info_nce(logits, repeats=batch.repeats) + prediction
         if config.lambda_cate:
             loss = loss + config.lambda_cate * self._category_loss(batch, images)
@@ -155,26 +172,57 @@ class DCAR:
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images; with `rerank` also what their token weights are computed from."""
+        prompts = self.learner.prompts()
         if self.config.test_weights != "rerank":
-            return self.backbone.encode_image(images, self.learner.prompts())
-        pooled, compared = self.encode_compared(images, self.learner.prompts())
+            prompted = self.backbone.encode_image(images, prompts).pooled
+            return Features(self._scored_images(images, prompted))
+        prompted, compared = self.encode_compared(images, prompts)
+        pooled = self._scored_images(images, prompted)
         return Features(pooled, compared if compared.dim() == 3 else compared[:, None])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
         """Return features of B captions, from the captions only; with `rerank` also the captions."""
-        pooled = self.features(captions, self._weights_without_image(captions))
+        found = self.features(captions, self._weights_without_image(captions))
         if self.config.test_weights != "rerank":
-            return Features(pooled)
-        return Features(pooled, token_ids=encode_captions(captions).to(pooled.device))
+            return found
+        return replace(found, token_ids=encode_captions(captions).to(found.pooled.device))
 
-    def features(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
-        """Return (B, d) scored features of B captions under token weights (B, T)."""
-        prompts = Prompts(text=self.learner.prompts().text, word_weights=weights)
-        pooled = self.backbone.encode_text(captions, prompts).pooled
-        if self.config.gamma:
-            adapted = self.learner.adapter(self.plain(captions).pooled)
-            pooled = normalize(pooled + self.config.gamma * adapted, dim=-1)
-        return pooled
+    def features(self, captions: Sequence[str], weights: Tensor | None) -> Features:
+        """Return scored features of B captions under token weights (B, T).
+
+        With `pair_weight` they have the adapted token features (B, T, d), too.
+        """
+        config, pooled = self.config, self._prompted(captions, weights)
+        if not config.gamma and not config.pair_weight:
+            return Features(pooled)
+        plain = self.plain(captions, tokens=config.pair_weight > 0)
+        if config.gamma:
+            gamma = self.learner.scored_share(config.gamma)
+            pooled = normalize(pooled + gamma * self.learner.adapter(plain.pooled), dim=-1)
+        if plain.tokens is None:
+            return Features(pooled)
+        return Features(pooled, self.learner.adapter(plain.tokens), plain.valid)
+
+    def similarity(self, images: Features, texts: Features) -> Tensor:
+        """Return (I, C) cosines, plus `pair_weight` times the scores of pairs under their token weights."""
+        config, scores = self.config, cosine(images, texts)
+        if not config.pair_weight:
+            return scores
+        assert texts.tokens is not None
+        assert texts.valid is not None
+        return scores + config.pair_weight * pair_scores(
+            images.pooled,
+            self._scored_blank(),
+            texts.tokens,
+            texts.valid,
+            sign=config.weight_sign,
+            normalization=config.weight_norm,
+        )
+
+    @torch.no_grad()
+    def _scored_blank(self) -> Tensor:
+        """Return (d), the scored feature of the blank image."""
+        return self.encode_image([self._blank]).pooled[0]
 
     def compared(self, images: AnyImages) -> Tensor:
         """Return what the token weights of B images are computed from, (B, d) or (B, P, d)."""
@@ -185,7 +233,21 @@ class DCAR:
         number = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
         where = torch.tensor([number[caption] for caption in captions], device=compared.device)
         plain = self.plain(list(number), tokens=True)[where]
-        return self.features(captions, self.weights(captions, plain, compared, self.blank()))
+        weights = self.weights(captions, plain, compared, self.blank())
+        return self.features(captions, weights).pooled
+
+    def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
+        """Return (B, d) features of captions from the prompted text tower."""
+        prompts = Prompts(text=self.learner.prompts().text, word_weights=weights)
+        return self.backbone.encode_text(captions, prompts).pooled
+
+    def _scored_images(self, images: AnyImages, prompted: Tensor) -> Tensor:
+        """Return (B, d) scored features: the prompted ones, with an image adapter as on the text side."""
+        adapter = self.learner.image_adapter
+        if adapter is None or not self.config.gamma:
+            return prompted
+        adapted = adapter(self.backbone.encode_image(images).pooled)
+        return normalize(prompted + self.learner.scored_share(self.config.gamma) * adapted, dim=-1)
 
     @torch.no_grad()
     def blank(self) -> Tensor:
@@ -253,62 +315,54 @@ class DCAR:
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
         """Return the category-aware loss over plain caption features through the adapter."""
         config = self.config
-        assert self.negatives is not None, "call draw_from first"
-        assert self.extra is not None, "call draw_from first"
-        drawn = [
-            self.negatives.draw(row, batch.epoch, config.n_negatives, config.n_attribute)
-            for row in batch.rows.tolist()
-        ]
-        swapped = [negative.caption for row in drawn for negative in row]
-        extra = self.extra.draw(batch)
-        texts = [*batch.captions, *swapped, *extra.captions]
-        sizes = len(drawn), len(swapped), len(extra.captions)
-        positives, others, more = self.learner.adapter(self.plain(texts).pooled).split(sizes)
-
-        rows = [*batch.rows.tolist(), *extra.rows.tolist()]
-        # Rows without a category share it with no other row.
-        names = [self.negatives.category(row) or f"row {row}" for row in rows]
-        number = {name: place for place, name in enumerate(sorted(set(names)))}
-        named = torch.tensor([number[name] for name in names], device=images.device)
-        present = torch.zeros(len(drawn), config.n_negatives, dtype=torch.bool)
-        category = torch.full(present.shape, -1)
-        for place, row in enumerate(drawn):
-            present[place, : len(row)] = True
-            for slot, negative in enumerate(row):
-                category[place, slot] = number.get(negative.category or names[place], -1)
-        present, category = present.to(images.device), category.to(images.device)
-        negatives = positives.new_zeros(*present.shape, positives.shape[-1])
-        negatives[present] = others
-        wrong = torch.from_numpy(extra.wrong).to(images.device)
+        assert self.candidates is not None, "call draw_from first"
+        drawn = self.candidates.draw(batch)
         return category_aware_loss(
             images,
-            positives,
-            negatives,
-            present,
-            named[: len(drawn)],
-            category,
+            CandidateTexts(
+                self.learner.adapter(self.plain(drawn.captions).pooled),
+                torch.from_numpy(drawn.category).to(images.device),
+                torch.from_numpy(drawn.allowed).to(images.device),
+            ),
             scale=self.backbone.logit_scale,
             alpha=config.alpha,
             mode=config.category_mode,
-            candidates=config.category_candidates,
+            epsilon=config.epsilon,
             symmetric=config.category_symmetric,
-            extra=ExtraTexts(more, named[len(drawn) :], wrong),
         )
 
 
-@method(
-    "dcar",
-    VARIANTS,
-    options=DCARConfig,
-    needs=Needs(frozenset({PROMPTS}), unless={"depth": 0, "beta": 0.0}),
-)
-def dcar(
-    backbone: Backbone,
-    *,
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=0.001, batch_size=64),
-    seed: int = 0,
-    **options: Any,
+def _made(
+    backbone: Backbone, options: Mapping[str, Any], train: TrainConfig, seed: int, *, plus: bool
 ) -> DCAR:
+    config = DCARConfig.resolve(options)
+    if config.depth < 0:
+        config = replace(config, depth=at_most(backbone, MAPLE_DEPTH))
+    prompts = CoupledPrompts(
+        backbone, config.n_ctx, config.ctx_init, config.depth, config.coupling, seed
+    )
+    adapters = [
+        Adapter(backbone.dim, config.adapter, config.adapter_reduction, config.adapter_ratio, each)
+        for each in (seed, seed + 1)[: 1 + plus]
+    ]
+    learner = Learner(
+        prompts,
+        *adapters,
+        gamma=config.gamma if config.learn_gamma else 0.0,
+        vocabulary=backbone.vocabulary_size if config.test_weights == "token_mean" else 0,
+        width=backbone.dim if config.test_weights == "predictor" else 0,
+        seed=seed,
+    )
+    return DCAR(backbone, learner, config, train, seed)
+
+
+TRAIN = TrainConfig(optimiser="adamw", learning_rate=0.001, batch_size=64)
+
+NEEDS = Needs(frozenset({PROMPTS}), unless={"depth": 0, "beta": 0.0})
+
+
+@method("dcar", VARIANTS, options=DCARConfig, needs=NEEDS)
+def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **options: Any) -> DCAR:
     """Train coupled prompts with token weights and a category-aware loss (arXiv 2508.04028).
 
     Args:
@@ -317,20 +371,19 @@ def dcar(
         seed: of initial values, order of the rows, and negatives.
         options: see `DCARConfig`.
     """
-    config = DCARConfig(**options)
-    if config.depth < 0:
-        config = replace(config, depth=at_most(backbone, DEPTH[config.preset]))
-    prompts = CoupledPrompts(
-        backbone, config.n_ctx, config.ctx_init, config.depth, config.coupling, seed
-    )
-    adapter = Adapter(
-        backbone.dim, config.adapter, config.adapter_reduction, config.adapter_ratio, seed
-    )
-    learner = Learner(
-        prompts,
-        adapter,
-        vocabulary=backbone.vocabulary_size if config.test_weights == "token_mean" else 0,
-        width=backbone.dim if config.test_weights == "predictor" else 0,
-        seed=seed,
-    )
-    return DCAR(backbone, learner, config, train, seed)
+    return _made(backbone, options, train, seed, plus=False)
+
+
+@method("dcar_plus", options=DCARConfig, needs=NEEDS)
+def dcar_plus(
+    backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **options: Any
+) -> DCAR:
+    """Train DCAR with an adapter on the image side, too, which figure 2 of arXiv 2508.04028 does not show.
+
+    Args:
+        backbone: stays frozen.
+        train: training settings.
+        seed: of initial values, order of the rows, and negatives.
+        options: see `DCARConfig`.
+    """
+    return _made(backbone, options, train, seed, plus=True)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from benchmark import AdapterForm, Coupling
 from benchmark.training.training_negatives import POOL
 from dcar.blank import Blank
-from dcar.category_loss import Candidates, WeightMode
+from dcar.candidates import Candidates
+from dcar.category_loss import WeightMode
+from dcar.presets import PRESETS, Preset
 from dcar.token_weights import Compared, Normalization, Sign
 from fdrd.errors import FdrdError
-
-Preset: TypeAlias = Literal["figure", "maple"]
 
 TestWeights: TypeAlias = Literal["none", "token_mean", "predictor", "rerank", "leak_paired"]
 """Token weights at test time. The first three use the caption only; see `reranking.py` for the others."""
 
-DEPTH: dict[Preset, int] = {"figure": 1, "maple": 9}
-"""Layers with prompts, or all of them if a tower has fewer."""
+Contrast: TypeAlias = Literal["prompted", "fused"]
+"""The captions' side of the contrastive loss: the prompted feature, as drawn, or the score of test time."""
 
-_LEAST = {
+_AT_LEAST = {
     "n_negatives": 0, "n_attribute": 0, "n_further": 0, "adapter_epochs": 0, "shortlist": 1,
-    "alpha": 0, "beta": 0, "lambda_cate": 0,
+    "alpha": 0, "beta": 0, "lambda_cate": 0, "epsilon": 0, "gamma": 0, "pair_weight": 0,
 }  # fmt: skip
 
 
@@ -34,9 +35,10 @@ class DCARConfig:
     supported by its figure 2 and abstract.
 
     Attributes:
-        preset: depth 1 as in the figure, or 9 as in the code it probably descends from (open).
+        preset: a group of options, under those that are given: `figure` is the figure as drawn, `maple`
+            has the defaults of version 0.1.
         n_ctx: context tokens, and visual tokens, per layer (open).
-        depth: layers of both towers with prompts; -1 is set by the preset.
+        depth: layers of both towers with prompts; -1 is at most 9, as in MaPLe (open; drawn is 1).
         ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random (open).
         coupling: from context tokens to visual tokens (likely linear).
         beta: strength of the token weights in training; 0 for none (open).
@@ -54,24 +56,31 @@ class DCARConfig:
         pair_limit: pairs that `rerank` may encode before the run is refused.
         n_negatives: hard negatives per caption and epoch, at most 16 (open).
         n_attribute: how many of them swap an attribute; the others swap the category (open).
+        contrast: the captions' side of the contrastive loss: the prompted feature, as drawn, or what is
+            scored at test time (open).
         lambda_cate: weight of the category-aware loss (the figure adds it without a factor: likely 1).
         alpha: extra weight of captions of the image's own category (open).
         category_mode: where that weight enters (open).
+        epsilon: relevance of captions of the image's category in mode `graded`, or margin in mode `margin`.
         category_candidates: which captions an image chooses from: its own and its negatives, as in the
             figure; those of the batch; or also n_further others of the training split (open).
         category_symmetric: captions also choose among the images of the batch (open).
         n_further: extra candidate captions per batch; their plain features are cached (open).
         adapter: the trained box behind the plain text tower (likely a bottleneck).
-        adapter_reduction: the bottleneck is this many times narrower than the joint space.
+        adapter_reduction: its hidden layer is this many times narrower than the joint space; 0.25 is four
+            times wider.
         adapter_ratio: share of the adapter's learned part (open).
         adapter_epochs: epochs that it trains alone first, on cached plain features, in seconds (open).
         gamma: share of the adapted feature in the score; 0 scores the prompted feature alone (open).
+        learn_gamma: gamma is the initial value of a parameter; needs `contrast=fused`.
+        pair_weight: share of the token similarities in the score, each pair under the token weights of its
+            image; 0 for none (an extension of the figure).
 
     Raises:
         FdrdError: a value is out of range.
     """
 
-    preset: Preset = "maple"
+    preset: Preset = "default"
     n_ctx: int = 4
     depth: int = -1
     ctx_init: str = ""
@@ -89,20 +98,34 @@ class DCARConfig:
     pair_limit: int = 200_000
     n_negatives: int = 4
     n_attribute: int = 0
+    contrast: Contrast = "fused"
     lambda_cate: float = 1.0
     alpha: float = 0.5
     category_mode: WeightMode = "log_add"
+    epsilon: float = 0.1
     category_candidates: Candidates = "train"
     category_symmetric: bool = True
     n_further: int = 1024
     adapter: AdapterForm = "residual"
-    adapter_reduction: int = 1
+    adapter_reduction: float = 1.0
     adapter_ratio: float = 1.0
     adapter_epochs: int = 20
     gamma: float = 4.0
+    learn_gamma: bool = False
+    pair_weight: float = 0.0
+
+    @classmethod
+    def resolve(cls, given: Mapping[str, Any]) -> DCARConfig:
+        """Return the options given, on top of those of the preset.
+
+        >>> DCARConfig.resolve({"preset": "figure", "gamma": 1.0}).n_attribute
+        2
+        """
+        preset: Preset = given.get("preset", cls.preset)
+        return cls(**{**PRESETS[preset], **given})
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
+        for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise FdrdError(f"{name}={getattr(self, name)}: must be at least {least}")
         if self.n_negatives > POOL:
@@ -110,4 +133,13 @@ class DCARConfig:
         if self.n_attribute > self.n_negatives:
             raise FdrdError(
                 f"n_attribute={self.n_attribute} of n_negatives={self.n_negatives}: raise n_negatives"
+            )
+        if self.learn_gamma and (self.contrast != "fused" or not self.gamma):
+            raise FdrdError(
+                "learn_gamma: no loss depends on gamma unless contrast=fused and gamma > 0"
+            )
+        if self.pair_weight and self.test_weights in ("rerank", "leak_paired"):
+            raise FdrdError(
+                f"test_weights={self.test_weights} encodes captions again for each image; "
+                f"give pair_weight=0"
             )

@@ -27,24 +27,24 @@ class Adapter(nn.Module):
     Args:
         dim: d.
         form: see the table.
-        reduction: the bottleneck has width d / reduction.
+        reduction: the hidden layer has width d / reduction; below 1 it is wider than d.
         ratio: weight of the learned part.
         seed: of the initial weights.
 
     Raises:
-        FdrdError: the reduction is below 1, or the ratio outside (0, 1].
+        FdrdError: the reduction is not above 0, or the ratio outside (0, 1].
     """
 
-    def __init__(self, dim: int, form: AdapterForm, reduction: int, ratio: float, seed: int):
+    def __init__(self, dim: int, form: AdapterForm, reduction: float, ratio: float, seed: int):
         super().__init__()
-        if reduction < 1:
-            raise FdrdError(f"reduction={reduction}: must be at least 1")
+        if reduction <= 0:
+            raise FdrdError(f"reduction={reduction:g}: must be above 0")
         if not 0 < ratio <= 1:
             raise FdrdError(f"ratio={ratio}: must be above 0 and at most 1")
         self.form = form
         self.ratio = ratio
         self.inner: nn.Module = nn.Identity()
-        width = max(dim // reduction, 1)
+        width = max(int(dim / reduction), 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             inner, last = nn.Linear(dim, width, bias=False), nn.Linear(width, dim, bias=False)

@@ -65,7 +65,9 @@ def test_the_adapter_stage_runs_no_prompted_tower(tiny_clip, tiny_dataset, monke
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])
 
 
-@pytest.mark.parametrize("options", [{"adapter": "identity"}, {"lambda_cate": 0.0}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"adapter": "identity"}, {"lambda_cate": 0.0, "contrast": "prompted"}], ids=str
+)
 def test_the_adapter_stage_is_skipped_without_trainable_adapter(options, tiny_clip, tiny_dataset):
     ends = []
     for epochs in (0, 3):

@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 import torch
 
-from dcar.category_loss import ExtraTexts, category_aware_loss
+from dcar.category_loss import CandidateTexts, category_aware_loss
 
 
 def direction(cosine):
@@ -13,16 +13,18 @@ def direction(cosine):
 
 
 IMAGE = torch.tensor([[1.0, 0.0]])
-POSITIVE = direction(0.3)[None]
-NEGATIVES = torch.stack([direction(0.29), direction(0.28)])[None]
-"""An attribute swap, which keeps category 7, and a category swap to 9."""
-PRESENT = torch.tensor([[True, True]])
-OWN, OTHERS = torch.tensor([7]), torch.tensor([[7, 9]])
+CAPTIONS = torch.stack([direction(0.3), direction(0.29), direction(0.28)])
+"""The image's own, an attribute swap, which keeps category 7, and a category swap to 9."""
 
 
-def loss(**options):
-    settings = {"scale": 100.0, "alpha": 0.5, **options}
-    return category_aware_loss(IMAGE, POSITIVE, NEGATIVES, PRESENT, OWN, OTHERS, **settings).item()
+def loss(allowed=(True, True, True), **options):
+    texts = CandidateTexts(CAPTIONS, torch.tensor([7, 7, 9]), torch.tensor([allowed]))
+    return category_aware_loss(IMAGE, texts, **{"scale": 100.0, "alpha": 0.5, **options}).item()
+
+
+def softmax(*logits):
+    total = sum(map(exp, logits))
+    return [exp(each) / total for each in logits]
 
 
 @pytest.mark.parametrize(
@@ -31,61 +33,39 @@ def loss(**options):
         ("log_add", -log(1.5 * exp(30) / (1.5 * exp(30) + 1.5 * exp(29) + exp(28)))),
         ("logit", -log(exp(45) / (exp(45) + exp(43.5) + exp(28)))),
         ("loss", (1.5 * log(1 + exp(-1)) + log(1 + exp(-2))) / 2.5),
+        # Targets 1, .2 * 1.5 and 0, divided by their sum.
+        ("graded", -(log(softmax(30, 29, 28)[0]) + 0.3 * log(softmax(30, 29, 28)[1])) / 1.3),
+        # Margins 0, .2 and .2 * 1.5, times the scale.
+        ("margin", -log(softmax(30, 29 + 20, 28 + 30)[0])),
     ],
 )
 def test_each_mode_by_hand(mode, expected):
-    assert loss(mode=mode) == pytest.approx(expected, abs=1e-4)
+    assert loss(mode=mode, epsilon=0.2) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["log_add", "logit"])
-def test_alpha_zero_is_the_plain_softmax(mode):
-    expected = -log(exp(30) / (exp(30) + exp(29) + exp(28)))
-    assert loss(mode=mode, alpha=0.0) == pytest.approx(expected, abs=1e-4)
+@pytest.mark.parametrize("mode", ["log_add", "logit", "graded", "margin"])
+def test_alpha_and_epsilon_zero_is_the_plain_softmax(mode):
+    expected = -log(softmax(30, 29, 28)[0])
+    assert loss(mode=mode, alpha=0.0, epsilon=0.0) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_missing_negative_does_not_count():
-    present = torch.tensor([[True, False]])
-    found = category_aware_loss(
-        IMAGE, POSITIVE, NEGATIVES, present, OWN, OTHERS, scale=100.0, alpha=0.0
+@pytest.mark.parametrize("mode", ["log_add", "logit", "loss", "graded", "margin"])
+def test_only_allowed_captions_count(mode):
+    assert loss((True, False, False), mode=mode) == 0
+    assert loss((True, True, False), alpha=0.0) == pytest.approx(log(1 + exp(-1)), abs=1e-4)
+
+
+def test_every_image_weighs_the_captions_of_its_own_category():
+    texts = CandidateTexts(
+        torch.stack([direction(0.8), direction(0.6), direction(0.7), direction(0.1)]),
+        torch.tensor([0, 1, 1, 1]),
+        torch.ones(2, 4, dtype=torch.bool),
     )
-    assert found.item() == pytest.approx(log(1 + exp(-1)), abs=1e-4)
-
-
-@pytest.mark.parametrize("mode", ["log_add", "logit", "loss"])
-def test_without_negatives_it_is_zero(mode):
-    none = category_aware_loss(
-        IMAGE,
-        POSITIVE,
-        NEGATIVES[:, :0],
-        PRESENT[:, :0],
-        OWN,
-        OTHERS[:, :0],
-        scale=100.0,
-        mode=mode,
-    )
-    assert none.item() == 0
-
-
-def test_in_batch_every_image_chooses_from_all_captions():
-    images = torch.eye(2)
-    positives = torch.stack([direction(0.8), direction(0.6)])
-    negatives = torch.stack([direction(0.7)[None], direction(0.1)[None]])
-    found = category_aware_loss(
-        images,
-        positives,
-        negatives,
-        torch.tensor([[True], [True]]),
-        torch.tensor([0, 1]),
-        torch.tensor([[1], [1]]),
-        scale=1.0,
-        alpha=1.0,
-        candidates="in_batch",
-    )
+    found = category_aware_loss(torch.eye(2), texts, scale=1.0, alpha=1.0)
 
     def sine(cosine):
         return (1 - cosine**2) ** 0.5
 
-    # The categories of the four captions are 0, 1, 1, 1: each image doubles those of its own.
     first = -log(2 * exp(0.8) / (2 * exp(0.8) + exp(0.6) + exp(0.7) + exp(0.1)))
     second = -log(
         2 * exp(sine(0.6))
@@ -94,28 +74,21 @@ def test_in_batch_every_image_chooses_from_all_captions():
     assert found.item() == pytest.approx((first + second) / 2, abs=1e-5)
 
 
-def test_extra_captions_are_candidates_unless_correct():
-    extra = ExtraTexts(
-        torch.stack([direction(0.5), direction(0.9)]),
-        torch.tensor([7, 9]),
-        torch.tensor([[True, False]]),
+@pytest.mark.parametrize(
+    ("allowed", "mode", "to_image"),
+    [
+        # Caption 1 has similarities 0.8 and 0.6 with the images, caption 2 has 0.6 and 0.8.
+        ([[True, True], [True, True]], "log_add", log(1 + exp(-0.2))),
+        ([[True, False], [False, True]], "log_add", 0.0),  # equal captions, say
+        # Targets 1 and .5 for two images of one category.
+        ([[True, True], [True, True]], "graded", log(1 + exp(-0.2)) + 0.2 / 3),
+    ],
+)
+def test_symmetric_adds_the_choice_of_captions_among_images(allowed, mode, to_image):
+    texts = CandidateTexts(
+        torch.stack([direction(0.8), direction(0.6)]), torch.tensor([0, 0]), torch.tensor(allowed)
     )
-    found = category_aware_loss(
-        IMAGE, POSITIVE, NEGATIVES, PRESENT, OWN, OTHERS,
-        scale=1.0, alpha=0.5, candidates="train", extra=extra,
-    )  # fmt: skip
-    own = 1.5 * exp(0.3)
-    expected = -log(own / (own + 1.5 * exp(0.29) + exp(0.28) + 1.5 * exp(0.5)))
-    assert found.item() == pytest.approx(expected, abs=1e-5)
-
-
-def test_symmetric_adds_the_choice_of_captions_among_images():
-    images, positives = torch.eye(2), torch.stack([direction(0.8), direction(0.6)])
-    nothing = torch.zeros(2, 0, 2), torch.zeros(2, 0, dtype=torch.bool)
-    category = torch.tensor([0, 1]), torch.zeros(2, 0, dtype=torch.long)
-    found = category_aware_loss(
-        images, positives, *nothing, *category, scale=1.0, alpha=0.0, symmetric=True
-    )
-    # Own candidates without negatives give 0; caption 1 has 0.8 and 0.6, caption 2 0.6 and 0.8.
-    expected = log(1 + exp(-0.2)) / 2
-    assert found.item() == pytest.approx(expected, abs=1e-5)
+    options = {"scale": 1.0, "alpha": 0.0, "mode": mode, "epsilon": 0.5}
+    one = category_aware_loss(torch.eye(2), texts, **options)
+    both = category_aware_loss(torch.eye(2), texts, symmetric=True, **options)
+    assert both.item() == pytest.approx((one.item() + to_image) / 2, abs=1e-5)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import Images, TrainConfig, get_method
+import benchmark
+from benchmark import Images, Prompts, TrainConfig, get_method, info_nce
 from benchmark.training.loop import batches
 from fdrd.errors import FdrdError
 from tests.encoding import features
@@ -32,7 +33,7 @@ def test_without_weights_and_category_loss_it_is_maple(tiny_clip, tiny_dataset):
     "options", [{"beta": 0.5}, {"lambda_cate": 1.0}, {"gamma": 1.0}], ids=lambda o: next(iter(o))
 )
 def test_each_part_changes_what_is_learned(options, tiny_clip, tiny_dataset):
-    off = {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0}
+    off = {"preset": "maple", "beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0}
     plain = features(fitted(tiny_clip, tiny_dataset, **off), tiny_dataset["test"])
     other = features(fitted(tiny_clip, tiny_dataset, **{**off, **options}), tiny_dataset["test"])
     assert (plain[1] - other[1]).abs().max() > 1e-4
@@ -94,6 +95,9 @@ def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
         {"n_negatives": 3, "n_attribute": 0, "category_mode": "logit"},
         {"category_candidates": "in_batch"},
         {"n_further": 5},
+        {"category_mode": "graded"},
+        {"category_mode": "margin", "contrast": "prompted"},
+        {"pair_weight": 1.0, "learn_gamma": True},
         {"n_negatives": 0, "n_attribute": 0},
         {"adapter": "bottleneck", "adapter_ratio": 0.2, "coupling": "mlp"},
         {"adapter": "identity", "coupling": "independent", "preset": "figure", "depth": -1},
@@ -126,7 +130,7 @@ def test_the_category_loss_pair_by_pair(tiny_clip, make_row, make_dataset, make_
         for image, row in zip(images, batch.rows.tolist(), strict=True):
             own = train.categories[train.row_category[row]]
             candidates = [(train.captions[train.pairs[row, 1]], own)]
-            for negative in method.negatives.draw(row, 1, 4, 2):
+            for negative in method.candidates.negatives.draw(row, 1, 4, 2):
                 candidates.append((negative.caption, negative.category))
                 kinds.add(negative.kind)
             logits = []
@@ -140,11 +144,85 @@ def test_the_category_loss_pair_by_pair(tiny_clip, make_row, make_dataset, make_
     assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
 
 
-def test_the_figure_preset_prompts_the_first_layer_only(tiny_clip):
-    figure = get_method("dcar")(tiny_clip, preset="figure", n_ctx=2).learner.prompts()
-    maple = get_method("dcar")(tiny_clip, preset="maple", n_ctx=2).learner.prompts()
-    assert [len(figure.text), len(figure.vision)] == [1, 1]
-    assert [len(maple.text), len(maple.vision)] == [3, 3]
+def test_the_figure_preset_is_what_figure_2_shows(tiny_clip):
+    method = get_method("dcar")(tiny_clip, preset="figure", n_ctx=2)
+    prompts = method.learner.prompts()
+    assert [len(prompts.text), len(prompts.vision)] == [1, 1]
+    shown = {
+        "category_candidates": "own", "category_symmetric": False, "n_negatives": 4, "n_attribute": 2,
+        "adapter_epochs": 0, "gamma": 0.0, "contrast": "prompted", "pair_weight": 0.0,
+        "category_mode": "log_add", "weight_sign": "abs", "blank": "white", "lambda_cate": 1.0,
+    }  # fmt: skip
+    assert {name: getattr(method.config, name) for name in shown} == shown
+
+
+def test_given_options_win_over_those_of_a_preset(tiny_clip, tiny_dataset, tmp_path):
+    """Also from a checkpoint, which stores all options."""
+    options = {"preset": "figure", "n_ctx": 2, "gamma": 2.0}
+    done = benchmark.run(
+        "dcar",
+        tiny_dataset,
+        backbone=tiny_clip,
+        options=options,
+        train={"epochs": 1},
+        results=tmp_path,
+    )
+    assert done.settings.options["gamma"] == 2.0
+    assert done.settings.options["n_attribute"] == 2
+    method = benchmark.load_method(next(tmp_path.glob("*.safetensors")), backbone=tiny_clip)
+    assert (method.config.gamma, method.config.n_attribute, method.config.depth) == (2.0, 2, 1)
+
+
+OPTIONS_OF_0_1 = {
+    "preset": "maple", "n_ctx": 2, "depth": 2, "beta": 0.5, "gamma": 4.0, "adapter": "residual",
+    "adapter_reduction": 1, "category_mode": "log_add", "test_weights": "none",
+}  # fmt: skip
+
+
+def test_options_of_version_0_1_score_as_they_did(tiny_clip, tiny_dataset):
+    """A checkpoint of that version lacks the newer options; its captions are T + 4 A(P)."""
+    method = fitted(tiny_clip, tiny_dataset, **OPTIONS_OF_0_1)
+    captions = tiny_dataset["test"].captions
+    with torch.no_grad():
+        found = method.encode_text(captions)
+        prompted = tiny_clip.encode_text(captions, Prompts(text=method.learner.prompts().text))
+        adapted = method.learner.adapter(tiny_clip.encode_text(captions, reserve=2).pooled)
+        expected = torch.nn.functional.normalize(prompted.pooled + 4 * adapted, dim=-1)
+    assert (found.pooled - expected).abs().max() < 1e-6
+    assert found.tokens is None
+    assert {name.partition(".")[0] for name in method.learner.state_dict()} == {
+        "prompts",
+        "adapter",
+    }
+
+
+def test_the_fused_loss_compares_what_is_scored(tiny_clip, tiny_dataset):
+    """InfoNCE of the scores of test time, pair weights included."""
+    options = {"contrast": "fused", "lambda_cate": 0.0, "beta": 0.0, "pair_weight": 0.7}
+    method = fitted(tiny_clip, tiny_dataset, learn_gamma=True, **options)
+    batch = next(batches(tiny_dataset["train"], 8, seed=0, epoch=0))
+    with torch.no_grad():
+        scores = method.similarity(
+            method.encode_image(batch.images), method.encode_text(batch.captions)
+        )
+        expected = info_nce(tiny_clip.logit_scale * scores)
+    assert method.loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    method.loss(batch).backward()
+    assert method.learner.log_gamma.grad.abs() > 1e-6
+    assert method.learner.prompts.context.text[0].grad.abs().max() > 1e-6
+
+
+def test_dcar_plus_adapts_images_as_captions(tiny_clip, tiny_dataset):
+    method = fitted(tiny_clip, tiny_dataset, "dcar_plus", gamma=2.0)
+    images = Images.of(tiny_dataset["test"])
+    with torch.no_grad():
+        prompted = tiny_clip.encode_image(images, method.learner.prompts()).pooled
+        plain = tiny_clip.encode_image(images).pooled
+        adapted = method.learner.image_adapter(plain)
+        expected = torch.nn.functional.normalize(prompted + 2 * adapted, dim=-1)
+        assert (method.encode_image(images).pooled - expected).abs().max() < 1e-6
+    assert (adapted - plain).abs().max() > 1e-3
+    assert not hasattr(fitted(tiny_clip, tiny_dataset).learner.image_adapter, "inner")
 
 
 def test_impossible_options_are_refused(tiny_clip):
@@ -155,3 +233,7 @@ def test_impossible_options_are_refused(tiny_clip):
         make(tiny_clip, alpha=-1.0)
     with pytest.raises(FdrdError, match="tower has 3 layers"):
         make(tiny_clip, depth=9)
+    with pytest.raises(FdrdError, match="contrast=fused and gamma > 0"):
+        make(tiny_clip, learn_gamma=True, gamma=0.0)
+    with pytest.raises(FdrdError, match="give pair_weight=0"):
+        make(tiny_clip, test_weights="rerank", pair_weight=1.0)

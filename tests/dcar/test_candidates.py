@@ -6,7 +6,7 @@ import torch
 
 from benchmark import TrainConfig, get_method
 from benchmark.training.loop import batches
-from dcar.extra_candidates import ExtraCandidates
+from dcar.candidates import CandidateCaptions
 
 
 @pytest.fixture
@@ -31,36 +31,59 @@ def batch_of(train, rows, epoch=0):
     )
 
 
-def test_extra_captions_come_from_outside_the_batch(train):
-    found = ExtraCandidates(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
-    assert found.rows.tolist() == [1, 3, 4, 5, 6, 7, 8]
-    assert found.captions == ["two", "three", "five", "six", "seven", "eight", "nine"]
+def drawn(train, rows, seed=0, epoch=0, **options):
+    return CandidateCaptions(train, seed, **options).draw(batch_of(train, rows, epoch))
 
 
-def test_a_correct_caption_is_not_a_candidate(train):
-    found = ExtraCandidates(train, seed=0, number=100).draw(batch_of(train, [0, 2]))
-    of_image_0, of_image_2 = found.wrong.tolist()
-    assert of_image_0 == [False, True, True, True, True, True, True]
-    assert of_image_2 == [True, False, True, True, True, True, True]
+def test_candidates_from_outside_the_batch(train):
+    found = drawn(train, [0, 2], n_further=100)
+    own, outside = found.captions[:2], found.captions[2:]
+    assert own == ["one", "three"]
+    assert outside == ["two", "three", "five", "six", "seven", "eight", "nine"]
+    assert found.category.tolist() == [0] * 5 + [1] * 4  # circles, squares
 
 
-def test_extra_captions_depend_only_on_seed_and_batch(train):
-    first, later = batch_of(train, [0, 2]), batch_of(train, [0, 2], epoch=1)
-    drawn = ExtraCandidates(train, seed=0, number=3)
-    again = drawn.draw(first)
-    assert len(again.captions) == 3
-    assert drawn.draw(later) is not again
-    assert drawn.draw(first).rows.tolist() == again.rows.tolist()
-    others = [
-        ExtraCandidates(train, seed, 3).draw(batch).rows.tolist()
-        for seed, batch in ((0, later), (1, first), (2, first))
+def test_a_correct_caption_is_no_candidate(train):
+    """Row 1 shows the image of row 0; row 3 has the caption of row 2."""
+    of_image_0, of_image_2 = drawn(train, [0, 2], n_further=100).allowed.tolist()
+    assert of_image_0 == [True, True, False, True, True, True, True, True, True]
+    assert of_image_2 == [True, True, True, False, True, True, True, True, True]
+    within = drawn(train, [2, 1, 3, 0]).allowed.tolist()
+    assert within == [
+        [True, True, False, True],
+        [True, True, True, False],
+        [False, True, True, True],
+        [True, False, True, True],
     ]
-    assert any(other != again.rows.tolist() for other in others)
 
 
-def test_zero_extra_captions(train):
-    found = ExtraCandidates(train, seed=0, number=0).draw(batch_of(train, [0, 2]))
-    assert (found.captions, found.wrong.shape) == ([], (2, 0))
+def test_own_candidates_are_those_of_one_image(make_row, make_dataset, make_drawing):
+    shapes = ["circle", "square", "triangle"]
+    rows = [
+        make_row(number, make_drawing("red", shape, "left"), f"a {shape}", shape)
+        for number, shape in enumerate(shapes)
+    ]
+    found = drawn(make_dataset(rows, "train"), [0, 2], kind="own", n_negatives=2, n_further=100)
+    assert [sorted(found.captions[place : place + 2]) for place in (0, 2, 4)] == [
+        ["a circle", "a triangle"],
+        ["a square", "a triangle"],
+        ["a circle", "a square"],
+    ]
+    assert found.allowed.tolist() == [
+        [True, False, True, True, False, False],
+        [False, True, False, False, True, True],
+    ]
+
+
+def test_candidates_depend_only_on_seed_and_batch(train):
+    first = drawn(train, [0, 2], n_further=3).captions
+    assert len(first) == 5
+    assert drawn(train, [0, 2], n_further=3).captions == first
+    others = [
+        drawn(train, [0, 2], seed, epoch, n_further=3).captions
+        for seed, epoch in ((0, 1), (1, 0), (2, 0))
+    ]
+    assert any(other != first for other in others)
 
 
 def test_the_category_loss_compares_an_image_with_all_training_captions(tiny_clip, train):
@@ -85,7 +108,7 @@ def test_the_category_loss_compares_an_image_with_all_training_captions(tiny_cli
             logits, target = [], None
             for other, (shown, said) in enumerate(train.pairs.tolist()):
                 right = shown == own_image or said == own_caption
-                if right and other != row and other not in batch.rows:
+                if right and other != row:
                     continue
                 text = tiny_clip.encode_text([train.captions[said]], reserve=2).pooled[0]
                 same = train.row_category[other] == train.row_category[row]

@@ -45,7 +45,7 @@ class Learner(nn.Module):
         if vocabulary:
             self.register_buffer("mean_weight", torch.zeros(vocabulary))
             self.register_buffer("updates", torch.zeros(vocabulary))
-            self._register_load_state_dict_pre_hook(_without_updates)
+            self._register_load_state_dict_pre_hook(_without_updates)  # type: ignore[no-untyped-call]
         self.predictor: nn.Sequential | None = None
         if width:
             with torch.random.fork_rng(devices=[]):

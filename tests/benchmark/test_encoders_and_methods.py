@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "maple_adapter": {"depth": 2},
     "coprompt": {"depth": 2},
     "dcar": {"n_ctx": 2, "depth": 2, "adapter_epochs": 1},
+    "dcar_plus": {"n_ctx": 2, "depth": 2, "adapter_epochs": 1},
     "cocoop": {"n_ctx": 2, "rerank": 1},
 }
 TRAIN = {"epochs": 1, "batch_size": 8}
@@ -54,7 +55,7 @@ def run(method: str, data: Splits, backbone: Any, **asked: Any) -> benchmark.Ben
 
 @pytest.mark.parametrize(
     "method",
-    "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar filip lora full "
+    "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar dcar_plus filip lora full "
     "negclip ce_clip fsc_clip tcp mmrl".split(),
 )
 def test_every_method_runs_on_siglip(

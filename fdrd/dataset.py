@@ -156,6 +156,13 @@ class RetrievalDataset:
         chosen = self._rows.select([int(row) for row in rows])
         return RetrievalDataset(chosen, name=self.name, split=self.split)
 
+    def joined(self, other: RetrievalDataset) -> RetrievalDataset:
+        """Return a view of the rows of both, under the name of this one, e.g. to train on two splits."""
+        from datasets import concatenate_datasets
+
+        rows = concatenate_datasets([self._rows, other._rows])
+        return RetrievalDataset(rows, name=self.name, split=self.split)
+
     def of_domain(self, domain: str) -> RetrievalDataset:
         """Return a view of the rows of one domain.
 

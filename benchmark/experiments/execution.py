@@ -20,6 +20,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from benchmark.evaluation.base_to_new import read_categories
+from benchmark.experiments import presets
 from benchmark.experiments.plan import Cell, Experiment, MethodRow, read_experiment
 from benchmark.experiments.tuning import tuned_row
 from benchmark.models.backbone import Backbone
@@ -48,6 +49,7 @@ def run_experiment(
     jobs: int = 1,
     plugins: Sequence[str] = (),
     device: str | None = None,
+    allow_code: bool = False,
     progress: Progress = silent,
 ) -> ExperimentOutcome:
     """Run every cell of an experiment that has no result yet, as `fdrd run` does.
@@ -61,6 +63,7 @@ def run_experiment(
         jobs: number of processes.
         plugins: modules or files that register methods.
         device: of the backbones that are loaded.
+        allow_code: the user typed the backbones, so they may name functions.
         progress: receives the stages of each cell that this process runs.
 
     Raises:
@@ -71,15 +74,15 @@ def run_experiment(
     plan = experiment if isinstance(experiment, Experiment) else read_experiment(experiment)
     if jobs > 1 and (data or backbones):
         raise FdrdError("several jobs load data and backbones by name; give names, or jobs=1")
-    cells = plan.cells()
+    cells = plan.cells(data)
     for name, protocol in dict.fromkeys((cell.data, cell.protocol) for cell in cells):
         split_of((data or {}).get(name, name), protocol.split, protocol.domain)
         if protocol.categories:
             read_categories(Path(protocol.categories))
-    opened = _Opened(data or {}, dict(backbones or {}), device)
+    opened = _Opened(data or {}, backbones or {}, device, allow_code)
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}
-    with _other_jobs(plan, jobs - 1, plugins, device):
+    with _other_jobs(jobs - 1, Job(plan, [*plugins], device, allow_code)):
         for cell in _free_first(cells, Path(plan.results)):
             try:
                 result = _run(cell, plan, opened, progress)
@@ -89,22 +92,45 @@ def run_experiment(
     return ExperimentOutcome(list(results.values()), failed)
 
 
+class Job(msgspec.Struct, frozen=True):
+    """What another process is asked to run; see `run_experiment`."""
+
+    experiment: Experiment
+    plugins: list[str]
+    device: str | None
+    allow_code: bool
+
+
 @dataclass(frozen=True)
 class _Opened:
-    """Data and backbones that are given, and the backbone that was used last."""
+    """Data and backbones that are given, and those that were used last."""
 
-    data: Mapping[str, Data]
-    backbones: dict[str, Backbone]
+    given: Mapping[str, Data]
+    backbones: Mapping[str, Backbone]
     device: str | None
+    allow_code: bool
     last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
+    joined: dict[str, Data] = field(default_factory=dict)
+
+    def data(self, cell: Cell) -> Data:
+        data = self.given.get(cell.data, cell.data)
+        if cell.protocol.preset is None:
+            return data
+        if cell.data not in self.joined:
+            self.joined.clear()
+            self.joined[cell.data] = presets.paper_data(data)
+        return self.joined[cell.data]
 
     def backbone(self, cell: Cell) -> Backbone:
-        if cell.backbone in self.backbones:
+        if cell.backbone is not None and cell.backbone in self.backbones:
             return self.backbones[cell.backbone]
         key = (cell.data if cell.backbone is None else "", cell.backbone)
         if key not in self.last:
             self.last.clear()  # one backbone in memory at a time
-            self.last[key] = open_backbone(cell.backbone, cell.data, device=self.device)
+            data = self.given.get(cell.data, cell.data)
+            self.last[key] = open_backbone(
+                cell.backbone, data, device=self.device, allow_code=self.allow_code
+            )
         return self.last[key]
 
 
@@ -122,6 +148,13 @@ def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> B
         cell = msgspec.structs.replace(cell, row=row)
     result = _run_row(cell, results, opened, progress)
     settings = dataclasses.replace(result.settings, label=cell.row.label)
+    if cell.protocol.preset and settings.train:
+        settings = dataclasses.replace(
+            settings,
+            options_given=cell.row.options,
+            train_given=cell.row.train,
+            remarks=settings.remarks | {presets.TAG: presets.REMARK},
+        )
     recorded = dataclasses.replace(result, settings=settings, tuning=log)
     if recorded != result:
         write_result(recorded, results / settings.file_name())
@@ -130,9 +163,11 @@ def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> B
 
 def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> BenchResult:
     protocol, row = cell.protocol, cell.row
+    if protocol.preset:
+        row = presets.paper_row(row)
     return run(
         row.method,
-        opened.data.get(cell.data, cell.data),
+        opened.data(cell),
         split=protocol.split,
         backbone=opened.backbone(cell) if takes(row.method, "backbone") else None,
         domain=protocol.domain,
@@ -166,11 +201,8 @@ def _free_first(cells: Sequence[Cell], results: Path) -> Iterator[Cell]:
 
 
 @contextmanager
-def _other_jobs(
-    plan: Experiment, number: int, plugins: Sequence[str], device: str | None
-) -> Iterator[None]:
+def _other_jobs(number: int, job: Job) -> Iterator[None]:
     """Run the experiment in more processes beside the block; they save their state and stop when it ends."""
-    job = msgspec.json.encode({"experiment": plan, "plugins": plugins, "device": device})
     threads = str(max(1, (os.cpu_count() or 1) // (number + 1)))
     workers = [
         subprocess.Popen(
@@ -186,7 +218,7 @@ def _other_jobs(
     try:
         for worker in workers:
             assert worker.stdin is not None
-            worker.stdin.write(job + b"\n")
+            worker.stdin.write(msgspec.json.encode(job) + b"\n")
             worker.stdin.flush()
         yield
     finally:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,12 +30,14 @@ from msgspec import Meta, Struct
 
 from benchmark.registry import get_method, method_options, takes
 from benchmark.settings import HALVES, Gallery, Half, OptionValue, TrainConfig
+from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
-from fdrd.options import Option, options_of, read_options
+from fdrd.options import read_options
 
 Count = Annotated[int, Meta(ge=1)]
 Split = Literal["train", "validation", "test"]
 Shots = Count | Literal["all"]
+Preset = Literal["paper"]
 Options = dict[str, OptionValue]
 
 
@@ -106,6 +108,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
         domain: use only this domain.
         train_domain: train on this one instead, or on `all`.
         categories: file with one base category per line; base and new categories are both measured.
+        preset: `paper` trains as `benchmark.experiments.presets` says.
     """
 
     split: Split = "test"
@@ -114,6 +117,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
     domain: str | None = None
     train_domain: str | None = None
     categories: str | None = None
+    preset: Preset | None = None
 
     @property
     def words(self) -> str:
@@ -125,7 +129,10 @@ class Protocol(Struct, frozen=True, kw_only=True):
 
 
 class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of an experiment file: one `Protocol` for each combination of the values in its lists."""
+    """A table of an experiment file: one `Protocol` for each combination of the values in its lists.
+
+    The domain `each` stands for a list of all domains of the data.
+    """
 
     split: Split | list[Split] = "test"
     shots: Shots | list[Shots] = "all"
@@ -133,10 +140,13 @@ class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domain: str | list[str] | None = None
     train_domain: str | list[str] | None = None
     categories: str | None = None
+    preset: Preset | None = None
 
-    def each(self) -> Iterator[Protocol]:
-        """Yield the protocols."""
+    def each(self, data: Data) -> Iterator[Protocol]:
+        """Yield the protocols for a dataset."""
         fields = msgspec.structs.asdict(self)
+        if self.domain == "each":
+            fields["domain"] = split_of(data, "test", None).domains
         for chosen in product(*(v if isinstance(v, list) else [v] for v in fields.values())):
             named = dict(zip(fields, chosen, strict=True))
             yield Protocol(
@@ -191,27 +201,30 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 )
         return rows
 
-    def cells(self) -> list[Cell]:
-        """Return one cell per result file, those that share a training side by side."""
+    def cells(self, given: Mapping[str, Data] | None = None) -> list[Cell]:
+        """Return one cell per result file, those that share a training side by side.
+
+        Args:
+            given: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
+        """
         rows = self.rows()
         backbones: list[str | None] = [*self.backbones]
         seeds = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
-        protocols = [
-            each for protocols in self.protocols or [Protocols()] for each in protocols.each()
-        ]
         found: dict[str, list[Cell]] = {}
-        for data, backbone, row, protocol, seed in product(
-            [self.data] if isinstance(self.data, str) else self.data,
-            backbones or [None],
-            rows,
-            protocols,
-            seeds,
-        ):
-            if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
-                continue  # the numbers would be the same
-            for half in HALVES if protocol.categories else HALVES[:1]:
-                cell = Cell(row, data, backbone, protocol, seed, half)
-                found.setdefault(cell.training, []).append(cell)
+        for data in [self.data] if isinstance(self.data, str) else self.data:
+            protocols = [
+                each
+                for protocols in self.protocols or [Protocols()]
+                for each in protocols.each((given or {}).get(data, data))
+            ]
+            for backbone, row, protocol, seed in product(
+                backbones or [None], rows, protocols, seeds
+            ):
+                if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
+                    continue  # the numbers would be the same
+                for half in HALVES if protocol.categories else HALVES[:1]:
+                    cell = Cell(row, data, backbone, protocol, seed, half)
+                    found.setdefault(cell.training, []).append(cell)
         return [cell for cells in found.values() for cell in cells]
 
 
@@ -270,24 +283,25 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
 def _checked(row: MethodRow, shared: Options) -> MethodRow:
     get_method(row.method)
     options = read_options(method_options(row.method), row.options, row.method)
-    train = {}
+    train: Options = {}
     if takes(row.method, "train"):
         own = {"epochs", "steps"} & row.train.keys()  # a row has its own length of training
         kept = {name: v for name, v in shared.items() if not own or name not in ("epochs", "steps")}
-        train = read_options(options_of(TrainConfig), {**kept, **row.train}, "train")
+        train = {**kept, **row.train}
         TrainConfig().changed(train)
     elif row.train:
         raise FdrdError(f"{row.method} trains nothing; leave out train")
     if row.search:
-        _check_space(row.search.options, method_options(row.method))
-        _check_space(row.search.train, options_of(TrainConfig))
+        known = method_options(row.method)
+        _check_space(row.search.options, lambda given: read_options(known, given, "search"))
+        _check_space(row.search.train, TrainConfig().changed)
     return msgspec.structs.replace(row, options=options, train=train)
 
 
-def _check_space(space: Space, options: dict[str, Option]) -> None:
+def _check_space(space: Space, check: Callable[[Options], object]) -> None:
     for name, values in space.items():
         for value in values if isinstance(values, list) else (values.low, values.high):
-            read_options(options, {name: value}, "search")
+            check({name: value})
 
 
 _KINDS: dict[str, type[Struct]] = {

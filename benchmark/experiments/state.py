@@ -1,19 +1,27 @@
-"""Which cells of an experiment have a result, by names: `fdrd run --dry-run` loads no data and no backbone."""
+"""Which cells of an experiment have a result, by names: `fdrd run --dry-run` loads no backbone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmark.experiments.plan import Cell, Experiment
 from benchmark.result import BenchResult, read_results
+from benchmark.training.row_selection import Data
 from fdrd.errors import FdrdError
 
 
-def states(experiment: Experiment) -> list[tuple[Cell, str]]:
+def states(
+    experiment: Experiment, given: Mapping[str, Data] | None = None
+) -> list[tuple[Cell, str]]:
     """Return `finished` or `to do` for each cell.
 
     Names are compared, not contents: a cell whose data, backbone or code has changed since runs again although it
     is listed as finished.
+
+    Args:
+        experiment: what is to be run.
+        given: splits by a name in the experiment.
     """
     try:
         found = read_results(Path(experiment.results))
@@ -21,7 +29,7 @@ def states(experiment: Experiment) -> list[tuple[Cell, str]]:
         found = []
     return [
         (cell, "finished" if any(_is_of(cell, result) for result in found) else "to do")
-        for cell in experiment.cells()
+        for cell in experiment.cells(given)
     ]
 
 

@@ -12,16 +12,7 @@ import threading
 
 import msgspec
 
-from benchmark.experiments.execution import run_experiment
-from benchmark.experiments.plan import Experiment
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What the parent process was asked to run."""
-
-    experiment: Experiment
-    plugins: list[str]
-    device: str | None
+from benchmark.experiments.execution import Job, run_experiment
 
 
 def main() -> None:
@@ -34,7 +25,9 @@ def main() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        run_experiment(job.experiment, plugins=job.plugins, device=job.device)
+        run_experiment(
+            job.experiment, plugins=job.plugins, device=job.device, allow_code=job.allow_code
+        )
 
 
 if __name__ == "__main__":

@@ -296,7 +296,8 @@ def command(settings: Settings) -> str:
 
     A checkpoint is known by digest only, so its file must be filled in by hand.
     """
-    words = ["fdrd", "bench", "--method", settings.method, "--split", settings.split]
+    words = ["fdrd", "bench", "--method", settings.method]
+    words += ["--preset", "paper"] if "paper" in settings.remarks else ["--split", settings.split]
     options = {
         "--data": settings.data.name,
         "--backbone": settings.backbone.name if settings.backbone != NO_BACKBONE else None,

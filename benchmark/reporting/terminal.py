@@ -35,16 +35,17 @@ def table(results: Sequence[BenchResult], named: Label | None = None) -> Rendera
             parts += [transposed(negatives), negatives.title]
     for base, new in base_to_new(comparisons):
         parts += [halves_table(base, new), HARMONIC]
-    return _rendered(parts)
+    return rendered(parts)
 
 
 def significance_table(tests: SignificanceTests) -> RenderableType:
     """Return significance tests for `rich`."""
     notes = [PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
-    return _rendered([*map(paired_table, tests.comparisons), *notes])
+    return rendered([*map(paired_table, tests.comparisons), *notes])
 
 
-def _rendered(parts: Sequence[Table | str]) -> Group:
+def rendered(parts: Sequence[Table | str]) -> Group:
+    """Return tables and sentences for `rich`."""
     shown: list[RenderableType] = []
     for part in parts:
         if isinstance(part, str):

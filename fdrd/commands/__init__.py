@@ -30,6 +30,7 @@ COMMANDS = {  # panels and commands, in the order of `fdrd --help`
     "Compare methods": (
         "benchmark.bench",
         "benchmark.run",
+        "benchmark.reproduce",
         "benchmark.report",
         "benchmark.compare",
         "benchmark.search",

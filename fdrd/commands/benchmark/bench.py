@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.commands.benchmark import bench_options as of
+from fdrd.commands.benchmark.paper_run import raise_failed, run_paper
 from fdrd.commands.benchmark.run_clock import planned_runs, print_plan, with_time_left
 from fdrd.commands.console import (
     app,
@@ -38,6 +39,7 @@ def bench(
     shots: of.Shots = None,
     limit: of.Limit = None,
     gallery: of.GalleryOption = "domain",
+    preset: of.Preset = None,
     epochs: of.Epochs = None,
     lr: of.LearningRate = None,
     batch_size: of.BatchSize = None,
@@ -71,6 +73,20 @@ def bench(
     if dataset and data:
         raise FdrdError("the dataset is given twice; remove --data")
     _check(name, split, train)
+    if preset:
+        others = {
+            "--all": everything, "--ablate": ablate, "--checkpoint": checkpoint, "--shots": shots,
+            "--train-domain": train_domain, "--categories": categories, "--limit": limit, "--log": log,
+            "--split": split != "test", "--gallery": gallery != "domain",
+        }  # fmt: skip
+        if refused := [flag for flag, value in others.items() if value]:
+            raise FdrdError(f"--preset {preset} decides this; leave out {' and '.join(refused)}")
+        outcome = run_paper(
+            name, method or ("zero_shot",), {"-M": options, "-T": train}, domain=domain,
+            seeds=range(seed, seed + seeds), backbone=backbone, results=results,
+            plugins=plugin or (), device=device,
+        )  # fmt: skip
+        return _print(outcome, "", None, results, json)
 
     quiet_transformers()
     from benchmark.evaluation.base_to_new import read_categories
@@ -97,7 +113,7 @@ def bench(
             shots=shots, gallery=size, train=train, checkpoint=checkpoint, results=results, log=log,
             device=device, allow_code=backbone is not None, progress=with_time_left(progress, len(runs)),
         )  # fmt: skip
-    _print(outcome, ablate, results, json)
+    _print(outcome, outcome.truncated, ablate, results, json)
 
 
 def _check(name: str, split: str, train: dict[str, str]) -> None:
@@ -110,7 +126,7 @@ def _check(name: str, split: str, train: dict[str, str]) -> None:
     load_dataset(name, split=split)
 
 
-def _print(outcome: Any, ablate: str | None, results: Path, json: bool) -> None:
+def _print(outcome: Any, note: str, ablate: str | None, results: Path, json: bool) -> None:
     """Print the results, and raise the errors of the methods that failed."""
     from benchmark.reporting.significance import ablation
     from benchmark.reporting.terminal import significance_table, table
@@ -120,16 +136,14 @@ def _print(outcome: Any, ablate: str | None, results: Path, json: bool) -> None:
         print_json([to_json(result) for result in outcome.results])
     else:
         out.print(table(outcome.results))
-        if outcome.truncated:
-            out.print(outcome.truncated)
+        if note:
+            out.print(note)
         if ablate:
             tests, names = ablation(outcome.results, outcome.variants, outcome.full)
             out.print(significance_table(tests))
             out.print("\n".join(f"{row}: {name}" for row, name in names.items()))
         print_hint(f"Next:  fdrd report {results}        fdrd compare {results}")
-    if outcome.failed:
-        errors = (f"{name} failed: {error}" for name, error in outcome.failed.items())
-        raise FdrdError("; ".join(errors))
+    raise_failed(outcome)
 
 
 def _gallery(given: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,6 +55,13 @@ Categories = Annotated[
     _rows(
         help="Base-to-new: a text file with one category per line. Train on these only; measure "
         "them (base) and all others (new), each with its own gallery."
+    ),
+]
+Preset = Annotated[
+    Literal["paper"] | None,
+    _rows(
+        help="paper: one model per domain from train and validation rows, the last step measured on the whole "
+        "test split, CLIP ViT-B/32 unless --backbone is given (see `fdrd reproduce`)."
     ),
 ]
 Shots = Annotated[int | None, _rows(min=1, help="Images per category to train on.")]

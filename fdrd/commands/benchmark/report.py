@@ -17,6 +17,14 @@ def report(
         Path | None,
         typer.Option(help="Write one HTML file instead, with examples if the data is at hand."),
     ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            "--beside",
+            help="Print recalls beside published ones from this JSON file instead, per domain and in the mean, "
+            "and how the protocols differ. docs/experiments.md has its form.",
+        ),
+    ] = None,
 ) -> None:
     """Print the results in a folder as Markdown, or write them as HTML: tables, ceilings, settings.
 
@@ -25,6 +33,13 @@ def report(
     """
     from benchmark.reporting.pages import report as build_report
 
+    if published:
+        from benchmark.reporting.published import beside, read_published
+        from benchmark.reporting.terminal import rendered
+        from benchmark.result import read_results
+
+        out.print(rendered(beside(read_results(folder), read_published(published))))
+        return
     text = build_report(folder, html=html)
     if html is None:
         print(text, end="")  # noqa: T201  # Markdown, so without rich

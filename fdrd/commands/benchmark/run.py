@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import (
     app,
     out,
@@ -17,7 +18,6 @@ from fdrd.commands.console import (
     show_progress,
 )
 from fdrd.commands.options import Device, Json, Plugins
-from fdrd.errors import FdrdError
 
 
 @app.command(epilog="Example:  fdrd run experiment.toml --jobs 2")
@@ -27,6 +27,10 @@ def run(
         bool, typer.Option("--dry-run", help="List the cells and which have a result; run nothing.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Use this one instead of those of the file; it may be file.py:function."),
+    ] = None,
     plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
@@ -37,6 +41,8 @@ def run(
     the others. `fdrd report`, `fdrd compare` and `fdrd view` read the results folder.
     """
     quiet_transformers()
+    from msgspec.structs import replace
+
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import read_experiment
     from benchmark.registry import load_plugin
@@ -46,6 +52,8 @@ def run(
     for module in plugin or ():
         load_plugin(module)
     plan = read_experiment(experiment)
+    if backbone:
+        plan = replace(plan, backbones=[backbone])
     if dry_run:
         from benchmark.experiments.state import states
 
@@ -58,12 +66,16 @@ def run(
     hint = f"Finished runs and unfinished training are saved in {plan.results}"
     with show_progress(f"{hint}; the same command continues.") as progress:
         outcome = run_experiment(
-            plan, jobs=jobs, plugins=plugin or (), device=device, progress=progress
+            plan,
+            jobs=jobs,
+            plugins=plugin or (),
+            device=device,
+            allow_code=backbone is not None,
+            progress=progress,
         )
     if json:
         print_json([to_json(result) for result in outcome.results])
     elif outcome.results:
         out.print(table(outcome.results))
         print_hint(f"Next:  fdrd report {plan.results}        fdrd compare {plan.results}")
-    if outcome.failed:
-        raise FdrdError("; ".join(f"{name} failed: {e}" for name, e in outcome.failed.items()))
+    raise_failed(outcome)

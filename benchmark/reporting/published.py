@@ -1,0 +1,162 @@
+"""Recalls of a paper beside ours: per domain and as their mean, with what differs in the protocol.
+
+A file of published numbers is JSON; recalls are percent:
+
+    {"source": "arXiv 2508.04028, results table",
+     "domains": {"DTD": {"R@1": {"image_to_text": {"CLIP": 37.94}, "text_to_image": {"CLIP": 29.49}}}},
+     "ours": {"CLIP": "zero_shot", "DTD": "textures"}}
+
+`ours` maps names of the paper to ours where they differ in more than case and punctuation. The domain `AVG` is not
+read: means cover the domains that both have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+
+import msgspec
+
+from benchmark.reporting.comparison import SHORT, Row, group_results
+from benchmark.reporting.tables import Table
+from benchmark.result import DIRECTIONS, RECALLS, BenchResult
+from fdrd.errors import FdrdError
+
+PAPER = Path(__file__).with_name("dcar_paper.json")
+"""The results table of DCAR (arXiv 2508.04028)."""
+
+COLUMNS = tuple(product(DIRECTIONS, RECALLS))
+Values = list[float]
+"""Percent, one per `COLUMNS`."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of published numbers: domain, cutoff, direction, method."""
+
+    source: str
+    domains: dict[str, dict[str, dict[str, dict[str, float]]]]
+    ours: dict[str, str] = field(default_factory=dict)
+
+    def values(self, domain: str, method: str) -> Values | None:
+        """Return the numbers of a method in a domain, by our names; None if there are none."""
+        try:
+            table = self.domains[self._name(domain, self.domains)]
+            return [
+                table[cutoff][direction][self._name(method, table[cutoff][direction])]
+                for direction, cutoff in COLUMNS
+            ]
+        except KeyError:
+            return None
+
+    def _name(self, ours: str, names: Iterable[str]) -> str:
+        """Return the name that stands for one of ours; raises `KeyError`."""
+        for name in names:
+            if name != "AVG" and _letters(self.ours.get(name, name)) == _letters(ours):
+                return name
+        raise KeyError(ours)
+
+
+def read_published(path: Path) -> Published:
+    """Read a file of published numbers.
+
+    Raises:
+        FdrdError: it is missing, or has another form.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Published)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise FdrdError(
+            f"{path}: not published numbers ({error}); see docs/experiments.md"
+        ) from error
+    # Every table that we know calls zero-shot CLIP so.
+    return Published(found.source, found.domains, {"CLIP": "zero_shot", **found.ours})
+
+
+def beside(results: Sequence[BenchResult], published: Published) -> list[Table]:
+    """Return a table per domain and one of their mean, with our and the published recalls; and what differs.
+
+    Raises:
+        FdrdError: no method and domain is in both.
+    """
+    both: dict[str, dict[str, tuple[Values, Values]]] = defaultdict(dict)  # by domain and row
+    differs: dict[str, str] = {}
+    for row in (row for comparison in group_results(results) for row in comparison.rows):
+        for domain in row.results[0].metrics.by_domain:
+            theirs = published.values(domain, row.method)
+            if theirs and row.results[0].settings.split == "test":
+                sides = [result.metrics.by_domain[domain] for result in row.results]
+                ours = [100 * fmean(side[way].recall[k] for side in sides) for way, k in COLUMNS]
+                both[domain][row.label] = ours, theirs
+                differs[row.label] = "; ".join(_differences(row))
+    if not both:
+        raise FdrdError(
+            f"no result on a test split has a method and a domain of {published.source}; its domains are "
+            f"{', '.join(published.domains)}"
+        )
+    tables = [
+        _table(f"{domain}, beside {published.source}", both[domain]) for domain in sorted(both)
+    ]
+    everywhere = {
+        label: tuple([fmean(v) for v in zip(*side, strict=True)] for side in zip(*of, strict=True))
+        for label in differs
+        if len(of := [rows[label] for rows in both.values() if label in rows]) == len(both) > 1
+    }
+    if everywhere:
+        tables.append(_table(f"Mean over {', '.join(sorted(both))}", everywhere))  # type: ignore[arg-type]
+    head = ["method", "differs from the paper's protocol as far as known"]
+    return [
+        *tables,
+        Table("", head, [[label, text] for label, text in differs.items()], text_columns=2),
+    ]
+
+
+def _table(title: str, rows: dict[str, tuple[Values, Values]]) -> Table:
+    lines = []
+    for label, (ours, theirs) in rows.items():
+        gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
+        lines += [
+            [label, "ours", *(f"{value:.2f}" for value in ours)],
+            ["", "published", *(f"{value:.2f}" for value in theirs)],
+            ["", "difference", *(f"{value:+.2f}" for value in gaps)],
+        ]
+    return Table(
+        title, ["method", "", *(f"{SHORT[way]} {k}" for way, k in COLUMNS)], lines, text_columns=2
+    )
+
+
+def _differences(row: Row) -> list[str]:
+    """Return how a row was trained and measured otherwise than in the paper."""
+    settings, seeds = row.results[0].settings, len(row.results)
+    found = (
+        [f"backbone {settings.backbone.name}"]
+        if "clip-vit-base-patch32" not in settings.backbone.name
+        else []
+    )
+    found += [f"gallery {settings.gallery}"] if settings.gallery != "domain" else []
+    if settings.train:
+        found += [f"{settings.shots} shots"] if settings.shots else []
+        if "paper" not in settings.remarks:
+            found.append("trained on the training split only, the best evaluation kept")
+        if settings.domain is None and len(row.results[0].metrics.by_domain) > 1:
+            found.append("one model for all domains")
+        found.append("the paper's steps and rates are not published")
+    return [
+        *found,
+        f"mean of {seeds} seeds" if seeds > 1 else "one run",
+        "ties count against the method",
+    ]
+
+
+def _letters(name: str) -> str:
+    """Return a name without case and punctuation.
+
+    >>> _letters("CLIP-Adapter") == _letters("clip_adapter")
+    True
+    """
+    return re.sub(r"[\W_]", "", name.casefold())

@@ -1,0 +1,78 @@
+"""Published recalls beside ours: names, differences, means over the domains that both have."""
+
+import dataclasses
+import json
+
+import pytest
+
+import benchmark
+from benchmark.reporting.published import PAPER, beside, read_published
+from fdrd.errors import FdrdError
+
+RECALLS = ("R@1", "R@5", "R@10")
+DIRECTIONS = ("image_to_text", "text_to_image")
+
+
+def table(**by_method):
+    return {k: dict.fromkeys(DIRECTIONS, by_method) for k in RECALLS}
+
+
+@pytest.fixture
+def results(tiny_dataset, tiny_clip):
+    """Zero-shot on one domain, and the same numbers as if they were of another domain."""
+    one = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    metrics = dataclasses.replace(
+        one.metrics, by_domain={"edged_shapes": one.metrics.by_domain["shapes"]}
+    )
+    data = dataclasses.replace(one.settings.data, fingerprint="1" * 64)
+    settings = dataclasses.replace(one.settings, data=data, domain="edged_shapes")
+    return [one, dataclasses.replace(one, settings=settings, metrics=metrics)]
+
+
+@pytest.fixture
+def published(tmp_path):
+    domains = {
+        "Shapes": table(CLIP=10.0, CoOp=1.0),
+        "EdgedShapes": table(CLIP=20.0),
+        "AVG": table(CLIP=99.0),
+    }
+    (tmp_path / "p.json").write_text(json.dumps({"source": "a table", "domains": domains}))
+    return read_published(tmp_path / "p.json")
+
+
+def test_rows_hold_ours_theirs_and_the_difference_and_their_means(results, published):
+    edged, shapes, mean, notes = beside(results, published)
+    recall = 100 * results[0].metrics.image_to_text.strict.recall["R@1"]
+    ours, theirs, gap = shapes.rows
+    assert (shapes.title, ours[:3]) == (
+        "shapes, beside a table",
+        ["zero_shot", "ours", f"{recall:.2f}"],
+    )
+    assert (theirs[2], gap[2]) == ("10.00", f"{recall - 10:+.2f}")
+    assert edged.rows[1][2] == "20.00"
+    assert [mean.rows[1][2], mean.rows[2][2]] == ["15.00", f"{recall - 15:+.2f}"]
+    assert "AVG" not in mean.title
+    assert "backbone tiny" in notes.rows[0][1]
+
+
+def test_a_validation_result_and_an_unknown_method_are_not_compared(results, published):
+    other = dataclasses.replace(
+        results[0], settings=dataclasses.replace(results[0].settings, split="validation")
+    )
+    with pytest.raises(FdrdError, match="its domains are Shapes, EdgedShapes"):
+        beside([other], published)
+
+
+def test_the_table_of_the_paper_has_its_nine_domains_and_means():
+    paper = read_published(PAPER)
+    assert len(paper.domains) == 9
+    found = [paper.values(name, "clip_adapter") for name in paper.domains]
+    assert [round(sum(v) / 9, 2) for v in zip(*found, strict=True)][::3] == [29.20, 17.34]
+    assert paper.values("oxfordpets", "zero_shot")[0] == 40.77
+    assert paper.values("oxfordpets", "negclip") is None
+
+
+def test_a_file_of_another_form_is_an_error_with_its_name(tmp_path):
+    (tmp_path / "p.json").write_text('{"domains": {}}')
+    with pytest.raises(FdrdError, match=r"p\.json: not published numbers .*source"):
+        read_published(tmp_path / "p.json")

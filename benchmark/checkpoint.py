@@ -24,7 +24,7 @@ import safetensors.torch
 from torch import nn
 
 from benchmark.models.backbone import Backbone
-from benchmark.models.loading import cached_backbone
+from benchmark.models.loading import DEFAULT_BACKBONE, cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Settings
 from fdrd.connection import hub_or_cache
@@ -230,6 +230,29 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
     with atomic_folder(out) as folder:
         method.save_pretrained(folder)
     return out
+
+
+def ready_method(
+    name: str,
+    checkpoint: str | Path | None,
+    backbone: str | None,
+    *,
+    device: str | None = None,
+    allow_code: bool = False,
+) -> Method:
+    """Return the method of a checkpoint, or else one that needs no training.
+
+    Args:
+        name: of the method without a checkpoint.
+        checkpoint: see `find_checkpoint`.
+        backbone: by default the one that the checkpoint names, or CLIP ViT-B/32.
+        device: `cpu` or `cuda`.
+        allow_code: the user typed `backbone`, so it may name a function.
+    """
+    if checkpoint is not None:
+        return load_method(checkpoint, backbone=backbone, device=device, allow_code=allow_code)
+    tower = cached_backbone(backbone or DEFAULT_BACKBONE, device=device, allow_code=allow_code)
+    return untrained_method(name, tower)
 
 
 def untrained_method(name: str, backbone: Backbone | None) -> Method:

@@ -17,12 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.evaluation.composition_files import Choice, Choices, ManyMatches, read_composition
+from benchmark.evaluation.composition_files import Choice, Choices, ManyMatches
 from benchmark.evaluation.encoding import BATCH
 from benchmark.models.backbone import Features, concatenate
 from benchmark.registry import Method
 from fdrd.checks.text_only import text_only_scores
-from fdrd.errors import FdrdError
 from fdrd.files.safe_open import resolve_inside
 from fdrd.images.check import open_image
 from fdrd.negatives.given import plain
@@ -55,25 +54,21 @@ class CompositionScore:
 
 def composition(
     method: Method,
-    paths: Sequence[Path],
+    files: Sequence[Choices | ManyMatches],
     images: Path,
-    captions: Path | None = None,
     progress: Progress = silent,
 ) -> list[CompositionScore]:
     """Measure a method on files of SugarCrepe, SugarCrepe++ and ECCV Caption.
 
     Args:
         method: trained, or in need of no training.
-        paths: files or folders, see `read_composition`.
-        images: folder of COCO's images, which the files name.
-        captions: COCO's captions file, for ECCV Caption.
+        files: from `read_composition`.
+        images: folder of COCO's images.
         progress: receives the rows done.
 
     Raises:
-        FdrdError: a file or an image is missing or broken.
+        FdrdError: an image is broken.
     """
-    files = read_composition(paths, captions)
-    _check_images(files, images)
     return [
         score
         for file in files
@@ -83,24 +78,6 @@ def composition(
             else _retrieval_scores(method, file, images, progress)
         )
     ]
-
-
-def _check_images(files: Sequence[Choices | ManyMatches], folder: Path) -> None:
-    """Check that all images exist before any is encoded."""
-    for file in files:
-        names = (
-            [row.filename for row in file.rows]
-            if isinstance(file, Choices)
-            else list(file.images.values())
-        )
-        for name in names:
-            try:
-                resolve_inside(folder, name)
-            except OSError as error:
-                raise FdrdError(
-                    f"{file.name}: image {name}: {error.strerror or error}; give the folder that holds "
-                    f"COCO's images with --images"
-                ) from error
 
 
 @torch.no_grad()

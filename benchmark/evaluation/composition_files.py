@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from fdrd.errors import FdrdError
+from fdrd.files.safe_open import resolve_inside
 
 ECCV = (
     "eccv_image_to_caption.json",
@@ -89,16 +90,17 @@ class _CocoCaptions(msgspec.Struct):
 
 
 def read_composition(
-    paths: Sequence[Path], captions: Path | None = None
+    paths: Sequence[Path], images: Path, captions: Path | None = None
 ) -> list[Choices | ManyMatches]:
     """Return the content of files and folders; a folder is ECCV Caption, or holds files of SugarCrepe.
 
     Args:
         paths: files of SugarCrepe or SugarCrepe++, or folders.
+        images: folder that must hold the images that the files name.
         captions: COCO's captions file, e.g. captions_val2014.json, for ECCV Caption.
 
     Raises:
-        FdrdError: a file is missing or is none of these.
+        FdrdError: a file is missing or is none of these, or an image is missing.
     """
     found: list[Choices | ManyMatches] = []
     for path in paths:
@@ -112,7 +114,25 @@ def read_composition(
                 f"{' and '.join(ECCV)}"
             )
         found += map(_choices, files)
+    for each in found:
+        _check_images(each, images)
     return found
+
+
+def _check_images(file: Choices | ManyMatches, folder: Path) -> None:
+    names = (
+        [row.filename for row in file.rows]
+        if isinstance(file, Choices)
+        else list(file.images.values())
+    )
+    for name in names:
+        try:
+            resolve_inside(folder, name)
+        except OSError as error:
+            raise FdrdError(
+                f"{file.name}: image {name}: {error.strerror or error}; give the folder that holds COCO's "
+                f"images with --images"
+            ) from error
 
 
 def _choices(file: Path) -> Choices:

@@ -7,16 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import (
-    Device,
-    Json,
-    Plugins,
-    app,
-    print_json,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
+from fdrd.commands.console import app, print_json, print_table, quiet_transformers, show_progress
+from fdrd.commands.options import Backbone, Device, Json, Plugins
 
 
 @app.command(
@@ -41,11 +33,8 @@ def composition(
             "ORG/NAME."
         ),
     ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(help="As in `fdrd bench`; by default the one that the checkpoint names."),
-    ] = None,
-    plugin: Plugins = [],  # noqa: B006
+    backbone: Backbone = None,
+    plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -59,13 +48,15 @@ def composition(
 
     from benchmark.checkpoint import ready_method
     from benchmark.evaluation.composition import composition as measure
+    from benchmark.evaluation.composition_files import read_composition
     from benchmark.registry import load_plugin
 
-    for module in plugin:
+    for module in plugin or ():
         load_plugin(module)
+    found = read_composition(files, images, captions)
     ready = ready_method(method, checkpoint, backbone, device=device, allow_code=True)
     with show_progress("Nothing is saved; the same command starts anew.") as bar:
-        scores = measure(ready, files, images, captions, bar)
+        scores = measure(ready, found, images, bar)
     if json:
         print_json([asdict(score) for score in scores])
         return

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from benchmark import Features
 from benchmark.evaluation.composition import composition, retrieval_metrics, text_only_share
+from benchmark.evaluation.composition_files import read_composition
 from fdrd.commands import app
 from fdrd.errors import FdrdError
 
@@ -42,6 +43,10 @@ def images(tmp_path):
     return folder
 
 
+def measured(paths, images, captions=None):
+    return composition(Colors(), read_composition(paths, images, captions), images)
+
+
 def written(path, content):
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -58,7 +63,7 @@ def test_a_choice_is_right_if_the_caption_scores_above_the_negative(tmp_path, im
             ("green", "a red cup on blue", "a blue cup on red")]  # fmt: skip
     file = {str(number): choice(*row) for number, row in enumerate(rows)}
     written(tmp_path / "sugar" / "swap_att.json", file)
-    (score,) = composition(Colors(), [tmp_path / "sugar"], images)
+    (score,) = measured([tmp_path / "sugar"], images)
     assert (score.file, score.metric, score.rows, score.chance) == ("swap_att", "accuracy", 3, 0.5)
     assert score.score == pytest.approx(1 / 3)
     assert score.text_only is None  # three rows do not fill the folds
@@ -70,7 +75,7 @@ def test_two_right_captions_must_both_win_and_be_most_alike(tmp_path, images):
         choice("red", "a red cup", "a blue cup", caption2="the cup is red"),
         choice("red", "a red cup", "the blue cup", caption2="the cup is blue"),
     ]
-    itt, tot = composition(Colors(), [written(tmp_path / "replace_att.json", rows)], images)
+    itt, tot = measured([written(tmp_path / "replace_att.json", rows)], images)
     assert (itt.metric, itt.score, tot.metric, tot.score) == ("ITT", 0.5, "TOT", 0.5)
     # By words "a red cup" is nearest to "a blue cup", and the second pair shares "cup" with all.
     assert tot.text_only == 0
@@ -123,7 +128,7 @@ def eccv(tmp_path):
 def test_many_matches_of_a_query(eccv, images):
     """Image 1 (red) ranks 10, 20 first. Caption 30 (blue) finds image 3 first; 1 and 2 tie, so 1 comes last."""
     folder, captions = eccv
-    found = {s.metric: s for s in composition(Colors(), [folder], images, captions)}
+    found = {s.metric: s for s in measured([folder], images, captions)}
     assert [found[f"{m} image to text"].score for m in ("mAP@R", "R-precision", "R@1")] == [1, 1, 1]
     assert found["mAP@R text to image"].score == pytest.approx((1 + 0.5) / 2)
     assert found["R-precision text to image"].score == pytest.approx((1 + 0.5) / 2)
@@ -135,23 +140,23 @@ def test_many_matches_of_a_query(eccv, images):
 def test_what_is_missing_is_named(eccv, images, tmp_path):
     folder, captions = eccv
     with pytest.raises(FdrdError, match=r"give COCO's captions_val2014.json with --captions"):
-        composition(Colors(), [folder], images)
+        measured([folder], images)
     written(folder / "eccv_caption_to_image.json", {"10": [7]})
     with pytest.raises(FdrdError, match=r"image 7 is not in .*1 are missing"):
-        composition(Colors(), [folder], images, captions)
+        measured([folder], images, captions)
     lacking = written(tmp_path / "a.json", {"0": {"filename": "red.png", "caption": "a"}})
     with pytest.raises(FdrdError, match=r"a.json: .*missing required field `negative_caption`"):
-        composition(Colors(), [lacking], images)
+        measured([lacking], images)
     for name in ("gone.png", "../a.json"):
         row = written(tmp_path / "b.json", {"0": choice("red", "a", "b") | {"filename": name}})
         with pytest.raises(FdrdError, match=f"b: image {name}: .*--images"):
-            composition(Colors(), [row], images)
+            measured([row], images)
     for deep in ('{"x": ' + "[" * 100_000, "[" * 100_000):
         (tmp_path / "a.json").write_text(deep)
         with pytest.raises(FdrdError, match="not a file of SugarCrepe"):
-            composition(Colors(), [tmp_path / "a.json"], images)
+            measured([tmp_path / "a.json"], images)
     with pytest.raises(FdrdError, match=r"no \*.json"):
-        composition(Colors(), [images], images)
+        measured([images], images)
 
 
 def test_the_command_prints_a_row_per_number(tmp_path, images, monkeypatch):

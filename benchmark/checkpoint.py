@@ -26,7 +26,7 @@ from torch import nn
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import DEFAULT_BACKBONE, cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
-from benchmark.settings import Settings
+from benchmark.settings import Settings, TrainConfig
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder, atomic_write
@@ -50,6 +50,13 @@ class CheckpointHeader:
     """of the training rows"""
     train: dict[str, Any]
     seed: int | None
+
+    def train_config(self) -> TrainConfig | None:
+        """Return how it was trained; None if that is unknown, in a file of another version."""
+        try:
+            return msgspec.convert(self.train, TrainConfig) if self.train else None
+        except (msgspec.ValidationError, FdrdError):
+            return None
 
     @classmethod
     def of(cls, settings: Settings) -> CheckpointHeader:
@@ -201,7 +208,9 @@ def load_method(
             device=device,
             allow_code=allow_code and backbone is not None,
         )
-    method = make_method(name, options, backbone=tower, seed=header.seed or 0)
+    trained = header.train_config()
+    given = {"train": trained} if trained else {}
+    method = make_method(name, options, backbone=tower, seed=header.seed or 0, **given)
     if method.learner is None:
         raise FdrdError(f"{path} belongs to {name}, which learns nothing; give --method {name}")
     load_checkpoint(

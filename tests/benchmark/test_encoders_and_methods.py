@@ -15,7 +15,8 @@ from benchmark import Images, load_backbone
 from benchmark.checkpoint import export_model
 from benchmark.models.encoders.stored import write_features
 from benchmark.reporting.compatibility import compatibility, compatibility_table
-from benchmark.runner import run_selected, truncation
+from benchmark.runner import run_selected
+from benchmark.runner.runs import truncation
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -109,7 +110,9 @@ def test_search_works_on_a_plain_encoder(align: Any, tiny_dataset: Splits) -> No
 def test_a_method_that_does_not_work_is_refused_before_loading(
     method: str, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.runner.cached_backbone", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "benchmark.runner.plan.cached_backbone", lambda *_, **__: pytest.fail("loaded")
+    )
     with pytest.raises(
         FdrdError,
         match=rf"{method} needs .*, which the backbone st:model does not offer; these methods work on it: "

@@ -192,7 +192,9 @@ def test_a_training_is_not_repeated_to_measure_another_split(
     assert trained(categories=BASE)
     assert trained({**tiny_dataset, "validation": tiny_dataset["test"]})
     with monkeypatch.context() as edited:
-        edited.setattr(sys.modules["benchmark.runner"], "source_digest", lambda _name: "e" * 64)
+        edited.setattr(
+            sys.modules["benchmark.runner.plan"], "source_digest", lambda _name: "e" * 64
+        )
         assert trained()
     for broken in tmp_path.glob("*.json"):
         broken.write_text("{")

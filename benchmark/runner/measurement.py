@@ -1,0 +1,74 @@
+"""Encode, rank and measure the split of a plan with its trained method."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from benchmark.evaluation.encoding import encode_split, rank_split
+from benchmark.evaluation.hard_negatives import hard_negative_shares
+from benchmark.evaluation.metrics import measure
+from benchmark.evaluation.scoring import make_reranker, scoring_of
+from benchmark.evaluation.text_only import text_only_baseline
+from benchmark.peak_memory import peak_megabytes
+from benchmark.result import DIRECTIONS, BenchResult, Queries, QueryRanks
+from benchmark.runner.plan import Plan
+from benchmark.runner.training import Trained
+from benchmark.settings import SCHEMA_VERSION
+
+
+def measured_result(plan: Plan, training: Trained) -> BenchResult:
+    """Encode, rank, compute the metrics, and assemble the result."""
+    method, settings, measured = plan.method, plan.settings, plan.measured
+    progress = plan.request.progress
+    started = time.monotonic()
+    scoring = scoring_of(method)
+    images, texts = encode_split(method, measured, progress, scoring.leak)
+    encoded = time.monotonic()
+    progress("rank", 0, 1)
+    reranker = make_reranker(measured, scoring, settings.method, progress)
+    ranks = rank_split(method, images, texts, measured, settings.gallery, reranker)
+    progress("rank", 1, 1)
+    progress("train the text-only baseline", 0, 1)
+    text_only = text_only_baseline(measured, plan.baseline_rows)
+    progress("train the text-only baseline", 1, 1)
+    shares = hard_negative_shares(
+        method.encode_text, method.similarity, images, measured,
+        text_only=text_only, reranker=reranker, progress=progress,
+    )  # fmt: skip
+    metrics = measure(ranks, measured, settings.gallery, shares)
+    done = time.monotonic()
+    learned = method.learner.parameters() if method.learner is not None else ()
+    peaks = (training.peak_megabytes, peak_megabytes(plan.device))
+    return BenchResult(
+        schema_version=SCHEMA_VERSION,
+        settings=settings,
+        learned_parameters=sum(each.numel() for each in learned if each.requires_grad),
+        fit=training.fit,
+        metrics=metrics,
+        queries=Queries(_as_text(measured.pairs[:, 0]), _as_text(measured.image_domain)),
+        ranks={
+            direction: QueryRanks(_as_text(side.strict), _as_text(side.caption))
+            for direction, side in zip(DIRECTIONS, ranks, strict=True)
+        },
+        seconds={"fit": training.seconds, "encode": encoded - started, "measure": done - encoded},
+        versions=_installed_versions(),
+        peak_megabytes=max(filter(None, peaks), default=None),
+    )
+
+
+def _as_text(values: Iterable[int]) -> str:
+    return " ".join(map(str, values))
+
+
+def _installed_versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on besides the settings."""
+    found = {"python": platform.python_version()}
+    for package in ("fdrd", "torch", "transformers", "numpy", "datasets"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout
+            found[package] = "not installed"
+    return found

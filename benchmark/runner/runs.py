@@ -1,0 +1,225 @@
+"""Run a method on a split, or several methods, variants and seeds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from benchmark.checkpoint import CheckpointHeader, find_checkpoint, read_header, save_checkpoint
+from benchmark.models import processes
+from benchmark.models.backbone import Encoder
+from benchmark.peak_memory import reset_peak
+from benchmark.registry import distribute, get_method, method_names, takes, variants_of
+from benchmark.result import BenchResult, read_result, write_result
+from benchmark.runner.measurement import measured_result
+from benchmark.runner.plan import check_names, open_backbone, plan_of
+from benchmark.runner.request import RunRequest
+from benchmark.runner.training import train
+from benchmark.settings import HALVES
+from benchmark.training.curves import curves_in
+from benchmark.training.resumable import resumable
+from benchmark.training.row_selection import Data, split_of
+from fdrd.errors import FdrdError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _called_like(
+    constructor: Callable[P, Any],
+) -> Callable[[Callable[[Any], R]], Callable[P, R]]:
+    """Turn a function of one object into a function of the arguments that make the object."""
+
+    def decorate(function: Callable[[Any], R]) -> Callable[P, R]:
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(constructor(*args, **kwargs))
+
+        called.__signature__ = inspect.signature(constructor)  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+@_called_like(RunRequest)
+def run(request: RunRequest) -> BenchResult:
+    """Train a method if it trains, measure it on a split, and write the result file.
+
+    A training that another run in `results` has done (e.g. to measure another split) is not repeated.
+    The arguments are the fields of `RunRequest`.
+
+    Raises:
+        FdrdError: an option or an input is wrong.
+    """
+    plan = plan_of(request)
+    settings = plan.settings
+    path = Path(request.results, settings.file_name()) if request.results else None
+    if path is not None and processes.agreed(path.is_file()):
+        request.progress(f"finished before: {path}", 1, 1)
+        return read_result(path)
+    partial = path.with_suffix(".partial.safetensors") if path and plan.rows else None
+    curves = None
+    if request.log and plan.rows:
+        curves = Path(request.log, settings.file_name()).with_suffix("")
+    reset_peak(plan.device)
+    with resumable(partial, plan.save_features), curves_in(curves):
+        try:
+            result = measured_result(plan, train(plan))
+        finally:
+            plan.save_features()
+        if path is not None and processes.is_main():
+            learner = plan.method.learner
+            if plan.rows and learner is not None:
+                header = CheckpointHeader.of(settings)
+                save_checkpoint(path.with_suffix(".safetensors"), learner, header)
+            write_result(result, path)
+    return result
+
+
+def run_each(
+    methods: Sequence[str],
+    data: Data,
+    *,
+    seeds: Iterable[int] = (0,),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    **shared: Any,
+) -> tuple[list[BenchResult], dict[str, FdrdError]]:
+    """Call `run` for several methods and seeds, and with `categories` for both halves.
+
+    Args:
+        methods: registered names.
+        data: as in `run`.
+        seeds: a method without randomness runs once.
+        options: by method.
+        shared: other fields of `RunRequest`, for all methods.
+
+    Returns:
+        The results, and the error of each method that failed. A failure does not stop other methods.
+    """
+    return _run_each(methods, list(seeds), options or {}, RunRequest("", data, **shared))
+
+
+def _run_each(
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    options: Mapping[str, Mapping[str, Any]],
+    shared: RunRequest,
+) -> tuple[list[BenchResult], dict[str, FdrdError]]:
+    found: list[BenchResult] = []
+    failed: dict[str, FdrdError] = {}
+    for name in dict.fromkeys(methods):
+        try:
+            for seed in seeds:
+
+                def report(stage: str, done: int, total: int, run: str = f"{name} {seed}") -> None:
+                    shared.progress(f"{run}: {stage}", done, total)
+
+                own = replace(
+                    shared, method=name, seed=seed, options=options.get(name), progress=report
+                )
+                for half in HALVES if shared.categories else HALVES[:1]:
+                    found.append(run(**vars(replace(own, half=half))))
+                if found[-1].settings.seed is None:
+                    break  # another seed gives the same numbers
+        except FdrdError as error:
+            failed[name] = error
+    return found, failed
+
+
+@dataclass(frozen=True)
+class BenchOutcome:
+    """Results of `run_selected`.
+
+    Attributes:
+        results: of all methods, variants and seeds.
+        failed: errors by method and variant.
+        variants: options by variant, if a method was ablated.
+        full: options of the variant that the others are compared with.
+        truncated: how many captions of the split the encoder truncates, in words.
+    """
+
+    results: list[BenchResult] = field(default_factory=list)
+    failed: dict[str, FdrdError] = field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    full: dict[str, Any] = field(default_factory=dict)
+    truncated: str = ""
+
+
+def run_selected(
+    methods: Sequence[str],
+    data: Data,
+    *,
+    everything: bool = False,
+    ablate: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    seeds: Iterable[int] = (0,),
+    **shared: Any,
+) -> BenchOutcome:
+    """Run the methods that `fdrd bench` selects, with one backbone for all.
+
+    Args:
+        methods: registered names.
+        data: as in `run`.
+        everything: run every registered method instead.
+        ablate: run every variant of this method instead.
+        options: of the methods; `maple.depth` applies to one method, `depth` to all that have it.
+        seeds: as in `run_each`.
+        shared: other fields of `RunRequest`. A `checkpoint` selects its own method and backbone.
+
+    Raises:
+        FdrdError: the selection is not unique, an option is wrong, or every run failed.
+    """
+    asked = RunRequest("", data, **shared)
+    named = asked.backbone
+    if asked.checkpoint is not None:
+        path = find_checkpoint(asked.checkpoint)
+        header = read_header(path)
+        methods, named = methods or [header.method], named or header.backbone
+        asked = replace(asked, checkpoint=path)
+    if sum((bool(methods), everything, ablate is not None)) != 1:
+        raise FdrdError(
+            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
+        )
+    names = [ablate] if ablate else method_names() if everything else list(methods)
+    for name in names:
+        get_method(name)
+    distributed = distribute(names, options or {})
+    full = distributed[ablate] if ablate else {}
+    outcome = BenchOutcome(variants=variants_of(ablate, full) if ablate else {}, full=full)
+    if any(takes(name, "backbone") for name in names):
+        # Before the backbone, which may ask the Hub: a wrong split is an error at once.
+        measured = split_of(data, asked.split, asked.domain)
+        check_names(distributed, named, data)
+        tower = open_backbone(
+            named,
+            data,
+            cache=asked.cache,
+            device=asked.device,
+            allow_code=asked.allow_code and asked.backbone is not None,
+        )
+        asked = replace(asked, backbone=tower)
+        outcome = replace(outcome, truncated=truncation(tower, measured.captions))
+    variants = {variant: {names[0]: own} for variant, own in outcome.variants.items()}
+    for variant, by_method in (variants or {"": distributed}).items():
+        found, failed = _run_each(names, list(seeds), by_method, asked)
+        outcome.results.extend(found)
+        outcome.failed.update({f"{name} {variant}".rstrip(): e for name, e in failed.items()})
+    if not outcome.results:
+        raise next(iter(outcome.failed.values()))
+    return outcome
+
+
+def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
+    """Return the share of captions that an encoder truncates, in words; empty if it is unknown."""
+    lengths = encoder.count_tokens(captions)
+    if not lengths:
+        return ""
+    share = sum(length > encoder.context for length in lengths) / len(lengths)
+    return (
+        f"{100 * share:.1f} % of {len(lengths):,} captions are longer than the {encoder.context} tokens "
+        f"of {encoder.name} and were truncated (longest: {max(lengths)} tokens)."
+    )

@@ -1,0 +1,64 @@
+"""Train the method of a plan, or load what an equal training has learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.checkpoint import CheckpointHeader, load_checkpoint, read_header
+from benchmark.models import processes
+from benchmark.result import BenchResult, FitLog, read_result
+from benchmark.runner.plan import Plan
+from benchmark.settings import Settings
+from fdrd.errors import FdrdError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Log, seconds and peak memory of a training."""
+
+    fit: FitLog | None = None
+    seconds: float = 0.0
+    peak_megabytes: float | None = None
+
+
+def train(plan: Plan) -> Trained:
+    """Train, or load what was trained before."""
+    method, settings, request = plan.method, plan.settings, plan.request
+    fingerprint = settings.backbone.fingerprint
+    if plan.checkpoint is not None and method.learner is not None:
+        load_checkpoint(plan.checkpoint, method.learner, fingerprint)
+    if not plan.rows:
+        return Trained()
+    if method.learner is not None and request.results is not None:
+        # The main process decides: by now it has written the files that the others look for.
+        folder = Path(request.results)
+        found = processes.agreed(_trained_before(settings, folder) is not None)
+        before = _trained_before(settings, folder) if found else None
+        if before is not None:
+            path, result = before
+            request.progress(f"trained before: {path}", 1, 1)
+            load_checkpoint(path, method.learner, fingerprint)
+            return Trained(result.fit, result.seconds["fit"], result.peak_megabytes)
+    started = time.monotonic()
+    fit = method.fit(plan.rows["train"], plan.rows["validation"], request.progress)
+    spent = sum(epoch.seconds for epoch in fit.epochs)  # includes earlier, interrupted processes
+    return Trained(fit, max(time.monotonic() - started, spent))
+
+
+def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
+    """Return the checkpoint of an equal training and the result beside it, if there is one."""
+    wanted = dataclasses.replace(CheckpointHeader.of(settings), backbone="")
+    for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
+        try:  # the header first: result files are long
+            if dataclasses.replace(read_header(path), backbone="") != wanted:
+                continue
+            result = read_result(path.with_suffix(".json"))
+        except FdrdError:  # an interrupted run, or another version's file
+            continue
+        other = result.settings
+        if (other.code, other.learned_from) == (settings.code, settings.learned_from):
+            return path, result
+    return None

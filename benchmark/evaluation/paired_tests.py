@@ -7,7 +7,8 @@ difference of two printed MRRs.
 
 The test is a paired randomization test (Smucker et al. 2007): it flips the sign of each image's difference
 at random. The interval is a bootstrap over images. Both generalize to other images, not to other training
-seeds. Their seeds are fixed, so equal ranks give equal verdicts.
+seeds or categories, for which there are intervals of their own. All seeds are fixed, so equal ranks give equal
+verdicts.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class Difference:
     """two-sided"""
     holm: float
     """p corrected for the number of methods (Holm 1979)"""
+    over_seeds: Interval | None = None
+    """95 %, two-level bootstrap over training seeds and images; None if both methods have one seed"""
+    over_categories: Interval | None = None
+    """95 %, bootstrap over categories; None if they do not cover the queries of one gallery"""
 
 
 def paired_differences(
@@ -81,38 +86,20 @@ def paired_differences(
     """
     if not others:
         return []
-    # (I, methods, 2): the sums of each image, which has one query of its own and one per row.
     sums = np.stack(
-        [
-            np.stack(
-                [
-                    other.image_to_text - reference.image_to_text,
-                    np.bincount(
-                        clusters.image_of_row,
-                        other.text_to_image - reference.text_to_image,
-                        minlength=len(clusters.group_of_image),
-                    ),
-                ],
-                axis=1,
-            )
-            for other in others
-        ],
-        axis=1,
+        [_sums(other, clusters) - _sums(reference, clusters) for other in others], axis=1
     )
-    counts = np.stack(
-        [np.ones(len(sums)), np.bincount(clusters.image_of_row, minlength=len(sums))], axis=1
-    )
+    counts = _counts(clusters)
     shares = _with_mean(sums / _totals(counts, clusters.group_of_image)[:, None])
     observed = shares.sum(axis=0)  # (methods, 3)
     p = sign_flip_p(shares.reshape(len(sums), -1), flips).reshape(observed.shape)
-    drawn = _with_mean(_bootstrap(sums, counts, clusters.group_of_image, draws))
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    intervals = unit_intervals(sums, counts, clusters.group_of_image, draws)
     adjusted = np.stack([holm(column) for column in p.T], axis=1)
     return [
         {
             part: Difference(
                 float(observed[method, column]),
-                (float(low[method, column]), float(high[method, column])),
+                intervals[method][part],
                 float(p[method, column]),
                 float(adjusted[method, column]),
             )
@@ -120,6 +107,72 @@ def paired_differences(
         }
         for method in range(len(others))
     ]
+
+
+def unit_intervals(
+    sums: Floats, counts: Floats, group: Indices, draws: int = DRAWS
+) -> list[dict[str, Interval]]:
+    """Return 95 % bootstrap intervals of each method's difference, for each of `PARTS`.
+
+    Args:
+        sums: (U, methods, 2) sum of the differences over the queries of each unit, e.g. an image or a category.
+        counts: (U, 2) number of these queries.
+        group: (U,) group in which a unit is averaged.
+        draws: bootstrap samples.
+    """
+    return _quantiles(_with_mean(_bootstrap(sums, counts, group, draws)))
+
+
+def seed_intervals(
+    reference: Sequence[Reciprocals],
+    other: Sequence[Reciprocals],
+    clusters: Clusters,
+    draws: int = DRAWS,
+) -> dict[str, Interval]:
+    """Return 95 % intervals of a difference that generalize to other seeds and other images.
+
+    Each sample draws seeds of either method, independently of each other, and then images. With few seeds the
+    interval is still too narrow, because a bootstrap of S values has (S - 1) / S of their variance.
+
+    Args:
+        reference: one per seed.
+        other: one per seed.
+        clusters: as in `paired_differences`.
+        draws: bootstrap samples.
+    """
+    sums = np.stack([_sums(each, clusters) for each in (*other, *reference)], axis=1)
+    of_seed = _bootstrap(sums, _counts(clusters), clusters.group_of_image, draws)
+    generator = np.random.default_rng(1)  # 0 draws the images
+    sides = []
+    for own in (of_seed[:, : len(other)], of_seed[:, len(other) :]):
+        seeds = own.shape[1]
+        weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=draws) / seeds
+        sides.append(np.einsum("ds,dsk->dk", weights, own))
+    (found,) = _quantiles(_with_mean(sides[0] - sides[1])[:, None])
+    return found
+
+
+def _quantiles(drawn: Floats) -> list[dict[str, Interval]]:
+    """Return the 95 % intervals of (draws, methods, 3) differences."""
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return [
+        {part: (float(a), float(b)) for part, a, b in zip(PARTS, *ends, strict=True)}
+        for ends in zip(low, high, strict=True)
+    ]
+
+
+def _sums(values: Reciprocals, clusters: Clusters) -> Floats:
+    """Return (I, 2) the sums of each image, which has one query of its own and one per row."""
+    images = len(clusters.group_of_image)
+    by_row = np.bincount(clusters.image_of_row, values.text_to_image, minlength=images)
+    return np.stack([values.image_to_text, by_row], axis=1)
+
+
+def _counts(clusters: Clusters) -> Floats:
+    """Return (I, 2) the number of queries of each image."""
+    images = len(clusters.group_of_image)
+    by_row = np.bincount(clusters.image_of_row, minlength=images)
+    return np.stack([np.ones(images), by_row], axis=1)
 
 
 def sign_flip_p(shares: Floats, flips: int = FLIPS) -> Floats:

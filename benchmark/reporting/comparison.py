@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.evaluation.paired_tests import Clusters, Difference, Reciprocals, paired_differences
-from benchmark.result import DIRECTIONS, RECALLS, BenchResult
+from benchmark.evaluation.paired_tests import (
+    Clusters,
+    Difference,
+    Reciprocals,
+    paired_differences,
+    seed_intervals,
+    unit_intervals,
+)
+from benchmark.result import DIRECTIONS, RECALLS, BenchResult, Interval
 from benchmark.settings import NO_BACKBONE, Settings
 
 if TYPE_CHECKING:
@@ -108,9 +115,14 @@ class Row:
 
     def reciprocals(self) -> Reciprocals:
         """Return 1 / rank of each query, averaged over seeds."""
-        return Reciprocals(
-            *(np.mean([1 / ranks for ranks in self.ranks(each)], axis=0) for each in DIRECTIONS)
-        )
+        return Reciprocals(*(np.mean(of, axis=0) for of in zip(*self.by_seed(), strict=True)))
+
+    def by_seed(self) -> list[Reciprocals]:
+        """Return 1 / rank of each query, for each seed."""
+        return [
+            Reciprocals(*(1 / ranks for ranks in pair))
+            for pair in zip(*map(self.ranks, DIRECTIONS), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -184,15 +196,59 @@ def heading(settings: Settings) -> str:
 
 def differences(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
     """Return the paired difference of each row to the reference; all must have the same queries."""
-    first = reference.results[0]
+    rows = [row.reciprocals() for row in others]
+    return paired_differences(reference.reciprocals(), rows, _clusters(reference))
+
+
+def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Difference]]:
+    """Return `differences` with their intervals over seeds and over categories, where these exist."""
+    found = differences(reference, others)
+    over_categories = _over_categories(reference, others)
+    for place, (row, parts) in enumerate(zip(others, found, strict=True)):
+        several = len(row.results) > 1 or len(reference.results) > 1
+        over_seeds = (
+            seed_intervals(reference.by_seed(), row.by_seed(), _clusters(reference))
+            if several
+            else {}
+        )
+        found[place] = {
+            part: replace(
+                difference,
+                over_seeds=over_seeds.get(part),
+                over_categories=over_categories[place][part] if over_categories else None,
+            )
+            for part, difference in parts.items()
+        }
+    return found
+
+
+def _clusters(row: Row) -> Clusters:
+    first = row.results[0]
     image_of_row = numbers(first.queries.image_of_row)
     domain = numbers(first.queries.domain_of_image)
-    group = np.zeros_like(domain) if first.settings.gallery == "joint" else domain
-    return paired_differences(
-        reference.reciprocals(),
-        [row.reciprocals() for row in others],
-        Clusters(image_of_row, group),
-    )
+    joint = first.settings.gallery == "joint"
+    return Clusters(image_of_row, np.zeros_like(domain) if joint else domain)
+
+
+def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:
+    """Return intervals over categories, none unless these cover all queries and one mean over queries."""
+    first = reference.results[0]
+    tables = first.metrics.by_category
+    counts = np.array([[side[way].queries for way in DIRECTIONS] for side in tables.values()])
+    queries = [len(numbers(first.ranks[way].strict)) for way in DIRECTIONS]
+    one_mean = first.settings.gallery == "joint" or len(first.metrics.by_domain) == 1
+    if len(tables) < 2 or not one_mean or counts.sum(axis=0).tolist() != queries:
+        return []
+
+    def mrr(row: Row) -> Floats:
+        of = [r.metrics.by_category for r in row.results]
+        values: Floats = np.mean(
+            [[[t[c][way].mrr for way in DIRECTIONS] for c in tables] for t in of], axis=0
+        )
+        return values
+
+    sums = np.stack([(mrr(row) - mrr(reference)) * counts for row in others], axis=1)
+    return unit_intervals(sums, counts.astype(float), np.zeros(len(tables), dtype=np.int64))
 
 
 def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:

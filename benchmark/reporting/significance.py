@@ -12,7 +12,7 @@ from benchmark.reporting.comparison import (
     LEVEL,
     Comparison,
     Row,
-    differences,
+    all_intervals,
     group_results,
     heading,
     label,
@@ -151,7 +151,9 @@ def left_out(comparison: Comparison) -> str:
 def _paired(comparison: Comparison, against: str | None) -> PairedComparison:
     reference = _reference(comparison, against)
     others = [row for row in comparison.rows if row is not reference]
-    return PairedComparison(comparison.settings, reference, others, differences(reference, others))
+    return PairedComparison(
+        comparison.settings, reference, others, all_intervals(reference, others)
+    )
 
 
 def _reference(comparison: Comparison, against: str | None) -> Row:

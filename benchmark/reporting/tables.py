@@ -282,6 +282,20 @@ def paired_table(tested: PairedComparison) -> Table:
     return Table(title, head, rows, text_columns=2)
 
 
+def paired_interval_table(tested: PairedComparison) -> Table | None:
+    """Return intervals of the mean of both directions over images, seeds and categories; None if only images."""
+    rows = []
+    for row, parts in zip(tested.others, tested.differences, strict=True):
+        found = parts["mean"]
+        cells = [found.interval, found.over_seeds, found.over_categories]
+        shown = [_ends(each, "+.2f") if each else "–" for each in cells]
+        rows.append([row.label, f"{100 * found.value:+.2f}", *shown])
+    if all(cell == "–" for row in rows for cell in row[3:]):
+        return None
+    head = ["method", "difference", "over images", "over seeds and images", "over categories"]
+    return Table(f"95 % intervals of the mean difference to {tested.against.label}", head, rows)
+
+
 def harmonic(base: float, new: float) -> float:
     """Return the harmonic mean, which is high only if both are.
 

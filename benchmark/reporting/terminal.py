@@ -19,6 +19,7 @@ from benchmark.reporting.tables import (
     legend,
     narrow_table,
     negatives_table,
+    paired_interval_table,
     paired_table,
     transposed,
 )
@@ -41,7 +42,10 @@ def table(results: Sequence[BenchResult], named: Label | None = None) -> Rendera
 def significance_table(tests: SignificanceTests) -> RenderableType:
     """Return significance tests for `rich`."""
     notes = [PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
-    return rendered([*map(paired_table, tests.comparisons), *notes])
+    parts: list[Table | str] = []
+    for tested in tests.comparisons:
+        parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
+    return rendered([*parts, *notes])
 
 
 def rendered(parts: Sequence[Table | str]) -> Group:

@@ -11,6 +11,7 @@ from fdrd.commands.benchmark import bench_options as of
 from fdrd.commands.benchmark.paper_run import raise_failed, run_paper
 from fdrd.commands.console import app, out, print_hint, print_json
 from fdrd.commands.options import Backbone, Device, Json, Plugins
+from fdrd.errors import FdrdError
 
 METHODS = ("zero_shot", "coop", "clip_adapter", "maple", "filip", "dcar")
 """Methods of the paper's table that the project has."""
@@ -50,14 +51,23 @@ def reproduce(
         "-M": split_assignments(method_option or (), "-M"),
         "-T": split_assignments(train_option or (), "-T"),
     }
+    from benchmark.reporting.published import PAPER, beside, read_published
+    from benchmark.training.row_selection import split_of
+
+    data, numbers = dataset or str(last_build()), read_published(published or PAPER)
+    domains = split_of(data, "test", domain).domains
+    if not any(numbers.values(each, name) for each in domains for name in method or METHODS):
+        raise FdrdError(
+            f"{data} has the domains {', '.join(domains)}, and {numbers.source} has {', '.join(numbers.domains)}; "
+            f"give other numbers with --beside, or run `fdrd bench --preset paper`"
+        )
     outcome = run_paper(
-        dataset or str(last_build()), method or METHODS, given, domain=domain, seeds=range(seeds),
+        data, method or METHODS, given, domain=domain, seeds=range(seeds),
         backbone=backbone, results=results, jobs=jobs, plugins=plugin or (), device=device,
     )  # fmt: skip
-    from benchmark.reporting.published import PAPER, beside, read_published
     from benchmark.reporting.terminal import rendered
 
-    tables = beside(outcome.results, read_published(published or PAPER))
+    tables = beside(outcome.results, numbers)
     if json:
         print_json([{"title": t.title, "head": t.head, "rows": t.rows} for t in tables])
     else:

@@ -10,7 +10,9 @@ from benchmark.evaluation.paired_tests import (
     Reciprocals,
     holm,
     paired_differences,
+    seed_intervals,
     sign_flip_p,
+    unit_intervals,
 )
 
 
@@ -150,3 +152,31 @@ def test_holm_is_over_the_methods():
         p = np.array([each[part].p for each in found])
         assert [each[part].holm for each in found] == holm(p).tolist()
     assert paired_differences(many[0], [], clusters(list(range(40)))) == []
+
+
+def test_the_interval_over_seeds_covers_other_trainings():
+    """Two seeds are 0.2 better and 0.2 worse on every image: images say nothing, seeds everything."""
+    of = clusters(range(40))
+    base = reciprocals([0.5] * 40, [0.5] * 40)
+    up, down = (reciprocals([0.5 + d] * 40, [0.5 + d] * 40) for d in (0.2, -0.2))
+    mean = reciprocals([0.5] * 40, [0.5] * 40)
+    assert difference(base, mean, of)["mean"].interval == (0, 0)
+    assert seed_intervals([base], [up, down], of)["mean"] == pytest.approx((-0.2, 0.2))
+    # Seeds of both methods are drawn, so the ends are further apart than those of one method.
+    assert seed_intervals([up, down], [up, down], of)["mean"] == pytest.approx((-0.4, 0.4))
+
+
+def test_with_one_seed_each_the_interval_is_that_over_images():
+    of = clusters([0, 0, 1, 2, 3], group=[0, 0, 1, 1])
+    generator = np.random.default_rng(5)
+    one, other = (reciprocals(generator.random(4), generator.random(5)) for _ in range(2))
+    (found,) = paired_differences(one, [other], of)
+    intervals = seed_intervals([one], [other], of)
+    assert all(intervals[part] == pytest.approx(found[part].interval) for part in intervals)
+
+
+def test_the_interval_over_categories_draws_whole_categories():
+    """Two categories of two queries each, +0.5 and -0.1: a draw has both, or one of them twice."""
+    sums = np.array([[[1.0, 1.0]], [[-0.2, -0.2]]])
+    (found,) = unit_intervals(sums, np.full((2, 2), 2.0), np.zeros(2, dtype=int))
+    assert found["mean"] == pytest.approx((-0.1, 0.5))

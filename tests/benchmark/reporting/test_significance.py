@@ -213,3 +213,22 @@ def test_differences_are_those_of_the_printed_mrr(
     for each in DIRECTIONS:
         one, other = (getattr(result.metrics, each).strict.mrr for result in results)
         assert found[each].value == pytest.approx(other - one)
+
+
+def test_intervals_over_seeds_and_categories_stand_beside_those_over_images(measured, tmp_path):
+    seeds = [made(measured, "coop", [rank] * 24, seed=n) for n, rank in enumerate([1, 4])]
+    shifted = {
+        name: {way: dataclasses.replace(side, mrr=0.1) for way, side in sides.items()}
+        for name, sides in measured.metrics.by_category.items()
+    }
+    seeds[0] = dataclasses.replace(
+        seeds[0], metrics=dataclasses.replace(seeds[0].metrics, by_category=shifted)
+    )
+    tests = compare(written(tmp_path, made(measured, "zero_shot", [2] * 24), *seeds))
+    found = tests.comparisons[0].differences[0]["mean"]
+    assert found.interval == pytest.approx((0.125, 0.125))
+    assert found.over_seeds == pytest.approx((-0.25, 0.5))
+    assert found.over_categories[0] < found.over_categories[1] < 0
+    shown = printed(significance_table(tests))
+    assert "[-25.00, +50.00]" in shown
+    assert "over seeds and images" in shown

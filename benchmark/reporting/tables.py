@@ -55,6 +55,7 @@ class Table:
         foot: rows that are not methods.
         text_columns: number of left-aligned columns.
         best: (row, column) of cells to highlight.
+        spare: headings of columns that a narrow terminal leaves out, the first one first.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Table:
     foot: list[list[str]] = field(default_factory=list)
     text_columns: int = 1
     best: frozenset[tuple[int, int]] = frozenset()
+    spare: tuple[str, ...] = ()
 
 
 def main_table(comparison: Comparison) -> Table:
@@ -279,7 +281,7 @@ def paired_table(tested: PairedComparison) -> Table:
             )
     head = ["method", "", "MRR", "against", "difference", "95 % interval", "p", "Holm p", "verdict"]
     title = f"{heading(tested.settings)}: MRR against {tested.against.label}"
-    return Table(title, head, rows, text_columns=2)
+    return Table(title, head, rows, text_columns=2, spare=("p", "against", "95 % interval"))
 
 
 def paired_interval_table(tested: PairedComparison) -> Table | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import rich.table
-from rich.box import SIMPLE
-from rich.console import Group, RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from benchmark.reporting.comparison import Label, base_to_new, group_results
@@ -55,22 +56,47 @@ def rendered(parts: Sequence[Table | str]) -> Group:
         if isinstance(part, str):
             shown.append(Text(part))
             continue
-        grid = rich.table.Table(
-            title=Text(part.title) if part.title else None,
-            title_justify="left",
-            box=SIMPLE,
-            pad_edge=False,
-        )
-        for place, name in enumerate(part.head):
-            is_text = place < part.text_columns
-            grid.add_column(
-                Text(name),
-                justify="left" if is_text else "right",
-                min_width=12 if place == 0 else None,
-                overflow="fold",
-                no_wrap=is_text and place > 0,
-            )
-        for row in (*part.rows, *part.foot):
-            grid.add_row(*map(Text, row))
-        shown.append(grid)
+        shown.append(_Fitting(part))
     return Group(*shown)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table without the columns for which the terminal is too narrow."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        hidden: list[str] = []
+        wide = options.update(width=1000)
+        for name in (*self.table.spare, ""):
+            grid = _grid(self.table, hidden)
+            if console.measure(grid, options=wide).maximum <= options.max_width:
+                break
+            hidden.append(name)
+        else:
+            grid.columns[0].width = 17  # numbers fold at " ±" before names take their room
+        yield grid
+
+
+def _grid(table: Table, hidden: Sequence[str]) -> rich.table.Table:
+    grid = rich.table.Table(
+        title=Text(table.title) if table.title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
+    )
+    kept = [place for place, name in enumerate(table.head) if name not in hidden]
+    for place in kept:
+        is_text = place < table.text_columns
+        grid.add_column(
+            Text(table.head[place]),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=is_text and place > 0,
+        )
+    for row in (*table.rows, *table.foot):
+        grid.add_row(*(Text(row[place]) for place in kept))
+    return grid

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ def show_progress(hint: str) -> Iterator[Progress]:
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.1f}/s" if task.speed else "")
 
+    class Count(MofNCompleteColumn):
+        def render(self, task: Task) -> Text:
+            return super().render(task) if task.total or task.completed else Text("")
+
     class Note(ProgressColumn):  # the first column that a narrow terminal truncates
         def render(self, task: Task) -> Text:
             return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
@@ -97,7 +101,7 @@ def show_progress(hint: str) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        Count(table_column=Column(no_wrap=True)),
         Rate(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         Note(),
@@ -107,14 +111,16 @@ def show_progress(hint: str) -> Iterator[Progress]:
 
         def show(text: str, done: int, total: int) -> None:
             stage, _, note = text.partition(" | ")
+            several = total if total > 1 else None  # "1 of 1" says nothing
             if done == total:
                 if stage in tasks:
                     bars.remove_task(tasks.pop(stage))
-                err.print(f"{stage}: {done:,}  {note}".rstrip(), soft_wrap=True)
+                count = f": {done:,}" if several else ""
+                err.print(f"{stage}{count}  {note}".rstrip(), soft_wrap=True)
             elif stage in tasks:
-                bars.update(tasks[stage], completed=done, total=total or None, note=note)
+                bars.update(tasks[stage], completed=done, total=several, note=note)
             elif err.is_terminal:
-                tasks[stage] = bars.add_task(stage, completed=done, total=total or None, note=note)
+                tasks[stage] = bars.add_task(stage, completed=done, total=several, note=note)
 
         try:
             yield show
@@ -132,6 +138,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def print_report(tables: RenderableType) -> None:
+    """Print tables and sentences on stdout. A terminal wraps between words, a log does not wrap."""
+    out.print(tables, soft_wrap=not out.is_terminal)
 
 
 def print_hint(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, err, out, quiet_transformers, show_progress
+from fdrd.commands.console import app, err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.dataset.build_summary import tokens_of
 
 
@@ -58,7 +58,7 @@ def demo(
             found += results
         err.print("4/4  Writing the report")
         benchmark.report(found, html=report, named=benchmark.short_label)
-    out.print(benchmark.table(found, benchmark.short_label))
+    print_report(benchmark.table(found, benchmark.short_label))
     out.print(f"Report: {report}")
     out.print("Next:")
     shown = shlex.quote(str(runs))

@@ -14,6 +14,7 @@ from fdrd.commands.console import (
     out,
     print_hint,
     print_json,
+    print_report,
     quiet_transformers,
     show_progress,
 )
@@ -64,6 +65,7 @@ def bench(
     from fdrd.files.cache import last_build
     from fdrd.options import split_assignments
 
+    quiet_transformers()
     shortcuts = {"epochs": epochs, "learning_rate": lr, "batch_size": batch_size}
     given = [f"{name}={value}" for name, value in shortcuts.items() if value is not None]
     train = split_assignments([*(train_option or ()), *given], "-T")
@@ -88,7 +90,6 @@ def bench(
         )  # fmt: skip
         return _print(outcome, "", None, results, json)
 
-    quiet_transformers()
     from benchmark.evaluation.base_to_new import read_categories
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
@@ -135,12 +136,12 @@ def _print(outcome: Any, note: str, ablate: str | None, results: Path, json: boo
     if json:
         print_json([to_json(result) for result in outcome.results])
     else:
-        out.print(table(outcome.results))
+        print_report(table(outcome.results))
         if note:
             out.print(note)
         if ablate:
             tests, names = ablation(outcome.results, outcome.variants, outcome.full)
-            out.print(significance_table(tests))
+            print_report(significance_table(tests))
             out.print("\n".join(f"{row}: {name}" for row, name in names.items()))
         print_hint(f"Next:  fdrd report {results}        fdrd compare {results}")
     raise_failed(outcome)

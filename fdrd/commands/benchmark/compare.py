@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, print_json
+from fdrd.commands.console import app, print_json, print_report
 from fdrd.commands.options import Json
 
 
@@ -32,4 +32,4 @@ def compare(
     if json:
         print_json(tests.to_json())
     else:
-        out.print(significance_table(tests))
+        print_report(significance_table(tests))

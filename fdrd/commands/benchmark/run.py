@@ -10,9 +10,9 @@ import typer
 from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import (
     app,
-    out,
     print_hint,
     print_json,
+    print_report,
     print_table,
     quiet_transformers,
     show_progress,
@@ -76,6 +76,6 @@ def run(
     if json:
         print_json([to_json(result) for result in outcome.results])
     elif outcome.results:
-        out.print(table(outcome.results))
+        print_report(table(outcome.results))
         print_hint(f"Next:  fdrd report {plan.results}        fdrd compare {plan.results}")
     raise_failed(outcome)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_json, show_progress
+from fdrd.commands.console import app, err, out, print_json, print_report, show_progress
 from fdrd.commands.options import Json, OptionalFolder
 from fdrd.errors import FdrdError
 
@@ -78,7 +78,7 @@ def audit(
     if json:
         print_json({"audits": [asdict(each) for each in found], "rules": rules})
     else:
-        out.print(tables(found))
+        print_report(tables(found))
         for rule, count in rules.items():
             out.print(f"{count:,} times: {rule}")
     if folder and text_only and card:
@@ -107,7 +107,7 @@ def _print_noise(source: Path, backbone: str | None, minimum: float | None, json
     if json:
         print_json({"noise": [asdict(each) for each in found], "clip_score": quantiles})
         return
-    out.print(noise_tables(found))
+    print_report(noise_tables(found))
     for share, score in quantiles.items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")
 

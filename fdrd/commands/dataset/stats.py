@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.commands.console import app, print_json, print_table
+from fdrd.commands.console import app, out, print_json, print_table
 from fdrd.commands.options import Folder, Json
 
 if TYPE_CHECKING:
@@ -22,28 +22,32 @@ def stats(folder: Folder, json: Json = False) -> None:
     if json:
         print_json([asdict(split) for split in found])
         return
-    headings = (
-        "domain split pairs images captions shared categories words tokens negatives attributes"
-    )
-    print_table(headings.split(), map(_row, found))
+    headings = "domain split pairs images captions shared categories"
+    print_table(headings.split(), map(_counts, found))
+    out.print()
+    headings = "domain split words tokens truncated negatives attributes"
+    print_table(headings.split(), map(_texts, found))
 
 
-def _row(split: SplitStats) -> list[str]:
+def _counts(split: SplitStats) -> list[str]:
     counts = (split.pairs, split.images, split.captions, split.shared_captions)
+    categories = f"{split.categories:,}" if split.categories else "none"
+    return [split.domain, split.split, *(f"{count:,}" for count in counts), categories]
+
+
+def _texts(split: SplitStats) -> list[str]:
     return [
         split.domain,
         split.split,
-        *(f"{count:,}" for count in counts),
-        f"{split.categories:,}" if split.categories else "none",
         f"{split.words_median:g} (max {split.words_max})",
-        _tokens(split),
+        *_tokens(split),
         f"{split.negatives_per_pair:.2f}",
         f"{split.attributes_per_pair:.2f}",
     ]
 
 
-def _tokens(split: SplitStats) -> str:
+def _tokens(split: SplitStats) -> tuple[str, str]:
     """Return caption lengths in tokens and the number of truncated captions."""
     if split.tokens_median is None:
-        return "not counted"
-    return f"{split.tokens_median:g} (max {split.tokens_max}), {split.over_limit} truncated"
+        return "not counted", ""
+    return f"{split.tokens_median:g} (max {split.tokens_max})", f"{split.over_limit:,}"

@@ -13,6 +13,8 @@ CALLS = [
     ("coop 0: train | epoch 1 of 2, loss 1.250", 2, 4),
     ("coop 0: epoch 1 of 2 | validating", 0, 2),
     ("coop 0: epoch 1 of 2 | loss 1.375, validation MRR 0.250", 2, 2),
+    ("coop 0: rank", 0, 1),
+    ("coop 0: rank", 1, 1),
     ("coop 0: train | epoch 2 of 2, loss 1.000, validation MRR 0.250", 3, 4),
 ]
 
@@ -29,7 +31,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
 
 def test_a_log_has_one_line_per_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, terminal=False).splitlines() == [
-        "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250"
+        "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250",
+        "coop 0: rank",
     ]
 
 

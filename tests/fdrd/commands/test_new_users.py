@@ -1,0 +1,140 @@
+"""Mistakes and habits of new users: each works, or is answered in one line before anything heavy is loaded."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from fdrd import __main__ as cli
+from fdrd.shadowing import hidden_packages
+
+CHECKED_FIRST = """
+import sys
+from fdrd.__main__ import main
+
+for arguments, expected in (
+    (["bench", "nope", "--method", "zero_shot"], 2),
+    (["bench", "data/fdrd", "--method", "zero_shot", "--split", "dev"], 2),
+    (["bench", "data/fdrd", "--method", "zero_shot", "-T", "rate=0.1"], 2),
+    (["bench", "data/fdrd", "--method", "zero_shot", "--gallery", "some"], 2),
+    (["bench", "data/fdrd", "--data", "data/fdrd"], 2),
+    (["stats", "fdrd"], 0),
+):
+    sys.argv = ["fdrd", *arguments]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert (stopped.code or 0) == expected, (arguments, stopped.code)
+loaded = {"torch", "transformers"} & set(sys.modules)
+sys.exit(f"loaded {loaded}" if loaded else 0)
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fdrd", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def project(birds, tmp_path, own_cache, monkeypatch):
+    """Return a working folder with the source `raw`, its own caches, and no connection."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_mistakes_are_found_before_torch_is_imported(project, run):
+    assert run("build", "raw/", "--workers", "1", "--quiet")[0] == 0
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED_FIRST], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5
+    for line, expected in zip(
+        lines,
+        ("no dataset 'nope'", "unknown split 'dev'", "no option 'rate'", "--gallery some", "twice"),
+        strict=True,
+    ):
+        assert line.startswith("fdrd: ")
+        assert expected in line
+    assert "raw" in done.stdout  # `fdrd stats fdrd`: a registered name stands for its folder
+
+
+def test_a_script_without_a_main_guard_builds_with_several_workers(project):
+    (project / "script.py").write_text(
+        "import fdrd\nprint(fdrd.build('raw/', workers=2).manifest['records']['kept'])\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "49\n"), done.stderr
+
+
+def test_a_table_with_absolute_paths_inside_the_source_builds(project, run):
+    images = sorted((project / "raw").rglob("*.png"))
+    (project / "raw" / "metadata.jsonl").unlink()
+    with (project / "raw" / "captions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "caption"])
+        rows.writerows([image, f"A bird on branch {n}."] for n, image in enumerate(images))
+    code, text, _ = run("build", "raw/", "--workers", "1")
+    assert (code, "48 read = 48 kept + 0 rejected" in text) == (0, True)
+
+
+def test_a_missing_device_is_one_line(project, run):
+    assert run("build", "raw/", "--workers", "1")[0] == 0
+    for device in ("mps:7", "gpu"):
+        code, _, stderr = run("bench", "--method", "random", "--device", device)
+        assert code == 2
+        assert stderr.splitlines()[-1].startswith(f"fdrd: --device {device}: not available here")
+
+
+def test_a_package_of_the_same_name_is_named(tmp_path, monkeypatch):
+    assert hidden_packages() == ""
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "fdrd", "stats"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "benchmark/__init__.py hides the package 'benchmark' of fdrd" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_shortcuts_and_american_spellings_reach_the_training(project, run):
+    assert run("build", "raw/", "--workers", "1", "--backbone", "embedded")[0] == 0
+    command = ["bench", "fdrd", "-m", "coop", "--limit", "4", "--json", "--quiet"]
+    command += ["--epochs", "1", "--lr", "0.01", "--batch-size", "4", "-T", "optimizer=adamw"]
+    code, text, stderr = run(*command, "--method-option", "n_ctx=2")
+    assert (code, stderr) == (0, "")
+    for part in ('"optimiser": "adamw"', '"learning_rate": 0.01', '"fdrd (4 images)"'):
+        assert part in text
+    code, _, stderr = run(*command, "-T", "learning_rate=0.1")
+    assert (code, "given twice" in stderr) == (2, True)
+
+
+def test_tables_fit_80_columns_and_keep_the_verdict():
+    from benchmark.reporting.tables import Table
+    from benchmark.reporting.terminal import _Fitting
+
+    head = ["method", "", "MRR", "against", "difference", "95 % interval", "p", "verdict"]
+    row = ["coop (epochs=1)", "I2T", "34.07", "28.36", "+5.71", "[+0.91, +10.89]", "0.0259"]
+    row += ["no difference shown"]
+    table = Table("", head, [row], text_columns=2, spare=("p", "95 % interval"))
+    for width, missing in ((120, set()), (80, {"p", "95 % interval"})):
+        written = io.StringIO()
+        Console(file=written, width=width).print(_Fitting(table))
+        lines = written.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        shown = [name for name in head if name and name not in missing]
+        assert lines[0].split() == " ".join(shown).split()
+        assert lines[2].endswith("no difference shown")

@@ -62,27 +62,21 @@ def bench(
     Several domains are measured one by one and trained on together. --domain D uses D alone,
     --train-domain D trains on D and measures all, and both together measure transfer.
     """
-    from fdrd.files.cache import last_build
     from fdrd.options import split_assignments
 
     quiet_transformers()
     shortcuts = {"epochs": epochs, "learning_rate": lr, "batch_size": batch_size}
-    given = [f"{name}={value}" for name, value in shortcuts.items() if value is not None]
-    train = split_assignments([*(train_option or ()), *given], "-T")
+    short = [f"{name}={value}" for name, value in shortcuts.items() if value is not None]
+    train = split_assignments([*(train_option or ()), *short], "-T")
     options = split_assignments(method_option or (), "-M")
     size = _gallery(gallery)
-    name = str(dataset or data or last_build())
-    if dataset and data:
-        raise FdrdError("the dataset is given twice; remove --data")
-    _check(name, split, train)
+    name = _checked_name(dataset, data, split, train)
     if preset:
-        others = {
+        _refuse_with_preset(preset, {
             "--all": everything, "--ablate": ablate, "--checkpoint": checkpoint, "--shots": shots,
             "--train-domain": train_domain, "--categories": categories, "--limit": limit, "--log": log,
             "--split": split != "test", "--gallery": gallery != "domain",
-        }  # fmt: skip
-        if refused := [flag for flag, value in others.items() if value]:
-            raise FdrdError(f"--preset {preset} decides this; leave out {' and '.join(refused)}")
+        })  # fmt: skip
         outcome = run_paper(
             name, method or ("zero_shot",), {"-M": options, "-T": train}, domain=domain,
             seeds=range(seed, seed + seeds), backbone=backbone, results=results,
@@ -117,14 +111,24 @@ def bench(
     _print(outcome, outcome.truncated, ablate, results, json)
 
 
-def _check(name: str, split: str, train: dict[str, str]) -> None:
-    """Find a mistake before torch is imported."""
+def _checked_name(dataset: str | None, data: str | None, split: str, train: dict[str, str]) -> str:
+    """Return the dataset, after finding mistakes that need no torch."""
     from benchmark.settings import TrainConfig
     from fdrd.dataset import load_dataset
+    from fdrd.files.cache import last_build
     from fdrd.options import options_of, read_options
 
+    if dataset and data:
+        raise FdrdError("the dataset is given twice; remove --data")
+    name = str(dataset or data or last_build())
     read_options(options_of(TrainConfig), train, "training")
     load_dataset(name, split=split)
+    return name
+
+
+def _refuse_with_preset(preset: str, others: dict[str, Any]) -> None:
+    if refused := [flag for flag, value in others.items() if value]:
+        raise FdrdError(f"--preset {preset} decides this; leave out {' and '.join(refused)}")
 
 
 def _print(outcome: Any, note: str, ablate: str | None, results: Path, json: bool) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmark.evaluation.composition_files import Choice, Choices, ManyMatches
 from benchmark.evaluation.encoding import BATCH
+from benchmark.evaluation.score_blocks import distinct
 from benchmark.models.backbone import Features, concatenate
 from benchmark.registry import Method
 from fdrd.checks.text_only import text_only_scores
@@ -94,7 +95,8 @@ def _choice_scores(
             [open_image(resolve_inside(folder, row.filename)) for row in batch]
         )
         texts = method.encode_text([caption for row in each for caption in row])
-        every = method.similarity(images, texts).view(len(batch), len(batch), width)
+        vectors, which = distinct(texts)  # equal columns may round differently in a product
+        every = method.similarity(images, vectors)[:, which].view(len(batch), len(batch), width)
         own = every[range(len(batch)), range(len(batch))]  # (B, captions), the wrong one last
         right += (own[:, :-1] > own[:, -1:]).all(dim=1).tolist()
         if width == 3:
@@ -193,11 +195,13 @@ def _retrieval_scores(
         lambda numbers: method.encode_text([captions[number] for number in numbers]),
     )
 
+    (images, of_image), (texts, of_text) = distinct(images), distinct(texts)
+
     def of_images(rows: Sequence[int]) -> Tensor:
-        return method.similarity(images[torch.tensor(rows)], texts)
+        return method.similarity(images[of_image[rows]], texts)[:, of_text]
 
     def of_captions(rows: Sequence[int]) -> Tensor:
-        return method.similarity(images, texts[torch.tensor(rows)]).T
+        return method.similarity(images, texts[of_text[rows]]).T[:, of_image]
 
     return [
         *_graded(file.name, "image to text", of_images, image_ids, caption_ids, file.of_image),
@@ -247,10 +251,8 @@ def retrieval_metrics(
     """
     is_relevant = np.zeros(len(scores), dtype=bool)
     is_relevant[list(relevant)] = True
-    order = np.lexsort((is_relevant, -scores))[
-        : len(relevant)
-    ]  # of equal scores, relevant ones last
-    hits = is_relevant[order]
+    order = np.lexsort((is_relevant, -scores))  # of equal scores, relevant ones last
+    hits = is_relevant[order[: len(relevant)]]
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     return float((precision * hits).mean()), float(hits.mean()), float(hits[0])
 

@@ -128,10 +128,11 @@ def _check_images(file: Choices | ManyMatches, folder: Path) -> None:
     for name in names:
         try:
             resolve_inside(folder, name)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            reason = getattr(error, "strerror", None) or error
             raise FdrdError(
-                f"{file.name}: image {name}: {error.strerror or error}; give the folder that holds COCO's "
-                f"images with --images"
+                f"{file.name}: image {name!r}: {reason}; give the folder that holds COCO's images with "
+                f"--images"
             ) from error
 
 

@@ -147,9 +147,9 @@ def test_what_is_missing_is_named(eccv, images, tmp_path):
     lacking = written(tmp_path / "a.json", {"0": {"filename": "red.png", "caption": "a"}})
     with pytest.raises(FdrdError, match=r"a.json: .*missing required field `negative_caption`"):
         measured([lacking], images)
-    for name in ("gone.png", "../a.json"):
+    for name in ("gone.png", "../a.json", "a\0.png"):
         row = written(tmp_path / "b.json", {"0": choice("red", "a", "b") | {"filename": name}})
-        with pytest.raises(FdrdError, match=f"b: image {name}: .*--images"):
+        with pytest.raises(FdrdError, match=r"b: image .*--images"):
             measured([row], images)
     for deep in ('{"x": ' + "[" * 100_000, "[" * 100_000):
         (tmp_path / "a.json").write_text(deep)

@@ -12,8 +12,8 @@ If captions are closer to the images than those of training (another domain), mo
 
 Differs from the paper: the shortlist. Whole captions replace the class names, so a batch of pairs replaces the
 class list. The loss is symmetric (`-M loss=image_to_text` is the paper's direction). Batches of 8 instead of 1,
-because a pair is contrasted only within its batch, and a step encodes batch_size^2 captions. No random crops and
-flips, no warm-up epoch.
+because a pair is contrasted only within its batch, and a step encodes batch_size^2 captions. The best epoch on
+validation instead of the last. No random crops and flips, no warm-up epoch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.scoring import Scoring
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.losses import contrastive_loss
-from benchmark.training.prompt_learners import start_from_words
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
@@ -77,8 +76,7 @@ class ConditionalContext(nn.Module):
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, seed: int):
         super().__init__()
-        self.context = ContextVectors(backbone, n_ctx, "", 1, seed)
-        start_from_words(self.context.text[0], backbone, words)
+        self.context = ContextVectors(backbone, n_ctx, words, 1, seed)
         width = max(backbone.dim // 16, 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -4,7 +4,7 @@ This is the upper reference for methods that freeze the backbone. A row below ze
 learning rate and the number of rows than about CLIP.
 
 Differs from CLIP's own training: it starts from the trained weights with a small learning rate. The logit scale
-is frozen, as for all methods here. Batches of 32, no random crops, no warm-up, and torch's AdamW weight decay on
+is frozen by default (`-T scale=learned`). Batches of 32, no random crops, no warm-up, and torch's AdamW weight decay on
 all tensors.
 """
 

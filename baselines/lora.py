@@ -5,7 +5,9 @@ at zero, so training starts from zero-shot. The layers come from `peft` (`pip in
 
 Differs from the paper, which adapts language models: both towers of CLIP are adapted, as in CLIP-LoRA (arXiv
 2405.18541, which also adapts the keys, uses dropout of 0.25, and classifies). No dropout, the symmetric loss of
-pairs, torch's AdamW weight decay, no warm-up. The update is not merged into W, which only affects speed.
+pairs, torch's AdamW weight decay, no warm-up. CLIP-LoRA takes 500 steps per shot and keeps the last state; its budget
+at 16 shots is `-T steps=8000`, the default here is 10 epochs. The update is not merged into W, which only affects
+speed.
 """
 
 from __future__ import annotations

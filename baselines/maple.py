@@ -6,7 +6,9 @@ them into visual tokens for the same layer of the image tower.
 Differs from the paper: whole captions replace the class names, so a batch of pairs replaces the class list.
 Context vectors get their own positions, where the paper overwrites those of "a photo of a". The loss is symmetric
 (`-M loss=image_to_text` is the paper's direction). Batches of 32 for 10 epochs instead of 4 for 5, because a pair
-is contrasted only within its batch. No random crops and flips, no warm-up epoch, float32 instead of float16. If
+is contrasted only within its batch, and the best epoch on validation instead of the last. That is a quarter of the
+paper's steps (`-T steps=1000`). The authors' code gives all deeper coupling functions the same initial values,
+here each draws its own. No random crops and flips, no warm-up epoch, float32 instead of float16. If
 the backbone has fewer than 9 layers, the default depth is all of them.
 """
 

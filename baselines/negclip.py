@@ -6,7 +6,8 @@ An image must prefer its caption to all captions of the batch and to all their h
 Differs from the paper: its negatives swap words of the same part of speech, ours swap the category or an
 attribute value (`benchmark.training.training_negatives`). It adds images similar to those of the batch, our
 batches are random. Batch 32 instead of 256; learning rate 1e-5 instead of 1e-6, the same as `full`, so that the
-negatives are the only difference. The logit scale is frozen, and there is no warm-up. As in the paper, a negative
+negatives are the only difference. The logit scale is frozen by default (`-T scale=learned`), and
+there is no warm-up. As in the paper, a negative
 may happen to equal the caption of another image of the batch.
 """
 

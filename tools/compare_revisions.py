@@ -20,6 +20,8 @@ from pathlib import Path
 from filelock import FileLock
 
 METHODS = ("zero_shot", "coop", "maple", "dcar", "clip_adapter")
+OPTIONS = {"coop": ("-M", "n_ctx=16", "-M", "ctx_init=")}
+"""The defaults of version 0.1 where they have changed."""
 SAMPLE = ("--categories", "24", "--pairs", "720", "--seed", "7")
 
 
@@ -76,7 +78,8 @@ def prepare(commit: str, work: Path, source: Path | None) -> Path:
             )
             for method in METHODS:
                 budget = () if method == "zero_shot" else ("-T", "epochs=1")
-                run(checkout, home, "bench", "--method", method, "--data", "drawn", *budget)
+                asked = (*budget, *OPTIONS.get(method, ()))
+                run(checkout, home, "bench", "--method", method, "--data", "drawn", *asked)
             (home / "drawn.done").touch()
         if source and not (home / "photographs.done").exists():
             shutil.rmtree(home / "photographs", ignore_errors=True)

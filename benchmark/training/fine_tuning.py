@@ -25,7 +25,7 @@ NegativesLoss: TypeAlias = Callable[[Batch, Sequence[str]], Tensor]
 
 
 class FineTuned(TrainedMethod):
-    """A fine-tuned copy of a backbone, trained with InfoNCE at the fixed scale of the backbone.
+    """A fine-tuned copy of a backbone, trained with a contrastive loss.
 
     Its features are not cached, so each evaluation uses the current weights. Training needs memory for the
     original backbone, the copy, and for each trained weight its gradient, one (sgd) or two (adamw) values of

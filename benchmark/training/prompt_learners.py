@@ -50,24 +50,20 @@ class ContextVectors(nn.Module):
     Args:
         backbone: provides the width and word embeddings.
         n_ctx: context vectors per layer.
-        words: initialize the first vectors of the first layer; the others come from N(0, 0.02^2).
+        words: their first n_ctx tokens initialize the first layer; the rest comes from N(0, 0.02^2).
         depth: text layers with context; 0 is the plain tower.
         seed: of the initial values.
 
     Raises:
-        FdrdError: the words have more than n_ctx tokens, or the tower has fewer layers.
+        FdrdError: n_ctx is below 1, or the tower has fewer layers.
     """
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, depth: int, seed: int):
         super().__init__()
         check_size("n_ctx", n_ctx, "depth", depth, backbone.text_layers)
         self.text = drawn_prompts(n_ctx, backbone.text_width, depth, seed)
-        if words and depth:
-            embedded = backbone.word_embeddings(words).cpu()
-            if len(embedded) > n_ctx:
-                raise FdrdError(f"{words!r} has {len(embedded)} tokens; n_ctx={n_ctx} is too few")
-            with torch.no_grad():
-                self.text[0][: len(embedded)] = embedded
+        if depth:
+            start_from_words(self.text[0], backbone, words)
 
     def forward(self) -> Prompts:
         """Return `depth` prompts of (n_ctx, text_width)."""
@@ -125,9 +121,7 @@ class CoupledPrompts(nn.Module):
     ):
         super().__init__()
         check_size("n_ctx", n_ctx, "depth", depth, backbone.vision_layers)
-        self.context = ContextVectors(backbone, n_ctx, "", depth, seed)
-        if depth:
-            start_from_words(self.context.text[0], backbone, words)
+        self.context = ContextVectors(backbone, n_ctx, words, depth, seed)
         self.tokens = self.couplings = None
         if coupling == "independent":
             self.tokens = VisualTokens(backbone, n_ctx, depth, seed + 1)

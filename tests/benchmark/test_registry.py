@@ -29,7 +29,7 @@ def test_a_method_may_be_registered_again_by_its_owner(registry):
 def test_options_are_the_keyword_arguments_with_their_docs():
     options = method_options("coop")
     assert list(options) == ["n_ctx", "ctx_init", "loss"]
-    assert (options["n_ctx"].type, options["n_ctx"].default) == (int, 16)
+    assert (options["n_ctx"].type, options["n_ctx"].default) == (int, 4)
     assert options["n_ctx"].doc == "context vectors."
     assert options["loss"].values == "symmetric | image_to_text | text_to_image | sigmoid"
 

@@ -70,15 +70,15 @@ def test_every_link_inside_the_documents_leads_somewhere():
 
 
 def test_the_reference_has_every_command_and_every_option():
-    sections = dict(
-        re.findall(r"^## `fdrd (\w+)`\n(.*?)(?=^## |\Z)", site_pages.command_line(), re.M | re.S)
-    )
+    pattern = r"^### `fdrd (\w+)`\n(.*?)(?=^##|\Z)"
+    sections = dict(re.findall(pattern, site_pages.command_line(), re.M | re.S))
     commands = vars(typer.main.get_command(app))["commands"]
     assert list(sections) == list(commands)
     for name, command in commands.items():
         for parameter in command.params:
             if not getattr(parameter, "hidden", False):
-                assert parameter.opts[-1] in sections[name], name
+                shown = parameter.metavar or parameter.opts[-1]
+                assert shown.lower() in sections[name].lower(), name
 
 
 def test_the_reference_has_every_public_name():
@@ -86,6 +86,11 @@ def test_the_reference_has_every_public_name():
     for package in (fdrd, benchmark):
         for name in set(package.__all__) - {"__version__"}:
             assert f"::: {package.__name__}.{name}\n" in page + "\n"
+
+
+def test_the_guide_has_every_method():
+    guide = (ROOT / "docs/benchmark.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", guide, re.M)) == set(benchmark.method_names())
 
 
 def test_the_site_has_every_page_in_its_navigation(tmp_path):
@@ -105,6 +110,15 @@ def test_a_link_between_rooms_of_the_repository_becomes_a_link_of_the_site():
     assert site_pages.relink("[x](../CONTRIBUTING.md#rules)", page) == "[x](CONTRIBUTING.md#rules)"
     assert site_pages.relink("[x](../docs/results.md)", readme) == "[x](../results.md)"
     assert site_pages.relink("[x](https://a.org/b.md)", page) == "[x](https://a.org/b.md)"
+
+
+def test_every_direct_dependency_has_its_reason():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    listed = [each for name, group in extras.items() if name != "dev" for each in group]
+    table = set(re.findall(r"`([\w-]+)`", (ROOT / "docs/dependencies.md").read_text()))
+    for requirement in [*project["dependencies"], *listed]:
+        assert re.match(r"[\w-]+", requirement)[0] in table
 
 
 def test_the_citation_has_the_version_of_the_package():

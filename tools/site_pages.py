@@ -28,10 +28,13 @@ def command_line() -> str:
 
     from fdrd.__main__ import app
 
-    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
-    return "\n\n".join(
-        line for name, command in commands.items() for line in _command(f"fdrd {name}", command)
-    )
+    lines, panel = [], None
+    for name, command in vars(typer.main.get_command(app))["commands"].items():
+        if command.rich_help_panel != panel:
+            panel = command.rich_help_panel
+            lines.append(f"## {panel}")
+        lines += _command(f"fdrd {name}", command)
+    return "\n\n".join(lines)
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
@@ -39,7 +42,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
     from typer import Context
 
     context = Context(command, info_name=name)
-    yield f"## `{name}`"
+    yield f"### `{name}`"
     yield _escaped(Text.from_markup(inspect.cleandoc(command.help)).plain)
     yield f"```sh\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
     panels: dict[str, list[str]] = {}

@@ -150,7 +150,7 @@ class RetrievalMetrics:
     """sum of the six strict recalls"""
     rsum_interval: Interval
     hard_negatives: dict[str, Share]
-    """by `all`, kind and `attribute: type`; empty if the split has no negatives"""
+    """by `all`, kind and `attribute: type`; empty without negatives, or if they were not measured"""
     by_domain: dict[str, dict[str, Summary]]
     """domain -> direction -> strict metrics"""
     by_category: dict[str, dict[str, Summary]]

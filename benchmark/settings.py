@@ -174,6 +174,8 @@ class Settings:
     """fingerprint of the training rows of the text-only baseline; None if there is no baseline"""
     remarks: dict[str, str] = field(default_factory=dict)
     """caveats printed with the numbers: a tag for the method's name, and the sentence it stands for"""
+    hard_negatives: bool = True
+    """whether hard-negative accuracy is measured"""
     label: str = ""
     """name of the row in tables, if an experiment file gave one"""
 
@@ -184,6 +186,8 @@ class Settings:
             del fields[name]
         for name in ("data", "backbone", "categories"):
             fields[name] = fields[name] and fields[name]["fingerprint"]
+        if self.hard_negatives:  # results of earlier versions keep their names
+            del fields["hard_negatives"]
         fields["schema_version"] = SCHEMA_VERSION
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 

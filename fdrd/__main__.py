@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from traceback import print_exception
 from typing import Annotated
@@ -17,6 +18,8 @@ from fdrd.shadowing import hidden_packages
 
 def main() -> None:
     """Run the command line. A user error prints one line and exits with 2, a failed check with 1."""
+    # Compute threads that spin while they wait for each other crawl beside any other process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may not be valid text

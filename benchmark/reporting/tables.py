@@ -327,6 +327,7 @@ def command(settings: Settings) -> str:
     }
     for flag, value in options.items():
         words += [flag, str(value)] if value is not None else []
+    words += [] if settings.hard_negatives else ["--no-hard-negatives"]
     if settings.checkpoint is None:
         for flag, given in (("-M", settings.options_given), ("-T", settings.train_given)):
             words += [w for name in sorted(given) for w in (flag, f"{name}={given[name]}")]

@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.scoring import make_reranker, scoring_of
+from benchmark.evaluation.scoring import Reranker, make_reranker, scoring_of
 from benchmark.evaluation.text_only import text_only_baseline
+from benchmark.models.backbone import Features
 from benchmark.peak_memory import peak_megabytes
-from benchmark.result import DIRECTIONS, BenchResult, Queries, QueryRanks
+from benchmark.result import DIRECTIONS, BenchResult, Queries, QueryRanks, Share
 from benchmark.runner.plan import Plan
 from benchmark.runner.training import Trained
 from benchmark.settings import SCHEMA_VERSION
@@ -31,13 +32,7 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
     reranker = make_reranker(measured, scoring, settings.method, progress)
     ranks = rank_split(method, images, texts, measured, settings.gallery, reranker)
     progress("rank", 1, 1)
-    progress("train the text-only baseline", 0, 1)
-    text_only = text_only_baseline(measured, plan.baseline_rows)
-    progress("train the text-only baseline", 1, 1)
-    shares = hard_negative_shares(
-        method.encode_text, method.similarity, images, measured,
-        text_only=text_only, reranker=reranker, progress=progress,
-    )  # fmt: skip
+    shares = _hard_negatives(plan, images, reranker) if settings.hard_negatives else {}
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
     learned = method.learner.parameters() if method.learner is not None else ()
@@ -57,6 +52,18 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         versions=_installed_versions(),
         peak_megabytes=max(filter(None, peaks), default=None),
     )
+
+
+def _hard_negatives(plan: Plan, images: Features, reranker: Reranker | None) -> dict[str, Share]:
+    """Return the accuracy on hard negatives, beside that of the text-only baseline."""
+    progress = plan.request.progress
+    progress("train the text-only baseline", 0, 1)
+    text_only = text_only_baseline(plan.measured, plan.baseline_rows)
+    progress("train the text-only baseline", 1, 1)
+    return hard_negative_shares(
+        plan.method.encode_text, plan.method.similarity, images, plan.measured,
+        text_only=text_only, reranker=reranker, progress=progress,
+    )  # fmt: skip
 
 
 def _as_text(values: Iterable[int]) -> str:

@@ -102,7 +102,8 @@ def plan_of(request: RunRequest) -> Plan:
         measured = {half: half_of(measured, categories, half) for half in HALVES}[request.half]
     scoring = scoring_of(method)
     make_reranker(measured, scoring, name)  # fails before training if there are too many pairs
-    baseline_rows = train_split(data, domain) if any(measured.negatives) else None
+    compared = request.hard_negatives and any(measured.negatives)
+    baseline_rows = train_split(data, domain) if compared else None
     random = takes(name, "seed") or (trains and shots is not None)
     settings = Settings(
         method=name,
@@ -125,6 +126,7 @@ def plan_of(request: RunRequest) -> Plan:
         checkpoint=file_digest(checkpoint) if checkpoint else None,
         blind_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=dict(scoring.remarks),
+        hard_negatives=request.hard_negatives,
     )
     return Plan(request, settings, method, tower, rows, measured, baseline_rows, checkpoint)
 

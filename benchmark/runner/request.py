@@ -31,6 +31,8 @@ class RunRequest:
         shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
         seed: of training and of the few-shot draw. Methods without randomness give one result for all seeds.
         gallery: one per domain, one for all domains, or a number of images.
+        hard_negatives: measure the accuracy on hard negatives. This encodes each of them, several times as many
+            captions as the ranking does, and trains a text-only baseline.
         options: of the method, as values or as text.
         train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
         checkpoint: a file or a Hub model to use instead of training.
@@ -55,6 +57,7 @@ class RunRequest:
     shots: int | None = None
     seed: int = 0
     gallery: Gallery = "domain"
+    hard_negatives: bool = True
     options: Mapping[str, Any] | None = None
     train: Mapping[str, Any] | None = None
     checkpoint: str | Path | None = None

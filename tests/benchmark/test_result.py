@@ -364,3 +364,16 @@ def test_domains_have_a_gallery_each(tiny_clip, make_row, make_dataset, make_dra
     assert joint.image_to_text.ceiling["R@1"] == 0
     assert set(apart.by_domain) == {"near", "far"}
     assert one.image_to_text.strict.recall == apart.by_domain["far"]["image_to_text"].recall
+
+
+def test_a_run_without_hard_negatives_has_the_same_ranks_and_a_file_of_its_own(
+    tiny_dataset, tiny_clip
+):
+    full = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    short = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip, hard_negatives=False)
+    assert full.metrics.hard_negatives
+    assert short.metrics.hard_negatives == {}
+    assert short.ranks == full.ranks
+    assert short.settings.file_name() != full.settings.file_name()
+    assert short.settings.blind_from is None
+    assert command(short.settings).endswith("--no-hard-negatives")

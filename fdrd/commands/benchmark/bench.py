@@ -40,6 +40,7 @@ def bench(
     shots: of.Shots = None,
     limit: of.Limit = None,
     gallery: of.GalleryOption = "domain",
+    hard_negatives: of.HardNegatives = True,
     preset: of.Preset = None,
     epochs: of.Epochs = None,
     lr: of.LearningRate = None,
@@ -76,6 +77,7 @@ def bench(
             "--all": everything, "--ablate": ablate, "--checkpoint": checkpoint, "--shots": shots,
             "--train-domain": train_domain, "--categories": categories, "--limit": limit, "--log": log,
             "--split": split != "test", "--gallery": gallery != "domain",
+            "--no-hard-negatives": not hard_negatives,
         })  # fmt: skip
         outcome = run_paper(
             name, method or ("zero_shot",), {"-M": options, "-T": train}, domain=domain,
@@ -105,8 +107,9 @@ def bench(
             ablate=ablate, options=options, seeds=range(seed, seed + seeds), split=split,
             backbone=named if limit and not checkpoint else backbone, domain=domain,
             train_domain=train_domain, categories=read_categories(categories) if categories else None,
-            shots=shots, gallery=size, train=train, checkpoint=checkpoint, results=results, log=log,
-            device=device, allow_code=backbone is not None, progress=with_time_left(progress, len(runs)),
+            shots=shots, gallery=size, hard_negatives=hard_negatives, train=train, checkpoint=checkpoint,
+            results=results, log=log, device=device, allow_code=backbone is not None,
+            progress=with_time_left(progress, len(runs)),
         )  # fmt: skip
     _print(outcome, outcome.truncated, ablate, results, json)
 

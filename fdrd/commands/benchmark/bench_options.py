@@ -72,6 +72,13 @@ Limit = Annotated[
 GalleryOption = Annotated[
     str, _rows("--gallery", help="domain, joint, or a number of images per gallery.")
 ]
+HardNegatives = Annotated[
+    bool,
+    _rows(
+        "--hard-negatives/--no-hard-negatives",
+        help="Measure hard-negative accuracy, which encodes several times the captions of the ranking.",
+    ),
+]
 
 Epochs = Annotated[str | None, _training(metavar="N", help="Short for -T epochs=N.")]
 LearningRate = Annotated[

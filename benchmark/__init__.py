@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from benchmark.reporting.comparison import short_label
     from benchmark.reporting.pages import markdown, report
     from benchmark.reporting.publishing import push
+    from benchmark.reporting.records import to_csv, to_pandas
     from benchmark.reporting.significance import SignificanceTests, compare
     from benchmark.reporting.terminal import table
     from benchmark.result import (

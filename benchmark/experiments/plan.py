@@ -78,7 +78,7 @@ class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         method: registered name.
-        label: name of the row; by default the method and the options that were given.
+        label: name of the row; by default the method and the options of the row.
         options: of the method, as `-M` sets them.
         train: of the training, as `-T` sets them; wins over `Experiment.train`.
         search: values to choose from on validation; needs `Experiment.tuning`.
@@ -295,7 +295,7 @@ def _checked(row: MethodRow, shared: Options) -> MethodRow:
         known = method_options(row.method)
         _check_space(row.search.options, lambda given: read_options(known, given, "search"))
         _check_space(row.search.train, TrainConfig().changed)
-    return msgspec.structs.replace(row, options=options, train=train)
+    return msgspec.structs.replace(row, label=row.name, options=options, train=train)
 
 
 def _check_space(space: Space, check: Callable[[Options], object]) -> None:

@@ -268,6 +268,17 @@ def base_to_new(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Com
     ]
 
 
+def across_domains(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Return the comparisons that differ in their domain only, e.g. of one model per domain."""
+    groups: dict[tuple[str, ...], list[Comparison]] = defaultdict(list)
+    for comparison in comparisons:
+        settings = comparison.settings
+        if settings.domain is not None:
+            fields = {**measured(settings), "data": settings.data.name}
+            groups[tuple(fields.values())].append(comparison)
+    return [group for group in groups.values() if len({c.settings.domain for c in group}) > 1]
+
+
 def label(settings: Settings) -> str:
     """Return the label, or the method with the options that were given, as the name of a row."""
     given = {} if settings.label else {**settings.options_given, **settings.train_given}

@@ -1,4 +1,4 @@
-"""Reports of results: a Markdown page, or one self-contained HTML file.
+"""Reports of results: a Markdown page, one self-contained HTML file, LaTeX tables, or CSV.
 
 The HTML has no script, font or request. All text comes from data or options, so all of it is escaped, and
 the content policy in the head blocks anything else.
@@ -7,42 +7,45 @@ the content policy in the head blocks anything else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape as html_escape
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 from benchmark.reporting.comparison import (
     SHORT,
     Comparison,
     Label,
-    base_to_new,
     group_results,
     heading,
 )
 from benchmark.reporting.examples import Example, Examples, examples
+from benchmark.reporting.latex import latex
+from benchmark.reporting.records import to_csv
 from benchmark.reporting.result_plots import plots_of
 from benchmark.reporting.svg_plots import svg
 from benchmark.reporting.tables import (
-    HARMONIC,
     Table,
     category_table,
     commands,
     cost_table,
     domain_table,
     gallery_text,
-    halves_table,
     interval_table,
     legend,
     main_table,
     negatives_table,
     rank_table,
     settings_table,
+    summary,
     versions,
 )
 from benchmark.result import BenchResult, read_results
 from fdrd.files.atomic import write_text
 from fdrd.text.markup import escape, markdown_table
 
+Format = Literal["markdown", "html", "latex", "csv"]
 BREAKDOWNS = (negatives_table, domain_table)
 DETAILS = (interval_table, rank_table, cost_table, settings_table)
 
@@ -50,26 +53,47 @@ DETAILS = (interval_table, rank_table, cost_table, settings_table)
 def report(
     results: str | Path | Sequence[BenchResult],
     *,
+    format: Format = "markdown",
     html: str | Path | None = None,
+    figures: str | Path | None = None,
     named: Label | None = None,
 ) -> str:
-    """Return a report of results as Markdown, or write it as HTML, as `fdrd report` does.
+    """Return a report of results, as `fdrd report` prints it.
 
     Args:
         results: a folder of result files, or results.
-        html: write an HTML file here instead, and return its text. It adds a table by category, and images
-            if the dataset is on this machine as measured.
+        format: `markdown` has all tables, `latex` the main ones, `csv` one line per result. `html` adds plots, a
+            table by category, and images if the dataset is on this machine as measured.
+        html: write an HTML file here, and return its text.
+        figures: write the plots as SVG files into this folder, too.
         named: returns the name of a row.
 
     Raises:
         FdrdError: the folder holds no results, or a file is invalid.
     """
     found = read_results(Path(results)) if isinstance(results, str | Path) else results
-    if html is None:
-        return markdown(found, named)
-    text = html_page(found, named)
-    write_text(Path(html), text)
-    return text
+    if figures is not None:
+        for number, comparison in enumerate(group_results(found, named), 1):
+            for plot in plots_of(comparison):
+                write_text(Path(figures, f"{number}-{plot.name}.svg"), svg(plot, standalone=True))
+    if html is not None:
+        text = html_page(found, named)
+        write_text(Path(html), text)
+        return text
+    if format == "csv":
+        return to_csv(found)
+    build = {"markdown": markdown, "html": html_page, "latex": _latex}[format]
+    return build(found, named)
+
+
+def _latex(results: Sequence[BenchResult], named: Label | None = None) -> str:
+    def parts(comparison: Comparison) -> list[Table | str]:
+        return [
+            replace(main_table(comparison), title=heading(comparison.settings)),
+            legend(comparison),
+        ]
+
+    return latex(summary(group_results(results, named), parts))
 
 
 def markdown(results: Sequence[BenchResult], named: Label | None = None) -> str:
@@ -77,17 +101,15 @@ def markdown(results: Sequence[BenchResult], named: Label | None = None) -> str:
     parts = ["# Results"]
     comparisons = group_results(results, named)
     for comparison in comparisons:
-        settings = comparison.settings
-        parts += [f"## {escape(heading(settings))}", gallery_text(settings)]
+        parts += [f"## {escape(heading(comparison.settings))}", gallery_text(comparison.settings)]
         parts += [_markdown(main_table(comparison)), legend(comparison)]
         for build in (*BREAKDOWNS, *DETAILS):
             if table := build(comparison):
                 parts += [table.title, _markdown(table)]
         lines = "\n".join(f"$ {line}" for line in commands(comparison))
         parts += ["To repeat these runs:", f"```console\n{lines}\n```", versions(comparison)]
-    for base, new in base_to_new(comparisons):
-        table = halves_table(base, new)
-        parts += [f"## {escape(table.title)}", _markdown(table), HARMONIC]
+    for part in summary(comparisons, lambda comparison: []):
+        parts += [part] if isinstance(part, str) else [f"## {escape(part.title)}", _markdown(part)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -101,9 +123,8 @@ def html_page(results: Sequence[BenchResult], named: Label | None = None) -> str
     """Return the HTML page, with example images if the dataset is on this machine as measured."""
     comparisons = group_results(results, named)
     sections = [*map(_html_section, comparisons)]
-    for base, new in base_to_new(comparisons):
-        table = halves_table(base, new)
-        sections.append(_section(table.title, _html(table), _note(HARMONIC)))
+    for part in summary(comparisons, lambda comparison: []):
+        sections.append(_note(part) if isinstance(part, str) else _section(part.title, _html(part)))
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     return page.substitute(sections="".join(sections))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.reporting.comparison import Comparison, Row
+from benchmark.reporting.comparison import Comparison, Row, label
 from benchmark.reporting.svg_plots import Plot, Series
 from benchmark.result import DIRECTIONS
 
@@ -25,7 +28,7 @@ def plots_of(comparison: Comparison) -> list[Plot]:
     for direction in DIRECTIONS:
         ranks = {row.label: row.mean_ranks(direction) for row in comparison.rows}
         found += [_recall(direction, ranks), _distribution(direction, ranks)]
-    return found + _training(comparison.rows)
+    return found + _training(comparison.rows) + _by_shots(comparison.rows)
 
 
 def _recall(direction: str, ranks: dict[str, Floats]) -> Plot:
@@ -56,16 +59,63 @@ def _distribution(direction: str, ranks: dict[str, Floats]) -> Plot:
 
 
 def _training(rows: Sequence[Row]) -> list[Plot]:
-    """Return the curves of the first seed of each method that was trained."""
+    """Return the courses of the trained methods by optimizer step, means over seeds that were evaluated alike."""
     mrr, loss = [], []
     for place, row in enumerate(rows):
-        if (fit := row.results[0].fit) and fit.epochs:
-            mrr.append(Series(row.label, [epoch.validation_mrr for epoch in fit.epochs], place))
-            loss.append(Series(row.label, [epoch.loss for epoch in fit.epochs], place))
+        fits = [result.fit for result in row.results if result.fit and result.fit.epochs]
+        if fits:
+            # Files of version 0.1 know no steps, and their epochs are counted.
+            steps = [epoch.step or n for n, epoch in enumerate(fits[0].epochs, 1)]
+            fits = [
+                fit
+                for fit in fits
+                if [e.step for e in fit.epochs] == [e.step for e in fits[0].epochs]
+            ]
+            courses = [[epoch.validation_mrr for epoch in fit.epochs] for fit in fits]
+            losses = [[epoch.loss for epoch in fit.epochs] for fit in fits]
+            untrained = [fit.untrained_mrr for fit in fits if fit.untrained_mrr is not None]
+            first = [fmean(untrained)] if untrained else []
+            at = [0] * len(first) + steps
+            mrr.append(Series(row.label, [*first, *_means(courses)], place, at))
+            loss.append(Series(row.label, _means(losses), place, steps))
     if not mrr:
         return []
-    epochs = list(range(1, 1 + max(len(each.values) for each in mrr)))
+    x = sorted({step for each in mrr for step in each.x})
     return [
-        Plot("training-mrr", "Validation MRR while training", epochs, mrr, "epoch", "MRR"),
-        Plot("training-loss", "Training loss", epochs, loss, "epoch", "loss"),
+        Plot("training-mrr", "Validation MRR while training", x, mrr, "optimizer steps", "MRR"),
+        Plot("training-loss", "Training loss", x, loss, "optimizer steps", "loss"),
+    ]
+
+
+def _means(courses: Sequence[Sequence[float]]) -> list[float]:
+    return [fmean(values) for values in zip(*courses, strict=True)]
+
+
+def _by_shots(rows: Sequence[Row]) -> list[Plot]:
+    """Return the MRR by training images per category, if there are several numbers of them."""
+    found: dict[str, dict[int | None, float]] = defaultdict(dict)
+    for row in rows:
+        settings = row.results[0].settings
+        found[label(replace(settings, shots=None))][settings.shots] = row.mrr("mean")
+    numbers = {shots for of in found.values() for shots in of if shots is not None}
+    untrained = {row.label for row in rows if row.results[0].settings.train is None}
+    everything = any(None in of for name, of in found.items() if name not in untrained)
+    x = sorted(numbers) + ([2 * max(numbers)] if numbers and everything else [])
+    if len(x) < 2:
+        return []
+    series = []
+    for place, (name, of) in enumerate(found.items()):
+        if name in untrained:
+            of = dict.fromkeys(x, of[None])
+        at = [x[-1] if shots is None else shots for shots in of]
+        order = sorted(range(len(at)), key=at.__getitem__)
+        series.append(
+            Series(name, [[*of.values()][n] for n in order], place, [at[n] for n in order])
+        )
+    names = {float(x[-1]): "all"} if everything else {}
+    title = "MRR by shots, mean of both directions"
+    return [
+        Plot(
+            "shots", title, x, series, "training images per category", "MRR", log=True, names=names
+        )
     ]

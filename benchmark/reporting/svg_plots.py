@@ -6,8 +6,8 @@ Colors are attributes, so that no style is needed; texts take the color of the p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 PALETTE = ("#4f5bd5", "#d0662b", "#2a8c74", "#b13c7a", "#8a7a1c", "#2f7fb8", "#7c57c9", "#6b7280")
@@ -23,6 +23,8 @@ class Series:
     values: Sequence[float]
     color: int
     """place in `PALETTE`, the same for a method in all plots"""
+    x: Sequence[float] = ()
+    """where the values of a line lie, if not at the first `x` of the plot"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Plot:
         y_label: what the values are.
         bars: bars instead of lines.
         log: a logarithmic `x`.
+        names: texts for some numbers of `x`.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Plot:
     y_label: str
     bars: bool = False
     log: bool = False
+    names: Mapping[float, str] = field(default_factory=dict)
 
 
 def svg(plot: Plot, standalone: bool = False) -> str:
@@ -87,10 +91,11 @@ def _lines(plot: Plot, y: Callable[[float], float]) -> Iterable[str]:
 
     shown = _ticks(numbers, plot.log)
     for value in shown:
-        yield f'<text x="{x(value):.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{value:g}</text>'
+        text = _safe(plot.names.get(value, f"{value:g}"))
+        yield f'<text x="{x(value):.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{text}</text>'
     for number, each in enumerate(plot.series):
         color = PALETTE[each.color % len(PALETTE)]
-        points = [(x(a), y(b), a, b) for a, b in zip(numbers, each.values, strict=False)]
+        points = [(x(a), y(b), a, b) for a, b in zip(each.x or numbers, each.values, strict=False)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b, *_ in points)
         yield f'<polyline data-of="{number}" points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
         for a, b, at, value in points:
@@ -162,7 +167,7 @@ def _axis(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _ticks(numbers: Sequence[float], log: bool) -> list[float]:
-    if log:
+    if log and len(numbers) > 8:
         return [n for n in numbers if n in (1, 2, 5, 10, 20, 50, 100)]
     every = max(1, math.ceil(len(numbers) / 10))
     return list(numbers[::every])

@@ -6,7 +6,7 @@ Printed numbers are percent.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -19,6 +19,8 @@ from benchmark.reporting.comparison import (
     Cell,
     Comparison,
     Row,
+    across_domains,
+    base_to_new,
     heading,
 )
 from benchmark.reporting.significance import PairedComparison, verdict
@@ -107,6 +109,33 @@ def narrow_table(comparison: Comparison) -> Table:
     head = ["method", "", *RECALLS, "MRR", *wide.head[1 + 2 * n :]]
     title = heading(comparison.settings)
     return Table(title, head, two_rows(wide.rows), two_rows(wide.foot), text_columns=2)
+
+
+def summary(
+    comparisons: Sequence[Comparison], of: Callable[[Comparison], list[Table | str]]
+) -> list[Table | str]:
+    """Return the parts of each comparison, then means over domains, and base-to-new results."""
+    parts = [part for comparison in comparisons for part in of(comparison)]
+    parts += [mean_table(group) for group in across_domains(comparisons)]
+    for base, new in base_to_new(comparisons):
+        parts += [halves_table(base, new), HARMONIC]
+    return parts
+
+
+def mean_table(domains: Sequence[Comparison]) -> Table:
+    """Return the plain means over domains, for the rows that all of them have."""
+    of_row = [{row.label: row for row in domain.rows} for domain in domains]
+    columns = [column for column in MAIN_COLUMNS if column.direction]
+    rows = [
+        [
+            name,
+            *(percent(fmean(rows[name].values(c)) for rows in of_row) for c in columns),
+        ]
+        for name in of_row[0]
+        if all(name in rows for rows in of_row)
+    ]
+    names = ", ".join(sorted(str(domain.settings.domain) for domain in domains))
+    return Table(f"Mean over the domains {names}", ["method", *(c.title for c in columns)], rows)
 
 
 def interval_table(comparison: Comparison) -> Table:

@@ -10,18 +10,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from benchmark.reporting.comparison import Label, base_to_new, group_results
+from benchmark.reporting.comparison import Comparison, Label, group_results
 from benchmark.reporting.significance import SignificanceTests, left_out
 from benchmark.reporting.tables import (
-    HARMONIC,
     PAIRED,
     Table,
-    halves_table,
     legend,
     narrow_table,
     negatives_table,
     paired_interval_table,
     paired_table,
+    summary,
     transposed,
 )
 from benchmark.result import BenchResult
@@ -29,15 +28,13 @@ from benchmark.result import BenchResult
 
 def table(results: Sequence[BenchResult], named: Label | None = None) -> RenderableType:
     """Return the main numbers of each comparison for `rich`: one line per method and direction."""
-    parts: list[Table | str] = []
-    comparisons = group_results(results, named)
-    for comparison in comparisons:
-        parts += [narrow_table(comparison), legend(comparison)]
-        if negatives := negatives_table(comparison):
-            parts += [transposed(negatives), negatives.title]
-    for base, new in base_to_new(comparisons):
-        parts += [halves_table(base, new), HARMONIC]
-    return rendered(parts)
+
+    def parts(comparison: Comparison) -> list[Table | str]:
+        negatives = negatives_table(comparison)
+        shown: list[Table | str] = [narrow_table(comparison), legend(comparison)]
+        return shown + ([transposed(negatives), negatives.title] if negatives else [])
+
+    return rendered(summary(group_results(results, named), parts))
 
 
 def significance_table(tests: SignificanceTests) -> RenderableType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,17 @@ def report(
     html: Annotated[
         Path | None,
         typer.Option(help="Write one HTML file instead, with examples if the data is at hand."),
+    ] = None,
+    form: Annotated[
+        Literal["markdown", "html", "latex", "csv"],
+        typer.Option("--format", help="csv has one line per result file, latex the main tables."),
+    ] = "markdown",
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the plots as SVG files into this folder, too, e.g. validation MRR by optimizer steps "
+            "and MRR by shots."
+        ),
     ] = None,
     published: Annotated[
         Path | None,
@@ -40,7 +51,7 @@ def report(
 
         out.print(rendered(beside(read_results(folder), read_published(published))))
         return
-    text = build_report(folder, html=html)
+    text = build_report(folder, format=form, html=html, figures=figures)
     if html is None:
         print(text, end="")  # noqa: T201  # Markdown, so without rich
     else:

@@ -90,7 +90,7 @@ def test_cells_run_once_and_keep_their_labels(experiment, tiny_dataset, tiny_cli
     renamed = experiment.read_text().replace("CoOp, 2 words", "CoOp")
     experiment.write_text(renamed)
     again = benchmark.run_experiment(experiment, **given)
-    assert {r.settings.label for r in again.results} == {"", "CoOp"}
+    assert {r.settings.label for r in again.results} == {"zero_shot", "CoOp"}
     assert len(list(folder.glob("*.json"))) == len(written)
 
 

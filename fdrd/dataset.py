@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
-from fdrd.record import SPLITS, Attribute, Negative, category_name
+from fdrd.record import CATEGORY_NAME, SPLITS, Attribute, Negative, category_name
 from fdrd.storage.registration import registered_folder, registered_shards
 from fdrd.storage.shard_file import PARQUET
 
@@ -52,6 +52,8 @@ class RetrievalDataset:
     def __init__(self, rows: datasets.Dataset, *, name: str, split: str):
         if not len(rows):
             raise FdrdError(f"{name}: the split {split!r} has no rows; choose another with --split")
+        if CATEGORY_NAME in rows.column_names:  # in Parquet only
+            rows = rows.remove_columns(CATEGORY_NAME)
         self._rows = rows
         self.name = name
         self.split = split

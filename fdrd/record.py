@@ -157,8 +157,12 @@ def category_name(number: int | None, names: Sequence[str]) -> str:
     return "" if number is None or number < 0 else names[number]
 
 
-def features(categories: Sequence[str]) -> datasets.Features:
-    """Return the columns of a dataset with these fine categories."""
+CATEGORY_NAME = "category_name"
+"""A column of Parquet shards, for readers that do not know what the number of a category means."""
+
+
+def features(categories: Sequence[str], *, named: bool = False) -> datasets.Features:
+    """Return the columns of a dataset with these fine categories, in Parquet with their names."""
     from datasets import ClassLabel, Features, Image, List, Value
 
     text, integer = Value("string"), Value("int32")
@@ -168,6 +172,7 @@ def features(categories: Sequence[str]) -> datasets.Features:
             "image": Image(),
             "caption": text,
             "category": ClassLabel(names=list(categories)),
+            **({CATEGORY_NAME: text} if named else {}),
             "meta_category": text,
             "domain": text,
             "attributes": List({"type": text, "value": text, "start": integer, "end": integer}),

@@ -162,6 +162,7 @@ def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         return sum(shard[key] for shard in shards)
 
     categories = manifest["categories"]
+    columns = features(categories, named=manifest["config"]["format"] == "parquet")
     infos = DatasetInfosDict()
     for config, of_config in _shards_of_configs(manifest).items():
         if (
@@ -174,7 +175,7 @@ def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
             splits.add(SplitInfo(split, total(shards, "bytes"), total(shards, "rows")))
         size = sum(total(shards, "bytes") for shards in of_config.values())
         infos[config] = DatasetInfo(
-            features=features(categories), splits=splits, download_size=size, dataset_size=size
+            features=columns, splits=splits, download_size=size, dataset_size=size
         )
     data = DatasetCardData()
     infos.to_dataset_card_data(data)

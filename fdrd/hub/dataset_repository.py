@@ -33,7 +33,7 @@ def push(
     tag: str | None = None,
     pull_request: bool = False,
     have_rights: bool = False,
-    format: str | None = None,
+    format: str = "parquet",
     progress: Progress = silent,
 ) -> PushResult:
     """Push a built dataset to the Hub in one verified commit. Unchanged files are not uploaded again.
@@ -46,7 +46,7 @@ def push(
         tag: tag for the new commit.
         pull_request: open a pull request instead of committing.
         have_rights: confirm that you may publish rows with an unknown license.
-        format: `arrow` or `parquet`; by default the format of the build.
+        format: `parquet`, which other tools read and the Hub shows, or `arrow`.
         progress: called with each stage.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,16 @@ from fdrd.storage.publish import link_or_copy, work_folder
 from fdrd.storage.shard_file import open_shard, read_batches
 
 
-def convert_dataset(folder: Path, format: str | None, progress: Progress = silent) -> Path:
+def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
     """Return a folder with the dataset in this format: itself, or a copy in the work folder beside it.
 
     The copy has the bytes that `fdrd build --format` writes, except for the shard keys in the manifest.
 
     Raises:
-        FdrdError: the format is unknown, or there is no dataset.
+        FdrdError: the format is unknown, there is no dataset, or a shard is damaged.
     """
     manifest = read_manifest(folder)
-    if format in (None, manifest["config"]["format"]):
+    if format == manifest["config"]["format"]:
         return folder
     if format not in FORMATS:
         raise FdrdError(f"--format {format!r}: choose from {', '.join(FORMATS)}")
@@ -40,6 +41,7 @@ def convert_dataset(folder: Path, format: str | None, progress: Progress = silen
     for shard in manifest["shards"]:
         progress(f"writing {format}", sum(each["rows"] for each in shards), rows)
         source = folder / shard["path"]
+        check_shard(source, shard)
         path = shard["path"].rpartition(".")[0] + f".{format}"
         with (
             atomic_write(copy / path) as file,
@@ -62,6 +64,15 @@ def convert_dataset(folder: Path, format: str | None, progress: Progress = silen
     write_text(copy / "of.txt", manifest["digest"])
     write_text(copy / "manifest.json", dump(converted))
     return copy
+
+
+def check_shard(path: Path, shard: Mapping[str, Any]) -> None:
+    """Raise `FdrdError` if a shard does not have the digest that the manifest lists."""
+    if sha256_of(path) != shard["sha256"]:
+        raise FdrdError(
+            f"{path}: its bytes differ from the manifest; run `fdrd validate` for details, or "
+            "`fdrd build` to rebuild it"
+        )
 
 
 def _is_copy_of(copy: Path, manifest: dict[str, Any]) -> bool:

@@ -15,9 +15,10 @@ from fdrd.engines import Engine
 from fdrd.negatives.annotate import AnnotateConfig, make_catalogs
 from fdrd.pipeline.counts import Counts, write_counted
 from fdrd.progress import Progress
-from fdrd.record import Record, class_labels, features
+from fdrd.record import CATEGORY_NAME, Record, class_labels, features
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import library_versions
+from fdrd.storage.shard_file import PARQUET
 from fdrd.storage.shards import ShardTask, plan_shards, shard_key
 
 
@@ -69,7 +70,8 @@ def stage_shards(
     reusable = resume.reusable_shards(out)
     entries, missing = [], []
     for plan in plan_shards(kept, contents.checks, config.shard_bytes, config.format):
-        key = shard_key(plan, settings, catalogs[plan.domain].digest)
+        columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
+        key = shard_key(plan, settings, catalogs[plan.domain].digest, *columns)
         if key in reusable:
             folder, entry = reusable[key]
             if folder != stage:

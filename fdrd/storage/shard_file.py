@@ -1,20 +1,26 @@
 """Read and write shard files: batches of rows as an Arrow stream or as Parquet.
 
 The cache of `datasets` holds Arrow and maps it into memory. Parquet is smaller, and the Hub can show it.
-Both store the same image bytes.
+Both store the same image bytes. Only Parquet has a column with the name of the category, for SQL and other
+tools. It repeats `category`, so readers here leave it out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 
+from fdrd.record import CATEGORY_NAME, category_name, features
+
 Rows = list[dict[str, Any]]
 PARQUET = ".parquet"
+_FEATURES = b"huggingface"  # key of the metadata of `datasets`
 
 
 @contextmanager
@@ -24,20 +30,23 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Call
     Each batch becomes one record batch or row group. The batch size therefore bounds the memory of a
     reader, and no column reaches the 2 GiB limit of Arrow's offsets.
     """
+    fill: Callable[[Rows], Rows] = list
     if format == "parquet":
         import pyarrow.parquet as pq
 
+        names = _class_names(schema)
+        schema, fill = features(names, named=True).arrow_schema, partial(_with_names, names=names)
         writer = pq.ParquetWriter(
             file,
             schema,
             compression="zstd",
-            use_dictionary=["category", "meta_category", "domain", "source.license"],
+            use_dictionary=["category", CATEGORY_NAME, "meta_category", "domain", "source.license"],
             write_page_index=True,
         )
     else:
         writer = pa.ipc.new_stream(file, schema)
     with writer:
-        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        yield lambda rows: writer.write_table(pa.Table.from_pylist(fill(rows), schema=schema))
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -45,7 +54,7 @@ def read_schema(path: Path) -> pa.Schema:
     if path.suffix == PARQUET:
         import pyarrow.parquet as pq
 
-        return pq.read_schema(path)
+        return _without_names(pq.read_schema(path))
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
         return stream.schema
 
@@ -56,10 +65,33 @@ def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path, memory_map=True) as file:
-            names = [name for name in file.schema_arrow.names if images or name != "image"]
+            left_out = {CATEGORY_NAME} if images else {CATEGORY_NAME, "image"}
+            names = [name for name in file.schema_arrow.names if name not in left_out]
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns=names).to_batches()
         return
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
         for batch in stream:
             yield batch if images else batch.drop_columns(["image"])
+
+
+def _class_names(schema: pa.Schema) -> list[str]:
+    """Return the categories that the metadata of a schema lists."""
+    names: list[str] = json.loads(schema.metadata[_FEATURES])["info"]["features"]["category"][
+        "names"
+    ]
+    return names
+
+
+def _with_names(rows: Rows, names: Sequence[str]) -> Rows:
+    return [{**row, CATEGORY_NAME: category_name(row["category"], names) or None} for row in rows]
+
+
+def _without_names(schema: pa.Schema) -> pa.Schema:
+    """Return a schema as it is in an Arrow shard."""
+    if CATEGORY_NAME not in schema.names:
+        return schema
+    found = json.loads(schema.metadata[_FEATURES])
+    found["info"]["features"].pop(CATEGORY_NAME, None)
+    metadata = {**schema.metadata, _FEATURES: json.dumps(found).encode()}
+    return schema.remove(schema.get_field_index(CATEGORY_NAME)).with_metadata(metadata)

@@ -48,7 +48,8 @@ def push(
     format: Annotated[
         str | None,
         typer.Option(
-            help="arrow or parquet; by default the format of the build.", show_default=False
+            help="parquet, which other tools read and the Hub shows (default), or arrow.",
+            show_default=False,
         ),
     ] = None,
     json: Json = False,
@@ -79,7 +80,7 @@ def push(
             from fdrd.pipeline.reformat import convert_dataset
 
             publication = dataset_publication(
-                convert_dataset(folder, format, bar), repo_id, rights, bar
+                convert_dataset(folder, format or "parquet", bar), repo_id, rights, bar
             )
         plan = prepare(publication, PushOptions(private, revision, tag, pr), dry_run=dry_run)
         if not json:

@@ -60,7 +60,7 @@ def python(code, hub, tmp_path):
     return done.stdout
 
 
-@pytest.mark.parametrize("format", ["arrow", pytest.param("parquet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", ["parquet", pytest.param("arrow", marks=pytest.mark.slow)])
 def test_a_new_process_loads_every_image_with_its_digest(two_domains, tmp_path, hub, format):
     built = build(two_domains, tmp_path / "out", workers=1)
     fdrd.push(built.out, "org/birds", have_rights=True, format=format)

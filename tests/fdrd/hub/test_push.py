@@ -83,7 +83,7 @@ def run(folder, *words):
 
 
 def test_the_repository_holds_the_files_of_the_build(built, hub):
-    result = fdrd.push(built, REPO, have_rights=True)
+    result = fdrd.push(built, REPO, have_rights=True, format="arrow")
     remote = content(hub)
     files = {p.relative_to(built).as_posix() for p in built.rglob("*") if p.is_file()}
     assert set(remote) == files | {".gitattributes"}
@@ -287,6 +287,8 @@ def test_a_damaged_shard_is_not_pushed(built, hub, tmp_path):
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     with pytest.raises(FdrdError, match="its bytes differ from the manifest"):
         plan_of(copy)
+    with pytest.raises(FdrdError, match="its bytes differ from the manifest"):
+        fdrd.push(copy, REPO)  # as Parquet, which is converted first
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(built, hub, monkeypatch):

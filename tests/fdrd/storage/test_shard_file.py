@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
@@ -56,6 +57,10 @@ def test_the_benchmark_reads_both_formats_alike(birds, tmp_path):
         build(birds, tmp_path / format, config=config, workers=1)
     arrow, parquet = (load(tmp_path / format, "train") for format in FORMATS)
     assert arrow.fingerprint == parquet.fingerprint
+    assert arrow.records([0]) == parquet.records([0])
+    for shard in (tmp_path / "parquet" / "data").rglob("*.parquet"):
+        rows = pq.read_table(shard, columns=["category_name", "caption"]).to_pylist()
+        assert all(row["category_name"] in row["caption"] for row in rows)
     assert parquet.images([0])[0].size == (24, 16)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "as drawn in figure 2": {"preset": "figure"},
     "prompts": {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0},
     "prompts + token weights": {"lambda_cate": 0.0, "gamma": 0.0},
     "prompts + category loss": {"beta": 0.0, "alpha": 0.0, "gamma": 0.0},
@@ -15,6 +16,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole without matching weight": {"alpha": 0.0},
     "whole without adapter": {"adapter": "identity"},
     "whole without prompts": {"depth": 0},
+    "whole, contrastive loss of the prompted feature": {"contrast": "prompted"},
+    "whole with weights per pair": {"pair_weight": 1.0},
+    "whole with graded relevance": {"category_mode": "graded"},
+    "whole with margins": {"category_mode": "margin"},
     "whole with both kinds of negatives": {"n_attribute": 2},
     "whole with attribute negatives only": {"n_attribute": 4},
     "whole without negatives": {"n_negatives": 0, "n_attribute": 0},

@@ -52,9 +52,10 @@ def category_aware_loss(
     | `graded` | cross entropy of `scale * S` with soft targets |
     | `margin` | cross entropy of `scale * (S + m)` |
 
-    The targets of `graded` are in proportion to 1 for the own caption, `epsilon * w` for others of the
-    image's category, and 0 for other categories. The margin m is 0 for the own caption, `epsilon` for
-    others of the image's category, and `epsilon * (1 + alpha)` for other categories.
+    The targets of `graded` are in proportion to 1 for the own caption and 0 for other categories; the
+    others of the image's category share `epsilon * w`, so that their number does not matter. The margin m
+    is 0 for the own caption, `epsilon` for others of the image's category, and `epsilon * (1 + alpha)` for
+    other categories.
 
     Args:
         images: (B, d) unit features.
@@ -76,9 +77,7 @@ def category_aware_loss(
     own = torch.eye(*similarity.shape, device=images.device)
     same = (texts.category == texts.category[:size, None]).to(similarity.dtype)
     weight = 1 + alpha * same
-    target = own
-    if mode == "graded":
-        target = own + epsilon * weight * same * (1 - own) * texts.allowed
+    kin = same * (1 - own) * texts.allowed * (epsilon * (1 + alpha) if mode == "graded" else 0.0)
     if mode == "loss":
         wrong = texts.allowed * (1 - own) * weight
         losses = wrong * softplus(scale * (similarity - similarity.diagonal()[:, None]))
@@ -91,19 +90,26 @@ def category_aware_loss(
             logits = logits * weight
         elif mode == "margin":
             logits = logits + scale * epsilon * (1 - own) * (1 + alpha * (1 - same))
-        loss = _choice(logits, texts.allowed, target)
+        loss = _choice(logits, texts.allowed, own, kin)
     if symmetric:
         square = slice(size)
         to_image = _choice(
-            scale * similarity[:, square].T, texts.allowed[:, square].T, target[:, square].T
+            scale * similarity[:, square].T,
+            texts.allowed[:, square].T,
+            own[:, square],
+            kin[:, square].T,
         )
         loss = (loss + to_image) / 2
     return loss
 
 
-def _choice(logits: Tensor, allowed: Tensor, target: Tensor) -> Tensor:
-    """Return the cross entropy of each row's choice among its allowed columns."""
+def _choice(logits: Tensor, allowed: Tensor, own: Tensor, kin: Tensor) -> Tensor:
+    """Return the cross entropy of each row's choice among its allowed columns.
+
+    The targets are in proportion to 1 for its own column, and to an equal share of `kin` for its kin.
+    """
     lowest = torch.finfo(logits.dtype).min  # -inf would make 0 * -inf of a column without target
+    target = own + kin / (kin > 0).sum(dim=1, keepdim=True).clamp_min(1)
     return cross_entropy(
         logits.masked_fill(~allowed, lowest), target / target.sum(dim=1, keepdim=True)
     )

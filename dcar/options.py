@@ -61,7 +61,8 @@ class DCARConfig:
         lambda_cate: weight of the category-aware loss (the figure adds it without a factor: likely 1).
         alpha: extra weight of captions of the image's own category (open).
         category_mode: where that weight enters (open).
-        epsilon: relevance of captions of the image's category in mode `graded`, or margin in mode `margin`.
+        epsilon: relevance that captions of the image's category share in mode `graded`; margin in mode
+            `margin`.
         category_candidates: which captions an image chooses from: its own and its negatives, as in the
             figure; those of the batch; or also n_further others of the training split (open).
         category_symmetric: captions also choose among the images of the batch (open).

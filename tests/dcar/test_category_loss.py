@@ -43,6 +43,15 @@ def test_each_mode_by_hand(mode, expected):
     assert loss(mode=mode, epsilon=0.2) == pytest.approx(expected, abs=1e-4)
 
 
+def test_captions_of_a_category_share_its_relevance():
+    """Two of them get .5 * (1 + 1) / 2 each, beside 1 for the own caption."""
+    texts = CandidateTexts(CAPTIONS, torch.tensor([7, 7, 7]), torch.tensor([[True] * 3]))
+    options = {"scale": 100.0, "alpha": 1.0, "mode": "graded", "epsilon": 0.5}
+    first, second, third = map(log, softmax(30, 29, 28))
+    expected = -(first + 0.5 * second + 0.5 * third) / 2
+    assert category_aware_loss(IMAGE, texts, **options).item() == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize("mode", ["log_add", "logit", "graded", "margin"])
 def test_alpha_and_epsilon_zero_is_the_plain_softmax(mode):
     expected = -log(softmax(30, 29, 28)[0])

@@ -102,8 +102,8 @@ class DCARConfig:
     contrast: Contrast = "fused"
     lambda_cate: float = 1.0
     alpha: float = 0.5
-    category_mode: WeightMode = "log_add"
-    epsilon: float = 0.1
+    category_mode: WeightMode = "graded"
+    epsilon: float = 0.2
     category_candidates: Candidates = "train"
     category_symmetric: bool = True
     n_further: int = 1024

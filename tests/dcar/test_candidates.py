@@ -94,6 +94,7 @@ def test_the_category_loss_compares_an_image_with_all_training_captions(tiny_cli
         n_ctx=2,
         depth=1,
         n_negatives=0,
+        category_mode="log_add",
         category_symmetric=False,
         alpha=3.0,
         train=config,

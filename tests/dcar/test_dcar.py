@@ -95,7 +95,7 @@ def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
         {"n_negatives": 3, "n_attribute": 0, "category_mode": "logit"},
         {"category_candidates": "in_batch"},
         {"n_further": 5},
-        {"category_mode": "graded"},
+        {"category_mode": "log_add"},
         {"category_mode": "margin", "contrast": "prompted"},
         {"pair_weight": 1.0, "learn_gamma": True},
         {"n_negatives": 0, "n_attribute": 0},
@@ -121,8 +121,12 @@ def test_the_category_loss_pair_by_pair(tiny_clip, make_row, make_dataset, make_
             rows.append(described)
     splits = {name: make_dataset(rows, name) for name in ("train", "validation")}
     train = splits["train"]
-    options = {"category_candidates": "own", "category_symmetric": False, "alpha": 3.0}
-    method = fitted(tiny_clip, splits, n_attribute=2, **options)
+    options = {
+        "category_candidates": "own",
+        "category_symmetric": False,
+        "category_mode": "log_add",
+    }
+    method = fitted(tiny_clip, splits, n_attribute=2, alpha=3.0, **options)
     batch = next(batches(train, 6, seed=0, epoch=1))
     scale, losses, kinds = tiny_clip.logit_scale, [], set()
     with torch.no_grad():

@@ -49,6 +49,7 @@ def run_experiment(
     jobs: int = 1,
     plugins: Sequence[str] = (),
     device: str | None = None,
+    track: str | None = None,
     allow_code: bool = False,
     progress: Progress = silent,
 ) -> ExperimentOutcome:
@@ -63,6 +64,7 @@ def run_experiment(
         jobs: number of processes.
         plugins: modules or files that register methods.
         device: of the backbones that are loaded.
+        track: where the curves of each training go, as in `RunRequest.log`.
         allow_code: the user typed the backbones, so they may name functions.
         progress: receives the stages of each cell that this process runs.
 
@@ -79,10 +81,10 @@ def run_experiment(
         split_of((data or {}).get(name, name), protocol.split, protocol.domain)
         if protocol.categories:
             read_categories(Path(protocol.categories))
-    opened = _Opened(data or {}, backbones or {}, device, allow_code)
+    opened = _Opened(data or {}, backbones or {}, device, track, allow_code)
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}
-    with _other_jobs(jobs - 1, Job(plan, [*plugins], device, allow_code)):
+    with _other_jobs(jobs - 1, Job(plan, [*plugins], device, track, allow_code)):
         for cell in _free_first(cells, Path(plan.results)):
             try:
                 result = _run(cell, plan, opened, progress)
@@ -98,6 +100,7 @@ class Job(msgspec.Struct, frozen=True):
     experiment: Experiment
     plugins: list[str]
     device: str | None
+    track: str | None
     allow_code: bool
 
 
@@ -108,6 +111,7 @@ class _Opened:
     given: Mapping[str, Data]
     backbones: Mapping[str, Backbone]
     device: str | None
+    track: str | None
     allow_code: bool
     last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
     joined: dict[str, Data] = field(default_factory=dict)
@@ -180,6 +184,7 @@ def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> 
         options=row.options,
         train=row.train,
         results=results,
+        log=opened.track,
         progress=lambda stage, done, total: progress(f"{cell.name}: {stage}", done, total),
     )
 

@@ -17,7 +17,7 @@ import msgspec
 from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
 from benchmark.result import DIRECTIONS, BenchResult, TuningLog
 from benchmark.settings import OptionValue
-from benchmark.training.curves import observed
+from benchmark.training.tracking import observed
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:

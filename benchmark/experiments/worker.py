@@ -26,7 +26,11 @@ def main() -> None:
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         run_experiment(
-            job.experiment, plugins=job.plugins, device=job.device, allow_code=job.allow_code
+            job.experiment,
+            plugins=job.plugins,
+            device=job.device,
+            track=job.track,
+            allow_code=job.allow_code,
         )
 
 

@@ -20,9 +20,9 @@ from benchmark.runner.plan import check_names, open_backbone, plan_of
 from benchmark.runner.request import RunRequest
 from benchmark.runner.training import train
 from benchmark.settings import HALVES
-from benchmark.training.curves import curves_in
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
+from benchmark.training.tracking import tracked
 from fdrd.errors import FdrdError
 
 P = ParamSpec("P")
@@ -62,11 +62,17 @@ def run(request: RunRequest) -> BenchResult:
         request.progress(f"finished before: {path}", 1, 1)
         return read_result(path)
     partial = path.with_suffix(".partial.safetensors") if path and plan.rows else None
-    curves = None
-    if request.log and plan.rows:
-        curves = Path(request.log, settings.file_name()).with_suffix("")
+    tracker = tracked(
+        request.log if plan.rows else None,
+        settings.file_name().removesuffix(".json"),
+        {
+            "method": settings.method,
+            **settings.options,
+            **(vars(settings.train) if settings.train else {}),
+        },
+    )
     reset_peak(plan.device)
-    with resumable(partial, plan.save_features), curves_in(curves):
+    with resumable(partial, plan.save_features), tracker:
         try:
             result = measured_result(plan, train(plan))
         finally:

@@ -24,9 +24,9 @@ from benchmark.models.precision import towers_in
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.adapters import Adapter
-from benchmark.training.curves import point
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
+from benchmark.training.tracking import point
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent

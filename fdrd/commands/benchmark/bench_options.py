@@ -97,7 +97,12 @@ TrainOptions = Annotated[
     ),
 ]
 Log = Annotated[
-    Path | None, _training(help="Write TensorBoard curves of each training to this folder.")
+    str | None,
+    _training(
+        "--track",
+        "--log",
+        help="Send curves of each training to tensorboard:FOLDER, trackio:PROJECT or wandb:PROJECT.",
+    ),
 ]
 
 Results = Annotated[Path, _files("--results", "-o", help="Folder of result files.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fdrd.commands.benchmark.bench_options import Log
 from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import (
     app,
@@ -31,6 +32,7 @@ def run(
         str | None,
         typer.Option(help="Use this one instead of those of the file; it may be file.py:function."),
     ] = None,
+    track: Log = None,
     plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
@@ -70,6 +72,7 @@ def run(
             jobs=jobs,
             plugins=plugin or (),
             device=device,
+            track=track,
             allow_code=backbone is not None,
             progress=progress,
         )

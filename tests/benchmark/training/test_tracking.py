@@ -1,6 +1,7 @@
-"""Curves of a training, as TensorBoard reads them."""
+"""Curves of a training, as TensorBoard reads them, and as another tracker receives them."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,3 +39,33 @@ def test_without_tensorboard_the_extra_is_named(tiny_clip, tiny_dataset, tmp_pat
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(FdrdError, match=r"pip install 'fdrd\[tensorboard\]'"):
         bench(tiny_clip, tiny_dataset, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["trackio", "wandb"])
+def test_other_trackers_get_the_settings_and_every_point(
+    name, tiny_clip, tiny_dataset, monkeypatch
+):
+    """A module with the interface that trackio and wandb share."""
+    begun, points, ended = [], [], []
+
+    class Run:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            ended.append(True)
+
+        def log(self, values, step):
+            points.append((*values.items(), step))
+
+    module = SimpleNamespace(
+        init=lambda **given: begun.append(given) or Run(),
+        log=lambda values, step: Run().log(values, step),
+        finish=lambda: ended.append(True),
+    )
+    monkeypatch.setitem(sys.modules, name, module)
+    result = bench(tiny_clip, tiny_dataset, f"{name}:project")
+    assert begun[0]["project"] == "project"
+    assert (begun[0]["config"]["n_ctx"], begun[0]["config"]["learning_rate"]) == (4, 0.5)
+    assert (("validation_mrr", result.fit.epochs[-1].validation_mrr), 4) in points
+    assert ended == [True]

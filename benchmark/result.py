@@ -120,7 +120,9 @@ class Direction:
     category_map: Fraction | None
     """mean average precision if all items of the right category are relevant; None as above"""
     interval: dict[str, Interval]
-    """95 % bootstrap intervals over images of the strict recalls and of `mrr`"""
+    """95 % intervals of the strict recalls and of `mrr`, for other images like these"""
+    recall_expected: dict[str, Fraction] | None = None
+    """strict recalls if ties are broken at random, as in other tools; None in files of earlier releases"""
 
     def __post_init__(self) -> None:
         _require(self.ceiling, RECALLS)

@@ -1,63 +1,128 @@
 """Measure the search for near duplicates: its speed, and its recall and precision on altered copies.
 
-    python speed/near_duplicates.py                # the search alone, compared with all pairs
-    python speed/near_duplicates.py FOLDER         # and altered copies of a sample of the JPEGs in a folder
+    python speed/near_duplicates.py                         # the search alone, compared with all pairs
+    python speed/near_duplicates.py FOLDER                  # and altered copies of a sample of its JPEGs
+    python speed/near_duplicates.py FOLDER --peers PYTHON   # beside imagededup and cleanvision
 
 Codes are random 64-bit numbers, half of them near another one. Comparing all pairs is timed on a part and
-extrapolated quadratically. A copy counts as found if it is linked with its original when all originals and all copies
-are searched at once. A link is false if it leads to an image that its original is not linked with.
+extrapolated quadratically. All originals and all copies are searched at once. A copy counts as found if it is linked
+with its original. A link is false if it leads to an image that its original is not linked with. PYTHON is an
+interpreter that has `imagededup` and `cleanvision`; it runs `near_duplicate_peers.py` on the same files.
 """
 
 from __future__ import annotations
 
-import io
+import argparse
+import json
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from harness import describe_machine
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from fdrd.curation.near_duplicates import RADIUS, NearImages, find_near_images
+from fdrd.curation.near_duplicates import RADIUS, find_near_images
 from fdrd.images.check import check_image_bytes
 from fdrd.images.near_search import pairs_within
 
 CODES, PART, SAMPLE, MAX_PIXELS = 100_000, 4_000, 300, 50_000_000
 
 
-def jpeg(image: Image.Image, quality: int = 90) -> bytes:
-    """Encode an image."""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return file.getvalue()
+Picture = Image.Image
 
 
-def cropped(image: Image.Image, left: float, top: float, right: float, bottom: float) -> bytes:
+def cropped(image: Picture, left: float, top: float, right: float, bottom: float) -> Picture:
     """Cut these shares off the sides."""
     width, height = image.size
     box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
-    return jpeg(image.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))))
+    left, top, right, bottom = map(round, box)
+    return image.crop((left, top, right, bottom))
 
 
-def scaled(image: Image.Image, x: float, y: float) -> bytes:
+def scaled(image: Picture, x: float, y: float) -> Picture:
     """Resize an image."""
-    return jpeg(image.resize((max(1, round(image.width * x)), max(1, round(image.height * y)))))
+    return image.resize((max(1, round(image.width * x)), max(1, round(image.height * y))))
 
 
-CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
-    "JPEG of quality 75": lambda image: jpeg(image, 75),
-    "JPEG of quality 30": lambda image: jpeg(image, 30),
-    "half as large": lambda image: scaled(image, 0.5, 0.5),
-    "1.5 times as large": lambda image: scaled(image, 1.5, 1.5),
-    "a tenth flatter": lambda image: scaled(image, 1, 0.9),
-    "2 % cut off all sides": lambda image: cropped(image, 0.02, 0.02, 0.02, 0.02),
-    "3 % cut off all sides": lambda image: cropped(image, 0.03, 0.03, 0.03, 0.03),
-    "5 % cut off all sides": lambda image: cropped(image, 0.05, 0.05, 0.05, 0.05),
-    "5 % cut off the left": lambda image: cropped(image, 0.05, 0, 0, 0),
-    "10 % cut off all sides": lambda image: cropped(image, 0.1, 0.1, 0.1, 0.1),
+def curved(image: Picture, gamma: float) -> Picture:
+    """Change the gamma."""
+    return image.point([round(255 * (level / 255) ** gamma) for level in range(256)] * 3)
+
+
+def noisy(image: Picture) -> Picture:
+    """Add noise of 20 gray levels."""
+    levels = np.asarray(image) + np.random.default_rng(0).normal(0, 20, (*image.size[::-1], 3))
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+
+
+def watermarked(image: Picture) -> Picture:
+    """Write half transparent white letters across the middle."""
+    layer = Image.new("RGBA", image.size, (255, 255, 255, 0))
+    place, font = (image.width / 2, image.height / 2), letters(image.width / 10)
+    ImageDraw.Draw(layer).text(place, "SAMPLE PHOTO", (255, 255, 255, 128), font, anchor="mm")
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
+
+
+def labeled(image: Picture) -> Picture:
+    """Paste a white label into the lower right corner."""
+    image, (width, height) = image.copy(), image.size
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0.72 * width, 0.86 * height, 0.98 * width, 0.97 * height), fill="white")
+    place = (0.85 * width, 0.915 * height)
+    pen.text(place, "PHOTO", "black", letters(width / 16), anchor="mm")
+    return image
+
+
+def letters(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's font in a size of at least 8 pixels."""
+    return ImageFont.load_default(max(8, round(size)))
+
+
+def framed(image: Picture, share: float, color: str) -> Picture:
+    """Add a border; `share` is that of the width and of the height at each side."""
+    return ImageOps.expand(
+        image, (round(share * image.width), round(share * image.height)), fill=color
+    )
+
+
+QUALITY = {"JPEG of quality 75": 75, "JPEG of quality 30": 30, "JPEG of quality 10": 10}
+CHANGES: dict[str, Callable[[Picture], Picture]] = {
+    **dict.fromkeys(QUALITY, lambda image: image),
+    "half the size": lambda image: scaled(image, 0.5, 0.5),
+    "1.5 times the size": lambda image: scaled(image, 1.5, 1.5),
+    "height reduced by a tenth": lambda image: scaled(image, 1, 0.9),
+    "blurred, radius 1 % of the width": lambda image: image.filter(
+        ImageFilter.GaussianBlur(image.width / 100)
+    ),
+    "noise of 20 gray levels": noisy,
+    "gray": lambda image: image.convert("L").convert("RGB"),
+    "contrast x 0.6": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "contrast x 1.4": lambda image: ImageEnhance.Contrast(image).enhance(1.4),
+    "brightness x 0.6": lambda image: ImageEnhance.Brightness(image).enhance(0.6),
+    "brightness x 1.4": lambda image: ImageEnhance.Brightness(image).enhance(1.4),
+    "gamma 1.5": lambda image: curved(image, 1.5),
+    "watermark across the middle": watermarked,
+    "label in a corner": labeled,
+    "cropped by 2 % on all sides": lambda image: cropped(image, 0.02, 0.02, 0.02, 0.02),
+    "cropped by 5 % on all sides": lambda image: cropped(image, 0.05, 0.05, 0.05, 0.05),
+    "cropped by 5 % on the left": lambda image: cropped(image, 0.05, 0, 0, 0),
+    "cropped by 10 % on all sides": lambda image: cropped(image, 0.1, 0.1, 0.1, 0.1),
+    "black border of 4 %": lambda image: framed(image, 0.04, "black"),
+    "white border of 4 %": lambda image: framed(image, 0.04, "white"),
+    "rotated by 2 degrees": lambda image: image.rotate(2, Image.Resampling.BICUBIC),
+    "rotated by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "mirrored": ImageOps.mirror,
+    "mirrored, cropped by 3 %": lambda image: cropped(
+        ImageOps.mirror(image), 0.03, 0.03, 0.03, 0.03
+    ),
 }
+"""Copies are saved as JPEG of quality 90 unless `QUALITY` says otherwise."""
 
 
 def search() -> None:
@@ -79,54 +144,95 @@ def search() -> None:
     )
 
 
-def altered_copies(folder: Path) -> None:
-    """Print recall and precision for each kind of change."""
+Linked = Mapping[str, set[str]]
+"""By image, the images that it is linked with."""
+
+
+def altered_copies(folder: Path, peers: str) -> None:
+    """Print recall and false links for each kind of change, as a Markdown table."""
     files = sorted([*folder.rglob("*.jpg"), *folder.rglob("*.jpeg")])
     if not files:
         sys.exit(f"{folder} contains no .jpg or .jpeg files")
-    checks = {
-        str(file.relative_to(folder)): check_image_bytes(file.read_bytes(), MAX_PIXELS)
-        for file in files
-    }
-    originals = {name: check.features for name, check in checks.items() if not check.reason}
-    start = time.perf_counter()
-    near = find_near_images(originals)
-    print(
-        f"{len(originals):,} images, {len(near.node)} with a near duplicate: {time.perf_counter() - start:.1f} s"
-    )
-    print(
-        f"{'copies of a sample':<34}{'made':>6}{'found':>8}{'recall':>8}{'false':>7}{'precision':>11}"
-    )
-    sample = list(originals)[:: max(1, len(originals) // SAMPLE)]
-    for name, change in CHANGES.items():
-        copies = {}
-        for original in sample:
-            with Image.open(folder / original) as image:
-                copies[f"\0{original}"] = check_image_bytes(
-                    change(image.convert("RGB")), MAX_PIXELS
-                ).features
-        near = find_near_images(originals | copies)
-        right = wrong = 0
-        for copy in copies:
-            linked = linked_with(near, copy)
-            right += copy[1:] in linked
-            family = {copy[1:], *linked_with(near, copy[1:])}
-            wrong += len({other for other in linked if other[0] != "\0"} - family)
-        precision = right / (right + wrong) if right + wrong else 0
+    with tempfile.TemporaryDirectory() as made:
+        original = write_copies(files, Path(made))
+        start = time.perf_counter()
+        tools = {"fdrd": fdrd_links(Path(made))}
         print(
-            f"{name:<34}{len(copies):>6}{right:>8}{right / len(copies):>8.3f}{wrong:>7}{precision:>11.3f}"
+            f"{len(files):,} images, {len(original):,} copies: {time.perf_counter() - start:.1f} s"
         )
+        if peers:
+            script = Path(__file__).with_name("near_duplicate_peers.py")
+            done = subprocess.run([peers, script, made], check=True, stdout=subprocess.PIPE)
+            tools |= {
+                name: linked(pairs)
+                for name, pairs in json.loads(done.stdout.splitlines()[-1]).items()
+            }
+    print(f"| change | {' | '.join(tools)} |\n|---|{'---|' * len(tools)}")
+    of_change = defaultdict(list)
+    for copy in original:
+        of_change[list(CHANGES)[int(copy.split("-")[0])]].append(copy)
+    for change, copies in [*of_change.items(), ("all", list(original))]:
+        cells = [score(copies, original, links) for links in tools.values()]
+        print(f"| {change} | {' | '.join(cells)} |")
 
 
-def linked_with(near: NearImages, name: str) -> set[str]:
-    """Return the near duplicates of an image."""
-    if name not in near.node:
-        return set()
-    wanted = {*near.neighbors[near.node[name]]}
-    return {other for other, number in near.node.items() if number in wanted} - {name}
+def write_copies(files: list[Path], made: Path) -> dict[str, str]:
+    """Write copies of a sample, and links to all files; return the original of each copy."""
+    original = {}
+    for number, file in enumerate(files):
+        name = f"original-{number}.jpg"
+        (made / name).symlink_to(file.resolve())
+        if number % max(1, len(files) // SAMPLE):
+            continue
+        with Image.open(file) as opened:
+            image = opened.convert("RGB")
+        for kind, (change, make) in enumerate(CHANGES.items()):
+            copy = f"{kind}-{number}.jpg"
+            make(image).save(made / copy, quality=QUALITY.get(change, 90))
+            original[copy] = name
+    return original
+
+
+def fdrd_links(made: Path) -> Linked:
+    """Return the links of fdrd: near duplicates and mirror images."""
+    checks = {
+        file.name: check_image_bytes(file.read_bytes(), MAX_PIXELS) for file in made.iterdir()
+    }
+    pairs: list[tuple[str, str]] = []
+    for graph in find_near_images({name: check.features for name, check in checks.items()}):
+        images = defaultdict(list)
+        for name, node in graph.node.items():
+            images[node].append(name)
+        for node, others in graph.neighbors.items():
+            for other in others:
+                pairs += product(images[node], images[other])
+    return linked(pairs)
+
+
+def linked(pairs: Iterable[tuple[str, str]]) -> Linked:
+    """Return symmetric links."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for one, other in pairs:
+        found[one].add(other)
+        found[other].add(one)
+    return found
+
+
+def score(copies: list[str], original: Mapping[str, str], links: Linked) -> str:
+    """Return the recall, and the number of false links."""
+    right = sum(original[copy] in links.get(copy, ()) for copy in copies)
+    wrong = 0
+    for copy in copies:
+        family = {original[copy], *links.get(original[copy], ())}
+        wrong += len(links.get(copy, set()) - original.keys() - family)
+    return f"{100 * right / len(copies):.0f} %, {wrong}"
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--peers", default="")
+    options = parser.parse_args()
     search()
-    for argument in sys.argv[1:]:
-        altered_copies(Path(argument))
+    if options.folder:
+        altered_copies(options.folder, options.peers)

@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
 from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
+from benchmark.result import KS
 from benchmark.settings import Gallery
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
@@ -86,4 +87,5 @@ def rank_galleries(
 
 def _empty(queries: int) -> Ranks:
     strict, caption, ceiling, category = np.zeros((4, queries), dtype=np.int64)
-    return Ranks(strict, caption, ceiling, category, np.zeros(queries))
+    expected = np.zeros((queries, len(KS)))
+    return Ranks(strict, expected, caption, ceiling, category, np.zeros(queries))

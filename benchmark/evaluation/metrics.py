@@ -1,4 +1,4 @@
-"""From ranks to metrics: recalls, MRR, ranks, ceilings, bootstrap intervals, breakdowns.
+"""From ranks to metrics: recalls, MRR, ranks, ceilings, intervals, breakdowns.
 
 R@K is the share of queries that have a relevant item among the first K, as the field uses the word recall.
 All values are fractions; reports print percent. With several domains, each number is the unweighted mean
@@ -8,11 +8,10 @@ over the domains, each with its own gallery, as in the DCAR paper (arXiv 2508.04
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.bootstrap import resampled_counts
+from benchmark.evaluation.intervals import score_interval
 from benchmark.evaluation.ranking import BothRanks, Ranks
 from benchmark.evaluation.score_blocks import Floats
 from benchmark.result import (
@@ -63,8 +62,6 @@ def measure(
     dataset: RetrievalDataset,
     gallery: Gallery,
     hard_negatives: dict[str, Share],
-    *,
-    draws: int = 1000,
 ) -> RetrievalMetrics:
     """Return all metrics of a split from the ranks of its queries."""
     image = dataset.pairs[:, 0]
@@ -81,22 +78,27 @@ def measure(
         tuple(np.unique(of[domain[of] == group], return_inverse=True)[1] for of in query_image)
         for group in groups
     ]
-    drawn = _bootstrap(parts, clusters, draws)  # (draws, 8)
+    tables = [_by_image(part, of) for part, of in zip(parts, clusters, strict=True)]
+
+    def interval(*columns: int) -> Interval:
+        """Return the interval of the mean of these columns over the domains."""
+        return score_interval([(sums[:, columns], counts[:, columns]) for sums, counts in tables])
+
     names = [*RECALLS, "mrr"]
     directions = [
         _direction(
             [part[side] for part in parts],
-            dict(zip(names, map(_interval, drawn[:, 4 * side : 4 * side + 4].T), strict=True)),
+            {name: interval(len(names) * side + n) for n, name in enumerate(names)},
         )
         for side in (0, 1)
     ]
-    recall_columns = [0, 1, 2, 4, 5, 6]
+    low, high = interval(0, 1, 2, 4, 5, 6)  # the recalls
     return RetrievalMetrics(
         gallery=gallery,
         image_to_text=directions[0],
         text_to_image=directions[1],
         rsum=sum(sum(direction.strict.recall.values()) for direction in directions),
-        rsum_interval=_interval(drawn[:, recall_columns].sum(axis=1)),
+        rsum_interval=(6 * low, 6 * high),
         hard_negatives=hard_negatives,
         by_domain=_breakdown(
             ranks, tuple(dataset.image_domain[of] for of in query_image), dataset.domains
@@ -115,6 +117,7 @@ def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Directi
         return float(np.mean([value(part) for part in parts]))
 
     ceilings = [recalls(part.ceiling) for part in parts]
+    expected = np.mean([part.expected.mean(axis=0) for part in parts], axis=0)
     known = all(part.category.all() for part in parts)  # rank 0: the query has no category
     return Direction(
         strict=_mean([summarize(part.strict) for part in parts]),
@@ -123,6 +126,7 @@ def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Directi
         category_recall_1=mean(lambda part: float(np.mean(part.category == 1))) if known else None,
         category_map=mean(lambda part: float(np.mean(part.average_precision))) if known else None,
         interval=interval,
+        recall_expected=dict(zip(RECALLS, expected.tolist(), strict=True)),
     )
 
 
@@ -154,31 +158,12 @@ def _breakdown(
     }
 
 
-def _bootstrap(
-    parts: Sequence[BothRanks], clusters: Sequence[tuple[Any, ...]], draws: int
-) -> Floats:
-    """Return (draws, 8) strict recalls and MRR of both directions under resampling of images.
-
-    Captions of one image are not independent, so an image is drawn with all its queries. Each domain is
-    resampled separately.
-    """
-    means = np.zeros((draws, 8))
-    generator = np.random.default_rng(0)
-    for part, cluster in zip(parts, clusters, strict=True):
-        n_images = int(cluster[0].max()) + 1
-        sums, counts = [], []
-        for side, of in zip(part, cluster, strict=True):
-            values = [*(side.strict <= k for k in KS), 1 / side.strict]
-            sums += [np.bincount(of, weights=value, minlength=n_images) for value in values]
-            counts += [np.bincount(of, minlength=n_images)] * len(values)
-        table = np.stack([*sums, *counts], axis=1)  # (images, 16)
-        for start, counted in resampled_counts(generator, n_images, draws):
-            for draw, times in enumerate(counted, start):
-                total = times @ table
-                means[draw] += total[:8] / total[8:] / len(parts)
-    return means
-
-
-def _interval(draws: Floats) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+def _by_image(ranks: BothRanks, of_query: tuple[Indices, ...]) -> tuple[Floats, Floats]:
+    """Return sums and numbers, (I, 8), of the recalls and MRR of both directions, by image."""
+    n_images = int(of_query[0].max()) + 1
+    sums, counts = [], []
+    for side, of in zip(ranks, of_query, strict=True):
+        values = [*(side.strict <= k for k in KS), 1 / side.strict]
+        sums += [np.bincount(of, weights=value, minlength=n_images) for value in values]
+        counts += [np.bincount(of, minlength=n_images)] * len(values)
+    return np.stack(sums, axis=1), np.stack(counts, axis=1)

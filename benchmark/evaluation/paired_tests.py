@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.evaluation.bootstrap import resampled_counts
 from benchmark.result import DIRECTIONS, Interval
 
 if TYPE_CHECKING:  # these import torch
@@ -246,8 +245,20 @@ def _bootstrap(sums: Floats, counts: Floats, group: Indices, draws: int) -> Floa
     numbers = np.unique(group)
     for number in numbers:
         own, queries = sums[group == number], counts[group == number]
-        for start, times in resampled_counts(generator, len(own), draws):
+        for start, times in _resampled_counts(generator, len(own), draws):
             total = (times @ own.reshape(len(own), -1)).reshape(len(times), *own.shape[1:])
             rows = slice(start, start + len(times))
             means[rows] += total / (times @ queries)[:, None] / len(numbers)
     return means
+
+
+def _resampled_counts(
+    generator: np.random.Generator, n: int, draws: int
+) -> Iterator[tuple[int, Indices]]:
+    """Yield blocks of draws: the number of the first one, and (block, n) how often each unit is drawn."""
+    block = max(1, _BLOCK // n)
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        drawn = generator.integers(n, size=(size, n))
+        drawn += n * np.arange(size)[:, None]
+        yield start, np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)

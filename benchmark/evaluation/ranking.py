@@ -46,6 +46,7 @@ class Ranks:
 
     Attributes:
         strict: (Q,) rank of the best item of the same image.
+        expected: (Q, K) chance that it is among the first 1, 5, 10 if ties are broken at random.
         caption: (Q,) rank if equal captions are relevant too.
         ceiling: (Q,) strict rank under a perfect scorer; above 1 if captions are shared.
         category: (Q,) rank of the best item of the query's category.
@@ -53,6 +54,7 @@ class Ranks:
     """
 
     strict: Indices
+    expected: Floats
     caption: Indices
     ceiling: Indices
     category: Indices
@@ -152,6 +154,7 @@ def rank(
         Ranks(ceiling=1 + others, **to_text._asdict()),
         Ranks(
             strict=to_image.strict[pair],
+            expected=to_image.expected[pair],
             caption=to_image.caption[caption],
             ceiling=1 + turn[pair],
             category=to_image.category[search_of_row],

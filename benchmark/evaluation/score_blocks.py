@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.models.backbone import Features
+from benchmark.result import KS
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
 
@@ -91,6 +92,8 @@ class BlockRanks(NamedTuple):
     """Ranks by group of each relevance; rank and average precision by category search."""
 
     strict: Indices
+    expected: Floats
+    """(G, K) chance of a strict hit among the first 1, 5, 10 if ties are broken at random"""
     caption: Indices
     category: Indices
     average_precision: Floats
@@ -149,6 +152,11 @@ def _rank_block(
         counts = [as_high(row, score) for row, score in zip(best.row, best.score, strict=True)]
         return 1 + np.asarray(counts, dtype=np.int64) - best.ties
 
+    higher = [
+        len(items) - ordered[row].searchsorted(score, "right")
+        for row, score in zip(strict.row, strict.score, strict=True)
+    ]
+
     category = np.zeros(high - low, dtype=np.int64)
     precision = np.zeros(high - low)
     for place, (row, relevant) in enumerate(same_category):
@@ -158,7 +166,29 @@ def _rank_block(
         irrelevant = as_high(row, relevant) - (len(relevant) - relevant.searchsorted(relevant))
         precision[place] = (position / (position + irrelevant)).mean()
         category[place] = 1 + irrelevant[-1]
-    return BlockRanks(ranks(strict), ranks(caption), category, precision)
+    pessimistic = ranks(strict)
+    expected = _random_tie_hits(np.asarray(higher, dtype=np.int64), pessimistic, strict.ties)
+    return BlockRanks(pessimistic, expected, ranks(caption), category, precision)
+
+
+def _random_tie_hits(higher: Indices, rank: Indices, relevant: Indices) -> Floats:
+    """Return (G, K) chance that a relevant item is among the first 1, 5, 10 if ties are broken at random.
+
+    >>> _random_tie_hits(np.array([0, 3]), np.array([4, 4]), np.array([1, 1])).tolist()
+    [[0.25, 1.0, 1.0], [0.0, 1.0, 1.0]]
+
+    Args:
+        higher: number of items that score higher than the best relevant one.
+        rank: 1 + number of irrelevant items that score at least as high.
+        relevant: number of relevant items with the best score.
+    """
+    tied = rank - 1 - higher
+    missed = np.ones((len(rank), len(KS)))
+    for column, k in enumerate(KS):
+        for place in range(k):  # the chance that an irrelevant item takes each of the free places
+            left = np.maximum(tied - place, 0) / np.maximum(tied + relevant - place, 1)
+            missed[:, column] *= np.where(higher + place < k, left, 1.0)
+    return 1 - missed
 
 
 class _Best(NamedTuple):

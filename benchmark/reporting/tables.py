@@ -148,7 +148,7 @@ def interval_table(comparison: Comparison) -> Table:
             seed = "" if result.settings.seed is None else str(result.settings.seed)
             rows.append([row.label, seed, *cells])
     head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in ("R@1", "MRR")]
-    title = "95 % bootstrap intervals over images, by seed:"
+    title = "95 % intervals over images, by seed:"
     return Table(title, ["method", "seed", *head], rows)
 
 

@@ -56,7 +56,8 @@ def validate(
 def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
     """Return a problem for every image that does not decode or resembles one of another split.
 
-    Damaged shards are skipped because `validate` reports them. Leaks that the policy keeps are no problem.
+    Mirror images count, too. Damaged shards are skipped because `validate` reports them. Leaks that the
+    policy keeps are no problem.
 
     Raises:
         FdrdError: there is no valid manifest.
@@ -82,8 +83,10 @@ def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
                 fingerprints[digest] = found.features
             done += batch.num_rows
             progress("decoding images", done, manifest["records"]["kept"])
-    if resolve(manifest["config"]["policy"])["near_image_in_other_split"] != "keep":
-        problems += _near_leaks(rows, find_near_images(fingerprints))
+    policy = resolve(manifest["config"]["policy"])
+    for near in find_near_images(fingerprints):
+        if policy[f"{near.kind}_image_in_other_split"] != "keep":
+            problems += _near_leaks(rows, near)
     return problems
 
 
@@ -203,7 +206,8 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
         ("caption_in_other_split", row["caption"].casefold()): "caption",
     }
     if row["group"].startswith(CLUSTER):
-        belongs["near_image_in_other_split", row["group"]] = "group of near-duplicate images"
+        if seen.policy["mirrored_image_in_other_split"] != "keep":  # else they may share the group
+            belongs["near_image_in_other_split", row["group"]] = "group of near-duplicate images"
     elif row["group"] != sha256[:16]:  # given by the source
         belongs["group_in_other_split", row["domain"], row["group"]] = "group"
     for key, what in belongs.items():
@@ -223,7 +227,7 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
 
 
 def _near_leaks(rows: dict[str, _Row], near: NearImages) -> Iterator[Problem]:
-    """Yield each image that resembles one of another split, with the first such image."""
+    """Yield each image that resembles one of another split, or mirrors it, with the first such image."""
     images: dict[int, list[str]] = {}
     for digest in sorted(near.node):
         images.setdefault(near.node[digest], []).append(digest)
@@ -234,5 +238,6 @@ def _near_leaks(rows: dict[str, _Row], near: NearImages) -> Iterator[Problem]:
         )
         leak = next((other for other in others if other.split != row.split), None)
         if leak:
-            what = f"{row.id}: its image is a near duplicate of {leak.id} in {leak.split}"
+            copy = {"near": "near duplicate", "mirrored": "mirror image"}[near.kind]
+            what = f"{row.id}: its image is a {copy} of {leak.id} in {leak.split}"
             yield Problem(row.place, what)

@@ -5,7 +5,7 @@ This needs the whole source at once, because a leak between splits shows only wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from fdrd.build_config import BuildConfig
 from fdrd.curation.filters import attach_checks, unique_pairs, within_limits
@@ -34,33 +34,35 @@ def decide(
     """Return the items in order: kept records with image and split, and rejections for all others."""
     usable = within_limits(attach_checks(contents.items, contents.checks), config)
     items = list(within_tokens(usable, lengths, config.policy))
-    near = _near_images(items, contents.checks, progress)
-    remaining = no_leaks(_split(items, near, config.seed), near, config.policy)
+    graphs = _near_images(items, contents.checks, progress)
+    remaining = no_leaks(_split(items, graphs, config.seed), graphs, config.policy)
     remaining = unique_pairs(remaining, config.policy)
     remaining = no_caption_in_two_splits(remaining, config.policy)
-    remaining = no_near_image_in_a_split(remaining, near, config.policy)
-    return list(assign_groups(remaining, near))
+    for near in graphs:
+        remaining = no_near_image_in_a_split(remaining, near, config.policy)
+    return list(assign_groups(remaining, graphs))
 
 
 def _near_images(
     items: list[Item], checks: Mapping[ImageRef, ImageCheck], progress: Progress
-) -> NearImages:
+) -> tuple[NearImages, ...]:
     records = [item for item in items if isinstance(item, Record)]
     features = {record.source.sha256: checks[record.image].features for record in records}
     total = len(features)
     progress("comparing images", 0, total)
-    near = find_near_images(features)
-    progress(f"comparing images | {len(near.node):,} have a near duplicate", total, total)
-    return near
+    near, mirrored = find_near_images(features)
+    found = f"{len(near.node):,} have a near duplicate, {len(mirrored.node):,} a mirror image"
+    progress(f"comparing images | {found}", total, total)
+    return near, mirrored
 
 
-def _split(items: list[Item], near: NearImages, seed: int) -> Iterator[Item]:
+def _split(items: list[Item], graphs: Sequence[NearImages], seed: int) -> Iterator[Item]:
     """Return the items in order, each record with its split."""
     by_domain: dict[str, list[Record]] = {}
     for item in items:
         if isinstance(item, Record):
             by_domain.setdefault(item.domain, []).append(item)
-    linked = linked_units((item for item in items if isinstance(item, Record)), near)
+    linked = linked_units((item for item in items if isinstance(item, Record)), graphs)
 
     def unit(record: Record) -> str:
         own = split_unit(record)

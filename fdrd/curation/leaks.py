@@ -1,4 +1,4 @@
-"""Remove what two splits must not share, or what one split repeats: images, near duplicates, groups, captions.
+"""Remove what two splits must not share, or what one split repeats: images and their copies, groups, captions.
 
 Splits have ranks: a record in test takes precedence over one in validation, and that over one in train.
 The result does not depend on the order of the records.
@@ -7,7 +7,7 @@ The result does not depend on the order of the records.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -24,12 +24,14 @@ RANKED: tuple[Split, ...] = ("test", "validation", "train")
 RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
 CLUSTER = "near-"
 """Prefix of the group of near duplicates for which the source gives no group."""
+_LOOKS = {"near": "looks like", "mirrored": "is a mirror image of"}
 
 
-def no_leaks(items: Iterable[Item], near: NearImages, policy: Policy) -> Iterator[Item]:
+def no_leaks(items: Iterable[Item], graphs: Iterable[NearImages], policy: Policy) -> Iterator[Item]:
     """Apply all filters between splits. A record with several problems is reported for the first one."""
     items = no_image_in_two_splits(items, policy)
-    items = no_near_image_in_two_splits(items, near, policy)
+    for near in graphs:
+        items = no_near_image_in_two_splits(items, near, policy)
     return no_group_in_two_splits(items, policy)
 
 
@@ -60,8 +62,8 @@ def no_caption_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[
 def no_near_image_in_two_splits(
     items: Iterable[Item], near: NearImages, policy: Policy
 ) -> Iterator[Item]:
-    """Apply the policy to records whose image looks like a kept one in a split of higher rank."""
-    reason = "near_image_in_other_split"
+    """Apply the policy to records whose image looks like a kept one in a split of higher rank, or mirrors it."""
+    reason = f"{near.kind}_image_in_other_split"
     items = list(items)
     details: dict[str, str] = {}
     # By node and digest, the kept records of higher splits.
@@ -73,7 +75,7 @@ def no_near_image_in_two_splits(
                 other = _near_record(record.source.sha256, near, kept)
                 if other:
                     details[record.id] = (
-                        f"{record.image}: looks like {other.image} of {other.split}"
+                        f"{record.image}: {_LOOKS[near.kind]} {other.image} of {other.split}"
                     )
                 if not other or policy[reason] == "keep":
                     kept_here.append(record)
@@ -85,7 +87,10 @@ def no_near_image_in_two_splits(
 def no_near_image_in_a_split(
     items: Iterable[Item], near: NearImages, policy: Policy
 ) -> Iterator[Item]:
-    """Apply the policy to records whose image looks like one of the same split with as many pixels or more."""
+    """Apply the policy to records whose image looks like one of the same split, or mirrors it.
+
+    The one with the most pixels is left alone.
+    """
     items = list(items)
     details: dict[str, str] = {}
     records = sorted(
@@ -98,17 +103,17 @@ def no_near_image_in_a_split(
             if record.split == split:
                 other = _near_record(record.source.sha256, near, kept)
                 if other:
-                    details[record.id] = f"{record.image}: looks like {other.image}"
+                    details[record.id] = f"{record.image}: {_LOOKS[near.kind]} {other.image}"
                 else:
                     digest = record.source.sha256
                     kept[near.node[digest]].setdefault(digest, record)
-    return _apply_to(items, "near_image_in_split", details, policy)
+    return _apply_to(items, f"{near.kind}_image_in_split", details, policy)
 
 
-def assign_groups(items: Iterable[Item], near: NearImages) -> Iterator[Item]:
-    """Give records without a group one: that of their near duplicates, else that of their image."""
+def assign_groups(items: Iterable[Item], graphs: Sequence[NearImages]) -> Iterator[Item]:
+    """Give records without a group one: that of their near and mirrored duplicates, else that of their image."""
     items = list(items)
-    names = _cluster_names(_with_near_images(items, near), near)
+    names = _cluster_names((item for item in items if isinstance(item, Record)), graphs)
     for item in items:
         if isinstance(item, Record):
             yield replace(item, group=item.group or names.get(item.source.sha256, split_unit(item)))
@@ -116,37 +121,35 @@ def assign_groups(items: Iterable[Item], near: NearImages) -> Iterator[Item]:
             yield item
 
 
-def linked_units(records: Iterable[Record], near: NearImages) -> dict[tuple[str, str], str]:
-    """Map (domain, split unit) to a common name for units that share an image or a near duplicate.
+def linked_units(
+    records: Iterable[Record], graphs: Sequence[NearImages]
+) -> dict[tuple[str, str], str]:
+    """Map (domain, split unit) to a common name for units that share an image or a copy of one.
 
     Splitting by this name keeps linked units together. Units without links are left out.
     """
     of_image: dict[str, tuple[str, str]] = {}
-    of_node: dict[int, tuple[str, str]] = {}
     links = []
     for record in records:
-        unit, digest = (record.domain, split_unit(record)), record.source.sha256
-        first = of_image.setdefault(digest, unit)
-        if first != unit:
-            links.append((first, unit))
-        if digest in near.node:
-            links.append((of_node.setdefault(near.node[digest], unit), unit))
-    links += _neighbor_links(of_node, near)
-    roots = components(links)
+        unit = record.domain, split_unit(record)
+        links.append((of_image.setdefault(record.source.sha256, unit), unit))
+    links += _image_links(of_image, graphs)
+    roots = components((one, other) for one, other in links if one != other)
     names: dict[tuple[str, str], str] = {}
     for (_, name), root in roots.items():
         names[root] = min(name, names.get(root, name))
     return {unit: names[root] for unit, root in roots.items()}
 
 
-def _neighbor_links(of_node: Mapping[int, T], near: NearImages) -> list[tuple[T, T]]:
-    """Link the values of different nodes that look alike."""
-    return [
-        (value, of_node[other])
-        for node, value in of_node.items()
-        for other in near.neighbors[node]
-        if other in of_node and of_node[other] != value
-    ]
+def _image_links(of_image: Mapping[str, T], graphs: Iterable[NearImages]) -> Iterator[tuple[T, T]]:
+    """Link the values, by image digest, of images that look alike or mirror each other."""
+    for near in graphs:
+        of_node: dict[int, T] = {}
+        for digest, value in of_image.items():
+            if digest in near.node:
+                yield of_node.setdefault(near.node[digest], value), value
+        for node, value in of_node.items():
+            yield from ((value, of_node[each]) for each in near.neighbors[node] if each in of_node)
 
 
 def _in_two_splits(
@@ -196,15 +199,11 @@ def _near_record(
     return None
 
 
-def _cluster_names(records: Iterable[Record], near: NearImages) -> dict[str, str]:
-    """Name, by image digest, the cluster of near duplicates among these records."""
-    of_node: dict[int, str] = {}
-    links = []
-    for digest in sorted({record.source.sha256 for record in records}):
-        first = of_node.setdefault(near.node[digest], digest)
-        if first != digest:
-            links.append((first, digest))
-    roots = components(links + _neighbor_links(of_node, near))
+def _cluster_names(records: Iterable[Record], graphs: Sequence[NearImages]) -> dict[str, str]:
+    """Name, by image digest, the cluster of similar images among these records."""
+    digests = {record.source.sha256: record.source.sha256 for record in records}
+    links = _image_links(digests, graphs)
+    roots = components((one, other) for one, other in links if one != other)
     least: dict[str, str] = {}
     for digest, root in roots.items():
         least[root] = min(digest, least.get(root, digest))

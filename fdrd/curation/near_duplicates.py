@@ -1,10 +1,10 @@
-"""Find the images of a source that look alike although their bytes differ."""
+"""Find the images of a source that look alike, or like each other's mirror image, although their bytes differ."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from fdrd.images.perceptual import (
     alike,
     contrast,
     hashes,
+    mirrored,
     nearly_equal,
     spectra,
     unpack,
@@ -31,21 +32,25 @@ Node = TypeVar("Node", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class NearImages:
-    """A graph of the images that look like another image.
+    """A graph of the images that look like another image, or like the mirror image of another.
 
     Images with equal or nearly equal features share a node.
 
     Attributes:
         node: by image digest, the node.
         neighbors: by node, the nodes that look like it; includes itself if several images share it.
+        kind: of the links.
     """
 
     node: Mapping[str, int] = field(default_factory=dict)
     neighbors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    kind: Literal["near", "mirrored"] = "near"
 
 
-def find_near_images(encoded: Mapping[str, str]) -> NearImages:
-    """Find the images that look alike.
+def find_near_images(encoded: Mapping[str, str]) -> tuple[NearImages, NearImages]:
+    """Find the images that look alike, and those that look like the mirror image of another.
+
+    Two images that look alike either way, e.g. of a symmetric object, are in the first graph only.
 
     Args:
         encoded: by image digest, the features (`fdrd.images.perceptual`), empty if there are none.
@@ -55,39 +60,54 @@ def find_near_images(encoded: Mapping[str, str]) -> NearImages:
         if encoded[digest]:
             digests.setdefault(encoded[digest], []).append(digest)
     features = unpack(list(digests))
-    full, borderless, has_contrast = _hashed(features)
-    first_equal = _first_nearly_equal(features, full)
+    found, has_contrast = _hashed(features)
+    first_equal = _first_nearly_equal(features, found[0])
     nodes = np.flatnonzero(has_contrast & (first_equal == np.arange(len(first_equal))))
     images: dict[int, list[str]] = {node: [] for node in nodes.tolist()}
     for node, same in zip(first_equal.tolist(), digests.values(), strict=True):
         if node in images:
             images[node] += same
-    neighbors: dict[int, set[int]] = {
-        node: {node} for node, several in images.items() if len(several) > 1
-    }
-    first, second = _candidates(full[nodes], borderless[nodes])
-    for start in range(0, len(first), _BLOCK):
-        one, other = nodes[first[start : start + _BLOCK]], nodes[second[start : start + _BLOCK]]
-        match = alike(spectra(features[one]), spectra(features[other]))
-        for a, b in zip(one[match].tolist(), other[match].tolist(), strict=True):
-            neighbors.setdefault(a, set()).add(b)
-            neighbors.setdefault(b, set()).add(a)
+    upright, reversed_ = _candidates(found[:, nodes])
+    near = set(_matches(features, nodes[upright], False))
+    mirror = set(_matches(features, nodes[reversed_], True)) - near
+    near |= {(node, node) for node, several in images.items() if len(several) > 1}
+    return _graph(near, images, "near"), _graph(mirror, images, "mirrored")
+
+
+def _graph(
+    links: Iterable[tuple[int, int]],
+    images: Mapping[int, list[str]],
+    kind: Literal["near", "mirrored"],
+) -> NearImages:
+    neighbors: dict[int, set[int]] = {}
+    for one, other in links:
+        neighbors.setdefault(one, set()).add(other)
+        neighbors.setdefault(other, set()).add(one)
     return NearImages(
-        {digest: node for node in neighbors for digest in images[node]},
-        {node: tuple(sorted(others)) for node, others in neighbors.items()},
+        {digest: node for node in sorted(neighbors) for digest in images[node]},
+        {node: tuple(sorted(neighbors[node])) for node in sorted(neighbors)},
+        kind,
     )
 
 
-def _hashed(features: Features) -> tuple[Hashes, Hashes, npt.NDArray[np.bool_]]:
-    """Return (N,) hashes, hashes without the border, and whether there is enough contrast to compare."""
-    full, borderless = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    has_contrast = [np.zeros(0, bool)]
+def _matches(features: Features, pairs: Indices, mirror: bool) -> Iterator[tuple[int, int]]:
+    """Yield those of (2, P) pairs of images that look alike, the second one mirrored if asked."""
+    for start in range(0, pairs.shape[1], _BLOCK):
+        one, other = pairs[:, start : start + _BLOCK]
+        second = spectra(features[other])
+        match = alike(spectra(features[one]), mirrored(second) if mirror else second)
+        yield from zip(one[match].tolist(), other[match].tolist(), strict=True)
+
+
+def _hashed(features: Features) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """Return hashes, (3, N): as it is, without border, mirrored; and whether there is contrast to compare."""
+    found, has_contrast = [np.zeros((3, 0), np.uint64)], [np.zeros(0, bool)]
     for start in range(0, len(features), _BLOCK):
         spectrum = spectra(features[start : start + _BLOCK])
-        full.append(hashes(spectrum))
-        borderless.append(hashes(without_border(spectrum)))
+        views = (spectrum, without_border(spectrum), mirrored(spectrum))
+        found.append(np.stack([hashes(view) for view in views]))
         has_contrast.append(contrast(spectrum) >= MIN_CONTRAST)
-    return np.concatenate(full), np.concatenate(borderless), np.concatenate(has_contrast)
+    return np.concatenate(found, axis=1), np.concatenate(has_contrast)
 
 
 def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
@@ -107,16 +127,26 @@ def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
     return first_equal
 
 
-def _candidates(full: Hashes, borderless: Hashes) -> tuple[Indices, Indices]:
-    """Return pairs of images with near hashes, with or without their borders, sorted and distinct."""
-    count = max(len(full), 1)
-    keys = [np.zeros(0, dtype=np.int64)]
-    for first, second in pairs_within(np.concatenate([full, borderless]), RADIUS):
+def _candidates(found: Hashes) -> tuple[Indices, Indices]:
+    """Return (2, P) pairs of images with near hashes, and pairs with one near the mirrored other.
+
+    Pairs are sorted and distinct. Borders may be left out.
+
+    Args:
+        found: (3, N) hashes: as it is, without border, mirrored.
+    """
+    count = max(found.shape[1], 1)
+    keys: tuple[list[Indices], list[Indices]] = ([], [])
+    for first, second in pairs_within(found.ravel(), RADIUS):
+        mirrors = (first >= 2 * count).astype(np.int64) + (second >= 2 * count)
         first, second = first % count, second % count
         low, high = np.minimum(first, second), np.maximum(first, second)
-        keys.append(np.unique((low * count + high)[low < high]))
-    merged = np.unique(np.concatenate(keys))
-    return merged // count, merged % count
+        for number, kept in enumerate(keys):  # two mirror images look alike as the images do
+            kept.append(np.unique((low * count + high)[(low < high) & (mirrors == number)]))
+    empty = np.zeros(0, dtype=np.int64)
+    merged = [np.unique(np.concatenate([empty, *kept])) for kept in keys]
+    upright, reversed_ = (np.stack([key // count, key % count]) for key in merged)
+    return upright, reversed_
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:

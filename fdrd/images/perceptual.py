@@ -5,11 +5,13 @@ transform, DCT). Three things are computed from them: a 64-bit perceptual hash t
 the 8 x 8 lowest frequencies are above their median), the same hash for the image without its border, and the
 features of the image without any strip along its sides. Two images look alike if one of them, cropped in
 this way, differs from the other by at most an eighth of the other's contrast. This finds images that were
-recompressed, resized, or cropped by up to 6 % per side. It does not find mirrored or rotated images. Color
-is not compared.
+recompressed, resized, or cropped by up to 6 % per side. They also look alike if each is, uncropped, a
+function of the other's brightness. This finds changes of contrast, brightness and gamma, and, since some
+pixels may differ, watermarks. The spectrum of a mirrored image is known without decoding it. Rotated images
+are not found. Color is not compared.
 
-All numbers are integers. Matrix products of floats stay below 2**53, so the order of summation cannot change
-them, and features are the same on every machine.
+All stored numbers are integers. Matrix products of floats stay below 2**53, so the order of summation cannot
+change them, and features are the same on every machine.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ STEP = 11.2  # a frequency of c gray levels is stored as STEP * sqrt(|c|), since
 CROPS = (0.0, 0.015, 0.03, 0.045, 0.06)  # fractions of a side that may have been cropped
 BORDER = 0.03  # fraction of a side that the second hash leaves out
 MIN_CONTRAST = 3.0  # gray levels; images with less contrast are not compared
+SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
+TONES = ((0.0, 64), (0.1, 192))
+"""Fraction of the pixels that may differ, and how many times the difference of the others, squared, must be
+contained in their contrast, squared."""
 _UNIT = 1024  # represents 1 in a table
 _ONE = STEP * STEP  # represents a gray level in a spectrum
 
@@ -78,6 +84,11 @@ def without_border(spectrum: Floats) -> Floats:
     return np.rint(crop @ spectrum @ crop.T / _UNIT**2)
 
 
+def mirrored(spectrum: Floats) -> Floats:
+    """Return the spectra of the images mirrored left to right, exactly: odd waves change their sign."""
+    return spectrum * _MIRROR
+
+
 def contrast(spectrum: Floats) -> Floats:
     """Return (N,) root mean squares of the compared frequencies, in gray levels."""
     return np.sqrt(_energy(spectrum)) / _ONE
@@ -97,7 +108,49 @@ def alike(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
     for one, other in ((first, second), (second, first)):
         todo = np.flatnonzero(~result)
         result[todo] = _least_difference(one[todo], other[todo]) <= bound[todo]
+    todo = np.flatnonzero(~result)
+    result[todo] = _differ_in_tone_only(first[todo], second[todo])
     return result
+
+
+def _differ_in_tone_only(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
+    """Return (P,) whether each image of a pair has the brightness of the other up to a rising curve."""
+    one, other = (
+        (_SAMPLING.T @ spectrum @ _SAMPLING / _ONE).reshape(-1, SAMPLED * SAMPLED)
+        for spectrum in (first, second)
+    )
+    result = np.zeros(len(first), dtype=bool)
+    for differing, times in TONES:
+        todo = np.flatnonzero(~result)
+        for source, target in ((one, other), (other, one)):
+            todo = todo[_tone_difference(source[todo], target[todo], differing) <= 1 / times]
+        result[todo] = True
+    return result
+
+
+def _tone_difference(source: Floats, target: Floats, differing: float) -> Floats:
+    """Return (P,) squared differences of (P, 256) pixels from the best quadratic curve of the source.
+
+    They are relative to the contrast of the target. The fraction `differing` of the pixels, those that fit
+    worst, does not count, unless they have most of the contrast. A curve that falls gives infinity.
+    """
+    level = (source - source.mean(axis=1, keepdims=True)) / source.std(axis=1, keepdims=True)
+    powers = np.stack([np.ones_like(level), level, level**2], axis=1)  # (P, 3, 256)
+    last = round((1 - differing) * source.shape[1]) - 1
+    used = np.ones_like(source)
+    for _ in range(4 if differing else 1):
+        weighted = powers * used[:, None]
+        square = weighted @ powers.transpose(0, 2, 1) + 1e-3 * np.eye(3)
+        curve = np.linalg.solve(square, weighted @ target[:, :, None])  # (P, 3, 1)
+        # Rounded, so that equal differences remain equal.
+        difference = np.rint((target - (curve * powers).sum(axis=1)) * 1024) / 1024
+        size = np.abs(difference)
+        used = (size <= np.partition(size, last, axis=1)[:, last : last + 1]).astype(np.float64)
+    mean = (used * target).sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True)
+    energy = (used * (target - mean) ** 2).sum(axis=1)
+    ratio = (used * difference**2).sum(axis=1) / np.maximum(energy, 1e-9)
+    comparable = (curve[:, 1, 0] > 0) & (energy >= target.var(axis=1) * source.shape[1] / 2)
+    return np.where(comparable, ratio, np.inf)
 
 
 def _least_difference(whole: Floats, part: Floats) -> Floats:
@@ -148,4 +201,6 @@ def _cropping(left: float, right: float, rows: int) -> Floats:
 
 
 _TRANSFORM = np.rint(_waves((np.arange(SIZE) + 0.5) / SIZE, BAND) * _UNIT)
+_SAMPLING = _waves((np.arange(SAMPLED) + 0.5) / SAMPLED, BAND)
+_MIRROR = np.where(np.arange(BAND) % 2, -1.0, 1.0)
 _CROPPING = np.stack([_cropping(left, right, COMPARED) for left in CROPS for right in CROPS])

@@ -16,10 +16,10 @@ from fdrd.reasons import KEEPABLE
 from fdrd.record import ImageRef
 
 LEAKS = frozenset(
-    "image_in_other_split near_image_in_other_split group_in_other_split caption_in_other_split".split()
+    f"{kind}_in_other_split" for kind in "image near_image mirrored_image group caption".split()
 )
 _PAIR = re.compile(
-    r"(?P<own>.+?): (?:looks like |the same pair as )?(?P<other>.+?)"
+    r"(?P<own>.+?): (?:looks like |is a mirror image of |the same pair as )?(?P<other>.+?)"
     r"(?: of (?P<split>train|validation|test))?"
 )
 

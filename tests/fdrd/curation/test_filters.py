@@ -41,7 +41,7 @@ def test_a_bad_image_rejects_its_record_and_a_good_one_adds_its_size():
     found = list(attach_checks([pair("1"), replace(pair("1"), group="clip"), pair("2")], checks))
     assert rejections(found) == [("2", "not_an_image")]
     assert (found[0].width, found[0].height) == (3, 4)
-    assert [item.group for item in assign_groups(found[:2], NearImages())] == ["d" * 16, "clip"]
+    assert [item.group for item in assign_groups(found[:2], [NearImages()])] == ["d" * 16, "clip"]
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():

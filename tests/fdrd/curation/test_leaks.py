@@ -1,12 +1,13 @@
 """Leaks between splits are removed in any order, and near duplicates stay together."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from PIL import ImageOps
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate, validate_images
@@ -85,7 +86,7 @@ def test_within_a_split_the_larger_near_duplicate_is_kept():
 
 def test_near_duplicates_get_one_group_and_given_groups_are_kept():
     records = [pair("1", "a"), pair("2", "b"), pair("3", "c", group="clip"), pair("4", "d")]
-    found = [item.group for item in assign_groups(records, near("ab", "bc", "xd"))]
+    found = [item.group for item in assign_groups(records, [near("ab", "bc", "xd")])]
     assert found == [f"near-{'a' * 16}", f"near-{'a' * 16}", "clip", "d" * 16]
 
 
@@ -98,7 +99,7 @@ def test_near_duplicates_get_one_group_and_given_groups_are_kept():
 def test_a_hashed_split_keeps_groups_images_and_near_duplicates_together(drawn, links, seed):
     records = [pair(str(n), image, "", group) for n, (image, group) in enumerate(drawn)]
     links = near(*(link for link in links if len(set(link)) == 2))
-    units = linked_units(records, links)
+    units = linked_units(records, [links])
     found = split_domain(records, seed, lambda r: units.get(("d", split_unit(r)), split_unit(r)))
     splits = defaultdict(set)
     for record in found:
@@ -115,7 +116,7 @@ def test_a_hashed_split_keeps_groups_images_and_near_duplicates_together(drawn, 
 
 def test_units_of_one_image_are_named_after_the_image():
     records = [pair("1", "a"), pair("2", "b"), replace(pair("3", "a"), domain="e")]
-    units = linked_units(records, near("ac"))
+    units = linked_units(records, [near("ac")])
     assert {units.get(("d", "a" * 16), "a" * 16), units.get(("e", "a" * 16), "a" * 16)} == {
         "a" * 16
     }
@@ -189,6 +190,47 @@ def test_a_build_drops_near_duplicates_of_test_images_from_train(scenes, tmp_pat
     found = list(validate_images(tmp_path / "kept"))
     assert len(found) == 40  # ten images of test, and three of train for each
     assert all("its image is a near duplicate of" in each.what for each in found)
+
+
+def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
+    lines = []
+    for number in range(12):
+        for split in ("train", "test") if number < 4 else ("train",):
+            image = ImageOps.mirror(scene(number)) if split == "test" else scene(number)
+            path = f"{split}/wren/{number:02d}.jpg"
+            write(path, encoded(image, "JPEG", quality=85))
+            caption = f"Scene {number} of {split}."
+            lines.append(json.dumps({"file_name": path, "caption": caption, "split": split}))
+    write("metadata.jsonl", "\n".join(lines))
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert built.manifest["rejected"] == {"mirrored_image_in_other_split": 4}
+    line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
+    assert line["detail"] == ("train/wren/00.jpg: is a mirror image of test/wren/00.jpg of test")
+    keeping = BuildConfig(policy={"mirrored_image_in_other_split": "keep"})
+    kept = build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
+    assert kept.manifest["reported"] == {"mirrored_image_in_other_split": 4}
+    assert validate(tmp_path / "kept", images=True) == []
+    path = tmp_path / "kept/manifest.json"
+    path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
+    found = [each.what for each in validate_images(tmp_path / "kept")]
+    assert len(found) == 8
+    assert all("its image is a mirror image of" in what for what in found)
+
+
+def test_a_hashed_split_keeps_mirror_images_together_and_reports_them(tmp_path, write):
+    lines = []
+    for number in range(40):
+        image = scene(number // 2)
+        path = f"wren/{number:02d}.jpg"
+        write(path, encoded(ImageOps.mirror(image) if number % 2 else image, "JPEG", quality=85))
+        lines.append(json.dumps({"file_name": path, "caption": f"Scene {number}."}))
+    write("metadata.jsonl", "\n".join(lines))
+    built = build(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert built.manifest["records"]["kept"] == 40
+    assert built.manifest["reported"] == {"mirrored_image_in_split": 20}
+    for split in ("train", "validation", "test"):
+        rows = load(tmp_path / "out", split)._rows
+        assert all(count == 2 for count in Counter(rows["group"]).values())
 
 
 def test_size_limits_of_images_and_captions_are_applied(birds, tmp_path, write):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from fdrd.curation.near_duplicates import components, find_near_images
 from fdrd.field_guide import categories, draw
@@ -35,10 +35,22 @@ VARIANTS = {
         crop(image, 6, 6, 6, 6), "JPEG", quality=90
     ),
     "cropped at one side": lambda image: encoded(crop(image, 8, 0, 0, 0), "JPEG", quality=90),
+    "less contrast": lambda image: encoded(ImageEnhance.Contrast(image).enhance(0.6)),
+    "darker": lambda image: encoded(ImageEnhance.Brightness(image).enhance(0.6)),
+    "another gamma": lambda image: encoded(
+        image.point([round(255 * (n / 255) ** 1.2) for n in range(256)] * 3)
+    ),
+    "a label in the corner": lambda image: encoded(labeled(image)),
     "rotated by EXIF": lambda image: encoded(
         image.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=90, exif=orientation(6)
     ),
 }
+
+
+def labeled(image):
+    image = image.copy()
+    image.paste("white", (286, 216, 310, 230))
+    return image
 
 
 def orientation(value):
@@ -113,7 +125,7 @@ def test_a_changed_copy_is_linked_to_its_original_only(change):
         f"{seed} changed": check_image_bytes(VARIANTS[change](image), LIMIT).features
         for seed, image in enumerate(originals)
     }
-    near = find_near_images(encoded_features | copies)
+    near, _ = find_near_images(encoded_features | copies)
     for name in encoded_features:
         nodes = near.neighbors[near.node[name]]
         family = {digest for digest, node in near.node.items() if node in nodes} | {name}
@@ -122,14 +134,53 @@ def test_a_changed_copy_is_linked_to_its_original_only(change):
 
 @pytest.mark.parametrize(
     "change",
-    [ImageOps.mirror, ImageOps.flip, lambda image: crop(image, 60, 40, 0, 0)],
-    ids=["mirrored", "upside down", "cropped by a fifth"],
+    [ImageOps.flip, lambda image: crop(image, 60, 40, 0, 0), ImageOps.invert],
+    ids=["upside down", "cropped by a fifth", "negative"],
 )
-def test_mirrored_rotated_and_heavily_cropped_images_are_not_linked(change):
+def test_other_changes_make_another_image(change):
     image = scene(3)
-    assert not find_near_images(
+    near, mirrored = find_near_images(
         {"a": perceptual_features(image), "b": perceptual_features(change(image))}
-    ).node
+    )
+    assert not near.node
+    assert not mirrored.node
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda image: image, lambda image: crop(image, 5, 5, 0, 5), ImageOps.autocontrast],
+    ids=["only mirrored", "cropped", "more contrast"],
+)
+def test_a_mirrored_copy_is_linked_in_a_graph_of_its_own(change):
+    originals = {str(seed): scene(seed) for seed in range(6)}
+    copies = {
+        f"{name} mirrored": change(ImageOps.mirror(image)) for name, image in originals.items()
+    }
+    near, mirrored = find_near_images(
+        {
+            name: check_image_bytes(encoded(image, "JPEG", quality=80), LIMIT).features
+            for name, image in (originals | copies).items()
+        }
+    )
+    assert not near.node
+    assert mirrored.kind == "mirrored"
+    for name in originals:
+        assert mirrored.neighbors[mirrored.node[name]] == (mirrored.node[f"{name} mirrored"],)
+
+
+def test_copies_of_a_symmetric_image_are_not_mirror_images():
+    half = scene(1, (80, 60))
+    whole = Image.new("RGB", (160, 60))
+    whole.paste(half, (0, 0))
+    whole.paste(ImageOps.mirror(half), (80, 0))
+    near, mirrored = find_near_images(
+        {
+            quality: check_image_bytes(encoded(whole, "JPEG", quality=quality), LIMIT).features
+            for quality in (95, 40)
+        }
+    )
+    assert len(near.node) == 2
+    assert not mirrored.node
 
 
 def test_drawings_of_one_species_are_not_linked():
@@ -141,7 +192,7 @@ def test_drawings_of_one_species_are_not_linked():
         for kind in (0, 1, 2, 20, 21)
         for number in range(40)
     }
-    assert not find_near_images(encoded_features).node
+    assert not any(graph.node for graph in find_near_images(encoded_features))
 
 
 def test_images_without_contrast_are_not_compared():
@@ -149,12 +200,12 @@ def test_images_without_contrast_are_not_compared():
         str(shade): perceptual_features(Image.new("RGB", (90, 60), (shade, 90, 40)))
         for shade in range(9)
     }
-    assert not find_near_images(plain).node
+    assert not any(graph.node for graph in find_near_images(plain))
 
 
 def test_images_with_equal_features_share_a_node():
     same = perceptual_features(scene(1))
-    near = find_near_images({"a": same, "b": same, "c": perceptual_features(scene(2)), "d": ""})
+    near, _ = find_near_images({"a": same, "b": same, "c": perceptual_features(scene(2)), "d": ""})
     assert near.node == {"a": 0, "b": 0}
     assert near.neighbors == {0: (0,)}
 
@@ -172,13 +223,13 @@ def test_a_thousand_nearly_equal_frames_are_not_compared_pairwise(monkeypatch):
     monkeypatch.setattr(
         "fdrd.curation.near_duplicates.alike", lambda a, b: compared.append(len(a)) or alike(a, b)
     )
-    near = find_near_images(frames)
+    near, _ = find_near_images(frames)
     assert len(near.node) == 1000
     assert len(near.neighbors) + sum(compared) < 5000  # of 499,500 pairs
 
 
 def test_no_images_is_not_an_error():
-    assert not find_near_images({}).node
+    assert not any(graph.node for graph in find_near_images({}))
 
 
 def test_components_do_not_depend_on_the_order_of_links():

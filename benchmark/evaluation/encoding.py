@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from benchmark.evaluation.galleries import rank_galleries
 from benchmark.evaluation.ranking import BothRanks
 from benchmark.evaluation.scoring import Leak, Reranker
-from benchmark.models.backbone import Features, concatenate
+from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
 from benchmark.registry import Method
 from benchmark.settings import Gallery
 from fdrd.dataset import RetrievalDataset
+from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 
 BATCH = 64
+ON_ACCELERATOR = 512
+"""Items of a batch to begin with; halved where memory does not suffice."""
+
+
+def encoded_in_batches(
+    stage: str, count: int, size: int, encode: Callable[[slice], Features], progress: Progress
+) -> Features:
+    """Return features of `count` items. A batch that does not fit in memory is halved, as are all later ones.
+
+    Args:
+        stage: name for the progress, which also reports items per second.
+        count: of the items.
+        size: of the first batch.
+        encode: features of the items of a slice.
+        progress: receives each batch.
+
+    Raises:
+        FdrdError: the device has no room for a single item.
+    """
+    parts: list[Features] = []
+    done, started = 0, time.monotonic()
+    while done < count:
+        try:
+            parts.append(encode(slice(done, done + size)))
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise FdrdError(
+                    f"{stage}: a single item does not fit in the memory of the device; free some, choose "
+                    f"a smaller backbone, or give --device cpu"
+                ) from error
+            size = (size + 1) // 2
+            continue
+        done = min(done + size, count)
+        rate = done / max(time.monotonic() - started, 1e-9)
+        progress(f"{stage} | {rate:,.0f} per second", done, count)
+    return concatenate(parts)
 
 
 @torch.no_grad()
@@ -31,16 +71,24 @@ def encode_split(
     """
     images, captions = Images.of(dataset), dataset.captions
     own = dataset.pairs[np.unique(dataset.pairs[:, 1], return_index=True)[1], 0]
-    image_parts, text_parts = [], []
-    for start in range(0, len(images), BATCH):
-        image_parts.append(method.encode_image(images[start : start + BATCH]))
-        progress("encode images", len(images[: start + BATCH]), len(images))
-    for start in range(0, len(captions), BATCH):
-        batch = captions[start : start + BATCH]
-        with_images = Images(dataset, own[start : start + BATCH])
-        text_parts.append(leak(batch, with_images) if leak else method.encode_text(batch))
-        progress("encode captions", len(captions[: start + BATCH]), len(captions))
-    return concatenate(image_parts), concatenate(text_parts)
+    backbone: Encoder | None = getattr(method, "backbone", None)
+    size = ON_ACCELERATOR if backbone and backbone.device.type != "cpu" else BATCH
+
+    def encode_text(rows: slice) -> Features:
+        if leak:
+            return leak(captions[rows], Images(dataset, own[rows]))
+        return method.encode_text(captions[rows])
+
+    return (
+        encoded_in_batches(
+            "encode images",
+            len(images),
+            size,
+            lambda rows: method.encode_image(images[rows]),
+            progress,
+        ),
+        encoded_in_batches("encode captions", len(captions), size, encode_text, progress),
+    )
 
 
 @torch.no_grad()

@@ -132,7 +132,9 @@ def test_ranks_are_kept_query_by_query(result):
 
 
 def test_options_are_kept_resolved_and_as_given(result):
-    assert result.settings.options == {"n_ctx": 4, "ctx_init": "", "loss": "symmetric"}
+    assert result.settings.options == {
+        "n_ctx": 4, "ctx_init": "a photo of a", "loss": "symmetric",
+    }  # fmt: skip
     assert result.settings.options_given == {"n_ctx": 4}
     assert result.settings.train.learning_rate == 0.002
     assert result.settings.train_given == QUICK
@@ -149,7 +151,7 @@ def stages(folder, tiny_clip, splits, method="coop", **options):
         progress=lambda stage, _done, _total: seen.append(stage),
         **options,
     )
-    return list(dict.fromkeys(seen))
+    return list(dict.fromkeys(stage.partition(" | ")[0] for stage in seen))
 
 
 def test_a_finished_run_is_not_repeated(folder, tiny_clip, tiny_dataset):
@@ -275,6 +277,29 @@ def test_other_training_rows_give_another_text_only_baseline_and_result(
     ]
     _, row = _negatives_of(markdown(both), "*text-only baseline*")  # the baselines disagree
     assert set(row[1:]) == {"–"}
+
+
+def test_steps_and_memory_are_recorded_and_shown(result):
+    """24 rows in batches of 8 for two epochs."""
+    assert [epoch.step for epoch in result.fit.epochs] == [3, 6]
+    assert (result.fit.steps, result.fit.best_step) == (6, 3 * result.fit.best_epoch)
+    assert 0 < result.fit.untrained_mrr < 1
+    assert result.peak_megabytes > 10
+    (row,) = [line for line in markdown([result]).splitlines() if "| 128 |" in line]
+    assert f"| 128 | 6 | {result.fit.best_step} |" in row
+
+
+def test_results_of_version_0_1_are_readable(result, tmp_path):
+    value = to_json(result)
+    del value["peak_megabytes"], value["fit"]["untrained_mrr"]
+    for epoch in value["fit"]["epochs"]:
+        del epoch["step"]
+    for name in ("steps", "eval_every", "scale", "mask_equal", "keep_untrained", "warmup"):
+        del value["settings"]["train"][name]
+    (tmp_path / "old.json").write_text(json.dumps(value))
+    (read,) = read_results(tmp_path)
+    assert (read.fit.steps, read.peak_megabytes) == (0, None)
+    assert "| 128 | – | – |" in markdown([read])
 
 
 def test_results_without_blind_from_are_readable(result, tmp_path):

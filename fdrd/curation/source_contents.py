@@ -32,6 +32,6 @@ class SourceContents:
     """
 
     items: list[Item]
-    checks: Mapping[ImageRef, ImageCheck]
+    checks: dict[ImageRef, ImageCheck]
     root: str
     packed: Mapping[str, ImageLocation] = field(default_factory=dict)

@@ -79,6 +79,6 @@ def _chosen(
     return chosen
 
 
-def sort_key(record: Record) -> str:
+def sort_key(record: Record) -> bytes:
     """Return the sort key of rows: a hash, so that categories are mixed the same way in every build."""
-    return hashlib.sha256(record.id.encode()).hexdigest()
+    return hashlib.sha256(record.id.encode()).digest()

@@ -25,6 +25,7 @@ _NEAR = 40  # characters that are searched for the words beside a mention
 _MIN_CAPTIONS = 3  # rarer words are ignored
 _MAX_WORDS = 8192
 _BATCH = 512  # rows of the table that are computed together, to bound memory
+_BAGS = 16384  # bags that are counted together, for the same reason
 _PRIOR = 2.0  # pseudo-captions with the average of the domain that each category starts with
 
 
@@ -70,14 +71,18 @@ class Descriptions:
         often.sort(key=lambda word: (-self._times[self._words[word]], word))
         return often[:_MAX_WORDS]
 
-    def counts(self, words: Sequence[str], size: int) -> npt.NDArray[np.int64]:
+    def counts(self, words: Sequence[str], size: int) -> npt.NDArray[np.int32]:
         """Return (V, `size`) the number of bags with each of V words, by label."""
         row_of = np.full(len(self._words), -1)
         row_of[[self._words[word] for word in words]] = np.arange(len(words))
-        rows = row_of[np.array(self._said, dtype=np.int32)]
-        labels = self.labels.repeat(np.diff(self._ends, prepend=0))
-        cells = (rows * size + labels)[rows >= 0]
-        return np.bincount(cells, minlength=len(words) * size).reshape(len(words), size)
+        counts = np.zeros(len(words) * size, dtype=np.int32)
+        labels, ends = self.labels, np.array([0, *self._ends])
+        for start in range(0, len(self), _BAGS):
+            here = ends[start : start + _BAGS + 1]
+            rows = row_of[np.frombuffer(self._said, np.int32)[here[0] : here[-1]]]
+            cells = rows * size + labels[start : start + _BAGS].repeat(np.diff(here))
+            np.add.at(counts, cells[rows >= 0], 1)
+        return counts.reshape(len(words), size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,12 +206,15 @@ class _Run:
         lengths = measure(contents.items, self.tokens, self.progress)
         items = decide(contents, self.config, lengths, self.progress)
         contents.items.clear()
+        sizes = {check.sha256: check.bytes for check in contents.checks.values()}
+        unpacked = {image.path for image in contents.checks if image.member}
+        contents.checks.clear()  # the features of all images take much memory
         kept = [item for item in items if isinstance(item, Record)]
         rejected = [item for item in items if isinstance(item, Rejection)]
         del items
         self._check_usable(kept, rejected, source, hint)
         staged = stage_shards(
-            self.out, kept, contents, self.config, self.engine, self.progress,
+            self.out, kept, contents, sizes, self.config, self.engine, self.progress,
             reviewed.true_negatives,
         )  # fmt: skip
         entry = decisions_entry(self.decisions[1], reviewed, kept) if self.decisions else None
@@ -225,7 +228,6 @@ class _Run:
         write_text(stage / "manifest.json", dump(manifest))
         publish.publish_stage(self.out)
         if contents.root:
-            unpacked = {image.path for image in contents.checks if image.member}
             remove_unpacked({Path(contents.root, path) for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)

@@ -34,6 +34,7 @@ def stage_shards(
     out: Path,
     kept: list[Record],
     contents: SourceContents,
+    sizes: Mapping[str, int],
     config: BuildConfig,
     engine: Engine,
     progress: Progress,
@@ -44,7 +45,8 @@ def stage_shards(
     Args:
         out: folder of the dataset.
         kept: the records.
-        contents: their image checks, and where the images are.
+        contents: where the images are.
+        sizes: of the images in bytes, by digest.
         config: the options.
         engine: writes the shards.
         progress: called after each shard.
@@ -69,7 +71,7 @@ def stage_shards(
 
     reusable = resume.reusable_shards(out)
     entries, missing = [], []
-    for plan in plan_shards(kept, contents.checks, config.shard_bytes, config.format):
+    for plan in plan_shards(kept, sizes, config.shard_bytes, config.format):
         columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
         key = shard_key(plan, settings, catalogs[plan.domain].digest, *columns)
         if key in reusable:

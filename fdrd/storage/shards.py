@@ -22,11 +22,11 @@ from fdrd.curation.source_contents import ImageLocation
 from fdrd.curation.splitting import sort_key
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
-from fdrd.images.check import ImageCheck, read_image
+from fdrd.images.check import read_image
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.record import ImageRef, Labels, Record, Split, category_name, from_json, to_json
+from fdrd.record import Labels, Record, Split, category_name, from_json, to_json
 from fdrd.storage.shard_file import open_shard, read_batches
 
 BATCH_BYTES = 32 * 2**20
@@ -64,21 +64,28 @@ class ShardTask:
 
 def plan_shards(
     records: Iterable[Record],
-    checks: Mapping[ImageRef, ImageCheck],
+    sizes: Mapping[str, int],
     shard_bytes: int,
     format: str = "arrow",
 ) -> list[ShardPlan]:
-    """Return shards of about `shard_bytes` image bytes, ordered by domain, split and number."""
-    rows: dict[tuple[str, Split], list[tuple[str, Record]]] = defaultdict(list)
+    """Return shards of about `shard_bytes` image bytes, ordered by domain, split and number.
+
+    Args:
+        records: in any order.
+        sizes: of the images in bytes, by digest.
+        shard_bytes: wanted size of a shard.
+        format: extension of the files.
+    """
+    rows: dict[tuple[str, Split], list[tuple[bytes, Record]]] = defaultdict(list)
     for record in records:
         rows[record.domain, record.split].append((sort_key(record), record))
     plans = []
     for (domain, split), keyed in sorted(rows.items()):
-        total = sum(checks[record.image].bytes for _, record in keyed)
-        ranges: dict[int, list[tuple[str, Record]]] = defaultdict(list)
+        total = sum(sizes[record.source.sha256] for _, record in keyed)
+        ranges: dict[int, list[tuple[bytes, Record]]] = defaultdict(list)
         count = max(1, -(-total // shard_bytes))
         for key, record in keyed:
-            ranges[int(key[:15], 16) * count >> 60].append((key, record))
+            ranges[(int.from_bytes(key[:8]) >> 4) * count >> 60].append((key, record))
         parts = [
             tuple(record for _, record in sorted(ranges[part], key=lambda row: row[0]))
             for part in sorted(ranges)

@@ -26,6 +26,7 @@ _NEVER = -(1 << 40)
 _ROUNDS = 40
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
+_BLOCK = 1 << 16  # of these cells are computed together
 _MAX_BIAS = 24.0
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
@@ -83,15 +84,16 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     if len(sample) < 2 or size < 3:
         return odds
     own, bags = zip(*sample, strict=True)
-    scores: Floats = odds.scores(own, bags, 1).astype(np.float64) * STEP
-    possible = scores > _NEVER // 2 * STEP
-    # The stream of RandomState never changes. Noise and top K as in `order`.
-    scores += np.random.RandomState(0).gumbel(size=scores.shape)
-    target = np.bincount(own, minlength=size)
-    with ThreadPoolExecutor(
-        available_cores()
-    ) as threads:  # NumPy does the work outside of the lock
-        fit = partial(_bias, scores, possible, target)
+    scores = np.empty((len(sample), size))
+    possible = np.empty(scores.shape, dtype=np.bool_)
+    noise = np.random.RandomState(0)  # its stream never changes
+    for rows in _blocks(scores):
+        log_odds = odds.scores(own[rows], bags[rows], 1)
+        possible[rows] = log_odds > _NEVER // 2
+        scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `order`
+    fit = partial(_bias, scores, possible, np.bincount(own, minlength=size))
+    # NumPy does the work outside of the interpreter's lock.
+    with ThreadPoolExecutor(available_cores()) as threads:
         biases = list(threads.map(fit, [min(k, size - 1) for k in _BALANCED_FOR]))
     return Odds(same, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
 
@@ -102,9 +104,18 @@ def _bias(
     """Return (C,) what to add to scores (N, C) so that their top k hold each category k * target times."""
     bias = np.zeros(scores.shape[1])
     for _ in range(_ROUNDS):
-        biased = scores + bias
-        top = np.partition(biased, -k, axis=1)[:, -k:] if k > 1 else biased.max(1, keepdims=True)
-        counts = np.count_nonzero((biased >= top[:, :1]) & possible, axis=0) / k
+        held = np.zeros(len(bias), dtype=np.int64)
+        for rows in _blocks(scores):
+            biased = scores[rows] + bias
+            top = np.partition(biased, -k, axis=1)[:, -k] if k > 1 else biased.max(1)
+            held += np.count_nonzero((biased >= top[:, None]) & possible[rows], axis=0)
+        counts = held / k
         bias += 0.5 * np.log((target + 0.25) / (counts + 0.25))
         bias = np.clip(bias, -_MAX_BIAS, _MAX_BIAS)
     return bias
+
+
+def _blocks(table: Floats) -> list[slice]:
+    """Return blocks of rows that fit into a processor's cache."""
+    size = max(1, _BLOCK // table.shape[1])
+    return [slice(start, start + size) for start in range(0, len(table), size)]

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """A pool of processes that starts with the first task. One worker means this process alone.
+    """A pool of processes that starts when it is first needed. One worker means this process alone.
 
     Workers do not import the main script again (loky), so it needs no `if __name__ == "__main__"`.
     """
@@ -70,13 +71,22 @@ class LocalEngine:
             for future in running:
                 future.cancel()
 
+    def prepare(self, function: Callable[..., Any]) -> None:
+        """Start the workers; each imports the module of `function` when it unpickles the name."""
+        with suppress(BrokenProcessPool):  # `run` reports it
+            for _ in range(self.workers if self.workers > 1 else 0):
+                self._started().submit(_receive, function)
+
     def _submit(self, function: Callable[..., Result], task: Any, shared: str) -> Future[Result]:
+        future: Future[Result] = self._started().submit(_call, function, task, shared)
+        return future
+
+    def _started(self) -> ProcessPoolExecutor:
         if not self._pool:
             from loky import ProcessPoolExecutor
 
             self._pool = ProcessPoolExecutor(self.workers, initializer=_ignore_interrupts)
-        future: Future[Result] = self._pool.submit(_call, function, task, shared)
-        return future
+        return self._pool
 
     def _share(self, common: tuple[Any, ...]) -> str:
         """Write `common` to a file that each worker reads once; a pipe would carry it with every task."""
@@ -90,6 +100,10 @@ class LocalEngine:
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the parent process, which stops the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _receive(_: object) -> None:
+    """Do nothing: receiving the argument is what counts."""
 
 
 def _call(function: Callable[..., Result], task: Any, shared: str) -> Result:

@@ -28,6 +28,9 @@ class Engine(Protocol):
         have not started.
         """
 
+    def prepare(self, function: Callable[..., Any]) -> None:
+        """Start the workers and let them import what `function` needs, while this process does other work."""
+
 
 def available_cores() -> int:
     """Return the number of cores that this process may use."""

@@ -86,6 +86,9 @@ class RayEngine:
             for reference in running:
                 ray.cancel(reference)
 
+    def prepare(self, function: Callable[..., Any]) -> None:
+        """Do nothing: the workers of a cluster have started."""
+
 
 def _call(function: Callable[..., Result], task: Any, *common: Any) -> Result:
     return function(task, *common)

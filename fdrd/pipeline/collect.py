@@ -103,6 +103,7 @@ def check_items(
         captions = [(record.caption, record.category) for record in records]
         return CheckTask(str(source), max_pixels, [image for image, _ in images], captions)
 
+    engine.prepare(run_check_task)
     for new_checks, attributes in engine.run(run_check_task, tasks()):
         images, positions = in_flight.popleft()
         rows = [(ref, now, check) for (ref, now), check in zip(images, new_checks, strict=True)]

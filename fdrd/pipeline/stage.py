@@ -56,6 +56,7 @@ def stage_shards(
     (stage / "data").mkdir(parents=True, exist_ok=True)
     labels = class_labels(kept)
     schema = features(sorted(labels.values())).arrow_schema.serialize().to_pybytes()
+    engine.prepare(write_counted)
     progress("preparing negatives", 0, 1)
     catalogs = make_catalogs(kept)
     progress("preparing negatives", 1, 1)

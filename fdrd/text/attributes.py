@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from fdrd.record import Attribute
 from fdrd.text.lexicon import Phrases, entries, phrases
@@ -50,7 +51,7 @@ _BEFORE_PARTS = frozenset(
 _MAX_DISTANCE = 6  # maximum number of words between such a word and the noun
 
 
-class _Word(NamedTuple):
+class _Word(Struct, gc=False):
     text: str  # lower case, straight apostrophes
     start: int
     end: int

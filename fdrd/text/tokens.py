@@ -10,6 +10,7 @@ import gzip
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -67,6 +68,7 @@ class TokenLengths:
     of: Mapping[str, int]
 
 
+@lru_cache(maxsize=1)  # an audit asks twice for each caption
 def estimate_clip_tokens(caption: str) -> int:
     """Estimate the number of CLIP tokens, including the begin and end tokens, without the vocabulary.
 

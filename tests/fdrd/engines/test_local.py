@@ -25,6 +25,7 @@ class Seven(int):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_task_order(workers):
     with LocalEngine(workers) as engine:
+        engine.prepare(operator.sub)
         assert list(engine.run(operator.sub, range(20), 7)) == list(range(-7, 13))
         assert list(engine.run(operator.sub, range(3), 1)) == [-1, 0, 1]
         assert list(engine.run(operator.neg, range(3))) == [0, -1, -2]

@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -137,9 +138,8 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
         return [domain]
     if not domains:
         raise FdrdError(_unknown_layout(source))
-    names = [domain.name for domain in domains]
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(domain.name for domain in domains).items():
+        if times > 1:
             raise FdrdError(f"{root}: two folders have the domain name {name!r}; rename one")
     return domains
 

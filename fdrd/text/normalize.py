@@ -7,9 +7,15 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import groupby
 
 from fdrd.record import Attribute
 from fdrd.text.mentions import fix_articles
+
+MAX_MOVED = 2000
+"""Characters of a caption whose spans are followed through its normalization."""
+MAX_MARKS = 1000
+"""Combining marks in a row, because the time for ordering them grows with their square."""
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
@@ -45,6 +51,18 @@ def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
         "caption_glued": apart != spaced,
     }
     return apart, tuple(rule for rule, applied in steps.items() if applied)
+
+
+def has_too_many_marks(text: str) -> bool:
+    """Check for over `MAX_MARKS` combining marks in a row.
+
+    >>> has_too_many_marks("e\u0301\u0316"), has_too_many_marks("e" + "\u0301" * 1001)
+    (False, True)
+    """
+    if len(text) <= MAX_MARKS or text.isascii():
+        return False
+    runs = (len(list(run)) for marks, run in groupby(text, unicodedata.combining) if marks)
+    return max(runs, default=0) > MAX_MARKS
 
 
 def _shows(character: str) -> bool:
@@ -83,11 +101,18 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
 
     Spans of which nothing is left are dropped.
 
+    Raises:
+        ValueError: the texts have over `MAX_MOVED` characters; the time grows with their square.
+
     >>> move_spans([Attribute("colour", "red", 7, 10)], "A  big red car.", "A big red car.")
     (Attribute(type='colour', value='red', start=6, end=9),)
     """
     if before == after:
         return tuple(attributes)
+    if max(len(before), len(after)) > MAX_MOVED:
+        raise ValueError(
+            f"spans cannot be followed through the changes of a caption of over {MAX_MOVED} characters"
+        )
     blocks = difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_matching_blocks()
     moved = []
     for attribute in attributes:

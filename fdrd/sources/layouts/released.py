@@ -18,7 +18,13 @@ from fdrd.record import Negative, Record, Source, Split
 from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name
 from fdrd.sources.reading.source_folder import SourceFolder
-from fdrd.text.normalize import normalize_caption, normalize_category, normalize_described
+from fdrd.text.normalize import (
+    MAX_MARKS,
+    has_too_many_marks,
+    normalize_caption,
+    normalize_category,
+    normalize_described,
+)
 
 _KEY = re.compile(r"^(?P<category>.+?)_(?:image_)?\d+$")  # "Sphynx_43", "monkshood_image_06422"
 
@@ -98,8 +104,12 @@ def _record(
         limit = MAX_CAPTION if field == "positive" else MAX_NAME
         if len(found) > limit:
             return Rejection(file, key, "bad_field", f'"{field}" has over {limit} characters')
+        if has_too_many_marks(found):
+            detail = f'"{field}" has over {MAX_MARKS} combining marks in a row'
+            return Rejection(file, key, "bad_field", detail)
     if not isinstance(negatives, list) or not all(
-        isinstance(text, str) and len(text) <= MAX_CAPTION for text in negatives
+        isinstance(text, str) and len(text) <= MAX_CAPTION and not has_too_many_marks(text)
+        for text in negatives
     ):
         detail = f'"negative" is not a list of strings of at most {MAX_CAPTION} characters'
         return Rejection(file, key, "bad_field", detail)

@@ -261,7 +261,7 @@ def _archives(folder: SourceFolder) -> list[str]:
         and path not in folder.archives
         and not folder.in_archive(path)
         and (
-            path in folder.top
+            "/" not in path
             or (path.count("/") == 1 and path.split("/")[0].lower() in SPLIT_OF_WORD)
         )
     ]

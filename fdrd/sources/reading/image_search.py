@@ -7,14 +7,19 @@ led to an image are keys of `fdrd.reasons.RULES`.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from functools import cached_property, lru_cache
+from itertools import islice, takewhile
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import Split
 from fdrd.sources.reading.names import is_absolute, is_image, leaves_root, split_in_name
 from fdrd.sources.reading.source_folder import SourceFolder
+
+MAX_SAME_NAME = 1000
+"""Images of one name that are compared with an annotation, so that its time does not grow with the source."""
 
 ImagesByName = dict[str, list[str]]
 """Paths of images by every name that an annotation may use."""
@@ -27,13 +32,19 @@ class ImageIndex:
         self._folder, self._required = folder, require_images
 
     @cached_property
-    def _named(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for path in self._folder.images:
-            name = PurePosixPath(path).name
-            found[name].append(path)
-            found[stem(name)].append(path)
-        return found
+    def _reversed(self) -> list[tuple[str, str]]:
+        """Each path and each stem from its last letter to its first, and the path: equal ends are neighbors."""
+        images = self._folder.images
+        return sorted((f"/{name}"[::-1], path) for path in images for name in {path, stem(path)})
+
+    def _ending(self, given: str) -> list[str]:
+        """Return the images whose path or stem ends in the given one, at most `MAX_SAME_NAME` of them."""
+        start = f"/{given}"[::-1]
+        first = bisect_left(self._reversed, (start, ""))
+        following = islice(self._reversed, first, first + MAX_SAME_NAME)
+        return sorted(
+            {path for end, path in takewhile(lambda each: each[0].startswith(start), following)}
+        )
 
     def find(self, name: object, beside: str = "") -> str | tuple[str, str]:
         """Return the path of an image, or reason and detail of a rejection.
@@ -51,18 +62,12 @@ class ImageIndex:
         for path in (near, given):
             if path in self._folder.images:
                 return path
-        ends = f"/{given}"
-        named = self._named.get(PurePosixPath(given).name, [])
-        found = sorted(path for path in named if _ends(path, ends))
+        found = self._ending(given)
         if len(found) > 1:
             return "image_ambiguous", f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
         if found or not self._required:
             return found[0] if found else given
         return "image_missing", f"no image is called {name[:200]!r}"
-
-
-def _ends(path: str, name: str) -> bool:
-    return f"/{path}".endswith(name) or f"/{stem(path)}".endswith(name)
 
 
 _MAX_CUTS = 40  # positions in a name that are tried as the end of the category
@@ -104,7 +109,7 @@ def find_image(
     last = stem(PurePosixPath(name).name)
     whole = stem(name).replace("/", "_")  # the slash in "F/A-18_0056978" does not separate folders
     for wanted in (last, *_without_category(last, category), *_without_category(whole, category)):
-        found = _narrow(images.get(wanted, []), name, split)
+        found = _narrow(images.get(wanted, [])[:MAX_SAME_NAME], name, split)
         if len(found) > 1:
             detail = f"{name!r} could be {', '.join(found[:3])}; give a file_path below the root"
             return Rejection("", "", "image_ambiguous", detail)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -108,9 +109,11 @@ def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection
                 return
             if header is None:
                 header = row
-                twice = sorted({name for name in header if name and header.count(name) > 1})
+                twice = sorted(
+                    name for name, times in Counter(header).items() if name and times > 1
+                )
                 if twice:
-                    detail = f"two columns are called {', '.join(twice)}; rename one"
+                    detail = f"two columns are called {', '.join(twice)[:400]}; rename one"
                     yield Rejection(file, "line 1", "unreadable_annotations", detail)
                     return
             elif row:
@@ -188,7 +191,7 @@ def _row(line: Line, header: list[str], row: list[str]) -> Line | Rejection:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        times = Counter(key for key, _ in pairs)
+        twice = next(key for key in times if times[key] > 1)
         raise RepeatedKeyError(f"the key {twice[:80]!r} stands there twice")
     return value

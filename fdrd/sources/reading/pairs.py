@@ -19,6 +19,8 @@ from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.sources.reading.options import SourceOptions
 from fdrd.text.normalize import (
+    MAX_MARKS,
+    has_too_many_marks,
     move_spans,
     normalize_caption,
     normalize_category,
@@ -27,6 +29,9 @@ from fdrd.text.normalize import (
 
 _ANSWERS = ("gpt", "assistant", "model", "bot")  # speakers of captions in conversations
 _SENTENCE = ("raw", "caption", "text", "sentence")  # keys of a caption that is an object
+MAX_LISTED = 1000
+"""Attributes or negatives of a line. Each of its captions has all of them."""
+
 _TEXT_FIELDS = ("id", "category", "meta_category", "group", "split", "license")
 
 
@@ -58,10 +63,20 @@ def pairs(
         if len(texts[field]) > MAX_NAME:
             yield line.reject("bad_field", f'"{field}" has over {MAX_NAME} characters')
             return
+    shared = _shared(line)
     given, first = line.fields.get("caption"), texts["id"] or name
+    folders = PurePosixPath(path).parts[:-1]
     for number, caption in enumerate(captions_of(given) or [None], 1):
         texts["id"] = f"{first}#{number}" if number > 1 and first else first
-        yield _record(options, line, texts, image, PurePosixPath(path).parts[:-1], split, caption)
+        yield _record(options, line, texts, image, folders, split, caption, shared)
+
+
+def _shared(line: Line) -> tuple[list[Any], tuple[Negative, ...]] | str:
+    """Return the attributes and negatives of a line, which all of its captions share; or what is wrong."""
+    try:
+        return _listed(line.fields.get("attributes")), _negatives(line.fields.get("negatives"))
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        return str(error)
 
 
 def _record(
@@ -72,12 +87,15 @@ def _record(
     folders: tuple[str, ...],
     split: Split,
     caption: object,
+    shared: tuple[list[Any], tuple[Negative, ...]] | str,
 ) -> Record | Rejection:
     given = "" if caption is None else caption
     if not isinstance(given, str):
         return line.reject("bad_field", f'"caption" is a {type(given).__name__}')
     if len(given) > MAX_CAPTION:
         return line.reject("bad_field", f'"caption" has over {MAX_CAPTION} characters')
+    if has_too_many_marks(given):
+        return line.reject("bad_field", f'"caption" has over {MAX_MARKS} combining marks in a row')
     wanted = options.category_of(texts["category"], folders, given)
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"
@@ -88,9 +106,11 @@ def _record(
         known = ", ".join(sorted(SPLIT_OF_WORD))
         return line.reject("bad_field", f'"split" is {texts["split"]!r}; known are {known}')
     normal, caption_rules = normalize_described(given, category)
+    if isinstance(shared, str):
+        return line.reject("bad_field", f"attributes or negatives: {shared}")
+    listed, negatives = shared
     try:
-        attributes = _attributes(line.fields.get("attributes"), given)
-        negatives = _negatives(line.fields.get("negatives"))
+        attributes = move_spans(_attributes(listed, given), given, normal) if listed else ()
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         return line.reject("bad_field", f"attributes or negatives: {error}")
     return Record(
@@ -104,7 +124,7 @@ def _record(
         meta_category=texts["meta_category"],
         group=texts["group"],
         split=found or split,
-        attributes=move_spans(attributes, given, normal) if attributes else (),  # slow
+        attributes=attributes,
         negatives=negatives,
         rules=(*category_rules, *caption_rules),
     )
@@ -164,13 +184,15 @@ def _listed(value: object) -> list[Any]:
         value = json.loads(value)
     if not isinstance(value, list):
         raise TypeError(f"a {type(value).__name__}, not a list")
+    if len(value) > MAX_LISTED:
+        raise ValueError(f"a list of {len(value)}, of at most {MAX_LISTED}")
     return value
 
 
-def _attributes(given: object, caption: str) -> tuple[Attribute, ...]:
+def _attributes(listed: list[Any], caption: str) -> tuple[Attribute, ...]:
     attributes = tuple(
         Attribute(str(value["type"]), str(value["value"]), int(value["start"]), int(value["end"]))
-        for value in _listed(given)
+        for value in listed
     )
     for attribute in attributes:
         found = caption[attribute.start : attribute.end]
@@ -198,6 +220,8 @@ def _negative(fields: dict[str, Any]) -> Negative:
     caption = fields["caption"]
     if not isinstance(caption, str) or not caption.strip() or len(caption) > MAX_CAPTION:
         raise ValueError(f"a negative is a text of 1 to {MAX_CAPTION} characters")
+    if has_too_many_marks(caption):
+        raise ValueError(f"a negative has over {MAX_MARKS} combining marks in a row")
     category = str(fields.get("category") or "")
     attribute_type = str(fields.get("attribute_type") or "")
     if max(len(category), len(attribute_type)) > MAX_NAME:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+from collections import defaultdict
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -38,11 +39,20 @@ class SourceFolder:
         """Return a folder in this one, or in its archives."""
         folder = SourceFolder(self.root / name, self.options)
         folder._inherited = {
-            path.removeprefix(f"{name}/"): (f"../{archive}", opened, member)
-            for path, (archive, opened, member) in self._members.items()
-            if path.startswith(f"{name}/")
+            path: (f"../{archive}", opened, member)
+            for path, (archive, opened, member) in self._members_below.get(name, ())
         }
         return folder
+
+    @cached_property
+    def _members_below(self) -> dict[str, list[tuple[str, tuple[str, Archive, str]]]]:
+        """The members in each folder directly below the root, with their paths in it."""
+        below: dict[str, list[tuple[str, tuple[str, Archive, str]]]] = defaultdict(list)
+        for path, member in self._members.items():
+            name, slash, rest = path.partition("/")
+            if slash:
+                below[name].append((rest, member))
+        return below
 
     @cached_property
     def _on_disk(self) -> list[str]:

@@ -1,0 +1,73 @@
+"""What would take time that grows with its square is rejected, and says why (`speed/readers.py` measures)."""
+
+import json
+
+import pytest
+
+from fdrd.reasons import Rejection
+from fdrd.record import Record
+from fdrd.sources.layouts import table
+from fdrd.sources.reading.image_search import MAX_SAME_NAME, ImageIndex
+from fdrd.sources.reading.pairs import MAX_LISTED
+from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.text.normalize import MAX_MARKS, MAX_MOVED, move_spans
+
+ZALGO = "a" + "\u0301\u0316" * (MAX_MARKS // 2)
+RED = {"type": "colour", "value": "red", "start": 0, "end": 3}
+
+
+def read(write, draw, **fields):
+    write("a.png", draw(1))
+    write("pairs.jsonl", json.dumps({"image": "a.png", "caption": "A wren.", **fields}))
+    root = write("other.txt", "").parent
+    return list(table.read(SourceFolder(root)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"caption": ZALGO + "\u0301"}, "combining marks in a row"),
+        ({"negatives": [ZALGO + "\u0301"]}, "combining marks in a row"),
+        ({"negatives": ["A robin."] * (MAX_LISTED + 1)}, f"a list of {MAX_LISTED + 1}"),
+        ({"attributes": [RED] * (MAX_LISTED + 1)}, f"a list of {MAX_LISTED + 1}"),
+        ({"caption": "red  " + "a " * MAX_MOVED, "attributes": [RED]}, "cannot be followed"),
+    ],
+)
+def test_what_exceeds_a_limit_is_rejected_and_says_so(write, draw, fields, detail):
+    (found,) = read(write, draw, **fields)
+    assert isinstance(found, Rejection)
+    assert (found.reason, detail in found.detail) == ("bad_field", True)
+
+
+def test_what_is_within_the_limits_is_kept(write, draw):
+    (found,) = read(write, draw, caption=ZALGO, negatives=["A robin."] * MAX_LISTED)
+    assert isinstance(found, Record)
+    assert len(found.negatives) == MAX_LISTED
+    long = "red " + "a " * MAX_MOVED
+    assert move_spans((), long, long) == ()
+
+
+def test_every_caption_of_a_row_has_its_negatives_and_its_own_attributes(write, draw):
+    first, second = read(
+        write, draw, caption=["red wren", "red  robin"], negatives=["x"], attributes=[RED]
+    )
+    assert [len(each.negatives) for each in (first, second)] == [1, 1]
+    assert second.caption == "red robin"
+    (third, fourth) = read(write, draw, caption=["red wren", "blue wren"], attributes=[RED])
+    assert isinstance(third, Record)
+    assert isinstance(fourth, Rejection)  # of this caption only
+
+
+def test_one_of_very_many_images_of_a_name_is_ambiguous(write):
+    for number in range(3):
+        write(f"f{number}/x/a.png", b"")
+    root = write("g/b.png", b"").parents[1]
+    index = ImageIndex(SourceFolder(root))
+    reason, detail = index.find("x/a.png")
+    assert (reason, detail) == (
+        "image_ambiguous", "'x/a.png' could be f0/x/a.png, f1/x/a.png, f2/x/a.png"
+    )  # fmt: skip
+    assert index.find("b") == "g/b.png"  # without its extension
+    assert index.find("elsewhere/g/b.png")[0] == "image_missing"
+    assert index.find(".png")[0] == "image_missing"
+    assert MAX_SAME_NAME >= 3

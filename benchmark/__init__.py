@@ -43,7 +43,6 @@ if TYPE_CHECKING:
         method_names,
         method_options,
     )
-    from benchmark.reporting.comparison import short_label
     from benchmark.reporting.pages import markdown, report
     from benchmark.reporting.publishing import push
     from benchmark.reporting.records import to_csv, to_pandas

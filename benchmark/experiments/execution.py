@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.evaluation.base_to_new import read_categories
 from benchmark.experiments import presets
-from benchmark.experiments.plan import Cell, Experiment, MethodRow, read_experiment
+from benchmark.experiments.plan import Cell, Experiment, MethodRow, brief, read_experiment
 from benchmark.experiments.tuning import tuned_row
 from benchmark.models.backbone import Backbone
 from benchmark.registry import load_plugin, takes
@@ -87,7 +87,7 @@ def run_experiment(
     with _other_jobs(jobs - 1, Job(plan, [*plugins], device, track, allow_code)):
         for cell in _free_first(cells, Path(plan.results)):
             try:
-                result = _run(cell, plan, opened, progress)
+                result = _run(cell, plan, opened, _prefixed(progress, brief(cell, cells)))
                 results[result.settings.file_name()] = result
             except FdrdError as error:
                 failed[cell.name] = error
@@ -185,8 +185,12 @@ def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> 
         train=row.train,
         results=results,
         log=opened.track,
-        progress=lambda stage, done, total: progress(f"{cell.name}: {stage}", done, total),
+        progress=progress,
     )
+
+
+def _prefixed(progress: Progress, name: str) -> Progress:
+    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
 
 
 def _free_first(cells: Sequence[Cell], results: Path) -> Iterator[Cell]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -252,6 +252,18 @@ class Cell(Struct, frozen=True):
         seed = None if self.row.search else self.seed
         said = msgspec.json.encode([self.row, self.data, self.backbone, rows, seed])
         return hashlib.sha256(said).hexdigest()[:16]
+
+
+def brief(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Return the row and the seed of a cell, and what tells it from other cells of its experiment."""
+    aspects: tuple[Callable[[Cell], str], ...] = (
+        lambda each: each.data,
+        lambda each: each.backbone or "",
+        lambda each: each.protocol.words,
+        lambda each: each.half,
+    )
+    words = [of(cell) for of in aspects if len({of(each) for each in cells}) > 1]
+    return " ".join([cell.row.name, *words, f"seed {cell.seed}"])
 
 
 def read_experiment(path: str | Path) -> Experiment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, stdev
@@ -33,9 +33,6 @@ LEVEL = 0.05
 """Significance level of corrected p values."""
 
 SHORT = {"image_to_text": "I2T", "text_to_image": "T2I"}
-
-Label = Callable[[Settings], str]
-"""Name of a table row."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +155,12 @@ class Comparison:
         return [[cell(row, column) for column in MAIN_COLUMNS] for row in self.rows]
 
 
-def group_results(results: Sequence[BenchResult], named: Label | None = None) -> list[Comparison]:
-    """Group results by what was measured, then by method and options.
-
-    Args:
-        results: of any runs.
-        named: returns the name of a row, `label` by default.
-    """
+def group_results(results: Sequence[BenchResult]) -> list[Comparison]:
+    """Group results by what was measured, then by label, or method and options."""
     groups: dict[tuple[str, ...], list[BenchResult]] = defaultdict(list)
     for result in results:
         groups[tuple(measured(result.settings).values())].append(result)
-    return [Comparison(g[0].settings, _rows(g, named or label)) for g in groups.values()]
+    return [Comparison(g[0].settings, _rows(g)) for g in groups.values()]
 
 
 def measured(settings: Settings) -> dict[str, str]:
@@ -292,11 +284,6 @@ def label(settings: Settings) -> str:
     return name + (f" ({words})" if words else "") + _tags(settings)
 
 
-def short_label(settings: Settings) -> str:
-    """Return the method without options, for tables that list these elsewhere."""
-    return settings.method + _tags(settings)
-
-
 def _tags(settings: Settings) -> str:
     return "".join(f" [{tag}]" for tag in settings.remarks)
 
@@ -306,7 +293,7 @@ def numbers(text: str) -> Indices:
     return np.array(text.split(), dtype=np.int64)
 
 
-def _rows(results: Sequence[BenchResult], named: Label) -> list[Row]:
+def _rows(results: Sequence[BenchResult]) -> list[Row]:
     """Return one row per label. Results that differ in more than the seed get different labels.
 
     For example, an edited method has the same options, so a digest is appended to the label.
@@ -321,7 +308,7 @@ def _rows(results: Sequence[BenchResult], named: Label) -> list[Row]:
         kind = replace(
             settings, seed=None, domain=None, learned_from=shared, blind_from=None
         ).identity()
-        kinds[named(settings)][kind][settings.seed, source] = result
+        kinds[label(settings)][kind][settings.seed, source] = result
     rows = [
         Row(name if len(same) == 1 else f"{name} #{kind[:8]}", list(found.values()))
         for name, same in kinds.items()

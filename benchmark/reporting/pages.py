@@ -16,7 +16,6 @@ from typing import Literal
 from benchmark.reporting.comparison import (
     SHORT,
     Comparison,
-    Label,
     group_results,
     heading,
 )
@@ -56,7 +55,6 @@ def report(
     format: Format = "markdown",
     html: str | Path | None = None,
     figures: str | Path | None = None,
-    named: Label | None = None,
 ) -> str:
     """Return a report of results, as `fdrd report` prints it.
 
@@ -66,40 +64,39 @@ def report(
             table by category, and images if the dataset is on this machine as measured.
         html: write an HTML file here, and return its text.
         figures: write the plots as SVG files into this folder, too.
-        named: returns the name of a row.
 
     Raises:
         FdrdError: the folder holds no results, or a file is invalid.
     """
     found = read_results(Path(results)) if isinstance(results, str | Path) else results
     if figures is not None:
-        for number, comparison in enumerate(group_results(found, named), 1):
+        for number, comparison in enumerate(group_results(found), 1):
             for plot in plots_of(comparison):
                 write_text(Path(figures, f"{number}-{plot.name}.svg"), svg(plot, standalone=True))
     if html is not None:
-        text = html_page(found, named)
+        text = html_page(found)
         write_text(Path(html), text)
         return text
     if format == "csv":
         return to_csv(found)
     build = {"markdown": markdown, "html": html_page, "latex": _latex}[format]
-    return build(found, named)
+    return build(found)
 
 
-def _latex(results: Sequence[BenchResult], named: Label | None = None) -> str:
+def _latex(results: Sequence[BenchResult]) -> str:
     def parts(comparison: Comparison) -> list[Table | str]:
         return [
             replace(main_table(comparison), title=heading(comparison.settings)),
             legend(comparison),
         ]
 
-    return latex(summary(group_results(results, named), parts))
+    return latex(summary(group_results(results), parts))
 
 
-def markdown(results: Sequence[BenchResult], named: Label | None = None) -> str:
+def markdown(results: Sequence[BenchResult]) -> str:
     """Return a Markdown page with tables, settings, and the commands that repeat the runs."""
     parts = ["# Results"]
-    comparisons = group_results(results, named)
+    comparisons = group_results(results)
     for comparison in comparisons:
         parts += [f"## {escape(heading(comparison.settings))}", gallery_text(comparison.settings)]
         parts += [_markdown(main_table(comparison)), legend(comparison)]
@@ -119,9 +116,9 @@ def _markdown(table: Table) -> str:
     return markdown_table([escape(cell) for cell in table.head], rows, text_columns=1)
 
 
-def html_page(results: Sequence[BenchResult], named: Label | None = None) -> str:
+def html_page(results: Sequence[BenchResult]) -> str:
     """Return the HTML page, with example images if the dataset is on this machine as measured."""
-    comparisons = group_results(results, named)
+    comparisons = group_results(results)
     sections = [*map(_html_section, comparisons)]
     for part in summary(comparisons, lambda comparison: []):
         sections.append(_note(part) if isinstance(part, str) else _section(part.title, _html(part)))

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from benchmark.reporting.comparison import Comparison, Label, group_results
+from benchmark.reporting.comparison import Comparison, group_results
 from benchmark.reporting.significance import SignificanceTests, left_out
 from benchmark.reporting.tables import (
     PAIRED,
@@ -26,7 +26,7 @@ from benchmark.reporting.tables import (
 from benchmark.result import BenchResult
 
 
-def table(results: Sequence[BenchResult], named: Label | None = None) -> RenderableType:
+def table(results: Sequence[BenchResult]) -> RenderableType:
     """Return the main numbers of each comparison for `rich`: one line per method and direction."""
 
     def parts(comparison: Comparison) -> list[Table | str]:
@@ -34,7 +34,7 @@ def table(results: Sequence[BenchResult], named: Label | None = None) -> Rendera
         shown: list[Table | str] = [narrow_table(comparison), legend(comparison)]
         return shown + ([transposed(negatives), negatives.title] if negatives else [])
 
-    return rendered(summary(group_results(results, named), parts))
+    return rendered(summary(group_results(results), parts))
 
 
 def significance_table(tests: SignificanceTests) -> RenderableType:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import app, err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.dataset.build_summary import tokens_of
 
@@ -34,7 +35,9 @@ def demo(
     raw, data, runs, report = (
         folder / name for name in ("raw", "data/fdrd", "runs", "report.html")
     )
-    found: list[benchmark.BenchResult] = []
+    plan = benchmark.Experiment(
+        data=str(data), methods=PLAN.methods, train=PLAN.train, seeds=seeds, results=str(runs)
+    )
     with show_progress(f"Finished work is saved in {folder}; the same command continues.") as bar:
         err.print(f"1/4  Drawing {PLAN.pairs:,} images of {PLAN.categories} made-up categories")
         sample(
@@ -45,20 +48,12 @@ def demo(
         )
         err.print("2/4  Building the dataset: checks, splits, attributes, hard negatives, shards")
         build(raw, data, config=BuildConfig(backbone="embedded"), tokens=tokens_of, progress=bar)
-        err.print(f"3/4  Training and measuring {', '.join(PLAN.methods)}")
-        backbone = benchmark.open_backbone(None, data)
-        for name, trained in PLAN.methods.items():
-            results, failed = benchmark.run_each(
-                [name], str(data), seeds=range(seeds), options={name: trained.options},
-                train={**PLAN.effort, **trained.train}, split="test", backbone=backbone,
-                results=runs, progress=bar,
-            )  # fmt: skip
-            if failed:
-                raise failed[name]
-            found += results
+        err.print(f"3/4  Training and measuring {', '.join(row.name for row in plan.rows())}")
+        outcome = benchmark.run_experiment(plan, progress=bar)
+        raise_failed(outcome)
         err.print("4/4  Writing the report")
-        benchmark.report(found, html=report, named=benchmark.short_label)
-    print_report(benchmark.table(found, benchmark.short_label))
+        benchmark.report(outcome.results, html=report)
+    print_report(benchmark.table(outcome.results))
     out.print(f"Report: {report}")
     out.print("Next:")
     shown = shlex.quote(str(runs))

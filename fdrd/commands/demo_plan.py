@@ -7,17 +7,9 @@ had more trials than the others' (see docs/results.md). Tune on the validation s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """Options of one method, as `-M` and `-T` would set them."""
-
-    options: Mapping[str, Any]
-    train: Mapping[str, Any]
+from benchmark.experiments.plan import MethodRow, Options
 
 
 @dataclass(frozen=True)
@@ -27,27 +19,30 @@ class DemoPlan:
     Attributes:
         categories: number of fine categories.
         pairs: images, each with a caption; a fifth is for test, a tenth for validation.
-        methods: options by method, in addition to `effort`.
-        effort: training options of all methods.
+        methods: rows of the experiment.
+        train: training options of all methods.
     """
 
     categories: int
     pairs: int
-    methods: Mapping[str, MethodOptions]
-    effort: Mapping[str, Any]
+    methods: list[str | MethodRow]
+    train: Options
 
 
 PLAN = DemoPlan(
     categories=36,
     pairs=2000,
-    methods={
-        "zero_shot": MethodOptions({}, {}),
-        "coop": MethodOptions({}, {}),
-        "maple": MethodOptions({}, {}),
-        "clip_adapter": MethodOptions(
-            {"side": "both", "form": "residual", "ratio": 1.0, "reduction": 1}, {"epochs": 24}
+    methods=[
+        "zero_shot",
+        "coop",
+        "maple",
+        MethodRow(
+            method="clip_adapter",
+            label="clip_adapter",
+            options={"side": "both", "form": "residual", "ratio": 1.0, "reduction": 1},
+            train={"epochs": 24},
         ),
-        "dcar": MethodOptions({}, {}),
-    },
-    effort={"epochs": 4, "batch_size": 64, "optimiser": "adamw", "learning_rate": 0.002},
+        "dcar",
+    ],
+    train={"epochs": 4, "batch_size": 64, "optimiser": "adamw", "learning_rate": 0.002},
 )

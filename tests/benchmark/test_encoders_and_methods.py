@@ -14,11 +14,11 @@ import benchmark
 from benchmark import Images, load_backbone
 from benchmark.checkpoint import export_model
 from benchmark.models.encoders.stored import write_features
-from benchmark.reporting.compatibility import compatibility, compatibility_table
 from benchmark.runner import run_selected
 from benchmark.runner.runs import truncation
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
+from tests.compatibility import compatibility, compatibility_table
 
 Splits = dict[str, RetrievalDataset]
 DOCUMENT = Path(__file__).parents[2] / "docs/backbones.md"

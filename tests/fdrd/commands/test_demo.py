@@ -13,21 +13,20 @@ from typer.testing import CliRunner
 
 import fdrd.commands  # registers the commands
 import fdrd.commands.demo_plan
+from benchmark.experiments.plan import Experiment, MethodRow
 from benchmark.registry import method_options
-from benchmark.settings import TrainConfig
 from fdrd.commands.console import app
-from fdrd.commands.demo_plan import PLAN, DemoPlan, MethodOptions
+from fdrd.commands.demo_plan import PLAN, DemoPlan
 from fdrd.files.cache import last_build
-from fdrd.options import options_of, read_options
 
 SMALL = DemoPlan(
     categories=4,
     pairs=48,
-    methods={
-        "zero_shot": MethodOptions({}, {}),
-        "dcar": MethodOptions({"n_ctx": 2, "depth": 1}, {}),
-    },
-    effort={"epochs": 1, "batch_size": 16},
+    methods=[
+        "zero_shot",
+        MethodRow(method="dcar", label="dcar", options={"n_ctx": 2, "depth": 1}),
+    ],
+    train={"epochs": 1, "batch_size": 16},
 )
 
 
@@ -49,7 +48,7 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(
     assert first.exit_code == 0, first.output
     home = elsewhere / "my demo"
     results = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
-    assert {each["settings"]["method"] for each in results} == set(SMALL.methods)
+    assert {each["settings"]["method"] for each in results} == {"zero_shot", "dcar"}
     assert {each["settings"]["split"] for each in results} == {"test"}
     settings = next(r["settings"] for r in results if r["settings"]["method"] == "dcar")
     assert (settings["train"]["epochs"], settings["options"]["depth"]) == (1, 1)
@@ -75,14 +74,16 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(
 
 
 def test_the_demo_has_valid_options_and_a_rival_with_as_many_epochs_as_dcar() -> None:
-    assert list(PLAN.methods) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar"]
+    rows = {
+        row.label: row for row in Experiment(data="", methods=PLAN.methods, train=PLAN.train).rows()
+    }
+    assert list(rows) == ["zero_shot", "coop", "maple", "clip_adapter", "dcar"]
     alone = method_options("dcar")["adapter_epochs"].default
-    assert PLAN.methods["clip_adapter"].train == {"epochs": PLAN.effort["epochs"] + alone}
-    for name, trained in PLAN.methods.items():
-        read_options(method_options(name), trained.options, name)
-        read_options(options_of(TrainConfig), {**PLAN.effort, **trained.train}, "training")
-        assert not set(trained.train) & {"batch_size", "patience", "precision"}
-    assert {"epochs", "batch_size"} <= set(PLAN.effort)
+    assert rows["clip_adapter"].train == {
+        **PLAN.train,
+        "epochs": rows["dcar"].train["epochs"] + alone,
+    }
+    assert {"epochs", "batch_size"} <= set(PLAN.train)
 
 
 @pytest.mark.slow
@@ -91,8 +92,7 @@ def test_the_demo_resumes_after_ctrl_c(tmp_path: Path) -> None:
     small = (
         "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import fdrd.commands.demo_plan as p\n"
-        "p.PLAN = p.DemoPlan(4, 60, {'zero_shot': p.MethodOptions({}, {}), 'coop': p.MethodOptions({}, {})},"
-        " {'epochs': 40, 'batch_size': 8})\n"
+        "p.PLAN = p.DemoPlan(4, 60, ['zero_shot', 'coop'], {'epochs': 40, 'batch_size': 8})\n"
         "from fdrd.__main__ import main; sys.argv = ['fdrd', 'demo']; main()\n"
     )
     environment = {**os.environ, "FDRD_CACHE": str(tmp_path / "c"), "HF_HOME": str(tmp_path / "c")}

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         read_results,
         to_json,
     )
-    from benchmark.runner import open_backbone, run, run_each
+    from benchmark.runner import RunRequest, open_backbone, run, run_each
     from benchmark.settings import Settings, TrainConfig
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator

@@ -10,6 +10,7 @@ from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import contrastive_loss, info_nce, sigmoid_loss
+from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]])
@@ -142,3 +143,30 @@ def test_bfloat16_towers_leave_similarities_in_float32(tiny_clip, tiny_dataset):
     (exact, precise), _ = trained("float32")
     assert 1e-6 < (features - exact).abs().max() < 0.01
     assert (scores - precise).abs().max() < 0.05
+
+
+def test_a_killed_training_with_a_learned_scale_resumes_exactly(
+    tiny_clip, tiny_dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
+    monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
+    config = TrainConfig(
+        steps=6, batch_size=8, scale="learned", optimiser="adamw", learning_rate=0.05
+    )
+
+    def trained(place, dies_at=None):
+        def tell(stage, done, _total):
+            if stage.startswith("train") and done == dies_at:
+                raise RuntimeError("killed")
+
+        learner = ContextVectors(tiny_clip, 2, "", 1, 0)
+        method = PromptMethod(tiny_clip, learner, config, loss="sigmoid")
+        with resumable(tmp_path / place):
+            return method.fit(tiny_dataset["train"], tiny_dataset["validation"], tell), learner
+
+    log, learner = trained("whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        trained("killed", dies_at=4)
+    again, resumed = trained("killed")
+    assert [each.loss for each in again.epochs] == [each.loss for each in log.epochs]
+    assert torch.equal(resumed.text[0], learner.text[0])

@@ -17,7 +17,7 @@ class Learner(nn.Module):
     Args:
         prompts: of both towers.
         adapter: of the plain text features.
-        image_adapter: of the plain image features, which only `dcar_plus` has.
+        image_adapter: of the prompted image features, which only `dcar_plus` has.
         gamma: initial value of the adapters' share if it is learned, else 0.
         vocabulary: entries whose mean weight is tracked, 0 for none.
         width: d, for a small network that predicts weights, 0 for none.
@@ -61,6 +61,10 @@ class Learner(nn.Module):
         alone = Learner(nothing, self.adapter, self.image_adapter)
         alone.log_gamma = self.log_gamma
         return alone
+
+    def adapted_image(self, prompted: Tensor) -> Tensor:
+        """Return (B, d) prompted image features, through the image adapter if there is one."""
+        return prompted if self.image_adapter is None else self.image_adapter(prompted)
 
     def scored_share(self, gamma: float) -> float | Tensor:
         """Return the adapters' share in the score, learned or as given."""

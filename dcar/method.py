@@ -54,8 +54,8 @@ class DCAR:
     """A frozen backbone with coupled prompts and an adapter.
 
     A caption has two features: one from the prompted tower, and one from the plain tower through the
-    adapter. The score uses the first plus gamma times the second, normalized. `dcar_plus` does the same
-    with images; the image of figure 2 has the first only.
+    adapter. The score uses the first plus gamma times the second, normalized. An image has the feature of
+    the prompted tower, which `dcar_plus` passes through an adapter, too.
 
     Args:
         backbone: stays frozen.
@@ -159,7 +159,7 @@ class DCAR:
             prediction = self._prediction_loss(plain, weights)
         else:
             prompted = self.backbone.encode_image(batch.images, prompts).pooled
-        images = self._scored_images(batch.images, prompted)
+        images = self.learner.adapted_image(prompted)
         if config.contrast == "fused":
             similarity = self.similarity(Features(images), self.features(batch.captions, weights))
         else:
@@ -175,9 +175,9 @@ class DCAR:
         prompts = self.learner.prompts()
         if self.config.test_weights != "rerank":
             prompted = self.backbone.encode_image(images, prompts).pooled
-            return Features(self._scored_images(images, prompted))
+            return Features(self.learner.adapted_image(prompted))
         prompted, compared = self.encode_compared(images, prompts)
-        pooled = self._scored_images(images, prompted)
+        pooled = self.learner.adapted_image(prompted)
         return Features(pooled, compared if compared.dim() == 3 else compared[:, None])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
@@ -240,14 +240,6 @@ class DCAR:
         """Return (B, d) features of captions from the prompted text tower."""
         prompts = Prompts(text=self.learner.prompts().text, word_weights=weights)
         return self.backbone.encode_text(captions, prompts).pooled
-
-    def _scored_images(self, images: AnyImages, prompted: Tensor) -> Tensor:
-        """Return (B, d) scored features: the prompted ones, with an image adapter as on the text side."""
-        adapter = self.learner.image_adapter
-        if adapter is None or not self.config.gamma:
-            return prompted
-        adapted = adapter(self.backbone.encode_image(images).pooled)
-        return normalize(prompted + self.learner.scored_share(self.config.gamma) * adapted, dim=-1)
 
     @torch.no_grad()
     def blank(self) -> Tensor:

@@ -118,7 +118,12 @@ class DCAR:
             self.learner.without_prompts(self.backbone),
             replace(self.config, depth=0, beta=0.0, pair_weight=0.0, test_weights="none"),
             self.training.changed(
-                {"epochs": self.config.adapter_epochs, "eval_every": 0, "patience": 0}
+                {
+                    "epochs": self.config.adapter_epochs,
+                    "batch_size": self.config.adapter_batch or self.training.batch_size,
+                    "eval_every": 0,
+                    "patience": 0,
+                }
             ),
             self.seed,
         )
@@ -348,7 +353,9 @@ def _made(
     return DCAR(backbone, learner, config, train, seed)
 
 
-TRAIN = TrainConfig(optimiser="adamw", learning_rate=0.001, batch_size=64)
+TRAIN = TrainConfig(
+    optimiser="adamw", learning_rate=0.005, adapter_learning_rate=0.001, batch_size=64
+)
 
 NEEDS = Needs(frozenset({PROMPTS}), unless={"depth": 0, "beta": 0.0})
 

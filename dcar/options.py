@@ -22,7 +22,7 @@ Contrast: TypeAlias = Literal["prompted", "fused"]
 """The captions' side of the contrastive loss: the prompted feature, as drawn, or the score of test time."""
 
 _AT_LEAST = {
-    "n_negatives": 0, "n_attribute": 0, "n_further": 0, "adapter_epochs": 0, "shortlist": 1,
+    "n_negatives": 0, "n_attribute": 0, "n_further": 0, "adapter_epochs": 0, "adapter_batch": 0, "shortlist": 1,
     "alpha": 0, "beta": 0, "lambda_cate": 0, "epsilon": 0, "gamma": 0, "pair_weight": 0,
 }  # fmt: skip
 
@@ -72,6 +72,7 @@ class DCARConfig:
             times wider.
         adapter_ratio: share of the adapter's learned part (open).
         adapter_epochs: epochs that it trains alone first, on cached plain features, in seconds (open).
+        adapter_batch: rows per step of these epochs; 0 takes the batch size of the training.
         gamma: share of the adapted feature in the score; 0 scores the prompted feature alone (open).
         learn_gamma: gamma is the initial value of a parameter; needs `contrast=fused`.
         pair_weight: share of the token similarities in the score, each pair under the token weights of its
@@ -110,8 +111,9 @@ class DCARConfig:
     adapter: AdapterForm = "residual"
     adapter_reduction: float = 1.0
     adapter_ratio: float = 1.0
-    adapter_epochs: int = 20
-    gamma: float = 4.0
+    adapter_epochs: int = 60
+    adapter_batch: int = 256
+    gamma: float = 16.0
     learn_gamma: bool = False
     pair_weight: float = 0.0
 

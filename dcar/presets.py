@@ -22,6 +22,7 @@ _VERSION_0_1: dict[str, Any] = {
     "adapter": "residual",
     "adapter_reduction": 1.0,
     "adapter_epochs": 20,
+    "adapter_batch": 0,
     "gamma": 4.0,
     "learn_gamma": False,
     "contrast": "prompted",

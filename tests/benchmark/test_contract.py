@@ -19,7 +19,7 @@ from tests.encoding import features
 TRAIN = TrainConfig(
     epochs=4, batch_size=8, learning_rate=0.02, schedule="constant", keep_untrained=False
 )
-SMALL = {"n_ctx": 4, "rerank": 1, "gpa_mean": 3}
+SMALL = {"n_ctx": 4, "rerank": 1, "gpa_mean": 3, "adapter_epochs": 3}
 """Options at which a method fits a tower of three layers and 24 tokens, and a few epochs of 24 rows."""
 
 

@@ -27,7 +27,7 @@ TRAIN = TrainConfig(epochs=1, batch_size=8, optimiser="adamw", learning_rate=0.0
 
 
 def fitted(backbone, splits, mode, **options):
-    options = {"n_ctx": 2, "depth": 2, "train": TRAIN, "beta": 1.0, **options}
+    options = {"n_ctx": 2, "depth": 2, "adapter_epochs": 2, "train": TRAIN, "beta": 1.0, **options}
     method = get_method("dcar")(backbone, test_weights=mode, **options)
     method.fit(splits["train"], splits["validation"])
     return method
@@ -147,7 +147,7 @@ def test_ranks_use_the_reranked_scores(tiny_clip, tiny_dataset):
 
 
 def bench(backbone, splits, mode, folder, **options):
-    given = {"n_ctx": 2, "depth": 2, "beta": 1.0, "test_weights": mode, **options}
+    given = {"n_ctx": 2, "depth": 2, "adapter_epochs": 2, "test_weights": mode, **options}
     train = {"epochs": 1, "batch_size": 8}
     return benchmark.run(
         "dcar", splits, backbone=backbone, options=given, train=train, results=folder

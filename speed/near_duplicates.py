@@ -34,10 +34,10 @@ from fdrd.images.near_search import pairs_within
 CODES, PART, SAMPLE, MAX_PIXELS = 100_000, 4_000, 300, 50_000_000
 
 
-Picture = Image.Image
+Photo = Image.Image
 
 
-def cropped(image: Picture, left: float, top: float, right: float, bottom: float) -> Picture:
+def cropped(image: Photo, left: float, top: float, right: float, bottom: float) -> Photo:
     """Cut these shares off the sides."""
     width, height = image.size
     box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
@@ -45,23 +45,23 @@ def cropped(image: Picture, left: float, top: float, right: float, bottom: float
     return image.crop((left, top, right, bottom))
 
 
-def scaled(image: Picture, x: float, y: float) -> Picture:
+def scaled(image: Photo, x: float, y: float) -> Photo:
     """Resize an image."""
     return image.resize((max(1, round(image.width * x)), max(1, round(image.height * y))))
 
 
-def curved(image: Picture, gamma: float) -> Picture:
+def curved(image: Photo, gamma: float) -> Photo:
     """Change the gamma."""
     return image.point([round(255 * (level / 255) ** gamma) for level in range(256)] * 3)
 
 
-def noisy(image: Picture) -> Picture:
+def noisy(image: Photo) -> Photo:
     """Add noise of 20 gray levels."""
     levels = np.asarray(image) + np.random.default_rng(0).normal(0, 20, (*image.size[::-1], 3))
     return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
 
 
-def watermarked(image: Picture) -> Picture:
+def watermarked(image: Photo) -> Photo:
     """Write half transparent white letters across the middle."""
     layer = Image.new("RGBA", image.size, (255, 255, 255, 0))
     place, font = (image.width / 2, image.height / 2), letters(image.width / 10)
@@ -69,7 +69,7 @@ def watermarked(image: Picture) -> Picture:
     return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
-def labeled(image: Picture) -> Picture:
+def labeled(image: Photo) -> Photo:
     """Paste a white label into the lower right corner."""
     image, (width, height) = image.copy(), image.size
     pen = ImageDraw.Draw(image)
@@ -84,7 +84,7 @@ def letters(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(max(8, round(size)))
 
 
-def framed(image: Picture, share: float, color: str) -> Picture:
+def framed(image: Photo, share: float, color: str) -> Photo:
     """Add a border; `share` is that of the width and of the height at each side."""
     return ImageOps.expand(
         image, (round(share * image.width), round(share * image.height)), fill=color
@@ -92,7 +92,7 @@ def framed(image: Picture, share: float, color: str) -> Picture:
 
 
 QUALITY = {"JPEG of quality 75": 75, "JPEG of quality 30": 30, "JPEG of quality 10": 10}
-CHANGES: dict[str, Callable[[Picture], Picture]] = {
+CHANGES: dict[str, Callable[[Photo], Photo]] = {
     **dict.fromkeys(QUALITY, lambda image: image),
     "half the size": lambda image: scaled(image, 0.5, 0.5),
     "1.5 times the size": lambda image: scaled(image, 1.5, 1.5),

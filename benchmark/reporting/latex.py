@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.reporting.tables import Table
+from fdrd.text.controls import visible
 
 _SIGNS = str.maketrans(
     {
@@ -67,4 +68,4 @@ def _text(text: str) -> str:
     >>> print(_text("20 % of a_b"))
     20 \% of a\_b
     """
-    return " ".join(text.translate(_SIGNS).split())
+    return " ".join(visible(text).translate(_SIGNS).split())

@@ -42,6 +42,7 @@ from benchmark.reporting.tables import (
 )
 from benchmark.result import BenchResult, read_results
 from fdrd.files.atomic import write_text
+from fdrd.text.controls import visible
 from fdrd.text.markup import escape, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
@@ -128,7 +129,7 @@ def html_page(results: Sequence[BenchResult]) -> str:
 
 def _html_section(comparison: Comparison) -> str:
     plots = (
-        f"<figure>{svg(plot, standalone=True)}\n<figcaption>{html_escape(plot.title)}</figcaption></figure>\n"
+        f"<figure>{svg(plot, standalone=True)}\n<figcaption>{_literal(plot.title)}</figcaption></figure>\n"
         for plot in plots_of(comparison)
     )
     found = examples(comparison)
@@ -146,29 +147,29 @@ def _html_section(comparison: Comparison) -> str:
         *(_note(table.title) + _html(table) for table in shown),
         *(_details(table.title.rstrip(":"), _html(table)) for table in folded),
         "<h3>To repeat these runs</h3>",
-        f"<pre>{html_escape(chr(10).join(commands(comparison)))}</pre>",
+        f"<pre>{_literal(chr(10).join(commands(comparison)))}</pre>",
         _note(versions(comparison)),
     )
 
 
 def _section(title: str, *parts: str) -> str:
-    return f"<section>\n<h2>{html_escape(title)}</h2>\n{''.join(parts)}</section>\n"
+    return f"<section>\n<h2>{_literal(title)}</h2>\n{''.join(parts)}</section>\n"
 
 
 def _details(title: str, content: str, attribute: str = "") -> str:
-    summary = f"<summary>{html_escape(title)}</summary>"
+    summary = f"<summary>{_literal(title)}</summary>"
     return f"<details{attribute}>\n{summary}\n{content}</details>\n"
 
 
 def _note(text: str) -> str:
-    return f'<p class="note">{html_escape(text)}</p>\n'
+    return f'<p class="note">{_literal(text)}</p>\n'
 
 
 def _html(table: Table) -> str:
     def row(cells: Sequence[str], tag: str = "td", kind: str = "", place: int = -1) -> str:
         marks = [' class="best"' if (place, n) in table.best else "" for n in range(len(cells))]
         shown = (
-            f"<{tag}{mark}>{html_escape(cell)}</{tag}>"
+            f"<{tag}{mark}>{_literal(cell)}</{tag}>"
             for mark, cell in zip(marks, cells, strict=True)
         )
         return f"<tr{kind}>{''.join(shown)}</tr>"
@@ -187,7 +188,7 @@ def _html_examples(found: Examples) -> str:
     for title, chosen in (("gains most", found.won), ("loses most", found.lost)):
         if chosen:
             figures = "".join(map(_figure, chosen))
-            head = html_escape(f"Where {found.label} {title} against the best of the others")
+            head = _literal(f"Where {found.label} {title} against the best of the others")
             parts.append(f'<h3>{head}</h3>\n<div class="examples">\n{figures}</div>\n')
     return "".join(parts)
 
@@ -197,9 +198,14 @@ def _figure(example: Example) -> str:
         [name, *(f"{rank:.0f}" if rank == int(rank) else f"{rank:.1f}" for rank in ranks)]
         for name, ranks in example.ranks.items()
     ]
-    caption = html_escape(example.caption)
+    caption = _literal(example.caption)
     return (
-        f'<figure><img src="{html_escape(example.image)}" alt="{caption}">\n'
+        f'<figure><img src="{_literal(example.image)}" alt="{caption}">\n'
         f"<figcaption>{caption}</figcaption>\n"
         f"{_html(Table('', ['rank', *SHORT.values()], rows))}</figure>\n"
     )
+
+
+def _literal(text: str) -> str:
+    """Return text that HTML shows literally."""
+    return html_escape(visible(text))

@@ -58,8 +58,8 @@ def caption_flaws(caption: str, category: str) -> Iterator[str]:
         yield "underscore"
 
 
-def negative_flaws(record: Record, is_true: Callable[[str], bool]) -> Iterator[str]:
-    """Yield the keys of `NEGATIVE_FLAWS` that apply, once for each negative of the record.
+def flawed_negatives(record: Record, is_true: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of `NEGATIVE_FLAWS` that apply, each with the negative.
 
     Args:
         record: with its negatives.
@@ -70,18 +70,18 @@ def negative_flaws(record: Record, is_true: Callable[[str], bool]) -> Iterator[s
     for negative in record.negatives:
         text = plain(negative.caption)
         if text == own:
-            yield "equal"
+            yield "equal", negative.caption
         elif is_true(text):
-            yield "true_elsewhere"
+            yield "true_elsewhere", negative.caption
         if text in seen:
-            yield "repeated"
+            yield "repeated", negative.caption
         seen.add(text)
         if negative.kind == "category" and negative.category == record.category != "":
-            yield "own_category"
+            yield "own_category", negative.caption
         if negative.kind == "category" and not negative.category:
-            yield "unknown_category"
+            yield "unknown_category", negative.caption
         if wrong_articles(negative.caption):
-            yield "wrong_article"
+            yield "wrong_article", negative.caption
 
 
 def wrong_articles(caption: str) -> list[str]:

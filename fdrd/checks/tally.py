@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 
-from fdrd.checks.flaws import caption_flaws, negative_flaws
+from fdrd.checks.flaws import caption_flaws, flawed_negatives
 from fdrd.negatives.given import plain
 from fdrd.record import Record
 from fdrd.text.attributes import find_attributes
@@ -56,7 +56,8 @@ class Tally:
         self.tokens += tokens
         self.most_tokens = max(self.most_tokens, tokens)
         self.flaws.update(caption_flaws(record.caption, record.category))
-        found = list(negative_flaws(record, lambda text: caption_key(text) in true))
+        negatives = flawed_negatives(record, lambda text: caption_key(text) in true)
+        found = [flaw for flaw, _ in negatives]
         self.number_of.update(found)
         self.rows_with.update(set(found))
         attributes = record.attributes or find_attributes(record.caption, record.category)

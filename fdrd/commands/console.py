@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
+
+from fdrd.text.controls import JSON_ESCAPES, visible
 
 if TYPE_CHECKING:
     from fdrd.progress import Progress
@@ -30,21 +33,15 @@ app = typer.Typer(
     "130 stopped by Ctrl-C.",
 )
 
-_CONTROL = (
-    *range(9),
-    *range(11, 32),
-    *range(127, 160),
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x206A),
-)
-_ESCAPED = {sign: f"\\x{sign:02x}" if sign < 256 else f"\\u{sign:04x}" for sign in _CONTROL}
-
 
 class _SafeConsole(Console):
     """A console that escapes control and bidirectional characters, e.g. in file names."""
 
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(text.translate(_ESCAPED), **options)
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
 
 
 # Names of files and categories may contain brackets, so markup is off.
@@ -151,12 +148,19 @@ def print_hint(text: str) -> None:
         out.print(text, style="dim")
 
 
+def print_line(cells: Iterable[str]) -> None:
+    """Print a line on stdout for other programs: cells with tabs between them."""
+    text = "\t".join(visible(" ".join(cell.split())) for cell in cells)
+    print(text)  # noqa: T201 - rich would expand tabs
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON on stdout, but only in the main process of a distributed run."""
     import json
 
     if not out.quiet:
-        print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201 - rich would wrap lines
+        text = json.dumps(value, ensure_ascii=False, indent=1).translate(JSON_ESCAPES)
+        print(text)  # noqa: T201 - rich would wrap lines
 
 
 def quiet_transformers() -> None:

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fdrd.build_config import BuildConfig
-from fdrd.curation.filters import attach_checks, unique_pairs, within_limits
+from fdrd.curation.filters import (
+    attach_checks,
+    unique_pairs,
+    within_limits,
+    without_visible_flaws,
+)
 from fdrd.curation.leaks import (
     assign_groups,
     linked_units,
@@ -33,6 +38,7 @@ def decide(
 ) -> list[Item]:
     """Return the items in order: kept records with image and split, and rejections for all others."""
     usable = within_limits(attach_checks(contents.items, contents.checks), config)
+    usable = without_visible_flaws(usable, contents.checks, config.policy)
     items = list(within_tokens(usable, lengths, config.policy))
     graphs = _near_images(items, contents.checks, progress)
     remaining = no_leaks(_split(items, graphs, config.seed), graphs, config.policy)

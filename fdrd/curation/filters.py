@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from fdrd.build_config import BuildConfig
 from fdrd.curation.source_contents import Item
 from fdrd.images.check import ImageCheck
+from fdrd.images.perceptual import visible_flaw
 from fdrd.policy import Policy, apply_policy, reject
-from fdrd.reasons import Rejection
+from fdrd.reasons import REASONS, Rejection
 from fdrd.record import ImageRef, Record, all_texts
 
 
@@ -73,6 +74,22 @@ def within_limits(items: Iterable[Item], config: BuildConfig) -> Iterator[Item]:
             yield apply_policy(item, *problem, config.policy) if problem else item
         else:
             yield item
+
+
+def without_visible_flaws(
+    items: Iterable[Item], checks: Mapping[ImageRef, ImageCheck], policy: Policy
+) -> Iterator[Item]:
+    """Apply the policy to records whose image is uniform, of low contrast, or blurred."""
+    flaw: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, Record):
+            features = checks[item.image].features
+            if features not in flaw:
+                flaw[features] = visible_flaw(features) if features else ""
+            if reason := flaw[features]:
+                yield apply_policy(item, reason, f"{item.image}: {REASONS[reason]}", policy)
+                continue
+        yield item
 
 
 def unique_pairs(items: Iterable[Item], policy: Policy) -> Iterator[Item]:

@@ -24,6 +24,7 @@ from fdrd.exports.samples import (
     write_rows,
 )
 from fdrd.progress import Progress
+from fdrd.text.controls import visible
 
 NOT_CARRIED = (
     "File names are replaced by digests. Hard negatives are data of a task, which cannot be edited."
@@ -97,7 +98,7 @@ def _prediction(row: Row) -> list[Row]:
     ]
     texts = {"corrected": ("textarea", {"text": [row["caption"]]})}
     if row["category"]:
-        texts["category"] = ("taxonomy", {"taxonomy": [[row["category"]]]})
+        texts["category"] = ("taxonomy", {"taxonomy": [[visible(row["category"])]]})
     found += [
         {"from_name": name, "to_name": "image", "type": kind, "value": value}
         for name, (kind, value) in texts.items()
@@ -107,7 +108,7 @@ def _prediction(row: Row) -> list[Row]:
 
 def _interface(types: Sequence[str], categories: Sequence[str]) -> str:
     labels = "".join(f"\n    <Label value={quoteattr(each)}/>" for each in types)
-    choices = "".join(f"\n    <Choice value={quoteattr(each)}/>" for each in categories)
+    choices = "".join(f"\n    <Choice value={quoteattr(visible(each))}/>" for each in categories)
     parts = [
         '  <Image name="image" value="$image"/>',
         '  <Text name="text" value="$caption"/>',

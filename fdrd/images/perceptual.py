@@ -36,6 +36,8 @@ STEP = 11.2  # a frequency of c gray levels is stored as STEP * sqrt(|c|), since
 CROPS = (0.0, 0.015, 0.03, 0.045, 0.06)  # fractions of a side that may have been cropped
 BORDER = 0.03  # fraction of a side that the second hash leaves out
 MIN_CONTRAST = 3.0  # gray levels; images with less contrast are not compared
+LOW_CONTRAST = 10.0  # gray levels
+MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of those from 2 to 5
 SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
 TONES = ((0.0, 64), (0.1, 192))
 """Fraction of the pixels that may differ, and how many times the difference of the others, squared, must be
@@ -92,6 +94,21 @@ def mirrored(spectrum: Floats) -> Floats:
 def contrast(spectrum: Floats) -> Floats:
     """Return (N,) root mean squares of the compared frequencies, in gray levels."""
     return np.sqrt(_energy(spectrum)) / _ONE
+
+
+def visible_flaw(encoded: str) -> str:
+    """Return the key of `fdrd.reasons.REASONS` for the worst flaw that these features show, or "".
+
+    >>> visible_flaw(perceptual_features(Image.new("L", (8, 8), 128)))
+    'image_uniform'
+    """
+    spectrum = spectra(unpack([encoded]))
+    (levels,) = contrast(spectrum)
+    if levels < LOW_CONTRAST:
+        return "image_uniform" if levels < MIN_CONTRAST else "image_low_contrast"
+    energy = spectrum[0] ** 2
+    coarse = energy[_FREQUENCY <= 5].sum() - energy[_FREQUENCY <= 1].sum()
+    return "image_blurred" if energy[_FREQUENCY >= 10].sum() < MIN_DETAIL * coarse else ""
 
 
 def nearly_equal(spectrum: Floats, other: Floats) -> npt.NDArray[np.bool_]:
@@ -202,5 +219,6 @@ def _cropping(left: float, right: float, rows: int) -> Floats:
 
 _TRANSFORM = np.rint(_waves((np.arange(SIZE) + 0.5) / SIZE, BAND) * _UNIT)
 _SAMPLING = _waves((np.arange(SAMPLED) + 0.5) / SAMPLED, BAND)
+_FREQUENCY = np.maximum.outer(np.arange(BAND), np.arange(BAND))  # the higher one of both directions
 _MIRROR = np.where(np.arange(BAND) % 2, -1.0, 1.0)
 _CROPPING = np.stack([_cropping(left, right, COMPARED) for left in CROPS for right in CROPS])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from fdrd.text.controls import visible
+
 
 def escape(text: str) -> str:
     r"""Return text that Markdown shows literally, on one line, also in a table cell.
@@ -12,7 +14,7 @@ def escape(text: str) -> str:
     >>> escape("a|b <script> *c*")
     'a\\|b \\<script\\> \\*c\\*'
     """
-    return re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", visible(" ".join(text.split())))
 
 
 def code(text: str) -> str:
@@ -21,7 +23,9 @@ def code(text: str) -> str:
     >>> print(code("a_b.json"), code("`|"))
     `a_b.json` `` `\| ``
     """
-    plain = " ".join(text.split()).replace("|", r"\|")  # the only escape that works inside code
+    plain = visible(" ".join(text.split())).replace(
+        "|", r"\|"
+    )  # the only escape that works inside code
     fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
     space = " " if "`" in plain else ""
     return f"{fence}{space}{plain}{space}{fence}"

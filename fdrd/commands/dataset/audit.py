@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_json, print_report, show_progress
+from fdrd.commands.console import app, err, out, print_json, print_line, print_report, show_progress
 from fdrd.commands.options import Json, OptionalFolder
-from fdrd.errors import FdrdError
+from fdrd.errors import CheckError, FdrdError
 
 
 @app.command(
     epilog="Example:  fdrd audit data/fdrd        fdrd audit --source raw/        "
-    "fdrd audit --source captioned/ --noise"
+    "fdrd audit --source captioned/ --noise\n\nIn CI:  fdrd audit data/fdrd --fail-on negative_equal=0"
 )
 def audit(
     folder: OptionalFolder = None,
@@ -29,6 +29,14 @@ def audit(
     card: Annotated[
         bool, typer.Option(help="Add the results to the dataset's card, README.md.")
     ] = True,
+    rows: Annotated[
+        bool,
+        typer.Option("--list", help="Print the rows instead: reason, domain, record id, text."),
+    ] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="REASON=N: exit with 1 if --list has more such rows; repeatable."),
+    ] = None,
     noise: Annotated[
         bool,
         typer.Option(
@@ -50,6 +58,8 @@ def audit(
     The results are added to the card of a built dataset. A source is audited file by file after
     normalization, and the number of times that each normalization rule applied is printed.
 
+    --list and --fail-on name the rows, and neither train the text-only baseline nor change the card.
+
     With --noise, count what the noise filters of `fdrd caption` would reject in a source.
     """
     from dataclasses import asdict
@@ -58,6 +68,7 @@ def audit(
     from fdrd.checks.audit_records import dataset_records, source_records
     from fdrd.checks.audit_tables import tables
     from fdrd.checks.audits import audit_records
+    from fdrd.checks.findings import parse_limits
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
@@ -70,10 +81,14 @@ def audit(
     if source and noise:
         _print_noise(source, backbone, min_clip_score, json)
         return
+    limits = parse_limits(fail_on or [])
     text_only = text_only and blind  # the old name of the option
     digest = read_manifest(folder)["digest"] if folder else ""
     source = local_source(source) if source else None
     records, rules = dataset_records(folder) if folder else source_records(source or Path())
+    if rows or fail_on:
+        _print_rows(records, rows, limits, json)
+        return
     found = audit_records(records, text_only=text_only)
     if json:
         print_json({"audits": [asdict(each) for each in found], "rules": rules})
@@ -83,6 +98,26 @@ def audit(
             out.print(f"{count:,} times: {rule}")
     if folder and text_only and card:
         err.print(f"Added to the card: {put_audit(folder, found, digest)}", soft_wrap=True)
+
+
+def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
+    """Print the rows with a finding.
+
+    Raises:
+        CheckError: there are more of a kind than its limit.
+    """
+    from dataclasses import asdict
+
+    from fdrd.checks.findings import exceeded, find_rows
+
+    found = list(find_rows(records))
+    if listed and json:
+        print_json({"rows": [asdict(each) for each in found]})
+    elif listed:
+        for each in found:
+            print_line((each.reason, each.domain, each.id, each.text))
+    if failed := exceeded(found, limits):
+        raise CheckError(f"{'; '.join(failed)}; `fdrd audit --list` names the rows")
 
 
 def _print_noise(source: Path, backbone: str | None, minimum: float | None, json: bool) -> None:

@@ -10,6 +10,7 @@ import fdrd
 from fdrd.checks.audit_records import dataset_records, source_records
 from fdrd.checks.audit_tables import markdown, tables
 from fdrd.checks.audits import audit_records
+from fdrd.checks.findings import exceeded, find_rows, parse_limits
 from fdrd.checks.flaws import caption_flaws, wrong_articles
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.errors import FdrdError
@@ -55,6 +56,46 @@ def test_each_flaw_is_counted_by_row_and_by_negative():
         "unknown_category": (1, 1),
         "wrong_article": (1, 1),  # "ANT" may be spelled out, so it is not judged
     }
+
+
+def test_findings_name_the_rows_behind_the_counts():
+    records = [
+        pair("A pug.", "pug", ("A pug.", "pug"), ("A ant.", "ant"), ("A ant.", "ant"), id="a"),
+        pair("A boxer.", "boxer", id="b"),
+        pair("A boxer.", "boxer", ("A pug.", "pug"), id="c"),
+    ]
+    near = [
+        replace(each, group="near-1", source=Source(f"{each.id}.jpg", sha256=each.id))
+        for each in records[1:]
+    ]
+    found = list(find_rows([records[0], *near]))
+    assert {(each.reason, each.id, each.text) for each in found} == {
+        ("negative_equal", "a", "A pug."),
+        ("negative_own_category", "a", "A pug."),
+        ("negative_repeated", "a", "A ant."),
+        ("negative_wrong_article", "a", "A ant."),
+        ("negative_true_elsewhere", "c", "A pug."),
+        ("shared_caption", "b", "A boxer."),
+        ("shared_caption", "c", "A boxer."),
+        ("near_duplicate", "b", "near-1"),
+        ("near_duplicate", "c", "near-1"),
+    }
+    assert exceeded(found, {"negative_wrong_article": 1, "shared_caption": 2}) == [
+        "2 negative_wrong_article, the limit is 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("negative_equals=0", "try negative_equal"),
+        ("shared_caption", "shared_caption=0"),
+        ("shared_caption=-1", "shared_caption=0"),
+    ],
+)
+def test_a_limit_that_is_none_is_an_error(option, message):
+    with pytest.raises(FdrdError, match=message):
+        parse_limits([option])
 
 
 def test_a_correct_caption_has_no_flaws():

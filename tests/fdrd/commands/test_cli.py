@@ -107,6 +107,24 @@ def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
     assert (done.returncode, "use --no-card" in done.stderr) == (2, True)
 
 
+def test_an_audit_lists_rows_and_fails_above_a_limit(raw):
+    (raw / "raw/wren/0.txt").write_text("A wren on branch 2.")
+    assert fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).returncode == 0
+    card = (raw / "data/fdrd/README.md").read_text()
+    limits = ("--fail-on", "shared_caption=1", "--fail-on", "doubled_word=0")
+    done = fdrd("audit", "data/fdrd", "--list", *limits, cwd=raw)
+    assert done.returncode == 1
+    assert "2 shared_caption, the limit is 1" in done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    shared = [row[1:] for row in rows if row[0] == "shared_caption"]
+    assert len(shared) == 2
+    assert {(row[0], row[2]) for row in shared} == {("raw", "A wren on branch 2.")}
+    assert len({row[1] for row in shared}) == 2
+    assert (raw / "data/fdrd/README.md").read_text() == card
+    done = fdrd("audit", "data/fdrd", "--fail-on", "shared_caption=2", "--json", cwd=raw)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_explain_names_the_detected_layout(raw):
     done = fdrd("build", "--source", "raw", "--explain", cwd=raw)
     assert done.stdout.startswith("raw: image_folder, because images lie in folders, such as ")

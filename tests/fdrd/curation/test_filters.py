@@ -1,8 +1,15 @@
 """Each filter rejects with its reason, and leak filters do not depend on the order of records."""
 
+import pytest
 from msgspec.structs import replace
+from PIL import Image, ImageEnhance, ImageFilter
 
-from fdrd.curation.filters import attach_checks, unique_ids, unique_pairs
+from fdrd.curation.filters import (
+    attach_checks,
+    unique_ids,
+    unique_pairs,
+    without_visible_flaws,
+)
 from fdrd.curation.leaks import (
     assign_groups,
     no_caption_in_two_splits,
@@ -10,10 +17,11 @@ from fdrd.curation.leaks import (
     no_image_in_two_splits,
 )
 from fdrd.curation.near_duplicates import NearImages
-from fdrd.images.check import ImageCheck
+from fdrd.images.check import ImageCheck, check_image_bytes
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+from tests.scenes import encoded, scene
 
 DEFAULTS = resolve({})
 
@@ -42,6 +50,26 @@ def test_a_bad_image_rejects_its_record_and_a_good_one_adds_its_size():
     assert rejections(found) == [("2", "not_an_image")]
     assert (found[0].width, found[0].height) == (3, 4)
     assert [item.group for item in assign_groups(found[:2], [NearImages()])] == ["d" * 16, "clip"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda image: image, ""),
+        (lambda image: image.resize((40, 30)), ""),
+        (lambda image: Image.new("RGB", image.size, "navy"), "image_uniform"),
+        (lambda image: ImageEnhance.Contrast(image).enhance(0.2), "image_low_contrast"),
+        (lambda image: image.filter(ImageFilter.GaussianBlur(24)), "image_blurred"),
+    ],
+    ids=["good", "small", "uniform", "faint", "blurred"],
+)
+def test_visible_flaws_are_reported_or_dropped(change, reason):
+    checks = {ImageRef("1.jpg"): check_image_bytes(encoded(change(scene(3))), 10**6)}
+    (kept,) = without_visible_flaws([pair("1")], checks, DEFAULTS)
+    assert kept.rules == ((reason,) if reason else ())
+    if reason:
+        dropping = resolve({reason: "drop"})
+        assert rejections(without_visible_flaws([pair("1")], checks, dropping)) == [("1", reason)]
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():

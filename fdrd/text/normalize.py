@@ -61,7 +61,8 @@ def has_too_many_marks(text: str) -> bool:
     """
     if len(text) <= MAX_MARKS or text.isascii():
         return False
-    runs = (len(list(run)) for marks, run in groupby(text, unicodedata.combining) if marks)
+    marks = (unicodedata.combining(sign) > 0 for sign in text)
+    runs = (len(list(run)) for is_mark, run in groupby(marks) if is_mark)
     return max(runs, default=0) > MAX_MARKS
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -207,6 +208,19 @@ class BenchResult:
     def __post_init__(self) -> None:
         _require(self.ranks, DIRECTIONS)
         _require(self.seconds, ("fit", "encode", "measure"))
+
+    def _repr_html_(self) -> str:
+        """Return the strict recalls and MRR as a table, for notebooks."""
+        rows = []
+        for way in DIRECTIONS:
+            strict = self.metrics.direction(way).strict
+            cells = (
+                f"<td>{100 * value:.2f}</td>" for value in (*strict.recall.values(), strict.mrr)
+            )
+            rows.append(f"<tr><th>{way.replace('_', ' ')}</th>{''.join(cells)}</tr>")
+        head = "".join(f"<th>{name}</th>" for name in ("percent", *RECALLS, "MRR"))
+        where = f"{self.settings.method} on {self.settings.data.name}, {self.settings.split}"
+        return f"<table><caption>{escape(where)}</caption><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def to_json(result: BenchResult) -> dict[str, Any]:

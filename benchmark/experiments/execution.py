@@ -40,6 +40,12 @@ class ExperimentOutcome:
     results: list[BenchResult] = field(default_factory=list)
     failed: dict[str, FdrdError] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        from benchmark.reporting.pages import html_parts, main_parts
+
+        errors = [f"{name} failed: {error}" for name, error in self.failed.items()]
+        return html_parts([*main_parts(self.results), *errors])
+
 
 def run_experiment(
     experiment: str | Path | Experiment,

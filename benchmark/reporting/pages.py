@@ -80,18 +80,28 @@ def report(
         return text
     if format == "csv":
         return to_csv(found)
-    build = {"markdown": markdown, "html": html_page, "latex": _latex}[format]
-    return build(found)
+    if format == "latex":
+        return latex(main_parts(found))
+    return html_page(found) if format == "html" else markdown(found)
 
 
-def _latex(results: Sequence[BenchResult]) -> str:
+def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
+    """Return the main table of each comparison with its legend, and the means."""
+
     def parts(comparison: Comparison) -> list[Table | str]:
         return [
             replace(main_table(comparison), title=heading(comparison.settings)),
             legend(comparison),
         ]
 
-    return latex(summary(group_results(results), parts))
+    return summary(group_results(results), parts)
+
+
+def html_parts(parts: Sequence[Table | str]) -> str:
+    """Return tables and sentences as HTML, e.g. for a notebook."""
+    return "".join(
+        _note(part) if isinstance(part, str) else _note(part.title) + _html(part) for part in parts
+    )
 
 
 def markdown(results: Sequence[BenchResult]) -> str:

@@ -74,6 +74,12 @@ class SignificanceTests:
             "left_out": [left_out(each) for each in self.left_out],
         }
 
+    def _repr_html_(self) -> str:
+        from benchmark.reporting.pages import html_parts
+        from benchmark.reporting.tables import significance_parts
+
+        return html_parts(significance_parts(self))
+
 
 def compare(
     results: str | Path | Sequence[str | Path], against: str | None = None

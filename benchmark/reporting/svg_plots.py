@@ -97,7 +97,8 @@ def _lines(plot: Plot, y: Callable[[float], float]) -> Iterable[str]:
         color = PALETTE[each.color % len(PALETTE)]
         points = [(x(a), y(b), a, b) for a, b in zip(each.x or numbers, each.values, strict=False)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b, *_ in points)
-        yield f'<polyline data-of="{number}" points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
+        dashes = ' stroke-dasharray="6 3"' if each.color // len(PALETTE) % 2 else ""
+        yield f'<polyline data-of="{number}" points="{path}" fill="none" stroke="{color}" stroke-width="2"{dashes}/>'
         for a, b, at, value in points:
             tip = f"{each.label}: {value:.4g} at {at:g}"
             yield _with_tip(

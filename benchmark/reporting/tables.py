@@ -23,7 +23,7 @@ from benchmark.reporting.comparison import (
     base_to_new,
     heading,
 )
-from benchmark.reporting.significance import PairedComparison, verdict
+from benchmark.reporting.significance import PairedComparison, SignificanceTests, left_out, verdict
 from benchmark.result import DIRECTIONS, RECALLS, Direction, Share
 from benchmark.settings import NO_BACKBONE, Settings
 
@@ -260,6 +260,7 @@ def cost_table(comparison: Comparison) -> Table:
         taken = [f"{each.steps:,}" if each.steps else "–" for each in fits]
         best = [f"{each.best_step:,}" if each.steps else "–" for each in fits]
         peaks = [r.peak_megabytes for r in row.results if r.peak_megabytes]
+        tuning = row.results[0].tuning
         rows.append(
             [
                 row.label,
@@ -267,9 +268,11 @@ def cost_table(comparison: Comparison) -> Table:
                 *(", ".join(each) or "–" for each in (taken, best)),
                 f"{fmean(sum(r.seconds.values()) for r in row.results):.1f}",
                 f"{max(peaks):,.0f}" if peaks else "–",
+                f"{tuning.steps:,} in {tuning.trials}" if tuning else "–",
             ]
         )
     head = ["method", "learned parameters", "optimizer steps", "best step", "seconds", "peak MB"]
+    head += ["tuning steps in trials"]
     return Table("Cost of training and measuring, by seed or as a mean:", head, rows)
 
 
@@ -311,6 +314,14 @@ def paired_table(tested: PairedComparison) -> Table:
     head = ["method", "", "MRR", "against", "difference", "95 % interval", "p", "Holm p", "verdict"]
     title = f"{heading(tested.settings)}: MRR against {tested.against.label}"
     return Table(title, head, rows, text_columns=2, spare=("p", "against", "95 % interval"))
+
+
+def significance_parts(tests: SignificanceTests) -> list[Table | str]:
+    """Return the tables of significance tests, and what they mean."""
+    parts: list[Table | str] = []
+    for tested in tests.comparisons:
+        parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
+    return [*parts, PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
 
 
 def paired_interval_table(tested: PairedComparison) -> Table | None:

@@ -11,15 +11,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from benchmark.reporting.comparison import Comparison, group_results
-from benchmark.reporting.significance import SignificanceTests, left_out
+from benchmark.reporting.significance import SignificanceTests
 from benchmark.reporting.tables import (
-    PAIRED,
     Table,
     legend,
     narrow_table,
     negatives_table,
-    paired_interval_table,
-    paired_table,
+    significance_parts,
     summary,
     transposed,
 )
@@ -39,11 +37,7 @@ def table(results: Sequence[BenchResult]) -> RenderableType:
 
 def significance_table(tests: SignificanceTests) -> RenderableType:
     """Return significance tests for `rich`."""
-    notes = [PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
-    parts: list[Table | str] = []
-    for tested in tests.comparisons:
-        parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
-    return rendered([*parts, *notes])
+    return rendered(significance_parts(tests))
 
 
 def rendered(parts: Sequence[Table | str]) -> Group:

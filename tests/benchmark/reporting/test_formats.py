@@ -106,3 +106,11 @@ def test_models_of_single_domains_get_a_table_of_their_means(results):
     means = page.partition("## Mean over the domains a, b")[2]
     assert "| 50.00 | 50.00 | 50.00 |" in means
     assert "Mean over the domains" not in benchmark.markdown([of_domain("a", 0.25)])
+
+
+def test_notebooks_show_results_tests_and_outcomes(folder, results):
+    shown = [results[0], benchmark.compare(folder), benchmark.ExperimentOutcome(results)]
+    for each in shown:
+        root = ElementTree.fromstring(f"<div>{each._repr_html_()}</div>")
+        assert root.findall(".//td")
+    assert "50 % &amp; CoOp_x" in shown[2]._repr_html_()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmark import Adapter, Backbone, CoupledPrompts, Features
+from benchmark import Adapter, Backbone, CoupledPrompts, Features, Prompts
 
 DECAY = 0.99
 """Of the running mean of a vocabulary entry's weight, per batch that contains it."""
@@ -19,6 +19,7 @@ class Learner(nn.Module):
         adapter: of the plain text features.
         image_adapter: of the prompted image features, which only `dcar_plus` has.
         gamma: initial value of the adapters' share if it is learned, else 0.
+        late: prompts enter the towers with the first step that trains them.
         vocabulary: entries whose mean weight is tracked, 0 for none.
         width: d, for a small network that predicts weights, 0 for none.
         seed: of the network's initial weights.
@@ -31,6 +32,7 @@ class Learner(nn.Module):
         image_adapter: Adapter | None = None,
         *,
         gamma: float = 0.0,
+        late: bool = False,
         vocabulary: int = 0,
         width: int = 0,
         seed: int = 0,
@@ -40,6 +42,8 @@ class Learner(nn.Module):
         self.adapter = adapter
         self.image_adapter = image_adapter
         self.log_gamma = nn.Parameter(torch.tensor(gamma).log()) if gamma else None
+        self.entered: Tensor | None
+        self.register_buffer("entered", torch.tensor(False) if late else None)
         self.mean_weight: Tensor
         self.updates: Tensor
         if vocabulary:
@@ -61,6 +65,18 @@ class Learner(nn.Module):
         alone = Learner(nothing, self.adapter, self.image_adapter)
         alone.log_gamma = self.log_gamma
         return alone
+
+    def enter(self) -> None:
+        """Let the prompts enter the towers from now on."""
+        if self.entered is not None:
+            self.entered.fill_(True)
+
+    def entered_prompts(self) -> Prompts:
+        """Return the prompts, or none before they have entered."""
+        if self.entered is not None and not self.entered:
+            return Prompts()
+        prompts: Prompts = self.prompts()
+        return prompts
 
     def adapted_image(self, prompted: Tensor) -> Tensor:
         """Return (B, d) prompted image features, through the image adapter if there is one."""

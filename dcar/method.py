@@ -154,7 +154,8 @@ class DCAR:
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the contrastive loss, plus the category-aware loss."""
-        config, prompts = self.config, self.learner.prompts()
+        self.learner.enter()
+        config, prompts = self.config, self.learner.entered_prompts()
         prediction = torch.zeros((), device=self.backbone.device)
         weights = None
         if config.beta:
@@ -177,7 +178,7 @@ class DCAR:
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images; with `rerank` also what their token weights are computed from."""
-        prompts = self.learner.prompts()
+        prompts = self.learner.entered_prompts()
         if self.config.test_weights != "rerank":
             prompted = self.backbone.encode_image(images, prompts).pooled
             return Features(self.learner.adapted_image(prompted))
@@ -231,7 +232,7 @@ class DCAR:
 
     def compared(self, images: AnyImages) -> Tensor:
         """Return what the token weights of B images are computed from, (B, d) or (B, P, d)."""
-        return self.encode_compared(images, self.learner.prompts())[1]
+        return self.encode_compared(images, self.learner.entered_prompts())[1]
 
     def encode_paired(self, captions: Sequence[str], compared: Tensor) -> Tensor:
         """Return (n, d) features of n captions, each under the token weights of its own image."""
@@ -243,14 +244,14 @@ class DCAR:
 
     def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
         """Return (B, d) features of captions from the prompted text tower."""
-        prompts = Prompts(text=self.learner.prompts().text, word_weights=weights)
+        prompts = Prompts(text=self.learner.entered_prompts().text, word_weights=weights)
         return self.backbone.encode_text(captions, prompts).pooled
 
     @torch.no_grad()
     def blank(self) -> Tensor:
         """Return (d) or (P, d) of the blank image, as `encode_compared` does for other images."""
         prompted = self.config.weight_image == "prompted"
-        prompts = self.learner.prompts() if prompted else Prompts()
+        prompts = self.learner.entered_prompts() if prompted else Prompts()
         patches = self.config.weight_look != "global"
         found = self.backbone.encode_image([self._blank], prompts, tokens=patches)
         return (found.pooled if found.tokens is None else found.tokens)[0]
@@ -346,6 +347,7 @@ def _made(
         prompts,
         *adapters,
         gamma=config.gamma if config.learn_gamma else 0.0,
+        late=config.late_prompts and config.test_weights == "none",
         vocabulary=backbone.vocabulary_size if config.test_weights == "token_mean" else 0,
         width=backbone.dim if config.test_weights == "predictor" else 0,
         seed=seed,

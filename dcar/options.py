@@ -73,6 +73,8 @@ class DCARConfig:
         adapter_ratio: share of the adapter's learned part (open).
         adapter_epochs: epochs that it trains alone first, on cached plain features, in seconds (open).
         adapter_batch: rows per step of these epochs; 0 takes the batch size of the training.
+        late_prompts: prompts enter with the first step that trains them, so that the untrained state, which may be
+            the best, is the adapter without random prompts; not with other `test_weights` than none.
         gamma: share of the adapted feature in the score; 0 scores the prompted feature alone (open).
         learn_gamma: gamma is the initial value of a parameter; needs `contrast=fused`.
         pair_weight: share of the token similarities in the score, each pair under the token weights of its
@@ -113,6 +115,7 @@ class DCARConfig:
     adapter_ratio: float = 1.0
     adapter_epochs: int = 60
     adapter_batch: int = 256
+    late_prompts: bool = True
     gamma: float = 16.0
     learn_gamma: bool = False
     pair_weight: float = 0.0

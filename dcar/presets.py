@@ -23,6 +23,7 @@ _VERSION_0_1: dict[str, Any] = {
     "adapter_reduction": 1.0,
     "adapter_epochs": 20,
     "adapter_batch": 0,
+    "late_prompts": False,
     "gamma": 4.0,
     "learn_gamma": False,
     "contrast": "prompted",

@@ -1,5 +1,7 @@
 """What DCAR must reduce to, and what its text features may know."""
 
+import copy
+
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +16,10 @@ TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.0
 SMALL = {"n_ctx": 2, "depth": 2, "train": TRAIN}
 
 
+OFF = {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0}
+"""Of DCAR's parts, prompts remain."""
+
+
 def fitted(backbone, splits, name="dcar", **options):
     if name != "maple":
         options = {"adapter_epochs": 3, "adapter_batch": 8, **options}
@@ -23,7 +29,7 @@ def fitted(backbone, splits, name="dcar", **options):
 
 
 def test_without_weights_and_category_loss_it_is_maple(tiny_clip, tiny_dataset):
-    plain = fitted(tiny_clip, tiny_dataset, beta=0.0, lambda_cate=0.0, gamma=0.0)
+    plain = fitted(tiny_clip, tiny_dataset, late_prompts=False, **OFF)
     maple = fitted(tiny_clip, tiny_dataset, "maple", ctx_init="")
     for one, other in zip(
         features(plain, tiny_dataset["test"]), features(maple, tiny_dataset["test"]), strict=True
@@ -218,8 +224,22 @@ def test_the_fused_loss_compares_what_is_scored(tiny_clip, tiny_dataset):
     assert method.learner.prompts.context.text[0].grad.abs().max() > 1e-6
 
 
+def test_prompts_enter_with_their_first_step(tiny_clip, tiny_dataset):
+    """The untrained state, which the loop may bring back, has the features of the plain tower."""
+    method = get_method("dcar")(tiny_clip, lambda_cate=0.0, **SMALL)
+    untrained = copy.deepcopy(method.learner.state_dict())
+    batch = next(batches(tiny_dataset["train"], 8, seed=0, epoch=0))
+    with torch.no_grad():
+        plain = tiny_clip.encode_image(batch.images).pooled
+        assert torch.equal(method.encode_image(batch.images).pooled, plain)
+        method.loss(batch)
+        assert (method.encode_image(batch.images).pooled - plain).abs().max() > 1e-4
+        method.learner.load_state_dict(untrained)
+        assert torch.equal(method.encode_image(batch.images).pooled, plain)
+
+
 def test_dcar_plus_adapts_prompted_images(tiny_clip, tiny_dataset):
-    method = fitted(tiny_clip, tiny_dataset, "dcar_plus")
+    method = fitted(tiny_clip, tiny_dataset, "dcar_plus", late_prompts=False)
     images = Images.of(tiny_dataset["test"])
     with torch.no_grad():
         prompted = tiny_clip.encode_image(images, method.learner.prompts()).pooled

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark.models.open_clip import CONFIG, WEIGHTS, OpenClipConfig, clip_parts, configuration_of
 from benchmark.models.open_clip import read_config as read_open_clip_config

@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download
 from torch import Tensor
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+# Before 5.18, the name in `transformers` itself needs torchvision.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from benchmark.models import open_clip

@@ -9,7 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_encoders import ARCHITECTURES, save
 from torch.nn.functional import normalize
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark import FrozenFeatures, Images, Prompts, load_backbone
 from benchmark.models.backbone import ALL, PROMPTS, TOKENS

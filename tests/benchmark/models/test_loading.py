@@ -26,11 +26,11 @@ def saved(clip_parts, tmp_path):
 def loader(saved, tmp_path):
     file = tmp_path / "my_clip.py"
     file.write_text(
-        "from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel\n"
+        "from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel\n"
         f"HOME = {str(saved)!r}\n"
         "def load():\n"
         "    return (CLIPModel.from_pretrained(HOME), AutoTokenizer.from_pretrained(HOME),\n"
-        "            AutoImageProcessor.from_pretrained(HOME))\n"
+        "            CLIPImageProcessorPil.from_pretrained(HOME))\n"
         "def half():\n"
         "    return load()[:2]\n"
     )

@@ -67,9 +67,9 @@ def find_near_images(encoded: Mapping[str, str]) -> tuple[NearImages, NearImages
     for node, same in zip(first_equal.tolist(), digests.values(), strict=True):
         if node in images:
             images[node] += same
-    upright, reversed_ = _candidates(found[:, nodes])
-    near = set(_matches(features, nodes[upright], False))
-    mirror = set(_matches(features, nodes[reversed_], True)) - near
+    pairs, mirror_pairs = _candidates(found[:, nodes])
+    near = set(_matches(features, nodes[pairs], mirror=False))
+    mirror = set(_matches(features, nodes[mirror_pairs], mirror=True)) - near
     near |= {(node, node) for node, several in images.items() if len(several) > 1}
     return _graph(near, images, "near"), _graph(mirror, images, "mirrored")
 
@@ -90,7 +90,7 @@ def _graph(
     )
 
 
-def _matches(features: Features, pairs: Indices, mirror: bool) -> Iterator[tuple[int, int]]:
+def _matches(features: Features, pairs: Indices, *, mirror: bool) -> Iterator[tuple[int, int]]:
     """Yield those of (2, P) pairs of images that look alike, the second one mirrored if asked."""
     for start in range(0, pairs.shape[1], _BLOCK):
         one, other = pairs[:, start : start + _BLOCK]
@@ -145,8 +145,8 @@ def _candidates(found: Hashes) -> tuple[Indices, Indices]:
             kept.append(np.unique((low * count + high)[(low < high) & (mirrors == number)]))
     empty = np.zeros(0, dtype=np.int64)
     merged = [np.unique(np.concatenate([empty, *kept])) for kept in keys]
-    upright, reversed_ = (np.stack([key // count, key % count]) for key in merged)
-    return upright, reversed_
+    pairs, mirror_pairs = (np.stack([key // count, key % count]) for key in merged)
+    return pairs, mirror_pairs
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:

@@ -40,8 +40,7 @@ LOW_CONTRAST = 10.0  # gray levels
 MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of those from 2 to 5
 SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
 TONES = ((0.0, 64), (0.1, 192))
-"""Fraction of the pixels that may differ, and how many times the difference of the others, squared, must be
-contained in their contrast, squared."""
+"""Fraction of the pixels that may differ, and the least ratio of contrast to difference of the others, squared."""
 _UNIT = 1024  # represents 1 in a table
 _ONE = STEP * STEP  # represents a gray level in a spectrum
 

@@ -5,7 +5,7 @@
 <out>/<domain>/{train,val,test}/<digest>.<extension>
 
 The instance of an image is its category with the whole image as box. An annotation of a caption also has
-`attributes` and `negatives`.
+`attributes`, `negatives` and `record`, which `fdrd build` reads back.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.exports.formats import ExportedSplit, ExportSettings
 from fdrd.exports.samples import (
     Row,
+    caption_extras,
     plain_category,
     samples,
     write_json,
@@ -25,8 +26,8 @@ from fdrd.exports.samples import (
 from fdrd.progress import Progress, silent
 
 NOT_CARRIED = (
-    "Groups and record ids are left out, file names are replaced by digests, and a category has the whole "
-    "image as box. Attributes and hard negatives are extra keys, which other readers ignore."
+    "File names are replaced by digests, and a category has the whole image as box. Attributes, hard "
+    "negatives, groups and record ids are extra keys, which other readers ignore."
 )
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -96,8 +97,7 @@ def _captions(domain: str, view: RetrievalDataset) -> Iterator[Row]:
                 "id": next(number),
                 "image_id": sample.number + 1,
                 "caption": row["caption"],
-                "attributes": row["attributes"],
-                "negatives": row["negatives"],
+                **caption_extras(row),
             }
 
 

@@ -3,8 +3,8 @@
 <out>/<domain>/annotations/dataset_<domain>.json
 <out>/<domain>/images/<digest>.<extension>
 
-An image also has `category`, `meta_category`, `group` and `license`, and a sentence `attributes` and
-`negatives`. Readers of the format ignore keys that they do not know.
+An image also has `category`, `meta_category`, `group` and `license`, and a sentence `attributes`,
+`negatives` and `record`. Readers of the format ignore keys that they do not know.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from fdrd.dataset import RetrievalDataset
 from fdrd.exports.formats import ExportedSplit, ExportSettings
-from fdrd.exports.samples import Row, samples, write_json
+from fdrd.exports.samples import Row, caption_extras, samples, write_json
 from fdrd.progress import Progress
 
 NOT_CARRIED = (
-    "Record ids are left out, file names are replaced by digests. Categories, attributes and hard negatives "
-    "are extra keys, which other readers ignore."
+    "File names are replaced by digests. Categories, attributes, hard negatives and record ids are extra "
+    "keys, which other readers ignore."
 )
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -51,8 +51,7 @@ def _images(
                     "tokens": caption.lower().split(),
                     "imgid": image,
                     "sentid": next(sentence_ids),
-                    "attributes": row["attributes"],
-                    "negatives": row["negatives"],
+                    **caption_extras(row),
                 }
                 for caption, row in zip(sample.captions, sample.rows, strict=True)
             ]

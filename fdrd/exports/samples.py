@@ -73,8 +73,19 @@ def plain_category(category: str, domain: str) -> str:
 def as_line(row: Row, file_name: str, split: str) -> Row:
     """Return a row as a line of metadata.jsonl."""
     fields = {key: value for key, value in row.items() if key not in _LEFT_OUT}
-    fields["id"] = row["id"].removeprefix(f"{row['domain']}/")
+    fields["id"] = plain_id(row)
     return {"file_name": file_name, **fields, "split": split, "license": row["source"]["license"]}
+
+
+def caption_extras(row: Row) -> Row:
+    """Return the keys of a caption that only `fdrd build` reads, as `reading.pairs.exported_fields`."""
+    about = {"id": plain_id(row), "group": row["group"], "license": row["source"]["license"]}
+    return {"attributes": row["attributes"], "negatives": row["negatives"], "record": about}
+
+
+def plain_id(row: Row) -> str:
+    """Return the id of a record without its domain."""
+    return str(row["id"]).removeprefix(f"{row['domain']}/")
 
 
 def folder_name(category: str) -> str:

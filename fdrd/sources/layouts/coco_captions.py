@@ -17,7 +17,7 @@ from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.json_stream import Element, element_line, stream_elements
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import split_in_name
-from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.pairs import exported_fields, pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _OTHERS = ("instances", "person_keypoints", "panoptic", "stuff", "image_info")
@@ -81,7 +81,8 @@ def _read_file(
                 yield line.reject("image_missing", f"no image has the id {image!r}"[:200])
                 continue
             described.add(image)
-            fields = {"caption": line.fields.get("caption"), **categories.get(image, {})}
+            fields = {**exported_fields(line.fields), **categories.get(image, {})}
+            fields["caption"] = line.fields.get("caption")
             yield from _pairs(
                 folder, Line(file, line.key, fields), names[image], split, index, times
             )

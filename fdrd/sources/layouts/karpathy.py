@@ -12,7 +12,7 @@ from fdrd.record import Record
 from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.json_stream import element_line, stream_elements
 from fdrd.sources.reading.lines import Line
-from fdrd.sources.reading.pairs import pairs
+from fdrd.sources.reading.pairs import exported_fields, pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _EXTRA = ("category", "meta_category", "group", "license")  # `fdrd export` writes them
@@ -67,8 +67,10 @@ def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Recor
     split = line.fields.get("split")
     sentences = line.fields.get("sentences")
     fields = {name: line.fields.get(name) for name in _EXTRA}
-    fields |= {"caption": sentences, "split": "train" if split == "restval" else split}
+    fields["split"] = "train" if split == "restval" else split
     shown = path if folder.options.category_from else ""  # its folders are not categories
-    yield from pairs(
-        folder.options, Line(line.file, line.key, fields), folder.image(path), shown, name=path
-    )
+    exported = isinstance(sentences, list) and any(map(exported_fields, sentences))
+    for number, caption in enumerate(sentences if exported else [sentences], 1):
+        own = Line(line.file, line.key, {**fields, **exported_fields(caption), "caption": caption})
+        name = path if number == 1 else f"{path}#{number}"
+        yield from pairs(folder.options, own, folder.image(path), shown, name=name)

@@ -130,6 +130,27 @@ def _record(
     )
 
 
+def exported_fields(caption: object) -> dict[str, Any]:
+    """Return the fields that `fdrd export` adds to a caption of COCO or Karpathy.
+
+    Keys of the same names that others wrote in another form are ignored.
+
+    >>> exported_fields({"raw": "A.", "attributes": {"color": "red"}, "record": {"id": "7", "box": 1}})
+    {'id': '7'}
+    """
+    if not isinstance(caption, dict):
+        return {}
+    found = {
+        field: rows
+        for field, key in (("attributes", "start"), ("negatives", "caption"))
+        if isinstance(rows := caption.get(field), list)
+        and all(isinstance(row, dict) and key in row for row in rows)
+    }
+    record = caption.get("record")
+    about = record if isinstance(record, dict) else {}
+    return found | {key: about[key] for key in ("id", "group", "license") if key in about}
+
+
 def captions_of(value: object) -> list[Any]:
     """Return the captions in a field: of a list, a conversation, a JSON list, or a `raw` sentence.
 

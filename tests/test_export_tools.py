@@ -1,19 +1,28 @@
-"""Other tools read what `fdrd export` writes. A tool that is not installed is skipped.
+"""Other tools read what `fdrd export` writes, and write what `fdrd build` reads. Missing tools are skipped.
 
-FDRD_TOOLS_PYTHON names an interpreter with pycocotools, torchvision, mteb, label-studio-sdk or fiftyone; the
-default is the one that runs the tests.
+FDRD_TOOLS_PYTHON names an interpreter with pycocotools, torchvision, mteb, label-studio-sdk, fiftyone or
+img2dataset; the default is the one that runs the tests.
 """
 
+import csv
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from layouts import LAYOUTS, PAIRS
 
 import fdrd
+from fdrd.images.check import read_image
+from fdrd.record import Record
+from fdrd.sources import find_domains, read_domain
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +85,53 @@ import fiftyone
 data = fiftyone.Dataset.from_dir(sys.argv[1], dataset_type=fiftyone.types.FiftyOneDataset)
 found = [[*each.captions, each.ground_truth.label] for each in data.match_tags("test")]
 """
+IMG2DATASET = """
+import sys
+from pathlib import Path
+from img2dataset import download
+folder = Path(sys.argv[1])
+download(
+    url_list=str(folder.with_suffix(".csv")), input_format="csv", url_col="url", caption_col="caption",
+    output_format=folder.name, output_folder=str(folder), processes_count=1, thread_count=2,
+    disable_all_reencoding=True,
+)
+found = None
+"""
+FAKE_DATA = """
+import sys
+from pathlib import Path
+from torchvision.datasets import FakeData
+from torchvision.transforms import ToTensor
+from torchvision.utils import save_image
+for number, (image, label) in enumerate(FakeData(6, (3, 24, 32), 2, transform=ToTensor())):
+    path = Path(sys.argv[1], f"class {int(label)}", f"{number}.jpg")
+    path.parent.mkdir(exist_ok=True)
+    save_image(image, path)
+    path.with_suffix(".txt").write_text(f"Noise number {number}.")
+found = None
+"""
+IMAGE_FOLDER = """
+import sys
+from torchvision.datasets import ImageFolder
+data = ImageFolder(f"{sys.argv[1]}/test")
+found = sorted(data.classes[label] for _, label in data)
+"""
+FLICKR30K = """
+import sys
+from torchvision.datasets import Flickr30k
+folder = sys.argv[1]
+found = [texts for _, texts in Flickr30k(f"{folder}/flickr30k-images", f"{folder}/results_20130124.token")]
+"""
+COCO_2017 = """
+import sys
+from torchvision.datasets import CocoCaptions
+folder = sys.argv[1]
+data = [
+    CocoCaptions(f"{folder}/{split}2017", f"{folder}/annotations/captions_{split}2017.json")
+    for split in ("train", "val", "test")
+]
+found = sorted(texts for part in data for _, texts in part)
+"""
 
 
 def run(script: str, folder: Path, *modules: str) -> Any:
@@ -87,6 +143,7 @@ def run(script: str, folder: Path, *modules: str) -> Any:
     script += '\nimport json; print("\\n" + json.dumps(found))'
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "hf")}
+    environment |= {"NO_ALBUMENTATIONS_UPDATE": "1", "no_proxy": "127.0.0.1"}
     done = subprocess.run(
         [python, "-c", script, str(folder)], capture_output=True, text=True, env=environment
     )
@@ -152,3 +209,70 @@ def test_datasets_loads_the_imagefolder(data: Path, tmp_path: Path) -> None:
     view = fdrd.load(data, "test")
     assert sorted(rows["caption"]) == sorted(view.captions[c] for _, c in view.pairs)
     assert rows[0]["image"].size == (32, 32)
+
+
+def test_torchvision_reads_the_classes_of_the_imagefolder(data: Path, tmp_path: Path) -> None:
+    fdrd.export(data, tmp_path / "out", to="imagefolder")
+    found = run(IMAGE_FOLDER, tmp_path / "out" / "raw", "torchvision")
+    assert found == sorted(row[-1] for row in expected(data))
+
+
+@pytest.mark.parametrize(
+    ("layout", "script"), [("flickr30k_token", FLICKR30K), ("coco", COCO_2017)]
+)
+def test_torchvision_reads_the_layouts_of_our_tests(
+    tmp_path: Path, layout: str, script: str
+) -> None:
+    """Then `test_layouts.py` proves that `fdrd build` reads what torchvision reads."""
+    LAYOUTS[layout].write(tmp_path, PAIRS)
+    found = run(script, tmp_path, "torchvision", "pycocotools")
+    assert found == sorted(list(pair.captions) for pair in PAIRS)
+
+
+def read(root: Path) -> list[Record]:
+    """Read a source of one domain without any rejection."""
+    (domain,) = find_domains(root)
+    items = list(read_domain(root, domain))
+    assert all(isinstance(item, Record) for item in items), items
+    return items  # type: ignore[return-value]
+
+
+def test_images_that_torchvision_saved_are_built(tmp_path: Path) -> None:
+    run(FAKE_DATA, tmp_path, "torchvision")
+    found = read(tmp_path)
+    assert sorted(item.caption for item in found) == [f"Noise number {n}." for n in range(6)]
+    assert {item.category for item in found} == {"class 0", "class 1"}
+
+
+@pytest.fixture
+def image_server() -> Iterator[str]:
+    """Yield the address of a server of the images of `PAIRS`."""
+
+    class Images(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(images[self.path])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    images = {f"/{pair.name}.png": pair.data for pair in PAIRS}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("form", ["webdataset", "files", "parquet"])
+def test_what_img2dataset_writes_is_read(tmp_path: Path, image_server: str, form: str) -> None:
+    rows = [[f"{image_server}/{pair.name}.png", pair.captions[0]] for pair in PAIRS]
+    with (tmp_path / f"{form}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["url", "caption"], *rows])
+    run(IMG2DATASET, tmp_path / form, "img2dataset")
+    found = {
+        (hashlib.sha256(read_image(str(tmp_path / form), item.image)).digest(), item.caption)
+        for item in read(tmp_path / form)
+    }
+    assert found == {(hashlib.sha256(pair.data).digest(), pair.captions[0]) for pair in PAIRS}

@@ -28,7 +28,7 @@ from fdrd.files.cache import remember_build
 from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
 from fdrd.pipeline.documents import write_documents
-from fdrd.pipeline.locking import find_source_domains, lock_output
+from fdrd.pipeline.locking import lock_output, open_source
 from fdrd.pipeline.parts import read_parts
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
@@ -90,7 +90,8 @@ def build(
     """Build a dataset from a raw source. Resume an interrupted build; do nothing if nothing changed.
 
     Args:
-        source: folder of one domain, or of several domains, in a layout of `fdrd.sources`.
+        source: folder of one domain or of several domains in a layout of `fdrd.sources`, or a zip, tar or
+            Parquet file of them.
         out: folder of the dataset. `<out>.work` beside it stores what a later run can reuse.
         config: options that determine the bytes.
         options: layout, columns and categories of the source; detected by default.
@@ -105,19 +106,22 @@ def build(
         FdrdError: the source or the target is unusable, all records were rejected, the policy fails the
             build, another build is writing to the target, or the disk is full.
     """
-    source, config = Path(source), config or BuildConfig()
-    domains = find_source_domains(source, Path(out), options)
-    with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
+    config = config or BuildConfig()
+    with (
+        open_source(Path(source), Path(out), options) as (folder, domains),
+        lock_output(Path(out)) as target,
+        open_engine(engine, workers) as opened,
+    ):
         made = read_decisions(Path(decisions)) if decisions else None
         run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens), made)
         settings = [asdict(config), run.tokenizer, *([made[1]] if made else [])]
-        fingerprint = resume.fingerprint_source(source)
-        unused = list(unused_files(source, domains))
+        fingerprint = resume.fingerprint_source(folder)
+        unused = list(unused_files(folder, domains))
         built = run.build(
             resume.inputs_digest(settings, domains, fingerprint.digest),
             [describe_domain(domain) for domain in domains],
             lambda: check_items(
-                source, read_items(source, domains), config.max_pixels, publish.ledger_path(target),
+                folder, read_items(folder, domains), config.max_pixels, publish.ledger_path(target),
                 opened, progress, expected=fingerprint.files,
             ),
             str(source),

@@ -1,4 +1,4 @@
-"""Lock the output folder of a build, and find the domains of its source."""
+"""Lock the output folder of a build, and open its source."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fdrd.errors import FdrdError
 from fdrd.sources import Domain, SourceOptions, find_domains
+from fdrd.sources.single_file import as_folder
 from fdrd.storage.publish import work_folder
 
 _NO_SPACE = "free some space or choose another --out"
@@ -50,15 +51,17 @@ def lock_output(out: Path) -> Iterator[Path]:
         ) from error
 
 
-def find_source_domains(
+@contextmanager
+def open_source(
     source: Path, out: Path, options: SourceOptions | None = None
-) -> list[Domain]:
-    """Return the domains of a source.
+) -> Iterator[tuple[Path, list[Domain]]]:
+    """Yield the folder and the domains of a source, which is a folder or a file that `as_folder` takes.
 
     Raises:
-        FdrdError: there are none, or the target is inside the source.
+        FdrdError: there are no domains, or the target is inside the source.
     """
-    domains = find_domains(source, options or SourceOptions())
-    if out.resolve().is_relative_to(source.resolve()):
-        raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
-    return domains
+    with as_folder(source) as folder:
+        domains = find_domains(folder, options or SourceOptions())
+        if out.resolve().is_relative_to(source.resolve()):
+            raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
+        yield folder, domains

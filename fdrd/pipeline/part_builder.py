@@ -10,7 +10,7 @@ from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
-from fdrd.pipeline.locking import find_source_domains, lock_output
+from fdrd.pipeline.locking import lock_output, open_source
 from fdrd.pipeline.parts import (
     VERSION,
     Part,
@@ -45,17 +45,20 @@ def build_part(
     Raises:
         FdrdError: as `build`, or an image could not be read.
     """
-    source, config = Path(source), config or BuildConfig()
-    domains = find_source_domains(source, Path(out), options)
-    with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
+    config = config or BuildConfig()
+    with (
+        open_source(Path(source), Path(out), options) as (folder, domains),
+        lock_output(Path(out)) as target,
+        open_engine(engine, workers) as opened,
+    ):
         check_part_target(target)
-        fingerprint = resume.fingerprint_source(source)
+        fingerprint = resume.fingerprint_source(folder)
         inputs = resume.inputs_digest([asdict(config), asdict(part)], domains, fingerprint.digest)
         if is_part_of(target, inputs):
             return False
         share = PartFilter(part)
         contents = check_items(
-            source, share.select(read_items(source, domains)), config.max_pixels,
+            folder, share.select(read_items(folder, domains)), config.max_pixels,
             ledger_path(target), opened, progress, expected=fingerprint.files // part.of,
         )  # fmt: skip
         for image, check in contents.checks.items():
@@ -71,5 +74,5 @@ def build_part(
             "domains": [describe_domain(domain) for domain in domains],
         }
         write_part(target, contents, share, about)
-        remove_unpacked({source / image.path for image in contents.checks if image.member})
+        remove_unpacked({folder / image.path for image in contents.checks if image.member})
         return True

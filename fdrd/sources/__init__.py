@@ -118,12 +118,9 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     domain = _recognize(source, ".", root.resolve().name)
     if domain and (options.layout or domain.reader not in (_FALLBACK, _NESTED)):
         return [domain]
-    subfolders = {name: source.sub(name) for name in source.folders}
-    domains = [
-        found
-        for name, folder in subfolders.items()
-        if (found := _recognize(folder, name, name)) and found.reader != _NESTED
-    ]
+    domains = list(_domains_in(source))
+    if not domains and not domain and len(source.folders) == 1:  # it holds all the others
+        domains = list(_domains_in(source.sub(source.folders[0]), f"{source.folders[0]}/"))
     # Image folders with annotations of their own are domains, not categories.
     if (
         domain
@@ -161,19 +158,25 @@ def near_misses(folder: SourceFolder) -> list[str]:
 
 def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
     """Yield a rejection for each folder with images beside the domains whose layout is unknown."""
-    if [domain.path for domain in domains] == ["."]:
-        return
-    known = {domain.path for domain in domains}
-    source = SourceFolder(root)
-    for name in source.folders:
-        files = () if name in known else source.sub(name).files
-        image = next(filter(is_image, files), None)
-        if image:
+    for name, folder in folders_beside(root, domains):
+        if image := next(filter(is_image, folder.files), None):
             detail = (
                 f"it holds {image}, and no reader knows its layout; "
                 "`fdrd build --explain` says what came near"
             )
             yield Rejection(name, "", "unreadable_annotations", detail)
+
+
+def folders_beside(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, SourceFolder]]:
+    """Yield path and folder of what lies beside the domains and is none."""
+    known = {domain.path for domain in domains}
+    if known == {"."}:
+        return
+    parent, source = posixpath.dirname(domains[0].path), SourceFolder(root)
+    source = source.sub(parent) if parent else source
+    for name in source.folders:
+        if (path := posixpath.join(parent, name)) not in known:
+            yield path, source.sub(name)
 
 
 def read_domain(
@@ -212,13 +215,11 @@ def read_domain(
 
 def open_domain(root: Path, domain: Domain) -> SourceFolder:
     """Return the folder of a domain with its options."""
-    folder = SourceFolder(root)
-    if domain.path != ".":
-        folder = (
-            SourceFolder(root / domain.path)
-            if (root / domain.path).is_dir()
-            else folder.sub(domain.path)
-        )
+    folder = SourceFolder(root / domain.path)
+    if not folder.root.is_dir():  # it is in an archive
+        folder = SourceFolder(root)
+        for name in domain.path.split("/"):
+            folder = folder.sub(name)
     folder.options = domain.options
     return folder
 
@@ -264,8 +265,15 @@ def _looks_like_annotations(path: str) -> bool:
     return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
 
 
+def _domains_in(source: SourceFolder, prefix: str = "") -> Iterator[Domain]:
+    for name in source.folders:
+        found = _recognize(source.sub(name), f"{prefix}{name}", name)
+        if found and found.reader != _NESTED:
+            yield found
+
+
 def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
-    about = read_domain_file(folder.root)
+    about = read_domain_file(folder)
     options = folder.options = folder.options.over(about.options)
     if options.layout and options.layout not in READERS:
         raise FdrdError(f"layout {options.layout!r}: choose from {', '.join(sorted(READERS))}")

@@ -32,9 +32,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
-from fdrd.files.safe_open import open_inside
+from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
+from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_category
 
 NAME = "domain.toml"
@@ -66,18 +67,21 @@ class DomainInfo:
         }
 
 
-def read_domain_file(folder: Path) -> DomainInfo:
-    """Return the content of the `domain.toml` in a folder, empty if there is none.
+def read_domain_file(folder: SourceFolder) -> DomainInfo:
+    """Return the content of the `domain.toml` in a folder or its archive, empty if there is none.
 
     Raises:
         FdrdError: the file is not TOML, or a key is unknown or has an invalid value.
     """
-    place = folder / NAME
-    if not place.is_symlink() and not place.exists():
+    place = folder.root / NAME
+    if not place.is_symlink() and not place.exists() and NAME not in folder:
         return NO_INFO
     try:
-        with open_inside(folder, NAME) as file:
-            text = file.read(_MAX_BYTES + 1)
+        opened = folder.open(NAME)
+        if isinstance(opened, Rejection):
+            raise OSError(opened.detail)
+        with opened:
+            text = opened.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise FdrdError(f"{place} has more than {_MAX_BYTES} bytes; shorten it")
         values = tomllib.loads(text.decode("utf-8"))

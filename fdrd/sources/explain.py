@@ -10,6 +10,7 @@ from fdrd.sources import (
     READERS,
     Domain,
     find_domains,
+    folders_beside,
     near_misses,
     open_domain,
     read_domain,
@@ -35,15 +36,13 @@ def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
         yield f"{file}: not used: {why}"
     if [domain.path for domain in domains] == ["."]:
         return
-    known = {domain.path for domain in domains}
     for path in sorted(root.iterdir()):
         if path.is_symlink() and path.is_dir():
             yield f"{path.name}: left out: links to folders are not followed; move or copy it"
-    for name in SourceFolder(root).folders:
-        if name not in known:
-            yield f"{name}: left out: unknown layout"
-            for why in near_misses(SourceFolder(root).sub(name)):
-                yield f"    {why.partition(': ')[2]}"
+    for name, folder in folders_beside(root, domains):
+        yield f"{name}: left out: unknown layout"
+        for why in near_misses(folder):
+            yield f"    {why.partition(': ')[2]}"
 
 
 def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:

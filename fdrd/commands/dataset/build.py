@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @app.command(
     epilog="Examples:  fdrd build raw/        fdrd build raw/ -o data/birds --name birds        "
-    "fdrd build captions.csv --map image=filepath --category-from column:species"
+    "fdrd build birds.zip --map image=filepath --category-from column:species"
 )
 def build(
     place: of.Place = None,
@@ -99,9 +99,11 @@ def build(
 
 def _explain(source: Path, options: SourceOptions) -> None:
     from fdrd.sources.explain import explain
+    from fdrd.sources.single_file import as_folder
 
-    for line in explain(source, options):
-        out.print(line)
+    with as_folder(source) as folder:
+        for line in explain(folder, options):
+            out.print(line)
 
 
 def _build_part(

@@ -17,7 +17,8 @@ Place = Annotated[
     str | None,
     typer.Argument(
         metavar="SOURCE",
-        help="Folder of one domain or of several domains; or hub:ORG/NAME, a dataset on the Hub.",
+        help="Folder of one domain or of several domains; a zip, tar or Parquet file of them; or "
+        "hub:ORG/NAME, a dataset on the Hub.",
     ),
 ]
 Source = Annotated[str | None, _source(help="Same as the argument.")]

@@ -88,6 +88,7 @@ def caption(
     from fdrd.captioning import caption as caption_source
     from fdrd.hub.source import local_source
     from fdrd.options import split_assignments
+    from fdrd.sources.single_file import as_folder
 
     given = one_of(place, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template")
     load_captioners(plugin or ())
@@ -105,9 +106,12 @@ def caption(
             _print_estimate(expected, budget, out if estimate else err)
         return not estimate
 
-    with show_progress("All answers are stored: the same command resumes.") as progress:
+    with (
+        show_progress("All answers are stored: the same command resumes.") as progress,
+        as_folder(local_source(given)) as folder,
+    ):
         run = caption_source(
-            local_source(given), target, captioner=captioner,
+            folder, target, captioner=captioner,
             options=split_assignments(option, "-C"), evaluator=evaluator,
             evaluator_options=split_assignments(evaluator_option, "-E"), settings=settings,
             score=_scorer(backbone) if backbone else None, budget=budget, cache=answers_file,

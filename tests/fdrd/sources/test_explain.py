@@ -104,7 +104,7 @@ def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, wr
     ("path", "content", "message"),
     [
         ("1.png", b"", "image_folder: 1.png has neither a metadata.jsonl nor"),
-        ("a/b/c/1.png", b"", "image_folder: b/c/1.png lies deeper"),
+        ("a/b/c/d/1.png", b"", "image_folder: b/c/d/1.png lies deeper"),
         ("labels.json", "{}", 'released: labels.json has no "positive"'),
         ("a.csv", "item,price\n", "table: a.csv has no image or caption column"),
         ("0.tar.gz", b"", "webdataset: 0.tar.gz is compressed; decompress it"),

@@ -1,0 +1,80 @@
+"""A source that is one file: an archive, or a Parquet table with images."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from fdrd.errors import FdrdError
+from fdrd.files.cache import cache_folder
+
+_OPENERS = {".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.bz2": bz2.open, ".tar.xz": lzma.open}
+_AS_IT_IS = (".zip", ".tar", ".parquet")
+_MAX_RATIO = 50  # times its compressed size that a tar archive may have
+
+
+@contextmanager
+def as_folder(source: Path) -> Iterator[Path]:
+    """Yield a source as a folder: itself, or a temporary one that holds the file and has its name.
+
+    The file is linked, or copied if it lies on another disk than the cache. A compressed tar archive is
+    decompressed, because images are read at their offset.
+
+    Raises:
+        FdrdError: the file is of another kind, damaged, or expands to more than 50 times its size.
+    """
+    if not source.is_file():
+        yield source
+        return
+    kind = next((end for end in (*_OPENERS, *_AS_IT_IS) if source.name.lower().endswith(end)), "")
+    if not kind:
+        known = ", ".join((*_AS_IT_IS, *_OPENERS))
+        raise FdrdError(
+            f"{source} is a file; give the folder that holds it and its images, or one of {known}"
+        )
+    name = source.name[: -len(kind)].strip(".") or "source"
+    kept = cache_folder() / "sources"
+    kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary, name)
+        folder.mkdir()
+        try:
+            if kind in _AS_IT_IS:
+                _link(source, folder / f"{name}{kind}")
+            else:
+                with _OPENERS[kind](source) as opened:
+                    _decompress(source, opened, folder / f"{name}.tar")
+            yield folder
+        except FdrdError as error:  # the user knows the file, not the folder
+            raise FdrdError(str(error).replace(str(folder), str(source))) from error
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:  # another disk, or one without links
+        shutil.copy2(source, target)
+
+
+def _decompress(source: Path, opened: IO[bytes], target: Path) -> None:
+    left = _MAX_RATIO * source.stat().st_size
+    try:
+        with target.open("wb") as out:
+            while block := opened.read(2**20):
+                left -= len(block)
+                if left < 0:
+                    raise FdrdError(
+                        f"{source} expands to over {_MAX_RATIO} times its size; unpack it"
+                    )
+                out.write(block)
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+        raise FdrdError(f"{source} cannot be decompressed: {error}; download it again") from error
+    shutil.copystat(source, target)  # its time of change says whether a build is up to date

@@ -8,15 +8,20 @@ import lzma
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 
-_OPENERS = {".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.bz2": bz2.open, ".tar.xz": lzma.open}
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".tar.gz": gzip.GzipFile,
+    ".tgz": gzip.GzipFile,
+    ".tar.bz2": bz2.BZ2File,
+    ".tar.xz": lzma.LZMAFile,
+}
 _AS_IT_IS = (".zip", ".tar", ".parquet")
 _MAX_RATIO = 50  # times its compressed size that a tar archive may have
 

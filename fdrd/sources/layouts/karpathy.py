@@ -69,8 +69,9 @@ def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Recor
     fields = {name: line.fields.get(name) for name in _EXTRA}
     fields["split"] = "train" if split == "restval" else split
     shown = path if folder.options.category_from else ""  # its folders are not categories
-    exported = isinstance(sentences, list) and any(map(exported_fields, sentences))
-    for number, caption in enumerate(sentences if exported else [sentences], 1):
+    if not isinstance(sentences, list) or not any(map(exported_fields, sentences)):
+        sentences = [sentences]
+    for number, caption in enumerate(sentences, 1):
         own = Line(line.file, line.key, {**fields, **exported_fields(caption), "caption": caption})
         name = path if number == 1 else f"{path}#{number}"
         yield from pairs(folder.options, own, folder.image(path), shown, name=name)

@@ -139,7 +139,7 @@ def write_hostile_source(root, outside):
     corpus = Corpus(root, outside)
     for draw in (
         *(_good, _bombs, _truncated, _wrong_endings, _polyglots, _parents, _links, _escaping),
-        *(_odd_names, _long_captions, _deep, _twice, _not_utf8, _sizes, _no_files),
+        *(_odd_names, _long_captions, _deep, _twice, _not_utf8, _sizes, _no_files, _exported),
     ):
         corpus.kind = draw.__name__.strip("_")
         draw(corpus)
@@ -394,6 +394,24 @@ def _no_files(corpus):
     text = {"file_name": f"wren/{mark}.png", "caption": "A wren."}
     corpus.lines["folder/metadata.jsonl"].append(json.dumps(text))
     corpus.file("tars/MARK.tar", b"", "unreadable_annotations")
+
+
+def _exported(corpus):
+    """Samples as `fdrd export --to webdataset` writes them, with rows of another author."""
+    span = {"type": "color", "value": "red", "start": 2**70, "end": 5}
+    for odd, reason in (
+        ({"caption": ["A."] * 2, "id": ["x"]}, "bad_field"),
+        ({"caption": {"of": "MARK"}}, "bad_field"),
+        ({"caption": "A red wren.", "attributes": [span]}, "bad_field"),
+        ({"caption": "A wren.", "negatives": [{"caption": LONG}]}, "bad_field"),
+        ({"caption": "A wren.", "category": LONG}, "bad_field"),
+        ({"caption": "A wren.", "domain": {}, "source": [], "id": "../../MARK"}, KEPT),
+        ({"caption": "A wren.", "image": "../../outside/secret.png"}, KEPT),
+    ):
+        rows = json.dumps({"rows": [odd]}).replace("MARK", f"h{len(corpus.inputs):03d}x")
+        corpus.sample(rows.encode(), reason, ending="json")
+    corpus.sample(b'{"rows": [{"caption": "A."}, "A."]}', "caption_missing", ending="json")
+    corpus.sample(b'{"rows": []}', "caption_missing", ending="json")
 
 
 def _finish(corpus):

@@ -55,6 +55,7 @@ FILES: tuple[tuple[str, str], ...] = (
     ("cub", "images.txt"),
     ("nested_folders", "wren/a.txt"),
     ("image_folder", "birds.zip"),
+    ("webdataset", "0.tar"),
 )
 """Readers, and the files that are fuzzed. An empty reader means `domain.toml`."""
 
@@ -138,19 +139,10 @@ def _seeds() -> Iterator[bytes]:
     record = {"file_name": "b_1", "class_name": "b", "positive": "A b.It is.", "negative": ["A c."]}
     cells = 'image,caption,label,negatives\nwren/a.png,"A wren, brown",wren,"[""A robin.""]"\n'
     table = pa.table({"image": [{"bytes": b"x", "path": "a.png"}], "text": ["A."], "label": ["b"]})
-    parquet, arrow, archive = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    parquet, arrow = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet)
     with pa.ipc.new_stream(arrow, table.schema) as stream:
         stream.write_table(table)
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, data in (
-            ("wren/a.png", b"x"),
-            ("wren/a.txt", b"A."),
-            ("wren/a.json", b'{"id": 1}'),
-        ):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
     contents = (
         json.dumps(line).encode() + b"\n",
         cells.replace("image,", "file_name,").encode(),
@@ -161,7 +153,7 @@ def _seeds() -> Iterator[bytes]:
         json.dumps(line).encode() + b"\n",
         parquet.getvalue(),
         arrow.getvalue(),
-        archive.getvalue(),
+        _tar({"wren/a.png": b"x", "wren/a.txt": b"A.", "wren/a.json": b'{"id": 1}'}),
         json.dumps({"train": [["b_1.png", 0, "b"]], "test": []}).encode(),
         b"b_1 707-320\n",
         b'licence = "CC0-1.0"\ngroup = "{group}_*"\n[meta_categories]\nbird = ["wren"]\n',
@@ -172,6 +164,8 @@ def _seeds() -> Iterator[bytes]:
     }
     image = {"filename": "b_1.png", "split": "restval", "sentences": [{"raw": "A b."}]}
     turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "A b."}]
+    exported = {**line, "caption": "A  brown wren.", "id": "birds/1", "domain": "birds"}
+    exported["source"] = {"license": "CC0-1.0"}
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("robin/c.png", b"x" * 99)
@@ -186,9 +180,21 @@ def _seeds() -> Iterator[bytes]:
         b"1 b_1.png\n",
         b"A wren.\n",
         zipped.getvalue(),
+        _tar({"0.png": b"x", "0.json": json.dumps({"rows": [exported]}).encode()}),
     )
     for number, content in enumerate(contents):
         yield bytes([number]) + content
+
+
+def _tar(members: dict[str, bytes]) -> bytes:
+    """Return a tar archive."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return archive.getvalue()
 
 
 SEEDS: tuple[bytes, ...] = tuple(_seeds())

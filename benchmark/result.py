@@ -204,6 +204,8 @@ class BenchResult:
     """peak memory of the accelerator, or on the CPU of the process, training included"""
     tuning: TuningLog | None = None
     """None if the options were not searched for this run"""
+    truncated: Fraction | None = None
+    """share of distinct captions beyond the encoder's context; None if unknown, as in files of earlier releases"""
 
     def __post_init__(self) -> None:
         _require(self.ranks, DIRECTIONS)

@@ -51,7 +51,17 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         seconds={"fit": training.seconds, "encode": encoded - started, "measure": done - encoded},
         versions=_installed_versions(),
         peak_megabytes=max(filter(None, peaks), default=None),
+        truncated=_truncated(plan),
     )
+
+
+def _truncated(plan: Plan) -> float | None:
+    """Return the share of captions that the encoder truncates, None if it cannot say."""
+    encoder = plan.backbone
+    lengths = encoder.count_tokens(plan.measured.captions) if encoder else []
+    if not encoder or not lengths:
+        return None
+    return sum(length > encoder.context for length in lengths) / len(lengths)
 
 
 def _hard_negatives(plan: Plan, images: Features, reranker: Reranker | None) -> dict[str, Share]:

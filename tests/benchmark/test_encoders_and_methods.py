@@ -180,6 +180,19 @@ def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip: Any) -
     )
 
 
+def test_a_result_has_the_share_of_truncated_captions(
+    siglip: Any, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = tiny_dataset["test"].captions
+    lengths = {each: siglip.context + number % 2 for number, each in enumerate(captions)}
+    monkeypatch.setattr(
+        type(siglip), "count_tokens", lambda _, captions: [lengths[each] for each in captions]
+    )
+    found = run("zero_shot", tiny_dataset, siglip).truncated
+    assert found == (len(captions) // 2) / len(captions)
+    assert run("random", tiny_dataset, None).truncated is None
+
+
 def test_the_document_has_the_table_of_the_registry() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     (table,) = re.findall(

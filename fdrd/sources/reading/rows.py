@@ -6,10 +6,11 @@ Numeric class labels of `datasets` become names.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,6 +55,8 @@ def read_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
                 )
             (image,) = columns["image"]
             kind = _kind(table.schema, image)
+            if folder.in_archive(file) and not _is_text(kind):
+                raise ValueError("images in rows are not read inside of an archive; unpack it")
             if not (_is_text(kind) or _is_bytes(kind) or _holds_bytes(kind)):
                 raise ValueError(f"the column {image!r} holds {kind}, no path and no bytes")
             labels = _labels(table.schema)
@@ -69,11 +72,13 @@ def read_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
 
 
 class _Parquet:
-    def __init__(self, path: Path, stack: ExitStack):
+    def __init__(self, source: Path | IO[bytes], stack: ExitStack):
+        size = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
         # By default a whole row group, possibly the whole file, would be read into memory.
-        self._file = stack.enter_context(pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20))
+        opened = pq.ParquetFile(source, pre_buffer=False, buffer_size=2**20)
+        self._file = stack.enter_context(opened)
         self.schema = self._file.schema_arrow
-        size, found = path.stat().st_size, self._file.metadata
+        found = self._file.metadata
         groups = [found.row_group(group) for group in range(found.num_row_groups)]
         if found.num_rows > size or sum(group.total_byte_size for group in groups) > max(
             _MAX_BYTES, _MAX_RATIO * size
@@ -111,11 +116,16 @@ class _Arrow:
 
 
 def _open(folder: SourceFolder, file: str, stack: ExitStack) -> _Parquet | _Arrow:
-    if folder.in_archive(file):
-        raise ValueError("Parquet and Arrow files in archives are not read; unpack it")
-    path = resolve_inside(folder.root, file)
-    kind = _Parquet if file.lower().endswith(".parquet") else _Arrow
-    return kind(path, stack)
+    is_parquet = file.lower().endswith(".parquet")
+    if not folder.in_archive(file):
+        path = resolve_inside(folder.root, file)
+        return _Parquet(path, stack) if is_parquet else _Arrow(path, stack)
+    if not is_parquet:
+        raise ValueError("Arrow files are not read inside of an archive; unpack it")
+    opened = folder.open(file)
+    if isinstance(opened, Rejection):
+        raise ValueError(opened.detail)
+    return _Parquet(stack.enter_context(opened), stack)
 
 
 def _rows(batch: pa.RecordBatch, schema: pa.Schema, columns: _Columns) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Tables of pairs: CSV, TSV, JSON lines and Parquet, with images as paths or as bytes."""
 
 import json
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -174,3 +175,20 @@ def test_dictionary_columns_of_pandas_are_read(tmp_path, write, draw, read):
     parquet(tmp_path / "raw/0.parquet", {"path": paths, "text": ["A wren."], "species": kinds})
     (found,) = read("table")
     assert (found.image.path, found.category) == ("wren/1.png", "house wren")
+
+
+def test_parquet_in_an_archive_has_paths_and_no_images(tmp_path, write, draw, read):
+    parquet(tmp_path / "paths.parquet", {"image": ["img/1.png"], "caption": ["A wren."]})
+    parquet(tmp_path / "bytes.parquet", {"image": [draw(2)], "caption": ["A robin."]})
+    archive = tmp_path / "raw/birds.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("img/1.png", draw(1))
+        for name in ("paths.parquet", "bytes.parquet"):
+            opened.write(tmp_path / name, name)
+        opened.writestr("damaged.parquet", (tmp_path / "paths.parquet").read_bytes()[:-30])
+    refused, damaged, found = read("table")
+    assert (refused.file, refused.detail.endswith("unpack it")) == ("bytes.parquet", True)
+    assert (damaged.file, damaged.reason) == ("damaged.parquet", "unreadable_annotations")
+    assert (found.image.path, found.caption) == ("birds.zip", "A wren.")
+    assert read_image(str(archive.parent), found.image) == draw(1)

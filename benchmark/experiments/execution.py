@@ -83,10 +83,10 @@ def run_experiment(
     if jobs > 1 and (data or backbones):
         raise FdrdError("several jobs load data and backbones by name; give names, or jobs=1")
     cells = plan.cells(data)
-    for name, protocol in dict.fromkeys((cell.data, cell.protocol) for cell in cells):
-        split_of((data or {}).get(name, name), protocol.split, protocol.domain)
-        if protocol.categories:
-            read_categories(Path(protocol.categories))
+    for name, split, domain in {(c.data, c.protocol.split, c.protocol.domain) for c in cells}:
+        split_of((data or {}).get(name, name), split, domain)
+    for file in {cell.protocol.categories for cell in cells} - {None}:
+        read_categories(Path(str(file)))
     opened = _Opened(data or {}, backbones or {}, device, track, allow_code)
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}

@@ -19,9 +19,10 @@ MAX_MARKS = 1000
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
-# The end of a sentence without a space: "banded.The image", "SUV 2000.The", "MG.A car", but not "U.S.A", "e.g.".
+# The end of a sentence without a space: "banded.The image", "SUV 2000.The", "MG.A car", "Type R.A car", but not
+# "U.S.A", "e.g.".
 _GLUED = re.compile(
-    r"""(?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”][.!?])|(?<=[A-Z][A-Z0-9][.!?]))"""
+    r"""(?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”][.!?])|(?<=[A-Z][A-Z0-9][.!?])|(?<=[a-z][ ][A-Z][.!?]))"""
     r"""(?=["“']?[A-Z][\w'’-]*[\s,])"""
 )
 
@@ -35,6 +36,8 @@ def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
     ('caption_whitespace', 'caption_underscores')
     >>> normalize_caption("Salt &amp; pepper\u200b.")
     ('Salt & pepper.', ('caption_entities', 'caption_invisible'))
+    >>> normalize_caption("This is a Type R.A white car is here.")[0]
+    'This is a Type R. A white car is here.'
     >>> normalize_caption("A U.S.A. flag, e.g. this one.")
     ('A U.S.A. flag, e.g. this one.', ())
     """

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from functools import cached_property, lru_cache
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
@@ -41,7 +41,7 @@ class ImageIndex:
         """Return the images whose path or stem ends in the given one, at most `MAX_SAME_NAME` of them."""
         start = f"/{given}"[::-1]
         first = bisect_left(self._reversed, (start, ""))
-        following = islice(self._reversed, first, first + MAX_SAME_NAME)
+        following = self._reversed[first : first + MAX_SAME_NAME]
         return sorted(
             {path for end, path in takewhile(lambda each: each[0].startswith(start), following)}
         )

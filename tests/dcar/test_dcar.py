@@ -211,7 +211,7 @@ def test_options_of_version_0_1_score_as_they_did(tiny_clip, tiny_dataset):
 def test_the_fused_loss_compares_what_is_scored(tiny_clip, tiny_dataset):
     """InfoNCE of the scores of test time, pair weights included."""
     options = {"contrast": "fused", "lambda_cate": 0.0, "beta": 0.0, "pair_weight": 0.7}
-    method = fitted(tiny_clip, tiny_dataset, learn_gamma=True, **options)
+    method = fitted(tiny_clip, tiny_dataset, learn_gamma=True, late_prompts=False, **options)
     batch = next(batches(tiny_dataset["train"], 8, seed=0, epoch=0))
     with torch.no_grad():
         scores = method.similarity(

@@ -40,7 +40,7 @@ PLAN = DemoPlan(
             method="clip_adapter",
             label="clip_adapter",
             options={"side": "both", "form": "residual", "ratio": 1.0, "reduction": 1},
-            train={"epochs": 24},
+            train={"epochs": 64},
         ),
         "dcar",
     ],

@@ -297,7 +297,8 @@ def test_compare_rejects_results_with_different_settings(called, tmp_path):
     (method,) = comparison["methods"]
     assert method["method"] == "zero_shot"
     assert set(method["mean"]) == {
-        *("difference", "interval", "p", "holm", "verdict", "mrr", "mrr_against")
+        *("difference", "interval", "p", "holm", "verdict", "mrr", "mrr_against"),
+        *("over_seeds", "over_categories"),
     }
     called("bench", *TWO, "--split", "train", "--gallery", "2", "--results", tmp_path / "cut")
     files = [next(tmp_path.glob("zero*.json")), next((tmp_path / "cut").glob("random*.json"))]

@@ -1,7 +1,7 @@
 """What `fdrd demo` draws, and how it trains each method.
 
 All methods share batch size, optimizer and learning rate, and train for four epochs. DCAR's defaults train its
-adapter alone for 20 epochs first, so `clip_adapter`, its nearest rival, has 24. Other options are defaults; DCAR's
+adapter alone for 60 epochs first, so `clip_adapter`, its nearest rival, has 64. Other options are defaults; DCAR's
 had more trials than the others' (see docs/results.md). Tune on the validation split only, never on the test split.
 """
 

@@ -140,7 +140,7 @@ def _overlap(row: Choice) -> bool:
 
 
 def text_only_share(rows: Sequence[Sequence[tuple[str, str]]]) -> float | None:
-    """Return how often a reader that sees no image picks all right captions of a row, by cross-validation.
+    """Return how often the text-only baseline picks all right captions of a row, by cross-validation.
 
     Args:
         rows: pairs of a right caption and the wrong one.

@@ -197,7 +197,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for number, row in enumerate(rows):
             if row.name in (other.name for other in rows[:number]):
                 raise FdrdError(
-                    f"methods[{number}]: {row.name!r} is there twice; give each a label"
+                    f"methods[{number}]: {row.name!r} appears twice; give each a label"
                 )
         return rows
 
@@ -255,7 +255,7 @@ class Cell(Struct, frozen=True):
 
 
 def brief(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return the row and the seed of a cell, and what tells it from other cells of its experiment."""
+    """Return the row and the seed of a cell, and what sets it apart from other cells of its experiment."""
     aspects: tuple[Callable[[Cell], str], ...] = (
         lambda each: each.data,
         lambda each: each.backbone or "",

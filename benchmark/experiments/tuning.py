@@ -46,7 +46,7 @@ def tuned_row(
         run_trial: runs one trial.
 
     Raises:
-        FdrdError: Optuna is not installed, or no trial came to its end.
+        FdrdError: Optuna is not installed, or no trial finished.
     """
     home = folder / _study_name(cell, tuning)
     home.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _chosen(row: MethodRow, study: optuna.Study) -> tuple[MethodRow, TuningLog]:
     if not finished:
         errors = [e for each in study.trials if (e := each.user_attrs.get("error"))]
         raise FdrdError(
-            f"tuning {row.name}: none of {len(study.trials)} trials came to its end; give more steps, "
+            f"tuning {row.name}: none of {len(study.trials)} trials finished; give more steps, "
             f"or shorter trainings" + (f"; the last error: {errors[-1]}" if errors else "")
         )
     best = study.best_trial

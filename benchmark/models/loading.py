@@ -46,7 +46,7 @@ class Kind:
 
     @property
     def abilities(self) -> str:
-        """What it offers beyond pooled features, in words."""
+        """What it offers beyond pooled features, as text."""
         if self.can is None:
             return "depends on the model"
         return ", ".join(sorted(self.can)) or "nothing"

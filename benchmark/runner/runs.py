@@ -145,7 +145,7 @@ class BenchOutcome:
         failed: errors by method and variant.
         variants: options by variant, if a method was ablated.
         full: options of the variant that the others are compared with.
-        truncated: how many captions of the split the encoder truncates, in words.
+        truncated: a sentence on how many captions of the split the encoder truncates.
     """
 
     results: list[BenchResult] = field(default_factory=list)
@@ -220,7 +220,7 @@ def run_selected(
 
 
 def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
-    """Return the share of captions that an encoder truncates, in words; empty if it is unknown."""
+    """Return a sentence on the share of captions that an encoder truncates; empty if it is unknown."""
     lengths = encoder.count_tokens(captions)
     if not lengths:
         return ""

@@ -128,7 +128,7 @@ def caption_images(
 ) -> Iterator[ImageState]:
     """Yield the final state of each image, until the session stops. Unfinished images are left out.
 
-    `categories` are those of each domain. `report` gets the stage in words, and how many images are about done.
+    `categories` are those of each domain. `report` gets the name of the stage, and about how many images are done.
     """
     for start in range(0, len(images), BATCH):
         if session.stopped:

@@ -62,7 +62,7 @@ class Build:
         configs: config names for `load_dataset(<name>, <config>)` on this machine.
         stale: reviewers' decisions that were not applied, each with the reason.
         unused: files of the source that look like annotations and were not read, each with the reason.
-        replaced: another dataset that the name stood for until now.
+        replaced: another dataset that the name pointed to before.
     """
 
     out: Path

@@ -32,7 +32,7 @@ class Registration:
 
     Attributes:
         configs: names for `load_dataset(<name>, <config>)`: one per domain, and `default` for all of them.
-        replaced: the folder that the name stood for, if that dataset still exists.
+        replaced: the folder that the name pointed to before, if that dataset still exists.
     """
 
     configs: Sequence[str]

@@ -57,7 +57,7 @@ def with_time_left(progress: Progress, runs: int) -> Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words.
+    """Return a duration as text.
 
     >>> duration(4.2), duration(200), duration(9000)
     ('4 s', '3 min', '2.5 h')

@@ -63,7 +63,7 @@ def print_build(built: Build, json: bool) -> None:
     name = manifest["name"]
     if built.replaced:
         err.print(
-            f"The name {name} stood for {built.replaced} until now; --name keeps both.",
+            f"The name {name} pointed to {built.replaced} before; use --name to keep both.",
             soft_wrap=True,
         )
     out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')

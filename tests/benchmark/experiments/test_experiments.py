@@ -63,7 +63,7 @@ def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experim
         ("n_ctx = 2", 'n_ctx = "two"', r"methods\[1\]: coop: n_ctx=two: not an int"),
         ("epochs = 1", "epoch = 1", r"methods\[1\]: training has no option 'epoch'"),
         ('"zero_shot"', '"zero_shoot"', r"methods\[0\]: .*did you mean 'zero_shot'"),
-        ('"zero_shot"', '"zero_shot", "zero_shot"', r"methods\[1\]: 'zero_shot' is there twice"),
+        ('"zero_shot"', '"zero_shot", "zero_shot"', r"methods\[1\]: 'zero_shot' appears twice"),
     ],
 )
 def test_a_wrong_file_is_an_error_that_names_file_and_key(experiment, old, new, message):

@@ -79,9 +79,9 @@ class TuningLog:
     """How the options of a run were chosen on the validation split."""
 
     trials: Count
-    """settings that were trained, those that were stopped early included"""
+    """settings that were trained, including those stopped early"""
     finished: Count
-    """trials that came to their end; the best of them was chosen"""
+    """trials that finished; the best of them was chosen"""
     steps: Annotated[int, Meta(ge=0)]
     """optimizer steps of all trials"""
     validation_mrr: Fraction

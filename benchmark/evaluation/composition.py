@@ -1,7 +1,7 @@
-"""Composition: does a method tell captions apart that use the same words, and find all matches of a query?
+"""Composition: can a method tell apart captions that share most words, and find all matches of a query?
 
 SugarCrepe asks for the right one of two captions. SugarCrepe++ asks that two right captions score above a wrong one
-(image-text task, ITT), and are more similar to each other than to it (text-only task, TOT). ECCV Caption asks COCO's
+(image-text task, ITT), and are more similar to each other than to it (text-only task, TOT). ECCV Caption is COCO
 retrieval with many relevant items per query. Equal scores count against the method.
 """
 

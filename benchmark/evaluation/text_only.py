@@ -1,7 +1,7 @@
 """Accuracy of the text-only baseline on the hard negatives of a split, reported beside each method's accuracy.
 
-The baseline is the `context` reader of `fdrd audit`, trained on the training split and judged like a method:
-one reader for all kinds of negatives, and a tie is a loss.
+The baseline is the `context` classifier of `fdrd audit`, trained on the training split and judged like a method:
+one classifier for all kinds of negatives, and a tie is a loss.
 """
 
 from __future__ import annotations

@@ -196,9 +196,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise FdrdError(f"methods[{number}]: {error}") from error
         for number, row in enumerate(rows):
             if row.name in (other.name for other in rows[:number]):
-                raise FdrdError(
-                    f"methods[{number}]: {row.name!r} appears twice; give each a label"
-                )
+                raise FdrdError(f"methods[{number}]: {row.name!r} appears twice; give each a label")
         return rows
 
     def cells(self, given: Mapping[str, Data] | None = None) -> list[Cell]:

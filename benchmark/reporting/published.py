@@ -131,7 +131,7 @@ def _table(title: str, rows: dict[str, tuple[Values, Values]]) -> Table:
 
 
 def _differences(row: Row) -> list[str]:
-    """Return how a row was trained and measured otherwise than in the paper."""
+    """Return how training and measurement of a row differ from the paper."""
     settings, seeds = row.results[0].settings, len(row.results)
     found = (
         [f"backbone {settings.backbone.name}"]

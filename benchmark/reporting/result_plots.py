@@ -59,7 +59,7 @@ def _distribution(direction: str, ranks: dict[str, Floats]) -> Plot:
 
 
 def _training(rows: Sequence[Row]) -> list[Plot]:
-    """Return the courses of the trained methods by optimizer step, means over seeds that were evaluated alike."""
+    """Return the training curves by optimizer step, means over seeds that were evaluated at the same steps."""
     mrr, loss = [], []
     for place, row in enumerate(rows):
         fits = [result.fit for result in row.results if result.fit and result.fit.epochs]

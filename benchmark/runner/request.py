@@ -24,7 +24,7 @@ class RunRequest:
         split: the split to measure.
         backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
             dataset's manifest names. A method without backbone ignores the name.
-        domain: use only the rows of this domain, in training too.
+        domain: use only the rows of this domain, also for training.
         train_domain: train on this domain instead, or on `all`.
         categories: train on these categories only.
         half: with `categories`, measure those (`base`) or all others (`new`).

@@ -72,7 +72,7 @@ def audit(path: str | os.PathLike[str], *, text_only: bool = True) -> tuple[Audi
 
     Args:
         path: a folder that `fdrd.build` wrote, or a folder of annotations. Images are not needed.
-        text_only: train the text-only baseline, which takes some seconds per thousand rows.
+        text_only: train the text-only baseline, which takes a few seconds per thousand rows.
 
     Returns:
         One audit for each domain of a dataset, or for each annotation file.

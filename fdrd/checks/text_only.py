@@ -5,7 +5,7 @@ The model is a conditional logit over hashed features. The score of a candidate 
 and the softmax over a row's candidates is trained toward the true caption. Like a dual encoder, it scores
 each caption independently. It is tested on captions that it was not trained on.
 
-There are two readers. `words` uses the words of a candidate and finds artifacts of the procedure, for
+There are two versions. `words` uses the words of a candidate and finds artifacts of the procedure, for
 example names that are never correct. `context` adds word pairs, and each word that differs between the
 candidates combined with each word that they share. It finds knowledge about the world, for example that
 the hairless cat is the sphynx.

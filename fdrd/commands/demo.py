@@ -20,7 +20,7 @@ def demo(
     ] = Path("demo"),
     seeds: Annotated[int, typer.Option(min=1, help="Number of training seeds.")] = 1,
 ) -> None:
-    """Draw a source, build a dataset, train methods and rank them: minutes on two cores, offline.
+    """Draw a source, build a dataset, train methods and rank them: a few minutes on two cores, offline.
 
     The embedded CLIP has never seen these categories, and every method is trained from scratch. After
     Ctrl-C, the same command continues. A finished demo prints its table again.

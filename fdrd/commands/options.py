@@ -58,6 +58,6 @@ Device = Annotated[
 ]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option(help="Module or .py file with methods or captioners of your own; repeatable."),
+    typer.Option(help="Module or .py file with your own methods or captioners; repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

@@ -168,7 +168,7 @@ def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]
 
 
 def folders_beside(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, SourceFolder]]:
-    """Yield path and folder of what lies beside the domains and is none."""
+    """Yield path and folder of each entry beside the domains that is not one."""
     known = {domain.path for domain in domains}
     if known == {"."}:
         return

@@ -57,10 +57,10 @@ def bench(
 ) -> None:
     """Train and measure methods; print recalls of image-to-text and text-to-image retrieval.
 
-    Runs with a result file are not repeated, and a training is shared by all splits, domains and halves
-    that it is measured on. Ties count against a method. A method that fails does not stop the others.
+    Runs with a result file are not repeated, and one training serves all splits, domains and halves that
+    it is measured on. Ties count against a method. A method that fails does not stop the others.
 
-    Several domains are measured one by one and trained on together. --domain D uses D alone,
+    Methods train on all domains together and are measured on each separately. --domain D uses D alone,
     --train-domain D trains on D and measures all, and both together measure transfer.
     """
     from fdrd.options import split_assignments

@@ -40,13 +40,13 @@ MethodOptions = Annotated[
         "--method-option",
         "-M",
         metavar="NAME=VALUE",
-        help="Option of the methods that have it; METHOD.NAME=VALUE of one method; repeatable.",
+        help="Option of every method that has it, or of one with METHOD.NAME=VALUE; repeatable.",
     ),
 ]
 
 Data = Annotated[str | None, _rows(help="Same as the argument.")]
 Split = Annotated[str, _rows(help="Split to measure: test, validation or train.")]
-Domain = Annotated[str | None, _rows(help="Use only this domain, in training too.")]
+Domain = Annotated[str | None, _rows(help="Use only this domain, also for training.")]
 TrainDomain = Annotated[
     str | None, _rows(help="Train on this domain instead, or on all (joint training).")
 ]
@@ -76,7 +76,7 @@ HardNegatives = Annotated[
     bool,
     _rows(
         "--hard-negatives/--no-hard-negatives",
-        help="Measure hard-negative accuracy, which encodes several times the captions of the ranking.",
+        help="Measure hard-negative accuracy, which has several times as many captions to encode.",
     ),
 ]
 

@@ -40,8 +40,8 @@ def composition(
 ) -> None:
     """Measure a method on SugarCrepe, SugarCrepe++ and ECCV Caption files.
 
-    Beside each accuracy stands the text-only baseline: what a reader reaches that sees no image. Equal scores
-    count against the method.
+    Each accuracy is printed beside that of the text-only baseline, which sees no image. Equal scores count
+    against the method.
     """
     quiet_transformers()
     from dataclasses import asdict

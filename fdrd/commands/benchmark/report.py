@@ -24,7 +24,7 @@ def report(
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="Write the plots as SVG files into this folder, too, e.g. validation MRR by optimizer steps "
+            help="Also write the plots as SVG files into this folder, e.g. validation MRR by optimizer steps "
             "and MRR by shots."
         ),
     ] = None,
@@ -33,13 +33,13 @@ def report(
         typer.Option(
             "--beside",
             help="Print recalls beside published ones from this JSON file instead, per domain and in the mean, "
-            "and how the protocols differ. docs/experiments.md has its form.",
+            "and how the protocols differ. docs/experiments.md describes the format.",
         ),
     ] = None,
 ) -> None:
     """Print the results in a folder as Markdown, or write them as HTML: tables, ceilings, settings.
 
-    The HTML file is self-contained. It adds a table by category, and images for which DCAR, else the best
+    The HTML file is self-contained. It adds a table by category, and the images on which DCAR, or else the best
     method, gains and loses most.
     """
     from benchmark.reporting.pages import report as build_report

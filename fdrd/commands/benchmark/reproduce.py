@@ -38,11 +38,11 @@ def reproduce(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Run the protocol of the DCAR paper over the domains at hand, and print ours beside the published recalls.
+    """Run the protocol of the DCAR paper on the domains of a dataset, and print recalls beside the published ones.
 
     One model per domain learns from the train and validation splits, and its last step is measured on the whole
-    test split. The backbone is CLIP ViT-B/32 unless another is given. The paper does not publish steps and rates:
-    give them with -T. Finished cells are not repeated, and interrupted trainings resume.
+    test split. The backbone is CLIP ViT-B/32 unless another is given. The paper does not give steps or learning rates:
+    set them with -T. Finished cells are not repeated, and interrupted trainings resume.
     """
     from fdrd.files.cache import last_build
     from fdrd.options import split_assignments

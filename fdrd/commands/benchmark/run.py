@@ -30,7 +30,9 @@ def run(
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     backbone: Annotated[
         str | None,
-        typer.Option(help="Use this one instead of those of the file; it may be file.py:function."),
+        typer.Option(
+            help="Use this backbone instead of those in the file; may be file.py:function."
+        ),
     ] = None,
     track: Log = None,
     plugin: Plugins = None,

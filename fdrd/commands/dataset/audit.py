@@ -23,7 +23,7 @@ def audit(
     ] = None,
     text_only: Annotated[
         bool,
-        typer.Option(help="Train the text-only baseline: some seconds per thousand rows."),
+        typer.Option(help="Train the text-only baseline: a few seconds per thousand rows."),
     ] = True,
     blind: Annotated[bool, typer.Option(hidden=True)] = True,
     card: Annotated[

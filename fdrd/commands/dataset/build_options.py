@@ -10,7 +10,7 @@ import typer
 
 _source = partial(typer.Option, rich_help_panel="Source")
 _negatives = partial(typer.Option, rich_help_panel="Hard negatives")
-_records = partial(typer.Option, rich_help_panel="Records that are kept")
+_records = partial(typer.Option, rich_help_panel="Records to keep")
 _files = partial(typer.Option, rich_help_panel="Dataset")
 
 Place = Annotated[
@@ -27,7 +27,7 @@ Map = Annotated[
     list[str] | None,
     _source(
         metavar="FIELD=COLUMN",
-        help="Column of a field, e.g. image=filepath or caption=title,text; repeatable.",
+        help="Column that holds a field, e.g. image=filepath or caption=title,text; repeatable.",
     ),
 ]
 Separator = Annotated[str | None, _source(help="Separator of tables: one character, or tab.")]

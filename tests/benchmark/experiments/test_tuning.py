@@ -112,6 +112,4 @@ def test_a_wrong_search_is_an_error_that_names_the_key(tmp_path, changes, messag
 
 def test_a_budget_that_no_trial_survives_is_an_error(given, tmp_path):
     found = benchmark.run_experiment(plan(tmp_path, tuning=Tuning(steps=5)), **given)
-    assert "none of 1 trials finished; give more steps" in str(
-        next(iter(found.failed.values()))
-    )
+    assert "none of 1 trials finished; give more steps" in str(next(iter(found.failed.values())))

@@ -25,14 +25,15 @@ def hub_or_cache() -> Iterator[bool]:
     if constants.HF_HUB_OFFLINE or hub_answers():
         yield not constants.HF_HUB_OFFLINE
         return
-    settings: tuple[Any, ...] = (constants, datasets.config)
-    for module in settings:
+    modules: tuple[Any, ...] = (constants, datasets.config)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module in modules:
         module.HF_HUB_OFFLINE = True
     try:
         yield False
     finally:
-        for module in settings:
-            module.HF_HUB_OFFLINE = False
+        for module, offline in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = offline
 
 
 def hub_answers() -> bool:

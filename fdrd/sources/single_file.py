@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,20 +46,47 @@ def as_folder(source: Path) -> Iterator[Path]:
             f"{source} is a file; give the folder that holds it and its images, or one of {known}"
         )
     name = source.name[: -len(kind)].strip(".") or "source"
-    kept = cache_folder() / "sources"
-    kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary, name)
+    with _temporary_folder() as temporary:
+        folder = temporary / name
         folder.mkdir()
         try:
-            if kind in _AS_IT_IS:
-                _link(source, folder / f"{name}{kind}")
-            else:
-                with _OPENERS[kind](source) as opened:
-                    _decompress(source, opened, folder / f"{name}.tar")
+            _fill(source, kind, folder / f"{name}{kind if kind in _AS_IT_IS else '.tar'}")
             yield folder
         except FdrdError as error:  # the user knows the file, not the folder
-            raise FdrdError(str(error).replace(str(folder), str(source))) from error
+            raise type(error)(str(error).replace(str(folder), str(source))) from error
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a folder of the cache that is removed at the end, and remove those of killed processes."""
+    from filelock import FileLock, Timeout
+
+    kept = cache_folder() / "sources"
+    kept.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        # No other process sees a folder of ours before it has its lock.
+        with FileLock(kept.with_name("sources.lock")):
+            for left in kept.iterdir():
+                with suppress(Timeout, OSError), FileLock(left / "lock", timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            made = tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+            stack.enter_context(FileLock(folder / "lock"))
+        yield folder
+
+
+def _fill(source: Path, kind: str, target: Path) -> None:
+    try:
+        if kind in _AS_IT_IS:
+            _link(source, target)
+        else:
+            with _OPENERS[kind](source) as opened:
+                _decompress(source, opened, target)
+    except OSError as error:
+        raise FdrdError(
+            f"{source}: {error.strerror}; it must be readable, and the cache {cache_folder()} needs space "
+            "for it (FDRD_CACHE names another folder)"
+        ) from error
 
 
 def _link(source: Path, target: Path) -> None:
@@ -80,6 +107,8 @@ def _decompress(source: Path, opened: IO[bytes], target: Path) -> None:
                         f"{source} expands to over {_MAX_RATIO} times its size; unpack it"
                     )
                 out.write(block)
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno:  # e.g. the disk is full
+            raise
         raise FdrdError(f"{source} cannot be decompressed: {error}; download it again") from error
     shutil.copystat(source, target)  # its time of change says whether a build is up to date

@@ -31,6 +31,15 @@ def test_an_unknown_dataset_is_an_error_at_once(unreachable):
     assert not constants.HF_HUB_OFFLINE  # as before
 
 
+def test_a_setting_of_datasets_alone_is_kept(unreachable, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)  # HF_DATASETS_OFFLINE=1
+    with connection.hub_or_cache() as connected:
+        assert not connected
+    assert datasets.config.HF_HUB_OFFLINE
+
+
 def test_an_unknown_backbone_is_an_error_at_once(unreachable):
     from benchmark.models.loading import load_backbone
 

@@ -1,8 +1,10 @@
 """An archive or a table as source gives the same records as its folder."""
 
+import errno
 import gzip
 import json
 import shutil
+import zipfile
 
 import pytest
 from layouts import LAYOUTS, PAIRS
@@ -10,6 +12,7 @@ from layouts import LAYOUTS, PAIRS
 import fdrd
 from fdrd.dataset import load_splits
 from fdrd.errors import FdrdError
+from fdrd.sources.single_file import as_folder
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +76,7 @@ def test_a_file_names_the_domain(tmp_path, name):
         ("a.tar.gz", gzip.compress(bytes(2**22), mtime=0), "expands to over 50 times its size"),
         ("a.tar.gz", gzip.compress(b"x" * 999, mtime=0)[:-9], "cannot be decompressed"),
         ("a.tar.gz", b"no gzip", "cannot be decompressed"),
+        ("a.tar.bz2", b"no bzip2", "cannot be decompressed"),
         ("a.tgz", gzip.compress(b"no tar", mtime=0), "a.tgz: unknown layout"),
         ("a.zip", b"no zip", "a.zip: unknown layout"),
     ],
@@ -82,3 +86,28 @@ def test_other_files_are_refused_by_their_name(tmp_path, name, data, message):
     with pytest.raises(FdrdError, match=message) as raised:
         fdrd.build(tmp_path / name, tmp_path / "out", workers=1)
     assert str(raised.value).startswith(str(tmp_path / name))
+
+
+def test_what_killed_builds_left_is_removed_and_what_others_use_is_kept(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("pairs.csv", "image,caption\n")
+    kept = tmp_path / "cache/sources"
+    (kept / "killed/a").mkdir(parents=True)
+    (kept / "killed/a/a.zip").touch()
+    with as_folder(tmp_path / "a.zip") as first:
+        assert not (kept / "killed").exists()
+        with as_folder(tmp_path / "a.zip") as second:
+            assert [*first.iterdir()] == [first / "a.zip"]
+            assert second != first
+    assert list(kept.iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_with_a_remedy(tmp_path, monkeypatch):
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(b"x", mtime=0))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copystat", full)
+    with pytest.raises(FdrdError, match=r"a\.tar\.gz: No space left.*FDRD_CACHE"):
+        fdrd.build(tmp_path / "a.tar.gz", tmp_path / "out", workers=1)

@@ -102,12 +102,24 @@ class TrainConfig:
         Raises:
             FdrdError: an option is unknown or wrong, or both epochs and steps are given.
         """
-        if "scale" in given:
-            given = {**given, "scale": str(given["scale"])}
-        changes = read_options(options_of(TrainConfig), given, "training")
+        changes = training_options(given)
         if {"epochs", "steps"} <= changes.keys():
             raise FdrdError("-T epochs and -T steps: both set the length of a training; give one")
         return dataclasses.replace(self, **({"steps": 0} if "epochs" in changes else {}) | changes)
+
+
+def training_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return training options by the names and in the types of `TrainConfig`.
+
+    Raises:
+        FdrdError: an option is unknown, wrong or given twice.
+
+    >>> training_options({"lr": "0.1", "scale": 8})
+    {'learning_rate': 0.1, 'scale': '8'}
+    """
+    if "scale" in given:
+        given = {**given, "scale": str(given["scale"])}
+    return read_options(options_of(TrainConfig), given, "training")
 
 
 def _scale(given: object) -> str:

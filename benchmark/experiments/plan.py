@@ -29,10 +29,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from benchmark.registry import get_method, method_options, takes
-from benchmark.settings import HALVES, Gallery, Half, OptionValue, TrainConfig
+from benchmark.settings import (
+    HALVES,
+    Gallery,
+    Half,
+    OptionValue,
+    TrainConfig,
+    training_options,
+)
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
-from fdrd.options import read_options
+from fdrd.options import ALIASES, read_options
 
 Count = Annotated[int, Meta(ge=1)]
 Split = Literal["train", "validation", "test"]
@@ -48,8 +55,12 @@ class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     high: int | float
     log: bool = False
 
+    def __post_init__(self) -> None:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError("low must not be above high, and with log it must be above 0")
 
-Space = dict[str, list[OptionValue] | Range]
+
+Space = dict[str, Annotated[list[OptionValue], Meta(min_length=1)] | Range]
 
 
 class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,6 +203,11 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise FdrdError(
                         f"{row.name} has a search space; add a [tuning] table with steps"
                     )
+                if row.search and any(each.preset for each in self.protocols):
+                    raise FdrdError(
+                        f"{row.name} has a search space, but the preset trains on the validation "
+                        "rows; choose options without the preset"
+                    )
             except FdrdError as error:
                 raise FdrdError(f"methods[{number}]: {error}") from error
         for number, row in enumerate(rows):
@@ -204,6 +220,9 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Args:
             given: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
+
+        Raises:
+            FdrdError: as of `rows`, or there are no cells.
         """
         rows = self.rows()
         backbones: list[str | None] = [*self.backbones]
@@ -223,6 +242,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 for half in HALVES if protocol.categories else HALVES[:1]:
                     cell = Cell(row, data, backbone, protocol, seed, half)
                     found.setdefault(cell.training, []).append(cell)
+        if not found:
+            raise FdrdError("nothing to run: a list of data, seeds or protocols is empty")
         return [cell for cells in found.values() for cell in cells]
 
 
@@ -292,20 +313,30 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
 
 def _checked(row: MethodRow, shared: Options) -> MethodRow:
     get_method(row.method)
-    options = read_options(method_options(row.method), row.options, row.method)
+    known = method_options(row.method)
+    options = read_options(known, row.options, row.method)
+    search = row.search
+    if search:
+        names = {ALIASES.get(name, name): values for name, values in search.train.items()}
+        search = msgspec.structs.replace(search, train=names)
+    tuned = search.train if search else {}
     train: Options = {}
     if takes(row.method, "train"):
-        own = {"epochs", "steps"} & row.train.keys()  # a row has its own length of training
-        kept = {name: v for name, v in shared.items() if not own or name not in ("epochs", "steps")}
-        train = {**kept, **row.train}
+        own = training_options(row.train)
+        # A row has its own length of training.
+        left_out = _LENGTHS if _LENGTHS & {*own, *tuned} else ()
+        kept = {name: v for name, v in training_options(shared).items() if name not in left_out}
+        train = kept | own
         TrainConfig().changed(train)
-    elif row.train:
+    elif row.train or tuned:
         raise FdrdError(f"{row.method} trains nothing; leave out train")
-    if row.search:
-        known = method_options(row.method)
-        _check_space(row.search.options, lambda given: read_options(known, given, "search"))
-        _check_space(row.search.train, TrainConfig().changed)
-    return msgspec.structs.replace(row, label=row.name, options=options, train=train)
+    if search:
+        _check_space(search.options, lambda given: read_options(known, given, "search"))
+        _check_space(tuned, lambda given: TrainConfig().changed(train | given))
+    return msgspec.structs.replace(row, label=row.name, options=options, train=train, search=search)
+
+
+_LENGTHS = {"epochs", "steps"}
 
 
 def _check_space(space: Space, check: Callable[[Options], object]) -> None:

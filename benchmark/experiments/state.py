@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmark.experiments.plan import Cell, Experiment
+from benchmark.experiments.presets import TAG
 from benchmark.result import BenchResult, read_results
-from benchmark.training.row_selection import Data
+from benchmark.training.row_selection import Data, training_domain
 from fdrd.errors import FdrdError
 
 
@@ -35,7 +36,8 @@ def states(
 
 def _is_of(cell: Cell, result: BenchResult) -> bool:
     settings, protocol, row = result.settings, cell.protocol, cell.row
-    trains = settings.train is not None
+    trains = bool(settings.learned_from)
+    other = training_domain(protocol.domain, protocol.train_domain) != protocol.domain
     pairs = [(settings.options_given, row.options)]
     pairs += [(settings.train_given, row.train)] if trains else []
     if row.search:
@@ -50,5 +52,7 @@ def _is_of(cell: Cell, result: BenchResult) -> bool:
         and cell.backbone in (None, settings.backbone.name)
         and (settings.split, settings.gallery) == (protocol.split, protocol.gallery)
         and settings.shots == (protocol.shots if trains else None)
+        and settings.train_domain == (protocol.train_domain if trains and other else None)
+        and (not settings.train or (TAG in settings.remarks) == (protocol.preset == TAG))
         and settings.half == (cell.half if protocol.categories else None)
     )

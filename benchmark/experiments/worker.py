@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import signal
 import sys
 import threading
 
@@ -23,6 +24,8 @@ def main() -> None:
         sys.stdin.buffer.read()
         _thread.interrupt_main()
 
+    # A shell starts background jobs with SIGINT ignored, and then `interrupt_main` does nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         run_experiment(

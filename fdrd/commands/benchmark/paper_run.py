@@ -48,6 +48,6 @@ def run_paper(
 
 
 def raise_failed(outcome: Any) -> None:
-    """Raise the errors of the cells or methods that failed."""
+    """Raise the errors of the cells or methods that failed, each on its own line."""
     if outcome.failed:
-        raise FdrdError("; ".join(f"{name} failed: {e}" for name, e in outcome.failed.items()))
+        raise FdrdError("\n".join(f"{name} failed: {e}" for name, e in outcome.failed.items()))

@@ -4,13 +4,17 @@ import os
 import signal
 import time
 
+import msgspec
 import pytest
 
 import benchmark
+from benchmark.experiments import worker
+from benchmark.experiments.execution import Job
 from benchmark.experiments.plan import Experiment, read_experiment
 from benchmark.experiments.state import states
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results
+from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.errors import FdrdError
 from tests.command import start_fdrd
 
@@ -74,6 +78,21 @@ def test_a_wrong_file_is_an_error_that_names_file_and_key(experiment, old, new, 
         read_experiment(experiment)
 
 
+def test_an_empty_list_is_an_error_not_an_empty_result():
+    plan = Experiment(data="drawn", methods=["zero_shot"], seeds=[])
+    with pytest.raises(FdrdError, match="nothing to run: a list of data, seeds or protocols"):
+        plan.cells()
+
+
+def test_a_row_replaces_shared_training_options_by_any_name():
+    plan = Experiment(
+        data="drawn",
+        train={"lr": 0.5, "scale": 8},
+        methods=[benchmark.MethodRow(method="coop", train={"learning_rate": 0.1})],
+    )
+    assert plan.rows()[0].train == {"learning_rate": 0.1, "scale": "8"}
+
+
 def test_cells_run_once_and_keep_their_labels(experiment, tiny_dataset, tiny_clip, tmp_path):
     given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
     first = benchmark.run_experiment(experiment, **given)
@@ -111,6 +130,16 @@ def test_a_cell_that_fails_does_not_stop_the_others(tiny_dataset, tiny_clip, tmp
     assert "the tower has 3 layers" in str(*found.failed.values())
 
 
+def test_each_failed_cell_is_on_a_line_of_its_own():
+    failed = {"coop, seed 0": FdrdError("no rows"), "coop, seed 1": FdrdError("no images")}
+    with pytest.raises(FdrdError) as raised:
+        raise_failed(benchmark.ExperimentOutcome(failed=failed))
+    assert str(raised.value).splitlines() == [
+        "coop, seed 0 failed: no rows",
+        "coop, seed 1 failed: no images",
+    ]
+
+
 def test_a_dry_run_lists_what_is_finished(experiment, tiny_dataset, tiny_clip):
     plan = read_experiment(experiment)
     assert {state for _, state in states(plan)} == {"to do"}
@@ -123,6 +152,49 @@ def test_a_dry_run_lists_what_is_finished(experiment, tiny_dataset, tiny_clip):
         state == ("to do" if (method, seed) == ("coop", 7) else "finished")
         for (method, seed, _), state in found.items()
     )
+
+
+def test_a_dry_run_tells_apart_where_a_method_trained(tiny_dataset, tiny_clip, tmp_path):
+    def plan(**protocol):
+        return benchmark.to_experiment(
+            {
+                "data": "drawn", "backbones": ["tiny"], "methods": ["nnn", "clip_adapter"],
+                "train": {"epochs": 1, "batch_size": 8}, "results": str(tmp_path),
+                "protocols": [protocol],
+            }
+        )  # fmt: skip
+
+    domain = tiny_dataset["test"].domains[0]
+    given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
+    benchmark.run_experiment(plan(domain=domain, shots=2), **given)
+
+    def state(**protocol):
+        return [found for _, found in states(plan(domain=domain, shots=2, **protocol))]
+
+    assert state() == ["finished", "finished"]
+    assert state(train_domain=domain) == ["finished", "finished"]
+    assert state(train_domain="all") == ["to do", "to do"]
+    assert state(preset="paper")[1] == "to do"
+
+
+def test_a_worker_stops_with_its_input_even_if_a_shell_had_it_ignore_interrupts(monkeypatch):
+    read, write = os.pipe()
+    job = Job(Experiment(data="drawn", methods=["zero_shot"]), [], None, None, False)
+    os.write(write, msgspec.json.encode(job) + b"\n")
+
+    def train(*_, **__):
+        os.close(write)
+        for _ in range(200):
+            time.sleep(0.05)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr("sys.stdin", os.fdopen(read))
+    monkeypatch.setattr(worker, "run_experiment", train)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 COMMAND = """

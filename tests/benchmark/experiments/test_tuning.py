@@ -26,6 +26,10 @@ def plan(folder, **changes):
     return benchmark.to_experiment({**given, **changes})
 
 
+def searching(**space):
+    return {"methods": [{"method": "coop", "search": space}]}
+
+
 @pytest.fixture
 def given(tiny_dataset, tiny_clip):
     return {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
@@ -103,6 +107,13 @@ def test_a_killed_search_continues_with_the_same_options(given, tmp_path):
             {"methods": [{"method": "coop", "search": {"train": {"learning_rate": {"low": 1}}}}]},
             r"methods\[0\]\.search\.train.*missing required field `high`",
         ),
+        (searching(train={"warmup": {"low": 3, "high": 1}}), "low must not be above high"),
+        (searching(train={"lr": {"low": 0, "high": 1, "log": True}}), "must be above 0"),
+        (searching(options={"n_ctx": []}), r"search\.options"),
+        (
+            {**searching(options={"n_ctx": [1]}), "protocols": [{"preset": "paper"}]},
+            r"methods\[0\]: .*trains on the validation rows",
+        ),
     ],
 )
 def test_a_wrong_search_is_an_error_that_names_the_key(tmp_path, changes, message):
@@ -113,3 +124,11 @@ def test_a_wrong_search_is_an_error_that_names_the_key(tmp_path, changes, messag
 def test_a_budget_that_no_trial_survives_is_an_error(given, tmp_path):
     found = benchmark.run_experiment(plan(tmp_path, tuning=Tuning(steps=5)), **given)
     assert "none of 1 trials finished; give more steps" in str(next(iter(found.failed.values())))
+
+
+def test_searched_training_options_win_over_shared_ones_by_any_name(tmp_path):
+    space = {"lr": [0.1, 0.2], "steps": [5, 9]}
+    shared = {"learning_rate": 0.3, "epochs": 2}
+    (row,) = plan(tmp_path, train=shared, **searching(train=space)).rows()
+    assert row.search.train == {"learning_rate": [0.1, 0.2], "steps": [5, 9]}
+    assert row.train == {"learning_rate": 0.3}

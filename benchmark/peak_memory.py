@@ -19,7 +19,7 @@ def reset_peak(device: str) -> None:
 
 
 def peak_megabytes(device: str) -> float | None:
-    """Return the peak since `reset_peak`; None if the system does not tell it."""
+    """Return the peak since `reset_peak`; None if the system does not report it."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
     try:

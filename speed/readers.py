@@ -47,7 +47,7 @@ def wide_rows(root: Path, size: int) -> None:
 
 
 def sparse_rows(root: Path, size: int) -> None:
-    """Write JSON lines of which each has other keys."""
+    """Write JSON lines with different keys on each line."""
     lines = [
         json.dumps({"image": f"{number}.png", "caption": CAPTION, f"key{number}": 1})
         for number in range(size // 90)

@@ -363,5 +363,5 @@ def _plain(error: msgspec.ValidationError) -> str:
     place = place.rstrip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", text):
         kind = _KINDS.get(re.sub(r"\[.*?\]", "", place), Experiment)
-        text = f"unknown key `{unknown[1]}`; it may have {', '.join(kind.__struct_fields__)}"
+        text = f"unknown key `{unknown[1]}`; allowed: {', '.join(kind.__struct_fields__)}"
     return f"{place}: {text[0].lower()}{text[1:]}" if place else text

@@ -60,9 +60,9 @@ def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experim
     ("old", "new", "message"),
     [
         ('data = "drawn"', "data = ", "line 2"),
-        ("seeds =", "seedz =", "unknown key `seedz`; it may have data, methods, backbones"),
+        ("seeds =", "seedz =", "unknown key `seedz`; allowed: data, methods, backbones"),
         ('split = ["validation', 'split = ["dev', r"protocols\[0\]\.split"),
-        ("shots = 1", "shot = 1", r"protocols\[1\]: unknown key `shot`; it may have split, shots"),
+        ("shots = 1", "shot = 1", r"protocols\[1\]: unknown key `shot`; allowed: split, shots"),
         ("n_ctx = 2", "n_ctxt = 2", r"methods\[1\]: .*did you mean 'n_ctx'"),
         ("n_ctx = 2", 'n_ctx = "two"', r"methods\[1\]: coop: n_ctx=two: not an int"),
         ("epochs = 1", "epoch = 1", r"methods\[1\]: training has no option 'epoch'"),

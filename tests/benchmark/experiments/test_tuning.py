@@ -98,7 +98,7 @@ def test_a_killed_search_continues_with_the_same_options(given, tmp_path):
     ("changes", "message"),
     [
         ({"tuning": None}, r"methods\[1\]: .*add a \[tuning\] table"),
-        ({"tuning": {"step": 3}}, r"tuning: unknown key `step`; it may have steps, first_rung"),
+        ({"tuning": {"step": 3}}, r"tuning: unknown key `step`; allowed: steps, first_rung"),
         (
             {"methods": [{"method": "coop", "search": {"options": {"ctx": [1]}}}]},
             r"methods\[0\]: search has no option 'ctx'",

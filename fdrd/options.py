@@ -119,11 +119,10 @@ def _value(option: Option, given: Any, whose: str) -> Any:
     elif option.type in (int, float) and not isinstance(given, bool):
         try:
             number = option.type(given)
-        except (TypeError, ValueError):
-            pass
-        else:
             if number == float(given):  # 2.5 is not an int
                 return number
+        except (OverflowError, TypeError, ValueError):
+            pass
     raise FdrdError(f"{place}: not {_article(option.values)}")
 
 

@@ -293,7 +293,7 @@ def read_experiment(path: str | Path) -> Experiment:
     """
     try:
         return to_experiment(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, FdrdError) as error:
+    except (OSError, ValueError, RecursionError, FdrdError) as error:
         raise FdrdError(f"{path}: {error}") from error
 
 

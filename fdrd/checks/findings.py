@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def parse_limits(options: Sequence[str]) -> dict[str, int]:
             raise FdrdError(
                 f"--fail-on {option!r}: unknown reason {reason!r}; try {', '.join(close)}"
             )
-        if not (number.isascii() and number.isdigit()):
+        if not re.fullmatch(r"[0-9]{1,18}", number):
             raise FdrdError(f"--fail-on {option!r}: give REASON=N, e.g. {reason}=0")
         limits[reason] = int(number)
     return limits

@@ -65,6 +65,8 @@ def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experim
         ("shots = 1", "shot = 1", r"protocols\[1\]: unknown key `shot`; allowed: split, shots"),
         ("n_ctx = 2", "n_ctxt = 2", r"methods\[1\]: .*did you mean 'n_ctx'"),
         ("n_ctx = 2", 'n_ctx = "two"', r"methods\[1\]: coop: n_ctx=two: not an int"),
+        ("n_ctx = 2", "n_ctx = inf", r"methods\[1\]: coop: n_ctx=inf: not an int"),
+        ("seeds = [0, 7]", "seeds = " + "[" * 5000, "recursion"),
         ("epochs = 1", "epoch = 1", r"methods\[1\]: training has no option 'epoch'"),
         ('"zero_shot"', '"zero_shoot"', r"methods\[0\]: .*did you mean 'zero_shot'"),
         ('"zero_shot"', '"zero_shot", "zero_shot"', r"methods\[1\]: 'zero_shot' appears twice"),

@@ -72,7 +72,11 @@ def test_the_table_of_the_paper_has_its_nine_domains_and_means():
     assert paper.values("oxfordpets", "negclip") is None
 
 
-def test_a_file_of_another_form_is_an_error_with_its_name(tmp_path):
-    (tmp_path / "p.json").write_text('{"domains": {}}')
-    with pytest.raises(FdrdError, match=r"p\.json: not published numbers .*source"):
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b'{"domains": {}}', "source"), (b'{"source": "\xff", "domains": {}}', "utf-8")],
+)
+def test_a_file_of_another_form_is_an_error_with_its_name(tmp_path, data, message):
+    (tmp_path / "p.json").write_bytes(data)
+    with pytest.raises(FdrdError, match=rf"p\.json: not published numbers .*{message}"):
         read_published(tmp_path / "p.json")

@@ -91,6 +91,7 @@ def test_findings_name_the_rows_behind_the_counts():
         ("negative_equals=0", "try negative_equal"),
         ("shared_caption", "shared_caption=0"),
         ("shared_caption=-1", "shared_caption=0"),
+        ("shared_caption=" + "9" * 5000, "shared_caption=0"),
     ],
 )
 def test_a_limit_that_is_none_is_an_error(option, message):

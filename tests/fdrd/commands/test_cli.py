@@ -231,7 +231,8 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
     assert {"n_ctx": 2, "depth": 0} in given
     failed = fdrd(*command, "-M", "alpha=-1", "--results", "failed", cwd=built)
     assert failed.returncode == 2
-    assert "dcar whole failed: alpha=-1" in failed.stderr  # some variants set alpha, and run
+    assert "alpha=-1.0: must be at least 0" in failed.stderr
+    assert not (built / "failed").exists()  # wrong options fail before any variant runs
     assert "Traceback" not in failed.stderr
     assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10
 

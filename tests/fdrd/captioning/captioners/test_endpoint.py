@@ -247,19 +247,25 @@ def test_an_estimate_knows_the_cache_and_asks_nothing(raw, chat):
 
 
 def test_ctrl_c_keeps_requests_in_flight(raw, chat):
-    chat.delay = 0.4
+    says, interrupted = chat.says, threading.Event()
+
+    def wait_and_answer(text, number):
+        assert interrupted.wait(60)  # so four requests are in flight, however slow the machine is
+        return says(text, number)
 
     def interrupt():
         while chat.in_flight < 4:
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.2)  # the main thread stops asking before the answers come
+        interrupted.set()
 
+    chat.says = wait_and_answer
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         run_endpoint(raw, chat, concurrency=4)
     assert count_cached(raw) == sum(chat.answered.values()) == 4
     assert not (raw.parent / "captioned").exists()
-    chat.delay = 0.0
     run = run_endpoint(raw, chat)
     assert (run.summary["kept"], run.usage["cached"]) == (12, 4)
     assert set(chat.answered.values()) == {1}

@@ -247,6 +247,7 @@ def test_an_estimate_knows_the_cache_and_asks_nothing(raw, chat):
 
 
 def test_ctrl_c_keeps_requests_in_flight(raw, chat):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     says, interrupted = chat.says, threading.Event()
 
     def wait_and_answer(text, number):

@@ -42,6 +42,7 @@ from transformers import (
     CLIPVisionConfig,
 )
 
+from benchmark import info_nce
 from fdrd.engines import open_engine
 from fdrd.field_guide import available, categories, draw
 from fdrd.field_guide.caption import article, listed, typed, unmark
@@ -209,6 +210,18 @@ def drawings(work: Path, recipe: Recipe, first: int, count: int, images: int) ->
         for image in range(images)
     ]
     return Drawings(np.memmap(pixels, np.uint8, "r", shape=shape), sightings, captions)
+
+
+def mixed_captions(
+    data: Drawings, rows: np.ndarray[Any, Any], recipe: Recipe, chance: np.random.Generator
+) -> list[str]:
+    """Return the captions of some drawings, a share of them replaced by general ones."""
+    return [
+        general_caption(data.sightings[row], recipe.size, chance)
+        if chance.random() < recipe.general_share
+        else data.captions[row]
+        for row in rows
+    ]
 
 
 def tokenizer_of(texts: Iterator[str], size: int) -> CLIPTokenizer:
@@ -450,12 +463,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
         for step, rows in enumerate(batches(kinds, recipe.batch, chance)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, epoch * steps + step, total)
-            captions = [
-                general_caption(data.sightings[row], recipe.size, chance)
-                if chance.random() < recipe.general_share
-                else data.captions[row]
-                for row in rows
-            ]
+            captions = mixed_captions(data, rows, recipe, chance)
             seen = [shown[row] for row in rows]
             told = zip(captions, (data.sightings[row] for row in rows), seen, strict=True)
             mentioned = torch.tensor([traits.mentioned(*each) for each in told])
@@ -464,8 +472,7 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
                     model, pixels(read(data.pixels, rows), chance), token_ids(tokenizer, captions)
                 )
             logits = model.logit_scale.exp() * images @ texts.T
-            own = torch.arange(len(rows))
-            pairs = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+            pairs = info_nce(logits)
             on_images = trait_loss(images, table, trait_scale, traits, torch.tensor(seen))
             on_texts = trait_loss(texts, table, trait_scale, traits, mentioned)
             loss = pairs + recipe.trait_weight * (on_images + on_texts)
@@ -478,10 +485,12 @@ def train(recipe: Recipe, work: Path, out: Path) -> None:
             sums += (pairs.item(), on_images.item(), on_texts.item(), 1)
             if step % 20 == 19:
                 print(progress(epoch, step, steps, sums, began, recipe.batch), flush=True)
-        losses = dict(
-            zip(("pairs", "images", "texts"), (sums[:3] / sums[3]).round(4).tolist(), strict=True)
-        )
-        line = {"epoch": epoch + 1, **losses} | {
+        pairs, images, texts = (sums[:3] / sums[3]).round(4).tolist()
+        line = {
+            "epoch": epoch + 1,
+            "pairs": pairs,
+            "images": images,
+            "texts": texts,
             "logit_scale": round(model.logit_scale.exp().item(), 2),
             "seconds": round(time.perf_counter() - began),
             "validation_r1_of_400": validation(model, tokenizer, pixels, held_out),

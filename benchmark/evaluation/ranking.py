@@ -96,21 +96,17 @@ def rank(
         FdrdError: a score is NaN.
         ValueError: an image or caption is in no row, so its query has no relevant item.
 
-    >>> import torch
     >>> clear = Features(Tensor(np.eye(3)))
     >>> found = rank(lambda i, t: i.pooled @ t.pooled.T, clear, clear,
     ...              np.array([[0, 0], [1, 1], [2, 2]]), np.array([0, 0, 1]))
     >>> found.image_to_text.strict.tolist(), found.text_to_image.strict.tolist()
     ([1, 1, 1], [1, 1, 1])
     """
-    image, caption = pairs[:, 0], pairs[:, 1]
-    for kind, numbers, features in (("image", image, images), ("caption", caption, texts)):
-        if len(np.unique(numbers)) != len(features):
-            raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
+    image, caption = pairs.T
+    _check_rows("image", image, images)
+    _check_rows("caption", caption, texts)
     held, pair = unique_rows(np.stack([caption, image], axis=1))  # distinct pairs, by caption
-    # `unique_rows` takes no negative numbers; -1 means no category.
-    category_search, search_of_row = unique_rows(np.stack([caption, category + 1], axis=1))
-    category_search[:, 1] -= 1
+    category_search, search_of_row = _category_searches(caption, category)
     rows_with = np.bincount(caption)  # (C,)
     image_category = np.zeros(len(images), dtype=np.int64)
     image_category[image] = category
@@ -145,19 +141,46 @@ def rank(
         ),
         block,
     )
-    # A perfect scorer cannot distinguish equal captions. Of an image's captions, the one in the fewest
-    # other rows ranks first; the images of a shared caption take ranks 1, 2, ...
-    others = np.full(len(images), len(pairs))
-    np.minimum.at(others, held[:, 1], rows_with[held[:, 0]] - np.bincount(pair))
-    turn = np.arange(len(held)) - np.searchsorted(held[:, 0], held[:, 0])
-    return BothRanks(
-        Ranks(ceiling=1 + others, **to_text._asdict()),
-        Ranks(
-            strict=to_image.strict[pair],
-            expected=to_image.expected[pair],
-            caption=to_image.caption[caption],
-            ceiling=1 + turn[pair],
-            category=to_image.category[search_of_row],
-            average_precision=to_image.average_precision[search_of_row],
-        ),
+    image_ceiling, pair_ceiling = _ceilings(held, np.bincount(pair), rows_with, len(images))
+    by_row = Ranks(
+        strict=to_image.strict[pair],
+        expected=to_image.expected[pair],
+        caption=to_image.caption[caption],
+        ceiling=pair_ceiling[pair],
+        category=to_image.category[search_of_row],
+        average_precision=to_image.average_precision[search_of_row],
     )
+    return BothRanks(Ranks(ceiling=image_ceiling, **to_text._asdict()), by_row)
+
+
+def _check_rows(kind: str, numbers: Indices, features: Features) -> None:
+    if len(np.unique(numbers)) != len(features):
+        raise ValueError(f"{len(features)} {kind}s have features, but not all are in a row")
+
+
+def _category_searches(caption: Indices, category: Indices) -> tuple[Indices, Indices]:
+    """Return the distinct pairs of caption and category, and the number of each row's pair."""
+    # `unique_rows` takes no negative numbers; -1 means no category.
+    searches, search_of_row = unique_rows(np.stack([caption, category + 1], axis=1))
+    searches[:, 1] -= 1
+    return searches, search_of_row
+
+
+def _ceilings(
+    held: Indices, rows_of_pair: Indices, rows_with: Indices, n_images: int
+) -> tuple[Indices, Indices]:
+    """Return the strict ranks of images and of distinct pairs under a perfect scorer.
+
+    It cannot distinguish equal captions. Of an image's captions, the one in the fewest other rows ranks first;
+    the images of a shared caption take ranks 1, 2, ...
+
+    Args:
+        held: caption and image of the distinct pairs, by caption.
+        rows_of_pair: rows of each of them.
+        rows_with: rows of each caption.
+        n_images: number of distinct images.
+    """
+    others = np.full(n_images, rows_of_pair.sum())
+    np.minimum.at(others, held[:, 1], rows_with[held[:, 0]] - rows_of_pair)
+    turn = np.arange(len(held)) - np.searchsorted(held[:, 0], held[:, 0])
+    return 1 + others, 1 + turn

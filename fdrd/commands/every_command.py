@@ -50,5 +50,6 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def help_text(command: Callable[..., Any]) -> str:
-    """Return the docstring of a command with one line per paragraph, which the help wraps itself."""
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(command) or "")
+    """Return the docstring of a command up to its note, with one line per paragraph, which the help wraps itself."""
+    text = (inspect.getdoc(command) or "").partition("\n\nNote:")[0]
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)

@@ -61,11 +61,8 @@ def stage_shards(
     catalogs = make_catalogs(kept)
     progress("preparing negatives", 1, 1)
     annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
-    settings: list[Any] = [
-        asdict(annotating),
-        library_versions(),
-        hashlib.sha256(schema).hexdigest(),
-    ]
+    settings: list[Any] = [asdict(annotating), library_versions()]
+    settings.append(hashlib.sha256(schema).hexdigest())
     captions = _several_captions(kept, true_negatives or {})
     if true_negatives:  # they change negatives, so they are part of every key
         settings.append(sorted(true_negatives.items()))

@@ -38,20 +38,9 @@ def load(
             f"backbone {name!r} needs sentence-transformers; pip install 'fdrd[st]'"
         ) from error
 
-    def loaded(seed: int) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = SentenceTransformer(
-                target,
-                device=str(device),
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
-        return made.eval().requires_grad_(False)
-
     try:
-        model = loaded(0)
-        if _weights(model) != _weights(loaded(1)):
+        model = _loaded(SentenceTransformer, target, device, seed=0)
+        if _weights(model) != _weights(_loaded(SentenceTransformer, target, device, seed=1)):
             raise FdrdError(
                 f"backbone {name!r}: some of its tensors are random, because its files lack them; "
                 f"download or save the model again"
@@ -78,21 +67,14 @@ def load(
         ) from error
     if dim != sides:
         raise FdrdError(f"backbone {name!r}: images have {sides} dimensions and texts {dim}")
-    digest = hashlib.sha256(f"sentence-transformers {model!r}".encode())
-    digest.update(_weights(model).encode())
     processor = getattr(model[0], "processor", None)
-    images = getattr(processor, "image_processor", None)
-    if images is not None:
-        digest.update(json.dumps(images.to_dict(), sort_keys=True, default=str).encode())
     tokenizer = getattr(processor, "tokenizer", None) or getattr(model, "tokenizer", None)
-    if hasattr(tokenizer, "get_vocab"):
-        digest.update(json.dumps(tokenizer_rules(tokenizer), sort_keys=True).encode())
     context = int(model.max_seq_length or getattr(tokenizer, "model_max_length", 0) or 0)
     return PlainEncoder(
         encode_images,
         encode_texts,
         name=name,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint(model, processor, tokenizer),
         dim=dim,
         context=context,
         count_tokens=None
@@ -103,6 +85,31 @@ def load(
         frozen=frozen,
         device=device,
     )
+
+
+def _loaded(of: Any, target: str, device: torch.device, *, seed: int) -> Any:
+    """Return a frozen model; tensors that its files lack come from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = of(
+            target,
+            device=str(device),
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        )
+    return model.eval().requires_grad_(False)
+
+
+def _fingerprint(model: Any, processor: Any, tokenizer: Any) -> str:
+    """Return a digest of everything that determines the features."""
+    digest = hashlib.sha256(f"sentence-transformers {model!r}".encode())
+    digest.update(_weights(model).encode())
+    images = getattr(processor, "image_processor", None)
+    if images is not None:
+        digest.update(json.dumps(images.to_dict(), sort_keys=True, default=str).encode())
+    if hasattr(tokenizer, "get_vocab"):
+        digest.update(json.dumps(tokenizer_rules(tokenizer), sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _encoded(model: Any, items: list[Any]) -> Tensor:

@@ -1,4 +1,4 @@
-"""`fdrd bench`. The function takes one parameter for each option of the command line."""
+"""`fdrd bench`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,9 @@ def bench(
 
     Methods train on all domains together and are measured on each separately. --domain D uses D alone,
     --train-domain D trains on D and measures all, and both together measure transfer.
+
+    Note:
+        One parameter per option of the command line, and most are passed on one by one.
     """
     from fdrd.options import split_assignments
 

@@ -72,12 +72,7 @@ def audit(
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
-    if (folder is None) == (source is None):
-        raise FdrdError("give either a built dataset or --source with annotations")
-    if backbone and not noise:
-        raise FdrdError("--backbone requires --noise")
-    if noise and not source:
-        raise FdrdError("--noise requires --source")
+    _check_options(folder, source, noise, backbone)
     if source and noise:
         _print_noise(source, backbone, min_clip_score, json)
         return
@@ -98,6 +93,17 @@ def audit(
             out.print(f"{count:,} times: {rule}")
     if folder and text_only and card:
         err.print(f"Added to the card: {put_audit(folder, found, digest)}", soft_wrap=True)
+
+
+def _check_options(
+    folder: Path | None, source: Path | None, noise: bool, backbone: str | None
+) -> None:
+    if (folder is None) == (source is None):
+        raise FdrdError("give either a built dataset or --source with annotations")
+    if backbone and not noise:
+        raise FdrdError("--backbone requires --noise")
+    if noise and not source:
+        raise FdrdError("--noise requires --source")
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`fdrd build`. The function takes one parameter for each option of the command line."""
+"""`fdrd build`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,9 @@ def build(
     a dataset of several domains. A domain.toml in one of them gives its license, meta-categories and groups.
 
     Run it again to resume an interrupted build; it does nothing if nothing changed.
+
+    Note:
+        One parameter per option of the command line.
     """
     from fdrd.build_config import BuildConfig
     from fdrd.hub.source import local_source

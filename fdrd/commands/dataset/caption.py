@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from fdrd.commands.console import app, err, out, print_hint, print_json, show_progress
+from fdrd.commands.dataset import caption_options as of
 from fdrd.commands.options import Json, Plugins, one_of
 
 if TYPE_CHECKING:
@@ -22,58 +23,24 @@ if TYPE_CHECKING:
     "fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1"
 )
 def caption(
-    captioner: Annotated[
-        str, typer.Option(help="transformers, endpoint, template, reader, or a plugin's captioner.")
-    ],
-    place: Annotated[
-        str | None,
-        typer.Argument(metavar="SOURCE", help="Folder of images, in a layout of `fdrd build`."),
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Same as the argument.")] = None,
-    target: Annotated[
-        Path, typer.Option("--out", "-o", help="Output folder, a source for `fdrd build`.")
-    ] = Path("captioned"),
-    option: Annotated[
-        list[str], typer.Option("-C", help="Option of the captioner, e.g. -C model=NAME.")
-    ] = [],  # noqa: B006
-    evaluator: Annotated[
-        str | None, typer.Option(help="Captioner that checks each draft: transformers or endpoint.")
-    ] = None,
-    evaluator_option: Annotated[
-        list[str], typer.Option("-E", help="Option of the evaluator, e.g. -E model=NAME.")
-    ] = [],  # noqa: B006
-    rounds: Annotated[int, typer.Option(min=1, help="Maximum number of drafts per image.")] = 3,
-    questions: Annotated[
-        Path | None, typer.Option(help="Text file of prompts with {category} and {dataset}.")
-    ] = None,
-    opening: Annotated[
-        str, typer.Option(help="Text before captions without their category, with {a category}.")
-    ] = "",
-    without: Annotated[
-        list[str], typer.Option(help="Ignore this filter; `fdrd captioners` lists them.")
-    ] = [],  # noqa: B006
-    backbone: Annotated[
-        str | None, typer.Option(help="CLIP model that scores captions and counts tokens.")
-    ] = None,
-    min_clip_score: Annotated[
-        float | None, typer.Option(help="Reject captions below this cosine; needs --backbone.")
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="Caption a fixed sample of this many images.")
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(min=0, help="Stop before spending more, in the prices' currency."),
-    ] = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Print the expected questions and cost, and stop.")
-    ] = False,
-    answers_file: Annotated[
-        Path | None, typer.Option("--cache", help="Answer file; by default in the user's cache.")
-    ] = None,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Reject images with more pixels.")
-    ] = 50_000_000,
+    captioner: of.Captioner,
+    place: of.Place = None,
+    source: of.Source = None,
+    target: of.Target = Path("captioned"),
+    option: of.Option = [],  # noqa: B006
+    evaluator: of.Evaluator = None,
+    evaluator_option: of.EvaluatorOption = [],  # noqa: B006
+    rounds: of.Rounds = 3,
+    questions: of.Questions = None,
+    opening: of.Opening = "",
+    without: of.Without = [],  # noqa: B006
+    backbone: of.Backbone = None,
+    min_clip_score: of.MinClipScore = None,
+    sample: of.Sample = None,
+    budget: of.Budget = None,
+    estimate: of.Estimate = False,
+    answers_file: of.AnswersFile = None,
+    max_pixels: of.MaxPixels = 50_000_000,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -84,6 +51,9 @@ def caption(
     holds its images with captions in the authors' layout, and lists images without a caption with the reason.
 
     Each answer is stored before it counts. After any stop the same command resumes, and a repeated run asks nothing.
+
+    Note:
+        One parameter per option of the command line.
     """
     from fdrd.captioning import caption as caption_source
     from fdrd.hub.source import local_source

@@ -213,31 +213,36 @@ def test_the_table_has_the_sets_and_only_plausible_facts() -> None:
     assert advice.endswith("Put it into mine and give --from mine.")
 
 
+def released(*keys: str) -> dict[str, Any]:
+    return {
+        key: {"file_name": key, "file_path": "YOUR_IMAGE_PATH", "class_name": name}
+        | {"positive": f"A {name} on branch {number}.", "negative": []}
+        for number, (key, name) in enumerate(zip(keys, CLASSES * 2, strict=False))
+    }
+
+
+def zhou(*paths: str) -> dict[str, Any]:
+    return {"train": [[paths[0], 0, "wren"]], "val": [], "test": [[paths[1], 1, "robin"]]}
+
+
+def karpathy(*images: tuple[str, str]) -> bytes:
+    rows = [
+        {"filename": name, "filepath": folder, "split": split}
+        | {"sentences": [{"raw": f"A bird in {name}, {n}."} for n in range(5)]}
+        for (folder, name), split in zip(images, ("train", "test"), strict=True)
+    ]
+    return json.dumps({"images": rows, "dataset": "birds"}).encode()
+
+
 def set_files(draw: Any) -> dict[str, dict[str, Any]]:
     """Return small files in the structure of the real sets: archive name -> members, JSON name -> value."""
-    one, two, three = draw(1), draw(2), draw(3)
+    return domain_files(draw(1), draw(2)) | caption_files(draw(1), draw(2), draw(3))
 
-    def released(*keys: str) -> dict[str, Any]:
-        return {
-            key: {"file_name": key, "file_path": "YOUR_IMAGE_PATH", "class_name": name}
-            | {"positive": f"A {name} on branch {number}.", "negative": []}
-            for number, (key, name) in enumerate(zip(keys, CLASSES * 2, strict=False))
-        }
 
-    def zhou(*paths: str) -> dict[str, Any]:
-        return {"train": [[paths[0], 0, "wren"]], "val": [], "test": [[paths[1], 1, "robin"]]}
-
-    def karpathy(*images: tuple[str, str]) -> bytes:
-        rows = [
-            {"filename": name, "filepath": folder, "split": split}
-            | {"sentences": [{"raw": f"A bird in {name}, {n}."} for n in range(5)]}
-            for (folder, name), split in zip(images, ("train", "test"), strict=True)
-        ]
-        return json.dumps({"images": rows, "dataset": "birds"}).encode()
-
+def domain_files(one: bytes, two: bytes) -> dict[str, dict[str, Any]]:
+    """Return the sets whose captions the authors released."""
     objects = {"101_ObjectCategories/wren/image_0001.jpg": one}
     objects["101_ObjectCategories/robin/image_0002.jpg"] = two
-    coco = ("COCO_val2014_1.jpg", "COCO_val2014_2.jpg")
     return {
         "caltech101": {
             "caltech-101.zip": {
@@ -303,6 +308,13 @@ def set_files(draw: Any) -> dict[str, dict[str, Any]]:
                 "v_Robin_g02_c01.jpg": released("x", "v_Robin_g02_c01.jpg")["v_Robin_g02_c01.jpg"]
             },
         },
+    }
+
+
+def caption_files(one: bytes, two: bytes, three: bytes) -> dict[str, dict[str, Any]]:
+    """Return the sets that come with captions of their own."""
+    coco = ("COCO_val2014_1.jpg", "COCO_val2014_2.jpg")
+    return {
         "coco5k": {
             "val2014.zip": {f"val2014/{coco[0]}": one, f"val2014/{coco[1]}": two},
             "caption_datasets.zip": {

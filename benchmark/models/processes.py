@@ -94,7 +94,7 @@ def agreed(value: float) -> float:
 
 
 def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
-    rows: Tensor = _Gather.apply(part, bounds)  # type: ignore[no-untyped-call]
+    rows: Tensor = _Gather.apply(part, bounds)
     return rows
 
 

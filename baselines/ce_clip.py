@@ -1,6 +1,6 @@
 """CE-CLIP (arXiv 2306.08832, github.com/lezhang7/Enhance-FineGrained): fine-tuning with two losses on negatives.
 
-Beside NegCLIP's loss, in which an image chooses among all captions and all negatives of the batch:
+In addition to NegCLIP's loss, in which an image chooses among all captions and all negatives of the batch:
 - an image must prefer its caption to each of its negatives by a margin, which is the mean difference of the
   previous batch and so grows with the model (cross-modal rank loss);
 - a caption must be more similar to its image than to any negative of the batch (intra-modal contrast).

@@ -1,9 +1,9 @@
 """FSC-CLIP (arXiv 2410.05210, github.com/ytaek-oh/fsc-clip): fine-tuning with global and local losses on negatives.
 
-Beside CLIP's own loss, an image chooses its caption among its own negatives, once by the pooled features and once
-by a local score: each token of a caption attends to the patches, and the similarities of tokens with what they attend
-to are summed by logsumexp. Both choices have a focal loss with label smoothing, which spares negatives that are easy
-or hardly wrong.
+In addition to CLIP's own loss, an image chooses its caption among its own negatives, once by the pooled features and
+once by a local score: each token of a caption attends to the patches, and the similarities of tokens with what they
+attend to are summed by logsumexp. Both choices have a focal loss with label smoothing, which gives little weight to
+negatives that are easy or nearly right.
 
 Differs from the paper: its negatives shuffle or swap words by parser, ours swap the category or an attribute. The
 local score leaves EOS out, and patch features have unit length. Batches of 32 instead of 256 and a learning rate of

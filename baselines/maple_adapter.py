@@ -2,7 +2,7 @@
 
 The prompts are those of MaPLe (arXiv 2210.03117), the adapters those of CLIP-Adapter (arXiv 2110.04544) in their
 residual form, which starts as the identity. One loss trains both. No paper proposes exactly this; it is the
-control that tells whether a method with prompts and an adapter gains more than its two parts.
+control that shows whether a method with prompts and an adapter gains more than its two parts.
 
 CoPrompt (`coprompt.py`) has the same parts, the paper's bottlenecks, and a consistency loss.
 """

@@ -1,6 +1,6 @@
 """TCP (arXiv 2311.18231, github.com/htyao89/Textual-based_Class-aware_prompt_tuning): prompts computed from the text.
 
-Context vectors stand before every caption. In the ninth layer of the text tower they are replaced by vectors that a
+Context vectors precede every caption. In the ninth layer of the text tower they are replaced by vectors that a
 small network computes from the frozen feature of the same caption. Images stay frozen. 1 - cosine keeps a caption
 near its frozen feature.
 

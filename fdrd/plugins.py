@@ -14,7 +14,7 @@ from fdrd.errors import FdrdError
 def load_plugin(module: str) -> None:
     """Import a module, or a Python file, that registers methods or captioners, as `--plugin` does.
 
-    A module may also lie in the current folder.
+    A module may also be in the current folder.
 
     Raises:
         FdrdError: it cannot be imported.

@@ -88,13 +88,3 @@ def interleave(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
 def median_ratio(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the median of the ratios, round by round."""
     return median(a / b for a, b in zip(one, other, strict=True))
-
-
-def best_cpu_seconds(work: Callable[[], object], rounds: int = 3) -> float:
-    """Return the processor seconds of the best round."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-    return best

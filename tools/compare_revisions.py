@@ -26,7 +26,7 @@ SAMPLE = ("--categories", "24", "--pairs", "720", "--seed", "7")
 
 
 def run(checkout: Path, home: Path, *arguments: str) -> str:
-    """Return what the command line of a checkout prints; its caches lie in `home`."""
+    """Return what the command line of a checkout prints; its caches are in `home`."""
     environment = os.environ | {
         "PYTHONPATH": str(checkout),
         "FDRD_CACHE": str(home / "cache"),
@@ -57,7 +57,7 @@ def checked_out(commit: str, work: Path) -> Path:
 
 
 def prepare(commit: str, work: Path, source: Path | None) -> Path:
-    """Build both datasets and bench every method with one revision, and return the folder of its outputs."""
+    """Build both datasets and benchmark every method with one revision, and return the folder of its outputs."""
     checkout = checked_out(commit, work)
     home = checkout.parent
     with FileLock(home / "lock"):
@@ -130,7 +130,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before", help="a revision of git")
     parser.add_argument("after", help="a revision of git")
-    parser.add_argument("--source", type=Path, help="a raw source to build besides the drawn one")
+    parser.add_argument(
+        "--source", type=Path, help="a raw source to build in addition to the drawn one"
+    )
     parser.add_argument("--work", type=Path, default=Path("/tmp/fdrd-revisions"))
     asked = parser.parse_args()
     source = asked.source.resolve() if asked.source else None

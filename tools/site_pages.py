@@ -136,7 +136,7 @@ def collect(target: Path) -> None:
 
 
 def place(source: Path) -> Path:
-    """Return where a file of the repository stands in the site."""
+    """Return the path of a repository file in the site."""
     path = source.relative_to(ROOT)
     if path == Path("README.md"):
         return Path("index.md")

@@ -127,7 +127,7 @@ def load_backbone(
 def capabilities(spec: str) -> frozenset[str] | None:
     """Return what a backbone offers beyond pooled features, without loading its weights.
 
-    None means that only loading tells, as for a function.
+    None means that only loading shows it, as for a function.
     """
     kind, target = split_name(spec)
     if kind == "hf":
@@ -139,7 +139,7 @@ def capabilities(spec: str) -> frozenset[str] | None:
 
 
 def _access(kind: str, target: str) -> AbstractContextManager[bool | None]:
-    """Return access to the Hub for a backbone that may lie there."""
+    """Return access to the Hub for a backbone that may be there."""
     local = kind not in ("hf", "open_clip", "st") or Path(target).expanduser().exists()
     return nullcontext() if local else hub_or_cache()
 

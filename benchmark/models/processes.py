@@ -59,7 +59,7 @@ def chosen_device(name: str | None) -> torch.device:
 
 
 def shared(count: int, encode: Callable[[slice], Features]) -> Features:
-    """Return features of `count` rows, each process having encoded its share.
+    """Return features of `count` rows, of which each process encodes its share.
 
     Args:
         count: rows.

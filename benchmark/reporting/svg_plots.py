@@ -24,7 +24,7 @@ class Series:
     color: int
     """place in `PALETTE`, the same for a method in all plots"""
     x: Sequence[float] = ()
-    """where the values of a line lie, if not at the first `x` of the plot"""
+    """x of the values of a line, if not the first `x` of the plot"""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _as_text(values: Iterable[int]) -> str:
 
 
 def _installed_versions() -> dict[str, str]:
-    """Return the versions that numbers may depend on besides the settings."""
+    """Return the versions that, like the settings, may change the numbers."""
     found = {"python": platform.python_version()}
     for package in ("fdrd", "torch", "transformers", "numpy", "datasets"):
         try:

@@ -97,7 +97,7 @@ def refusal(draft: Draft) -> bool:
 
 @_filter("meta_talk", 'It speaks of the picture ("the image shows") and not of what is there.')
 def meta_talk(draft: Draft) -> bool:
-    """Reject captions about the image as such. CLIP's own form "A photo of a wren" passes."""
+    """Reject captions that talk about the image itself. CLIP's own form "A photo of a wren" passes."""
     return _META.search(_WHERE.sub(" ", _QUOTED.sub(" ", draft.caption))) is not None
 
 

@@ -31,9 +31,9 @@ _MEMBER_SUFFIX = ".jpg"  # name of an image from an archive; its bytes decide th
 
 
 def check_out(out: Path, source: Path) -> None:
-    """Raise `FdrdError` if `out` lies inside the source or holds other files."""
+    """Raise `FdrdError` if `out` is inside the source or holds other files."""
     if out.resolve().is_relative_to(source.resolve()):
-        raise FdrdError(f"{out} lies inside the source {source}; choose another --out")
+        raise FdrdError(f"{out} is inside the source {source}; choose another --out")
     if out.exists() and not out.is_dir():
         raise FdrdError(f"{out} is a file; --out takes a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():

@@ -10,13 +10,14 @@ The instance of an image is its category with the whole image as box. An annotat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.formats import ExportedSplit, ExportSettings
 from fdrd.exports.samples import (
+    COCO_SPLITS,
+    DomainExport,
     Row,
     caption_extras,
     plain_category,
@@ -29,25 +30,19 @@ NOT_CARRIED = (
     "File names are replaced by digests, and a category has the whole image as box. Attributes, hard "
     "negatives, groups and record ids are extra keys, which other readers ignore."
 )
-_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def write_domain(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    settings: ExportSettings,
-    progress: Progress,
-) -> list[ExportedSplit]:
+def write_domain(export: DomainExport) -> None:
     """Write images, captions and instances of every split of a domain."""
-    for view in views:
-        split, licenses = _SPLITS[view.split], dict[str, int]()
+    folder, domain = export.folder, export.domain
+    for view in export.views:
+        split, licenses = COCO_SPLITS[view.split], dict[str, int]()
         annotations, info = folder / "annotations", {"description": f"{domain} {view.split}"}
         names: list[str] = []
         write_json(
             annotations / f"captions_{split}.json",
             info=info,
-            images=_images(folder / split, domain, view, licenses, names, progress),
+            images=_images(folder / split, domain, view, licenses, names, export.progress),
             annotations=_captions(domain, view),
             licenses=_licenses(licenses),
         )
@@ -59,7 +54,6 @@ def write_domain(
                 annotations=_instances(domain, view),
                 categories=_categories(domain, view),
             )
-    return [ExportedSplit.of(view, domain) for view in views]
 
 
 def _images(

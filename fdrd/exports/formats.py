@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from fdrd.errors import FdrdError
-from fdrd.progress import Progress
 
 if TYPE_CHECKING:
-    from fdrd.dataset import RetrievalDataset
+    from fdrd.exports.samples import DomainExport
 
 Task = Literal["zeroshot_retrieval", "zeroshot_classification"]
 FormatName = Literal[
@@ -32,14 +29,6 @@ FORMATS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ExportSettings:
-    """Settings that only some formats use."""
-
-    task: Task = "zeroshot_retrieval"
-    shard_bytes: int = 10**9
-
-
-@dataclass(frozen=True, slots=True)
 class ExportedSplit:
     """Counts of one split of one domain. Only `webdataset` has shards."""
 
@@ -49,11 +38,6 @@ class ExportedSplit:
     captions: int
     shards: int = 0
 
-    @classmethod
-    def of(cls, view: RetrievalDataset, domain: str) -> ExportedSplit:
-        """Count a view of one domain."""
-        return cls(domain, view.split, len(view.image_digests), len(view))
-
 
 class Format(Protocol):
     """The members of a module that writes a format."""
@@ -61,14 +45,7 @@ class Format(Protocol):
     NOT_CARRIED: str
     """What the format has no room for, as a sentence."""
 
-    def write_domain(
-        self,
-        folder: Path,
-        domain: str,
-        views: Sequence[RetrievalDataset],
-        settings: ExportSettings,
-        progress: Progress,
-    ) -> list[ExportedSplit]:
+    def write_domain(self, export: DomainExport) -> None:
         """Write the splits of a domain into an empty folder."""
 
 

@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from fdrd.dataset import RetrievalDataset
-from fdrd.exports.formats import ExportedSplit, ExportSettings
-from fdrd.exports.samples import as_line, dump, folder_name, samples
-from fdrd.progress import Progress
+from fdrd.exports.samples import (
+    DomainExport,
+    Row,
+    Sample,
+    as_line,
+    folder_name,
+    samples,
+    write_lines,
+)
 
 NOT_CARRIED = (
     "File names are replaced by digests; the annotation file of each caption is left out. "
@@ -20,23 +25,18 @@ NOT_CARRIED = (
 )
 
 
-def write_domain(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    settings: ExportSettings,
-    progress: Progress,
-) -> list[ExportedSplit]:
+def write_domain(export: DomainExport) -> None:
     """Write a folder for each split of a domain."""
-    for view in views:
-        target = folder / view.split
+    for view in export.views:
+        target = export.folder / view.split
         target.mkdir()
-        path = target / "metadata.jsonl"
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            for sample in samples(view, domain, progress):
-                category = folder_name(sample.rows[0]["category"])
-                name = sample.save(target / category)
-                for row in sample.rows:
-                    line = as_line(row, f"{category}/{name}" if category else name, view.split)
-                    file.write(dump(line) + "\n")
-    return [ExportedSplit.of(view, domain) for view in views]
+        found = samples(view, export.domain, export.progress)
+        write_lines(target / "metadata.jsonl", _lines(target, found))
+
+
+def _lines(target: Path, found: Iterator[Sample]) -> Iterator[Row]:
+    for sample in found:
+        category = folder_name(sample.rows[0]["category"])
+        name = sample.save(target / category)
+        for row in sample.rows:
+            yield as_line(row, f"{category}/{name}" if category else name, sample.split)

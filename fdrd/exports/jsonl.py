@@ -6,30 +6,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
-from fdrd.dataset import RetrievalDataset
-from fdrd.exports.formats import ExportedSplit, ExportSettings
-from fdrd.exports.samples import as_line, dump, samples
-from fdrd.progress import Progress
+from fdrd.exports.samples import DomainExport, Row, as_line, write_lines
 
 NOT_CARRIED = "File names are replaced by digests; the annotation file of each caption is left out."
 
 
-def write_domain(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    settings: ExportSettings,
-    progress: Progress,
-) -> list[ExportedSplit]:
+def write_domain(export: DomainExport) -> None:
     """Write the images and `metadata.jsonl` of a domain."""
-    path = folder / "metadata.jsonl"
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        for view in views:
-            for sample in samples(view, domain, progress):
-                name = sample.save(folder / "images")
-                for row in sample.rows:
-                    file.write(dump(as_line(row, f"images/{name}", view.split)) + "\n")
-    return [ExportedSplit.of(view, domain) for view in views]
+    write_lines(export.folder / "metadata.jsonl", _lines(export))
+
+
+def _lines(export: DomainExport) -> Iterator[Row]:
+    for sample in export.samples():
+        name = sample.save(export.folder / "images")
+        for row in sample.rows:
+            yield as_line(row, f"images/{name}", sample.split)

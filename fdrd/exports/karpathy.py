@@ -9,62 +9,46 @@ An image also has `category`, `meta_category`, `group` and `license`, and a sent
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
-from fdrd.dataset import RetrievalDataset
-from fdrd.exports.formats import ExportedSplit, ExportSettings
-from fdrd.exports.samples import Row, caption_extras, samples, write_json
-from fdrd.progress import Progress
+from fdrd.exports.samples import COCO_SPLITS, DomainExport, Row, caption_extras, write_json
 
 NOT_CARRIED = (
     "File names are replaced by digests. Categories, attributes, hard negatives and record ids are extra "
     "keys, which other readers ignore."
 )
-_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def write_domain(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    settings: ExportSettings,
-    progress: Progress,
-) -> list[ExportedSplit]:
+def write_domain(export: DomainExport) -> None:
     """Write the images and the JSON file of a domain."""
-    path = folder / "annotations" / f"dataset_{domain}.json"
-    write_json(path, images=_images(folder, domain, views, progress), dataset=domain)
-    return [ExportedSplit.of(view, domain) for view in views]
+    path = export.folder / "annotations" / f"dataset_{export.domain}.json"
+    write_json(path, images=_images(export), dataset=export.domain)
 
 
-def _images(
-    folder: Path, domain: str, views: Sequence[RetrievalDataset], progress: Progress
-) -> Iterator[Row]:
-    number, sentence_ids = count(), count()
-    for view in views:
-        for sample in samples(view, domain, progress):
-            image = next(number)
-            sentences = [
-                {
-                    "raw": caption,
-                    "tokens": caption.lower().split(),
-                    "imgid": image,
-                    "sentid": next(sentence_ids),
-                    **caption_extras(row),
-                }
-                for caption, row in zip(sample.captions, sample.rows, strict=True)
-            ]
-            first = sample.rows[0]
-            yield {
-                "filepath": "images",
-                "filename": sample.save(folder / "images"),
+def _images(export: DomainExport) -> Iterator[Row]:
+    sentence_ids = count()
+    for image, sample in enumerate(export.samples()):
+        sentences = [
+            {
+                "raw": caption,
+                "tokens": caption.lower().split(),
                 "imgid": image,
-                "split": _SPLITS[view.split],
-                "sentids": [sentence["sentid"] for sentence in sentences],
-                "category": first["category"],
-                "meta_category": first["meta_category"],
-                "group": first["group"],
-                "license": first["source"]["license"],
-                "sentences": sentences,
+                "sentid": next(sentence_ids),
+                **caption_extras(row),
             }
+            for caption, row in zip(sample.captions, sample.rows, strict=True)
+        ]
+        first = sample.rows[0]
+        yield {
+            "filepath": "images",
+            "filename": sample.save(export.folder / "images"),
+            "imgid": image,
+            "split": COCO_SPLITS[sample.split],
+            "sentids": [sentence["sentid"] for sentence in sentences],
+            "category": first["category"],
+            "meta_category": first["meta_category"],
+            "group": first["group"],
+            "license": first["source"]["license"],
+            "sentences": sentences,
+        }

@@ -11,19 +11,10 @@ pair is its prediction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from fdrd.dataset import RetrievalDataset
-from fdrd.exports.formats import ExportedSplit, ExportSettings
-from fdrd.exports.samples import (
-    Row,
-    plain_category,
-    samples,
-    write_rows,
-)
-from fdrd.progress import Progress
+from fdrd.exports.samples import DomainExport, Row, plain_category, write_rows
 from fdrd.text.controls import visible
 
 NOT_CARRIED = (
@@ -31,53 +22,40 @@ NOT_CARRIED = (
 )
 
 
-def write_domain(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    settings: ExportSettings,
-    progress: Progress,
-) -> list[ExportedSplit]:
+def write_domain(export: DomainExport) -> None:
     """Write the tasks and the labeling interface of a domain."""
     types: dict[str, None] = {}
-    write_rows(folder / "tasks.json", _tasks(folder, domain, views, types, progress))
+    write_rows(export.folder / "tasks.json", _tasks(export, types))
     categories = {
-        plain_category(view.categories[number], domain)
-        for view in views
+        plain_category(view.categories[number], export.domain)
+        for view in export.views
         for number in set(view.row_category.tolist())
         if number >= 0
     }
     interface = _interface(sorted(types), sorted(categories))
-    (folder / "labeling.xml").write_text(interface, "utf-8", "backslashreplace")
-    return [ExportedSplit.of(view, domain) for view in views]
+    (export.folder / "labeling.xml").write_text(interface, "utf-8", "backslashreplace")
 
 
-def _tasks(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    types: dict[str, None],
-    progress: Progress,
-) -> Iterator[Row]:
-    for view in views:
-        for sample in samples(view, domain, progress):
-            name = sample.save(folder / "images")
-            for row in sample.rows:
-                types.update(dict.fromkeys(span["type"] for span in row["attributes"]))
-                yield {
-                    "data": {
-                        "image": f"/data/local-files/?d={quote(f'{domain}/images/{name}')}",
-                        "caption": row["caption"],
-                        "id": row["id"],
-                        "split": view.split,
-                        "category": row["category"],
-                        "meta_category": row["meta_category"],
-                        "group": row["group"],
-                        "license": row["source"]["license"],
-                        "negatives": "\n".join(each["caption"] for each in row["negatives"]),
-                    },
-                    "predictions": [{"model_version": "fdrd", "result": _prediction(row)}],
-                }
+def _tasks(export: DomainExport, types: dict[str, None]) -> Iterator[Row]:
+    """Yield a task for each pair, and collect the types of its attributes."""
+    for sample in export.samples():
+        name = sample.save(export.folder / "images")
+        for row in sample.rows:
+            types.update(dict.fromkeys(span["type"] for span in row["attributes"]))
+            yield {
+                "data": {
+                    "image": f"/data/local-files/?d={quote(f'{export.domain}/images/{name}')}",
+                    "caption": row["caption"],
+                    "id": row["id"],
+                    "split": sample.split,
+                    "category": row["category"],
+                    "meta_category": row["meta_category"],
+                    "group": row["group"],
+                    "license": row["source"]["license"],
+                    "negatives": "\n".join(each["caption"] for each in row["negatives"]),
+                },
+                "predictions": [{"model_version": "fdrd", "result": _prediction(row)}],
+            }
 
 
 def _prediction(row: Row) -> list[Row]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 
 from fdrd.dataset import RetrievalDataset
+from fdrd.exports.formats import Task
 from fdrd.progress import Progress, silent
 
 Row = dict[str, Any]
+
+COCO_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+"""Names of the splits in COCO and Karpathy."""
 
 _BATCH = 64
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
@@ -27,6 +31,7 @@ class Sample:
     """A distinct image of a split. `file` holds its bytes, unless they were not asked for."""
 
     number: int
+    split: str
     rows: list[Row]
     file: bytes
 
@@ -45,6 +50,32 @@ class Sample:
         return name
 
 
+@dataclass(frozen=True, slots=True)
+class DomainExport:
+    """What a format writes: the splits of a domain, into an empty folder.
+
+    Attributes:
+        folder: of the domain.
+        domain: its name.
+        views: one per split.
+        progress: called with the number of images.
+        task: of `webdataset`.
+        shard_bytes: of `webdataset`.
+    """
+
+    folder: Path
+    domain: str
+    views: Sequence[RetrievalDataset]
+    progress: Progress
+    task: Task
+    shard_bytes: int
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the images of all splits in order."""
+        for view in self.views:
+            yield from samples(view, self.domain, self.progress)
+
+
 def samples(
     view: RetrievalDataset, domain: str, progress: Progress = silent, *, files: bool = True
 ) -> Iterator[Sample]:
@@ -61,7 +92,7 @@ def samples(
             rows = view.records(rows_of[image])
             for each in rows:
                 each["category"] = plain_category(each["category"], domain)
-            yield Sample(image, rows, content)
+            yield Sample(image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 
 
@@ -100,7 +131,7 @@ def folder_name(category: str) -> str:
 def write_json(path: Path, **members: object) -> None:
     """Write a JSON object. An iterator becomes a list, element by element."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+    with _opened(path) as file:
         for number, (key, value) in enumerate(members.items()):
             file.write(f"{',' if number else '{'}\n{json.dumps(key)}: ")
             if isinstance(value, Iterator):
@@ -112,12 +143,22 @@ def write_json(path: Path, **members: object) -> None:
 
 def write_rows(path: Path, rows: Iterator[Row]) -> None:
     """Write a JSON list, row by row."""
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+    with _opened(path) as file:
         _write_list(file, rows)
         file.write("\n")
 
 
-def _write_list(file: Any, values: Iterator[object]) -> None:
+def write_lines(path: Path, rows: Iterable[Row]) -> None:
+    """Write JSON lines."""
+    with _opened(path) as file:
+        file.writelines(f"{dump(row)}\n" for row in rows)
+
+
+def _opened(path: Path) -> IO[str]:
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _write_list(file: IO[str], values: Iterator[object]) -> None:
     """Write a JSON list, one element per line."""
     file.write("[")
     for number, value in enumerate(values):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,8 +25,7 @@ import numpy as np
 from PIL import Image
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.formats import ExportedSplit, ExportSettings
-from fdrd.exports.samples import plain_category, samples
+from fdrd.exports.samples import DomainExport, plain_category, samples
 from fdrd.images.pixels import display_rules
 from fdrd.progress import Progress
 
@@ -42,15 +41,9 @@ _CONVERSIONS = {"image_turned", "image_on_white", "image_made_8_bit"}
 NOT_CARRIED = "Images that clip_benchmark would decode differently are converted to PNG, so their digests change."
 
 
-def write_domain(
-    folder: Path,
-    domain: str,
-    views: Sequence[RetrievalDataset],
-    settings: ExportSettings,
-    progress: Progress,
-) -> list[ExportedSplit]:
+def write_domain(export: DomainExport) -> None:
     """Write `<split>/*.tar` and the files that name task and classes."""
-    task = settings.task
+    folder, domain, task, views = export.folder, export.domain, export.task, export.views
     if task != "zeroshot_retrieval":
         for view in views:
             view.require_categories(f"--task {task}")
@@ -62,16 +55,13 @@ def write_domain(
         names = [plain_category(views[0].categories[each], domain) for each in categories]
         _write(folder / "classnames.txt", "\n".join(names))
         _write(folder / "zeroshot_classification_templates.txt", _TEMPLATE)
-    written = []
     for view in views:
-        target, images = folder / view.split, len(view.image_digests)
+        target = folder / view.split
         target.mkdir()
         classes = None if task == "zeroshot_retrieval" else numbers
-        found = _samples(view, domain, classes, progress)
-        shards = _write_shards(target, found, images, settings.shard_bytes)
+        found = _samples(view, domain, classes, export.progress)
+        shards = _write_shards(target, found, len(view.image_digests), export.shard_bytes)
         _write(target / "nshards.txt", str(shards))
-        written.append(ExportedSplit(domain, view.split, images, len(view), shards))
-    return written
 
 
 def _samples(
@@ -101,12 +91,7 @@ def _readable(file: bytes, view: RetrievalDataset, number: int) -> tuple[str, by
     return "png", png.getvalue()
 
 
-def _write_shards(
-    folder: Path,
-    found: Iterator[Files],
-    total: int,
-    shard_bytes: int,
-) -> int:
+def _write_shards(folder: Path, found: Iterator[Files], total: int, shard_bytes: int) -> int:
     """Write about as many samples to each shard, in order; return the number of shards."""
     parts = max(min(_MIN_SHARDS, total), -(-total // _MAX_IMAGES))
     shards, part = 0, -1

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fdrd.dataset import RetrievalDataset, load_splits
 from fdrd.errors import FdrdError
-from fdrd.exports.formats import ExportedSplit, ExportSettings, FormatName, Task, format_module
+from fdrd.exports.formats import ExportedSplit, FormatName, Task, format_module
+from fdrd.exports.samples import DomainExport
 from fdrd.files.atomic import atomic_folder
 from fdrd.progress import Progress, silent
 
@@ -40,7 +41,6 @@ def export(
     form = format_module(to)
     if task != "zeroshot_retrieval" and to != "webdataset":
         raise FdrdError(f"--task {task} is for --to webdataset; leave it out with --to {to}")
-    settings = ExportSettings(task, shard_bytes)
     with atomic_folder(Path(out)) as stage:  # checked before loading, which takes time
         domains: dict[str, list[RetrievalDataset]] = {}
         for view in load_splits(data, split, domain):
@@ -50,8 +50,14 @@ def export(
         for name, views in sorted(domains.items()):
             folder = stage / _folder(name)
             folder.mkdir()
-            found += form.write_domain(folder, name, views, settings, progress)
+            form.write_domain(DomainExport(folder, name, views, progress, task, shard_bytes))
+            found += [_counted(folder, name, view) for view in views]
     return found
+
+
+def _counted(folder: Path, domain: str, view: RetrievalDataset) -> ExportedSplit:
+    shards = len(list((folder / view.split).glob("*.tar")))
+    return ExportedSplit(domain, view.split, len(view.image_digests), len(view), shards)
 
 
 def _folder(domain: str) -> str:

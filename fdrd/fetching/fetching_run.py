@@ -21,7 +21,7 @@ class FetchOptions:
 
     Attributes:
         local: a folder with files that are here already, in it or in its subfolder with the name of the set.
-        mirror: a URL that replaces those of the table; below it lies `<set>/<file>`.
+        mirror: a URL that replaces those of the table; it serves `<set>/<file>`.
         accept_unverified: use files of which no digest is known.
         downloads: where downloads are kept; the cache by default.
     """

@@ -18,7 +18,7 @@ from fdrd.sources.reading.names import is_absolute, leaves_root
 
 MAX_MEMBERS = 2_000_000
 MAX_RATIO = 50
-"""Unpacked bytes per byte of the archive. Images hardly compress, text by a factor of ten."""
+"""Unpacked bytes per byte of the archive. Images barely compress; text compresses tenfold."""
 _FREE_BYTES = 2**26  # small archives may unpack to this
 
 
@@ -36,7 +36,7 @@ def unpack(archive: Path, folder: Path, only: str = "*", strip: int = 0) -> None
 
     Raises:
         FdrdError: a member would leave the folder, is no file or folder, or the archive unpacks to far more
-            than its size. Nothing outside of `folder` was written, but some members may lie in it.
+            than its size. Nothing outside of `folder` was written, but some members may be in it.
     """
     limit = max(_FREE_BYTES, archive.stat().st_size * MAX_RATIO)
     unpack_members = _zip if archive.name.endswith(".zip") else _tar

@@ -1,6 +1,6 @@
 """Hard negatives: captions that are wrong for the image in exactly one respect.
 
-Imports `text` and what lies below it. Others use the names below, `annotate`, and `SeededRandom`.
+Imports `text` and the rooms below it. Others use the names below, `annotate`, and `SeededRandom`.
 """
 
 from fdrd.negatives.catalog import Catalog, make_catalog

@@ -162,7 +162,7 @@ def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]
         if image := next(filter(is_image, folder.files), None):
             detail = (
                 f"it holds {image}, and no reader knows its layout; "
-                "`fdrd build --explain` says what came near"
+                "`fdrd build --explain` says which layouts are close"
             )
             yield Rejection(name, "", "unreadable_annotations", detail)
 

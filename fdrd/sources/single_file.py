@@ -30,7 +30,7 @@ _MAX_RATIO = 50  # times its compressed size that a tar archive may have
 def as_folder(source: Path) -> Iterator[Path]:
     """Yield a source as a folder: itself, or a temporary one that holds the file and has its name.
 
-    The file is linked, or copied if it lies on another disk than the cache. A compressed tar archive is
+    The file is linked, or copied if it is on another disk than the cache. A compressed tar archive is
     decompressed, because images are read at their offset.
 
     Raises:

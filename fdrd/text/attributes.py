@@ -187,7 +187,7 @@ def _phrases() -> Phrases:
 
 @cache
 def _starts() -> frozenset[str]:
-    """Return the words with which a match can begin, besides those with a hyphen."""
+    """Return the words with which a match can begin, except those with a hyphen."""
     return frozenset(_phrases()) | _SHADES | {"one"}
 
 

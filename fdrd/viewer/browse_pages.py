@@ -70,7 +70,7 @@ class BrowsePages:
         return self._image(request, small=False)
 
     def rejected(self, request: Request) -> Response:
-        """List rejected records by reason; pairs stand side by side."""
+        """List rejected records by reason; pairs are shown side by side."""
         index = self.context.library.current()
         rejected = read_rejected(index.folder)
         reason = request.query_params.get("reason", "")

@@ -27,7 +27,7 @@ VERSION = 1
 
 
 def index_path(folder: Path) -> Path:
-    """Return where the index of a dataset lies."""
+    """Return the path of the index of a dataset."""
     digest = sha256_of(folder / "manifest.json")
     return cache_folder() / "viewer" / f"{digest[:32]}-{VERSION}.sqlite"
 

@@ -15,7 +15,7 @@ _EVERY = 0.5
 
 
 class Library:
-    """Gives the current index. A rebuilt dataset is indexed in the background; the old index serves until then."""
+    """Gives the current index. A rebuilt dataset is indexed in the background; until then, the old index is used."""
 
     def __init__(self, folder: Path, progress: Progress = silent):
         self.folder = folder

@@ -44,7 +44,7 @@ class Top:
 
 
 class Retrieved:
-    """The top tens of some results; one is computed at a time."""
+    """Cache of the top ten of some results, computed one result at a time."""
 
     def __init__(self) -> None:
         self._found: dict[str, Top] = {}
@@ -118,7 +118,7 @@ def top_ten(
         method: ready to encode and score.
         dataset: the split that was measured.
         joint: one gallery for all domains, not one for each.
-        progress: told of each batch.
+        progress: called for each batch.
     """
     scoring = scoring_of(method)
     images, texts = encode_split(method, dataset, progress, scoring.leak)

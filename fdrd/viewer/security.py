@@ -1,4 +1,4 @@
-"""What stands before every page: the secret token, the checks of Host and Origin, and the security headers."""
+"""Checks before every page: the secret token, Host and Origin; and the security headers."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def write_features(
         backbone: encodes them.
         datasets: splits.
         out: a new or empty folder.
-        progress: told about rows.
+        progress: called with the number of rows.
     """
     images: dict[str, Tensor] = {}
     captions: dict[str, None] = {}

@@ -15,7 +15,9 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of result files.")] = Path("runs"),
     html: Annotated[
         Path | None,
-        typer.Option(help="Write one HTML file instead, with examples if the data is at hand."),
+        typer.Option(
+            help="Write one HTML file instead, with examples if the data is on this machine."
+        ),
     ] = None,
     form: Annotated[
         Literal["markdown", "html", "latex", "csv"],

@@ -67,7 +67,7 @@ def _read_file(
                 yield line.reject("duplicate_id", f"another image has the id {known}"[:200])
             else:
                 names[known] = line.fields.get("file_name")
-        elif line and not isinstance(element, Rejection):  # what ends the file is told below
+        elif line and not isinstance(element, Rejection):  # what ends the file is reported below
             yield line
     categories = _categories(folder, file)
     described = set()

@@ -15,7 +15,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts import released
 from fdrd.sources.layouts.image_folder import METADATA
-from fdrd.sources.reading.lines import Line, load_json
+from fdrd.sources.reading.lines import Line, load_json, read_lines
 from fdrd.sources.reading.names import SPLIT_OF_WORD, clip_group, is_absolute, leaves_root
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -71,7 +71,7 @@ def _record(
         if f"/{path}".endswith(f"/{name}") or f"/{path.rpartition('.')[0]}".endswith(f"/{name}")
     ]
     if not line.fields["category"].strip():
-        detail = f"no field names it, and {name[:200]} lies in no folder of one"
+        detail = f"no field names it, and {name[:200]} is not in the folder of one"
         yield line.reject("category_missing", detail)
     elif len(found) > 1:
         detail = f"{name!r} could be {', '.join(sorted(found)[:3])}"
@@ -114,24 +114,16 @@ def _read_json(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
 
 
 def _read_aircraft(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    opened = folder.open_text(file)
-    if isinstance(opened, Rejection):
-        yield opened
-        return
     split = PurePosixPath(file).stem.rpartition("_")[2]
-    with opened:
-        for number, raw in enumerate(opened, 1):
-            line = Line(file, f"line {number}", {})
-            try:
-                image, _, category = raw.decode("utf-8").strip().partition(" ")
-            except UnicodeDecodeError as error:
-                yield line.reject("unreadable_annotations", f"not UTF-8: {error}")
-                continue
-            if image and category:
-                line.fields.update(image=image, category=category, split=split)
-                yield line
-            elif image:
-                yield line.reject("category_missing", f"no category stands behind {image[:200]!r}")
+    for line in read_lines(folder, file):
+        if isinstance(line, Rejection):
+            yield line
+            continue
+        image, _, category = line.fields["text"].strip().partition(" ")
+        if category:
+            yield Line(file, line.key, {"image": image, "category": category, "split": split})
+        else:
+            yield line.reject("category_missing", f"no category follows {image[:200]!r}")
 
 
 def _files(folder: SourceFolder) -> list[str]:

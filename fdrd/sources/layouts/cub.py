@@ -113,7 +113,7 @@ def _read(
 
 
 def _with_attributes(record: Record, known: list[tuple[str, str]] | tuple[()]) -> Record:
-    """Return the record with a span for each value that its caption names, and those that fdrd finds besides."""
+    """Return the record with a span for each value that its caption names, and those that fdrd also finds."""
     spans: list[Attribute] = []
     for type_, value in known:
         for found in re.finditer(rf"\b{re.escape(value)}\b", record.caption, re.IGNORECASE):

@@ -33,7 +33,7 @@ def detect(folder: SourceFolder) -> str | None:
         if name in METADATA and not folders:
             return f"{path} describes images"
         if is_image(path) and len(folders) == 1:
-            return f"images lie in folders, such as {path}"
+            return f"images are in folders, such as {path}"
         text = PurePosixPath(path).with_suffix(".txt").as_posix()
         if is_image(path) and not folders and text in folder:
             return f"{text} describes {path}"
@@ -41,13 +41,13 @@ def detect(folder: SourceFolder) -> str | None:
 
 
 def near_miss(folder: SourceFolder) -> str | None:
-    """Return the first image that lies outside a category folder, or too deep."""
+    """Return the first image outside a category folder, or too deep."""
     path = next(filter(is_image, folder.files), None)
     if path is None:
         return None
     if "/" not in path:
         return f"{path} has neither a metadata.jsonl nor a text file with captions beside it"
-    return f"{path} lies deeper than [split/]category/image.jpg"
+    return f"{path} is deeper than [split/]category/image.jpg"
 
 
 def used_files(folder: SourceFolder) -> list[str]:

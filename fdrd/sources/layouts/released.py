@@ -93,7 +93,7 @@ def _record(
         return Rejection(file, key, "bad_field", f"the record is a {type(value).__name__}")
     fields = value.fields()
     if len(fields) < len(value):
-        return Rejection(file, key, "bad_field", "one of its keys stands there twice")
+        return Rejection(file, key, "bad_field", "one of its keys occurs twice")
     caption, negatives = fields.get("positive") or "", fields.get("negative") or []
     name, class_name = fields.get("file_name") or key, fields.get("class_name") or ""
     extra = {field: fields.get(field) or "" for field in ("meta_category", "group", "license")}

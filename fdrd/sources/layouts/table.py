@@ -1,6 +1,6 @@
 """A table of pairs: CSV, TSV, JSON lines or Parquet, with images as paths or, in Parquet, as bytes.
 
-Tables lie directly in the folder or, as in Hub repositories, in `data` if that is the only subfolder. A row
+Tables are directly in the folder or, as in Hub repositories, in `data` if that is the only subfolder. A row
 is a pair. Its image is a path relative to the table's folder or to the root, or bytes; the other columns
 are those of `reading.pairs`, under any name in `reading.columns`. The split is a column, or part of the
 file name (`train-00000-of-00002.parquet`).

@@ -3,7 +3,7 @@
 Consecutive members with the same key are a sample. Its caption is the text, else a field of the JSON object,
 whose other fields are those of `reading.pairs`. `fdrd export` writes `rows` instead, an object for each
 caption. Its category is a field, the class in `key.cls` (a name, or a number if `classnames.txt` lists
-names), else the folder in the key. Archives lie directly in the folder or in split folders, and are read in
+names), else the folder in the key. Archives are directly in the folder or in split folders, and are read in
 place. A member that is a link, a device, or has a name that leaves the archive is a rejection.
 """
 

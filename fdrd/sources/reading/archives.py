@@ -85,7 +85,7 @@ class _Zip:
 
     def _flaw(self, info: zipfile.ZipInfo) -> tuple[str, str] | None:
         if not 0 <= info.header_offset <= self._size - info.compress_size:
-            return "unreadable_annotations", "it lies outside of the archive"
+            return "unreadable_annotations", "it is outside the archive"
         if info.flag_bits & 1:
             return "unreadable_annotations", "it is encrypted"
         if info.external_attr >> 28 == 0o12:
@@ -119,7 +119,7 @@ class _Tar:
 
     @cached_property
     def holds_samples(self) -> bool:
-        """Whether images have texts of the same name, or nothing else could describe them."""
+        """True if images have text files of the same name, or if nothing else could describe them."""
         images = {name.rpartition(".")[0] for name in self.names if is_image(name)}
         others = [name for name in self.names if not is_image(name)]
         stems = [

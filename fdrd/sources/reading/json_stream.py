@@ -128,5 +128,5 @@ def _build(event: str, value: Any, events: Iterator[tuple[str, Any]], keep: bool
                 if len(stack) > _MAX_DEPTH:
                     raise ValueError("it is nested too deeply")
     if repeated:
-        return RepeatedKeyError(f"the key {repeated[:80]!r} stands there twice")
+        return RepeatedKeyError(f"the key {repeated[:80]!r} occurs twice")
     return root if keep else None

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import find_columns
@@ -55,36 +55,23 @@ def load_json(text: bytes) -> Any:
 
 def read_jsonl(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the objects of a JSON lines file."""
-    lines = folder.open_text(file)
-    if isinstance(lines, Rejection):
-        yield lines
-        return
-    with lines:
-        number = 0
-        while raw := lines.readline(MAX_LINE):
-            number += 1
-            if raw.strip():
-                yield _line(file, f"line {number}", raw, lines)
+    for line in _raw_lines(folder, file):
+        yield line if isinstance(line, Rejection) else _parsed(line)
 
 
 def read_lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
     """Yield the lines of a text file that are not empty, as the field `text`."""
-    opened = folder.open_text(file)
-    if isinstance(opened, Rejection):
-        yield opened
-        return
-    with opened:
-        number = 0
-        while raw := opened.readline(MAX_LINE):
-            number += 1
-            line = Line(file, f"line {number}", {})
-            try:
-                text = raw.decode("utf-8-sig").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                yield line.reject("unreadable_annotations", f"not UTF-8: {error}")
-                continue
-            if text.strip():
-                yield Line(line.file, line.key, {"text": text})
+    for line in _raw_lines(folder, file):
+        if isinstance(line, Rejection):
+            yield line
+            continue
+        try:
+            text = line.fields["raw"].decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            yield line.reject("unreadable_annotations", f"not UTF-8: {error}")
+            continue
+        if text.strip():
+            yield Line(file, line.key, {"text": text})
 
 
 def read_separated(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
@@ -155,27 +142,41 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _reader(lines: Iterable[str], delimiter: str, strict: bool = False) -> Any:
-    if (
-        delimiter == "|"
-    ):  # as in Flickr30k: spaces around cells, and quotes that are part of captions
+    if delimiter == "|":
+        # As in Flickr30k: spaces around cells, and quotes that are part of captions.
         return csv.reader(lines, delimiter="|", quoting=csv.QUOTE_NONE, skipinitialspace=True)
     return csv.reader(lines, delimiter=delimiter, strict=strict)
 
 
-def _line(file: str, key: str, raw: bytes, rest: IO[bytes]) -> Line | Rejection:
-    if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-        while raw and not raw.endswith(b"\n"):
-            raw = rest.readline(MAX_LINE)
-        return Rejection(file, key, "unreadable_annotations", f"over {MAX_LINE} bytes in a line")
+def _raw_lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
+    """Yield the bytes of each line that is not empty, as the field `raw`."""
+    opened = folder.open_text(file)
+    if isinstance(opened, Rejection):
+        yield opened
+        return
+    with opened:
+        number = 0
+        while raw := opened.readline(MAX_LINE):
+            number += 1
+            line = Line(file, f"line {number}", {"raw": raw})
+            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                while raw and not raw.endswith(b"\n"):
+                    raw = opened.readline(MAX_LINE)
+                yield line.reject("unreadable_annotations", f"over {MAX_LINE} bytes in a line")
+            elif raw.strip():
+                yield line
+
+
+def _parsed(line: Line) -> Line | Rejection:
     try:
-        fields = load_json(raw)
+        fields = load_json(line.fields["raw"])
     except RepeatedKeyError as error:
-        return Rejection(file, key, "bad_field", str(error))
+        return line.reject("bad_field", str(error))
     except ValueError as error:
-        return Rejection(file, key, "unreadable_annotations", f"not JSON: {error}")
+        return line.reject("unreadable_annotations", f"not JSON: {error}")
     if isinstance(fields, dict):
-        return Line(file, key, fields)
-    return Rejection(file, key, "bad_field", f"a {type(fields).__name__}, not an object")
+        return Line(line.file, line.key, fields)
+    return line.reject("bad_field", f"a {type(fields).__name__}, not an object")
 
 
 def _row(line: Line, header: list[str], row: list[str]) -> Line | Rejection:
@@ -193,5 +194,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         times = Counter(key for key, _ in pairs)
         twice = next(key for key in times if times[key] > 1)
-        raise RepeatedKeyError(f"the key {twice[:80]!r} stands there twice")
+        raise RepeatedKeyError(f"the key {twice[:80]!r} occurs twice")
     return value

@@ -220,7 +220,7 @@ def _attributes(listed: list[Any], caption: str) -> tuple[Attribute, ...]:
         if attribute.start < 0 or found != attribute.value or not found or not attribute.type:
             raise ValueError(
                 f"{attribute.value[:80]!r} is not at {attribute.start}:{attribute.end}, "
-                f"where {found[:80]!r} stands"
+                f"where the caption has {found[:80]!r}"
             )
     return attributes
 

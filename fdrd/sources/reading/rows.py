@@ -1,4 +1,4 @@
-"""Rows of Parquet and Arrow files: their fields, and where their images lie, without the bytes of these.
+"""Rows of Parquet and Arrow files: their fields and the places of their images, without the image bytes.
 
 Numeric class labels of `datasets` become names.
 """

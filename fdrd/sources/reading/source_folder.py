@@ -105,7 +105,7 @@ class SourceFolder:
 
     @cached_property
     def top(self) -> list[str]:
-        """The files that lie directly in the folder."""
+        """The files directly in the folder."""
         return [path for path in self.files if "/" not in path]
 
     @cached_property
@@ -130,7 +130,7 @@ class SourceFolder:
         return ImageRef(file, archive.place(member))
 
     def relative(self, path: str) -> str | None:
-        """Return an absolute path relative to the root, or None if it lies elsewhere."""
+        """Return an absolute path relative to the root, or None if it is elsewhere."""
         for root in (self.root.absolute(), self.root.resolve()):
             if not leaves_root(path) and path.startswith(f"{root.as_posix().rstrip('/')}/"):
                 return PurePosixPath(path).relative_to(root.as_posix()).as_posix()

@@ -127,7 +127,7 @@ def test_an_audit_lists_rows_and_fails_above_a_limit(raw):
 
 def test_explain_names_the_detected_layout(raw):
     done = fdrd("build", "--source", "raw", "--explain", cwd=raw)
-    assert done.stdout.startswith("raw: image_folder, because images lie in folders, such as ")
+    assert done.stdout.startswith("raw: image_folder, because images are in folders, such as ")
     assert not (raw / "data").exists()
 
 

@@ -81,7 +81,7 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     (tmp_path / "raw/linked").symlink_to(tmp_path / "raw/birds")
     text = "\n".join(lines(tmp_path))
     assert "loose: left out" in text
-    assert "a/b/c/2.png lies deeper" in text
+    assert "a/b/c/2.png is deeper" in text
     assert "linked: left out: links" in text
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest["records"] == {"read": 2, "kept": 1, "rejected": 1}
@@ -104,7 +104,7 @@ def test_folders_with_annotations_are_domains_instead_of_categories(tmp_path, wr
     ("path", "content", "message"),
     [
         ("1.png", b"", "image_folder: 1.png has neither a metadata.jsonl nor"),
-        ("a/b/c/d/1.png", b"", "image_folder: b/c/d/1.png lies deeper"),
+        ("a/b/c/d/1.png", b"", "image_folder: b/c/d/1.png is deeper"),
         ("labels.json", "{}", 'released: labels.json has no "positive"'),
         ("a.csv", "item,price\n", "table: a.csv has no image or caption column"),
         ("0.tar.gz", b"", "webdataset: 0.tar.gz is compressed; decompress it"),

@@ -13,7 +13,7 @@ ENCODERS = {
 """Capabilities by the name of a column."""
 
 
-def compatibility() -> list[list[str]]:
+def compatibility():
     """Return the headings and one row per method."""
     rows = [["method", *ENCODERS]]
     for name in method_names():
@@ -30,7 +30,7 @@ def compatibility() -> list[list[str]]:
     return rows
 
 
-def compatibility_table() -> str:
+def compatibility_table():
     """Return the table as Markdown."""
     headings, *rows = compatibility()
     lines = [headings, ["---"] * len(headings), *rows]

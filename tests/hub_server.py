@@ -17,7 +17,6 @@ import hmac
 import json
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -482,7 +481,7 @@ _GIT = r"/(datasets/|)([^/]+/[^/]+)\.git/info/lfs"
 _STORED = "/storage/(model|dataset)/([^/]+/[^/]+)/([0-9a-f]{64})/([0-9]+)"
 _RESOLVED = "/(?:(datasets)/)?([^/]+/[^/]+)/(?:resolve|raw)/([^/]+)/(.+)"
 
-ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
+ROUTES = [
     ("POST", "/api/validate-yaml", _Handler.validate_yaml),
     ("POST", "/api/repos/create", _Handler.create),
     ("GET", f"{_REPO}(?:/revision/([^/]+))?", _Handler.info),

@@ -30,7 +30,7 @@ class Pair:
     split: str
 
     @property
-    def data(self) -> bytes:
+    def data(self):
         """The bytes of the image, unlike those of all others."""
         number = int(self.name[-2:])
         image = Image.new("RGB", (24, 16), (number * 31 % 256, number * 97 % 256, 40))
@@ -62,24 +62,22 @@ class Layout:
     options: dict[str, object] = field(default_factory=dict)
 
 
-LAYOUTS: dict[str, Layout] = {}
+LAYOUTS = {}
 
 
-def layout(
-    reader: str, *has: str, captions: int = 2, name: str = "", **options: object
-) -> Callable[[Callable[[Path, Sequence[Pair]], None]], Callable[[Path, Sequence[Pair]], None]]:
+def layout(reader, *has, captions=2, name="", **options):
     """Register a writer."""
 
     def register(
-        write: Callable[[Path, Sequence[Pair]], None],
-    ) -> Callable[[Path, Sequence[Pair]], None]:
+        write,
+    ):
         LAYOUTS[name or write.__name__] = Layout(write, reader, frozenset(has), captions, options)
         return write
 
     return register
 
 
-def put(root: Path, path: str, data: bytes | str | object) -> None:
+def put(root, path, data):
     """Write a file: bytes, text, or anything else as JSON."""
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -88,13 +86,13 @@ def put(root: Path, path: str, data: bytes | str | object) -> None:
     file.write_bytes(data)
 
 
-def put_images(root: Path, pairs: Sequence[Pair], folder: str) -> None:
+def put_images(root, pairs, folder):
     """Write all images into a folder."""
     for pair in pairs:
         put(root, f"{folder}/{pair.name}.png", pair.data)
 
 
-def table(rows: Sequence[Sequence[str]], separator: str = ",") -> str:
+def table(rows, separator=","):
     """Return separated values."""
     file = io.StringIO()
     csv.writer(file, delimiter=separator, lineterminator="\n").writerows(rows)
@@ -102,49 +100,49 @@ def table(rows: Sequence[Sequence[str]], separator: str = ",") -> str:
 
 
 @layout("table", "category", "split")
-def csv_relative_paths(root: Path, pairs: Sequence[Pair]) -> None:
+def csv_relative_paths(root, pairs):
     put_images(root, pairs, "img")
     rows = [[f"img/{p.name}.png", c, p.category, p.split] for p in pairs for c in p.captions]
     put(root, "pairs.csv", table([["image", "caption", "label", "split"], *rows]))
 
 
 @layout("table", "category")
-def csv_absolute_paths(root: Path, pairs: Sequence[Pair]) -> None:
+def csv_absolute_paths(root, pairs):
     put_images(root, pairs, "img")
     rows = [[str(root / f"img/{p.name}.png"), c, p.category] for p in pairs for c in p.captions]
     put(root, "pairs.csv", table([["path", "text", "species"], *rows]))
 
 
 @layout("table")
-def csv_of_open_clip(root: Path, pairs: Sequence[Pair]) -> None:
+def csv_of_open_clip(root, pairs):
     put_images(root, pairs, "images")
     rows = [[f"images/{p.name}.png", c] for p in pairs for c in p.captions]
     put(root, "pairs_tab.csv", table([["filepath", "title"], *rows], "\t"))
 
 
 @layout("table", "category", columns=["image=Bild", "caption=Beschreibung", "category=Art"])
-def csv_semicolons_and_own_names(root: Path, pairs: Sequence[Pair]) -> None:
+def csv_semicolons_and_own_names(root, pairs):
     put_images(root, pairs, "img")
     rows = [[f"img/{p.name}.png", c, p.category] for p in pairs for c in p.captions]
     put(root, "liste.csv", table([["Bild", "Beschreibung", "Art"], *rows], ";"))
 
 
 @layout("table")
-def csv_utf_16_of_a_spreadsheet(root: Path, pairs: Sequence[Pair]) -> None:
+def csv_utf_16_of_a_spreadsheet(root, pairs):
     put_images(root, pairs, "img")
     rows = [[f"{p.name}.png", c] for p in pairs for c in p.captions]
     put(root, "list.csv", table([["Image", "Caption"], *rows], "\t").encode("utf-16"))
 
 
 @layout("table")
-def csv_numbered_captions(root: Path, pairs: Sequence[Pair]) -> None:
+def csv_numbered_captions(root, pairs):
     put_images(root, pairs, "img")
     rows = [[f"img/{p.name}.png", *p.captions] for p in pairs]
     put(root, "pairs.csv", table([["filename", "caption_1", "caption_2"], *rows]))
 
 
 @layout("table", "category", captions=1)
-def parquet_bytes_and_label(root: Path, pairs: Sequence[Pair]) -> None:
+def parquet_bytes_and_label(root, pairs):
     rows = {
         "image": [p.data for p in pairs],
         "caption": [p.captions[0] for p in pairs],
@@ -154,7 +152,7 @@ def parquet_bytes_and_label(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("table", "split")
-def parquet_of_the_hub_flickr30k(root: Path, pairs: Sequence[Pair]) -> None:
+def parquet_of_the_hub_flickr30k(root, pairs):
     rows = {
         "image": [{"bytes": p.data, "path": f"{p.name}.png"} for p in pairs],
         "caption": [list(p.captions) for p in pairs],
@@ -167,7 +165,7 @@ def parquet_of_the_hub_flickr30k(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("table", captions=1)
-def parquet_conversations(root: Path, pairs: Sequence[Pair]) -> None:
+def parquet_conversations(root, pairs):
     rows = {
         "image": [{"bytes": p.data, "path": None} for p in pairs],
         "conversations": [conversation(p) for p in pairs],
@@ -176,7 +174,7 @@ def parquet_conversations(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("saved_dataset", "split")
-def save_to_disk_sentences(root: Path, pairs: Sequence[Pair]) -> None:
+def save_to_disk_sentences(root, pairs):
     from datasets import Dataset, DatasetDict
 
     splits = {}
@@ -191,28 +189,28 @@ def save_to_disk_sentences(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("image_folder", "category")
-def text_files_in_class_folders(root: Path, pairs: Sequence[Pair]) -> None:
+def text_files_in_class_folders(root, pairs):
     for p in pairs:
         put(root, f"{p.category}/{p.name}.png", p.data)
         put(root, f"{p.category}/{p.name}.txt", "\n".join(p.captions))
 
 
 @layout("image_folder")
-def text_files_in_a_flat_folder(root: Path, pairs: Sequence[Pair]) -> None:
+def text_files_in_a_flat_folder(root, pairs):
     for p in pairs:
         put(root, f"{p.name}.png", p.data)
         put(root, f"{p.name}.txt", "\n".join(p.captions))
 
 
 @layout("nested_folders", "category")
-def text_files_in_nested_class_folders(root: Path, pairs: Sequence[Pair]) -> None:
+def text_files_in_nested_class_folders(root, pairs):
     for p in pairs:
         put(root, f"animals/birds/{p.category}/{p.name}.png", p.data)
         put(root, f"animals/birds/{p.category}/{p.name}.txt", "\n".join(p.captions))
 
 
 @layout("image_folder", "split")
-def imagefolder_metadata(root: Path, pairs: Sequence[Pair]) -> None:
+def imagefolder_metadata(root, pairs):
     for split in ("train", "val", "test"):
         some = [p for p in pairs if p.split == split]
         put_images(root, some, split)
@@ -221,7 +219,7 @@ def imagefolder_metadata(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("image_folder", captions=1)
-def img2dataset_files(root: Path, pairs: Sequence[Pair]) -> None:
+def img2dataset_files(root, pairs):
     for number, p in enumerate(pairs):
         put(root, f"00000/{number:09d}.png", p.data)
         put(root, f"00000/{number:09d}.txt", p.captions[0])
@@ -232,7 +230,7 @@ def img2dataset_files(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("webdataset", captions=1)
-def img2dataset_webdataset(root: Path, pairs: Sequence[Pair]) -> None:
+def img2dataset_webdataset(root, pairs):
     with tarfile.open(root / "00000.tar", "w") as archive:
         for number, p in enumerate(pairs):
             add(archive, f"{number:09d}.png", p.data)
@@ -242,13 +240,13 @@ def img2dataset_webdataset(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("table", captions=1)
-def img2dataset_parquet(root: Path, pairs: Sequence[Pair]) -> None:
+def img2dataset_parquet(root, pairs):
     rows = [{**img2dataset_json(p, n), "jpg": p.data} for n, p in enumerate(pairs)]
     pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet")
 
 
 @layout("webdataset")
-def webdataset_of_lines(root: Path, pairs: Sequence[Pair]) -> None:
+def webdataset_of_lines(root, pairs):
     with tarfile.open(root / "0.tar", "w") as archive:
         for p in pairs:
             add(archive, f"{p.name}.png", p.data)
@@ -256,7 +254,7 @@ def webdataset_of_lines(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("coco_captions", "split")
-def coco(root: Path, pairs: Sequence[Pair]) -> None:
+def coco(root, pairs):
     for split in ("train", "val", "test"):
         some = [(n, p) for n, p in enumerate(pairs) if p.split == split]
         put_images(root, [p for _, p in some], f"{split}2017")
@@ -269,7 +267,7 @@ def coco(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("coco_captions", "category", "split")
-def coco_with_instances(root: Path, pairs: Sequence[Pair]) -> None:
+def coco_with_instances(root, pairs):
     coco(root, pairs)
     names = ["wren", "robin"]
     for split in ("train", "val", "test"):
@@ -282,7 +280,7 @@ def coco_with_instances(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("karpathy", "split")
-def karpathy(root: Path, pairs: Sequence[Pair]) -> None:
+def karpathy(root, pairs):
     put_images(root, pairs, "val2014")
     images = [
         {"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n,
@@ -294,21 +292,21 @@ def karpathy(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("table")
-def flickr30k_results_csv(root: Path, pairs: Sequence[Pair]) -> None:
+def flickr30k_results_csv(root, pairs):
     put_images(root, pairs, "flickr30k_images")
     rows = [f"{p.name}.png| {n}| {c}" for p in pairs for n, c in enumerate(p.captions)]
     put(root, "results.csv", "\n".join(["image_name| comment_number| comment", *rows]) + "\n")
 
 
 @layout("flickr_tokens")
-def flickr30k_token(root: Path, pairs: Sequence[Pair]) -> None:
+def flickr30k_token(root, pairs):
     put_images(root, pairs, "flickr30k-images")
     rows = [f"{p.name}.png#{n}\t{c}" for p in pairs for n, c in enumerate(p.captions)]
     put(root, "results_20130124.token", "\n".join(rows) + "\n")
 
 
 @layout("flickr_tokens", "split")
-def flickr8k(root: Path, pairs: Sequence[Pair]) -> None:
+def flickr8k(root, pairs):
     put_images(root, pairs, "Flicker8k_Dataset")
     rows = [f"{p.name}.png#{n}\t{c}" for p in pairs for n, c in enumerate(p.captions)]
     put(root, "Flickr8k.token.txt", "\n".join(rows) + "\n")
@@ -318,14 +316,14 @@ def flickr8k(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("table")
-def flickr8k_captions_txt(root: Path, pairs: Sequence[Pair]) -> None:
+def flickr8k_captions_txt(root, pairs):
     put_images(root, pairs, "Images")
     rows = [[f"{p.name}.png", c] for p in pairs for c in p.captions]
     put(root, "captions.txt", table([["image", "caption"], *rows]))
 
 
 @layout("json_captions", "split")
-def blip_json_lists(root: Path, pairs: Sequence[Pair]) -> None:
+def blip_json_lists(root, pairs):
     put_images(root, pairs, "val2014")
     for split in ("train", "val", "test"):
         rows = [
@@ -337,13 +335,13 @@ def blip_json_lists(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("json_captions")
-def json_file_to_captions(root: Path, pairs: Sequence[Pair]) -> None:
+def json_file_to_captions(root, pairs):
     put_images(root, pairs, "images")
     put(root, "captions.json", {f"{p.name}.png": list(p.captions) for p in pairs})
 
 
 @layout("json_captions", captions=1)
-def llava_conversations(root: Path, pairs: Sequence[Pair]) -> None:
+def llava_conversations(root, pairs):
     put_images(root, pairs, "images")
     rows = [
         {"id": p.name, "image": f"images/{p.name}.png", "conversations": conversation(p)}
@@ -353,7 +351,7 @@ def llava_conversations(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("cub", "category")
-def cub(root: Path, pairs: Sequence[Pair]) -> None:
+def cub(root, pairs):
     folders = {"robin": "001.robin", "wren": "002.wren"}
     paths = [f"{folders[p.category]}/{p.name}" for p in pairs]
     for p, path in zip(pairs, paths, strict=True):
@@ -369,7 +367,7 @@ def cub(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("coco_captions", "split")
-def zips_of_coco(root: Path, pairs: Sequence[Pair]) -> None:
+def zips_of_coco(root, pairs):
     coco(root / "unpacked", pairs)
     files = [path for path in sorted((root / "unpacked").rglob("*")) if path.is_file()]
     for name, method in (("images", zipfile.ZIP_STORED), ("annotations", zipfile.ZIP_DEFLATED)):
@@ -385,7 +383,7 @@ def zips_of_coco(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("image_folder", "category")
-def zip_of_a_deflated_folder(root: Path, pairs: Sequence[Pair]) -> None:
+def zip_of_a_deflated_folder(root, pairs):
     with zipfile.ZipFile(root / "birds.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for p in pairs:
             archive.writestr(f"birds/{p.category}/{p.name}.png", p.data)
@@ -393,7 +391,7 @@ def zip_of_a_deflated_folder(root: Path, pairs: Sequence[Pair]) -> None:
 
 
 @layout("karpathy", "split")
-def tar_of_karpathy(root: Path, pairs: Sequence[Pair]) -> None:
+def tar_of_karpathy(root, pairs):
     karpathy(root / "x", pairs)
     with tarfile.open(root / "flickr.tar", "w") as archive:
         for path in sorted((root / "x").rglob("*"), reverse=True):
@@ -405,7 +403,7 @@ def tar_of_karpathy(root: Path, pairs: Sequence[Pair]) -> None:
     (root / "x").rmdir()
 
 
-def conversation(pair: Pair) -> list[dict[str, str]]:
+def conversation(pair):
     """Return a conversation of LLaVA whose answer is the first caption."""
     return [
         {"from": "human", "value": "Describe the image.\n<image>"},
@@ -413,7 +411,7 @@ def conversation(pair: Pair) -> list[dict[str, str]]:
     ]
 
 
-def img2dataset_json(pair: Pair, number: int) -> dict[str, object]:
+def img2dataset_json(pair, number):
     """Return the fields that img2dataset writes."""
     return {
         "caption": pair.captions[0], "url": f"https://example.org/{pair.name}.png", "key": f"{number:09d}",
@@ -421,7 +419,7 @@ def img2dataset_json(pair: Pair, number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def add(archive, name, data):
     """Add a member to a tar archive."""
     info = tarfile.TarInfo(name)
     info.size = len(data)

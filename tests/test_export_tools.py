@@ -11,10 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
 import pytest
 from layouts import LAYOUTS, PAIRS
@@ -134,7 +131,7 @@ found = sorted(texts for part in data for _, texts in part)
 """
 
 
-def run(script: str, folder: Path, *modules: str) -> Any:
+def run(script, folder, *modules):
     python = os.environ.get("FDRD_TOOLS_PYTHON", sys.executable)
     if subprocess.run(
         [python, "-c", f"import {', '.join(modules)}"], capture_output=True
@@ -152,7 +149,7 @@ def run(script: str, folder: Path, *modules: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FDRD_CACHE", str(folder / "cache"))
@@ -162,7 +159,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def expected(data: Path) -> list[list[str]]:
+def expected(data):
     """Return captions and category of each distinct image of the test split."""
     view = fdrd.load(data, "test")
     return [
@@ -178,20 +175,18 @@ def expected(data: Path) -> list[list[str]]:
         ("fiftyone", FIFTYONE, ("fiftyone",)),
     ],
 )
-def test_a_tool_reads_images_captions_and_categories(
-    data: Path, tmp_path: Path, form: Any, script: str, modules: tuple[str, ...]
-) -> None:
+def test_a_tool_reads_images_captions_and_categories(data, tmp_path, form, script, modules):
     fdrd.export(data, tmp_path / "out", to=form)
     assert run(script, tmp_path / "out" / "raw", *modules) == expected(data)
 
 
-def test_label_studio_accepts_tasks_and_predictions(data: Path, tmp_path: Path) -> None:
+def test_label_studio_accepts_tasks_and_predictions(data, tmp_path):
     fdrd.export(data, tmp_path / "out", to="label-studio")
     found = run(LABEL_STUDIO, tmp_path / "out" / "raw", "label_studio_sdk")
     assert sorted(found) == sorted(text for row in expected(data) for text in row[:-1])
 
 
-def test_mteb_runs_the_task_file(data: Path, tmp_path: Path) -> None:
+def test_mteb_runs_the_task_file(data, tmp_path):
     fdrd.export(data, tmp_path / "out", to="mteb")
     found = run(MTEB, tmp_path / "out" / "raw", "mteb")
     view = fdrd.load(data, "test")
@@ -200,7 +195,7 @@ def test_mteb_runs_the_task_file(data: Path, tmp_path: Path) -> None:
     assert 0 < found["RawI2TRetrieval"][0] < 1
 
 
-def test_datasets_loads_the_imagefolder(data: Path, tmp_path: Path) -> None:
+def test_datasets_loads_the_imagefolder(data, tmp_path):
     from datasets import load_dataset
 
     fdrd.export(data, tmp_path / "out", to="imagefolder")
@@ -211,7 +206,7 @@ def test_datasets_loads_the_imagefolder(data: Path, tmp_path: Path) -> None:
     assert rows[0]["image"].size == (32, 32)
 
 
-def test_torchvision_reads_the_classes_of_the_imagefolder(data: Path, tmp_path: Path) -> None:
+def test_torchvision_reads_the_classes_of_the_imagefolder(data, tmp_path):
     fdrd.export(data, tmp_path / "out", to="imagefolder")
     found = run(IMAGE_FOLDER, tmp_path / "out" / "raw", "torchvision")
     assert found == sorted(row[-1] for row in expected(data))
@@ -220,16 +215,14 @@ def test_torchvision_reads_the_classes_of_the_imagefolder(data: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("layout", "script"), [("flickr30k_token", FLICKR30K), ("coco", COCO_2017)]
 )
-def test_torchvision_reads_the_layouts_of_our_tests(
-    tmp_path: Path, layout: str, script: str
-) -> None:
+def test_torchvision_reads_the_layouts_of_our_tests(tmp_path, layout, script):
     """Then `test_layouts.py` proves that `fdrd build` reads what torchvision reads."""
     LAYOUTS[layout].write(tmp_path, PAIRS)
     found = run(script, tmp_path, "torchvision", "pycocotools")
     assert found == sorted(list(pair.captions) for pair in PAIRS)
 
 
-def read(root: Path) -> list[Record]:
+def read(root):
     """Read a source of one domain without any rejection."""
     (domain,) = find_domains(root)
     items = list(read_domain(root, domain))
@@ -237,7 +230,7 @@ def read(root: Path) -> list[Record]:
     return items  # type: ignore[return-value]
 
 
-def test_images_that_torchvision_saved_are_built(tmp_path: Path) -> None:
+def test_images_that_torchvision_saved_are_built(tmp_path):
     run(FAKE_DATA, tmp_path, "torchvision")
     found = read(tmp_path)
     assert sorted(item.caption for item in found) == [f"Noise number {n}." for n in range(6)]
@@ -245,16 +238,16 @@ def test_images_that_torchvision_saved_are_built(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def image_server() -> Iterator[str]:
+def image_server():
     """Yield the address of a server of the images of `PAIRS`."""
 
     class Images(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_GET(self):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(images[self.path])
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     images = {f"/{pair.name}.png": pair.data for pair in PAIRS}
@@ -266,7 +259,7 @@ def image_server() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("form", ["webdataset", "files", "parquet"])
-def test_what_img2dataset_writes_is_read(tmp_path: Path, image_server: str, form: str) -> None:
+def test_what_img2dataset_writes_is_read(tmp_path, image_server, form):
     rows = [[f"{image_server}/{pair.name}.png", pair.captions[0]] for pair in PAIRS]
     with (tmp_path / f"{form}.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["url", "caption"], *rows])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import transformers as t
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -136,7 +133,7 @@ def align():
     )
 
 
-ARCHITECTURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
+ARCHITECTURES = {
     each.__name__: each for each in (metaclip_2, siglip, siglip2, chinese_clip, altclip, align)
 }
 

@@ -1,7 +1,6 @@
 """MaPLe's visual tokens are a function of its context vectors."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from benchmark import Images, get_method
 from fdrd.errors import FdrdError
 from tests.encoding import features
 
-VIT_B_16: Any = SimpleNamespace(
+VIT_B_16 = SimpleNamespace(
     text_width=512,
     vision_width=768,
     text_layers=12,

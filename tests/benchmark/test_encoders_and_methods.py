@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny_encoders import save
@@ -22,7 +21,7 @@ from tests.compatibility import compatibility, compatibility_table
 
 Splits = dict[str, RetrievalDataset]
 DOCUMENT = Path(__file__).parents[2] / "docs/backbones.md"
-SMALL: dict[str, dict[str, Any]] = {
+SMALL = {
     "coop": {"n_ctx": 4},
     "maple": {"n_ctx": 2, "depth": 2},
     "vpt": {"n_vis": 2, "depth": 2},
@@ -37,16 +36,16 @@ TRAIN = {"epochs": 1, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
-def siglip(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def siglip(tmp_path_factory):
     return load_backbone(str(save("siglip", tmp_path_factory.mktemp("siglip"))), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def align(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def align(tmp_path_factory):
     return load_backbone(str(save("align", tmp_path_factory.mktemp("align"))), device="cpu")
 
 
-def run(method: str, data: Splits, backbone: Any, **asked: Any) -> benchmark.BenchResult:
+def run(method, data, backbone, **asked):
     options = {**SMALL.get(method, {}), **asked.pop("options", {})}
     trains = {} if method in ("zero_shot", "nnn", "random") else {"train": TRAIN}
     if asked.get("checkpoint"):
@@ -59,9 +58,7 @@ def run(method: str, data: Splits, backbone: Any, **asked: Any) -> benchmark.Ben
     "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar dcar_plus filip lora full "
     "negclip ce_clip fsc_clip tcp mmrl".split(),
 )
-def test_every_method_runs_on_siglip(
-    method: str, siglip: Any, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_every_method_runs_on_siglip(method, siglip, tiny_dataset, tmp_path):
     if method == "lora":
         pytest.importorskip("peft")
     first = run(method, tiny_dataset, siglip, results=tmp_path)
@@ -75,7 +72,7 @@ def test_every_method_runs_on_siglip(
 
 
 @pytest.mark.parametrize("method", ["zero_shot", "clip_adapter", "coop", "maple", "dcar", "full"])
-def test_methods_run_on_naflex(method: str, tiny_dataset: Splits, tmp_path: Path) -> None:
+def test_methods_run_on_naflex(method, tiny_dataset, tmp_path):
     naflex = load_backbone(str(save("siglip2", tmp_path / "siglip2")), device="cpu")
     assert run(method, tiny_dataset, naflex).metrics is not None
 
@@ -85,31 +82,25 @@ def test_methods_run_on_naflex(method: str, tiny_dataset: Splits, tmp_path: Path
     [("zero_shot", {}), ("random", {}), ("nnn", {}), ("clip_adapter", {"side": "both"}),
      ("dcar", {"depth": 0, "beta": 0.0})],
 )  # fmt: skip
-def test_methods_on_pooled_features_run_on_a_plain_encoder(
-    method: str, options: dict[str, Any], align: Any, tiny_dataset: Splits
-) -> None:
+def test_methods_on_pooled_features_run_on_a_plain_encoder(method, options, align, tiny_dataset):
     asked = {"options": options} if options else {}
     assert run(method, tiny_dataset, align, **asked).metrics is not None
 
 
-def test_stored_features_give_the_ranks_of_their_encoder(
-    siglip: Any, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_stored_features_give_the_ranks_of_their_encoder(siglip, tiny_dataset, tmp_path):
     write_features(siglip, tiny_dataset.values(), tmp_path / "stored")
     stored = load_backbone(f"features:{tmp_path / 'stored'}")
     for method in ("zero_shot", "nnn"):
         assert run(method, tiny_dataset, stored).ranks == run(method, tiny_dataset, siglip).ranks
 
 
-def test_search_works_on_a_plain_encoder(align: Any, tiny_dataset: Splits) -> None:
+def test_search_works_on_a_plain_encoder(align, tiny_dataset):
     hits = benchmark.search(list(tiny_dataset.values()), "a red circle", backbone=align, k=3)
     assert len(hits) == 3
 
 
 @pytest.mark.parametrize("method", ["coop", "maple", "dcar", "filip", "full"])
-def test_a_method_that_does_not_work_is_refused_before_loading(
-    method: str, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_method_that_does_not_work_is_refused_before_loading(method, tiny_dataset, monkeypatch):
     monkeypatch.setattr(
         "benchmark.runner.plan.cached_backbone", lambda *_, **__: pytest.fail("loaded")
     )
@@ -122,18 +113,18 @@ def test_a_method_that_does_not_work_is_refused_before_loading(
         run_selected([method], tiny_dataset, backbone="st:model", options=SMALL.get(method, {}))
 
 
-def test_a_wrong_split_is_an_error_before_the_backbone_is_loaded(tiny_dataset: Splits) -> None:
+def test_a_wrong_split_is_an_error_before_the_backbone_is_loaded(tiny_dataset):
     with pytest.raises(FdrdError, match="dev"):
         run_selected(["coop"], tiny_dataset, backbone="no/such-model", split="dev")
 
 
-def test_one_refused_method_does_not_stop_the_others(align: Any, tiny_dataset: Splits) -> None:
+def test_one_refused_method_does_not_stop_the_others(align, tiny_dataset):
     outcome = run_selected(["coop", "zero_shot"], tiny_dataset, backbone=align)
     assert [result.settings.method for result in outcome.results] == ["zero_shot"]
     assert "needs prompts" in str(outcome.failed["coop"])
 
 
-def test_the_sigmoid_loss_trains(siglip: Any, tiny_dataset: Splits) -> None:
+def test_the_sigmoid_loss_trains(siglip, tiny_dataset):
     """By hand for one pair of orthogonal features: log(1 + exp(-(scale * cosine + bias)))."""
     result = run("maple", tiny_dataset, siglip, options={"loss": "sigmoid"})
     assert result.settings.options["loss"] == "sigmoid"
@@ -144,9 +135,7 @@ def test_the_sigmoid_loss_trains(siglip: Any, tiny_dataset: Splits) -> None:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_fine_tuned_model_is_loaded_by_transformers(
-    method: str, siglip: Any, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_fine_tuned_model_is_loaded_by_transformers(method, siglip, tiny_dataset, tmp_path):
     if method == "lora":
         pytest.importorskip("peft")
     train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02}
@@ -163,16 +152,14 @@ def test_a_fine_tuned_model_is_loaded_by_transformers(
     assert (found - siglip.encode_image(images).pooled).abs().max() > 1e-4
 
 
-def test_a_frozen_backbone_is_not_exported(
-    siglip: Any, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_frozen_backbone_is_not_exported(siglip, tiny_dataset, tmp_path):
     run("coop", tiny_dataset, siglip, results=tmp_path)
     (checkpoint,) = tmp_path.glob("*.safetensors")
     with pytest.raises(FdrdError, match="leaves its backbone frozen"):
         export_model(checkpoint, tmp_path / "model", siglip.name)
 
 
-def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip: Any) -> None:
+def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip):
     captions = ["a cat", "red " * 30, "a dog", "red " * 23]
     assert truncation(siglip, captions) == (
         f"25.0 % of 4 captions are longer than the 24 tokens of {siglip.name} and were truncated "
@@ -180,9 +167,7 @@ def test_truncated_captions_are_counted_by_the_encoders_tokenizer(siglip: Any) -
     )
 
 
-def test_a_result_has_the_share_of_truncated_captions(
-    siglip: Any, tiny_dataset: Splits, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_has_the_share_of_truncated_captions(siglip, tiny_dataset, monkeypatch):
     captions = tiny_dataset["test"].captions
     lengths = {each: siglip.context + number % 2 for number, each in enumerate(captions)}
     monkeypatch.setattr(
@@ -193,7 +178,7 @@ def test_a_result_has_the_share_of_truncated_captions(
     assert run("random", tiny_dataset, None).truncated is None
 
 
-def test_the_document_has_the_table_of_the_registry() -> None:
+def test_the_document_has_the_table_of_the_registry():
     text = DOCUMENT.read_text(encoding="utf-8")
     (table,) = re.findall(
         r"<!-- methods by encoder -->\n(.*?)<!-- /methods by encoder -->", text, re.DOTALL
@@ -202,9 +187,7 @@ def test_the_document_has_the_table_of_the_registry() -> None:
 
 
 @pytest.mark.parametrize(("column", "name"), [(2, "siglip2"), (3, "align")])
-def test_a_method_of_the_table_that_says_no_is_refused(
-    column: int, name: str, tiny_dataset: Splits, tmp_path: Path
-) -> None:
+def test_a_method_of_the_table_that_says_no_is_refused(column, name, tiny_dataset, tmp_path):
     encoder = load_backbone(str(save(name, tmp_path / name)), device="cpu")
     for row in compatibility()[1:]:
         if row[column].startswith("no"):

@@ -18,7 +18,6 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
 
@@ -28,12 +27,12 @@ from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
-from fdrd.record import Record, to_json
+from fdrd.record import to_json
 from fdrd.sources import READERS, find_domains, read_domain
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.manifest import schema
 
-FILES: tuple[tuple[str, str], ...] = (
+FILES = (
     ("image_folder", "metadata.jsonl"),
     ("image_folder", "metadata.csv"),
     ("image_folder", "wren/a.txt"),
@@ -60,7 +59,7 @@ FILES: tuple[tuple[str, str], ...] = (
 """Readers, and the files that are fuzzed. An empty reader means `domain.toml`."""
 
 
-def check(data: bytes) -> int:
+def check(data):
     """Read one input, check every item, and return the number of items.
 
     Raises:
@@ -86,7 +85,7 @@ def check(data: bytes) -> int:
         return len(items)
 
 
-def _check_domain_file(root: Path) -> int:
+def _check_domain_file(root):
     try:
         return sum(len(list(read_domain(root, domain))) for domain in find_domains(root))
     except FdrdError as error:
@@ -95,7 +94,7 @@ def _check_domain_file(root: Path) -> int:
         return 0
 
 
-def _check_item(item: Record | Rejection) -> None:
+def _check_item(item):
     if isinstance(item, Rejection):
         assert item.file
         assert len(item.detail) < 10_000
@@ -114,7 +113,7 @@ def _check_item(item: Record | Rejection) -> None:
             raise AssertionError(flaw)
 
 
-def _draw(root: Path, reader: str) -> None:
+def _draw(root, reader):
     """Write two images for the annotations to find."""
     for name in ("wren/a.png", "images/b_1.png"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -127,7 +126,7 @@ def _draw(root: Path, reader: str) -> None:
         (root / "dataset_info.json").write_text("{}")
 
 
-def _seeds() -> Iterator[bytes]:
+def _seeds():
     line = {
         "file_name": "wren/a.png",
         "caption": ["A  brown wren.", "A wren."],
@@ -186,7 +185,7 @@ def _seeds() -> Iterator[bytes]:
         yield bytes([number]) + content
 
 
-def _tar(members: dict[str, bytes]) -> bytes:
+def _tar(members):
     """Return a tar archive."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -197,7 +196,7 @@ def _tar(members: dict[str, bytes]) -> bytes:
     return archive.getvalue()
 
 
-SEEDS: tuple[bytes, ...] = tuple(_seeds())
+SEEDS = tuple(_seeds())
 
 _TOKENS = (
     *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\0", b"\xff", b"\\", b"\t", b"..", b"/"),
@@ -214,7 +213,7 @@ _TOKENS = (
 )
 
 
-def mutate(seed: bytes, rng: random.Random) -> bytes:
+def mutate(seed, rng):
     """Return a seed with random edits that keep its first byte."""
     data = bytearray(seed[1:])
     for _ in range(rng.randint(1, 6)):
@@ -234,7 +233,7 @@ def mutate(seed: bytes, rng: random.Random) -> bytes:
     return seed[:1] + bytes(data)
 
 
-def run_mutations(runs: int, seed: int = 0) -> None:
+def run_mutations(runs, seed=0):
     """Check the seeds and random mutations of them; an error shows the input that failed."""
     rng = random.Random(seed)
     for number in range(runs):
@@ -246,7 +245,7 @@ def run_mutations(runs: int, seed: int = 0) -> None:
             raise
 
 
-def main() -> None:
+def main():
     """Run with atheris, or without it if `--plain` is given."""
     if sys.argv[1:2] == ["--plain"]:
         run_mutations(int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)

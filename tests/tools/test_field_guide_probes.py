@@ -12,18 +12,18 @@ from fdrd.field_guide.sighting import sight
 
 
 @pytest.fixture(scope="module")
-def default() -> list[list[Pair]]:
+def default():
     """Galleries at the default scale of `sample`."""
     return galleries(120, 2400)
 
 
-def test_the_name_alone_finds_few_with_pessimistic_ties(default: list[list[Pair]]) -> None:
+def test_the_name_alone_finds_few_with_pessimistic_ties(default):
     assert mean(name_only(gallery, "against") for gallery in default) < 0.10
 
 
 def test_the_name_alone_finds_one_image_per_category_with_random_tie_breaking(
-    default: list[list[Pair]],
-) -> None:
+    default,
+):
     """120 categories among 400 images give about a third; 36 categories give less than a tenth."""
     assert mean(name_only(gallery, "random") for gallery in default) == pytest.approx(
         0.30, abs=0.02
@@ -32,16 +32,14 @@ def test_the_name_alone_finds_one_image_per_category_with_random_tie_breaking(
 
 
 @pytest.mark.parametrize("direction", ["text_to_image", "image_to_text"])
-def test_the_background_alone_finds_less_than_one_in_a_hundred(
-    default: list[list[Pair]], direction: str
-) -> None:
+def test_the_background_alone_finds_less_than_one_in_a_hundred(default, direction):
     assert mean(background_only(gallery, direction) for gallery in default) < 0.01  # type: ignore[arg-type]
 
 
-def test_the_background_probe_by_hand() -> None:
+def test_the_background_probe_by_hand():
     """Four images on two places; two captions name the place, two do not."""
     category = categories(1)[0]
-    found: dict[str, Pair] = {}
+    found = {}
     for image in range(200):
         sighting = sight(category, image, seed=0)
         if sighting.light == "day":
@@ -56,16 +54,16 @@ def test_the_background_probe_by_hand() -> None:
     assert background_only(gallery, "image_to_text") == pytest.approx(2 / 4)
 
 
-def test_a_split_smaller_than_a_gallery_is_refused() -> None:
+def test_a_split_smaller_than_a_gallery_is_refused():
     with pytest.raises(FdrdError, match="ask for more pairs"):
         galleries(4, 100)
 
 
-def test_no_caption_names_both_place_and_light(default: list[list[Pair]]) -> None:
+def test_no_caption_names_both_place_and_light(default):
     assert all(None in pair.background for gallery in default for pair in gallery)
 
 
-def test_backgrounds_say_nothing_about_the_meta_category() -> None:
+def test_backgrounds_say_nothing_about_the_meta_category():
     """Every kind stands on every ground about as often: 40 expected, standard deviation 6."""
     grounds = Counter(
         (category.kind.name, sight(category, image, seed=0).ground)

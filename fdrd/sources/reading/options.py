@@ -57,11 +57,6 @@ class SourceOptions:
             other = replace(other, category="", category_from="")
         return replace(other, **given)
 
-    @property
-    def category_column(self) -> str:
-        """Return the column that `category_from` names, empty if it names none."""
-        return self.category_from.removeprefix("column:") if "column:" in self.category_from else ""
-
     def category_of(self, given: str, folders: tuple[str, ...], caption: str) -> str | None:
         """Return the category of a record, empty if it has none; None if it lacks the one asked for.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,7 @@ CAPTIONS = ["a red circle on the left", "A photo of 2 dogs", "the big black squa
 IMAGES = [Image.radial_gradient("L").resize((40 + 20 * n, 64)).convert("RGB") for n in range(3)]
 
 
-def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset: Splits) -> None:
+def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset):
     library = pytest.importorskip("sentence_transformers")
     evaluation = pytest.importorskip("sentence_transformers.evaluation")
     encoder = load_backbone(f"st:{EMBEDDED}", device="cpu")
@@ -35,14 +34,14 @@ def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset:
     assert (encoder.encode_text(CAPTIONS).pooled - normalize(own, dim=-1)).abs().max() < 1e-5
     embedded = load_backbone("embedded", device="cpu")
     for name in ("encode_text", "encode_image"):
-        items: Any = CAPTIONS if name == "encode_text" else IMAGES
+        items = CAPTIONS if name == "encode_text" else IMAGES
         one, other = (getattr(each, name)(items).pooled for each in (encoder, embedded))
         assert (one - other).abs().max() < 1e-4  # torchvision or PIL preprocesses images
 
     dataset = tiny_dataset["test"]
     queries = {str(number): caption for number, caption in enumerate(dataset.captions)}
     corpus = {str(number): image for number, image in enumerate(dataset.images(range(24)))}
-    relevant: dict[str, set[str]] = {}
+    relevant = {}
     for image, caption in dataset.pairs.tolist():
         relevant.setdefault(str(caption), set()).add(str(image))
     evaluator = evaluation.InformationRetrievalEvaluator(
@@ -56,7 +55,7 @@ def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset:
         )
 
 
-def test_a_sentence_transformer_with_random_weights_is_refused(tmp_path: Path) -> None:
+def test_a_sentence_transformer_with_random_weights_is_refused(tmp_path):
     pytest.importorskip("sentence_transformers")
     folder = shutil.copytree(EMBEDDED, tmp_path / "damaged")
     tensors = load_file(folder / "model.safetensors")
@@ -67,7 +66,7 @@ def test_a_sentence_transformer_with_random_weights_is_refused(tmp_path: Path) -
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Path:
+def local(tmp_path):
     """A random model as open_clip saves it."""
     library = pytest.importorskip("open_clip")
     config = {
@@ -83,7 +82,7 @@ def local(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_open_clip_gives_the_same_features_and_recalls(local: Path, tiny_dataset: Splits) -> None:
+def test_open_clip_gives_the_same_features_and_recalls(local, tiny_dataset):
     library = pytest.importorskip("open_clip")
     encoder = load_backbone(f"open_clip:local-dir:{local}", device="cpu")
     model, _, preprocess = library.create_model_and_transforms(f"local-dir:{local}")
@@ -107,7 +106,7 @@ def test_open_clip_gives_the_same_features_and_recalls(local: Path, tiny_dataset
         )
 
 
-def test_a_name_of_open_clip_that_does_not_exist_is_refused() -> None:
+def test_a_name_of_open_clip_that_does_not_exist_is_refused():
     pytest.importorskip("open_clip")
     with pytest.raises(FdrdError, match="open_clip cannot load it"):
         load_backbone("open_clip:ViT-B-32/no_such_weights")

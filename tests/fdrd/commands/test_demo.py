@@ -31,7 +31,7 @@ SMALL = DemoPlan(
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def elsewhere(tmp_path, monkeypatch):
     """An empty folder with its own caches."""
     monkeypatch.chdir(tmp_path)
     for name in ("FDRD_CACHE", "HF_HOME"):
@@ -40,9 +40,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_demo_prints_a_table_a_report_and_next_commands(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypatch):
     monkeypatch.setattr(fdrd.commands.demo_plan, "PLAN", SMALL)
     first = CliRunner().invoke(app, ["demo", "my demo"])
     assert first.exit_code == 0, first.output
@@ -73,7 +71,7 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(
     assert {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()} == written
 
 
-def test_the_demo_has_valid_options_and_a_rival_with_as_many_epochs_as_dcar() -> None:
+def test_the_demo_has_valid_options_and_a_rival_with_as_many_epochs_as_dcar():
     rows = {
         row.label: row for row in Experiment(data="", methods=PLAN.methods, train=PLAN.train).rows()
     }
@@ -87,7 +85,7 @@ def test_the_demo_has_valid_options_and_a_rival_with_as_many_epochs_as_dcar() ->
 
 
 @pytest.mark.slow
-def test_the_demo_resumes_after_ctrl_c(tmp_path: Path) -> None:
+def test_the_demo_resumes_after_ctrl_c(tmp_path):
     """Interrupted in the first training. Finished work is not repeated."""
     small = (
         "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -98,7 +96,7 @@ def test_the_demo_resumes_after_ctrl_c(tmp_path: Path) -> None:
     environment = {**os.environ, "FDRD_CACHE": str(tmp_path / "c"), "HF_HOME": str(tmp_path / "c")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[3])
 
-    def start() -> subprocess.Popen[str]:
+    def start():
         return subprocess.Popen(
             [sys.executable, "-c", small], cwd=tmp_path, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -3,7 +3,6 @@
 import io
 import re
 
-import pytest
 from rich.console import Console
 
 from fdrd.commands import console
@@ -19,7 +18,7 @@ CALLS = [
 ]
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
+def shown(monkeypatch, terminal):
     written = io.StringIO()
     shown_on = Console(file=written, force_terminal=terminal, width=120, color_system=None)
     monkeypatch.setattr(console, "err", shown_on)
@@ -29,7 +28,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
 
 
-def test_a_log_has_one_line_per_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_one_line_per_stage(monkeypatch):
     assert shown(monkeypatch, terminal=False).splitlines() == [
         "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250",
         "coop 0: rank",
@@ -37,8 +36,8 @@ def test_a_log_has_one_line_per_stage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_terminal_shows_one_bar_with_a_changing_note(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     lines = shown(monkeypatch, terminal=True).splitlines()
     assert "coop 0: epoch 1 of 2: 2  loss 1.375, validation MRR 0.250" in [
         line.strip() for line in lines

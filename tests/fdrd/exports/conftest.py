@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from PIL import Image
 import fdrd
 
 
-def image(number: int, form: str) -> bytes:
+def image(number, form):
     pixels = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form)
@@ -19,7 +18,7 @@ def image(number: int, form: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def shared_birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_birds(tmp_path_factory):
     """Return a built dataset with all splits. Captions have spans, negatives and signs of any script."""
     folder = tmp_path_factory.mktemp("birds")
     number = 0

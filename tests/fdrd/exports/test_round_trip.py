@@ -3,8 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,7 @@ from fdrd.exports.formats import FORMATS, not_carried
 READ_BACK = ("jsonl", "imagefolder", "webdataset", "coco", "karpathy")
 
 
-def records(folder: Path) -> list[str]:
+def records(folder):
     """Return the records of all splits, without their paths."""
     found = []
     for split in ("train", "validation", "test"):
@@ -28,15 +26,13 @@ def records(folder: Path) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 
 @pytest.mark.parametrize("form", READ_BACK)
-def test_an_export_is_built_to_the_same_records(
-    shared_birds: Path, tmp_path: Path, form: Any
-) -> None:
+def test_an_export_is_built_to_the_same_records(shared_birds, tmp_path, form):
     fdrd.export(shared_birds, tmp_path / "out", to=form)
     fdrd.build(tmp_path / "out", tmp_path / "again", workers=1)
     wanted = records(shared_birds)
@@ -45,7 +41,7 @@ def test_an_export_is_built_to_the_same_records(
     assert (tmp_path / "again/rejected.jsonl").read_text() == ""
 
 
-def test_pairs_without_a_category_stay_without_one(tmp_path: Path, draw: Any, write: Any) -> None:
+def test_pairs_without_a_category_stay_without_one(tmp_path, draw, write):
     lines = []
     for number in range(6):
         write(f"images/{number}.png", draw(number))
@@ -64,9 +60,7 @@ def test_pairs_without_a_category_stay_without_one(tmp_path: Path, draw: Any, wr
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_same_dataset_gives_the_same_bytes(
-    shared_birds: Path, tmp_path: Path, form: Any
-) -> None:
+def test_the_same_dataset_gives_the_same_bytes(shared_birds, tmp_path, form):
     found = []
     for out in (tmp_path / "one", tmp_path / "two"):
         fdrd.export(shared_birds, out, to=form)
@@ -77,9 +71,7 @@ def test_the_same_dataset_gives_the_same_bytes(
     assert not_carried(form).endswith(".")
 
 
-def test_an_unknown_format_and_a_task_for_another_format_are_errors(
-    shared_birds: Path, tmp_path: Path
-) -> None:
+def test_an_unknown_format_and_a_task_for_another_format_are_errors(shared_birds, tmp_path):
     with pytest.raises(FdrdError, match="unknown export format 'zip'; choose from webdataset"):
         fdrd.export(shared_birds, tmp_path / "out", to="zip")  # type: ignore[arg-type]
     with pytest.raises(FdrdError, match="is for --to webdataset"):
@@ -87,7 +79,7 @@ def test_an_unknown_format_and_a_task_for_another_format_are_errors(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_says_what_is_not_carried_over(shared_birds: Path, tmp_path: Path) -> None:
+def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "fdrd", "export", shared_birds, "coco", "--to", "coco"],
         cwd=tmp_path, capture_output=True, text=True,

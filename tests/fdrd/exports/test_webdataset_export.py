@@ -8,7 +8,6 @@ import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +19,14 @@ from fdrd.errors import FdrdError
 BIRDS = ("wren", "robin")
 
 
-def image(number: int, **how: object) -> bytes:
+def image(number, **how):
     pixels = np.random.default_rng(number).integers(0, 255, (12, 20, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, **how)
     return file.getvalue()
 
 
-def glass() -> bytes:
+def glass():
     """Return an image with transparency."""
     pixels = np.random.default_rng(94).integers(0, 255, (12, 20, 4), dtype=np.uint8)
     file = io.BytesIO()
@@ -35,7 +34,7 @@ def glass() -> bytes:
     return file.getvalue()
 
 
-def draw(root: Path, domain: str, files: dict[str, bytes], captions: int = 1) -> None:
+def draw(root, domain, files, captions=1):
     """Write a domain with the split `test`, half wrens and half robins."""
     folder = root / domain / "test"
     for number, (name, content) in enumerate(files.items()):
@@ -54,7 +53,7 @@ def draw(root: Path, domain: str, files: dict[str, bytes], captions: int = 1) ->
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory):
     """Two domains with the same categories; images of `a` have two captions."""
     folder = tmp_path_factory.mktemp("built")
     sideways = Image.Exif()
@@ -75,9 +74,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def read(folder: Path) -> list[dict[str, bytes]]:
+def read(folder):
     """Return the samples of all shards."""
-    samples: dict[str, dict[str, bytes]] = {}
+    samples = {}
     shards = int((folder / "nshards.txt").read_text())
     assert {f"{n}.tar" for n in range(shards)} == {path.name for path in folder.glob("*.tar")}
     for number in range(shards):
@@ -90,13 +89,13 @@ def read(folder: Path) -> list[dict[str, bytes]]:
     return list(samples.values())
 
 
-def pixels(sample: dict[str, bytes]) -> bytes:
+def pixels(sample):
     """Decode an image like a reader that supports three formats and ignores orientation."""
     (ending,) = {"jpg", "png", "webp"} & sample.keys()
     return Image.open(io.BytesIO(sample[ending])).convert("RGB").tobytes()
 
 
-def test_each_domain_is_a_root_with_its_images_and_captions(built: Path, tmp_path: Path) -> None:
+def test_each_domain_is_a_root_with_its_images_and_captions(built, tmp_path):
     found = fdrd.export(built, tmp_path / "out")
     assert {(each.domain, each.split, each.images, each.captions) for each in found} == {
         ("a", "test", 9, 18),
@@ -118,8 +117,8 @@ def test_each_domain_is_a_root_with_its_images_and_captions(built: Path, tmp_pat
 
 
 def test_images_keep_their_bytes_unless_a_simple_reader_would_decode_them_differently(
-    built: Path, tmp_path: Path
-) -> None:
+    built, tmp_path
+):
     fdrd.export(built, tmp_path / "out", domain="b")
     kept = {}
     for sample in read(tmp_path / "out" / "b" / "test"):
@@ -136,7 +135,7 @@ def test_images_keep_their_bytes_unless_a_simple_reader_would_decode_them_differ
     }
 
 
-def test_samples_keep_the_rows_of_the_dataset(built: Path, tmp_path: Path) -> None:
+def test_samples_keep_the_rows_of_the_dataset(built, tmp_path):
     fdrd.export(built, tmp_path / "out")
     rows = [
         row
@@ -149,7 +148,7 @@ def test_samples_keep_the_rows_of_the_dataset(built: Path, tmp_path: Path) -> No
     assert all(row["negatives"] for row in rows)
 
 
-def test_classification_lists_only_the_classes_of_the_domain(built: Path, tmp_path: Path) -> None:
+def test_classification_lists_only_the_classes_of_the_domain(built, tmp_path):
     fdrd.export(built, tmp_path / "out", task="zeroshot_classification")
     root = tmp_path / "out" / "a"
     assert not (root / "dataset_type.txt").exists()
@@ -161,9 +160,7 @@ def test_classification_lists_only_the_classes_of_the_domain(built: Path, tmp_pa
         assert "txt" not in sample
 
 
-def test_there_are_enough_shards_for_all_workers_and_none_is_too_large(
-    built: Path, tmp_path: Path
-) -> None:
+def test_there_are_enough_shards_for_all_workers_and_none_is_too_large(built, tmp_path):
     fdrd.export(built, tmp_path / "few", domain="a")
     assert (tmp_path / "few/a/test/nshards.txt").read_text().strip() == "4"
     fdrd.export(built, tmp_path / "small", domain="a", shard_bytes=1)
@@ -171,8 +168,8 @@ def test_there_are_enough_shards_for_all_workers_and_none_is_too_large(
     assert read(tmp_path / "few/a/test") == read(tmp_path / "small/a/test")
 
 
-def test_the_same_dataset_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    def digests(out: Path) -> dict[str, bytes]:
+def test_the_same_dataset_gives_the_same_bytes(built, tmp_path):
+    def digests(out):
         fdrd.export(built, out)
         return {
             path.relative_to(out).as_posix(): path.read_bytes()
@@ -183,7 +180,7 @@ def test_the_same_dataset_gives_the_same_bytes(built: Path, tmp_path: Path) -> N
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(FdrdError, match="contains files already; give a new or empty folder"):
@@ -191,10 +188,8 @@ def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built: Path, tmp_p
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
-def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(
-    built: Path, tmp_path: Path
-) -> None:
-    def stop(stage: str, done: int, total: int) -> None:
+def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(built, tmp_path):
+    def stop(stage, done, total):
         if done == 5:
             raise KeyboardInterrupt
 
@@ -212,17 +207,15 @@ def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(
     ("asked", "message"),
     [({"split": "train"}, "has no train"), ({"domain": "c"}, "has no test of c")],
 )
-def test_a_missing_split_or_domain_is_reported(
-    built: Path, tmp_path: Path, asked: dict[str, str], message: str
-) -> None:
+def test_a_missing_split_or_domain_is_reported(built, tmp_path, asked, message):
     with pytest.raises(FdrdError, match=message):
         fdrd.export(built, tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_domain_name_cannot_leave_the_output_folder(
-    make_dataset: Any, make_row: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_dataset, make_row, tmp_path, monkeypatch
+):
     row = make_row(0, image(0, format="PNG"), "A wren.", "wren", domain="../up")
     dataset = make_dataset([row], "test", ["wren"])
     monkeypatch.setattr("fdrd.exports.writing.load_splits", lambda *_: [dataset])

@@ -1,7 +1,6 @@
 """A local server of files that understands Range and can cut connections."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,11 +18,11 @@ class FileServer:
 
 
 @pytest.fixture
-def server() -> Iterator[FileServer]:
+def server():
     state = FileServer()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_GET(self):
             content = state.files.get(self.path.lstrip("/"))
             asked = self.headers.get("Range")
             state.ranges.append(asked)
@@ -40,7 +39,7 @@ def server() -> Iterator[FileServer]:
             self.end_headers()
             self.wfile.write(rest[: state.cuts.pop(0)] if state.cuts else rest)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -9,7 +9,6 @@ import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from fdrd.fetching.table import PublicSet, RemoteFile, find_set, read_table
 CLASSES = ("wren", "robin")
 
 
-def archive(name: str, files: dict[str, bytes]) -> bytes:
+def archive(name, files):
     """Return a zip or tar archive."""
     buffer = io.BytesIO()
     if name.endswith(".zip"):
@@ -38,7 +37,7 @@ def archive(name: str, files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def one_file(url: str, content: bytes, **fields: Any) -> PublicSet:
+def one_file(url, content, **fields):
     name = url.rpartition("/")[2]
     digest = f"md5:{hashlib.md5(content).hexdigest()}"
     return PublicSet(
@@ -47,19 +46,17 @@ def one_file(url: str, content: bytes, **fields: Any) -> PublicSet:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> FetchOptions:
+def options(tmp_path):
     return FetchOptions(downloads=tmp_path / "downloads")
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 
-def test_a_cut_connection_is_resumed_where_it_ended(
-    server: Any, tmp_path: Path, options: FetchOptions
-) -> None:
+def test_a_cut_connection_is_resumed_where_it_ended(server, tmp_path, options):
     content = archive("a.tar", {"wren/1.txt": bytes(range(256)) * 500})
     server.files["a.tar"], server.cuts = content, [70_000, 20_000]
     chosen = one_file(f"{server.url}/a.tar", content)
@@ -71,8 +68,8 @@ def test_a_cut_connection_is_resumed_where_it_ended(
 
 
 def test_the_next_call_resumes_what_an_interrupted_call_left(
-    server: Any, tmp_path: Path, options: FetchOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    server, tmp_path, options, monkeypatch
+):
     monkeypatch.setattr(download, "ATTEMPTS", 1)
     content = archive("a.tar", {"1.txt": b"x" * 50_000})
     server.files["a.tar"], server.cuts = content, [10_000]
@@ -84,9 +81,7 @@ def test_the_next_call_resumes_what_an_interrupted_call_left(
     assert server.ranges == [None, "bytes=10000-"]
 
 
-def test_a_wrong_digest_is_refused_and_nothing_is_kept(
-    server: Any, tmp_path: Path, options: FetchOptions
-) -> None:
+def test_a_wrong_digest_is_refused_and_nothing_is_kept(server, tmp_path, options):
     content = archive("a.tar", {"1.txt": b"x"})
     server.files["a.tar"] = content
     chosen = one_file(f"{server.url}/a.tar", content + b"changed")
@@ -100,15 +95,13 @@ def test_a_wrong_digest_is_refused_and_nothing_is_kept(
         fetch_set(chosen, tmp_path / "out", replace(options, local=tmp_path / "mine"))
 
 
-def test_a_missing_file_is_an_error_that_names_the_options(
-    server: Any, tmp_path: Path, options: FetchOptions
-) -> None:
+def test_a_missing_file_is_an_error_that_names_the_options(server, tmp_path, options):
     chosen = one_file(f"{server.url}/gone.tar", b"")
     with pytest.raises(FdrdError, match=r"gone.tar: download failed .*--mirror or --from"):
         fetch_set(chosen, tmp_path / "out", options)
 
 
-def link(kind: bytes, target: str) -> bytes:
+def link(kind, target):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         info = tarfile.TarInfo("link")
@@ -117,7 +110,7 @@ def link(kind: bytes, target: str) -> bytes:
     return buffer.getvalue()
 
 
-def zip_link() -> bytes:
+def zip_link():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as zipped:
         info = zipfile.ZipInfo("link")
@@ -146,8 +139,8 @@ def zip_link() -> bytes:
     ],
 )
 def test_an_archive_that_would_leave_the_folder_is_refused(
-    server: Any, tmp_path: Path, options: FetchOptions, name: str, content: bytes
-) -> None:
+    server, tmp_path, options, name, content
+):
     server.files[name] = content
     with pytest.raises(FdrdError, match="refused"):
         fetch_set(one_file(f"{server.url}/{name}", content), tmp_path / "out", options)
@@ -156,8 +149,8 @@ def test_an_archive_that_would_leave_the_folder_is_refused(
 
 @pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
 def test_an_archive_that_would_fill_the_disk_is_refused(
-    server: Any, tmp_path: Path, options: FetchOptions, monkeypatch: Any, name: str
-) -> None:
+    server, tmp_path, options, monkeypatch, name
+):
     monkeypatch.setattr(unpack, "_FREE_BYTES", 2**20)
     content = archive(name, {f"{number}": bytes(2**20) for number in range(4)})
     server.files[name] = content
@@ -167,17 +160,13 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
 
 
 @pytest.mark.parametrize("name", ["a.tgz", "a.zip"])
-def test_a_damaged_archive_is_an_error(
-    server: Any, tmp_path: Path, options: FetchOptions, name: str
-) -> None:
+def test_a_damaged_archive_is_an_error(server, tmp_path, options, name):
     server.files[name] = b"no archive"
     with pytest.raises(FdrdError, match="cannot be unpacked"):
         fetch_set(one_file(f"{server.url}/{name}", b"no archive"), tmp_path / "out", options)
 
 
-def test_a_file_without_a_known_digest_needs_consent(
-    server: Any, tmp_path: Path, options: FetchOptions
-) -> None:
+def test_a_file_without_a_known_digest_needs_consent(server, tmp_path, options):
     server.files["a.json"] = b"{}"
     chosen = one_file(f"{server.url}/a.json", b"", digest="")
     with pytest.raises(FdrdError, match=r"no digest is known of a.json.*--accept-unverified"):
@@ -186,15 +175,13 @@ def test_a_file_without_a_known_digest_needs_consent(
     assert (tmp_path / "out/a.json").read_bytes() == b"{}"
 
 
-def test_too_little_space_is_noticed_before_the_download(
-    server: Any, tmp_path: Path, options: FetchOptions
-) -> None:
+def test_too_little_space_is_noticed_before_the_download(server, tmp_path, options):
     with pytest.raises(FdrdError, match="GB are needed"):
         fetch_set(one_file(f"{server.url}/a.tar", b"", mb=10**12), tmp_path / "out", options)
     assert not server.ranges
 
 
-def test_the_table_has_the_sets_and_only_plausible_facts() -> None:
+def test_the_table_has_the_sets_and_only_plausible_facts():
     table = read_table()
     nine = "caltech101 oxfordpets stanfordcars flowers102 food101 fgvcaircraft sun397 dtd ucf101"
     assert list(table) == [*nine.split(), "coco5k", "flickr30k", "cub"]
@@ -213,7 +200,7 @@ def test_the_table_has_the_sets_and_only_plausible_facts() -> None:
     assert advice.endswith("Put it into mine and give --from mine.")
 
 
-def released(*keys: str) -> dict[str, Any]:
+def released(*keys):
     return {
         key: {"file_name": key, "file_path": "YOUR_IMAGE_PATH", "class_name": name}
         | {"positive": f"A {name} on branch {number}.", "negative": []}
@@ -221,11 +208,11 @@ def released(*keys: str) -> dict[str, Any]:
     }
 
 
-def zhou(*paths: str) -> dict[str, Any]:
+def zhou(*paths):
     return {"train": [[paths[0], 0, "wren"]], "val": [], "test": [[paths[1], 1, "robin"]]}
 
 
-def karpathy(*images: tuple[str, str]) -> bytes:
+def karpathy(*images):
     rows = [
         {"filename": name, "filepath": folder, "split": split}
         | {"sentences": [{"raw": f"A bird in {name}, {n}."} for n in range(5)]}
@@ -234,12 +221,12 @@ def karpathy(*images: tuple[str, str]) -> bytes:
     return json.dumps({"images": rows, "dataset": "birds"}).encode()
 
 
-def set_files(draw: Any) -> dict[str, dict[str, Any]]:
+def set_files(draw):
     """Return small files in the structure of the real sets: archive name -> members, JSON name -> value."""
     return domain_files(draw(1), draw(2)) | caption_files(draw(1), draw(2), draw(3))
 
 
-def domain_files(one: bytes, two: bytes) -> dict[str, dict[str, Any]]:
+def domain_files(one, two):
     """Return the sets whose captions the authors released."""
     objects = {"101_ObjectCategories/wren/image_0001.jpg": one}
     objects["101_ObjectCategories/robin/image_0002.jpg"] = two
@@ -311,7 +298,7 @@ def domain_files(one: bytes, two: bytes) -> dict[str, dict[str, Any]]:
     }
 
 
-def caption_files(one: bytes, two: bytes, three: bytes) -> dict[str, dict[str, Any]]:
+def caption_files(one, two, three):
     """Return the sets that come with captions of their own."""
     coco = ("COCO_val2014_1.jpg", "COCO_val2014_2.jpg")
     return {
@@ -352,9 +339,7 @@ def caption_files(one: bytes, two: bytes, three: bytes) -> dict[str, dict[str, A
 
 @pytest.mark.parametrize("name", read_table())
 @pytest.mark.parametrize("way", ["mirror", "from"])
-def test_every_set_is_laid_out_for_the_build(
-    server: Any, tmp_path: Path, draw: Any, name: str, way: str
-) -> None:
+def test_every_set_is_laid_out_for_the_build(server, tmp_path, draw, name, way):
     from fdrd.sources import find_domains
 
     contents = {
@@ -393,7 +378,7 @@ def test_every_set_is_laid_out_for_the_build(
     ).read_text()
 
 
-def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path: Path) -> None:
+def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path):
     with pytest.raises(FdrdError, match=r"UCF101 needs files .*drive.google.com"):
         fdrd.fetch("UCF101", tmp_path / "raw")
     (tmp_path / "UCF-101-midframes.zip").write_bytes(archive("a.zip", {"1.jpg": b"x"}))
@@ -401,8 +386,8 @@ def test_a_fetch_by_name_says_what_must_be_done_by_hand(tmp_path: Path) -> None:
         fdrd.fetch("UCF101", tmp_path / "raw", local=tmp_path)
 
 
-def test_the_command_shows_the_terms_and_asks(tmp_path: Path) -> None:
-    def run(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+def test_the_command_shows_the_terms_and_asks(tmp_path):
+    def run(*arguments, answer=""):
         return subprocess.run(
             [sys.executable, "-m", "fdrd", "fetch", *arguments],
             cwd=tmp_path, capture_output=True, text=True, input=answer,

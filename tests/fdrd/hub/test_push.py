@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hub_repository import File
-from hub_server import READER, WRITER, Outage
+from hub_server import READER, WRITER
 from huggingface_hub import HfApi
 from PIL import Image
 from typer.testing import CliRunner
@@ -118,7 +118,7 @@ def test_an_interrupted_push_resumes_and_readers_never_see_half_of_it(built, hub
     assert (built / "manifest.json").read_bytes() == content(hub)["manifest.json"]
 
 
-OUTAGES: list[Outage] = [429, 500, "drop", "lose", "cut"]
+OUTAGES = [429, 500, "drop", "lose", "cut"]
 STEPS = [
     ("GET", "/api/datasets/org/birds"),
     ("POST", "/api/repos/create"),

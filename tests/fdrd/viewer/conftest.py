@@ -2,10 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse
-from pathlib import Path
+from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 import pytest
@@ -27,30 +25,30 @@ class Site:
     port: int
 
     @property
-    def base(self) -> str:
+    def base(self):
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def address(self) -> str:
+    def address(self):
         return f"{self.base}/?token={TOKEN}"
 
-    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> HTTPResponse:
+    def ask(self, path, method="GET", body="", **headers):
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = {"Cookie": f"fdrd_view_{self.port}={TOKEN}", "Host": f"127.0.0.1:{self.port}"}
         connection.request(method, path, body or None, sent | headers)
         return connection.getresponse()
 
-    def text(self, path: str, **values: object) -> str:
+    def text(self, path, **values):
         answer = self.ask(f"{path}?{urlencode(values)}" if values else path)
         assert answer.status == 200, answer.read()
         return answer.read().decode()
 
-    def post(self, path: str, **values: str) -> HTTPResponse:
+    def post(self, path, **values):
         return self.ask(path, "POST", urlencode(values), Origin=self.base)
 
 
 @pytest.fixture(scope="package")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(tmp_path_factory):
     """A folder with the source `raw`, its dataset `set`, and results in `runs`."""
     folder = tmp_path_factory.mktemp("viewer")
     with pytest.MonkeyPatch.context() as patch:
@@ -61,7 +59,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def measured(drawn: Path) -> Path:
+def measured(drawn):
     """The folder of `drawn`, with results of two methods."""
     import baselines  # noqa: F401 - registers methods
     from benchmark.runner import run
@@ -74,7 +72,7 @@ def measured(drawn: Path) -> Path:
     return drawn
 
 
-def _own_cache(patch: pytest.MonkeyPatch, folder: Path) -> None:
+def _own_cache(patch, folder):
     import datasets
 
     patch.setenv("HF_HOME", str(folder / "cache"))
@@ -83,11 +81,11 @@ def _own_cache(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 @pytest.fixture
-def open_site() -> Iterator[Callable[..., Site]]:
+def open_site():
     """Open a dataset in a server; it ends with the test."""
     running = []
 
-    def opened(folder: Path, **options: object) -> Site:
+    def opened(folder, **options):
         context = open_context(folder, **options)
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]

@@ -49,7 +49,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class FitLog:
-    """All evaluations of a training."""
+    """All evaluations of a training; stages of a training follow each other, and their steps are added."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: Annotated[int, Meta(ge=0)] = 0
@@ -72,6 +72,17 @@ class FitLog:
         """Validation MRR of the best state so far, -1 before the first evaluation."""
         found = [each.validation_mrr for each in self.epochs]
         return max([-1.0 if self.untrained_mrr is None else self.untrained_mrr, *found])
+
+    def after(self, stage: FitLog) -> FitLog:
+        """Return the log of an earlier stage, continued by this one, whose untrained state that stage kept.
+
+        >>> first, second = (FitLog([Epoch(1.0, mrr, 1.0, 10)], 1) for mrr in (0.5, 0.6))
+        >>> second.after(first).steps, second.after(first).best_step, FitLog().after(first).best_step
+        (20, 20, 10)
+        """
+        moved = [dataclasses.replace(each, step=stage.steps + each.step) for each in self.epochs]
+        best = len(stage.epochs) + self.best_epoch if self.best_epoch else stage.best_epoch
+        return FitLog([*stage.epochs, *moved], best, stage.untrained_mrr)
 
 
 @dataclass(frozen=True)

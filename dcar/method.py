@@ -99,9 +99,12 @@ class DCAR:
         config, device = self.config, self.backbone.device
         if config.lambda_cate:
             self.draw_from(train)
+        alone = None
         if config.adapter_epochs and self._trains_adapters():
-            self._fit_adapters(train, validation, progress)
-        return learn(self, self.loss, train, validation, self.training, self.seed, device, progress)
+            alone = self._fit_adapters(train, validation, progress)
+        return learn(
+            self, self.loss, train, validation, self.training, self.seed, device, progress, alone
+        )
 
     def _trains_adapters(self) -> bool:
         """Return whether a loss depends on the adapters."""
@@ -111,7 +114,7 @@ class DCAR:
 
     def _fit_adapters(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress
-    ) -> None:
+    ) -> FitLog:
         """Train the adapters without prompts, on plain features, which are cached: this takes seconds."""
         alone = DCAR(
             self.backbone,
@@ -129,7 +132,7 @@ class DCAR:
         )
         alone.candidates = self.candidates
         with resumable(None):  # only the joint training is resumable
-            learn(
+            return learn(
                 alone,
                 alone.loss,
                 train,

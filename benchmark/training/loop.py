@@ -107,6 +107,7 @@ class _Training:
         device: torch.device,
         progress: Progress,
         scale: LogitScale | None,
+        earlier: FitLog | None,
     ):
         self.learner, self.loss, self.train, self.config = learner, loss, train, config
         self.seed, self.device, self.progress = seed, device, progress
@@ -120,6 +121,7 @@ class _Training:
         self.stretch = config.eval_every or stretch
         self.best = copy.deepcopy(learner.state_dict())
         self.log = FitLog()
+        self.earlier_steps = earlier.steps if earlier else 0
         self.losses: list[float] = []  # since the last evaluation
         self.seconds = 0.0  # spent on them
         self.saved = ResumableState(_identity(learner, train, config, seed))
@@ -133,7 +135,7 @@ class _Training:
             self.progress("untrained | validating", 0, 1)
             self.log = FitLog(untrained_mrr=self._validated(validate))
             self.progress(f"untrained | validation MRR {self.log.untrained_mrr:.3f}", 1, 1)
-            point("validation_mrr", 0, self.log.best_mrr)
+            self._point("validation_mrr", 0, self.log.best_mrr)
         while not self._is_done():
             self._run_stretch(validate)
 
@@ -150,8 +152,8 @@ class _Training:
             with delay_interrupt() as interrupted:
                 self.losses.append(self._step(batch))
                 done = batch.step + 1
-                point("loss", done, self.losses[-1])
-                point("learning_rate", done, self.optimizer.param_groups[0]["lr"])
+                self._point("loss", done, self.losses[-1])
+                self._point("learning_rate", done, self.optimizer.param_groups[0]["lr"])
                 self.seconds = time.monotonic() - started
                 self.progress(f"train | {self._status()}", done, self.steps)
                 self._save(EVERY, at_once=bool(interrupted))
@@ -161,7 +163,7 @@ class _Training:
         self.progress(f"{self._stretch_name(1)} | validating", 0, 1)
         mrr = self._validated(validate)
         self._end_stretch(mrr, end, time.monotonic() - started)
-        point("validation_mrr", end, mrr)
+        self._point("validation_mrr", end, mrr)
         self.progress(self._summary(), 1, 1)
         self._save()
 
@@ -202,6 +204,9 @@ class _Training:
         self.optimizer.step()
         self.scale.clamp()
         return value.item()
+
+    def _point(self, curve: str, step: int, value: float) -> None:
+        point(curve, self.earlier_steps + step, value)
 
     def _validated(self, validate: Callable[[], float]) -> float:
         self.learner.eval()
@@ -286,6 +291,7 @@ def fit(
     device: torch.device,
     progress: Progress = silent,
     scale: LogitScale | None = None,
+    earlier: FitLog | None = None,
 ) -> FitLog:
     """Train `learner` and restore its best state.
 
@@ -304,6 +310,7 @@ def fit(
         device: of the towers.
         progress: receives steps.
         scale: of the similarities in the loss, if the configuration decides it.
+        earlier: log of an earlier stage of the training, which this one continues.
 
     Raises:
         FdrdError: there are fewer than 2 rows, or the loss is not finite.
@@ -312,12 +319,12 @@ def fit(
         raise FdrdError(
             f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
         )
-    training = _Training(learner, loss, train, config, seed, device, progress, scale)
+    training = _Training(learner, loss, train, config, seed, device, progress, scale, earlier)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         training.run(validate)
     learner.load_state_dict(training.best)
     learner.eval()
-    return training.log
+    return training.log.after(earlier) if earlier else training.log
 
 
 def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, seed: int) -> str:

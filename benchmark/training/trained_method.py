@@ -60,6 +60,7 @@ def learn(
     seed: int,
     device: torch.device,
     progress: Progress = silent,
+    earlier: FitLog | None = None,
 ) -> FitLog:
     """Train a method's learner, and restore its best state.
 
@@ -72,6 +73,7 @@ def learn(
         seed: of the order of rows.
         device: of the towers.
         progress: receives steps.
+        earlier: log of an earlier stage of the training, which this one continues.
     """
     if method.learner is None:
         raise ValueError("the method has no learner")
@@ -82,7 +84,7 @@ def learn(
     backbone = getattr(method, "backbone", None)
     return fit(
         method.learner, loss, validate, train, config, seed,
-        device=device, progress=progress, scale=backbone and LogitScale(backbone, config.scale),
+        device=device, progress=progress, scale=backbone and LogitScale(backbone, config.scale), earlier=earlier,
     )  # fmt: skip
 
 

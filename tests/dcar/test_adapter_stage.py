@@ -8,6 +8,7 @@ import torch
 import benchmark.training.resumable
 from benchmark import Prompts, TrainConfig, get_method
 from benchmark.training.resumable import resumable
+from benchmark.training.tracking import observed
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
 
@@ -63,6 +64,20 @@ def test_the_adapter_stage_runs_no_prompted_tower(tiny_clip, tiny_dataset, monke
     monkeypatch.setattr(tiny_clip, "encode_image", plain)
     with pytest.raises(Stopped):
         method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+
+
+def test_the_log_and_the_curves_have_the_steps_of_both_stages(tiny_clip, tiny_dataset):
+    """24 rows: three epochs of 24 for the adapter, then two epochs of three batches of 8."""
+    method, rows = (
+        made(tiny_clip, adapter_batch=24),
+        (tiny_dataset["train"], tiny_dataset["validation"]),
+    )
+    points = []
+    with observed(lambda curve, step, value: points.append((curve, step))):
+        log = method.fit(*rows)
+    assert [each.step for each in log.epochs] == [1, 2, 3, 6, 9]
+    assert log.steps == 9
+    assert [step for curve, step in points if curve == "loss"] == [*range(1, 10)]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ class FitLog:
     """the one that was kept, counted from 1; 0 is the untrained state"""
     untrained_mrr: Fraction | None = None
     """before the first step; None if that was not evaluated"""
+    zero_shot_mrr: Fraction | None = None
+    """of the frozen backbone on the same rows; None if its features are not cached, or in files of earlier releases"""
 
     @property
     def steps(self) -> int:
@@ -82,7 +84,7 @@ class FitLog:
         """
         moved = [dataclasses.replace(each, step=stage.steps + each.step) for each in self.epochs]
         best = len(stage.epochs) + self.best_epoch if self.best_epoch else stage.best_epoch
-        return FitLog([*stage.epochs, *moved], best, stage.untrained_mrr)
+        return FitLog([*stage.epochs, *moved], best, stage.untrained_mrr, self.zero_shot_mrr)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,21 @@
-"""The plots of a comparison: recall curves, the distribution of ranks, and the curves of each training."""
+"""The plots of a comparison: recall curves, the distribution of ranks, the curves of trainings, and MRR by shots.
+
+MRR is in percent, as in the tables. Bands show the standard deviation over seeds.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.reporting.comparison import Comparison, Row, label
+from benchmark.reporting.comparison import REFERENCE, Comparison, Row, label
 from benchmark.reporting.svg_plots import Plot, Series
-from benchmark.result import DIRECTIONS
+from benchmark.result import DIRECTIONS, FitLog
 
 if TYPE_CHECKING:  # imports torch
     from benchmark.evaluation.score_blocks import Floats
@@ -20,102 +23,154 @@ if TYPE_CHECKING:  # imports torch
 _KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _BINS = (1, 2, 3, 6, 11, 21, 51, 101)
 _TITLES = {"image_to_text": "image to text", "text_to_image": "text to image"}
+_MRR = "MRR in percent"
 
 
 def plots_of(comparison: Comparison) -> list[Plot]:
-    """Return all plots of a comparison."""
+    """Return all plots of a comparison, most of them for each number of shots."""
+    names = dict.fromkeys(map(_name, comparison.rows))
+    first = 0 if REFERENCE in names else 1
+    colors = {name: place for place, name in enumerate(names, first)}
+    groups = _by_training_images(comparison.rows)
     found = []
-    for direction in DIRECTIONS:
-        ranks = {row.label: row.mean_ranks(direction) for row in comparison.rows}
-        found += [_recall(direction, ranks), _distribution(direction, ranks)]
-    return found + _training(comparison.rows) + _by_shots(comparison.rows)
+    for shots, rows in groups.items():
+        images = f"{shots} training images per category" if shots else "all training images"
+        plots = [plot for each in DIRECTIONS for plot in _of_ranks(each, rows, colors)]
+        plots += _training(rows, colors)
+        found += [
+            replace(
+                plot,
+                name=plot.name + (f"-{shots or 'all'}-shots" if len(groups) > 1 else ""),
+                title=plot.title + (f", {images}" if shots or len(groups) > 1 else ""),
+            )
+            for plot in plots
+        ]
+    return found + _by_shots(comparison.rows, colors)
 
 
-def _recall(direction: str, ranks: dict[str, Floats]) -> Plot:
+def _name(row: Row) -> str:
+    """Return the label of a row without its number of shots."""
+    settings = row.results[0].settings
+    return label(replace(settings, shots=None)) + row.label.removeprefix(label(settings))
+
+
+def _is_trained(row: Row) -> bool:
+    return row.results[0].settings.train is not None
+
+
+def _by_training_images(rows: Sequence[Row]) -> dict[int | None, list[Row]]:
+    """Return the rows by number of shots, in ascending order; those without training are in all groups."""
+    numbers = {row.results[0].settings.shots for row in rows if _is_trained(row)} or {None}
+    return {
+        shots: [r for r in rows if not _is_trained(r) or r.results[0].settings.shots == shots]
+        for shots in sorted(numbers, key=lambda shots: shots or np.inf)
+    }
+
+
+def _of_ranks(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
+    """Return recall at each K, and how many queries have which rank."""
+    ranks = {_name(row): row.mean_ranks(direction) for row in rows}
     most = max(map(len, ranks.values()))
     ks = [k for k in _KS if k <= most] or [1]
-    series = [
-        Series(label, [100 * float(np.mean(of <= k)) for k in ks], place)
-        for place, (label, of) in enumerate(ranks.items())
-    ]
-    title = f"Recall at K, {_TITLES[direction]}"
-    return Plot(f"recall-{direction}", title, ks, series, "K", "percent", log=True)
-
-
-def _distribution(direction: str, ranks: dict[str, Floats]) -> Plot:
     ends = [*_BINS[1:], np.inf]
     labels = [
         f"{a}" if b == a + 1 else f"{a}-{b - 1:.0f}" if b < np.inf else f"over {a - 1}"
         for a, b in zip(_BINS, ends, strict=True)
     ]
-    series = [
-        Series(label, (100 * np.histogram(of, bins=[*_BINS, np.inf])[0] / len(of)).tolist(), place)
-        for place, (label, of) in enumerate(ranks.items())
+
+    def shares(of: Floats) -> list[float]:
+        counts: list[float] = np.histogram(of, bins=[*_BINS, np.inf])[0].tolist()
+        return [100 * count / len(of) for count in counts]
+
+    recall = [
+        Series(name, [100 * float(np.mean(of <= k)) for k in ks], colors[name])
+        for name, of in ranks.items()
     ]
-    title = f"Distribution of ranks, {_TITLES[direction]}"
-    return Plot(
-        f"ranks-{direction}", title, labels, series, "rank", "percent of queries", bars=True
-    )
+    bars = [Series(name, shares(of), colors[name]) for name, of in ranks.items()]
+    title = f"Recall at K, {_TITLES[direction]}"
+    spread = f"Distribution of ranks, {_TITLES[direction]}"
+    share = "percent of queries"
+    return [
+        Plot(f"recall-{direction}", title, ks, recall, "K", "recall in percent", log=True),
+        Plot(f"ranks-{direction}", spread, labels, bars, "rank", share, bars=True),
+    ]
 
 
-def _training(rows: Sequence[Row]) -> list[Plot]:
+def _training(rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
     """Return the training curves by optimizer step, means over seeds that were evaluated at the same steps."""
     mrr, loss = [], []
-    for place, row in enumerate(rows):
+    frozen: dict[int | None, float] = {}
+    for row in rows:
+        for result in row.results:
+            if result.fit and result.fit.zero_shot_mrr is not None:
+                frozen[result.settings.seed] = 100 * result.fit.zero_shot_mrr
         fits = [result.fit for result in row.results if result.fit and result.fit.epochs]
         if fits:
-            # Files of version 0.1 know no steps, and their epochs are counted.
-            steps = [epoch.step or n for n, epoch in enumerate(fits[0].epochs, 1)]
-            fits = [
-                fit
-                for fit in fits
-                if [e.step for e in fit.epochs] == [e.step for e in fits[0].epochs]
-            ]
-            courses = [[epoch.validation_mrr for epoch in fit.epochs] for fit in fits]
+            fits = [fit for fit in fits if _steps(fit) == _steps(fits[0])]
+            steps, color = _steps(fits[0]), colors[_name(row)]
+            courses = [[100 * epoch.validation_mrr for epoch in fit.epochs] for fit in fits]
+            untrained = [100 * f.untrained_mrr for f in fits if f.untrained_mrr is not None]
+            if len(untrained) == len(fits):
+                courses = [[at, *course] for at, course in zip(untrained, courses, strict=True)]
+            at = [0] * (len(courses[0]) - len(steps)) + steps
             losses = [[epoch.loss for epoch in fit.epochs] for fit in fits]
-            untrained = [fit.untrained_mrr for fit in fits if fit.untrained_mrr is not None]
-            first = [fmean(untrained)] if untrained else []
-            at = [0] * len(first) + steps
-            mrr.append(Series(row.label, [*first, *_means(courses)], place, at))
-            loss.append(Series(row.label, _means(losses), place, steps))
+            mrr.append(_with_spread(_name(row), courses, color, at))
+            loss.append(_with_spread(_name(row), losses, color, steps))
     if not mrr:
         return []
     x = sorted({step for each in mrr for step in each.x})
+    if frozen:
+        mrr.insert(0, _horizontal("zero-shot", fmean(frozen.values()), x))
+    title = "Validation MRR while training"
     return [
-        Plot("training-mrr", "Validation MRR while training", x, mrr, "optimizer steps", "MRR"),
+        Plot("training-mrr", title, x, mrr, "optimizer steps", f"validation {_MRR}"),
         Plot("training-loss", "Training loss", x, loss, "optimizer steps", "loss"),
     ]
 
 
-def _means(courses: Sequence[Sequence[float]]) -> list[float]:
-    return [fmean(values) for values in zip(*courses, strict=True)]
+def _steps(fit: FitLog) -> list[float]:
+    """Return the steps of the evaluations; files of version 0.1 know none, and their epochs are counted."""
+    return [epoch.step or n for n, epoch in enumerate(fit.epochs, 1)]
 
 
-def _by_shots(rows: Sequence[Row]) -> list[Plot]:
+def _with_spread(
+    name: str, courses: Sequence[Sequence[float]], color: int, x: Sequence[float]
+) -> Series:
+    """Return the mean of courses of several seeds, with the standard deviation."""
+    columns = [*zip(*courses, strict=True)]
+    spread = [stdev(column) for column in columns] if len(courses) > 1 else []
+    return Series(name, [fmean(column) for column in columns], color, x, spread)
+
+
+def _horizontal(name: str, value: float, x: Sequence[float]) -> Series:
+    return Series(name, [value, value], 0, [x[0], x[-1]], marks=False)
+
+
+def _by_shots(rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
     """Return the MRR by training images per category, if there are several numbers of them."""
-    found: dict[str, dict[int | None, float]] = defaultdict(dict)
+    found: dict[str, dict[int | None, list[float]]] = defaultdict(dict)
     for row in rows:
-        settings = row.results[0].settings
-        found[label(replace(settings, shots=None))][settings.shots] = row.mrr("mean")
+        sides = [[r.metrics.direction(way).strict.mrr for way in DIRECTIONS] for r in row.results]
+        found[_name(row)][row.results[0].settings.shots] = [100 * fmean(side) for side in sides]
     numbers = {shots for of in found.values() for shots in of if shots is not None}
-    untrained = {row.label for row in rows if row.results[0].settings.train is None}
+    untrained = {_name(row) for row in rows if not _is_trained(row)}
     everything = any(None in of for name, of in found.items() if name not in untrained)
     x = sorted(numbers) + ([2 * max(numbers)] if numbers and everything else [])
     if len(x) < 2:
         return []
     series = []
-    for place, (name, of) in enumerate(found.items()):
-        if name in untrained:
-            of = dict.fromkeys(x, of[None])
-        at = [x[-1] if shots is None else shots for shots in of]
-        order = sorted(range(len(at)), key=at.__getitem__)
-        series.append(
-            Series(name, [[*of.values()][n] for n in order], place, [at[n] for n in order])
-        )
+    for name, of in found.items():
+        if name in untrained and set(of) == {None}:
+            level = _horizontal(name, fmean(of[None]), x)
+            series.append(replace(level, color=colors[name]))
+            continue
+        at = {x[-1] if shots is None else shots: values for shots, values in of.items()}
+        points = sorted(at)
+        means = [fmean(at[point]) for point in points]
+        several = min(len(values) for values in at.values()) > 1
+        spread = [stdev(at[point]) for point in points] if several else []
+        series.append(Series(name, means, colors[name], points, spread))
     names = {float(x[-1]): "all"} if everything else {}
     title = "MRR by shots, mean of both directions"
-    return [
-        Plot(
-            "shots", title, x, series, "training images per category", "MRR", log=True, names=names
-        )
-    ]
+    axis = "training images per category"
+    return [Plot("shots", title, x, series, axis, _MRR, log=True, names=names)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.metrics import mean_mrr
+from benchmark.models import processes
 from benchmark.models.backbone import Encoder, Features
 from benchmark.models.image_batches import AnyImages
 from benchmark.registry import Method
@@ -82,10 +84,21 @@ def learn(
         return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
 
     backbone = getattr(method, "backbone", None)
-    return fit(
+    log = fit(
         method.learner, loss, validate, train, config, seed,
         device=device, progress=progress, scale=backbone and LogitScale(backbone, config.scale), earlier=earlier,
     )  # fmt: skip
+    return replace(log, zero_shot_mrr=_zero_shot_mrr(backbone, validation))
+
+
+@torch.no_grad()
+def _zero_shot_mrr(backbone: Encoder | None, validation: RetrievalDataset) -> float | None:
+    """Return the validation MRR of the frozen backbone; None if its features would have to be encoded again."""
+    if backbone is None or backbone.frozen is None:
+        return None
+    frozen = TrainedMethod(backbone, nn.Identity(), TrainConfig(), seed=0)
+    mrr = mean_mrr(rank_split(frozen, *encode_split(frozen, validation), validation))
+    return processes.agreed(mrr)
 
 
 class TrainedMethod:

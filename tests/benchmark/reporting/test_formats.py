@@ -10,6 +10,7 @@ import pytest
 import benchmark
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.svg_plots import PALETTE, Plot, Series, svg
 from benchmark.result import read_results
 
 ROWS = [
@@ -67,25 +68,67 @@ def test_latex_escapes_names_and_marks_the_best(folder):
 def test_the_figures_show_courses_by_step_and_mrr_by_shots(folder, results, tmp_path):
     (comparison,) = group_results(results)
     plots = {plot.name: plot for plot in plots_of(comparison)}
-    courses = {each.label: each for each in plots["training-mrr"].series}
-    course = courses["50 % & CoOp_x (shots=1)"]
+    assert plots["training-mrr-1-shots"].title.endswith("1 training images per category")
+    assert plots["training-mrr-all-shots"].title.endswith("all training images")
+    courses = {each.label: each for each in plots["training-mrr-1-shots"].series}
+    course = courses["50 % & CoOp_x"]
     fits = [r.fit for r in results if r.settings.method == "coop" and r.settings.shots == 1]
     assert list(course.x) == [0, 2, 4]
-    assert course.values[0] == pytest.approx(sum(fit.untrained_mrr for fit in fits) / 2)
-    assert course.values[2] == pytest.approx(sum(fit.epochs[1].validation_mrr for fit in fits) / 2)
+    ends = [100 * fit.epochs[1].validation_mrr for fit in fits]
+    assert course.values[0] == pytest.approx(sum(100 * fit.untrained_mrr for fit in fits) / 2)
+    assert course.values[2] == pytest.approx(sum(ends) / 2)
+    assert course.spread[2] == pytest.approx(abs(ends[0] - ends[1]) / 2**0.5)
     shots = plots["shots"]
     assert (list(shots.x), shots.names) == ([1, 4, 8], {8: "all"})
     by_label = {each.label: each for each in shots.series}
     assert set(by_label) == {"zero_shot", "50 % & CoOp_x"}
     assert len(set(by_label["zero_shot"].values)) == 1
     mrr = {row.label: row.mrr("mean") for row in comparison.rows}
-    assert by_label["50 % & CoOp_x"].values == [
-        mrr["50 % & CoOp_x (shots=1)"], mrr["50 % & CoOp_x (shots=4)"], mrr["50 % & CoOp_x"]
-    ]  # fmt: skip
+    for place, end in enumerate((" (shots=1)", " (shots=4)", "")):
+        shown = by_label["50 % & CoOp_x"].values[place]
+        assert shown == pytest.approx(100 * mrr[f"50 % & CoOp_x{end}"])
+    assert len(by_label["50 % & CoOp_x"].spread) == 3
+    assert by_label["zero_shot"].color == 0
     benchmark.report(folder, figures=tmp_path)
     written = {path.name for path in tmp_path.glob("*.svg")}
-    assert {"1-training-mrr.svg", "1-shots.svg"} <= written
+    assert {
+        "1-training-mrr-4-shots.svg",
+        "1-recall-image_to_text-1-shots.svg",
+        "1-shots.svg",
+    } <= written
     ElementTree.parse(tmp_path / "1-shots.svg")
+
+
+def test_zero_shot_is_a_horizontal_line_among_the_curves(results):
+    """It is known where the features of the frozen backbone are cached, and averaged over seeds."""
+    known = [
+        dataclasses.replace(
+            r, fit=r.fit and dataclasses.replace(r.fit, zero_shot_mrr=0.2 + 0.1 * r.settings.seed)
+        )
+        for r in results
+        if r.settings.shots == 4
+    ]
+    plots = {plot.name: plot for plot in plots_of(group_results(known)[0])}
+    line = plots["training-mrr"].series[0]
+    assert (line.label, list(line.x)) == ("zero-shot", [0, 4])
+    assert line.values == pytest.approx([25.0, 25.0])
+    drawn = svg(plots["training-mrr"], standalone=True)
+    assert "zero-shot: 25.00 at the end" in drawn
+    assert "standard deviation over seeds" in drawn
+    assert drawn.count("<polygon") == 1
+
+
+def test_twelve_methods_differ_in_color_or_dash_and_the_reference_is_gray():
+    series = [Series("m", [1.0], place) for place in range(25)]
+    assert len({(PALETTE[each.shade], each.dash) for each in series}) == 25
+    assert (series[0].shade, series[0].dash) == (0, "")
+    assert len({PALETTE[each.shade] for each in series[:13]}) == 13
+
+
+def test_the_numbers_of_an_axis_have_equal_decimals():
+    plot = Plot("p", "p", [1.0, 2.0], [Series("m", [0.08, 0.105], 1)], "x", "y")
+    numbers = [each.text for each in ElementTree.fromstring(svg(plot)).iter() if each.text]
+    assert {"0.100", "0.080", "0.105"} <= set(numbers)
 
 
 def test_models_of_single_domains_get_a_table_of_their_means(results):

@@ -3,6 +3,7 @@
 import html
 import re
 import time
+from importlib.resources import files
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
@@ -11,7 +12,7 @@ import pytest
 
 from benchmark.evaluation.metrics import DIRECTIONS
 from benchmark.reporting.result_plots import plots_of
-from benchmark.reporting.svg_plots import Plot, Series, svg
+from benchmark.reporting.svg_plots import PALETTE, Plot, Series, svg
 from fdrd.dataset import load
 from fdrd.viewer.index import open_index
 from fdrd.viewer.results import Runs, fingerprint
@@ -89,6 +90,12 @@ def test_results_of_other_data_are_told_apart(measured, birds, tmp_path, open_si
     site = open_site(tmp_path / "other", results=[measured / "runs"])
     assert "measured on other data" in site.text("/results")
     assert "measured on other data" in site.text("/results/queries")
+
+
+def test_buttons_of_series_have_the_colors_of_the_plots():
+    css = files("fdrd.viewer").joinpath("static/viewer.css").read_text()
+    for place, color in enumerate(PALETTE):
+        assert f".s{place} {{ --c: {color}; }}" in css
 
 
 def test_plots_are_xml_without_styles_or_scripts(runs):

@@ -89,8 +89,8 @@ def compare(
     Args:
         results: result files, which must be comparable; and folders, of which methods without a counterpart
             are left out.
-        against: a method, or the full label of a row; by default the first of `PREFERRED` that is present,
-            else the first row.
+        against: a method, or the full label of a row; by default the first of `PREFERRED` that is present, with
+            the fewest options, else the first row.
 
     Raises:
         FdrdError: there is nothing to compare, or `against` does not name a single row.
@@ -110,31 +110,17 @@ def compare(
     return SignificanceTests([_paired(comparison, against) for comparison in pairs], single)
 
 
-def ablation(
-    results: Sequence[BenchResult],
-    variants: Mapping[str, Mapping[str, Any]],
-    full: Mapping[str, Any],
-) -> tuple[SignificanceTests, dict[str, str]]:
+def ablation(results: Sequence[BenchResult], full: Mapping[str, Any]) -> SignificanceTests:
     """Test the variants of a method against the full method.
 
     Args:
         results: of the variants.
-        variants: options by name.
         full: options of the full method; without a result of it nothing is tested.
-
-    Returns:
-        The tests, and the names of variants by row label.
     """
     labels = {label(r.settings): r.settings.options_given for r in results}
-    names = {
-        row: name
-        for row, options in labels.items()
-        for name, own in variants.items()
-        if own == options
-    }
     against = next((row for row, options in labels.items() if options == full), None)
     pairs = [each for each in group_results(results) if len(each.rows) > 1] if against else []
-    return SignificanceTests([_paired(each, against) for each in pairs], []), names
+    return SignificanceTests([_paired(each, against) for each in pairs], [])
 
 
 def verdict(difference: Difference) -> str:
@@ -167,6 +153,9 @@ def _reference(comparison: Comparison, against: str | None) -> Row:
     for name in PREFERRED if against is None else (against,):
         exact = [row for row in rows if row.label == name]
         same = exact or [row for row in rows if row.method == name]
+        if against is None:  # the full method among variants that set more options
+            sizes = [len(row.results[0].settings.options_given) for row in same]
+            same = [row for row, size in zip(same, sizes, strict=True) if size == min(sizes)]
         if len(same) == 1:
             return same[0]
         if same:

@@ -212,11 +212,21 @@ def run_selected(
     variants = {variant: {names[0]: own} for variant, own in outcome.variants.items()}
     for variant, by_method in (variants or {"": distributed}).items():
         found, failed = _run_each(names, list(seeds), by_method, asked)
+        if variant:
+            found = [_labeled(each, f"{names[0]}, {variant}", asked.results) for each in found]
         outcome.results.extend(found)
         outcome.failed.update({f"{name} {variant}".rstrip(): e for name, e in failed.items()})
     if not outcome.results:
         raise next(iter(outcome.failed.values()))
     return outcome
+
+
+def _labeled(result: BenchResult, label: str, results: str | Path | None) -> BenchResult:
+    """Return a result whose row in tables has this label, and record that in its file."""
+    labeled = replace(result, settings=replace(result.settings, label=label))
+    if results is not None and labeled != result and processes.is_main():
+        write_result(labeled, Path(results, labeled.settings.file_name()))
+    return labeled
 
 
 def truncation(encoder: Encoder, captions: Sequence[str]) -> str:

@@ -150,9 +150,7 @@ def _print(outcome: Any, note: str, ablate: str | None, results: Path, json: boo
         if note:
             out.print(note)
         if ablate:
-            tests, names = ablation(outcome.results, outcome.variants, outcome.full)
-            print_report(significance_table(tests))
-            out.print("\n".join(f"{row}: {name}" for row, name in names.items()))
+            print_report(significance_table(ablation(outcome.results, outcome.full)))
         print_hint(f"Next:  fdrd report {results}        fdrd compare {results}")
     raise_failed(outcome)
 

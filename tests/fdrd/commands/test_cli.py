@@ -223,8 +223,11 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
     command += ["-M", "n_ctx=2", "-T", "epochs=1", "--results", "ablation"]
     first = fdrd(*command, cwd=built)
     assert first.returncode == 0, first.stderr
-    assert "MRR against dcar (epochs=1, n_ctx=2)" in " ".join(first.stdout.split())
-    assert "dcar (depth=0, epochs=1, n_ctx=2): whole without prompts" in first.stdout
+    assert "MRR against dcar, whole" in " ".join(first.stdout.split())
+    compared = fdrd("compare", "ablation", cwd=built)
+    assert "MRR against dcar, whole" in " ".join(compared.stdout.split())
+    page = fdrd("report", "ablation", cwd=built).stdout
+    assert "| dcar, whole without prompts |" in page
     again = fdrd(*command, "--json", cwd=built)
     given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
     assert {"n_ctx": 2} in given

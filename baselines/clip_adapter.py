@@ -4,8 +4,9 @@ x becomes ratio * ReLU(W2 ReLU(W1 x)) + (1 - ratio) * x, normalized to unit leng
 used. Once they are cached, training runs no tower.
 
 Differs from the paper: the text side is adapted by default (the released code adapts images, but there
-captions are a short list of class names). Training uses whole captions, a symmetric loss over pairs, AdamW,
-batches of 256 and 50 epochs instead of SGD, and no random crops.
+captions are a short list of class names). Training uses whole captions, a symmetric loss over pairs
+(`-M loss=image_to_text` is the paper's direction), AdamW, batches of 256 and 50 epochs instead of SGD, and no
+random crops.
 """
 
 from __future__ import annotations

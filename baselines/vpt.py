@@ -3,7 +3,8 @@
 Shallow means tokens at the first layer only (`-M depth=1`). Deep means new tokens at every layer, the paper's
 stronger variant and the default. The text tower is unchanged, so each caption is encoded once.
 
-Differs from the paper: CLIP replaces a classifier with a learned head, so the loss is over pairs, and symmetric.
+Differs from the paper: CLIP replaces a classifier with a learned head, so the loss is over pairs, and symmetric
+(`-M loss=image_to_text` is the paper's direction).
 Tokens follow the patches instead of preceding them, and start from N(0, 0.02^2) instead of a uniform
 distribution. 10 epochs instead of 100, and the best on validation. No dropout, a few tokens
 instead of up to 200, no random crops and flips, no warm-up.

@@ -13,11 +13,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole, prompted feature scored alone": {"gamma": 0.0},
     "whole": {},
     "whole without token weights": {"beta": 0.0},
+    "whole without category loss": {"lambda_cate": 0.0},
     "whole without matching weight": {"epsilon": 0.0},
     "whole without adapter": {"adapter": "identity"},
     "whole without prompts": {"depth": 0},
     "whole, contrastive loss of the prompted feature": {"contrast": "prompted"},
     "whole with weights per pair": {"pair_weight": 1.0},
+    "whole with isolated weights in the attention": {
+        "weight_token": "isolated",
+        "weight_place": "attention",
+        "test_weights": "token_mean",
+        "train_weights": "as_tested",
+    },
     "whole with the matching weight in the softmax": {"category_mode": "log_add"},
     "whole with margins": {"category_mode": "margin", "epsilon": 0.02},
     "whole with both kinds of negatives": {"n_attribute": 2},
@@ -30,4 +37,4 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "category_symmetric": False,
     },
 }
-"""Options that differ from the defaults, by name; `--ablate` prints the names under its table."""
+"""Options that differ from the defaults, by the name that tables show."""

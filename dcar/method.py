@@ -119,7 +119,14 @@ class DCAR:
         alone = DCAR(
             self.backbone,
             self.learner.without_prompts(self.backbone),
-            replace(self.config, depth=0, beta=0.0, pair_weight=0.0, test_weights="none"),
+            replace(
+                self.config,
+                depth=0,
+                beta=0.0,
+                pair_weight=0.0,
+                test_weights="none",
+                train_weights="paired",
+            ),
             self.training.changed(
                 {
                     "epochs": self.config.adapter_epochs,
@@ -160,17 +167,22 @@ class DCAR:
         self.learner.enter()
         config, prompts = self.config, self.learner.entered_prompts()
         prediction = torch.zeros((), device=self.backbone.device)
-        weights = None
+        weights = compared = None
+        rescored = config.train_weights == "as_tested" and config.test_weights == "rerank"
         if config.beta:
             prompted, compared = self.encode_compared(batch.images, prompts)
             plain = self.plain(batch.captions, tokens=True)
             weights = self.weights(batch.captions, plain, compared, self.blank())
             prediction = self._prediction_loss(plain, weights)
+            if config.train_weights == "as_tested":
+                weights = self._weights_without_image(batch.captions)
         else:
             prompted = self.backbone.encode_image(batch.images, prompts).pooled
         images = self.learner.adapted_image(prompted)
         if config.contrast == "fused":
             similarity = self.similarity(Features(images), self.features(batch.captions, weights))
+            if rescored and compared is not None:
+                similarity = self._rescored(similarity, batch.captions, images, compared)
         else:
             similarity = images @ self._prompted(batch.captions, weights).T
         logits = self.backbone.logit_scale * similarity
@@ -178,6 +190,22 @@ class DCAR:
         if config.lambda_cate:
             loss = loss + config.lambda_cate * self._category_loss(batch, images)
         return loss
+
+    def _rescored(
+        self, similarity: Tensor, captions: Sequence[str], images: Tensor, compared: Tensor
+    ) -> Tensor:
+        """Return (B, B) similarities, those of right pairs and of shortlists under the weights of their images.
+
+        A pair is encoded from its own image and caption only, whether it is right or wrong, as at test time.
+        """
+        size = min(self.config.shortlist, len(captions))
+        listed = torch.eye(len(captions), dtype=torch.bool, device=similarity.device)
+        for dim in (0, 1):
+            best = similarity.detach().topk(size, dim=dim).indices
+            listed = listed.scatter(dim, best, True)
+        image, caption = listed.nonzero(as_tuple=True)
+        texts = self.encode_paired([captions[n] for n in caption.tolist()], compared[image])
+        return similarity.index_put((image, caption), (images[image] * texts).sum(dim=1))
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images; with `rerank` also what their token weights are computed from."""
@@ -247,7 +275,8 @@ class DCAR:
 
     def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
         """Return (B, d) features of captions from the prompted text tower."""
-        prompts = Prompts(text=self.learner.entered_prompts().text, word_weights=weights)
+        text, place = self.learner.entered_prompts().text, self.config.weight_place
+        prompts = Prompts(text=text, word_weights=weights, weight_place=place)
         return self.backbone.encode_text(captions, prompts).pooled
 
     @torch.no_grad()
@@ -310,7 +339,7 @@ class DCAR:
         if self.config.test_weights == "token_mean":
             return self.learner.mean_weights(self.plain(captions, tokens=True))
         if self.config.test_weights == "predictor":
-            return self.learner.predicted_weights(self.plain(captions, tokens=True))
+            return self.learner.predicted_weights(self.plain(captions, tokens=True)).detach()
         return None
 
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from benchmark import AdapterForm, Coupling
+from benchmark.models.backbone import WeightPlace
 from benchmark.training.training_negatives import POOL
 from dcar.blank import Blank
 from dcar.candidates import Candidates
@@ -48,10 +49,15 @@ class DCARConfig:
         weight_image: from the prompted image tower, or from the plain one (likely prompted).
         weight_unit: one weight for each token, or one for all tokens of a word (open).
         weight_token: a token's feature within its caption, or that of its word alone (open).
+        weight_place: weights scale the embeddings, as drawn, or their logarithm is added to the attention that
+            tokens get in every layer, where no normalization cancels it (an extension of the figure).
         blank: the image without content (likely white).
         test_weights: weights of a caption at test time: none, or from the caption only; `rerank` encodes
             the shortlist of each query again for each image; `leak_paired` encodes captions with their
             own images, which leaks the answer, and its results say so (open).
+        train_weights: a caption's weights in training are those of its own image, as drawn, or it is scored
+            `as_tested`: under predicted weights, or with `rerank` a pass for each pair on a shortlist of the
+            batch, right and wrong alike (an extension of the figure).
         shortlist: items of each query that `rerank` encodes again.
         pair_limit: pairs that `rerank` may encode before the run is refused.
         n_negatives: hard negatives per caption and epoch, at most 16 (open).
@@ -96,8 +102,10 @@ class DCARConfig:
     weight_image: Literal["prompted", "frozen"] = "prompted"
     weight_unit: Literal["token", "word"] = "token"
     weight_token: Literal["contextual", "isolated"] = "contextual"
+    weight_place: WeightPlace = "embedding"
     blank: Blank = "white"
     test_weights: TestWeights = "none"
+    train_weights: Literal["paired", "as_tested"] = "paired"
     shortlist: int = 20
     pair_limit: int = 200_000
     n_negatives: int = 4
@@ -144,6 +152,16 @@ class DCARConfig:
             raise FdrdError(
                 "learn_gamma: no loss depends on gamma unless contrast=fused and gamma > 0"
             )
+        if self.train_weights == "as_tested":
+            if self.test_weights in ("none", "leak_paired"):
+                raise FdrdError(
+                    f"train_weights=as_tested: test_weights={self.test_weights} has no weights from a "
+                    f"caption or from every pair; choose token_mean, predictor or rerank"
+                )
+            if self.test_weights == "rerank" and self.contrast != "fused":
+                raise FdrdError(
+                    "train_weights=as_tested with rerank scores pairs: give contrast=fused"
+                )
         if self.pair_weight and self.test_weights in ("rerank", "leak_paired"):
             raise FdrdError(
                 f"test_weights={self.test_weights} encodes captions again for each image; "

@@ -8,9 +8,9 @@ prompting use the same list: length 0 is plain CLIP, length 1 CoOp (arXiv 2109.0
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch.nn.functional import pad
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages
 from fdrd.dataset import Indices
+
+WeightPlace: TypeAlias = Literal["embedding", "attention"]
+"""Where word weights act: they scale the embeddings, or their logarithm is added to the attention of every layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,9 @@ class Prompts:
     Attributes:
         text: entry l enters text layer l: (n_ctx, text_width), or (B, n_ctx, text_width).
         vision: entry l enters vision layer l: (n_vis, vision_width), or (B, n_vis, vision_width).
-        word_weights: (B, T) scale of each caption token's embedding, T as in `Features.valid` of
-            the same captions encoded with `reserve=n_ctx`.
+        word_weights: (B, T) weight of each caption token, T as in `Features.valid` of the same captions
+            encoded with `reserve=n_ctx`.
+        weight_place: where these weights act.
         readout: (vision_width, d) projection of the mean final state of the visual tokens, which becomes the
             one token feature of an image.
     """
@@ -41,6 +45,7 @@ class Prompts:
     text: Sequence[Tensor] = ()
     vision: Sequence[Tensor] = ()
     word_weights: Tensor | None = None
+    weight_place: WeightPlace = "embedding"
     readout: Tensor | None = None
 
     def __getitem__(self, rows: slice | Tensor) -> Prompts:
@@ -50,7 +55,7 @@ class Prompts:
             for entries in (self.text, self.vision)
         )
         weights = None if self.word_weights is None else self.word_weights[rows]
-        return Prompts(text, vision, weights, self.readout)
+        return replace(self, text=text, vision=vision, word_weights=weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +197,9 @@ class Backbone(Encoder, Protocol):
         """Return (n, text_width) input embeddings of the tokens of some words."""
 
 
+LEAST_WEIGHT = 1e-3
+"""Weights below it count as this much in the attention, whose logarithm would be infinite or undefined."""
+
 Write = Callable[[Tensor, Tensor], Tensor]
 """(hidden states (B, S, width), prompts) -> hidden states with the prompts in them."""
 
@@ -323,30 +331,86 @@ def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
         )
 
 
-@contextmanager
 def weigh_words(
-    embed: nn.Module, weights: Tensor | None, n_ctx: int, *, start: int
-) -> Iterator[None]:
-    """Scale `embed`'s output token by token, except the `n_ctx` slots from position `start`.
+    embed: nn.Module,
+    layers: nn.ModuleList,
+    prompts: Prompts,
+    n_ctx: int,
+    *,
+    start: int,
+    causal: bool,
+) -> AbstractContextManager[None]:
+    """Let word weights act on all tokens but the `n_ctx` slots from position `start`.
 
     Open it before `inject`, because hooks run in the order of registration.
     """
+    weights = prompts.word_weights
     if weights is None:
-        yield
-        return
+        return nullcontext()
 
-    def scale(_module: nn.Module, args: tuple[Tensor, ...], embedded: Tensor) -> Tensor:
-        if embedded.shape[1] != weights.shape[1] + n_ctx:
+    def every(length: int) -> Tensor:
+        """Return (B, T + n_ctx) weights, 1 for the slots."""
+        if length != weights.shape[1] + n_ctx:
             raise ValueError(
                 f"word weights for {weights.shape[1]} tokens, but the captions have "
-                f"{embedded.shape[1] - n_ctx}; use those of encode_text(..., reserve={n_ctx})"
+                f"{length - n_ctx}; use those of encode_text(..., reserve={n_ctx})"
             )
         slots = weights.new_ones(len(weights), n_ctx)
-        every = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)  # (B, T + n_ctx)
-        return embedded * every.unsqueeze(-1)
+        return torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
+
+    if prompts.weight_place == "attention":
+        return _attend(layers, every, causal=causal)
+    return _scale(embed, every)
+
+
+@contextmanager
+def _scale(embed: nn.Module, weights: Callable[[int], Tensor]) -> Iterator[None]:
+    """Multiply the embeddings of tokens by their weights."""
+
+    def scale(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
+        return embedded * weights(embedded.shape[1]).unsqueeze(-1)
 
     handle = embed.register_forward_hook(scale)
     try:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _attend(
+    layers: nn.ModuleList, weights: Callable[[int], Tensor], *, causal: bool
+) -> Iterator[None]:
+    """Multiply the attention that tokens get in every layer by their weights, before it is normalized."""
+
+    def bias(
+        _module: nn.Module, args: tuple[Any, ...], given: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        hidden, mask, *rest = args
+        added = (
+            weights(hidden.shape[1]).clamp_min(LEAST_WEIGHT).log()[:, None, None].to(hidden.dtype)
+        )
+        mask = weighted_mask(mask, added, causal=causal)
+        # The mask says what is causal; the flag would forbid it.
+        return (hidden, mask, *rest), given | ({"is_causal": False} if "is_causal" in given else {})
+
+    handles = [layer.register_forward_pre_hook(bias, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def weighted_mask(mask: Tensor | None, added: Tensor, *, causal: bool) -> Tensor:
+    """Return a mask (B, 1, T, T) of floats, to which a bias (B, 1, 1, T) of the attended tokens is added.
+
+    >>> weighted_mask(None, torch.tensor([[[[0.0, 2.0]]]]), causal=True).clamp_min(-9).tolist()
+    [[[[0.0, -9.0], [0.0, 2.0]]]]
+    """
+    lowest = torch.finfo(added.dtype).min
+    square = torch.ones(added.shape[-1], added.shape[-1], dtype=torch.bool, device=added.device)
+    seen = mask if mask is not None else square.tril() if causal else square
+    if seen.dtype == torch.bool:
+        return torch.where(seen, added, lowest)
+    return (seen.to(added.dtype) + added).clamp_min(lowest)

@@ -77,7 +77,7 @@ class CLIPTowers:
 
         layers = tower.encoder.layers
         with (
-            weigh_words(embed, prompts.word_weights, n_ctx, start=1),
+            weigh_words(embed, layers, prompts, n_ctx, start=1, causal=True),
             join(layers, tower.final_layer_norm, prompts.text, 1, causal=True)
             if first_layer(prompts.text)
             else inject(embed, layers, prompts.text, write, write),

@@ -117,7 +117,7 @@ class SiglipTowers:
             mask = torch.cat([torch.ones_like(slots), self._real(ids).long()], dim=1)
         layers = tower.encoder.layers
         with (
-            weigh_words(embed, prompts.word_weights, n_ctx, start=0),
+            weigh_words(embed, layers, prompts, n_ctx, start=0, causal=False),
             join(layers, tower.final_layer_norm, prompts.text, 0, causal=False)
             if first_layer(prompts.text)
             else inject(embed, layers, prompts.text, write, write),

@@ -11,10 +11,11 @@ from rich.console import Console
 
 import benchmark
 import dcar  # registers the method
-from benchmark import Images, TrainConfig, get_method
+from benchmark import Batch, Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.evaluation.scoring import make_reranker
+from benchmark.models.backbone import WeightPlace
 from benchmark.reporting.significance import compare
 from benchmark.reporting.terminal import significance_table
 from benchmark.result import read_results
@@ -49,9 +50,13 @@ def encoded(method, dataset):
     return encode_split(method, dataset, leak=method.scoring.leak)[1].pooled
 
 
+@pytest.mark.parametrize("place", get_args(WeightPlace))
 @pytest.mark.parametrize("mode", MODES)
-def test_caption_features_depend_on_images_only_for_leak_paired(mode, tiny_clip, tiny_dataset):
-    method, dataset = fitted(tiny_clip, tiny_dataset, mode), tiny_dataset["test"]
+def test_caption_features_depend_on_images_only_for_leak_paired(
+    mode, place, tiny_clip, tiny_dataset
+):
+    method = fitted(tiny_clip, tiny_dataset, mode, weight_place=place)
+    dataset = tiny_dataset["test"]
     own = dataset.images(range(24))
     red = [Image.new("RGB", (40, 40), "red")] * 24
     before = encoded(method, dataset)
@@ -75,6 +80,7 @@ def test_caption_features_depend_on_images_only_for_leak_paired(mode, tiny_clip,
         {"weight_image": "frozen", "gamma": 0.0},
         {"weight_look": "patch_max", "weight_token": "isolated"},
         {"weight_look": "patch_mean", "weight_image": "frozen"},
+        {"weight_place": "attention", "weight_token": "isolated", "train_weights": "as_tested"},
     ],
     ids=lambda options: ",".join(options) or "default",
 )
@@ -94,6 +100,42 @@ def test_a_reranked_pair_uses_the_weights_of_its_image(options, tiny_clip, tiny_
             text = method.features([caption], weights).pooled
             assert (weights - 1).abs().max() > 1e-3
             assert found[place].item() == pytest.approx((seen @ text.T).item(), abs=1e-5)
+
+
+def test_trained_as_used_a_pair_is_scored_from_its_own_image_and_caption(tiny_clip, tiny_dataset):
+    """With the whole batch on the shortlist, each pair has its score of test time, whatever its mates."""
+    options = {"weight_place": "attention", "weight_token": "isolated", "gamma": 0.0}
+    options |= {"train_weights": "as_tested", "shortlist": 8}
+    method, dataset = fitted(tiny_clip, tiny_dataset, "rerank", **options), tiny_dataset["test"]
+    seen = []
+    given = method._rescored
+    method._rescored = lambda *batch: seen.append(given(*batch)) or seen[-1]
+    scores = {}
+    for rows in ([0, 1, 2, 3], [0, 4, 2, 5]):
+        captions = [dataset.captions[row] for row in rows]
+        batch = Batch(0, np.array(rows), Images(dataset, np.array(rows)), captions)
+        with torch.no_grad():
+            method.loss(batch)
+            images, texts = method.encode_image(batch.images), method.encode_text(captions)
+            for place in range(4):
+                own = method.scoring.shortlist.score(images[torch.full((4,), place)], texts)
+                assert (seen[-1][place] - own).abs().max() < 1e-5
+        scores[tuple(rows)] = seen[-1][[0, 2]][:, [0, 2]]
+    first, second = scores.values()
+    assert (first - second).abs().max() < 1e-6
+
+
+def test_trained_as_used_without_image_the_captions_know_none(tiny_clip, tiny_dataset):
+    method = fitted(tiny_clip, tiny_dataset, "predictor", train_weights="as_tested")
+    dataset, weights = tiny_dataset["test"], []
+    prompted = method._prompted
+    method._prompted = lambda captions, of: weights.append(of) or prompted(captions, of)
+    captions = [dataset.captions[row] for row in (0, 1)]
+    for images in ([0, 1], [5, 9]):
+        method.loss(Batch(0, np.array([0, 1]), Images(dataset, np.array(images)), captions))
+    assert torch.equal(weights[0], weights[1])
+    with pytest.raises(FdrdError, match="choose token_mean, predictor or rerank"):
+        get_method("dcar")(tiny_clip, train_weights="as_tested")
 
 
 def test_the_shortlist_is_rescored_and_the_rest_ranks_below(tiny_clip, tiny_dataset):

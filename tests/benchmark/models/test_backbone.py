@@ -1,6 +1,7 @@
 """An unmodified CLIP that holds prompts only during a call."""
 
 import threading
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from tokenizers import processors
 
-from benchmark.models.backbone import Features, Prompts, concatenate
+from benchmark.models.backbone import Features, Prompts, WeightPlace, concatenate
 from benchmark.models.clip import CLIPBackbone
 from benchmark.models.image_batches import Images
 from fdrd.errors import FdrdError
@@ -198,10 +199,50 @@ def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip):
     assert close(weighted[5], torch.zeros(tiny_clip.text_width))
 
 
-def test_word_weights_of_another_length_are_refused(tiny_clip):
+@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
+def test_weights_in_the_attention_multiply_the_shares_of_tokens_by_hand(tiny_clip, kernel):
+    """In the first layer, shares of a softmax times the weights, divided by their sum; slots have weight 1."""
+    layer, seen = tiny_clip.model.text_model.encoder.layers[0].self_attn, []
+    text = drawn_prompts(1, 2, tiny_clip.text_width)
+    valid = tiny_clip.encode_text(CAPTIONS[:1], tokens=True, reserve=2).valid
+    weights = torch.ones(valid.shape)
+    weights[0, 1:3] = torch.tensor([0.5, 4.0])
+    every = torch.cat([weights[:, :1], torch.ones(1, 2), weights[:, 1:]], dim=1)[0]
+    handle = layer.register_forward_hook(
+        lambda _module, args, given, out: seen.append(
+            (args[0] if args else given["hidden_states"], out[0])
+        ),
+        with_kwargs=True,
+    )
+    tiny_clip.model.set_attn_implementation(kernel)
+    try:
+        for place in ("embedding", "attention"):
+            given = torch.ones(valid.shape) if place == "embedding" else weights
+            tiny_clip.encode_text(
+                CAPTIONS[:1], Prompts(text=text, word_weights=given, weight_place=place)
+            )
+    finally:
+        handle.remove()
+        tiny_clip.model.set_attn_implementation("eager")
+    (hidden, _), (again, found) = seen
+    assert torch.equal(hidden, again)  # the embeddings stay
+    query, key, value = (
+        project(hidden[0]).unflatten(1, (layer.num_heads, -1)).transpose(0, 1)
+        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
+    )
+    shares = ((query @ key.mT) * layer.scale).exp() * every
+    shares = shares.tril() / shares.tril().sum(dim=2, keepdim=True)
+    expected = layer.out_proj((shares @ value).transpose(0, 1).flatten(1))
+    assert close(found.view_as(expected), expected)
+    assert no_hooks(tiny_clip)
+
+
+@pytest.mark.parametrize("place", get_args(WeightPlace))
+def test_word_weights_of_another_length_are_refused(place, tiny_clip):
     for width in (3, 40):
+        weights = Prompts(word_weights=torch.ones(3, width), weight_place=place)
         with pytest.raises(ValueError, match=f"word weights for {width} tokens"):
-            tiny_clip.encode_text(CAPTIONS, Prompts(word_weights=torch.ones(3, width)))
+            tiny_clip.encode_text(CAPTIONS, weights)
     assert no_hooks(tiny_clip)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark import FrozenFeatures, Images, Prompts, load_backbone
-from benchmark.models.backbone import ALL, PROMPTS, TOKENS
+from benchmark.models.backbone import ALL, PROMPTS, TOKENS, WeightPlace
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
 from fdrd.errors import FdrdError
@@ -232,13 +233,17 @@ def test_batch_mates_change_nothing_under_prompts(name, encoders):
 
 
 @promptable
-def test_word_weights_of_one_change_nothing_and_others_do(name, encoders):
+@pytest.mark.parametrize("place", get_args(WeightPlace))
+def test_word_weights_of_one_change_nothing_and_others_do(place, name, encoders):
     encoder, given = encoders[name], prompts(encoders[name])
     shape = encoder.encode_text(CAPTIONS, tokens=True, reserve=2).valid.shape
     plain = encoder.encode_text(CAPTIONS, Prompts(text=given.text)).pooled
-    for weights, same in ((torch.ones(shape), True), (torch.full(shape, 0.5), False)):
-        weighted = Prompts(text=given.text, word_weights=weights)
-        assert torch.equal(encoder.encode_text(CAPTIONS, weighted).pooled, plain) == same
+    other = torch.linspace(0.5, 2, shape[1]).expand(
+        shape
+    )  # equal weights would cancel in a softmax
+    for weights, same in ((torch.ones(shape), True), (other, False)):
+        weighted = Prompts(text=given.text, word_weights=weights, weight_place=place)
+        assert close(encoder.encode_text(CAPTIONS, weighted).pooled, plain) == same
 
 
 @promptable

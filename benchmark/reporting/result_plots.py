@@ -17,8 +17,8 @@ from benchmark.reporting.comparison import REFERENCE, Comparison, Row, label
 from benchmark.reporting.svg_plots import Plot, Series
 from benchmark.result import DIRECTIONS, FitLog
 
-if TYPE_CHECKING:  # imports torch
-    from benchmark.evaluation.score_blocks import Floats
+if TYPE_CHECKING:
+    from fdrd.dataset import Indices
 
 _KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _BINS = (1, 2, 3, 6, 11, 21, 51, 101)
@@ -68,9 +68,9 @@ def _by_training_images(rows: Sequence[Row]) -> dict[int | None, list[Row]]:
 
 
 def _of_ranks(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
-    """Return recall at each K, and how many queries have which rank."""
-    ranks = {_name(row): row.mean_ranks(direction) for row in rows}
-    most = max(map(len, ranks.values()))
+    """Return recall at each K, and how many queries have which rank, as means over seeds."""
+    ranks = {_name(row): row.ranks(direction) for row in rows}
+    most = max(len(of) for seeds in ranks.values() for of in seeds)
     ks = [k for k in _KS if k <= most] or [1]
     ends = [*_BINS[1:], np.inf]
     labels = [
@@ -78,15 +78,18 @@ def _of_ranks(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> li
         for a, b in zip(_BINS, ends, strict=True)
     ]
 
-    def shares(of: Floats) -> list[float]:
-        counts: list[float] = np.histogram(of, bins=[*_BINS, np.inf])[0].tolist()
-        return [100 * count / len(of) for count in counts]
+    def shares(seeds: list[Indices]) -> list[float]:
+        counts = [np.histogram(of, bins=[*_BINS, np.inf])[0] for of in seeds]
+        mean: list[float] = (100 * np.mean(counts, axis=0) / len(seeds[0])).tolist()
+        return mean
 
     recall = [
-        Series(name, [100 * float(np.mean(of <= k)) for k in ks], colors[name])
-        for name, of in ranks.items()
+        _with_spread(
+            name, [[100 * float(np.mean(of <= k)) for k in ks] for of in seeds], colors[name], ks
+        )
+        for name, seeds in ranks.items()
     ]
-    bars = [Series(name, shares(of), colors[name]) for name, of in ranks.items()]
+    bars = [Series(name, shares(seeds), colors[name]) for name, seeds in ranks.items()]
     title = f"Recall at K, {_TITLES[direction]}"
     spread = f"Distribution of ranks, {_TITLES[direction]}"
     share = "percent of queries"

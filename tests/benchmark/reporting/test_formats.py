@@ -11,7 +11,7 @@ import benchmark
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.result_plots import plots_of
 from benchmark.reporting.svg_plots import PALETTE, Plot, Series, svg
-from benchmark.result import read_results
+from benchmark.result import QueryRanks, read_results
 
 ROWS = [
     "zero_shot",
@@ -97,6 +97,24 @@ def test_the_figures_show_courses_by_step_and_mrr_by_shots(folder, results, tmp_
         "1-shots.svg",
     } <= written
     ElementTree.parse(tmp_path / "1-shots.svg")
+
+
+def test_the_recall_curve_is_the_mean_recall_of_the_seeds(results):
+    """Not the recall of mean ranks, which falls with the number of seeds."""
+    of = [r for r in results if r.settings.method == "coop" and r.settings.shots == 4]
+    ranks = {"image_to_text": [1, 3, 1], "text_to_image": [1, 1, 2]}
+    other = {"image_to_text": [2, 1, 1], "text_to_image": [1, 1, 2]}
+    shown = [
+        dataclasses.replace(
+            r, ranks={k: QueryRanks(*[" ".join(map(str, v))] * 2) for k, v in ranks.items()}
+        )
+        for r, ranks in zip(of, (ranks, other), strict=True)
+    ]
+    plots = {plot.name: plot for plot in plots_of(group_results(shown)[0])}
+    (curve,) = plots["recall-image_to_text"].series
+    assert curve.values == pytest.approx([100 * 2 / 3, 100 * 5 / 6, 100])
+    (bars,) = plots["ranks-image_to_text"].series
+    assert bars.values[:3] == pytest.approx([100 * 4 / 6, 100 / 6, 100 / 6])
 
 
 def test_zero_shot_is_a_horizontal_line_among_the_curves(results):

@@ -29,7 +29,7 @@ from benchmark.registry import Method, make_method, method_options, takes
 from benchmark.settings import Settings, TrainConfig
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
-from fdrd.files.atomic import atomic_folder, atomic_write
+from fdrd.files.atomic import atomic_write
 from fdrd.options import read_options
 
 WEIGHTS = "model.safetensors"
@@ -217,28 +217,6 @@ def load_method(
         path, method.learner, tower.fingerprint if tower else header.backbone_fingerprint
     )
     return method
-
-
-def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None) -> Path:
-    """Write the model of a fine-tuning (`full`, `lora`, `negclip`) as `transformers` loads it.
-
-    Args:
-        checkpoint: see `find_checkpoint`.
-        out: a new or empty folder, which `--backbone` takes, too.
-        backbone: by default the one that the checkpoint names.
-
-    Raises:
-        FdrdError: the method leaves the backbone frozen.
-    """
-    method: Any = load_method(checkpoint, backbone=backbone, allow_code=backbone is not None)
-    if method.trains != "backbone":
-        raise FdrdError(
-            f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
-            f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
-        )
-    with atomic_folder(out) as folder:
-        method.save_pretrained(folder)
-    return out
 
 
 def ready_method(

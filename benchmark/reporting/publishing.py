@@ -1,35 +1,49 @@
-"""Push a trained method to the Hub: its tensors, its results, and a card with these as a `model-index`.
-
-Local paths are not published: a backbone or dataset that was a path is named by its last component.
-"""
+"""Push a trained method to the Hub: its tensors, or the fine-tuned model, with its results and a card."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
-from string import Template
 from typing import Any
 
+import msgspec
+import safetensors
 import safetensors.torch
 
-from benchmark.checkpoint import WEIGHTS, CheckpointHeader, file_digest, read_header
-from benchmark.models.loading import EMBEDDED
-from benchmark.result import DIRECTIONS, BenchResult, read_result, to_json
-from benchmark.settings import Named
-from fdrd.card.front_matter import TAGS, dump
+from benchmark.checkpoint import (
+    WEIGHTS,
+    CheckpointHeader,
+    find_checkpoint,
+    load_method,
+    read_header,
+)
+from benchmark.models.backbone import ALL
+from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
+from benchmark.registry import method_names, obstacle
+from benchmark.reporting.method_card import is_public, method_card, public_name, published_results
+from benchmark.result import BenchResult, read_result, to_json
 from fdrd.errors import FdrdError
-from fdrd.hub.publisher import LocalFile, Publication, PushOptions, PushResult, execute, prepare
+from fdrd.files.atomic import atomic_folder
+from fdrd.hub.publisher import (
+    CARD,
+    LocalFile,
+    Publication,
+    PushOptions,
+    PushResult,
+    execute,
+    prepare,
+)
 from fdrd.progress import Progress, silent
-from fdrd.text.markup import code, escape, markdown_table
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+TRAINING = "fdrd.json"
+"""File of an exported model that says how it was trained."""
 
 
 def push(
-    checkpoint: str | Path,
+    trained: str | Path,
     repo_id: str,
     *,
     private: bool = False,
@@ -41,7 +55,8 @@ def push(
     """Push a trained method to the Hub in one verified commit.
 
     Args:
-        checkpoint: `.safetensors` file that `benchmark.run` wrote; results beside it are published too.
+        trained: `.safetensors` file that `benchmark.run` wrote, whose results are published too, or a folder
+            that `export_model` wrote.
         repo_id: ORG/NAME.
         private: make a new repository private.
         revision: branch, created if missing, or `refs/pr/N`.
@@ -50,192 +65,128 @@ def push(
         progress: called with each stage.
 
     Raises:
-        FdrdError: the file is not a checkpoint, or the Hub refused the push.
+        FdrdError: there is nothing to push, or the Hub refused it.
     """
     options = PushOptions(private, revision, tag, pull_request)
-    plan = prepare(method_publication(Path(checkpoint), repo_id), options)
+    plan = prepare(publication(Path(trained), repo_id), options)
     return execute(plan, progress=progress)
 
 
-def method_publication(checkpoint: Path, repo_id: str) -> Publication:
-    """Return the content of a model repository: tensors, results of the same training, and card.
+def publication(trained: Path, repo_id: str) -> Publication:
+    """Return the content of a model repository: of a checkpoint, or of an exported model.
 
     Raises:
-        FdrdError: the file is not a checkpoint.
+        FdrdError: it is neither.
     """
-    own = read_header(checkpoint)
-    header = replace(own, backbone=public_name(own.backbone))
-    results = _results(checkpoint, own.method)
+    made = _model_publication if trained.is_dir() else _method_publication
+    return made(trained, repo_id)
+
+
+def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None) -> Path:
+    """Write the model of a fine-tuning (`full`, `lora`, `negclip`, ...) as `transformers` loads it.
+
+    The folder also holds its tokenizer, its image processor and, for `push`, the results of the training.
+
+    Args:
+        checkpoint: see `find_checkpoint`.
+        out: a new or empty folder, which `--backbone` takes, too.
+        backbone: by default the one that the checkpoint names.
+
+    Raises:
+        FdrdError: the method leaves the backbone frozen.
+    """
+    path = find_checkpoint(checkpoint)
+    method: Any = load_method(path, backbone=backbone, allow_code=backbone is not None)
+    if method.trains != "backbone":
+        raise FdrdError(
+            f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
+            f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
+        )
+    header = _public_header(path)
+    with atomic_folder(out) as folder:
+        method.save_pretrained(folder)
+        (folder / TRAINING).write_text(json.dumps(asdict(header), indent=1), encoding="utf-8")
+        (folder / "results").mkdir()
+        for name, content in _as_files(published_results(path, header.method)).items():
+            (folder / name).write_bytes(content)
+    return out
+
+
+def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
+    header = _public_header(checkpoint)
+    results = published_results(checkpoint, header.method)
     tensors = safetensors.torch.load_file(checkpoint)
     metadata = {"fdrd": json.dumps(asdict(header), sort_keys=True)}
-    content = {WEIGHTS: safetensors.torch.save(tensors, metadata)}
-    for name, result in results.items():
-        content[f"results/{name}"] = (json.dumps(to_json(result), indent=1) + "\n").encode()
+    content = {WEIGHTS: safetensors.torch.save(tensors, metadata), **_as_files(results)}
     parameters = sum(value.numel() for value in tensors.values())
-    hub_name = _HUB_NAME.fullmatch(header.backbone.removeprefix("hf:"))
-    public = header.backbone == EMBEDDED or hub_name is not None
-    note = (
-        f"The backbone {header.backbone} is not on the Hub: users must have it and pass --backbone."
-    )
+    notes = []
+    if not is_public(header.backbone):
+        notes.append(
+            f"The backbone {header.backbone} is not on the Hub: users must have it and pass --backbone."
+        )
+    if header.method in method_names() and obstacle(header.method, {}, ALL - {TRAINED_WEIGHTS}):
+        notes.append(
+            f"Only fdrd loads this checkpoint. For a model that transformers loads, push the folder that "
+            f"`fdrd convert {checkpoint} FOLDER` writes."
+        )
     return Publication(
         repo_id=repo_id,
         repo_type="model",
         title=f"{header.method}, trained on {header.backbone} with fdrd",
-        card=_card(repo_id, header, [*results.values()], parameters, public),
+        card=method_card(
+            "method_card.md", repo_id, header, [*results.values()], parameters,
+            {"library_name": "fdrd"},
+        ),
         generated_keys=("model-index",),
         files=lambda: [LocalFile.of(path, data) for path, data in content.items()],
-        note="" if public else note,
-    )
+        note="\n".join(notes),
+        usage=f"fdrd bench --checkpoint {repo_id}",
+    )  # fmt: skip
 
 
-def _results(checkpoint: Path, method: str) -> dict[str, BenchResult]:
-    """Return by file name the results beside a checkpoint that come from its training, without local paths."""
-
-    def training(result: BenchResult) -> list[object]:
-        names = ("code", "options", "train", "seed", "learned_from", "shots")
-        values = [getattr(result.settings, name) for name in names]
-        return [result.settings.backbone.fingerprint, *values]
-
-    def public(named: Named) -> Named:
-        return Named(public_name(named.name), named.fingerprint)
-
-    digest, own = file_digest(checkpoint), checkpoint.with_suffix(".json")
-    wanted = training(read_result(own)) if own.is_file() else None
-    found = {}
-    for path in sorted(checkpoint.parent.glob(f"{method}-*.json")):
-        try:
-            result = read_result(path)
-        except FdrdError:  # written by another version
-            continue
-        settings = result.settings
-        if digest == settings.checkpoint or training(result) == wanted:
-            without_paths = replace(
-                settings,
-                data=public(settings.data),
-                backbone=public(settings.backbone),
-                categories=settings.categories and public(settings.categories),
-            )
-            found[path.name] = replace(result, settings=without_paths)
-    return found
-
-
-def public_name(name: str) -> str:
-    """Return a backbone or dataset name without local folders; Hub ids are kept.
-
-    >>> public_name("openai/clip-vit-base-patch32@abc"), public_name("/home/me/clip/"), public_name("embedded")
-    ('openai/clip-vit-base-patch32@abc', 'clip', 'embedded')
-    >>> public_name("hf:org/model"), public_name("st:/home/me/model")
-    ('hf:org/model', 'st:model')
-    """
-    prefix, colon, rest = name.partition(":")
-    if colon and prefix in ("hf", "st", "open_clip", "features"):
-        return f"{prefix}:{public_name(rest)}"
-    is_path = (
-        name.startswith(("/", ".", "~")) or Path(name).exists() or not _HUB_NAME.fullmatch(name)
-    )
-    return Path(name).name if is_path else name
-
-
-def _card(
-    repo_id: str,
-    header: CheckpointHeader,
-    results: Sequence[BenchResult],
-    parameters: int,
-    public: bool,
-) -> str:
-    """Return the card; `public` means that others can load the backbone by name."""
-    settings = [
-        *sorted(header.options.items()),
-        *sorted(header.train.items()),
-        ("seed", header.seed),
-        ("fingerprint of the backbone", header.backbone_fingerprint),
-        ("fingerprint of the training rows", header.train_fingerprint),
-    ]
-    rows = [
-        (escape(name), code(v if isinstance(v, str) else json.dumps(v))) for name, v in settings
-    ]
-    note = f"The backbone {code(header.backbone)} is not on the Hub; `PATH` is your copy of it.\n\n"
-    template = Path(__file__).with_name("method_card.md").read_text(encoding="utf-8")
-    return Template(template).substitute(
-        front_matter=dump(_metadata(repo_id, header, results, public)),
-        name=escape(repo_id.partition("/")[2]),
-        method=code(header.method),
-        backbone=code(header.backbone),
-        parameters=f"{parameters:,}",
-        note="" if public else note,
-        repo_id=repo_id,
-        argument="" if public else ', backbone="PATH"',
-        option="" if public else " --backbone PATH",
-        results=_result_table(results),
-        settings=markdown_table(("setting", "value"), rows),
-    )
-
-
-def _metadata(
-    repo_id: str, header: CheckpointHeader, results: Sequence[BenchResult], public: bool
-) -> dict[str, Any]:
-    from huggingface_hub import EvalResult
-    from huggingface_hub.repocard_data import eval_results_to_model_index
-
-    data: dict[str, Any] = {
-        "library_name": "fdrd",
-        "tags": [*(tag for tag in TAGS if tag != "hard-negatives"), header.method],
+def _model_publication(folder: Path, repo_id: str) -> Publication:
+    try:
+        header = msgspec.json.decode((folder / TRAINING).read_bytes(), type=CheckpointHeader)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise FdrdError(
+            f"{folder} is not a model that `fdrd convert` wrote from a checkpoint ({error}); "
+            f"`hf upload {repo_id} {folder}` publishes any other model"
+        ) from error
+    results = [read_result(path) for path in sorted((folder / "results").glob("*.json"))]
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted([*folder.glob("[!.]*"), *folder.glob("results/*.json")])
+        if path.is_file() and path.name != CARD
     }
-    if public and header.backbone != EMBEDDED:
-        data["base_model"] = header.backbone.partition("@")[0]
-    entries = [
-        EvalResult(
-            task_type="image-text-retrieval",
-            task_name="Image-text retrieval",
-            dataset_type=result.settings.data.name,
-            dataset_name=", ".join([result.settings.data.name, *_subset(result)]),
-            dataset_config=", ".join(_subset(result))
-            or None,  # distinguishes entries of one dataset
-            dataset_split=result.settings.split,
-            dataset_args={"fingerprint": result.settings.data.fingerprint},
-            metric_type=kind,
-            metric_name=name,
-            metric_value=value,
-        )
-        for result in results
-        for kind, name, value in _metrics(result)
-    ]
-    if entries:
-        data["model-index"] = eval_results_to_model_index(repo_id.partition("/")[2], entries)
-    return data
+    return Publication(
+        repo_id=repo_id,
+        repo_type="model",
+        title=f"{header.backbone}, fine-tuned by {header.method} with fdrd",
+        card=method_card(
+            "model_card.md", repo_id, header, results, _parameters(folder),
+            {"library_name": "transformers", "pipeline_tag": "zero-shot-image-classification"},
+        ),
+        generated_keys=("model-index",),
+        files=lambda: [LocalFile.of(name, path) for name, path in files.items()],
+        usage=f"fdrd bench --method zero_shot --backbone {repo_id}",
+    )  # fmt: skip
 
 
-def _result_table(results: Sequence[BenchResult]) -> str:
-    if not results:
-        return "No results were published with these weights."
-    head = ("data", "split", *(name for _, name, _ in _metrics(results[0])))
-    rows = [
-        (
-            escape(", ".join([result.settings.data.name, *_subset(result)])),
-            escape(result.settings.split),
-            *(f"{100 * value:.2f}" for _, _, value in _metrics(result)),
-        )
-        for result in results
-    ]
-    return (
-        "In percent. A caption is correct if it belongs to the same image, and ties count against the method.\n\n"
-        f"{markdown_table(head, rows, 2)}\n\n`results/` holds the rank of every query."
-    )
+def _public_header(checkpoint: Path) -> CheckpointHeader:
+    own = read_header(checkpoint)
+    return replace(own, backbone=public_name(own.backbone))
 
 
-def _metrics(result: BenchResult) -> Iterator[tuple[str, str, float]]:
-    """Yield (type, name, fraction) of the strict recalls and MRR in both directions."""
-    for direction in DIRECTIONS:
-        side, shown = result.metrics.direction(direction).strict, direction.replace("_", "-")
-        for cutoff, value in side.recall.items():
-            k = cutoff.removeprefix("R@")
-            yield f"{direction}_recall_at_{k}", f"{shown} {cutoff}", value
-        yield f"{direction}_mrr", f"{shown} MRR", side.mrr
+def _as_files(results: Mapping[str, BenchResult]) -> dict[str, bytes]:
+    return {
+        f"results/{name}": (json.dumps(to_json(result), indent=1) + "\n").encode()
+        for name, result in results.items()
+    }
 
 
-def _subset(result: BenchResult) -> list[str]:
-    """Return the evaluated part of a dataset and the gallery, nothing if it is simply a split."""
-    settings = result.settings
-    parts = [settings.domain] if settings.domain else []
-    parts += [f"{settings.half} categories"] if settings.half else []
-    return parts + ([f"gallery {settings.gallery}"] if settings.gallery != "domain" else [])
+def _parameters(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with safetensors.safe_open(path, "pt") as file:
+            total += sum(prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    return total

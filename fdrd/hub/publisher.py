@@ -79,6 +79,7 @@ class Publication:
         files: compute all other files; called once.
         owned: pattern of paths that a push deletes when they are no longer part of the content.
         note: shown to the user before the push.
+        usage: command that uses the repository; empty for a dataset, which `load_dataset` loads.
     """
 
     repo_id: str
@@ -90,6 +91,7 @@ class Publication:
     description: str = ""
     owned: str | None = None
     note: str = ""
+    usage: str = ""
 
     @property
     def repo(self) -> dict[str, Any]:

@@ -6,20 +6,24 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from huggingface_hub import ModelCard, constants
 from tiny_encoders import save
-from transformers import AutoModel
+from torch.nn.functional import normalize
+from transformers import AutoModel, AutoTokenizer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from typer.testing import CliRunner
 
 import benchmark
 from benchmark import Images, load_backbone
-from benchmark.checkpoint import export_model
 from benchmark.models.encoders.stored import write_features
+from benchmark.reporting.publishing import export_model
 from benchmark.runner import run_selected
 from benchmark.runner.runs import truncation
-from fdrd.dataset import RetrievalDataset
+from fdrd.commands import app
 from fdrd.errors import FdrdError
 from tests.compatibility import compatibility, compatibility_table
 
-Splits = dict[str, RetrievalDataset]
 DOCUMENT = Path(__file__).parents[2] / "docs/backbones.md"
 SMALL = {
     "coop": {"n_ctx": 4},
@@ -134,22 +138,110 @@ def test_the_sigmoid_loss_trains(siglip, tiny_dataset):
     assert result.fit.epochs[0].loss != other.fit.epochs[0].loss
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_fine_tuned_model_is_loaded_by_transformers(method, siglip, tiny_dataset, tmp_path):
-    if method == "lora":
-        pytest.importorskip("peft")
-    train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02}
-    benchmark.run(method, tiny_dataset, backbone=siglip, train=train, results=tmp_path)
-    (checkpoint,) = tmp_path.glob("*.safetensors")
-    folder = export_model(checkpoint, tmp_path / "model", siglip.name)
-    model, report = AutoModel.from_pretrained(folder, output_loading_info=True)
+@pytest.fixture
+def exported(tiny_dataset, tmp_path):
+    """Train a method and export its model; return the checkpoint, its result and the folder."""
+
+    def export(method, backbone):
+        if method == "lora":
+            pytest.importorskip("peft")
+        train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02, "keep_untrained": False}
+        runs = tmp_path / "runs"
+        result = benchmark.run(
+            method, tiny_dataset, backbone=backbone, train=train, results=runs, split="validation"
+        )
+        (checkpoint,) = runs.glob("*.safetensors")
+        return checkpoint, result, export_model(checkpoint, tmp_path / "model", backbone.name)
+
+    return export
+
+
+@pytest.mark.parametrize(
+    ("method", "architecture"),
+    [*(("lora", name) for name in ("clip", "metaclip_2", "siglip", "siglip2")), ("full", "clip"),
+     ("negclip", "siglip"), ("ce_clip", "siglip"), ("fsc_clip", "siglip")],
+)  # fmt: skip
+def test_a_fine_tuned_model_is_loaded_by_transformers(
+    method,
+    architecture,
+    exported,
+    clip_parts,
+    tiny_dataset,
+    tmp_path,
+):
+    start = tmp_path / "start"
+    if architecture == "clip":
+        for part in clip_parts():
+            part.save_pretrained(start)
+    else:
+        save(architecture, start)
+    backbone = load_backbone(str(start), device="cpu")
+    checkpoint, result, folder = exported(method, backbone)
+    model, report = type(backbone.model).from_pretrained(folder, output_loading_info=True)
     assert not any(report.values())
-    assert type(model) is type(siglip.model)
-    images = Images.of(tiny_dataset["test"])[:3]
-    tuned = benchmark.load_method(checkpoint, backbone=siglip).encode_image(images).pooled
-    found = load_backbone(str(folder), device="cpu").encode_image(images).pooled
-    assert (found - tuned).abs().max() < 1e-5
-    assert (found - siglip.encode_image(images).pooled).abs().max() > 1e-4
+    tuned = benchmark.load_method(checkpoint, backbone=backbone)
+    dataset = tiny_dataset["validation"]
+    images, captions = Images.of(dataset)[:3], dataset.captions[:3]
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(
+        dataset.images(range(3)), return_tensors="pt"
+    )
+    ids = AutoTokenizer.from_pretrained(folder)(
+        captions, padding="max_length", max_length=24, return_tensors="pt"
+    )
+    with torch.no_grad():
+        for call, inputs, side, items in (
+            (model.eval().get_image_features, pixels, "encode_image", images),
+            (model.get_text_features, ids, "encode_text", captions),
+        ):
+            own = normalize(call(**inputs).pooler_output, dim=-1)
+            after, before = (getattr(each, side)(items).pooled for each in (tuned, backbone))
+            assert (own - after).abs().max() < 1e-5
+            assert (after - before).abs().max() > 1e-4
+    again = benchmark.run(
+        "zero_shot", tiny_dataset, backbone=load_backbone(f"hf:{folder}"), split="validation"
+    )
+    for direction in ("image_to_text", "text_to_image"):
+        found, wanted = (each.metrics.direction(direction).strict for each in (again, result))
+        assert found.recall == wanted.recall
+
+
+def test_a_pushed_model_is_loaded_by_transformers(hub, exported, siglip, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    _, result, folder = exported("full", siglip)
+    (folder / "README.md").write_text("mine")
+    done = CliRunner().invoke(app, ["push", str(folder), "--repo-id", "org/tuned"])
+    assert done.exit_code == 0, done.output
+    assert "fdrd bench --method zero_shot --backbone org/tuned" in done.output
+    here, there = AutoModel.from_pretrained(folder), AutoModel.from_pretrained("org/tuned")
+    for name, weight in here.state_dict().items():
+        assert torch.equal(weight, there.state_dict()[name])
+    local = load_backbone(str(folder), device="cpu").fingerprint
+    assert load_backbone("org/tuned", device="cpu").fingerprint == local
+    card = ModelCard.load("org/tuned")
+    assert (card.data.library_name, card.data.pipeline_tag) == (
+        "transformers", "zero-shot-image-classification",
+    )  # fmt: skip
+    assert 'AutoModel.from_pretrained("org/tuned")' in card.text
+    recalls = {each.metric_type: each.metric_value for each in card.data.eval_results}
+    assert (
+        recalls["image_to_text_recall_at_5"] == (result.metrics.image_to_text.strict.recall["R@5"])
+    )
+    repository = hub.repository("org/tuned", "model")
+    files = {path: repository.content(f) for path, f in repository.resolve("main").files.items()}
+    assert not any(str(tmp_path).encode() in content for content in files.values())
+
+
+def test_a_folder_without_a_training_is_not_pushed(hub, siglip):
+    with pytest.raises(
+        FdrdError, match=r"not a model that `fdrd convert` wrote .*`hf upload org/m"
+    ):
+        benchmark.push(siglip.name, "org/m")
+
+
+def test_a_pushed_checkpoint_of_a_fine_tuning_names_the_other_way(hub, exported, siglip):
+    checkpoint, _, _ = exported("full", siglip)
+    done = CliRunner().invoke(app, ["push", str(checkpoint), "--repo-id", "org/m", "--dry-run"])
+    assert "push the folder that `fdrd convert" in " ".join(done.output.split())
 
 
 def test_a_frozen_backbone_is_not_exported(siglip, tiny_dataset, tmp_path):

@@ -53,13 +53,17 @@ def convert(
     Anything that a CLIPModel cannot express is refused by name.
     """
     quiet_transformers()
-    from benchmark.checkpoint import export_model, is_checkpoint
+    from benchmark.checkpoint import is_checkpoint
     from benchmark.models.conversion import convert as run_convert
+    from benchmark.reporting.publishing import export_model
 
     if is_checkpoint(source):
         export_model(source, folder, backbone)
         out.print(f"Wrote {folder}")
-        print_hint(f"Next:  fdrd bench --method zero_shot --backbone {folder}")
+        print_hint(
+            f"Next:  fdrd bench --method zero_shot --backbone {folder}        "
+            f"fdrd push {folder} --repo-id ORG/NAME"
+        )
         return
     quick = None if activation is None else activation == "quick_gelu"
     run_convert(source, folder, config=config, quick_gelu=quick, tokenizer=tokenizer)

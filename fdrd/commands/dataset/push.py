@@ -21,7 +21,8 @@ def push(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder or registered name of a dataset, or .safetensors file from `fdrd bench`.",
+            help="Folder or registered name of a dataset; .safetensors file from `fdrd bench`; or folder of a "
+            "fine-tuned model from `fdrd convert`.",
             callback=dataset_folder,
         ),
     ],
@@ -61,20 +62,20 @@ def push(
     stay, and so do your edits of the card outside of fdrd's sections.
 
     A trained method becomes a model repository with its tensors, results, and a card. Use it with
-    fdrd bench --checkpoint ORG/NAME.
+    fdrd bench --checkpoint ORG/NAME. A fine-tuned model that fdrd convert wrote becomes one that transformers loads.
 
     The token comes from `hf auth login` or HF_TOKEN. HF_ENDPOINT selects another Hub.
     """
     from fdrd.hub.publisher import PushOptions, execute, prepare
 
-    is_method = folder.suffix == ".safetensors"
-    if is_method and (format or rights):
+    is_model = folder.suffix == ".safetensors" or (folder / "config.json").is_file()
+    if is_model and (format or rights):
         raise FdrdError("--format and --i-have-the-rights are for datasets; remove them")
     with show_progress("Uploaded files are kept; run the same command again to resume.") as bar:
-        if is_method:
-            from benchmark.reporting.publishing import method_publication
+        if is_model:
+            from benchmark.reporting.publishing import publication as model_publication
 
-            publication = method_publication(folder, repo_id)
+            publication = model_publication(folder, repo_id)
         else:
             from fdrd.hub.dataset_repository import dataset_publication
             from fdrd.pipeline.reformat import convert_dataset
@@ -89,7 +90,7 @@ def push(
     if json:
         print_json(_as_json(plan, result))
     elif result:
-        _print_result(plan, result, is_method)
+        _print_result(plan, result)
 
 
 def _print_plan(plan: PushPlan) -> None:
@@ -112,7 +113,7 @@ def _print_plan(plan: PushPlan) -> None:
         err.print(line, soft_wrap=True)
 
 
-def _print_result(plan: PushPlan, result: PushResult, is_method: bool) -> None:
+def _print_result(plan: PushPlan, result: PushResult) -> None:
     options, commit = plan.options, result.commit[:12]
     if plan.is_done:
         out.print(f"Nothing to do: {result.url} already holds these files.")
@@ -126,9 +127,10 @@ def _print_result(plan: PushPlan, result: PushResult, is_method: bool) -> None:
     name, repo_id = options.tag or options.revision, plan.publication.repo_id
     at = f"@{name}" if name != "main" else ""
     revision = f', revision="{name}"' if at else ""
+    command = plan.publication.usage
     load = f'load_dataset("{repo_id}"{revision})'
     out.print(result.url)
-    out.print(f"Use it:  {f'fdrd bench --checkpoint {repo_id}{at}' if is_method else load}")
+    out.print(f"Use it:  {f'{command}{at}' if command else load}")
 
 
 def _changes(plan: PushPlan) -> dict[str, list[str]]:

@@ -25,7 +25,6 @@ from benchmark import (
     Progress,
     Prompts,
     TrainConfig,
-    info_nce,
     learn,
     method,
     silent,
@@ -33,6 +32,7 @@ from benchmark import (
 from benchmark.evaluation.caption_tokens import encode_captions
 from benchmark.models.backbone import PROMPTS
 from benchmark.registry import Needs
+from benchmark.training.losses import contrastive_loss
 from benchmark.training.prompt_learners import at_most
 from benchmark.training.resumable import resumable
 from benchmark.training.trained_method import cosine
@@ -186,7 +186,8 @@ class DCAR:
         else:
             similarity = images @ self._prompted(batch.captions, weights).T
         logits = self.backbone.logit_scale * similarity
-        loss = info_nce(logits, repeats=batch.repeats) + prediction
+        bias = self.backbone.logit_bias
+        loss = contrastive_loss(logits, config.loss, batch.repeats, bias) + prediction
         if config.lambda_cate:
             loss = loss + config.lambda_cate * self._category_loss(batch, images)
         return loss

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from benchmark import AdapterForm, Coupling
+from benchmark import AdapterForm, Coupling, PairLoss
 from benchmark.models.backbone import WeightPlace
 from benchmark.training.training_negatives import POOL
 from dcar.blank import Blank
@@ -64,6 +64,8 @@ class DCARConfig:
         n_attribute: how many of them swap an attribute; the others swap the category (open).
         contrast: the captions' side of the contrastive loss: the prompted feature, as drawn, or what is
             scored at test time (open).
+        loss: the contrastive loss: symmetric, one direction, or the sigmoid loss of SigLIP; the category-aware
+            loss stays a choice among candidates (open).
         lambda_cate: weight of the category-aware loss (the figure adds it without a factor: likely 1).
         alpha: extra weight of captions of the image's own category (open).
         category_mode: where that weight enters (open).
@@ -111,6 +113,7 @@ class DCARConfig:
     n_negatives: int = 4
     n_attribute: int = 0
     contrast: Contrast = "fused"
+    loss: PairLoss = "symmetric"
     lambda_cate: float = 1.0
     alpha: float = 0.5
     category_mode: WeightMode = "graded"

@@ -106,6 +106,7 @@ def test_weights_compare_the_image_with_a_blank_one(tiny_clip, tiny_dataset):
         {"category_mode": "log_add"},
         {"category_mode": "margin", "contrast": "prompted"},
         {"pair_weight": 1.0, "learn_gamma": True},
+        {"loss": "sigmoid"},
         {"n_negatives": 0, "n_attribute": 0},
         {"adapter": "bottleneck", "adapter_ratio": 0.2, "coupling": "mlp"},
         {"adapter": "identity", "coupling": "independent", "preset": "figure", "depth": -1},
@@ -116,6 +117,25 @@ def test_every_option_trains(options, tiny_clip, tiny_dataset):
     method = get_method("dcar")(tiny_clip, **{**SMALL, "adapter_epochs": 3, **options})
     log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     assert log.epochs[-1].loss < log.epochs[0].loss
+
+
+def test_the_sigmoid_loss_pair_by_pair(make_clip, tiny_dataset):
+    backbone = make_clip()
+    backbone.logit_bias = -3.0
+    options = {"loss": "sigmoid", "beta": 0.0, "lambda_cate": 0.0}
+    method = get_method("dcar")(backbone, **SMALL, **options)
+    batch = next(batches(tiny_dataset["train"], 6, seed=0, epoch=0))
+    with torch.no_grad():
+        loss = method.loss(batch)
+        images, texts = method.encode_image(batch.images), method.encode_text(batch.captions)
+        logits = backbone.logit_scale * method.similarity(images, texts) - 3.0
+    expected = sum(
+        torch.log1p(torch.exp(logits[i, j] * (-1 if i == j else 1)))
+        for i in range(6)
+        for j in range(6)
+        if i == j or batch.repeats is None or not batch.repeats[i, j]
+    )
+    assert loss == pytest.approx(float(expected) / 6, rel=1e-5)
 
 
 def test_the_category_loss_pair_by_pair(tiny_clip, make_row, make_dataset, make_drawing):

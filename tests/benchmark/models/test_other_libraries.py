@@ -13,11 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
 import benchmark
-from benchmark import load_backbone
-from fdrd.dataset import RetrievalDataset
+from benchmark import Images, load_backbone
+from benchmark.models.open_clip import _TENSORS
 from fdrd.errors import FdrdError
 
-Splits = dict[str, RetrievalDataset]
 EMBEDDED = Path(benchmark.__file__).parent / "models" / "embedded"
 CAPTIONS = ["a red circle on the left", "A photo of 2 dogs", "the big black square"]
 IMAGES = [Image.radial_gradient("L").resize((40 + 20 * n, 64)).convert("RGB") for n in range(3)]
@@ -39,20 +38,24 @@ def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset)
         assert (one - other).abs().max() < 1e-4  # torchvision or PIL preprocesses images
 
     dataset = tiny_dataset["test"]
-    queries = {str(number): caption for number, caption in enumerate(dataset.captions)}
-    corpus = {str(number): image for number, image in enumerate(dataset.images(range(24)))}
-    relevant = {}
-    for image, caption in dataset.pairs.tolist():
-        relevant.setdefault(str(caption), set()).add(str(image))
-    evaluator = evaluation.InformationRetrievalEvaluator(
-        queries, corpus, relevant, accuracy_at_k=[1, 5, 10], main_score_function="cosine"
-    )
-    found = evaluator(model)
+    captions = {str(number): caption for number, caption in enumerate(dataset.captions)}
+    images = {str(number): image for number, image in enumerate(dataset.images(range(24)))}
     metrics = benchmark.run("zero_shot", tiny_dataset, backbone=encoder).metrics
-    for k in (1, 5, 10):
-        assert found[f"cosine_accuracy@{k}"] == pytest.approx(
-            metrics.text_to_image.strict.recall[f"R@{k}"]
+    for direction, queries, corpus, pairs in (
+        ("text_to_image", captions, images, dataset.pairs[:, ::-1]),
+        ("image_to_text", images, captions, dataset.pairs),
+    ):
+        relevant = {}
+        for query, item in pairs.tolist():
+            relevant.setdefault(str(query), set()).add(str(item))
+        evaluator = evaluation.InformationRetrievalEvaluator(
+            queries, corpus, relevant, accuracy_at_k=[1, 5, 10], main_score_function="cosine"
         )
+        found = evaluator(model)
+        for k in (1, 5, 10):
+            assert found[f"cosine_accuracy@{k}"] == pytest.approx(
+                metrics.direction(direction).strict.recall[f"R@{k}"]
+            )
 
 
 def test_a_sentence_transformer_with_random_weights_is_refused(tmp_path):
@@ -104,6 +107,64 @@ def test_open_clip_gives_the_same_features_and_recalls(local, tiny_dataset):
         assert (rank <= k).float().mean().item() == pytest.approx(
             metrics.image_to_text.strict.recall[f"R@{k}"]
         )
+
+
+@pytest.fixture
+def embedded_as_open_clip(tmp_path):
+    """The embedded model as open_clip saves it: the same weights under open_clip's names."""
+    pytest.importorskip("open_clip")
+    config = {
+        "embed_dim": 192,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 128, "layers": 5, "width": 192, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 2277, "width": 192, "heads": 3, "layers": 4,
+                     "hf_tokenizer_name": "the folder itself"},
+    }  # fmt: skip
+    tensors = {k: v.float() for k, v in load_file(EMBEDDED / "model.safetensors").items()}
+    renamed = {}
+    for key, value in tensors.items():
+        name = key
+        for theirs, ours in reversed(_TENSORS):
+            name = name.replace(ours, theirs)
+        if ".q_proj." in name:
+            parts = [tensors[key.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
+            renamed[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
+        elif ".k_proj." not in name and ".v_proj." not in name:
+            renamed[name] = value.T.contiguous() if key.endswith("_projection.weight") else value
+    save_file(renamed, tmp_path / "open_clip_model.safetensors")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(EMBEDDED / name, tmp_path)
+    return tmp_path
+
+
+def test_open_clip_measures_the_same_recalls_of_the_embedded_model(
+    embedded_as_open_clip, tiny_dataset
+):
+    """open_clip encodes with its own towers, and its training code computes the recalls."""
+    library, measured = (
+        pytest.importorskip("open_clip"),
+        pytest.importorskip("open_clip_train.train"),
+    )
+    name, dataset = f"local-dir:{embedded_as_open_clip}", tiny_dataset["test"]
+    model, _, preprocess = library.create_model_and_transforms(name)
+    tokenize = library.get_tokenizer(name)
+    assert (dataset.pairs[:, 0] == dataset.pairs[:, 1]).all()  # what open_clip's code assumes
+    with torch.no_grad():
+        pixels = torch.stack([preprocess(image) for image in dataset.images(range(24))])
+        images = model.eval().encode_image(pixels, normalize=True)
+        captions = model.encode_text(tokenize(dataset.captions), normalize=True)
+    embedded = load_backbone("embedded", device="cpu")
+    assert (embedded.encode_image(Images.of(dataset)).pooled - images).abs().max() < 1e-5
+    assert (embedded.encode_text(dataset.captions).pooled - captions).abs().max() < 1e-5
+    found = measured.get_clip_metrics(images, captions, model.logit_scale.exp())
+    plain = load_backbone(f"open_clip:{name}", device="cpu")
+    for backbone in (embedded, plain):
+        metrics = benchmark.run("zero_shot", tiny_dataset, backbone=backbone).metrics
+        for direction in ("image_to_text", "text_to_image"):
+            for cutoff, recall in metrics.direction(direction).strict.recall.items():
+                assert found[f"{direction}_{cutoff}"] == pytest.approx(recall)
+        assert 0 < metrics.image_to_text.strict.recall["R@1"] < 1
 
 
 def test_a_name_of_open_clip_that_does_not_exist_is_refused():

@@ -13,8 +13,15 @@ import torch
 from torch import Tensor
 
 from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_words
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from benchmark.models.promptable import (
+    DEFAULTS,
+    PromptableBackbone,
+    fingerprint,
+    rows_of,
+    unit,
+)
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -132,9 +139,19 @@ class CLIPBackbone(PromptableBackbone):
         name: str,
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
+        options: EncoderOptions = DEFAULTS,
     ):
-        parts = model, tokenizer, image_processor
-        super().__init__(CLIPTowers, *parts, name=name, frozen=frozen, device=device)
+        options.only(name, "precision", "compile")
+        super().__init__(
+            CLIPTowers,
+            model,
+            tokenizer,
+            image_processor,
+            name=name,
+            frozen=frozen,
+            device=device,
+            options=options,
+        )
 
 
 def _ends(model: Any, tokenizer: Any, name: str) -> tuple[int, int]:

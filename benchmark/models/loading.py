@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from benchmark.models.backbone import ALL, Backbone
+from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
@@ -98,7 +99,7 @@ def load_backbone(
     Its `can` says whether it takes prompts; one that does not is only an `Encoder`.
 
     Args:
-        spec: a form of `KINDS`.
+        spec: a form of `KINDS`, with options after `#` (see `EncoderOptions`).
         allow_code: the name comes from the user, so it may be a function.
         device: of torch; by default `cuda` if available, otherwise `cpu`.
         frozen: cache for features of unprompted towers.
@@ -106,7 +107,8 @@ def load_backbone(
     Raises:
         FdrdError: there is no such backbone, it is damaged, or the download failed.
     """
-    kind, target = split_name(spec)
+    named, options = split_options(spec)
+    kind, target = split_name(named)
     if kind == "function" and not allow_code:
         raise FdrdError(
             f"backbone {spec!r} is a function, which only the command line may name; "
@@ -121,7 +123,7 @@ def load_backbone(
     place = chosen_device(device)
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
     with _access(kind, target):
-        return load(target, name=spec, device=place, frozen=frozen)
+        return load(target, name=spec, device=place, frozen=frozen, options=options)
 
 
 def capabilities(spec: str) -> frozenset[str] | None:
@@ -129,7 +131,7 @@ def capabilities(spec: str) -> frozenset[str] | None:
 
     None means that only loading shows it, as for a function.
     """
-    kind, target = split_name(spec)
+    kind, target = split_name(split_options(spec)[0])
     if kind == "hf":
         from benchmark.models.encoders.pretrained import can
 
@@ -145,7 +147,7 @@ def _access(kind: str, target: str) -> AbstractContextManager[bool | None]:
 
 
 def split_name(spec: str) -> tuple[str, str]:
-    """Return the kind of a backbone and the rest of its name.
+    """Return the kind of a backbone and the rest of its name, which has no options.
 
     >>> split_name("st:clip-ViT-B-32"), split_name("org/name"), split_name("load.py:clip")
     (('st', 'clip-ViT-B-32'), ('hf', 'org/name'), ('function', 'load.py:clip'))

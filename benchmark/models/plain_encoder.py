@@ -10,12 +10,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import Features, Prompts
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, digests, select_images
+from benchmark.models.precision import tower_autocast, towers_in
 from benchmark.models.processes import shared
 from fdrd.errors import FdrdError
 
 PLAIN = Prompts()
+DEFAULTS = EncoderOptions()
 
 
 class PlainEncoder:
@@ -33,6 +36,7 @@ class PlainEncoder:
         count_tokens: tokens of each caption before truncation.
         frozen: cache of features.
         device: where features are returned.
+        options: how it runs, of which only the precision counts.
     """
 
     can: frozenset[str] = frozenset()
@@ -53,11 +57,13 @@ class PlainEncoder:
         count_tokens: Callable[[Sequence[str]], list[int]] | None = None,
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
+        options: EncoderOptions = DEFAULTS,
     ):
         self._encode_images = encode_images
         self._encode_texts = encode_texts
         self.name = name
-        self.fingerprint = fingerprint
+        self.fingerprint = options.fingerprint(fingerprint)
+        self._precision = options.precision
         self.dim = dim
         self.logit_scale: float | Tensor = logit_scale
         self.logit_bias: float | Tensor = logit_bias
@@ -110,7 +116,7 @@ class PlainEncoder:
                 )
             return normalize(found, dim=-1)
 
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        with torch.no_grad(), towers_in("float32"), tower_autocast(self.device, self._precision):
             if self.frozen is None:
                 whole = range(len(keys))
                 return shared(

@@ -1,4 +1,4 @@
-"""Arithmetic of the towers in training. Similarities, losses and evaluation always use float32."""
+"""Arithmetic of the towers. Similarities and losses always use float32."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def towers_in(precision: Precision) -> Iterator[None]:
         _PRECISION.reset(token)
 
 
-def tower_autocast(device: torch.device) -> torch.autocast:
-    """Return the context in which a tower runs; made inside the block, it may be entered after it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=_PRECISION.get() == "bfloat16")
+def tower_autocast(device: torch.device, own: Precision) -> torch.autocast:
+    """Return the context in which a tower runs; made inside the block, it may be entered after it.
+
+    Args:
+        device: of the tower.
+        own: precision of its encoder, used where the block asks for no lower one.
+    """
+    lower = "bfloat16" in (own, _PRECISION.get())
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,7 @@ from torch.nn.functional import normalize
 
 from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
 from benchmark.models.chunks import in_chunks
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, digests, select_images
 from benchmark.models.model_copy import with_own_weights
@@ -30,11 +32,14 @@ CPU_ROWS = 16
 """Rows that a tower encodes at a time on a CPU; the activations of more exceed its caches."""
 
 PLAIN = Prompts()
+DEFAULTS = EncoderOptions()
 
 
 class Towers(Protocol):
     """How one architecture tokenizes, and how its towers run and pool."""
 
+    model: Any
+    """The model of `transformers` that the towers belong to."""
     dim: int
     """Width d of the joint space."""
     context: int
@@ -77,9 +82,10 @@ class PromptableBackbone:
         name: given by the user.
         frozen: cache for features of unprompted towers.
         device: `cpu`, `cuda`, ...
+        options: how it runs.
 
     Raises:
-        FdrdError: the tokenizer does not fit the model.
+        FdrdError: the tokenizer does not fit the model, or torch cannot compile it.
     """
 
     can = ALL
@@ -94,8 +100,10 @@ class PromptableBackbone:
         name: str,
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
+        options: EncoderOptions = DEFAULTS,
     ):
         self.name = name
+        self.options = options
         self.frozen = frozen
         self.device = torch.device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
@@ -118,7 +126,10 @@ class PromptableBackbone:
         self.dim = self.towers.dim
         self.context = self.towers.context
         self.logit_bias: float | Tensor = self.towers.logit_bias
-        self.fingerprint = self.towers.fingerprint
+        self.fingerprint = options.fingerprint(self.towers.fingerprint)
+        self._compiled: Towers | None = None
+        if options.compile:
+            self._compile()
 
     def trainable_copy(self) -> PromptableBackbone:
         """Return a backbone with its own trainable weights and no feature cache.
@@ -134,7 +145,13 @@ class PromptableBackbone:
                 f"a __deepcopy__, or choose a method that leaves the backbone frozen"
             ) from error
         parts = model, self.tokenizer, self.image_processor
-        copied = PromptableBackbone(type(self.towers), *parts, name=self.name, device=self.device)
+        copied = PromptableBackbone(
+            type(self.towers),
+            *parts,
+            name=self.name,
+            device=self.device,
+            options=dataclasses.replace(self.options, compile=False),
+        )
         copied.model.requires_grad_(True)
         return copied
 
@@ -216,16 +233,15 @@ class PromptableBackbone:
     def _encode_images(self, images: AnyImages, prompts: Prompts, tokens: bool) -> Features:
         pixels = self._pixels.of(images)
         n_vis = _length(prompts.vision, self.vision_width, "vision")
-        precision = tower_autocast(self.device)
+        precision = tower_autocast(self.device, self.options.precision)
+        towers = self._chosen(hooked=n_vis > 0 or tokens)
 
         def encode(rows: slice) -> Features:
             some, own = pixels[rows], prompts[rows]
             with precision:
                 return concatenate(
                     [
-                        self.towers.encode_pixels(
-                            some[part].to(self.device), own[part], n_vis, tokens
-                        )
+                        towers.encode_pixels(some[part].to(self.device), own[part], n_vis, tokens)
                         for part in self._parts(len(some))
                     ]
                 )
@@ -234,7 +250,7 @@ class PromptableBackbone:
 
     def _encode_ids(self, ids: Tensor, prompts: Prompts, tokens: bool) -> Features:
         n_ctx = self._slots(prompts)
-        precision = tower_autocast(self.device)
+        precision = tower_autocast(self.device, self.options.precision)
 
         def encode(rows: slice) -> Features:
             with precision:
@@ -247,6 +263,8 @@ class PromptableBackbone:
     def _encode_by_length(self, ids: Tensor, prompts: Prompts, n_ctx: int) -> Features:
         """Encode captions of similar length together, so that few are padded."""
         length = self.towers.lengths(ids)
+        hooked = len(prompts.text) > 0 or prompts.word_weights is not None
+        towers = self._chosen(hooked=hooked)
         order = length.argsort(stable=True)
         pooled = []
         for part in self._parts(len(ids)):
@@ -256,8 +274,32 @@ class PromptableBackbone:
             weights = some.word_weights
             if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
                 some = dataclasses.replace(some, word_weights=weights[:, :width])
-            pooled.append(self.towers.encode_ids(ids[rows, :width], some, n_ctx, False).pooled)
+            pooled.append(towers.encode_ids(ids[rows, :width], some, n_ctx, False).pooled)
         return Features(torch.cat(pooled)[order.argsort()])
+
+    def _chosen(self, *, hooked: bool) -> Towers:
+        """Return the compiled towers where nothing hooks into them or needs a gradient."""
+        plain = hooked or torch.is_grad_enabled() or self._compiled is None
+        return self.towers if plain else self._compiled
+
+    @torch.no_grad()
+    def _compile(self) -> None:
+        """Compile the towers, which share all weights with the plain ones."""
+        model = copy.copy(self.model)
+        model._modules = {
+            **model._modules,
+            "vision_model": torch.compile(model.vision_model, dynamic=True),
+            "text_model": torch.compile(model.text_model, dynamic=True),
+        }
+        self._compiled = copy.copy(self.towers)
+        self._compiled.model = model
+        try:
+            self._encode_ids(self._tokenize(["a"], self.context)[0], PLAIN, False)
+        except Exception as error:  # torch raises many kinds, e.g. without a C++ compiler
+            reason = " ".join(str(error).split())[:200]
+            raise FdrdError(
+                f"backbone {self.name!r}: torch cannot compile it here ({reason}); leave out compile=yes"
+            ) from error
 
     def _slots(self, prompts: Prompts) -> int:
         """Return how many positions of the context prompts take; tokens that join later take none."""

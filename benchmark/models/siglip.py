@@ -24,8 +24,15 @@ from benchmark.models.backbone import (
     join,
     weigh_words,
 )
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
+from benchmark.models.promptable import (
+    DEFAULTS,
+    PromptableBackbone,
+    fingerprint,
+    rows_of,
+    unit,
+)
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -182,11 +189,7 @@ class MaskedSiglipTowers(SiglipTowers):
 
 
 class SiglipBackbone(PromptableBackbone):
-    """A frozen SiglipModel or Siglip2Model that takes prompts; arguments as `PromptableBackbone`.
-
-    Args:
-        pool_visual_tokens: whether the attention head attends to visual tokens.
-    """
+    """A frozen SiglipModel or Siglip2Model that takes prompts; arguments as `PromptableBackbone`."""
 
     def __init__(
         self,
@@ -197,14 +200,21 @@ class SiglipBackbone(PromptableBackbone):
         name: str,
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
-        pool_visual_tokens: bool = True,
+        options: EncoderOptions = DEFAULTS,
     ):
         if model.config.model_type == "siglip2":
             image_processor = NaFlexProcessor(image_processor)
             self.can = self.can - {TOKENS}
-        parts = model, tokenizer, image_processor
-        towers = SiglipTowers if pool_visual_tokens else MaskedSiglipTowers
-        super().__init__(towers, *parts, name=name, frozen=frozen, device=device)
+        super().__init__(
+            SiglipTowers if options.pool == "all" else MaskedSiglipTowers,
+            model,
+            tokenizer,
+            image_processor,
+            name=name,
+            frozen=frozen,
+            device=device,
+            options=options,
+        )
 
 
 class NaFlexProcessor:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from benchmark.models.backbone import Encoder
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.encoders.pretrained import encoder
 from benchmark.models.frozen_features import FrozenFeatures
 from fdrd.errors import FdrdError
@@ -21,8 +22,15 @@ from fdrd.errors import FdrdError
 _ATTRIBUTES = ("fingerprint", "dim", "encode_image", "encode_text")
 
 
-def load(target: str, *, name: str, device: torch.device, frozen: FrozenFeatures | None) -> Encoder:
-    """Return the encoder of a function.
+def load(
+    target: str,
+    *,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+    options: EncoderOptions,
+) -> Encoder:
+    """Return the encoder of a function; one that it made itself has no options.
 
     Raises:
         FdrdError: the function is missing or returns something else.
@@ -37,8 +45,9 @@ def load(target: str, *, name: str, device: torch.device, frozen: FrozenFeatures
         raise FdrdError(f"backbone {name!r}: {place} has no function {function!r}")
     made = make()
     if isinstance(made, tuple) and len(made) == 3 and hasattr(made[0], "get_text_features"):
-        return encoder(*made, name=name, device=device, frozen=frozen)
+        return encoder(*made, name=name, device=device, frozen=frozen, options=options)
     if all(hasattr(made, attribute) for attribute in _ATTRIBUTES):
+        options.only(name)
         made.name, made.frozen = name, frozen
         found: Encoder = made
         return found

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
@@ -20,7 +21,12 @@ from fdrd.errors import FdrdError
 
 
 def load(
-    target: str, *, name: str, device: torch.device, frozen: FrozenFeatures | None
+    target: str,
+    *,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+    options: EncoderOptions,
 ) -> PlainEncoder:
     """Return a model of open_clip with pretrained weights.
 
@@ -30,10 +36,12 @@ def load(
         name: given by the user.
         device: `cpu`, `cuda`, ...
         frozen: cache of features.
+        options: how it runs.
 
     Raises:
         FdrdError: open_clip is not installed, or has no such model or weights.
     """
+    options.only(name, "precision")
     try:
         import open_clip
     except ImportError as error:
@@ -84,6 +92,7 @@ def load(
         count_tokens=_counter(tokenize, context),
         frozen=frozen,
         device=device,
+        options=options,
     )
 
 

@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from benchmark.models import open_clip
 from benchmark.models.backbone import ALL, TOKENS, Encoder
 from benchmark.models.clip import CLIPBackbone
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
@@ -47,29 +48,33 @@ PROMPTABLE: dict[str, type[CLIPBackbone] | type[SiglipBackbone]] = {
 
 def can(target: str) -> frozenset[str]:
     """Return what a model offers beyond pooled features, from its configuration alone."""
-    name, _, revision = target.partition("#")[0].partition("@")
+    name, _, revision = target.partition("@")
     kind = _config(name, revision or "main").get("model_type", "clip")
     if kind not in PROMPTABLE:
         return frozenset()
     return ALL - {TOKENS} if kind == "siglip2" else ALL
 
 
-def load(target: str, *, name: str, device: torch.device, frozen: FrozenFeatures | None) -> Encoder:
+def load(
+    target: str,
+    *,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+    options: EncoderOptions,
+) -> Encoder:
     """Return the model of a folder or of the Hub.
 
     Args:
-        target: a folder, or ORG/NAME with an optional @REVISION. `#pool=patches` after the name of a
-            SigLIP hides visual tokens from its attention head.
+        target: a folder, or ORG/NAME with an optional @REVISION.
         name: given by the user.
         device: `cpu`, `cuda`, ...
         frozen: cache of features.
+        options: how it runs.
 
     Raises:
-        FdrdError: the model is missing, damaged or of an unknown architecture.
+        FdrdError: the model is missing, damaged or of an unknown architecture, or has no such option.
     """
-    target, _, option = target.partition("#")
-    if option not in ("", "pool=patches"):
-        raise FdrdError(f"backbone {name!r}: unknown option {option!r}; there is #pool=patches")
     folder = Path(target).expanduser()
     if folder.is_dir() or target.startswith((".", "/", "~")):
         place, revision = str(folder), "main"
@@ -92,15 +97,7 @@ def load(target: str, *, name: str, device: torch.device, frozen: FrozenFeatures
         parts = _parts(place, revision or "main", name)
     except (OSError, ValueError) as error:
         raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
-    if option:
-        if not parts[0].config.model_type.startswith("siglip"):
-            raise FdrdError(
-                f"backbone {name!r}: #pool=patches is for SigLIP, which pools by attention"
-            )
-        return SiglipBackbone(
-            *parts, name=name, device=device, frozen=frozen, pool_visual_tokens=False
-        )
-    return encoder(*parts, name=name, device=device, frozen=frozen)
+    return encoder(*parts, name=name, device=device, frozen=frozen, options=options)
 
 
 def encoder(
@@ -111,6 +108,7 @@ def encoder(
     name: str,
     device: torch.device,
     frozen: FrozenFeatures | None,
+    options: EncoderOptions,
 ) -> Encoder:
     """Return the encoder around a model of `transformers`, promptable if its architecture is."""
     limit = getattr(_text_config(model), "max_position_embeddings", 0)
@@ -123,9 +121,15 @@ def encoder(
     architecture = PROMPTABLE.get(model.config.model_type)
     if architecture is not None:
         return architecture(
-            model, tokenizer, image_processor, name=name, device=device, frozen=frozen
+            model,
+            tokenizer,
+            image_processor,
+            name=name,
+            device=device,
+            frozen=frozen,
+            options=options,
         )
-    return _plain(model, tokenizer, image_processor, name, device, frozen)
+    return _plain(model, tokenizer, image_processor, name, device, frozen, options)
 
 
 def _parts(place: str, revision: str, name: str) -> tuple[Any, Any, Any]:
@@ -198,7 +202,9 @@ def _plain(
     name: str,
     device: torch.device,
     frozen: FrozenFeatures | None,
+    options: EncoderOptions,
 ) -> PlainEncoder:
+    options.only(name, "precision")
     model = model.to(device).eval().requires_grad_(False)
     limit = getattr(_text_config(model), "max_position_embeddings", tokenizer.model_max_length)
     context = int(min(tokenizer.model_max_length, limit))
@@ -233,6 +239,7 @@ def _plain(
         ],
         frozen=frozen,
         device=device,
+        options=options,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
@@ -18,7 +19,12 @@ from fdrd.errors import FdrdError
 
 
 def load(
-    target: str, *, name: str, device: torch.device, frozen: FrozenFeatures | None
+    target: str,
+    *,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+    options: EncoderOptions,
 ) -> PlainEncoder:
     """Return a model of sentence-transformers that encodes images and text.
 
@@ -27,10 +33,12 @@ def load(
         name: given by the user.
         device: `cpu`, `cuda`, ...
         frozen: cache of features.
+        options: how it runs.
 
     Raises:
         FdrdError: the package is missing, or the model is, or it is damaged or encodes only text.
     """
+    options.only(name, "precision")
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -84,6 +92,7 @@ def load(
         ],
         frozen=frozen,
         device=device,
+        options=options,
     )
 
 

@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 
 from benchmark.models.backbone import Encoder
+from benchmark.models.encoder_options import EncoderOptions
+from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, Images, digests
 from benchmark.models.plain_encoder import PlainEncoder
 from fdrd.dataset import RetrievalDataset
@@ -33,12 +35,20 @@ from fdrd.progress import Progress, silent
 BATCH = 64
 
 
-def load(target: str, *, name: str, device: torch.device, frozen: Any = None) -> PlainEncoder:
-    """Return the encoder of a folder of features; `frozen` is not needed.
+def load(
+    target: str,
+    *,
+    name: str,
+    device: torch.device,
+    frozen: FrozenFeatures | None,
+    options: EncoderOptions,
+) -> PlainEncoder:
+    """Return the encoder of a folder of features; `frozen` is not needed, and there are no options.
 
     Raises:
         FdrdError: a file is missing or does not fit the others.
     """
+    options.only(name)
     folder = Path(target).expanduser()
     digest = hashlib.sha256(b"stored features")
     sides: dict[str, tuple[dict[str, int], Any]] = {}

@@ -32,6 +32,7 @@ def backbones(
             print_json([dict(zip(keys, kind, strict=True)) for kind in kinds])
             return
         print_table(["--backbone", "loads", "offers besides pooled features", "install"], kinds)
+        print_hint("Options follow the name:  NAME#precision=bfloat16,compile=yes,pool=patches")
         print_hint("Next:  fdrd backbones NAME")
         return
     can = capabilities(name)

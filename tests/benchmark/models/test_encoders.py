@@ -298,6 +298,87 @@ def test_hidden_visual_tokens_of_the_last_layer_only_act_through_attention(folde
     assert close(encoder.encode_image(IMAGES, vision).pooled, plain)
 
 
+@every
+def test_encoding_in_bfloat16_is_another_encoder_with_close_features(
+    name, folders, encoders, tmp_path
+):
+    frozen = FrozenFeatures(tmp_path)
+    lower = load_backbone(f"{folders[name]}#precision=bfloat16", frozen=frozen)
+    exact = encoders[name]
+    assert lower.fingerprint != exact.fingerprint
+    for encode, items in (("encode_text", CAPTIONS), ("encode_image", IMAGES)):
+        rounded, own = (getattr(each, encode)(items).pooled for each in (lower, exact))
+        assert rounded.dtype == torch.float32
+        assert 1e-5 < (rounded - own).abs().max() < 0.1
+    frozen.flush()
+    assert {path.name for path in tmp_path.iterdir()} == {lower.fingerprint}
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip"])
+def test_compiled_towers_give_the_same_features_and_leave_prompts_alone(name, folders, encoders):
+    """`eager` instead of a C++ compiler: what is compiled must be what runs."""
+    ran = []
+
+    def backend(graph, _inputs):
+        def run(*args):
+            ran.append(graph)
+            return graph.forward(*args)
+
+        return run
+
+    exact = encoders[name]
+    with pytest.MonkeyPatch.context() as patch:
+        own = torch.compile
+        patch.setattr(torch, "compile", lambda module, **o: own(module, backend=backend, **o))
+        compiled = load_backbone(f"{folders[name]}#compile=yes")
+    assert compiled.fingerprint == exact.fingerprint
+    given = prompts(exact)
+    for encode, items, own in (
+        ("encode_text", CAPTIONS, Prompts(text=given.text)),
+        ("encode_image", IMAGES, Prompts(vision=given.vision)),
+    ):
+        with torch.no_grad():
+            ran.clear()
+            assert close(
+                getattr(compiled, encode)(items).pooled, getattr(exact, encode)(items).pooled
+            )
+            assert ran
+            ran.clear()
+            assert close(
+                getattr(compiled, encode)(items, own).pooled,
+                getattr(exact, encode)(items, own).pooled,
+            )
+            assert not ran
+        assert close(getattr(compiled, encode)(items).pooled, getattr(exact, encode)(items).pooled)
+        assert not ran  # gradients are possible
+
+
+def test_a_failed_compilation_is_an_error_with_a_remedy(folders, monkeypatch):
+    def fail(_graph, _inputs):
+        raise RuntimeError("no C++ compiler")
+
+    own = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **o: own(module, backend=fail, **o))
+    with pytest.raises(FdrdError, match=r"cannot compile it here .*no C\+\+ compiler.*leave out"):
+        load_backbone(f"{folders['clip']}#compile=yes")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("clip#pool=patches", "no option pool; this encoder has precision, compile"),
+        ("align#compile=yes", "no option compile; this encoder has precision"),
+        ("clip#precision=float8", r"precision=float8: choose from float32 \| bfloat16"),
+        ("clip#fast", "write backbone .*clip# name=value"),
+        ("clip#speed=9", "option 'speed'"),
+    ],
+)
+def test_options_that_an_encoder_does_not_have_are_refused(spec, message, folders):
+    name, _, options = spec.partition("#")
+    with pytest.raises(FdrdError, match=message):
+        load_backbone(f"{folders[name]}#{options}")
+
+
 def test_stored_features_are_those_that_were_written(encoders, tiny_dataset, tmp_path):
     encoder, dataset = encoders["align"], tiny_dataset["test"]
     write_features(encoder, [dataset], tmp_path / "stored")

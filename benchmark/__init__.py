@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         method_options,
     )
     from benchmark.reporting.pages import markdown, report
-    from benchmark.reporting.publishing import push
+    from benchmark.reporting.publishing import export_model, push
     from benchmark.reporting.records import to_csv, to_pandas
     from benchmark.reporting.significance import SignificanceTests, compare
     from benchmark.reporting.terminal import table

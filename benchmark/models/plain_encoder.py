@@ -59,6 +59,11 @@ class PlainEncoder:
         device: str | torch.device = "cpu",
         options: EncoderOptions = DEFAULTS,
     ):
+        """Make an encoder.
+
+        Note:
+            One parameter for each attribute of `Encoder`, so that any model is described in one call.
+        """
         self._encode_images = encode_images
         self._encode_texts = encode_texts
         self.name = name

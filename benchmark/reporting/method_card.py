@@ -144,7 +144,8 @@ def _metadata(
             task_name="Image-text retrieval",
             dataset_type=result.settings.data.name,
             dataset_name=", ".join([result.settings.data.name, *_subset(result)]),
-            dataset_config=", ".join(_subset(result)) or None,  # distinguishes entries of one dataset
+            dataset_config=", ".join(_subset(result))
+            or None,  # distinguishes entries of one dataset
             dataset_split=result.settings.split,
             dataset_args={"fingerprint": result.settings.data.fingerprint},
             metric_type=kind,

@@ -279,8 +279,9 @@ class PromptableBackbone:
 
     def _chosen(self, *, hooked: bool) -> Towers:
         """Return the compiled towers where nothing hooks into them or needs a gradient."""
-        plain = hooked or torch.is_grad_enabled() or self._compiled is None
-        return self.towers if plain else self._compiled
+        if hooked or torch.is_grad_enabled() or self._compiled is None:
+            return self.towers
+        return self._compiled
 
     @torch.no_grad()
     def _compile(self) -> None:

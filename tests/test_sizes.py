@@ -1,4 +1,4 @@
-"""Functions have at most 80 lines and 12 parameters, or a `Note:` in their docstring says why not."""
+"""Functions have at most 80 lines and 12 parameters, or a `Note:` in their docstring gives the reason."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ def too_large(source):
                 yield f"{node.name}: {lines} lines, {parameters} parameters"
 
 
-def test_functions_are_small_or_say_why_not():
+def test_functions_are_small_or_give_a_reason():
     found = {
         str(path.relative_to(ROOT)): list(too_large(path.read_text(encoding="utf-8")))
         for path in files("*.py")
@@ -47,5 +47,5 @@ MANY = f"async def many(*, {', '.join('abcdefghijklm')}):"
         (f'{MANY}\n    """Do it.\n\n    Note:\n    """', ["many: 5 lines, 13 parameters"]),
     ],
 )
-def test_a_large_function_is_found_unless_it_says_why(source, expected):
+def test_a_large_function_is_found_unless_it_gives_a_reason(source, expected):
     assert list(too_large(source)) == expected

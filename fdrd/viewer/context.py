@@ -48,7 +48,7 @@ class Context:
     def selection(self, index: Index, state: State, all_of: str = "") -> Selection:
         """Return what a state selects."""
         version = sum(len(each.decisions()) for each in self.readable)
-        key = (id(index), version, state.key, all_of)
+        key = (index, version, state.key, all_of)
         found = self._selections.get(key)
         if found is None:
             rows = index.search(state.q) if state.q else None

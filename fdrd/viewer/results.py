@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.evaluation.score_blocks import Floats
-from benchmark.reporting.comparison import Row, group_results, heading
+from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
 from benchmark.result import DIRECTIONS, BenchResult, read_result
 from benchmark.settings import Settings
@@ -60,7 +60,8 @@ class Runs:
             results.append(result)
         self.comparisons = group_results(results)
         self.retrieved = Retrieved()
-        self._queries: dict[tuple[int, int], Queries | None] = {}
+        self._queries: dict[tuple[Index, int], Queries | None] = {}
+        self._ranks: dict[tuple[int, str], list[tuple[str, Floats]]] = {}
         self._methods: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -70,7 +71,7 @@ class Runs:
 
     def queries(self, index: Index, number: int) -> Queries | None:
         """Return the queries of a comparison; None where it measured other data than the index holds."""
-        key = (id(index), number)
+        key = (index, number)
         if key not in self._queries:
             comparison = self.comparisons[number]
             rows = _rows_of(index, comparison.settings)
@@ -88,7 +89,11 @@ class Runs:
 
     def ranks(self, number: int, direction: str) -> list[tuple[str, Floats]]:
         """Return the rank of every query under each method of a comparison."""
-        return [(row.label, _ranks(row, direction)) for row in self.comparisons[number].rows]
+        key = (number, direction)
+        if key not in self._ranks:
+            rows = self.comparisons[number].rows
+            self._ranks[key] = [(row.label, row.mean_ranks(direction)) for row in rows]
+        return self._ranks[key]
 
     def ranks_of(self, index: Index, row: int) -> list[tuple[str, str, str]]:
         """Return the ranks of a record's image and caption under each method."""
@@ -109,8 +114,8 @@ class Runs:
         for number, comparison in enumerate(self.comparisons):
             queries = self.queries(index, number)
             if queries is not None:
-                best = max(comparison.rows, key=lambda row: row.results[0].metrics.rsum)
-                ranks = _ranks(best, "text_to_image")
+                sums = [row.results[0].metrics.rsum for row in comparison.rows]
+                _, ranks = self.ranks(number, "text_to_image")[sums.index(max(sums))]
                 order = np.argsort(ranks, kind="stable")
                 return queries.rows[order[ranks[order] > 1]]
         return np.zeros(0, np.int32)
@@ -215,17 +220,6 @@ def _files(paths: Sequence[Path]) -> list[Path]:
             raise FdrdError(f"{path}: no results; `fdrd bench` writes them")
         found.update(dict.fromkeys(files))
     return list(found)
-
-
-_kept: dict[tuple[int, str], Floats] = {}
-
-
-def _ranks(row: Row, direction: str) -> Floats:
-    """Return the ranks of a row, parsed once."""
-    key = (id(row), direction)
-    if key not in _kept:
-        _kept[key] = row.mean_ranks(direction)
-    return _kept[key]
 
 
 @lru_cache(16)

@@ -84,7 +84,7 @@ def caption(
 ) -> CaptioningRun:
     """Write captions for the images of a source that have none.
 
-    Every answer is cached before it counts. A run that was stopped or killed goes on with the same call, and a repeated
+    Every answer is cached before it counts. A run that was stopped or killed resumes with the same call, and a repeated
     run asks nothing. For an estimate alone: `caption(..., confirm=lambda estimate: False).estimate`.
 
     Args:

@@ -91,7 +91,7 @@ def _graph(
 
 
 def _matches(features: Features, pairs: Indices, *, mirror: bool) -> Iterator[tuple[int, int]]:
-    """Yield those of (2, P) pairs of images that look alike, the second one mirrored if asked."""
+    """Yield the pairs of images that look alike, of (2, P) candidates; the second one is mirrored if asked."""
     for start in range(0, pairs.shape[1], _BLOCK):
         one, other = pairs[:, start : start + _BLOCK]
         second = spectra(features[other])

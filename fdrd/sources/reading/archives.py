@@ -110,7 +110,7 @@ class _Tar:
                 continue
             flaw = _flaw(info.name, self._members)
             if not flaw and (not info.isreg() or info.issparse()):
-                flaw = "not_a_file", f"{info.name} is no plain file"[:400]
+                flaw = "not_a_file", f"{info.name} is not a regular file"[:400]
             if flaw:
                 self.refused.append(Rejection(file, info.name[:200], *flaw))
             else:

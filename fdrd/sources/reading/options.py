@@ -124,7 +124,7 @@ def make_options(
     """Return checked options, as the command line and `domain.toml` give them.
 
     Raises:
-        FdrdError: a value is not known; the message names the known ones.
+        FdrdError: a value is unknown; the message lists the known ones.
     """
     if layout and layouts and layout not in layouts:
         raise FdrdError(f"--layout {layout!r}: choose from {', '.join(sorted(layouts))}")

@@ -7,6 +7,7 @@ import pytest
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts import table
+from fdrd.sources.reading import lines
 from fdrd.sources.reading.image_search import MAX_SAME_NAME, ImageIndex
 from fdrd.sources.reading.pairs import MAX_LISTED
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -71,3 +72,12 @@ def test_one_of_very_many_images_of_a_name_is_ambiguous(write):
     assert index.find("elsewhere/g/b.png")[0] == "image_missing"
     assert index.find(".png")[0] == "image_missing"
     assert MAX_SAME_NAME >= 3
+
+
+@pytest.mark.parametrize("of", [lines.read_lines, lines.read_jsonl])
+def test_a_line_over_the_limit_is_one_rejection(write, monkeypatch, of):
+    monkeypatch.setattr(lines, "MAX_LINE", 16)
+    root = write("list.txt", '{"a": 1}\n' + "x" * 40 + '\n\n{"b": 2}\n').parent
+    found = list(of(SourceFolder(root), "list.txt"))
+    assert [each.key for each in found] == ["line 1", "line 2", "line 4"]
+    assert "over 16 bytes in a line" in found[1].detail

@@ -144,7 +144,9 @@ def _refusal(file: str, info: tarfile.TarInfo) -> Rejection | None:
         to = f" -> {info.linkname}" if info.linkname else ""
         return Rejection(file, info.name[:200], "path_outside", f"{info.name}{to}"[:400])
     if not info.isreg() or info.issparse():
-        return Rejection(file, info.name[:200], "not_a_file", f"{info.name} is not a regular file"[:400])
+        return Rejection(
+            file, info.name[:200], "not_a_file", f"{info.name} is not a regular file"[:400]
+        )
     return None
 
 

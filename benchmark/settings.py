@@ -77,15 +77,7 @@ class TrainConfig:
         if self.steps > 0:
             object.__setattr__(self, "epochs", 0)
         least = {"epochs": int(not self.steps), "batch_size": 2}
-        for name in (
-            "epochs",
-            "steps",
-            "eval_every",
-            "batch_size",
-            "warmup",
-            "patience",
-            "chunk_size",
-        ):
+        for name in "epochs steps eval_every batch_size warmup patience chunk_size".split():
             if (value := getattr(self, name)) < least.get(name, 0):
                 raise FdrdError(f"{name}={value}: must be at least {least.get(name, 0)}")
         if not 0 < self.learning_rate < math.inf:

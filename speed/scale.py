@@ -21,16 +21,7 @@ def main() -> None:
     print("   pairs shards    build  ms/pair      CPU      PSS  rebuild")
     for source in sys.argv[1:]:
         with tempfile.TemporaryDirectory(dir=os.environ.get("FDRD_SPEED_DIR")) as folder:
-            command = [
-                "-m",
-                "fdrd",
-                "build",
-                "--json",
-                "--source",
-                source,
-                "--out",
-                f"{folder}/out",
-            ]
+            command = [*"-m fdrd build --json --source".split(), source, "--out", f"{folder}/out"]
             first, second = (run_python(command, f"{folder}/cache") for _ in range(2))
             manifest = json.loads(first.stdout)
             assert json.loads(second.stdout)["nothing_to_do"]

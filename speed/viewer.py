@@ -36,16 +36,7 @@ def main() -> None:
     print(
         f"index of {index.columns.size:,} rows opened (or built) in {time.perf_counter() - started:.1f} s"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "fdrd",
-        "view",
-        str(options.dataset),
-        "--port",
-        "0",
-        "--no-browser",
-    ]
+    command = [sys.executable, *"-m fdrd view --port 0 --no-browser".split(), str(options.dataset)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

@@ -32,16 +32,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
-    command = [
-        sys.executable,
-        "-m",
-        "fdrd",
-        "view",
-        str(options.dataset),
-        "--results",
-        str(options.results),
-    ]
-    command += ["--review", "screenshots", "--port", "0", "--no-browser"]
+    options_of_view = "--review screenshots --port 0 --no-browser --results".split()
+    command = [sys.executable, "-m", "fdrd", "view", str(options.dataset), *options_of_view]
+    command.append(str(options.results))
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

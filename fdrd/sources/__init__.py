@@ -67,13 +67,8 @@ class Reader(Protocol):
 
 
 _FALLBACK, _NESTED = "image_folder", "nested_folders"
-_LAST = (
-    "coop_splits",
-    "json_captions",
-    "table",
-    _FALLBACK,
-    _NESTED,
-)  # general layouts are tried last
+_LAST = ("coop_splits", "json_captions", "table", _FALLBACK, _NESTED)  # the general layouts
+_ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml", ".tar", ".zip")
 
 READERS: dict[str, Reader] = {
     name: cast(Reader, importlib.import_module(f"{layouts.__name__}.{name}"))
@@ -122,16 +117,11 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     if not domains and not domain and len(source.folders) == 1:  # it holds all the others
         domains = list(_domains_in(source.sub(source.folders[0]), f"{source.folders[0]}/"))
     # Image folders with annotations of their own are domains, not categories.
-    if (
-        domain
-        and domain.reader == _FALLBACK
-        and not any(
-            found.reader != _FALLBACK and found.path.lower() not in SPLIT_OF_WORD
-            for found in domains
-        )
-    ):
-        return [domain]
-    if not domains and domain:
+    others = [each for each in domains if each.reader != _FALLBACK]
+    if domain and domain.reader == _FALLBACK:
+        if all(each.path.lower() in SPLIT_OF_WORD for each in others):
+            return [domain]
+    elif domain and not domains:
         return [domain]
     if not domains:
         raise FdrdError(_unknown_layout(source))
@@ -250,17 +240,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
 
 def _looks_like_annotations(path: str) -> bool:
     name = PurePosixPath(path)
-    if name.suffix.lower() in (
-        ".json",
-        ".jsonl",
-        ".csv",
-        ".tsv",
-        ".parquet",
-        ".token",
-        ".xml",
-        ".tar",
-        ".zip",
-    ):
+    if name.suffix.lower() in _ANNOTATIONS:
         return not name.name.endswith("_stats.json")
     return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
 

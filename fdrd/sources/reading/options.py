@@ -10,14 +10,7 @@ from typing import Any
 from fdrd.errors import FdrdError
 from fdrd.sources.reading.names import SPLIT_OF_WORD
 
-CATEGORY_SOURCES = (
-    "folder",
-    "parent",
-    "column:NAME",
-    "caption-pattern",
-    "caption-pattern:TEXT",
-    "none",
-)
+CATEGORY_SOURCES = "folder parent column:NAME caption-pattern caption-pattern:TEXT none".split()
 MAPPABLE = ("image", "caption", "category", "meta_category", "split", "group", "license", "id")
 
 # Folders that are not categories: image directories, public sets, shard numbers.

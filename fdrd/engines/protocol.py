@@ -23,9 +23,9 @@ class Engine(Protocol):
     ) -> Iterator[Result]:
         """Yield `function(task, *common)` for each task, in task order.
 
-        `function` must be importable by name. `common` is sent to each worker once. Only a few tasks are
-        in flight at a time. Stopping early (an exception, Ctrl-C, a closed iterator) cancels tasks that
-        have not started.
+        `function` must be importable by name. Paths in tasks are absolute, because a worker may have another
+        working folder. `common` is sent to each worker once. Only a few tasks are in flight at a time.
+        Stopping early (an exception, Ctrl-C, a closed iterator) cancels tasks that have not started.
         """
 
     def prepare(self, function: Callable[..., Any]) -> None:

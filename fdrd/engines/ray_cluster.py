@@ -1,6 +1,7 @@
 """A Ray cluster: the one at `RAY_ADDRESS`, or a local one that ends with the build.
 
-All machines of the cluster must see the source and the output folder under the same paths.
+All machines of the cluster must see the source and the output folder under the same paths. The machine that runs the
+build must not die; tasks of any other one that dies are repeated on the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any, Self
 
 from fdrd.engines.protocol import TASKS_AHEAD, Result, Task, available_cores
 from fdrd.errors import FdrdError
+
+_PASSED_ON = frozenset({"PYTHONPATH", "FDRD_CACHE"})
+"""Variables that workers need: where this code is, and the cache, which holds a source that is one file."""
 
 
 class RayEngine:
@@ -40,12 +44,13 @@ class RayEngine:
             "address": "local", "num_cpus": self._workers or available_cores(), "include_dashboard": False,
         }  # fmt: skip
         try:
-            # Workers must find this code wherever the driver found it.
             self._ray.init(
                 **options,
                 log_to_driver=False,
                 logging_level="ERROR",
-                runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}},
+                runtime_env={
+                    "env_vars": {name: os.environ[name] for name in _PASSED_ON & os.environ.keys()}
+                },
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise FdrdError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
@@ -77,7 +82,7 @@ class RayEngine:
                 yield ray.get(running.popleft())
                 running.extend(map(submit, islice(waiting, 1)))
         except ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
+            raise error.cause from None  # `as_instanceof_cause` would have its traceback as message
         except ray.exceptions.RayError as error:
             raise FdrdError(
                 f"the Ray cluster lost a task ({type(error).__name__}); run the command again to resume"

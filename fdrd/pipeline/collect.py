@@ -5,6 +5,7 @@ Workers decode images and parse captions while the annotations are still being r
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from fdrd.curation.filters import encodable, unique_ids
 from fdrd.curation.source_contents import Item, SourceContents
 from fdrd.engines import Engine
+from fdrd.errors import FdrdError
 from fdrd.images.check import ImageCheck, check_image
 from fdrd.progress import Progress
 from fdrd.reasons import Rejection
@@ -41,7 +43,15 @@ class CheckTask:
 
 
 def run_check_task(task: CheckTask) -> tuple[list[ImageCheck], list[tuple[Attribute, ...]]]:
-    """Return the checks of a task's images and the attributes of its captions."""
+    """Return the checks of a task's images and the attributes of its captions.
+
+    Raises:
+        FdrdError: this machine does not see the source.
+    """
+    if not Path(task.root).is_dir():
+        raise FdrdError(
+            f"{platform.node()} does not see {task.root}; all machines must see the source under the same path"
+        )
     return (
         [check_image(task.root, image, task.max_pixels) for image in task.images],
         [find_attributes(caption, category) for caption, category in task.captions],
@@ -68,6 +78,7 @@ def check_items(
         progress: called after each task.
         expected: approximate number of images, for the progress only.
     """
+    root = str(source.absolute())
     items: list[Item] = []
     checks: dict[ImageRef, ImageCheck] = {}
     known = read_ledger(ledger)
@@ -101,7 +112,7 @@ def check_items(
         in_flight.append((images, positions))
         records = [record for at in positions if isinstance(record := items[at], Record)]
         captions = [(record.caption, record.category) for record in records]
-        return CheckTask(str(source), max_pixels, [image for image, _ in images], captions)
+        return CheckTask(root, max_pixels, [image for image, _ in images], captions)
 
     engine.prepare(run_check_task)
     for new_checks, attributes in engine.run(run_check_task, tasks()):
@@ -115,7 +126,7 @@ def check_items(
                 items[position] = replace(record, attributes=_interned(spans))
         progress("decoding images", len(checks), max(expected, len(checks) + 1))
     progress("decoding images", len(checks), len(checks))
-    return SourceContents(items, checks, str(source))
+    return SourceContents(items, checks, root)
 
 
 def read_items(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:

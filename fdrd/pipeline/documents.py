@@ -50,6 +50,7 @@ def _by_domain(
     counted: Mapping[str, Counts],
 ) -> dict[str, Counts]:
     """Return the counts of each domain, sorted by name."""
+    folder = folder.absolute()
     shards, rows = manifest["shards"], manifest["records"]["kept"]
     missing = [shard for shard in shards if shard["path"] not in counted]
     true: dict[str, set[int]] = {}

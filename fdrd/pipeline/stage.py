@@ -12,6 +12,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.checks.tally import true_captions
 from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import Engine
+from fdrd.errors import FdrdError
 from fdrd.negatives.annotate import AnnotateConfig, make_catalogs
 from fdrd.pipeline.counts import Counts, write_counted
 from fdrd.progress import Progress
@@ -73,14 +74,16 @@ def stage_shards(
         columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
         key = shard_key(plan, settings, catalogs[plan.domain].digest, *columns)
         if key in reusable:
-            folder, entry = reusable[key]
-            if folder != stage:
-                publish.link_or_copy(folder / plan.path, stage / plan.path)
+            earlier, entry = reusable[key]
+            if earlier != stage:
+                publish.link_or_copy(earlier / plan.path, stage / plan.path)
             entries.append(entry)
         else:
             missing.append((plan, key))
     # Large shards first, so that no worker is left with one at the end.
     missing.sort(key=lambda plan_and_key: -len(plan_and_key[0].records))
+
+    folder = str(stage.absolute())
 
     def tasks() -> Iterator[ShardTask]:
         for plan, key in missing:
@@ -90,8 +93,8 @@ def stage_shards(
                 digest: contents.packed[digest] for digest in digests & contents.packed.keys()
             }
             yield ShardTask(
-                plan, key, contents.root, packed, str(stage), schema, labels, several, annotating
-            )  # fmt: skip
+                plan, key, contents.root, packed, folder, schema, labels, several, annotating
+            )
 
     rows = sum(entry["rows"] for entry in entries)
     needed = {plan.domain: catalogs[plan.domain] for plan, _ in missing}
@@ -101,6 +104,11 @@ def stage_shards(
     }
     counted: dict[str, Counts] = {}
     for entry, counts in engine.run(write_counted, tasks(), needed, true):
+        if not (stage / entry["path"]).is_file():
+            raise FdrdError(
+                f"{stage / entry['path']} was written by another machine and is not here; all machines must see "
+                "--out under the same path"
+            )
         counted[entry["path"]] = counts
         resume.record_shard(out, entry)
         entries.append(entry)

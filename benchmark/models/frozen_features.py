@@ -7,7 +7,8 @@ same images therefore hits the cache. Other weights or preprocessing have anothe
     <root>/<backbone fingerprint>/<image|text>/<digest>.npy    float32 (rows, d)
     <root>/<backbone fingerprint>/<image|text>/<digest>.json   keys, shape, sha256, versions
 
-As a consequence there is no augmentation on a cached tower.
+As a consequence there is no augmentation on a cached tower. Processes on several machines encode together, so they
+use what is on disk only if all of them found the same.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmark.models.processes import all_agree
 from fdrd.files.atomic import atomic_write
 from fdrd.files.cache import cache_folder
 
@@ -96,6 +98,8 @@ class FrozenFeatures:
             tower = _Tower(self.root / fingerprint / name)
             for description in sorted(tower.folder.glob("*.json")):
                 tower.found.update(_read(description, fingerprint))
+            if not all_agree(sorted(tower.found)):
+                tower.found.clear()
             self._towers[fingerprint, name] = tower
         return tower
 

@@ -7,18 +7,22 @@ batch, and a method does not need to know the number of processes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from benchmark.models.backbone import Features
 from fdrd.errors import FdrdError, first_line
+
+if TYPE_CHECKING:
+    from benchmark.models.backbone import Features
 
 
 @cache
@@ -38,6 +42,11 @@ def _state() -> Any:
 def is_main() -> bool:
     """Return whether this is the process that writes and prints."""
     return _state() is None or bool(_state().is_main_process)
+
+
+def is_first_of_host() -> bool:
+    """Return whether this process writes the caches of its machine."""
+    return _state() is None or bool(_state().is_local_main_process)
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -71,7 +80,7 @@ def shared(count: int, encode: Callable[[slice], Features]) -> Features:
     bounds = [count * number // size for number in range(size + 1)]
     part = encode(slice(bounds[rank], bounds[rank + 1]))
     tokens = None if part.tokens is None else _gathered(part.tokens, bounds)
-    return Features(_gathered(part.pooled, bounds), tokens)
+    return replace(part, pooled=_gathered(part.pooled, bounds), tokens=tokens)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -91,6 +100,17 @@ def agreed(value: float) -> float:
     tensor = torch.tensor([value], dtype=torch.float64, device=_state().device)
     dist.broadcast(tensor, 0)
     return float(tensor)
+
+
+def all_agree(value: object) -> bool:
+    """Return whether all processes passed values that look the same."""
+    if _state() is None:
+        return True
+    digest = int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:7])
+    least, most = torch.tensor([[digest]] * 2, device=_state().device)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return bool(least == most)
 
 
 def _gathered(part: Tensor, bounds: list[int]) -> Tensor:

@@ -65,7 +65,7 @@ class Plan:
     def save_features(self) -> None:
         """Write frozen features, so that a resumed training starts from the same ones."""
         tower = self.backbone
-        if tower is not None and tower.frozen is not None and processes.is_main():
+        if tower is not None and tower.frozen is not None and processes.is_first_of_host():
             tower.frozen.flush()
 
 

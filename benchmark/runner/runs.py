@@ -18,7 +18,7 @@ from benchmark.result import BenchResult, read_result, write_result
 from benchmark.runner.measurement import measured_result
 from benchmark.runner.plan import check_names, open_backbone, plan_of
 from benchmark.runner.request import RunRequest
-from benchmark.runner.training import train
+from benchmark.runner.training import check_common_folder, train
 from benchmark.settings import HALVES
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
@@ -57,11 +57,18 @@ def run(request: RunRequest) -> BenchResult:
     """
     plan = plan_of(request)
     settings = plan.settings
+    if not processes.all_agree(settings.file_name()):
+        raise FdrdError(
+            "the processes differ in data, backbone or code; give all machines the same ones"
+        )
     path = Path(request.results, settings.file_name()) if request.results else None
-    if path is not None and processes.agreed(path.is_file()):
-        request.progress(f"finished before: {path}", 1, 1)
-        return read_result(path)
     partial = path.with_suffix(".partial.safetensors") if path and plan.rows else None
+    if path is not None:
+        finished = processes.agreed(path.is_file())
+        check_common_folder(path.parent, [each.is_file() for each in (path, partial) if each])
+        if finished:
+            request.progress(f"finished before: {path}", 1, 1)
+            return read_result(path)
     tracker = tracked(
         request.log if plan.rows else None,
         settings.file_name().removesuffix(".json"),

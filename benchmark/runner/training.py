@@ -37,6 +37,7 @@ def train(plan: Plan) -> Trained:
         folder = Path(request.results)
         found = processes.agreed(_trained_before(settings, folder) is not None)
         before = _trained_before(settings, folder) if found else None
+        check_common_folder(folder, before is not None)
         if before is not None:
             path, result = before
             request.progress(f"trained before: {path}", 1, 1)
@@ -46,6 +47,14 @@ def train(plan: Plan) -> Trained:
     fit = method.fit(plan.rows["train"], plan.rows["validation"], request.progress)
     spent = sum(epoch.seconds for epoch in fit.epochs)  # includes earlier, interrupted processes
     return Trained(fit, max(time.monotonic() - started, spent))
+
+
+def check_common_folder(folder: Path, seen: object) -> None:
+    """Raise `FdrdError` unless all processes see the same in the folder of results."""
+    if not processes.all_agree(seen):
+        raise FdrdError(
+            f"{folder} differs between the machines; give --results a folder that all of them share"
+        )
 
 
 def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:

@@ -94,6 +94,7 @@ def test_a_single_process_encodes_all_rows(monkeypatch):
         assert processes.is_main()
         assert len(processes.shared(5, encode)) == 5
         assert processes.agreed(0.5) == 0.5
+        assert processes.all_agree("alone")
     finally:
         processes._state.cache_clear()
     assert seen == [slice(0, 5)]

@@ -1,5 +1,7 @@
 """What is released: the sdist builds the wheel, the wheel holds all that runs need, the lock is current."""
 
+import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -52,6 +54,27 @@ def test_the_sdist_holds_what_a_packager_needs(released):
     assert {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "tests/conftest.py"} <= names
     assert not [name for name in names if name.startswith((".venv", "data/", "runs/", "build/"))]
     assert sdist.stat().st_size < 14 * 2**20
+
+
+@pytest.mark.slow
+def test_the_long_description_has_no_relative_links(released, tmp_path):
+    (sdist,) = released.glob("fdrd-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    home = next(tmp_path.iterdir())
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "tag", home]
+    release = {**os.environ, "GITHUB_REPOSITORY": "org/fdrd", "GITHUB_REF_NAME": "v1.2.3"}
+    subprocess.run(command, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL, env=release)
+    at_tag, elsewhere = (
+        zipfile.ZipFile(wheel).read(f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/METADATA")
+        for folder in (tmp_path / "tag", released)
+        for wheel in folder.glob("*.whl")
+    )
+    assert "(https://github.com/org/fdrd/blob/v1.2.3/docs/tutorial.md)" in at_tag.decode()
+    assert "(https://github.com/org/fdrd/raw/v1.2.3/docs/images/viewer_tour.gif)" in at_tag.decode()
+    for text in (at_tag, elsewhere):
+        assert "# fdrd" in text.decode()
+        assert not re.findall(r"\]\((?!https://|#)", text.decode())
 
 
 @pytest.mark.slow

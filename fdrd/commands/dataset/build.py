@@ -86,14 +86,16 @@ def build(
     if explain:
         _explain(folder, options)
     elif part is None:
+        from fdrd.hub.name_check import start_name_check
         from fdrd.pipeline.builder import build as run_build
 
+        on_hub = start_name_check(name)
         with show_progress(resume_hint(target)) as progress:
             built = run_build(
                 folder, target, config=config, options=options, decisions=decisions,
                 workers=workers, engine=engine, tokens=tokens_of, progress=progress,
             )  # fmt: skip
-        print_build(built, json)
+        print_build(built, json, on_hub())
     elif decisions is not None:
         raise FdrdError("--decisions applies to a complete build; remove --part")
     else:

@@ -29,9 +29,16 @@ def tokens_of(backbone: str) -> TokenCounter | None:
         return None
 
 
-def print_build(built: Build, json: bool) -> None:
-    """Print the result of a build or a merge, and the next command."""
+def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
+    """Print the result of a build or a merge, and the next command; `on_hub`: the Hub has the name, too."""
     manifest = built.manifest
+    name = manifest["name"]
+    if on_hub:
+        err.print(
+            f'The Hub has a dataset {name}, which datasets.load_dataset("{name}") loads instead; load this one with '
+            f'fdrd.load_dataset("{name}"), or choose another --name',
+            soft_wrap=True,
+        )
     if json:
         print_json({"nothing_to_do": built.nothing_to_do, **manifest})
         return
@@ -60,14 +67,14 @@ def print_build(built: Build, json: bool) -> None:
         shards = len(manifest["shards"])
         out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
     _print_tokens(manifest["tokens"])
-    name = manifest["name"]
     if built.replaced:
         err.print(
             f"The name {name} pointed to {built.replaced} before; use --name to keep both.",
             soft_wrap=True,
         )
     out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
-    print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
+    if not on_hub:
+        print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
     print_hint(f"Next:  fdrd bench --method zero_shot --data {built.out}")
 
 

@@ -8,7 +8,7 @@ method's own) and `seed`. Each is passed only to functions that have the paramet
     def vpt(backbone: Backbone, *, n_vis: int = 4, train: TrainConfig = TrainConfig(), seed=0):
         return PromptMethod(backbone, VisualTokens(backbone, n_vis, seed), train, seed)
 
-The packages of built-in methods are imported when a name is first looked up.
+The names of built-in methods are known without an import; a method is imported when it is first looked up.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from fdrd.progress import Progress
 
 BUILT_IN = ("baselines", "dcar")
-"""Packages that register their methods when they are imported."""
+"""Packages with methods that need no `load_plugin`."""
 
 
 class Method(Protocol):
@@ -120,6 +123,8 @@ def method(
     """
 
     def register(factory: Factory) -> Factory:
+        if name not in _METHODS and built_in().get(name, factory.__module__) != factory.__module__:
+            importlib.import_module(built_in()[name])
         owner = _METHODS.get(name)
         if owner is not None and _location(owner.factory) != _location(factory):
             raise ValueError(
@@ -132,17 +137,45 @@ def method(
     return register
 
 
-def _entry(name: str) -> _Entry:
-    if name not in _METHODS:
-        _import_built_in()
-    if name not in _METHODS:
-        raise FdrdError(unknown("method", name, _METHODS, "fdrd"))
-    return _METHODS[name]
-
-
-def _import_built_in() -> None:
+@cache
+def built_in() -> dict[str, str]:
+    """Return the module of each built-in method, found in the decorator lines without importing torch."""
+    found = {}
     for package in BUILT_IN:
-        importlib.import_module(package)
+        spec = find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        for path in sorted(Path(spec.origin).parent.glob("*.py")):
+            for name in re.findall(r'^@method\("(\w+)"', path.read_text(encoding="utf-8"), re.M):
+                found[name] = f"{package}.{path.stem}"
+    return found
+
+
+def chosen_methods(
+    methods: Sequence[str], everything: bool = False, ablate: str | None = None
+) -> list[str]:
+    """Return the names that are chosen in one of these ways, without importing a method.
+
+    Raises:
+        FdrdError: none or several of these are given, or there is no such method.
+    """
+    if sum((bool(methods), everything, ablate is not None)) != 1:
+        raise FdrdError(
+            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
+        )
+    known = method_names()
+    names = [ablate] if ablate is not None else known if everything else list(methods)
+    for name in names:
+        if name not in known:
+            raise FdrdError(unknown("method", name, known, "fdrd"))
+    return names
+
+
+def _entry(name: str) -> _Entry:
+    chosen_methods([name])
+    if name not in _METHODS:
+        importlib.import_module(built_in()[name])
+    return _METHODS[name]
 
 
 def load_plugin(module: str) -> None:
@@ -151,7 +184,6 @@ def load_plugin(module: str) -> None:
     Raises:
         FdrdError: it cannot be imported, or one of its methods has a name that is taken.
     """
-    _import_built_in()
     try:
         import_plugin(module)
     except ValueError as error:
@@ -175,7 +207,7 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
     """
     ablations = _entry(name).ablations
     if not ablations:
-        having = ", ".join(known for known in method_names() if _METHODS[known].ablations)
+        having = ", ".join(known for known in method_names() if _entry(known).ablations)
         raise FdrdError(
             f"--ablate {name}: it defines no variants; these methods do: {having or 'none'}"
         )
@@ -187,9 +219,8 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
 
 
 def method_names() -> list[str]:
-    """Return all registered names, sorted."""
-    _import_built_in()
-    return sorted(_METHODS)
+    """Return all names, sorted."""
+    return sorted(_METHODS.keys() | built_in().keys())
 
 
 def method_options(name: str) -> dict[str, Option]:

@@ -13,7 +13,7 @@ from benchmark.checkpoint import CheckpointHeader, find_checkpoint, read_header,
 from benchmark.models import processes
 from benchmark.models.backbone import Encoder
 from benchmark.peak_memory import reset_peak
-from benchmark.registry import distribute, get_method, method_names, takes, variants_of
+from benchmark.registry import chosen_methods, distribute, takes, variants_of
 from benchmark.result import BenchResult, read_result, write_result
 from benchmark.runner.measurement import measured_result
 from benchmark.runner.plan import check_names, open_backbone, plan_of
@@ -193,13 +193,7 @@ def run_selected(
         header = read_header(path)
         methods, named = methods or [header.method], named or header.backbone
         asked = replace(asked, checkpoint=path)
-    if sum((bool(methods), everything, ablate is not None)) != 1:
-        raise FdrdError(
-            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
-        )
-    names = [ablate] if ablate else method_names() if everything else list(methods)
-    for name in names:
-        get_method(name)
+    names = chosen_methods(methods, everything, ablate)
     distributed = distribute(names, options or {})
     full = distributed[ablate] if ablate else {}
     outcome = BenchOutcome(variants=variants_of(ablate, full) if ablate else {}, full=full)

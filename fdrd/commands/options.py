@@ -5,6 +5,7 @@ A registered name stands for the folder of its build wherever a command takes a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,14 @@ def one_of(argument: Path | str | None, option: Path | str | None, remedy: str) 
     return str(option if argument is None else argument)
 
 
+def load_plugins(plugins: Sequence[str] | None) -> None:
+    """Import the modules of `--plugin`, which register methods."""
+    from benchmark.registry import load_plugin
+
+    for module in plugins or ():
+        load_plugin(module)
+
+
 _FOLDER = typer.Argument(
     help="Folder or registered name of a built dataset.", callback=dataset_folder
 )
@@ -40,6 +49,10 @@ Folder = Annotated[Path, _FOLDER]
 OptionalFolder = Annotated[Path | None, _FOLDER]
 Data = Annotated[str, typer.Argument(help="Folder, registered name or Hub id of a dataset.")]
 
+Target = Annotated[Path | None, typer.Argument(help="New or empty folder to write to.")]
+SameTarget = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Same as the argument FOLDER.")
+]
 OUT = Path("data/fdrd")
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")]
 Workers = Annotated[

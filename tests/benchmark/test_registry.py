@@ -1,8 +1,14 @@
 """Names, options and plugins of methods, and the errors for wrong ones."""
 
+import importlib
+import pkgutil
+
 import pytest
 
 from benchmark.registry import (
+    _METHODS,
+    BUILT_IN,
+    built_in,
     distribute,
     get_method,
     load_plugin,
@@ -20,6 +26,14 @@ from fdrd.options import options_of, read_options, split_assignments
 def test_an_unknown_method_suggests_a_similar_one():
     with pytest.raises(FdrdError, match=r"no method 'co0p'; did you mean 'coop'\?.*zero_shot"):
         get_method("co0p")
+
+
+def test_built_in_names_are_those_that_their_modules_register(registry):
+    for package in BUILT_IN:
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            importlib.import_module(f"{package}.{module.name}")
+    modules = {name: entry.factory.__module__ for name, entry in _METHODS.items()}
+    assert built_in() == {n: m for n, m in modules.items() if m.partition(".")[0] in BUILT_IN}
 
 
 def test_a_method_may_be_registered_again_by_its_owner(registry):

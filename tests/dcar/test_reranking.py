@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 import benchmark
-import dcar  # registers the method
+import dcar
 from benchmark import Batch, Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank

@@ -18,7 +18,7 @@ from fdrd.commands.console import (
     quiet_transformers,
     show_progress,
 )
-from fdrd.commands.options import Backbone, Device, Json, Plugins
+from fdrd.commands.options import Backbone, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 
 
@@ -66,6 +66,7 @@ def bench(
     Note:
         One parameter per option of the command line, and most are passed on one by one.
     """
+    from benchmark.registry import chosen_methods
     from fdrd.options import split_assignments
 
     quiet_transformers()
@@ -75,6 +76,8 @@ def bench(
     options = split_assignments(method_option or (), "-M")
     size = _gallery(gallery)
     name = _checked_name(dataset, data, split, train)
+    load_plugins(plugin)
+    names = [] if checkpoint else chosen_methods(method or (), everything, ablate)
     if preset:
         _refuse_with_preset(preset, {
             "--all": everything, "--ablate": ablate, "--checkpoint": checkpoint, "--shots": shots,
@@ -92,14 +95,11 @@ def bench(
     from benchmark.evaluation.base_to_new import read_categories
     from benchmark.models.loading import default_backbone
     from benchmark.models.processes import chosen_device, is_main
-    from benchmark.registry import load_plugin, method_names
     from benchmark.runner import run_selected
     from benchmark.training.row_selection import limited
 
-    for module in plugin or ():
-        load_plugin(module)
     out.quiet, err.quiet = not is_main(), err.quiet or not is_main()  # only one process prints
-    runs = planned_runs(method_names() if everything else method or (), seeds)
+    runs = planned_runs(() if ablate else names or method or (), seeds)
     named = backbone or (checkpoint and f"the backbone of {checkpoint}") or default_backbone(name)
     print_plan(name, split, runs or [ablate or "the checkpoint"], named, str(chosen_device(device)))
     with show_progress(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, print_json, print_table, quiet_transformers, show_progress
-from fdrd.commands.options import Backbone, Device, Json, Plugins
+from fdrd.commands.options import Backbone, Device, Json, Plugins, load_plugins
 
 
 @app.command(
@@ -46,13 +46,14 @@ def composition(
     quiet_transformers()
     from dataclasses import asdict
 
+    from benchmark.registry import chosen_methods
+
+    load_plugins(plugin)
+    chosen_methods([method])
     from benchmark.checkpoint import ready_method
     from benchmark.evaluation.composition import composition as measure
     from benchmark.evaluation.composition_files import read_composition
-    from benchmark.registry import load_plugin
 
-    for module in plugin or ():
-        load_plugin(module)
     found = read_composition(files, images, captions)
     ready = ready_method(method, checkpoint, backbone, device=device, allow_code=True)
     with show_progress("Nothing is saved; the same command starts anew.") as bar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fdrd.commands.console import app, out, print_json, quiet_transformers
-from fdrd.commands.options import Json, Plugins
+from fdrd.commands.options import Json, Plugins, load_plugins
 
 
 @app.command(epilog="Example:  fdrd methods")
@@ -13,12 +13,11 @@ def methods(
 ) -> None:
     """List the methods with their options, and the training options."""
     quiet_transformers()
-    from benchmark.registry import load_plugin, method_names, method_options, summary
+    from benchmark.registry import method_names, method_options, summary
     from benchmark.settings import TrainConfig
     from fdrd.options import options_of
 
-    for module in plugin or ():
-        load_plugin(module)
+    load_plugins(plugin)
     listed = [(name, summary(name), method_options(name)) for name in method_names()]
     training = ("training (-T)", "for every method that trains", options_of(TrainConfig))
     if json:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.commands.console import quiet_transformers, show_progress
+from fdrd.commands.options import load_plugins
 from fdrd.errors import FdrdError
 
 
@@ -25,13 +26,14 @@ def run_paper(
 ) -> Any:
     """Run methods by the paper's protocol, with progress; `given` has the options after `-M` and `-T`."""
     quiet_transformers()
+    from benchmark.registry import chosen_methods, distribute
+
+    load_plugins(plugins)
+    chosen_methods(methods)
     from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import MethodRow
     from benchmark.experiments.presets import paper_experiment
-    from benchmark.registry import distribute, load_plugin
 
-    for module in plugins:
-        load_plugin(module)
     options = distribute(methods, given["-M"])
     rows = [MethodRow(method=name, options=options[name]) for name in dict.fromkeys(methods)]
     plan = paper_experiment(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fdrd.commands.console import app, print_json, print_table, quiet_transformers, show_progress
-from fdrd.commands.options import Backbone, Data, Device, Json, Plugins
+from fdrd.commands.options import Backbone, Data, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 
 
@@ -50,12 +50,13 @@ def search(
     quiet_transformers()
     from dataclasses import asdict
 
+    from benchmark.registry import chosen_methods
+
+    load_plugins(plugin)
+    chosen_methods([method])
     from benchmark.dataset_search import search as run_search
-    from benchmark.registry import load_plugin
     from fdrd.images.check import open_image
 
-    for module in plugin or ():
-        load_plugin(module)
     wanted: Any = query if image is None else open_image(image)
     with show_progress("Encoded features are saved; the same command continues.") as bar:
         hits = run_search(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, out, quiet_transformers, show_progress
-from fdrd.commands.options import OptionalFolder, Plugins
+from fdrd.commands.options import OptionalFolder, Plugins, load_plugins
 from fdrd.errors import FdrdError
 
 
@@ -54,11 +54,8 @@ def view(
     from fdrd.viewer.server import serve
 
     if results:
-        from benchmark.registry import load_plugin
-
         quiet_transformers()
-        for module in plugin or ():
-            load_plugin(module)
+        load_plugins(plugin)
     with show_progress("The same command starts over.") as progress:
         context = open_context(
             dataset or last_build(), results=results or (), review=review, reviewer=reviewer or _login(),

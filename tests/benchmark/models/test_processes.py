@@ -20,7 +20,6 @@ sys.path.insert(0, {tests!r})
 from conftest import drawn, tiny_backbone
 
 import benchmark
-import baselines
 from benchmark import FrozenFeatures
 
 # Batches of 9, 9 and 6, and 9 rows of validation at a time, do not divide by two.

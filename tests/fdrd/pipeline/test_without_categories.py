@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import baselines  # noqa: F401 - registers the methods
 import benchmark
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate

@@ -61,7 +61,6 @@ def drawn(tmp_path_factory):
 @pytest.fixture(scope="package")
 def measured(drawn):
     """The folder of `drawn`, with results of two methods."""
-    import baselines  # noqa: F401 - registers methods
     from benchmark.runner import run
 
     with pytest.MonkeyPatch.context() as patch:

@@ -24,6 +24,7 @@ from benchmark.experiments import presets
 from benchmark.experiments.plan import Cell, Experiment, MethodRow, brief, read_experiment
 from benchmark.experiments.tuning import tuned_row
 from benchmark.models.backbone import Backbone
+from benchmark.models.loading import refuse_function
 from benchmark.registry import load_plugin, takes
 from benchmark.result import BenchResult, write_result
 from benchmark.runner import open_backbone, run
@@ -35,7 +36,7 @@ from fdrd.progress import Progress, silent
 
 @dataclass(frozen=True)
 class ExperimentOutcome:
-    """Results of all cells, and the errors of those that failed, by the name of the cell."""
+    """Results of all cells, and the errors of those that failed, by row, seed and what sets the cell apart."""
 
     results: list[BenchResult] = field(default_factory=list)
     failed: dict[str, FdrdError] = field(default_factory=dict)
@@ -87,6 +88,10 @@ def run_experiment(
         split_of((data or {}).get(name, name), split, domain)
     for file in {cell.protocol.categories for cell in cells} - {None}:
         read_categories(Path(str(file)))
+    for backbone in {
+        str(cell.backbone) for cell in cells if cell.backbone not in (backbones or {})
+    }:
+        refuse_function(backbone, allow_code)
     opened = _Opened(data or {}, backbones or {}, device, track, allow_code)
     results: dict[str, BenchResult] = {}
     failed: dict[str, FdrdError] = {}
@@ -96,7 +101,7 @@ def run_experiment(
                 result = _run(cell, plan, opened, _prefixed(progress, brief(cell, cells)))
                 results[result.settings.file_name()] = result
             except FdrdError as error:
-                failed[cell.name] = error
+                failed[brief(cell, cells)] = error
     return ExperimentOutcome(list(results.values()), failed)
 
 
@@ -187,6 +192,7 @@ def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> 
         shots=protocol.shots,
         seed=cell.seed,
         gallery=protocol.gallery,
+        hard_negatives=protocol.hard_negatives,
         options=row.options,
         train=row.train,
         results=results,

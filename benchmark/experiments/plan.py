@@ -21,6 +21,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +29,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from benchmark.registry import get_method, method_options, takes
+from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.settings import (
     HALVES,
     Gallery,
@@ -119,6 +120,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
         domain: use only this domain.
         train_domain: train on this one instead, or on `all`.
         categories: file with one base category per line; base and new categories are both measured.
+        hard_negatives: measure the accuracy on hard negatives, which has several times as many captions to encode.
         preset: `paper` trains as `benchmark.experiments.presets` says.
     """
 
@@ -128,6 +130,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
     domain: str | None = None
     train_domain: str | None = None
     categories: str | None = None
+    hard_negatives: bool = True
     preset: Preset | None = None
 
     @property
@@ -151,6 +154,7 @@ class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domain: str | list[str] | None = None
     train_domain: str | list[str] | None = None
     categories: str | None = None
+    hard_negatives: bool = True
     preset: Preset | None = None
 
     def each(self, data: Data) -> Iterator[Protocol]:
@@ -194,10 +198,13 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises:
             FdrdError: a method or option is unknown, or two rows are equal; the message names the key.
         """
-        rows = []
-        for number, given in enumerate(self.methods):
-            row = MethodRow(method=given) if isinstance(given, str) else given
-            try:
+        all_given = [MethodRow(method=m) if isinstance(m, str) else m for m in self.methods]
+        for number, row in enumerate(all_given):  # names first, because options need torch
+            with _place(f"methods[{number}]"):
+                chosen_methods([row.method])
+        rows: list[MethodRow] = []
+        for number, row in enumerate(all_given):
+            with _place(f"methods[{number}]"):
                 rows.append(_checked(row, self.train))
                 if row.search and not self.tuning:
                     raise FdrdError(
@@ -208,11 +215,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                         f"{row.name} has a search space, but the preset trains on the validation "
                         "rows; choose options without the preset"
                     )
-            except FdrdError as error:
-                raise FdrdError(f"methods[{number}]: {error}") from error
-        for number, row in enumerate(rows):
-            if row.name in (other.name for other in rows[:number]):
-                raise FdrdError(f"methods[{number}]: {row.name!r} appears twice; give each a label")
+                if row.name in (other.name for other in rows[:-1]):
+                    raise FdrdError(f"{row.name!r} appears twice; give each a label")
         return rows
 
     def cells(self, given: Mapping[str, Data] | None = None) -> list[Cell]:
@@ -267,7 +271,9 @@ class Cell(Struct, frozen=True):
     @property
     def training(self) -> str:
         """Digest of what determines the training, the same for cells that share one, or that share a search."""
-        rows = msgspec.structs.replace(self.protocol, split="test", gallery="domain")
+        rows = msgspec.structs.replace(
+            self.protocol, split="test", gallery="domain", hard_negatives=True
+        )
         seed = None if self.row.search else self.seed
         said = msgspec.json.encode([self.row, self.data, self.backbone, rows, seed])
         return hashlib.sha256(said).hexdigest()[:16]
@@ -312,7 +318,6 @@ def to_experiment(content: Mapping[str, Any]) -> Experiment:
 
 
 def _checked(row: MethodRow, shared: Options) -> MethodRow:
-    get_method(row.method)
     known = method_options(row.method)
     options = read_options(known, row.options, row.method)
     search = row.search
@@ -334,6 +339,15 @@ def _checked(row: MethodRow, shared: Options) -> MethodRow:
         _check_space(search.options, lambda given: read_options(known, given, "search"))
         _check_space(tuned, lambda given: TrainConfig().changed(train | given))
     return msgspec.structs.replace(row, label=row.name, options=options, train=train, search=search)
+
+
+@contextmanager
+def _place(key: str) -> Iterator[None]:
+    """Put a key of the file in front of an error."""
+    try:
+        yield
+    except FdrdError as error:
+        raise FdrdError(f"{key}: {error}") from error
 
 
 _LENGTHS = {"epochs", "steps"}

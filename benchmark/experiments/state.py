@@ -51,6 +51,7 @@ def _is_of(cell: Cell, result: BenchResult) -> bool:
         and (settings.data.name, settings.domain) == (cell.data, protocol.domain)
         and cell.backbone in (None, settings.backbone.name)
         and (settings.split, settings.gallery) == (protocol.split, protocol.gallery)
+        and settings.hard_negatives == protocol.hard_negatives
         and settings.shots == (protocol.shots if trains else None)
         and settings.train_domain == (protocol.train_domain if trains and other else None)
         and (not settings.train or (TAG in settings.remarks) == (protocol.preset == TAG))

@@ -86,6 +86,7 @@ class _Meter:
     def __init__(self, trial: optuna.Trial, budget: int):
         self._trial, self._budget = trial, budget
         self._earlier = self._step = 0  # a method may train in several stages
+        self._reported = -1
 
     @property
     def steps(self) -> int:
@@ -95,7 +96,9 @@ class _Meter:
         if curve == "loss":
             self._earlier += self._step if step <= self._step else 0
             self._step = step
-        elif curve == "validation_mrr":
+        elif curve == "validation_mrr" and self.steps > self._reported:
+            # A later stage starts with an evaluation where the earlier stage ended with one.
+            self._reported = self.steps
             self._trial.report(value, self.steps)
             if self._trial.should_prune():
                 raise _Stopped
@@ -104,7 +107,9 @@ class _Meter:
 
 
 def _study_name(cell: Cell, tuning: Tuning) -> str:
-    said = msgspec.json.encode([cell.row, cell.data, cell.backbone, cell.protocol, tuning])
+    protocol = msgspec.structs.asdict(cell.protocol)
+    del protocol["hard_negatives"]  # the search does not depend on it
+    said = msgspec.json.encode([cell.row, cell.data, cell.backbone, protocol, tuning])
     return f"{cell.row.method}-{hashlib.sha256(said).hexdigest()[:16]}"
 
 

@@ -107,13 +107,9 @@ def load_backbone(
     Raises:
         FdrdError: there is no such backbone, it is damaged, or the download failed.
     """
+    refuse_function(spec, allow_code)
     named, options = split_options(spec)
     kind, target = split_name(named)
-    if kind == "function" and not allow_code:
-        raise FdrdError(
-            f"backbone {spec!r} is a function, which only the command line may name; "
-            f"give --backbone {spec} if you trust it"
-        )
     if kind == EMBEDDED:
         target = str(files("benchmark.models") / "embedded")
         if not Path(target).is_dir():
@@ -124,6 +120,19 @@ def load_backbone(
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
     with _access(kind, target):
         return load(target, name=spec, device=place, frozen=frozen, options=options)
+
+
+def refuse_function(spec: str, allow_code: bool) -> None:
+    """Refuse a backbone that is a function, unless the user typed its name.
+
+    Raises:
+        FdrdError: it is one, and code is not allowed.
+    """
+    if split_name(split_options(spec)[0])[0] == "function" and not allow_code:
+        raise FdrdError(
+            f"backbone {spec!r} is a function, which only the command line may name; "
+            f"give --backbone {spec} if you trust it"
+        )
 
 
 def capabilities(spec: str) -> frozenset[str] | None:

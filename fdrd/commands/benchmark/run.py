@@ -18,7 +18,7 @@ from fdrd.commands.console import (
     quiet_transformers,
     show_progress,
 )
-from fdrd.commands.options import Device, Json, Plugins
+from fdrd.commands.options import Device, Json, Plugins, load_plugins
 
 
 @app.command(epilog="Example:  fdrd run experiment.toml --jobs 2")
@@ -34,6 +34,12 @@ def run(
             help="Use this backbone instead of those in the file; may be file.py:function."
         ),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results", "-o", help="Folder of result files, instead of the one in the file."
+        ),
+    ] = None,
     track: Log = None,
     plugin: Plugins = None,
     device: Device = None,
@@ -47,17 +53,14 @@ def run(
     quiet_transformers()
     from msgspec.structs import replace
 
-    from benchmark.experiments.execution import run_experiment
-    from benchmark.experiments.plan import read_experiment
-    from benchmark.registry import load_plugin
-    from benchmark.reporting.terminal import table
-    from benchmark.result import to_json
+    from benchmark.experiments.plan import brief, read_experiment
 
-    for module in plugin or ():
-        load_plugin(module)
+    load_plugins(plugin)
     plan = read_experiment(experiment)
     if backbone:
         plan = replace(plan, backbones=[backbone])
+    if results:
+        plan = replace(plan, results=str(results))
     if dry_run:
         from benchmark.experiments.state import states
 
@@ -65,8 +68,13 @@ def run(
         if json:
             print_json([{"cell": cell.name, "state": state} for cell, state in rows])
         else:
-            print_table(("state", "cell"), [(state, cell.name) for cell, state in rows])
+            cells = [cell for cell, _ in rows]
+            print_table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
         return
+    from benchmark.experiments.execution import run_experiment
+    from benchmark.reporting.terminal import table
+    from benchmark.result import to_json
+
     hint = f"Finished runs and unfinished training are saved in {plan.results}"
     with show_progress(f"{hint}; the same command continues.") as progress:
         outcome = run_experiment(

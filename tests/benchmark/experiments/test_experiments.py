@@ -132,6 +132,37 @@ def test_a_cell_that_fails_does_not_stop_the_others(tiny_dataset, tiny_clip, tmp
     assert "the tower has 3 layers" in str(*found.failed.values())
 
 
+def test_a_backbone_that_is_a_function_is_refused_before_any_cell(tiny_dataset, tmp_path):
+    plan = Experiment(
+        data="drawn",
+        backbones=["load.py:clip"],
+        results=str(tmp_path),
+        methods=["zero_shot", "coop"],
+    )
+    with pytest.raises(FdrdError, match=r"is a function.*give --backbone load\.py:clip"):
+        benchmark.run_experiment(plan, data={"drawn": tiny_dataset})
+
+
+def test_hard_negatives_are_not_measured_if_a_protocol_says_so(tiny_dataset, tiny_clip, tmp_path):
+    def plan(**protocol):
+        return benchmark.to_experiment({
+            "data": "drawn", "backbones": ["tiny"], "methods": ["zero_shot"],
+            "results": str(tmp_path), "protocols": [protocol],
+        })  # fmt: skip
+
+    given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
+    without, with_them = (
+        benchmark.run_experiment(plan(**protocol), **given).results[0]
+        for protocol in ({"hard_negatives": False}, {})
+    )
+    assert without.metrics.hard_negatives == {}
+    assert with_them.metrics.hard_negatives["all"].rows > 0
+    assert without.ranks == with_them.ranks
+    for protocol in ({"hard_negatives": False}, {}):
+        assert [state for _, state in states(plan(**protocol))] == ["finished"]
+    assert plan(hard_negatives=False).cells()[0].training == plan().cells()[0].training
+
+
 def test_each_failed_cell_is_on_a_line_of_its_own():
     failed = {"coop, seed 0": FdrdError("no rows"), "coop, seed 1": FdrdError("no images")}
     with pytest.raises(FdrdError) as raised:

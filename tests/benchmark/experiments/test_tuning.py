@@ -5,6 +5,7 @@ import pytest
 import benchmark
 from benchmark.experiments.plan import Search, Tuning
 from benchmark.experiments.state import states
+from benchmark.experiments.tuning import _Meter
 from benchmark.result import read_results
 from fdrd.errors import FdrdError
 
@@ -132,3 +133,30 @@ def test_searched_training_options_win_over_shared_ones_by_any_name(tmp_path):
     (row,) = plan(tmp_path, train=shared, **searching(train=space)).rows()
     assert row.search.train == {"learning_rate": [0.1, 0.2], "steps": [5, 9]}
     assert row.train == {"learning_rate": 0.3}
+
+
+class Recorder:
+    """Stands for a trial: steps at which a value was reported."""
+
+    def __init__(self):
+        self.reported = []
+
+    def report(self, value, step):
+        assert step not in self.reported, "Optuna warns and ignores the value"
+        self.reported.append(step)
+
+    def should_prune(self):
+        return False
+
+
+def test_each_step_is_reported_once_where_a_method_trains_in_stages():
+    """DCAR's second stage evaluates before its first step, where the adapter's stage has ended."""
+    trial = Recorder()
+    meter = _Meter(trial, 100)
+    for _ in range(2):
+        meter("validation_mrr", 0, 0.1)
+        for step in range(1, 5):
+            meter("loss", step, 1.0)
+            if step % 2 == 0:
+                meter("validation_mrr", step, 0.2)
+    assert (trial.reported, meter.steps) == ([0, 2, 4, 6, 8], 8)

@@ -5,7 +5,7 @@
     fdrd.build("raw/")                          # Arrow shards, manifest and card in data/fdrd
     test = fdrd.load("data/fdrd", "test")       # distinct images and captions of a split
 
-Every command of the command line (`fdrd --help`) is one function here. Importing `fdrd` is fast: a name is
+Commands for datasets are functions here, those for methods are in `benchmark`. Importing `fdrd` is fast: a name is
 imported when it is first used.
 """
 
@@ -103,4 +103,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

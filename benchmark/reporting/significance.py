@@ -74,6 +74,18 @@ class SignificanceTests:
             "left_out": [left_out(each) for each in self.left_out],
         }
 
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame with a row per method and direction; MRR and differences are fractions."""
+        import pandas
+
+        return pandas.DataFrame.from_records([
+            {"name": tests["name"], "against": tests["against"], "method": row["method"], "direction": way, **found}
+            for tests in self.to_json()["comparisons"]
+            for row in tests["methods"]
+            for way, found in row.items()
+            if way != "method"
+        ])  # fmt: skip
+
     def _repr_html_(self) -> str:
         from benchmark.reporting.pages import html_parts
         from benchmark.reporting.tables import significance_parts

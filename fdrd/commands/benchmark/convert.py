@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fdrd.commands.console import app, out, print_hint, quiet_transformers
+from fdrd.commands.options import SameTarget, Target, one_of
 
 
 @app.command(epilog="Example:  fdrd convert open_clip_pytorch_model.bin clip/ --activation gelu")
@@ -16,7 +17,8 @@ def convert(
         Path,
         typer.Argument(help="A .pt, .pth, .bin or .safetensors file, or a folder that holds one."),
     ],
-    folder: Annotated[Path, typer.Argument(help="New or empty folder to give to --backbone.")],
+    folder: Target = None,
+    target: SameTarget = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -45,27 +47,28 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Convert a checkpoint of open_clip, OpenAI, transformers (.bin) or a fine-tuning to a backbone.
+    """Convert a checkpoint of open_clip, OpenAI, transformers (.bin) or a fine-tuning to a folder for --backbone.
 
     The result is a folder that transformers loads without fdrd, also for `full`, `lora` and `negclip`.
 
     Only tensors are loaded. A .pt file that holds code or objects is refused, and nothing in it is run.
     Anything that a CLIPModel cannot express is refused by name.
     """
+    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o clip/"))
     quiet_transformers()
     from benchmark.checkpoint import is_checkpoint
     from benchmark.models.conversion import convert as run_convert
     from benchmark.reporting.publishing import export_model
 
     if is_checkpoint(source):
-        export_model(source, folder, backbone)
-        out.print(f"Wrote {folder}")
+        export_model(source, home, backbone)
+        out.print(f"Wrote {home}")
         print_hint(
-            f"Next:  fdrd bench --method zero_shot --backbone {folder}        "
-            f"fdrd push {folder} --repo-id ORG/NAME"
+            f"Next:  fdrd bench --method zero_shot --backbone {home}        "
+            f"fdrd push {home} --repo-id ORG/NAME"
         )
         return
     quick = None if activation is None else activation == "quick_gelu"
-    run_convert(source, folder, config=config, quick_gelu=quick, tokenizer=tokenizer)
-    out.print(f"Wrote {folder}")
-    print_hint(f"Next:  fdrd bench --method zero_shot --backbone {folder}")
+    run_convert(source, home, config=config, quick_gelu=quick, tokenizer=tokenizer)
+    out.print(f"Wrote {home}")
+    print_hint(f"Next:  fdrd bench --method zero_shot --backbone {home}")

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, out, print_hint, quiet_transformers, show_progress
-from fdrd.commands.options import Backbone, Data, Device
+from fdrd.commands.options import Backbone, Data, Device, SameTarget, Target, one_of
 
 
 @app.command(epilog="Example:  fdrd features data/fdrd stored/ --backbone embedded")
 def features(
     data: Data,
-    folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
+    folder: Target = None,
+    target: SameTarget = None,
     backbone: Backbone = None,
     split: Annotated[str | None, typer.Option(help="Only this split; all by default.")] = None,
     device: Device = None,
@@ -23,6 +24,7 @@ def features(
 
     --backbone features:FOLDER ranks, tests and adapts them without the model.
     """
+    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o stored/"))
     quiet_transformers()
     from benchmark.models.encoders.stored import write_features
     from benchmark.runner import open_backbone
@@ -30,6 +32,6 @@ def features(
 
     encoder = open_backbone(backbone, data, device=device, allow_code=backbone is not None)
     with show_progress("Cached features stay; the same command continues.") as progress:
-        write_features(encoder, load_splits(data, split), folder, progress)
-    out.print(f"Wrote {folder}")
-    print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{folder}")
+        write_features(encoder, load_splits(data, split), home, progress)
+    out.print(f"Wrote {home}")
+    print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fdrd.commands.console import app, out
+from fdrd.errors import FdrdError
 
 
 @app.command(epilog="Example:  fdrd report runs/ > results.md")
@@ -23,6 +24,9 @@ def report(
         Literal["markdown", "html", "latex", "csv"],
         typer.Option("--format", help="csv has one line per result file, latex the main tables."),
     ] = "markdown",
+    target: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the text to this file instead.")
+    ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
@@ -45,7 +49,10 @@ def report(
     method, gains and loses most.
     """
     from benchmark.reporting.pages import report as build_report
+    from fdrd.files.atomic import write_text
 
+    if target and (html or published):
+        raise FdrdError("--out writes what --format says; leave out --html and --beside")
     if published:
         from benchmark.reporting.published import beside, read_published
         from benchmark.reporting.terminal import rendered
@@ -54,7 +61,9 @@ def report(
         out.print(rendered(beside(read_results(folder), read_published(published))))
         return
     text = build_report(folder, format=form, html=html, figures=figures)
-    if html is None:
-        print(text, end="")  # noqa: T201  # Markdown, so without rich
+    if target is not None:
+        write_text(target, text)
+    if written := [str(path) for path in (target, html) if path is not None]:
+        out.print(f"Wrote {' and '.join(written)}")
     else:
-        out.print(f"Wrote {html}")
+        print(text, end="")  # noqa: T201  # Markdown, so without rich

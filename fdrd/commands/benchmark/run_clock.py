@@ -27,7 +27,8 @@ def print_plan(data: str, split: str, runs: Sequence[str], backbone: str, device
     """Print what will be measured, before anything is loaded."""
     plan = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
     methods = ", ".join(dict.fromkeys(runs))
-    err.print(f"{data}, {split}: {plan} of {methods}; {backbone} on {device}", soft_wrap=True)
+    line = f"{data}, {split}: {plan} of {methods}; {backbone} on {device}"
+    err.print(line, soft_wrap=not err.is_terminal)
 
 
 def with_time_left(progress: Progress, runs: int) -> Progress:

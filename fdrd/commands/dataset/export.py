@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, err, out, print_json, print_table, show_progress
-from fdrd.commands.options import Data, Json
+from fdrd.commands.options import Data, Json, SameTarget, Target, one_of
 from fdrd.exports.formats import FORMATS, FormatName, Task, not_carried
 
 _FORMATS = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
@@ -18,8 +18,9 @@ _FORMATS = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
 @app.command(epilog="Example:  fdrd export data/fdrd --to webdataset wds/")
 def export(
     data: Data,
-    folder: Annotated[Path, typer.Argument(help="New or empty folder to write to.")],
     to: Annotated[FormatName, typer.Option(help=f"{_FORMATS}.")],
+    folder: Target = None,
+    target: SameTarget = None,
     task: Annotated[
         Task,
         typer.Option(
@@ -42,9 +43,10 @@ def export(
     """
     from fdrd.exports.writing import export as write_export
 
+    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
     with show_progress("Nothing was written; run the command again to start over.") as progress:
         found = write_export(
-            data, folder, to=to, task=task, split=split, domain=domain,
+            data, home, to=to, task=task, split=split, domain=domain,
             shard_bytes=shard_mb * 10**6, progress=progress,
         )  # fmt: skip
     err.print(f"Not carried over: {not_carried(to)}", soft_wrap=True)
@@ -60,6 +62,6 @@ def export(
         recall = " --recall_k 1 5 10 --no_amp" if task == "zeroshot_retrieval" else ""
         out.print(
             f"Next:  clip_benchmark eval --dataset wds/{last.domain} --split {last.split} "
-            f"--dataset_root {folder}/{last.domain} --task {task}{recall}",
+            f"--dataset_root {home}/{last.domain} --task {task}{recall}",
             style="dim",
         )

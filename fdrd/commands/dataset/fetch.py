@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, err, out, print_hint, print_table, show_progress
+from fdrd.commands.options import SameTarget
+from fdrd.errors import FdrdError
 
 
 @app.command(epilog="Example:  fdrd fetch caltech101 raw/caltech101")
@@ -18,6 +20,7 @@ def fetch(
     folder: Annotated[
         Path | None, typer.Argument(help="New or empty folder; raw/NAME by default.")
     ] = None,
+    out_folder: SameTarget = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Accept license and terms without asking.")
     ] = False,
@@ -42,6 +45,8 @@ def fetch(
     from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand, unverified
     from fdrd.fetching.table import find_set, read_table
 
+    if folder and out_folder:
+        raise FdrdError("the folder is given twice; remove --out")
     table = read_table()
     if name is None:
         print_table(
@@ -73,7 +78,7 @@ def fetch(
             err.print(line, soft_wrap=True)
     if not yes:
         typer.confirm("Do you accept these terms?", abort=True, err=True)
-    target = folder or Path("raw") / chosen.name
+    target = folder or out_folder or Path("raw") / chosen.name
     with show_progress("Run the same command again to resume.") as progress:
         fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from fdrd.commands.console import app, out, print_hint, show_progress
-from fdrd.commands.options import Workers
+from fdrd.commands.options import SameTarget, Target, Workers, one_of
 
 
 @app.command(epilog="Example:  fdrd sample raw/ --categories 120 --pairs 2400")
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
+    folder: Target = None,
+    target: SameTarget = None,
     categories: Annotated[int, typer.Option(min=1, help="Number of fine categories.")] = 120,
     pairs: Annotated[int, typer.Option(min=1, help="Number of image-caption pairs.")] = 2400,
     seed: Annotated[int, typer.Option(help="Seed of the images and captions.")] = 0,
@@ -23,10 +24,11 @@ def sample(
     """Draw a raw source: images of made-up species and objects, with captions and attributes."""
     from fdrd.field_guide import sample as draw_sample
 
+    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. fdrd sample raw/"))
     with show_progress("Run the same command again to resume.") as progress:
         draw_sample(
-            folder, categories=categories, pairs=pairs, seed=seed, size=size, workers=workers,
+            home, categories=categories, pairs=pairs, seed=seed, size=size, workers=workers,
             progress=progress,
         )  # fmt: skip
-    out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {folder}")
-    print_hint(f"Next:  fdrd build --source {folder}")
+    out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {home}")
+    print_hint(f"Next:  fdrd build --source {home}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example:  fdrd stats data/fdrd")
 def stats(folder: Folder, json: Json = False) -> None:
-    """Show counts and caption lengths by domain and split."""
+    """Show counts, and median and maximum caption lengths, by domain and split."""
     from dataclasses import asdict
 
     from fdrd.checks.statistics import stats as count
@@ -25,7 +25,7 @@ def stats(folder: Folder, json: Json = False) -> None:
     headings = "domain split pairs images captions shared categories"
     print_table(headings.split(), map(_counts, found))
     out.print()
-    headings = "domain split words tokens truncated negatives attributes"
+    headings = "domain split words/max tokens/max truncated negatives attributes"
     print_table(headings.split(), map(_texts, found))
 
 
@@ -39,7 +39,7 @@ def _texts(split: SplitStats) -> list[str]:
     return [
         split.domain,
         split.split,
-        f"{split.words_median:g} (max {split.words_max})",
+        f"{split.words_median:g}/{split.words_max}",
         *_tokens(split),
         f"{split.negatives_per_pair:.2f}",
         f"{split.attributes_per_pair:.2f}",
@@ -49,5 +49,5 @@ def _texts(split: SplitStats) -> list[str]:
 def _tokens(split: SplitStats) -> tuple[str, str]:
     """Return caption lengths in tokens and the number of truncated captions."""
     if split.tokens_median is None:
-        return "not counted", ""
-    return f"{split.tokens_median:g} (max {split.tokens_max})", f"{split.over_limit:,}"
+        return "unknown", ""
+    return f"{split.tokens_median:g}/{split.tokens_max}", f"{split.over_limit:,}"

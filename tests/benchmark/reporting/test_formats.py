@@ -169,6 +169,16 @@ def test_models_of_single_domains_get_a_table_of_their_means(results):
     assert "Mean over the domains" not in benchmark.markdown([of_domain("a", 0.25)])
 
 
+def test_significance_tests_are_a_table_of_pandas(folder):
+    tests = benchmark.compare(folder)
+    table = tests.to_pandas()
+    assert len(table) == 3 * sum(len(each.others) for each in tests.comparisons)
+    assert {"image_to_text", "text_to_image", "mean"} == set(table["direction"])
+    first = table.iloc[0]
+    assert first["difference"] == pytest.approx(first["mrr"] - first["mrr_against"])
+    assert first["verdict"]
+
+
 def test_notebooks_show_results_tests_and_outcomes(folder, results):
     shown = [results[0], benchmark.compare(folder), benchmark.ExperimentOutcome(results)]
     for each in shown:

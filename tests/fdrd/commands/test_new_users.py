@@ -8,7 +8,12 @@ import sys
 import pytest
 from rich.console import Console
 
+import benchmark
+from benchmark.models.loading import KINDS
 from fdrd import __main__ as cli
+from fdrd.commands import console
+from fdrd.fetching.table import read_table
+from fdrd.reasons import REASONS, RULES
 from fdrd.shadowing import hidden_packages
 
 CHECKED_FIRST = """
@@ -21,6 +26,11 @@ for arguments, expected in (
     (["bench", "data/fdrd", "--method", "zero_shot", "-T", "rate=0.1"], 2),
     (["bench", "data/fdrd", "--method", "zero_shot", "--gallery", "some"], 2),
     (["bench", "data/fdrd", "--data", "data/fdrd"], 2),
+    (["bench", "--method", "coop", "--method", "nope"], 2),
+    (["bench"], 2),
+    (["bench", "--method", "nope", "--preset", "paper"], 2),
+    (["search", "data/fdrd", "a bird", "--method", "nope"], 2),
+    (["run", "experiment.toml"], 2),
     (["stats", "fdrd"], 0),
 ):
     sys.argv = ["fdrd", *arguments]
@@ -55,17 +65,16 @@ def project(birds, tmp_path, own_cache, monkeypatch):
 
 def test_mistakes_are_found_before_torch_is_imported(project, run):
     assert run("build", "raw/", "--workers", "1", "--quiet")[0] == 0
+    (project / "experiment.toml").write_text('data = "fdrd"\nmethods = ["coop", "nope"]\n')
     done = subprocess.run(
         [sys.executable, "-c", CHECKED_FIRST], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 5
-    for line, expected in zip(
-        lines,
-        ("no dataset 'nope'", "unknown split 'dev'", "no option 'rate'", "--gallery some", "twice"),
-        strict=True,
-    ):
+    no_method = "fdrd has no method 'nope'; it has ce_clip, clip_adapter, "
+    messages = ("no dataset 'nope'", "unknown split 'dev'", "no option 'rate'", "--gallery some")
+    messages += ("twice", no_method, "give either --method", no_method, no_method)
+    messages += (f"experiment.toml: methods[1]: {no_method}",)
+    for line, expected in zip(done.stderr.splitlines(), messages, strict=True):
         assert line.startswith("fdrd: ")
         assert expected in line
     assert "raw" in done.stdout  # `fdrd stats fdrd`: a registered name stands for its folder
@@ -120,6 +129,65 @@ def test_shortcuts_and_american_spellings_reach_the_training(project, run):
         assert part in text
     code, _, stderr = run(*command, "-T", "learning_rate=0.1")
     assert (code, "given twice" in stderr) == (2, True)
+
+
+def test_every_command_that_writes_takes_o(project, run):
+    from typer.main import get_command
+
+    from fdrd.commands import app
+
+    writing = "sample fetch caption build merge export bench run reproduce report features convert"
+    for name in writing.split():
+        options = [
+            each for parameter in get_command(app).commands[name].params for each in parameter.opts
+        ]
+        assert "-o" in options, name
+    assert run("build", "raw/", "--workers", "1", "-o", "set")[0] == 0
+    assert run("export", "fdrd", "--to", "jsonl", "-o", "out")[0] == 0
+    assert list((project / "out").rglob("*.jsonl"))
+    for given in ([], ["other", "-o", "out"]):
+        code, _, stderr = run("export", "fdrd", "--to", "jsonl", *given)
+        assert (code, "give one FOLDER" in stderr) == (2, True)
+
+
+EXPERIMENT = """
+data = "fdrd"
+methods = [{ method = "clip_adapter", options = { side = "both" }, train = { learning_rate = 0.001 } }]
+protocols = [{ shots = [1, "all"], gallery = "joint", hard_negatives = false }]
+"""
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_of_every_command_fit_and_lose_no_word(project, run, monkeypatch, width):
+    monkeypatch.setattr(console.out, "_width", width)
+    long = project / "a_rather_long_name_of_a_folder_for_raw_images" / "and_a_second_one"
+    long.parent.mkdir()
+    (project / "raw").rename(long)
+    (project / "experiment.toml").write_text(EXPERIMENT)
+    for command, words in (
+        (["build", str(long), "--workers", "1", "-o", "set"], "annotations read kept rejected"),
+        (
+            ["stats", "fdrd"],
+            "domain pairs images captions shared categories tokens/max negatives attributes",
+        ),
+        (["reasons"], [*REASONS, *RULES]),
+        (["backbones"], [word for kind in KINDS.values() for word in kind.form.split()]),
+        (["backbones", "embedded"], benchmark.method_names()),
+        (["fetch"], read_table()),
+        (
+            ["run", "experiment.toml", "--dry-run"],
+            "learning_rate=0.001, side=both) shots=1, gallery=joint",
+        ),
+        (["export", "fdrd", "--to", "jsonl", "-o", "out"], "domain split images captions"),
+    ):
+        code, text, stderr = run(*command)
+        assert code == 0, stderr
+        rows = [line for line in text.splitlines() if line.startswith(" ")]
+        assert rows, command
+        assert max(map(len, rows)) <= width
+        assert "…" not in text
+        for word in words.split() if isinstance(words, str) else words:
+            assert word in text, (command, word)
 
 
 def test_tables_fit_80_columns_and_keep_the_verdict():

@@ -31,7 +31,12 @@ def backbones(
             keys = ("form", "loads", "offers", "install")
             print_json([dict(zip(keys, kind, strict=True)) for kind in kinds])
             return
-        print_table(["--backbone", "loads", "offers besides pooled features", "install"], kinds)
+        for form, loads, offers, extra in kinds:
+            out.print(form, style="bold")
+            out.print(f"    {loads}")
+            out.print(f"    offers besides pooled features: {offers}")
+            if extra:
+                out.print(f"    pip install '{extra}'")
         print_hint("Options follow the name:  NAME#precision=bfloat16,compile=yes,pool=patches")
         print_hint("Next:  fdrd backbones NAME")
         return

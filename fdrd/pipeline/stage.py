@@ -83,8 +83,6 @@ def stage_shards(
     # Large shards first, so that no worker is left with one at the end.
     missing.sort(key=lambda plan_and_key: -len(plan_and_key[0].records))
 
-    folder = str(stage.absolute())
-
     def tasks() -> Iterator[ShardTask]:
         for plan, key in missing:
             digests = {record.source.sha256 for record in plan.records}
@@ -93,8 +91,8 @@ def stage_shards(
                 digest: contents.packed[digest] for digest in digests & contents.packed.keys()
             }
             yield ShardTask(
-                plan, key, contents.root, packed, folder, schema, labels, several, annotating
-            )
+                plan, key, contents.root, packed, str(stage.absolute()), schema, labels, several, annotating
+            )  # fmt: skip
 
     rows = sum(entry["rows"] for entry in entries)
     needed = {plan.domain: catalogs[plan.domain] for plan, _ in missing}
@@ -104,11 +102,7 @@ def stage_shards(
     }
     counted: dict[str, Counts] = {}
     for entry, counts in engine.run(write_counted, tasks(), needed, true):
-        if not (stage / entry["path"]).is_file():
-            raise FdrdError(
-                f"{stage / entry['path']} was written by another machine and is not here; all machines must see "
-                "--out under the same path"
-            )
+        _check_is_here(stage / entry["path"])
         counted[entry["path"]] = counts
         resume.record_shard(out, entry)
         entries.append(entry)
@@ -116,6 +110,15 @@ def stage_shards(
         progress("writing shards", rows, len(kept))
     publish.remove_others(stage, {entry["path"] for entry in entries})
     return Staged(sorted(entries, key=lambda entry: str(entry["path"])), counted)
+
+
+def _check_is_here(shard: Path) -> None:
+    """Raise `FdrdError` if a worker wrote a shard where this machine does not see it."""
+    if not shard.is_file():
+        raise FdrdError(
+            f"{shard} was written by another machine and is not here; all machines must see --out under "
+            "the same path"
+        )
 
 
 def _several_captions(

@@ -11,10 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
-from msgspec.structs import replace
-
 from fdrd.errors import CheckError, FdrdError
-from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, REASONS, Action, Rejection
+from fdrd.reasons import KEEPABLE, REASONS, Action, Rejection
 from fdrd.record import Record
 
 Policy = Mapping[str, Action]
@@ -73,14 +71,6 @@ def parse(options: Iterable[str]) -> dict[str, Action]:
             )
         chosen[reason] = action
     return resolve(chosen)
-
-
-def apply_policy(record: Record, reason: str, detail: str, policy: Policy) -> Record | Rejection:
-    """Return the record with the reason among its rules if policy or reviewer keep it, else its rejection."""
-    reviewer_keeps = reason in KEEPABLE and KEPT_IN_REVIEW in record.rules
-    if reviewer_keeps or policy[reason] == "keep":
-        return replace(record, rules=(*record.rules, reason))
-    return reject(record, reason, detail)
 
 
 def reject(record: Record, reason: str, detail: str) -> Rejection:

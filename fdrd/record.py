@@ -132,15 +132,13 @@ def from_json(value: dict[str, Any]) -> Record:
     return convert(value, Record)
 
 
-def class_labels(records: Iterable[Record]) -> Labels:
+def class_labels(categories: Iterable[tuple[str, str]]) -> Labels:
     """Name the categories of each domain, with the domain as prefix if two domains share a category.
 
-    >>> from msgspec.structs import replace
-    >>> pair = Record("1", ImageRef("1.jpg"), "A cat.", "cat", Source("1.jpg"), domain="a")
-    >>> class_labels([pair, replace(pair, domain="b"), replace(pair, category="dog")])
+    >>> class_labels([("a", "cat"), ("b", "cat"), ("a", "dog"), ("a", "")])
     {('a', 'cat'): 'a: cat', ('a', 'dog'): 'dog', ('b', 'cat'): 'b: cat'}
     """
-    named = sorted({(record.domain, record.category) for record in records if record.category})
+    named = sorted({(domain, category) for domain, category in categories if category})
     times = Counter(category for _, category in named)
     return {
         (domain, category): f"{domain}: {category}" if times[category] > 1 else category

@@ -7,9 +7,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 
+from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
@@ -114,12 +116,17 @@ def find_uncaptioned(
     images = []
     records = [bare[image] for image in wanted]
     _require_categories(root, records, domains)
-    with open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine:
-        contents = check_items(
-            root, records, max_pixels, _ledger(root), engine, progress, expected=len(wanted)
+    with (
+        open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine,
+        TemporaryDirectory() as folder,
+        SourceContents.in_folder(Path(folder), str(root)) as contents,
+    ):
+        check_items(
+            contents, records, max_pixels, _ledger(root), engine, progress, expected=len(wanted)
         )
+        checks = {each.image: each.check for each in contents.images}
     for record in records:
-        check = contents.checks[record.image]
+        check = checks[record.image]
         if check.reason:
             path, member = record.image.path, record.image.member
             rejected.append(Rejection(path, member, check.reason, f"{path}: {check.detail}"))

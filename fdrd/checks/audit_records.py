@@ -9,11 +9,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from fdrd.curation.source_contents import annotation_file
 from fdrd.errors import FdrdError
 from fdrd.negatives.annotate import make_catalogs, with_given
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
-from fdrd.storage.manifest import annotation_file, read_manifest
+from fdrd.storage.manifest import read_manifest
 from fdrd.storage.shards import read_records
 
 AuditInput = tuple[list[Record], dict[str, int]]
@@ -49,7 +50,9 @@ def source_records(root: Path) -> AuditInput:
     """
     found = (item for domain in find_domains(root) for item in read_domain(root, domain, False))
     records = [
-        replace(item, domain=annotation_file(item)) for item in found if isinstance(item, Record)
+        replace(item, domain=annotation_file(item.source.origin.partition(": ")[0]))
+        for item in found
+        if isinstance(item, Record)
     ]
     if not records:
         raise FdrdError(f"{root}: no annotation is a valid record; `fdrd build` lists the reasons")

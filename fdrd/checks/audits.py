@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fdrd.checks.audit_records import dataset_records, source_records
 from fdrd.checks.flaws import FLAWS, NEGATIVE_FLAWS
 from fdrd.checks.tally import Tally, true_captions
@@ -96,7 +98,7 @@ def audit_records(records: Iterable[Record], *, text_only: bool = True) -> tuple
         of_domain.setdefault(record.domain, []).append(record)
     audits = []
     for domain, found in sorted(of_domain.items()):
-        tally, true = Tally(), true_captions([record.caption for record in found])
+        tally, true = Tally(), true_captions(record.caption for record in found)
         for record in found:
             tally.count(record, true)
         audits.append(report(domain, tally, _text_only(found) if text_only else None))
@@ -108,13 +110,14 @@ def report(
 ) -> Audit:
     """Return the audit of a domain whose rows are all counted."""
     of_type: Counter[str] = Counter()
+    rows_of_caption = np.unique(np.array(tally.captions), return_counts=True)[1]
     for (_, type_), rows in tally.having.items():
         of_type[type_] += rows
     return Audit(
         domain=domain,
         rows=tally.rows,
-        captions=len(tally.captions),
-        sharing=sum(number for number in tally.captions.values() if number > 1),
+        captions=len(rows_of_caption),
+        sharing=int(rows_of_caption[rows_of_caption > 1].sum()),
         categories=len(tally.size.keys() - {""}),
         negatives=tally.negatives,
         clip_tokens=(tally.tokens / tally.rows, tally.most_tokens),

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fdrd.checks.flaws import FLAWS, NEGATIVE_FLAWS, caption_flaws, flawed_negatives
-from fdrd.checks.tally import caption_key, true_captions
+from fdrd.checks.tally import KeySet, true_captions
 from fdrd.curation.leaks import CLUSTER
 from fdrd.errors import FdrdError
 from fdrd.record import Record
+from fdrd.text.keys import text_key
 
 REASONS: dict[str, str] = {
     **FLAWS,
@@ -39,7 +40,7 @@ def find_rows(records: Iterable[Record]) -> Iterator[Finding]:
     for record in records:
         of_domain.setdefault(record.domain, []).append(record)
     for domain, rows in sorted(of_domain.items()):
-        true = true_captions([record.caption for record in rows])
+        true = true_captions(record.caption for record in rows)
         rows_with = Counter(record.caption for record in rows)
         images = {(record.group, record.source.sha256) for record in rows}
         images_in = Counter(group for group, _ in images if group.startswith(CLUSTER))
@@ -82,11 +83,11 @@ def exceeded(found: Iterable[Finding], limits: Mapping[str, int]) -> list[str]:
 
 
 def _of_row(
-    record: Record, true: set[int], rows_with: Mapping[str, int], images_in: Mapping[str, int]
+    record: Record, true: KeySet, rows_with: Mapping[str, int], images_in: Mapping[str, int]
 ) -> Iterator[tuple[str, str]]:
     for flaw in caption_flaws(record.caption, record.category):
         yield flaw, record.caption
-    for flaw, text in flawed_negatives(record, lambda text: caption_key(text) in true):
+    for flaw, text in flawed_negatives(record, lambda text: text_key(text) in true):
         yield f"negative_{flaw}", text
     if rows_with[record.caption] > 1:
         yield "shared_caption", record.caption

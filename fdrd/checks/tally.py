@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+
+import numpy as np
 
 from fdrd.checks.flaws import caption_flaws, flawed_negatives
 from fdrd.negatives.given import plain
 from fdrd.record import Record
 from fdrd.text.attributes import find_attributes
+from fdrd.text.keys import text_key
 from fdrd.text.tokens import estimate_clip_tokens
 
 
@@ -19,8 +23,8 @@ class Tally:
     """Counts of some rows of one domain."""
 
     rows: int = 0
-    captions: Counter[int] = field(default_factory=Counter)
-    """rows by `caption_key`"""
+    captions: array[int] = field(default_factory=lambda: array("Q"))
+    """`text_key` of the caption of each row"""
     negatives: int = 0
     tokens: int = 0
     """sum of the estimated CLIP tokens of all captions"""
@@ -47,16 +51,16 @@ class Tally:
     in_negatives: Counter[str] = field(default_factory=Counter)
     """negatives that have a word"""
 
-    def count(self, record: Record, true: Collection[int]) -> None:
-        """Count one row. `true` has the `caption_key` of every normalized caption of the domain."""
+    def count(self, record: Record, true: KeySet) -> None:
+        """Count one row. `true` has the `text_key` of every normalized caption of the domain."""
         self.rows += 1
-        self.captions[caption_key(record.caption)] += 1
+        self.captions.append(text_key(record.caption))
         self.negatives += len(record.negatives)
         tokens = estimate_clip_tokens(record.caption)
         self.tokens += tokens
         self.most_tokens = max(self.most_tokens, tokens)
         self.flaws.update(caption_flaws(record.caption, record.category))
-        negatives = flawed_negatives(record, lambda text: caption_key(text) in true)
+        negatives = flawed_negatives(record, lambda text: text_key(text) in true)
         found = [flaw for flaw, _ in negatives]
         self.number_of.update(found)
         self.rows_with.update(set(found))
@@ -86,20 +90,34 @@ class Tally:
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, Counter):
                 mine.update(theirs)
+            elif isinstance(mine, array):
+                mine.extend(theirs)
             else:
                 setattr(self, each.name, mine + theirs)
         self.most_tokens = most
 
 
-def caption_key(caption: str) -> int:
-    """Return 64 bits of a hash of the caption, which take less memory than the caption itself."""
-    data = caption.encode("utf-8", "replace")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+class KeySet:
+    """A set of 64-bit keys in sorted order: eight bytes per key."""
+
+    def __init__(self, keys: Iterable[int]):
+        found = np.unique(np.fromiter(keys, np.uint64))
+        self._keys = array("Q", found.tobytes())
+
+    def __contains__(self, key: int) -> bool:
+        """Return whether a key is in the set."""
+        place = bisect_left(self._keys, key)
+        return place < len(self._keys) and self._keys[place] == key
 
 
-def true_captions(captions: Collection[str]) -> set[int]:
+def true_captions(captions: Iterable[str]) -> KeySet:
     """Return the keys of normalized captions."""
-    return {caption_key(plain(caption)) for caption in captions}
+    return KeySet(true_key(caption) for caption in captions)
+
+
+def true_key(caption: str) -> int:
+    """Return the key of a normalized caption."""
+    return text_key(plain(caption))
 
 
 def _is_longest(caption: str, negatives: Sequence[str]) -> float:

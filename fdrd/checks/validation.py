@@ -226,7 +226,7 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
         yield "a negative is repeated"
 
 
-def _near_leaks(rows: dict[str, _Row], near: NearImages) -> Iterator[Problem]:
+def _near_leaks(rows: dict[str, _Row], near: NearImages[str]) -> Iterator[Problem]:
     """Yield each image that resembles one of another split, or mirrors it, with the first such image."""
     images: dict[int, list[str]] = {}
     for digest in sorted(near.node):

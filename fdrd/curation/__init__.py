@@ -1,5 +1,5 @@
 """Curation: decide which records are kept and in which split. Filters, near duplicates, leaks, splits.
 
-Pure functions over records. Imports `images`, `text` and the shared types. Others use `decide`,
-`source_contents` and `splitting`.
+Functions over the columns of all pairs. Imports `images`, `text`, `files` and the shared types. Others use
+`decide`, `pair_table` and `source_contents`.
 """

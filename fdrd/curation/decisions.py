@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from fdrd.curation.source_contents import Item
+from fdrd.curation.source_contents import SourceContents
 from fdrd.errors import FdrdError
-from fdrd.images.check import ImageCheck
 from fdrd.policy import reject
 from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
-from fdrd.record import SPLITS, Attribute, ImageRef, Record
+from fdrd.record import SPLITS, Attribute, Record
 from fdrd.text.attributes import TYPES, find_attributes
 from fdrd.text.normalize import normalize_category, normalize_described
 
@@ -54,17 +53,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """The items of a source after review.
+    """What a review did with the items of a source.
 
     Attributes:
-        items: in the order of the source; dropped records are rejections.
         true_negatives: by image digest, texts that reviewers found to be true of the image.
         applied: number of decisions that took effect.
         stale: decisions that did not, each with the reason.
         verified: ids of the records that a reviewer accepted or corrected.
     """
 
-    items: list[Item]
     true_negatives: dict[str, tuple[str, ...]] = field(default_factory=dict)
     applied: int = 0
     stale: list[tuple[Decision, str]] = field(default_factory=list)
@@ -151,14 +148,14 @@ def apply_to_record(record: Record, decision: Decision) -> Record:
 
 
 def review(
-    items: Sequence[Item], checks: Mapping[ImageRef, ImageCheck], decisions: Iterable[Decision]
+    contents: SourceContents, decisions: Iterable[Decision], into: SourceContents
 ) -> Reviewed:
     """Apply decisions to the items of a source, before splits and duplicates are decided.
 
     Args:
-        items: records and rejections in the order of the source.
-        checks: the check of each image.
+        contents: the source.
         decisions: in file order.
+        into: takes the items in the same order; dropped records are rejections.
     """
     of_record: dict[str, list[Decision]] = defaultdict(list)
     kept_after_all: dict[str, list[Decision]] = defaultdict(list)
@@ -167,17 +164,16 @@ def review(
             kept_after_all[decision.record].append(decision)
         elif decision.action != "comment":
             of_record[decision.record].append(decision)
-    metas = {
-        (each.domain, each.category): each.meta_category
-        for each in items
-        if isinstance(each, Record)
-    }
-    found = Reviewed([])
+    metas = {(each.domain, each.category): each.meta_category for each in contents.records}
+    found = Reviewed()
     applied, verified = 0, set()
+    numbers = iter(contents.image_of)
     true_texts: dict[str, list[str]] = defaultdict(list)
-    for item in items:
+    for item in contents.items():
+        number = -1
         if isinstance(item, Record):
-            image = checks[item.image].sha256
+            number = next(numbers)
+            image = contents.images[number].check.sha256
             outcome = review_record(item, image, of_record.pop(item.id, ()))
             found.stale.extend(outcome.stale)
             applied += len(outcome.applied)
@@ -195,11 +191,11 @@ def review(
                 if keeps := kept_after_all.pop(item.source.origin, None):
                     applied += len(keeps)
                     item = replace(item, rules=(*item.rules, KEPT_IN_REVIEW))
-        found.items.append(item)
+        into.add(item, number)
     left = [each for several in (*of_record.values(), *kept_after_all.values()) for each in several]
     found.stale.extend((decision, "the source has no such record") for decision in left)
     texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}
-    return Reviewed(found.items, texts, applied, found.stale, frozenset(verified))
+    return Reviewed(texts, applied, found.stale, frozenset(verified))
 
 
 def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:

@@ -1,34 +1,21 @@
-"""Filters over the records of a source: each passes a record on or rejects it.
+"""Filters over the pairs of a source: each rejects pairs, or reports those that the policy keeps.
 
-Filters that take a policy let it decide (`fdrd.policy.apply_policy`). No filter reads pixels: images are
-identified by the digest in `record.source.sha256`.
+No filter reads pixels: images are identified by their digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from msgspec.structs import replace
+import numpy as np
 
 from fdrd.build_config import BuildConfig
+from fdrd.curation.pair_table import Integers, Keys, PairTable
 from fdrd.curation.source_contents import Item
-from fdrd.images.check import ImageCheck
-from fdrd.images.perceptual import visible_flaw
-from fdrd.policy import Policy, apply_policy, reject
-from fdrd.reasons import REASONS, Rejection
-from fdrd.record import ImageRef, Record, all_texts
-
-
-def unique_ids(items: Iterable[Item]) -> Iterator[Item]:
-    """Reject each record with the id of an earlier one."""
-    origin: dict[str, str] = {}
-    for item in items:
-        if isinstance(item, Record):
-            if item.id in origin:
-                yield reject(item, "duplicate_id", f"{item.id} is the id of {origin[item.id]}")
-                continue
-            origin[item.id] = item.source.origin
-        yield item
+from fdrd.policy import Policy, reject
+from fdrd.reasons import REASONS
+from fdrd.record import Record, all_texts
+from fdrd.text.tokens import TokenLengths, require_tokenizer
 
 
 def encodable(items: Iterable[Item]) -> Iterator[Item]:
@@ -47,79 +34,106 @@ def encodable(items: Iterable[Item]) -> Iterator[Item]:
         yield item
 
 
-def attach_checks(items: Iterable[Item], checks: Mapping[ImageRef, ImageCheck]) -> Iterator[Item]:
-    """Reject records with bad images; add digest, width, height and display rules to the others."""
-    for item in items:
-        if isinstance(item, Rejection):
-            yield item
-            continue
-        image = checks[item.image]
-        if image.reason:
-            yield reject(item, image.reason, f"{item.image}: {image.detail}")
-        else:
-            yield replace(
-                item,
-                source=replace(item.source, sha256=image.sha256),
-                width=image.width,
-                height=image.height,
-                rules=(*item.rules, *image.rules),
-            )
+def unique_ids(pairs: PairTable) -> None:
+    """Reject each record with the id of an earlier one."""
+    rows = pairs.rows
+    first = rows[first_equal(pairs.id[rows])]
+    repeated = first != rows
+    for row, at in zip(rows[repeated].tolist(), first[repeated].tolist(), strict=True):
+        earlier = pairs[at]
+        pairs.reject(row, "duplicate_id", f"{earlier.id} is the id of {earlier.source.origin}")
 
 
-def within_limits(items: Iterable[Item], config: BuildConfig) -> Iterator[Item]:
-    """Apply the policy to records whose image or caption exceeds a size limit."""
-    for item in items:
-        if isinstance(item, Record):
-            problem = _size_problem(item, config)
-            yield apply_policy(item, *problem, config.policy) if problem else item
-        else:
-            yield item
+def good_images(pairs: PairTable) -> None:
+    """Reject records with bad images."""
+    rows = pairs.rows
+    for row in rows[pairs.images.bad[pairs.image[rows]]].tolist():
+        found = pairs.contents.images[pairs.image[row]]
+        pairs.reject(row, found.check.reason, f"{found.image}: {found.check.detail}")
 
 
-def without_visible_flaws(
-    items: Iterable[Item], checks: Mapping[ImageRef, ImageCheck], policy: Policy
-) -> Iterator[Item]:
+def within_limits(pairs: PairTable, config: BuildConfig) -> None:
+    """Apply the policy to records whose image or caption exceeds a size limit; the first one counts."""
+    rows = pairs.rows
+    image, length = pairs.image[rows], pairs.length[rows]
+    width, height = pairs.images.width[image], pairs.images.height[image]
+    short, long = np.minimum(width, height), np.maximum(width, height)
+
+    def shown(row: int, limit: str) -> str:
+        image = pairs.image[row]
+        size = f"{pairs.images.width[image]} x {pairs.images.height[image]}"
+        return f"{pairs[row].image}: {size} pixels, the limit is {limit}"
+
+    problems = [
+        ("image_too_large", width * height > config.max_pixels,
+         lambda row: shown(row, f"{config.max_pixels} in all")),
+        ("image_too_small", short < config.min_side,
+         lambda row: shown(row, f"{config.min_side} for the shorter side")),
+        ("image_too_narrow", long > config.max_aspect * short,
+         lambda row: shown(row, f"{config.max_aspect:g} to 1")),
+        ("caption_missing", length == 0,
+         lambda _: "nothing of the caption can be seen"),
+        ("caption_too_long", length > config.max_caption,
+         lambda row: f"{pairs.length[row]} characters, the limit is {config.max_caption}"),
+    ]  # fmt: skip
+    earlier = np.zeros(len(rows), bool)
+    for reason, exceeded, detail in problems:
+        pairs.apply_policy(rows[exceeded & ~earlier], reason, detail, config.policy)
+        earlier |= exceeded
+
+
+def without_visible_flaws(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose image is uniform, of low contrast, or blurred."""
-    flaw: dict[str, str] = {}
-    for item in items:
-        if isinstance(item, Record):
-            features = checks[item.image].features
-            if features not in flaw:
-                flaw[features] = visible_flaw(features) if features else ""
-            if reason := flaw[features]:
-                yield apply_policy(item, reason, f"{item.image}: {REASONS[reason]}", policy)
-                continue
-        yield item
+    flaws = pairs.images.flaws
+
+    def detail(row: int) -> str:
+        return f"{pairs[row].image}: {REASONS[flaws[pairs.images.flaw[pairs.image[row]]]]}"
+
+    rows = pairs.rows
+    flaw = pairs.images.flaw[pairs.image[rows]]
+    for number, reason in enumerate(flaws):
+        if reason:
+            pairs.apply_policy(rows[flaw == number], reason, detail, policy)
 
 
-def unique_pairs(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+def within_tokens(pairs: PairTable, lengths: TokenLengths | None, policy: Policy) -> None:
+    """Apply the policy to records whose caption the text tower would truncate.
+
+    Raises:
+        FdrdError: the policy requires token counts, but there is no tokenizer.
+    """
+    reason = "caption_over_tokens"
+    if lengths is None:
+        require_tokenizer(policy, reason)
+        return
+    rows = pairs.rows
+    pairs.apply_policy(
+        rows[lengths.of[rows] > lengths.limit],
+        reason,
+        lambda row: f"{lengths.of[row]} tokens of {lengths.name}, the tower reads {lengths.limit}",
+        policy,
+    )
+
+
+def unique_pairs(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records that repeat image and caption of an earlier one, ignoring case."""
-    first: dict[tuple[str, str], str] = {}
-    for item in items:
-        if isinstance(item, Record):
-            pair = (item.source.sha256, item.caption.casefold())
-            earlier = first.setdefault(pair, item.id)
-            if earlier != item.id:
-                detail = f"{item.image}: the same pair as {earlier}"
-                yield apply_policy(item, "duplicate_pair", detail, policy)
-                continue
-        yield item
+    rows = pairs.rows
+    _, caption = np.unique(pairs.folded[rows], return_inverse=True)
+    first = first_equal(pairs.digest[rows] * len(rows) + caption)
+
+    def detail(row: int) -> str:
+        earlier = rows[first[np.searchsorted(rows, row)]]
+        return f"{pairs[row].image}: the same pair as {pairs[earlier].id}"
+
+    repeated = rows[first != np.arange(len(rows))]
+    pairs.apply_policy(repeated, "duplicate_pair", detail, policy)
 
 
-def _size_problem(record: Record, config: BuildConfig) -> tuple[str, str] | None:
-    """Return the first exceeded limit as reason and detail."""
-    width, height = record.width, record.height
-    shown = f"{record.image}: {width} x {height} pixels"
-    short, long = sorted((width, height))
-    if width * height > config.max_pixels:
-        return "image_too_large", f"{shown}, the limit is {config.max_pixels} in all"
-    if short < config.min_side:
-        return "image_too_small", f"{shown}, the limit is {config.min_side} for the shorter side"
-    if long > config.max_aspect * short:
-        return "image_too_narrow", f"{shown}, the limit is {config.max_aspect:g} to 1"
-    if not record.caption:
-        return "caption_missing", "nothing of the caption can be seen"
-    if len(record.caption) > config.max_caption:
-        size = len(record.caption)
-        return "caption_too_long", f"{size} characters, the limit is {config.max_caption}"
-    return None
+def first_equal(keys: Integers | Keys) -> Integers:
+    """Return (N,) the index of the first of equal keys.
+
+    >>> first_equal(np.array([5, 7, 5, 5])).tolist()
+    [0, 1, 0, 0]
+    """
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse])

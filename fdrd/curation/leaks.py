@@ -7,204 +7,172 @@ The result does not depend on the order of the records.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from msgspec.structs import replace
+import numpy as np
 
 from fdrd.curation.near_duplicates import NearImages, components
-from fdrd.curation.source_contents import Item
-from fdrd.curation.splitting import split_unit
-from fdrd.policy import Policy, apply_policy
-from fdrd.record import Record, Split
+from fdrd.curation.pair_table import SPLIT_OF, Integers, Keys, PairTable
+from fdrd.policy import Policy
+from fdrd.record import Split
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 RANKED: tuple[Split, ...] = ("test", "validation", "train")
-RANK: dict[Split, int] = {"test": 3, "validation": 2, "train": 1, "": 0}
+RANK = np.array([0, 1, 2, 3])
+"""of each number in the column `split`: none, train, validation, test"""
 CLUSTER = "near-"
 """Prefix of the group of near duplicates for which the source gives no group."""
 _LOOKS = {"near": "looks like", "mirrored": "is a mirror image of"}
 
 
-def no_leaks(items: Iterable[Item], graphs: Iterable[NearImages], policy: Policy) -> Iterator[Item]:
+def no_leaks(pairs: PairTable, graphs: Iterable[NearImages[int]], policy: Policy) -> None:
     """Apply all filters between splits. A record with several problems is reported for the first one."""
-    items = no_image_in_two_splits(items, policy)
+    no_image_in_two_splits(pairs, policy)
     for near in graphs:
-        items = no_near_image_in_two_splits(items, near, policy)
-    return no_group_in_two_splits(items, policy)
+        no_near_image_in_two_splits(pairs, near, policy)
+    no_group_in_two_splits(pairs, policy)
 
 
-def no_image_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+def no_image_in_two_splits(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose image is also in a split of higher rank."""
-    return _in_two_splits(
-        items, "image_in_other_split", lambda record: record.source.sha256, policy
-    )
+    rows = pairs.rows
+    _in_two_splits(pairs, rows, pairs.digest[rows], "image_in_other_split", policy)
 
 
-def no_group_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+def no_group_in_two_splits(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose given group is also in a split of higher rank of the domain."""
-    return _in_two_splits(
-        items,
-        "group_in_other_split",
-        lambda record: (record.domain, record.group or record.id),
-        policy,
-    )
+    rows = pairs.rows[pairs.group[pairs.rows] > 0]
+    _, group = np.unique(pairs.group[rows], return_inverse=True)
+    keys = group * len(pairs.domains) + pairs.domain[rows]
+    _in_two_splits(pairs, rows, keys, "group_in_other_split", policy)
 
 
-def no_caption_in_two_splits(items: Iterable[Item], policy: Policy) -> Iterator[Item]:
+def no_caption_in_two_splits(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose caption, ignoring case, is also in a split of higher rank."""
-    return _in_two_splits(
-        items, "caption_in_other_split", lambda record: record.caption.casefold(), policy
-    )
+    rows = pairs.rows
+    _in_two_splits(pairs, rows, pairs.folded[rows], "caption_in_other_split", policy)
 
 
-def no_near_image_in_two_splits(
-    items: Iterable[Item], near: NearImages, policy: Policy
-) -> Iterator[Item]:
+def no_near_image_in_two_splits(pairs: PairTable, near: NearImages[int], policy: Policy) -> None:
     """Apply the policy to records whose image looks like a kept one in a split of higher rank, or mirrors it."""
     reason = f"{near.kind}_image_in_other_split"
-    items = list(items)
-    details: dict[str, str] = {}
+    others: dict[int, int] = {}
     # By node and digest, the kept records of higher splits.
-    kept: dict[int, dict[str, Record]] = defaultdict(dict)
+    kept: dict[int, dict[int, int]] = defaultdict(dict)
+    rows = _with_near_images(pairs, near)
     for split in RANKED:
         kept_here = []
-        for record in _with_near_images(items, near):
-            if record.split == split:
-                other = _near_record(record.source.sha256, near, kept)
-                if other:
-                    details[record.id] = (
-                        f"{record.image}: {_LOOKS[near.kind]} {other.image} of {other.split}"
-                    )
-                if not other or policy[reason] == "keep":
-                    kept_here.append(record)
-        for record in kept_here:
-            kept[near.node[record.source.sha256]].setdefault(record.source.sha256, record)
-    return _apply_to(items, reason, details, policy)
+        for row, digest in _in_split(pairs, rows, split):
+            other = _near_row(digest, near, kept)
+            if other is not None:
+                others[row] = other
+            if other is None or policy[reason] == "keep":
+                kept_here.append((row, digest))
+        for row, digest in kept_here:
+            kept[near.node[digest]].setdefault(digest, row)
+
+    def detail(row: int) -> str:
+        other = others[row]
+        shown = f"{pairs[other].image} of {SPLIT_OF[pairs.split[other]]}"
+        return f"{pairs[row].image}: {_LOOKS[near.kind]} {shown}"
+
+    pairs.apply_policy(np.array(sorted(others), dtype=np.int64), reason, detail, policy)
 
 
-def no_near_image_in_a_split(
-    items: Iterable[Item], near: NearImages, policy: Policy
-) -> Iterator[Item]:
+def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Policy) -> None:
     """Apply the policy to records whose image looks like one of the same split, or mirrors it.
 
     The one with the most pixels is left alone.
     """
-    items = list(items)
-    details: dict[str, str] = {}
-    records = sorted(
-        _with_near_images(items, near),
-        key=lambda record: (-record.width * record.height, record.source.sha256, record.id),
-    )
+    others: dict[int, int] = {}
+    image = pairs.image
+    area = pairs.images.width.astype(np.int64) * pairs.images.height
+    rows = _with_near_images(pairs, near).tolist()
+    rows.sort(key=lambda row: (-area[image[row]], pairs.digest[row], pairs[row].id))
     for split in RANKED:
-        kept: dict[int, dict[str, Record]] = defaultdict(dict)
-        for record in records:
-            if record.split == split:
-                other = _near_record(record.source.sha256, near, kept)
-                if other:
-                    details[record.id] = f"{record.image}: {_LOOKS[near.kind]} {other.image}"
-                else:
-                    digest = record.source.sha256
-                    kept[near.node[digest]].setdefault(digest, record)
-    return _apply_to(items, f"{near.kind}_image_in_split", details, policy)
+        kept: dict[int, dict[int, int]] = defaultdict(dict)
+        for row, digest in _in_split(pairs, np.array(rows, dtype=np.int64), split):
+            other = _near_row(digest, near, kept)
+            if other is not None:
+                others[row] = other
+            else:
+                kept[near.node[digest]].setdefault(digest, row)
+
+    def detail(row: int) -> str:
+        return f"{pairs[row].image}: {_LOOKS[near.kind]} {pairs[others[row]].image}"
+
+    reason = f"{near.kind}_image_in_split"
+    pairs.apply_policy(np.array(sorted(others), dtype=np.int64), reason, detail, policy)
 
 
-def assign_groups(items: Iterable[Item], graphs: Sequence[NearImages]) -> Iterator[Item]:
+def assign_groups(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> None:
     """Give records without a group one: that of their near and mirrored duplicates, else that of their image."""
-    items = list(items)
-    names = _cluster_names((item for item in items if isinstance(item, Record)), graphs)
-    for item in items:
-        if isinstance(item, Record):
-            yield replace(item, group=item.group or names.get(item.source.sha256, split_unit(item)))
-        else:
-            yield item
-
-
-def linked_units(
-    records: Iterable[Record], graphs: Sequence[NearImages]
-) -> dict[tuple[str, str], str]:
-    """Map (domain, split unit) to a common name for units that share an image or a copy of one.
-
-    Splitting by this name keeps linked units together. Units without links are left out.
-    """
-    of_image: dict[str, tuple[str, str]] = {}
-    links = []
-    for record in records:
-        unit = record.domain, split_unit(record)
-        links.append((of_image.setdefault(record.source.sha256, unit), unit))
-    links += _image_links(of_image, graphs)
+    digests = np.unique(pairs.digest[pairs.rows]).tolist()
+    links = image_links(dict(zip(digests, digests, strict=True)), graphs)
     roots = components((one, other) for one, other in links if one != other)
-    names: dict[tuple[str, str], str] = {}
-    for (_, name), root in roots.items():
-        names[root] = min(name, names.get(root, name))
-    return {unit: names[root] for unit, root in roots.items()}
+    least: dict[int, int] = {}
+    for digest, root in roots.items():
+        least[root] = min(digest, least.get(root, digest))
+    pairs.clusters = {
+        digest: CLUSTER + pairs.images.name(least[root])[:16] for digest, root in roots.items()
+    }
 
 
-def _image_links(of_image: Mapping[str, T], graphs: Iterable[NearImages]) -> Iterator[tuple[T, T]]:
+def image_links(
+    of_image: Mapping[int, T], graphs: Iterable[NearImages[int]]
+) -> Iterator[tuple[T, T]]:
     """Link the values, by image digest, of images that look alike or mirror each other."""
     for near in graphs:
         of_node: dict[int, T] = {}
-        for digest, value in of_image.items():
-            if digest in near.node:
-                yield of_node.setdefault(near.node[digest], value), value
+        for digest, node in near.node.items():
+            if digest in of_image:
+                value = of_image[digest]
+                yield of_node.setdefault(node, value), value
         for node, value in of_node.items():
             yield from ((value, of_node[each]) for each in near.neighbors[node] if each in of_node)
 
 
 def _in_two_splits(
-    items: Iterable[Item], reason: str, key: Callable[[Record], Hashable], policy: Policy
-) -> Iterator[Item]:
+    pairs: PairTable, rows: Integers, keys: Integers | Keys, reason: str, policy: Policy
+) -> None:
     """Apply the policy to each record that shares its key with a record of a split of higher rank."""
-    items = list(items)
-    best: dict[Hashable, Record] = {}
-    for item in items:
-        if isinstance(item, Record):
-            other = best.setdefault(key(item), item)
-            if RANK[item.split] > RANK[other.split]:
-                best[key(item)] = item
-    for item in items:
-        if isinstance(item, Record):
-            other = best[key(item)]
-            if RANK[other.split] > RANK[item.split]:
-                detail = f"{item.image}: {other.image} of {other.split}"
-                yield apply_policy(item, reason, detail, policy)
-                continue
-        yield item
+    rank = RANK[pairs.split[rows]]
+    order = np.lexsort((-rank, keys))
+    _, begins, inverse = np.unique(keys[order], return_index=True, return_inverse=True)
+    best = np.empty(len(rows), dtype=np.int64)
+    best[order] = order[begins[inverse]]
+    lower = rank < rank[best]
+    other_of = dict(zip(rows[lower].tolist(), rows[best[lower]].tolist(), strict=True))
+
+    def detail(row: int) -> str:
+        other = other_of[row]
+        return f"{pairs[row].image}: {pairs[other].image} of {SPLIT_OF[pairs.split[other]]}"
+
+    pairs.apply_policy(rows[lower], reason, detail, policy)
 
 
-def _apply_to(
-    items: Iterable[Item], reason: str, details: Mapping[str, str], policy: Policy
-) -> Iterator[Item]:
-    """Apply the policy to the records with a detail; pass all other items on."""
-    for item in items:
-        if isinstance(item, Record) and item.id in details:
-            yield apply_policy(item, reason, details[item.id], policy)
-        else:
-            yield item
+def _with_near_images(pairs: PairTable, near: NearImages[int]) -> Integers:
+    """Return the kept records whose image looks like another."""
+    has_node = np.zeros(len(pairs.images.digests), bool)
+    has_node[list(near.node)] = True
+    rows = pairs.rows
+    return rows[has_node[pairs.digest[rows]]]
 
 
-def _with_near_images(items: Iterable[Item], near: NearImages) -> Iterator[Record]:
-    return (item for item in items if isinstance(item, Record) and item.source.sha256 in near.node)
+def _in_split(pairs: PairTable, rows: Integers, split: Split) -> Iterator[tuple[int, int]]:
+    """Yield those of the records that are in a split, with the digest of their image."""
+    rows = rows[pairs.split[rows] == SPLIT_OF.index(split)]
+    return zip(rows.tolist(), pairs.digest[rows].tolist(), strict=True)
 
 
-def _near_record(
-    digest: str, near: NearImages, kept: Mapping[int, Mapping[str, Record]]
-) -> Record | None:
+def _near_row(
+    digest: int, near: NearImages[int], kept: Mapping[int, Mapping[int, int]]
+) -> int | None:
     """Return the first kept record of another image that looks like this one."""
     for node in near.neighbors[near.node[digest]]:
-        for other, record in kept.get(node, {}).items():
+        for other, row in kept.get(node, {}).items():
             if other != digest:
-                return record
+                return row
     return None
-
-
-def _cluster_names(records: Iterable[Record], graphs: Sequence[NearImages]) -> dict[str, str]:
-    """Name, by image digest, the cluster of similar images among these records."""
-    digests = {record.source.sha256: record.source.sha256 for record in records}
-    links = _image_links(digests, graphs)
-    roots = components((one, other) for one, other in links if one != other)
-    least: dict[str, str] = {}
-    for digest, root in roots.items():
-        least[root] = min(digest, least.get(root, digest))
-    return {digest: CLUSTER + least[root][:16] for digest, root in roots.items()}

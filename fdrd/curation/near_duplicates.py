@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from fdrd.images.near_search import Hashes, Indices, pairs_within
 from fdrd.images.perceptual import (
+    BAND,
     MIN_CONTRAST,
     Features,
     alike,
@@ -28,63 +30,82 @@ RADIUS = 8
 _BLOCK = 4096  # pairs compared at a time
 
 Node = TypeVar("Node", bound=Hashable)
+Image = TypeVar("Image", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class NearImages:
+class NearImages(Generic[Image]):
     """A graph of the images that look like another image, or like the mirror image of another.
 
     Images with equal or nearly equal features share a node.
 
     Attributes:
-        node: by image digest, the node.
+        node: by image, the node.
         neighbors: by node, the nodes that look like it; includes itself if several images share it.
         kind: of the links.
     """
 
-    node: Mapping[str, int] = field(default_factory=dict)
+    node: Mapping[Image, int] = field(default_factory=dict)
     neighbors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     kind: Literal["near", "mirrored"] = "near"
 
 
-def find_near_images(encoded: Mapping[str, str]) -> tuple[NearImages, NearImages]:
+def find_near_images(encoded: Mapping[str, str]) -> tuple[NearImages[str], NearImages[str]]:
+    """Find the images that look alike (`link_near_images`), given by digest with their encoded features."""
+    digests = [digest for digest in sorted(encoded) if encoded[digest]]
+    return link_near_images(digests, unpack([encoded[digest] for digest in digests]))
+
+
+def link_near_images(
+    names: Sequence[Image], features: Features
+) -> tuple[NearImages[Image], NearImages[Image]]:
     """Find the images that look alike, and those that look like the mirror image of another.
 
     Two images that look alike either way, e.g. of a symmetric object, are in the first graph only.
 
     Args:
-        encoded: by image digest, the features (`fdrd.images.perceptual`), empty if there are none.
+        names: of the images. Their order does not depend on the source.
+        features: (N, 14, 14) of the images (`fdrd.images.perceptual`).
     """
-    digests: dict[str, list[str]] = {}
-    for digest in sorted(encoded):
-        if encoded[digest]:
-            digests.setdefault(encoded[digest], []).append(digest)
-    features = unpack(list(digests))
+    same, features = _distinct(features)
     found, has_contrast = _hashed(features)
     first_equal = _first_nearly_equal(features, found[0])
     nodes = np.flatnonzero(has_contrast & (first_equal == np.arange(len(first_equal))))
-    images: dict[int, list[str]] = {node: [] for node in nodes.tolist()}
-    for node, same in zip(first_equal.tolist(), digests.values(), strict=True):
-        if node in images:
-            images[node] += same
+    is_node = np.zeros(len(features), bool)
+    is_node[nodes] = True
+    node_of = first_equal[same]
     pairs, mirror_pairs = _candidates(found[:, nodes])
     near = set(_matches(features, nodes[pairs], mirror=False))
     mirror = set(_matches(features, nodes[mirror_pairs], mirror=True)) - near
-    near |= {(node, node) for node, several in images.items() if len(several) > 1}
-    return _graph(near, images, "near"), _graph(mirror, images, "mirrored")
+    several = np.flatnonzero(is_node & (np.bincount(node_of, minlength=len(features)) > 1))
+    near |= {(node, node) for node in several.tolist()}
+    return _graph(near, names, node_of, "near"), _graph(mirror, names, node_of, "mirrored")
+
+
+def _distinct(features: Features) -> tuple[Indices, Features]:
+    """Return, for each image, the index of its features among the distinct ones, and these in order."""
+    rows = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(BAND * BAND), len(features), [None, pa.py_buffer(np.ascontiguousarray(features))]
+    ).dictionary_encode()
+    distinct = np.frombuffer(rows.dictionary.buffers()[1], np.int8, len(rows.dictionary) * BAND**2)
+    return rows.indices.to_numpy(), distinct.reshape(-1, BAND, BAND)
 
 
 def _graph(
     links: Iterable[tuple[int, int]],
-    images: Mapping[int, list[str]],
+    names: Sequence[Image],
+    node_of: Indices,
     kind: Literal["near", "mirrored"],
-) -> NearImages:
+) -> NearImages[Image]:
     neighbors: dict[int, set[int]] = {}
     for one, other in links:
         neighbors.setdefault(one, set()).add(other)
         neighbors.setdefault(other, set()).add(one)
+    linked = np.zeros(node_of.max(initial=-1) + 1, bool)
+    linked[list(neighbors)] = True
+    images = np.flatnonzero(linked[node_of]).tolist()
     return NearImages(
-        {digest: node for node in sorted(neighbors) for digest in images[node]},
+        {names[image]: int(node_of[image]) for image in images},
         {node: tuple(sorted(neighbors[node])) for node in sorted(neighbors)},
         kind,
     )

@@ -7,15 +7,18 @@ There is one exception: a category that would lose all of its training data gets
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
-from msgspec.structs import replace
+import numpy as np
+import numpy.typing as npt
 
-from fdrd.record import Record
+from fdrd.curation.leaks import image_links
+from fdrd.curation.near_duplicates import NearImages, components
+from fdrd.curation.pair_table import SPLIT_OF, Integers, PairTable
 
 VALIDATION_SHARE = 0.1  # of train, if the source has no validation split
 TEST_SHARE = 0.2  # of all records, if the source has no splits
+_NONE, _TRAIN, _VALIDATION, _TEST = map(SPLIT_OF.index, ("", "train", "validation", "test"))
 
 
 def hash_fraction(seed: int, group: str, purpose: str) -> float:
@@ -28,57 +31,79 @@ def hash_fraction(seed: int, group: str, purpose: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def split_unit(record: Record) -> str:
-    """Return the unit that stays in one split: the given group, else the records of one image."""
-    return record.group or record.source.sha256[:16]
+def assign_splits(pairs: PairTable, graphs: Sequence[NearImages[int]], seed: int) -> None:
+    """Give each record a split. Records of one unit stay together, and so do linked units of a domain."""
+    units = linked_units(pairs, graphs)
+    for domain in range(len(pairs.domains)):
+        rows = pairs.rows[pairs.domain[pairs.rows] == domain]
+        given = set(pairs.split[rows].tolist()) - {_NONE}
+        unsplit = rows[pairs.split[rows] == _NONE]
+        pairs.split[unsplit] = _TRAIN
+        if not given:
+            pairs.split[_chosen(pairs, unsplit, units, seed, "test", TEST_SHARE)] = _TEST
+        if _VALIDATION not in given:
+            train = rows[pairs.split[rows] == _TRAIN]
+            chosen = _chosen(pairs, train, units, seed, "validation", VALIDATION_SHARE)
+            pairs.split[chosen] = _VALIDATION
 
 
-def split_domain(
-    records: Iterable[Record], seed: int, unit: Callable[[Record], str] = split_unit
-) -> list[Record]:
-    """Return the records of one domain with their splits. Records of one `unit` stay together."""
-    records = list(records)
-    given = {record.split for record in records} - {""}
-    if "" in {record.split for record in records}:
-        unsplit = [record for record in records if not record.split]
-        for_test = set() if given else _chosen(unsplit, unit, seed, "test", TEST_SHARE)
-        records = [
-            record
-            if record.split
-            else replace(record, split="test" if unit(record) in for_test else "train")
-            for record in records
-        ]
-    if "validation" not in given:
-        train = [record for record in records if record.split == "train"]
-        for_validation = _chosen(train, unit, seed, "validation", VALIDATION_SHARE)
-        records = [
-            replace(record, split="validation")
-            if record.split == "train" and unit(record) in for_validation
-            else record
-            for record in records
-        ]
-    return records
+class Units:
+    """The units that stay in one split, after links: the index of each record's unit, and their names."""
+
+    def __init__(self, pairs: PairTable, of: Integers, first: Integers, names: dict[int, str]):
+        self.of = of
+        self._pairs = pairs
+        self._first = first
+        self._names = names
+
+    def name(self, unit: int) -> str:
+        """Return the name of a unit."""
+        return self._names.get(unit) or self._pairs.unit(self._first[unit])
+
+
+def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
+    """Return the units of the kept records. Units that share an image or a copy of one become one unit.
+
+    It has the least of their names.
+    """
+    rows = pairs.rows
+    _, group = np.unique(pairs.group[rows], return_inverse=True)
+    image = np.where(pairs.group[rows] > 0, 0, pairs.digest[rows] + 1)
+    keys = (group * (len(pairs.images.digests) + 1) + image) * len(pairs.domains)
+    _, first, unit = np.unique(keys + pairs.domain[rows], return_index=True, return_inverse=True)
+    of_image = np.full(len(pairs.images.digests), -1)
+    of_image[pairs.digest[rows[::-1]]] = unit[::-1]
+    links = np.unique(np.stack([of_image[pairs.digest[rows]], unit]), axis=1)
+    links = links[:, links[0] != links[1]]
+    near = {digest for graph in graphs for digest in graph.node if of_image[digest] >= 0}
+    copies = image_links({digest: int(of_image[digest]) for digest in near}, graphs)
+    roots: dict[int, int] = components(
+        [*zip(*links.tolist(), strict=True), *((one, two) for one, two in copies if one != two)]
+    )
+    names: dict[int, str] = {}
+    for each, root in roots.items():
+        name = pairs.unit(rows[first[each]])
+        names[root] = min(name, names.get(root, name))
+    root_of = np.arange(len(first))
+    root_of[list(roots)] = list(roots.values())
+    of = np.full(len(pairs.kept), -1)
+    of[rows] = root_of[unit]
+    return Units(pairs, of, rows[first], names)
 
 
 def _chosen(
-    records: list[Record], unit: Callable[[Record], str], seed: int, purpose: str, size: float
-) -> set[str]:
-    """Return units with a hash below `size`, leaving at least one unit of each category."""
-    groups_of: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        groups_of[record.category].add(unit(record))
-    values = {
-        group: hash_fraction(seed, group, purpose)
-        for groups in groups_of.values()
-        for group in groups
-    }
-    chosen = {group for group, value in values.items() if value < size}
-    for groups in groups_of.values():
-        if groups <= chosen:
-            chosen.discard(max(groups, key=lambda group: (values[group], group)))
-    return chosen
-
-
-def sort_key(record: Record) -> bytes:
-    """Return the sort key of rows: a hash, so that categories are mixed the same way in every build."""
-    return hashlib.sha256(record.id.encode()).digest()
+    pairs: PairTable, rows: Integers, units: Units, seed: int, purpose: str, size: float
+) -> npt.NDArray[np.int64]:
+    """Return the records of units with a hash below `size`, leaving at least one unit of each category."""
+    found, unit = np.unique(units.of[rows], return_inverse=True)
+    values = np.array([hash_fraction(seed, units.name(each), purpose) for each in found.tolist()])
+    chosen = values < size
+    category = pairs.category[rows]
+    remaining = np.bincount(category, ~chosen[unit], minlength=len(pairs.categories))
+    _, begins = np.unique(category, return_index=True)
+    for begin in sorted(begins.tolist()):
+        own = category == category[begin] if not remaining[category[begin]] else ()
+        if len(own) and chosen[unit[own]].all():
+            groups = np.unique(unit[own])
+            chosen[groups[values[groups].argmax()]] = False
+    return rows[chosen[unit]]

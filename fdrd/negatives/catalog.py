@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from sys import intern
 
+import numpy as np
+
+from fdrd.files.struct_file import Selection
 from fdrd.negatives.category import Category, make_categories
 from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
@@ -37,7 +42,7 @@ class Catalog:
         return tuple(category.name for category in self.categories)
 
 
-def make_catalog(records: Iterable[Record], *, names: Iterable[str] = ()) -> Catalog:
+def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Catalog:
     """Return the catalog of the records of one domain.
 
     Args:
@@ -47,13 +52,11 @@ def make_catalog(records: Iterable[Record], *, names: Iterable[str] = ()) -> Cat
     >>> make_catalog([], names=["pug", "boxer"]).names
     ('boxer', 'pug')
     """
-    ordered = sorted(records, key=lambda record: (record.category, record.caption))
-    of_category: dict[str, list[Record]] = {
-        name: [] for name in sorted({*names, *(record.category for record in ordered)} - {""})
-    }
-    for record in ordered:
-        if record.category:
-            of_category[record.category].append(record)
+    ordered, sizes = _ordered(records)
+    of_category, end = {}, sizes[""]
+    for name in sorted({*names, *sizes} - {""}):
+        of_category[name] = ordered[end : end + sizes[name]]
+        end += sizes[name]
     with ThreadPoolExecutor(1) as thread:  # NumPy fits the odds of edits outside of the lock
         making = thread.submit(make_edits, ordered)
         categories = make_categories(of_category)
@@ -75,6 +78,13 @@ def make_catalog(records: Iterable[Record], *, names: Iterable[str] = ()) -> Cat
         edits=edits,
         digest=_digest(categories, odds, edits),
     )
+
+
+def _ordered(records: Sequence[Record]) -> tuple[Selection[Record], Counter[str]]:
+    """Return the records sorted by category and caption, and the number of each category."""
+    keys = [(intern(record.category), record.caption) for record in records]
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+    return Selection(records, order), Counter(category for category, _ in keys)
 
 
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:

@@ -76,7 +76,7 @@ class Descriptions:
         row_of = np.full(len(self._words), -1)
         row_of[[self._words[word] for word in words]] = np.arange(len(words))
         counts = np.zeros(len(words) * size, dtype=np.int32)
-        labels, ends = self.labels, np.array([0, *self._ends])
+        labels, ends = self.labels, np.concatenate([[0], np.array(self._ends, np.int64)])
         for start in range(0, len(self), _BAGS):
             here = ends[start : start + _BAGS + 1]
             rows = row_of[np.frombuffer(self._said, np.int32)[here[0] : here[-1]]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,11 +15,11 @@ from fdrd.build_config import BuildConfig
 from fdrd.curation.decide import decide
 from fdrd.curation.decisions import (
     Decision,
-    Reviewed,
     decisions_entry,
     read_decisions,
     review,
 )
+from fdrd.curation.pair_table import pair_table
 from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
@@ -29,16 +29,14 @@ from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import lock_output, open_source
-from fdrd.pipeline.parts import read_parts
+from fdrd.pipeline.parts import read_common, read_parts
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.record import Record
 from fdrd.sources import SourceOptions, unused_files
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import (
-    annotation_file,
     describe_domain,
     dump,
     library_versions,
@@ -120,9 +118,10 @@ def build(
         built = run.build(
             resume.inputs_digest(settings, domains, fingerprint.digest),
             [describe_domain(domain) for domain in domains],
-            lambda: check_items(
-                folder, read_items(folder, domains), config.max_pixels, publish.ledger_path(target),
-                opened, progress, expected=fingerprint.files,
+            str(folder),
+            lambda contents: check_items(
+                contents, read_items(folder, domains), config.max_pixels,
+                publish.ledger_path(target), opened, progress, expected=fingerprint.files,
             ),
             str(source),
             "".join(f". {file} was not used: {why}" for file, why in unused[:5]),
@@ -154,7 +153,7 @@ def merge(
     """
     folders = [Path(part).resolve() for part in parts]
     with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
-        contents, common = read_parts(folders)
+        common = read_common(folders)
         config = BuildConfig(**common["config"])
         if library_versions() != common["libraries"]:
             raise FdrdError(
@@ -163,7 +162,13 @@ def merge(
             )
         run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens))
         inputs = resume.inputs_digest([common, run.tokenizer], (), "")
-        return run.build(inputs, common["domains"], lambda: contents, f"{len(folders)} parts")
+        return run.build(
+            inputs,
+            common["domains"],
+            "",
+            lambda contents: read_parts(folders, contents),
+            f"{len(folders)} parts",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +191,8 @@ class _Run:
         self,
         inputs: str,
         domains: list[dict[str, Any]],
-        read: Callable[[], SourceContents],
+        root: str,
+        read: Callable[[SourceContents], None],
         source: str,
         hint: str = "",
     ) -> Build:
@@ -201,50 +207,49 @@ class _Run:
 
         # Importing `datasets` takes a second, in which workers decode images.
         threading.Thread(target=import_module, args=["datasets"], daemon=True).start()
-        contents = read()
-        files_read = Counter(annotation_file(item) for item in contents.items)
-        reviewed = Reviewed([])
-        if self.decisions:
-            reviewed = review(contents.items, contents.checks, self.decisions[0])
-            contents.items[:] = reviewed.items
-        lengths = measure(contents.items, self.tokens, self.progress)
-        items = decide(contents, self.config, lengths, self.progress)
-        contents.items.clear()
-        sizes = {check.sha256: check.bytes for check in contents.checks.values()}
-        unpacked = {image.path for image in contents.checks if image.member}
-        contents.checks.clear()  # the features of all images take much memory
-        kept = [item for item in items if isinstance(item, Record)]
-        rejected = [item for item in items if isinstance(item, Rejection)]
-        del items
-        self._check_usable(kept, rejected, source, hint)
-        staged = stage_shards(
-            self.out, kept, contents, sizes, self.config, self.engine, self.progress,
-            reviewed.true_negatives,
-        )  # fmt: skip
-        entry = decisions_entry(self.decisions[1], reviewed, kept) if self.decisions else None
-        manifest = make_manifest(
-            self.config, domains, files_read, kept, rejected, staged.shards, summary(kept, lengths),
-            entry,
-        )  # fmt: skip
+        with ExitStack() as stack:
+            work = publish.work_folder(self.out)
+            contents = stack.enter_context(SourceContents.in_folder(work, root))
+            read(contents)
+            reviewed = None
+            if self.decisions:
+                after = stack.enter_context(contents.with_records(work / "reviewed.partial"))
+                reviewed = review(contents, self.decisions[0], after)
+                contents = after
+            lengths = measure(contents.records, self.tokens, self.progress)
+            pairs = pair_table(contents)
+            decide(pairs, self.config, lengths, self.progress)
+            rejected = pairs.rejections()
+            self._check_usable(len(pairs.rows), rejected, source, hint)
+            staged = stage_shards(
+                self.out, pairs, self.config, self.engine, self.progress,
+                reviewed.true_negatives if reviewed else None,
+            )  # fmt: skip
+            entry = None
+            if self.decisions and reviewed:
+                entry = decisions_entry(self.decisions[1], reviewed, pairs.records())
+            manifest = make_manifest(
+                self.config, domains, pairs, rejected, staged.shards,
+                summary(pairs.by_split(), lengths), entry,
+            )  # fmt: skip
+            unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)
         write_rejected(stage, rejected)
         write_documents(stage, manifest, self.progress, self.engine, staged.counted)
         write_text(stage / "manifest.json", dump(manifest))
         publish.publish_stage(self.out)
-        if contents.root:
-            remove_unpacked({Path(contents.root, path) for path in unpacked})
+        if root:
+            remove_unpacked({Path(root, path) for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         remember_build(self.out)
         named = register(self.out, manifest)
         return Build(
-            self.out, manifest, len(staged.counted), False, named.configs, reviewed.stale,
-            replaced=named.replaced,
+            self.out, manifest, len(staged.counted), False, named.configs,
+            reviewed.stale if reviewed else (), replaced=named.replaced,
         )  # fmt: skip
 
-    def _check_usable(
-        self, kept: list[Record], rejected: list[Rejection], source: str, hint: str
-    ) -> None:
+    def _check_usable(self, kept: int, rejected: list[Rejection], source: str, hint: str) -> None:
         """Raise `FdrdError` if the policy fails the build or no record was kept."""
         fails = failing(rejected, self.config.policy)
         if kept and not fails:

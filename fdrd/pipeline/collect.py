@@ -6,7 +6,6 @@ Workers decode images and parse captions while the annotations are still being r
 from __future__ import annotations
 
 import platform
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from fdrd.curation.filters import encodable, unique_ids
-from fdrd.curation.source_contents import Item, SourceContents
+from fdrd.curation.filters import encodable
+from fdrd.curation.source_contents import CheckedImage, Item, SourceContents
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.images.check import ImageCheck, check_image
 from fdrd.progress import Progress
-from fdrd.reasons import Rejection
 from fdrd.record import Attribute, ImageRef, Record
 from fdrd.sources import Domain, read_domain, unread_folders
 from fdrd.storage.ledger import Stamp, append_ledger, read_ledger, stamp
@@ -58,19 +56,36 @@ def run_check_task(task: CheckTask) -> tuple[list[ImageCheck], list[tuple[Attrib
     )
 
 
+@dataclass(slots=True)
+class _Chunk:
+    """Neighboring items of a source that wait for the result of a task."""
+
+    items: list[Item] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """for each item, the index of its image, or -1"""
+    images: list[tuple[ImageRef, Stamp, ImageCheck | None]] = field(default_factory=list)
+    """those that no earlier chunk has, with the check of the ledger"""
+    untagged: list[int] = field(default_factory=list)
+    """indices of the records without attributes"""
+
+    def unchecked(self) -> list[tuple[ImageRef, Stamp]]:
+        """Return the images that are not in the ledger."""
+        return [(image, now) for image, now, check in self.images if check is None]
+
+
 def check_items(
-    source: Path,
+    contents: SourceContents,
     found: Iterable[Item],
     max_pixels: int,
     ledger: Path,
     engine: Engine,
     progress: Progress,
     expected: int = 0,
-) -> SourceContents:
+) -> None:
     """Check the images of all items. Images in the ledger are not decoded again; new ones are added to it.
 
     Args:
-        source: the root.
+        contents: takes the items and the checks.
         found: the items, which are processed while they are read.
         max_pixels: limit of width times height of an image.
         ledger: file of earlier checks, created if it is missing.
@@ -78,77 +93,63 @@ def check_items(
         progress: called after each task.
         expected: approximate number of images, for the progress only.
     """
-    root = str(source.absolute())
-    items: list[Item] = []
-    checks: dict[ImageRef, ImageCheck] = {}
     known = read_ledger(ledger)
-    in_flight: deque[tuple[list[tuple[ImageRef, Stamp]], list[int]]] = deque()
-    seen: set[ImageRef] = set()
+    waiting: deque[_Chunk] = deque()
 
     def tasks() -> Iterator[CheckTask]:
-        images: list[tuple[ImageRef, Stamp]] = []
-        positions: list[int] = []
-        for item in found:
-            items.append(item)
-            if isinstance(item, Rejection):
-                continue
-            if item.image not in seen:
-                seen.add(item.image)
-                now = stamp(source, item.image)
-                before, earlier = known.pop(item.image, (None, ImageCheck()))
-                if before == now:
-                    checks[item.image] = earlier
-                else:
-                    images.append((item.image, now))
-            if not item.attributes:
-                positions.append(len(items) - 1)
-            if len(images) >= IMAGES or len(positions) >= CAPTIONS:
-                yield new_task(images, positions)
-                images, positions = [], []
-        if images or positions:
-            yield new_task(images, positions)
-
-    def new_task(images: list[tuple[ImageRef, Stamp]], positions: list[int]) -> CheckTask:
-        in_flight.append((images, positions))
-        records = [record for at in positions if isinstance(record := items[at], Record)]
-        captions = [(record.caption, record.category) for record in records]
-        return CheckTask(root, max_pixels, [image for image, _ in images], captions)
+        for chunk in _chunks(Path(contents.root), found, known):
+            waiting.append(chunk)
+            records = [item for at in chunk.untagged if isinstance(item := chunk.items[at], Record)]
+            captions = [(record.caption, record.category) for record in records]
+            images = [image for image, _ in chunk.unchecked()]
+            yield CheckTask(contents.root, max_pixels, images, captions)
 
     engine.prepare(run_check_task)
-    for new_checks, attributes in engine.run(run_check_task, tasks()):
-        images, positions = in_flight.popleft()
-        rows = [(ref, now, check) for (ref, now), check in zip(images, new_checks, strict=True)]
-        append_ledger(ledger, rows)
-        checks.update((ref, check) for ref, _, check in rows)
-        for position, spans in zip(positions, attributes, strict=True):
-            record = items[position]
-            if isinstance(record, Record):
-                items[position] = replace(record, attributes=_interned(spans))
-        progress("decoding images", len(checks), max(expected, len(checks) + 1))
-    progress("decoding images", len(checks), len(checks))
-    return SourceContents(items, checks, root)
+    for checks, attributes in engine.run(run_check_task, tasks()):
+        chunk = waiting.popleft()
+        new = [(*image, check) for image, check in zip(chunk.unchecked(), checks, strict=True)]
+        append_ledger(ledger, new)
+        checked = iter(checks)
+        for image, _, check in chunk.images:
+            contents.images.append(CheckedImage(image, check or next(checked)))
+        for at, spans in zip(chunk.untagged, attributes, strict=True):
+            chunk.items[at] = replace(chunk.items[at], attributes=spans)
+        for item, number in zip(chunk.items, chunk.numbers, strict=True):
+            contents.add(item, number)
+        done = len(contents.images)
+        progress("decoding images", done, max(expected, done + 1))
+    progress("decoding images", len(contents.images), len(contents.images))
+
+
+def _chunks(
+    source: Path, found: Iterable[Item], known: dict[ImageRef, tuple[Stamp, ImageCheck]]
+) -> Iterator[_Chunk]:
+    """Yield the items in chunks, each with the work of one task. Images are numbered as they come."""
+    numbers: dict[ImageRef, int] = {}
+    chunk, unchecked = _Chunk(), 0
+    for item in found:
+        number = -1
+        if isinstance(item, Record):
+            if (number := numbers.get(item.image, -1)) < 0:
+                number = numbers[item.image] = len(numbers)
+                now = stamp(source, item.image)
+                before, earlier = known.pop(item.image, (None, None))
+                check = earlier if before == now else None
+                chunk.images.append((item.image, now, check))
+                unchecked += check is None
+            if not item.attributes:
+                chunk.untagged.append(len(chunk.items))
+        chunk.items.append(item)
+        chunk.numbers.append(number)
+        if unchecked >= IMAGES or len(chunk.items) >= CAPTIONS:
+            yield chunk
+            chunk, unchecked = _Chunk(), 0
+    if chunk.items:
+        yield chunk
 
 
 def read_items(source: Path, domains: Iterable[Domain]) -> Iterator[Item]:
-    """Yield all items with unique ids. Repeated short strings are interned, because millions stay in memory."""
+    """Yield all items that can be written as UTF-8."""
     domains = list(domains)
     read = (item for domain in domains for item in read_domain(source, domain))
-    for item in unique_ids(encodable(chain(unread_folders(source, domains), read))):
-        if isinstance(item, Rejection):
-            yield item
-        else:
-            license = sys.intern(item.source.license)
-            yield replace(
-                item,
-                category=sys.intern(item.category),
-                meta_category=sys.intern(item.meta_category),
-                source=replace(item.source, license=license),
-                attributes=_interned(item.attributes),
-            )
-
-
-def _interned(spans: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
-    return tuple(
-        Attribute(sys.intern(span.type), sys.intern(span.value), span.start, span.end)
-        for span in spans
-    )
+    return encodable(chain(unread_folders(source, domains), read))

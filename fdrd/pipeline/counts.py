@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 
 from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import named_records
-from fdrd.checks.tally import Tally, true_captions
+from fdrd.checks.tally import KeySet, Tally, true_key
 from fdrd.negatives import Catalog
 from fdrd.record import Record
 from fdrd.storage.shard_file import read_batches
 from fdrd.storage.shards import ShardTask, write_shard
 
-TrueCaptions = Mapping[str, set[int]]
+TrueCaptions = Mapping[str, KeySet]
 """By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""
 
 
@@ -26,7 +27,7 @@ class Counts:
     summary: Summary
     tally: Tally = field(default_factory=Tally)
 
-    def count(self, record: Record, true: set[int]) -> None:
+    def count(self, record: Record, true: KeySet) -> None:
         """Count one row; `true` has the captions of its domain."""
         self.summary.count(record)
         self.tally.count(record, true)
@@ -41,8 +42,8 @@ def write_counted(
     task: ShardTask, catalogs: Mapping[str, Catalog], true: TrueCaptions
 ) -> tuple[dict[str, Any], Counts]:
     """Write a shard, and return its manifest entry and its counts."""
-    counts = Counts(Summary(task.plan.domain))
-    entry = write_shard(task, catalogs, lambda record: counts.count(record, true[task.plan.domain]))
+    counts = Counts(Summary(task.domain))
+    entry = write_shard(task, catalogs, lambda record: counts.count(record, true[task.domain]))
     return entry, counts
 
 
@@ -57,7 +58,8 @@ def count_shard(
     return counts
 
 
-def read_true_captions(path: str) -> set[int]:
+def read_true_captions(path: str) -> array[int]:
     """Return the keys of the captions in a shard."""
     batches = read_batches(Path(path), images=False)
-    return true_captions([text for batch in batches for text in batch["caption"].to_pylist()])
+    captions = (text for batch in batches for text in batch["caption"].to_pylist())
+    return array("Q", map(true_key, captions))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
 from fdrd.card.summary import Summary
 from fdrd.checks.audits import report
+from fdrd.checks.tally import KeySet
 from fdrd.engines import Engine, LocalEngine
 from fdrd.files.atomic import write_text
 from fdrd.pipeline.counts import Counts, count_shard, read_true_captions
@@ -53,11 +55,12 @@ def _by_domain(
     folder = folder.absolute()
     shards, rows = manifest["shards"], manifest["records"]["kept"]
     missing = [shard for shard in shards if shard["path"] not in counted]
-    true: dict[str, set[int]] = {}
+    keys: dict[str, array[int]] = {}
     if missing:
         paths = [str(folder / shard["path"]) for shard in shards]
         for shard, captions in zip(shards, engine.run(read_true_captions, paths), strict=True):
-            true.setdefault(shard["domain"], set()).update(captions)
+            keys.setdefault(shard["domain"], array("Q")).extend(captions)
+    true = {domain: KeySet(found) for domain, found in keys.items()}
     tasks = [(str(folder), shard) for shard in missing]
     read = engine.run(count_shard, tasks, manifest["categories"], true)
     found: dict[str, Counts] = {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from fdrd.build_config import BuildConfig
+from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.images.containers import remove_unpacked
@@ -23,7 +25,7 @@ from fdrd.progress import Progress, silent
 from fdrd.sources import SourceOptions
 from fdrd.storage import resume
 from fdrd.storage.manifest import describe_domain, library_versions
-from fdrd.storage.publish import ledger_path
+from fdrd.storage.publish import ledger_path, work_folder
 
 
 def build_part(
@@ -50,6 +52,7 @@ def build_part(
         open_source(Path(source), Path(out), options) as (folder, domains),
         lock_output(Path(out)) as target,
         open_engine(engine, workers) as opened,
+        ExitStack() as stack,
     ):
         check_part_target(target)
         fingerprint = resume.fingerprint_source(folder)
@@ -57,13 +60,16 @@ def build_part(
         if is_part_of(target, inputs):
             return False
         share = PartFilter(part)
-        contents = check_items(
-            folder, share.select(read_items(folder, domains)), config.max_pixels,
+        contents = stack.enter_context(SourceContents.in_folder(work_folder(target), str(folder)))
+        check_items(
+            contents, share.select(read_items(folder, domains)), config.max_pixels,
             ledger_path(target), opened, progress, expected=fingerprint.files // part.of,
         )  # fmt: skip
-        for image, check in contents.checks.items():
-            if check.reason == "read_error":
-                raise FdrdError(f"{image}: {check.detail}; run the command again to retry")
+        for each in contents.images:
+            if each.check.reason == "read_error":
+                raise FdrdError(
+                    f"{each.image}: {each.check.detail}; run the command again to retry"
+                )
         about = {
             "version": VERSION,
             "part": part.number,
@@ -74,5 +80,5 @@ def build_part(
             "domains": [describe_domain(domain) for domain in domains],
         }
         write_part(target, contents, share, about)
-        remove_unpacked({folder / image.path for image in contents.checks if image.member})
+        remove_unpacked({folder / each.image.path for each in contents.images if each.image.member})
         return True

@@ -26,7 +26,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fdrd.curation.source_contents import ImageLocation, Item, SourceContents
+from fdrd.curation.source_contents import CheckedImage, ImageLocation, Item, SourceContents
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.images.check import ImageCheck, read_image
@@ -110,7 +110,7 @@ def write_part(
     """
     (folder / MARKER).unlink(missing_ok=True)
     with atomic_write(folder / "items.jsonl") as file:
-        for position, item in zip(share.positions, contents.items, strict=True):
+        for position, item in zip(share.positions, contents.items(), strict=True):
             kind = "record" if isinstance(item, Record) else "rejection"
             file.write(_line({"place": position, kind: item}))
     with (
@@ -119,7 +119,7 @@ def write_part(
         tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         written: dict[str, str] = {}
-        for image, check in contents.checks.items():
+        for image, check in ((each.image, each.check) for each in contents.images):
             if not check.reason and check.sha256 not in written:
                 start = archive.offset + _HEADER
                 written[check.sha256] = tar_member(start, check.bytes, check.sha256)
@@ -134,28 +134,34 @@ def write_part(
     write_text(folder / MARKER, dump({**marker, "digest": _digest(marker)}))
 
 
-def read_parts(folders: Sequence[Path]) -> tuple[SourceContents, dict[str, Any]]:
-    """Return the joined contents of all parts of a build, and what their `part.json` have in common.
+def read_common(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what the `part.json` of all parts of a build have in common.
 
     Raises:
         FdrdError: a part is missing, damaged, given twice, or of another build.
     """
     markers = [_read_marker(folder) for folder in folders]
     _check_complete(folders, markers)
-    checks: dict[ImageRef, ImageCheck] = {}
-    packed: dict[str, ImageLocation] = {}
-    for folder in folders:
-        for line in _lines(folder / "images.jsonl"):
-            check = ImageCheck.from_json(line["found"])
-            checks[ImageRef(**line["image"])] = check
-            if line["at"]:
-                location = ImageLocation(str(folder), ImageRef("images.tar", line["at"]))
-                packed.setdefault(check.sha256, location)
-    ordered = heapq.merge(*(map(_item, _lines(folder / "items.jsonl")) for folder in folders),
-                          key=itemgetter(0))  # fmt: skip
     common = {key: value for key, value in markers[0].items() if key in _COMMON}
     common["parts"] = sorted(json.dumps(marker["files"]) for marker in markers)
-    return SourceContents([item for _, item in ordered], checks, "", packed), common
+    return common
+
+
+def read_parts(folders: Sequence[Path], contents: SourceContents) -> None:
+    """Read the joined contents of all parts of a build."""
+    numbers: dict[ImageRef, int] = {}
+    for folder in folders:
+        for line in _lines(folder / "images.jsonl"):
+            check, image = ImageCheck.from_json(line["found"]), ImageRef(**line["image"])
+            numbers[image] = len(contents.images)
+            contents.images.append(CheckedImage(image, check))
+            if line["at"]:
+                location = ImageLocation(str(folder), ImageRef("images.tar", line["at"]))
+                contents.packed.setdefault(check.sha256, location)
+    ordered = heapq.merge(*(map(_item, _lines(folder / "items.jsonl")) for folder in folders),
+                          key=itemgetter(0))  # fmt: skip
+    for _, item in ordered:
+        contents.add(item, numbers[item.image] if isinstance(item, Record) else -1)
 
 
 def is_part_of(folder: Path, inputs: str) -> bool:

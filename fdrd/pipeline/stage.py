@@ -8,19 +8,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from msgspec import Struct
+from msgspec.msgpack import Decoder
+
 from fdrd.build_config import BuildConfig
 from fdrd.checks.tally import true_captions
-from fdrd.curation.source_contents import SourceContents
+from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
-from fdrd.negatives.annotate import AnnotateConfig, make_catalogs
+from fdrd.files.struct_file import StructFile
+from fdrd.negatives import make_catalog
+from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.pipeline.counts import Counts, write_counted
 from fdrd.progress import Progress
-from fdrd.record import CATEGORY_NAME, Record, class_labels, features
+from fdrd.record import CATEGORY_NAME, class_labels, features
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import library_versions
 from fdrd.storage.shard_file import PARQUET
-from fdrd.storage.shards import ShardTask, plan_shards, shard_key
+from fdrd.storage.shards import ShardPlan, ShardRow, ShardTask, add_to_key, plan_shards, start_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,7 @@ class Staged:
 
 def stage_shards(
     out: Path,
-    kept: list[Record],
-    contents: SourceContents,
-    sizes: Mapping[str, int],
+    pairs: PairTable,
     config: BuildConfig,
     engine: Engine,
     progress: Progress,
@@ -45,9 +49,7 @@ def stage_shards(
 
     Args:
         out: folder of the dataset.
-        kept: the records.
-        contents: where the images are.
-        sizes: of the images in bytes, by digest.
+        pairs: the kept ones are written.
         config: the options.
         engine: writes the shards.
         progress: called after each shard.
@@ -55,80 +57,115 @@ def stage_shards(
     """
     stage = publish.stage_folder(out)
     (stage / "data").mkdir(parents=True, exist_ok=True)
-    labels = class_labels(kept)
+    labels = class_labels(pairs.named_categories())
     schema = features(sorted(labels.values())).arrow_schema.serialize().to_pybytes()
     engine.prepare(write_counted)
     progress("preparing negatives", 0, 1)
-    catalogs = make_catalogs(kept)
+    of_domain = {domain: pairs.of_domain(domain) for domain in pairs.domains}
+    catalogs = {domain: make_catalog(records) for domain, records in of_domain.items() if records}
     progress("preparing negatives", 1, 1)
     annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
     settings: list[Any] = [asdict(annotating), library_versions()]
     settings.append(hashlib.sha256(schema).hexdigest())
-    captions = _several_captions(kept, true_negatives or {})
     if true_negatives:  # they change negatives, so they are part of every key
         settings.append(sorted(true_negatives.items()))
 
+    folder = str(stage.absolute())
     reusable = resume.reusable_shards(out)
     entries, missing = [], []
-    for plan in plan_shards(kept, sizes, config.shard_bytes, config.format):
-        columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
-        key = shard_key(plan, settings, catalogs[plan.domain].digest, *columns)
-        if key in reusable:
-            earlier, entry = reusable[key]
-            if earlier != stage:
-                publish.link_or_copy(earlier / plan.path, stage / plan.path)
+    with StructFile(publish.work_folder(out) / "rows.partial", ShardRow) as rows:
+        several = SeveralCaptions(pairs, true_negatives or {})
+        for plan in plan_shards(pairs, config.shard_bytes, config.format):
+            columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
+            digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
+            start = len(rows)
+            for row in _shard_rows(pairs, plan, several):
+                add_to_key(digest, row.record)
+                rows.append(row)
+            key = digest.hexdigest()
+            if key in reusable:
+                earlier, entry = reusable[key]
+                if earlier != stage:
+                    publish.link_or_copy(earlier / plan.path, stage / plan.path)
+                entries.append(entry)
+            else:
+                missing.append((plan, key, rows.range(start, len(rows))))
+        rows.sync()
+        # Large shards first, so that no worker is left with one at the end.
+        missing.sort(key=lambda each: -len(each[2]))
+        tasks = (
+            ShardTask(
+                plan.path, plan.domain, plan.split, records, key, pairs.contents.root, folder,
+                schema, labels, annotating,
+            )
+            for plan, key, records in missing
+        )  # fmt: skip
+        written = sum(entry["rows"] for entry in entries)
+        needed = {plan.domain: catalogs[plan.domain] for plan, _, _ in missing}
+        true = {
+            domain: true_captions(record.caption for record in of_domain[domain])
+            for domain in needed
+        }
+        counted: dict[str, Counts] = {}
+        for entry, counts in engine.run(write_counted, tasks, needed, true):
+            _check_visible(stage / entry["path"])
+            counted[entry["path"]] = counts
+            resume.record_shard(out, entry)
             entries.append(entry)
-        else:
-            missing.append((plan, key))
-    # Large shards first, so that no worker is left with one at the end.
-    missing.sort(key=lambda plan_and_key: -len(plan_and_key[0].records))
-
-    def tasks() -> Iterator[ShardTask]:
-        for plan, key in missing:
-            digests = {record.source.sha256 for record in plan.records}
-            several = {digest: captions[digest] for digest in digests & captions.keys()}
-            packed = {
-                digest: contents.packed[digest] for digest in digests & contents.packed.keys()
-            }
-            yield ShardTask(
-                plan, key, contents.root, packed, str(stage.absolute()), schema, labels, several, annotating
-            )  # fmt: skip
-
-    rows = sum(entry["rows"] for entry in entries)
-    needed = {plan.domain: catalogs[plan.domain] for plan, _ in missing}
-    true = {
-        domain: true_captions([record.caption for record in kept if record.domain == domain])
-        for domain in needed
-    }
-    counted: dict[str, Counts] = {}
-    for entry, counts in engine.run(write_counted, tasks(), needed, true):
-        _check_is_here(stage / entry["path"])
-        counted[entry["path"]] = counts
-        resume.record_shard(out, entry)
-        entries.append(entry)
-        rows += entry["rows"]
-        progress("writing shards", rows, len(kept))
+            written += entry["rows"]
+            progress("writing shards", written, len(rows))
     publish.remove_others(stage, {entry["path"] for entry in entries})
     return Staged(sorted(entries, key=lambda entry: str(entry["path"])), counted)
 
 
-def _check_is_here(shard: Path) -> None:
-    """Raise `FdrdError` if a worker wrote a shard where this machine does not see it."""
+def _check_visible(shard: Path) -> None:
+    """Raise `FdrdError` if a shard that a worker wrote is not on this machine."""
     if not shard.is_file():
         raise FdrdError(
-            f"{shard} was written by another machine and is not here; all machines must see --out under "
-            "the same path"
+            f"{shard} was written by another machine and is not here; all machines must see "
+            "--out under the same path"
         )
 
 
-def _several_captions(
-    kept: list[Record], true_negatives: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """Return, by image digest, the true texts of images that have more than one: captions and true negatives."""
-    captions: dict[str, tuple[str, ...]] = {}
-    for record in kept:
-        digest = record.source.sha256
-        captions[digest] = (*captions.get(digest, ()), record.caption)
-    for digest in captions.keys() & true_negatives.keys():
-        captions[digest] = (*captions[digest], *true_negatives[digest])
-    return {digest: several for digest, several in captions.items() if len(several) > 1}
+def _shard_rows(pairs: PairTable, plan: ShardPlan, several: SeveralCaptions) -> Iterator[ShardRow]:
+    """Yield the records of a shard, each with what a worker needs to know about its image."""
+    for row in plan.rows.tolist():
+        record = pairs.record(row)
+        place = pairs.contents.packed.get(record.source.sha256)
+        yield ShardRow(record, several.of_row(row), place)
+
+
+class _Caption(Struct):
+    """The caption of a record that is read without the rest."""
+
+    caption: str
+
+
+class SeveralCaptions:
+    """The true texts of images that have more than one: captions, and negatives that reviewers found to be true."""
+
+    def __init__(self, pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]):
+        self._pairs = pairs
+        self._true_negatives = true_negatives
+        self._rows = pairs.rows[np.argsort(pairs.digest[pairs.rows], kind="stable")]
+        self._begins = np.searchsorted(
+            pairs.digest[self._rows], np.arange(len(pairs.images.digests) + 1)
+        )
+        self._decoder = Decoder(_Caption)
+
+    def of_row(self, row: int) -> tuple[str, ...]:
+        """Return the true texts of the image of a row, in source order; none if it has one only."""
+        digest = self._pairs.digest[row]
+        start, end = self._begins[digest], self._begins[digest + 1]
+        also = (
+            self._true_negatives.get(self._pairs.images.name(digest), ())
+            if self._true_negatives
+            else ()
+        )
+        if end - start + len(also) < 2:
+            return ()
+        records = self._pairs.contents.records
+        captions = (
+            records.read_as(each, self._decoder).caption for each in self._rows[start:end].tolist()
+        )
+        return (*captions, *also)

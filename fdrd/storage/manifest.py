@@ -10,15 +10,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fdrd.build_config import BuildConfig
+from fdrd.curation.pair_table import PairTable
+from fdrd.curation.source_contents import annotation_file
 from fdrd.errors import FdrdError
 from fdrd.reasons import REASONS, Rejection
-from fdrd.record import SPLITS, Record, class_labels
+from fdrd.record import SPLITS, class_labels
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from fdrd.sources import Domain
 
 SCHEMA_VERSION = 1
-ANNOTATIONS = frozenset({".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".tar"})
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
 
 _PACKAGE = Path(__file__).parents[1]
@@ -65,26 +68,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def annotation_file(item: Record | Rejection) -> str:
-    """Return the annotation file that an item is counted under, or one heading for all loose files.
-
-    >>> annotation_file(Rejection("birds/wren.txt", "line 1", "caption_missing"))
-    '(images and their text files)'
-    """
-    file = item.file if isinstance(item, Rejection) else item.source.origin.partition(": ")[0]
-    return file if _holds_annotations(file) else "(images and their text files)"
-
-
-@lru_cache(maxsize=65_536)
-def _holds_annotations(file: str) -> bool:
-    return PurePosixPath(file).suffix.lower() in ANNOTATIONS
-
-
 def make_manifest(
     config: BuildConfig,
     domains: list[dict[str, Any]],
-    files_read: Counter[str],
-    kept: list[Record],
+    pairs: PairTable,
     rejected: list[Rejection],
     shards: list[dict[str, Any]],
     tokens: dict[str, Any] | None = None,
@@ -95,16 +82,16 @@ def make_manifest(
     Args:
         config: the options.
         domains: from `describe_domain`.
-        files_read: number of records read, by `annotation_file`.
-        kept: records in the shards.
-        rejected: all other records.
+        pairs: the records; the kept ones are in the shards.
+        rejected: all rejections.
         shards: entries from `fdrd.storage.shards.write_shard`.
         tokens: caption lengths, from `fdrd.text.tokens.summary`.
         decisions: counts of a review, from `fdrd.curation.decisions.decisions_entry`.
     """
-    rules = Counter(rule for record in kept for rule in record.rules)
+    rules = pairs.rule_counts()
     for shard in shards:
         rules.update(shard["rules"])
+    kept = len(pairs.rows)
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": config.name,
@@ -113,18 +100,18 @@ def make_manifest(
         "backbone": config.backbone,
         "domains": domains,
         "records": {
-            "read": files_read.total(),
-            "kept": len(kept),
+            "read": kept + len(rejected),
+            "kept": kept,
             "rejected": len(rejected),
         },
-        "files": _account(files_read, kept, rejected),
+        "files": _account(pairs, rejected),
         "rejected": _counted(rejection.reason for rejection in rejected),
         "rules": {rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
         "reported": {reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
-        "licences": _counted(record.source.license for record in kept),
-        "splits": _split_counts(kept),
+        "licences": dict(sorted(pairs.count(pairs.license, pairs.licenses).items())),
+        "splits": _split_counts(pairs),
         "tokens": tokens,
-        "categories": sorted(class_labels(kept).values()),
+        "categories": sorted(class_labels(pairs.named_categories()).values()),
         "shards": shards,
         "digest": digest_of_shards(shards),
     }
@@ -150,41 +137,37 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _account(
-    files_read: Counter[str], kept: Iterable[Record], rejected: Iterable[Rejection]
-) -> dict[str, Any]:
+def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, Any]:
     """Count records read, kept, and rejected by reason, for each annotation file."""
-    files_kept = Counter(annotation_file(item) for item in kept)
-    reasons: dict[str, list[str]] = {file: [] for file in files_read}
+    files_kept = Counter(pairs.count(pairs.file, pairs.files))
+    reasons: dict[str, list[str]] = {file: [] for file in files_kept}
     for rejection in rejected:
-        reasons[annotation_file(rejection)].append(rejection.reason)
+        reasons.setdefault(annotation_file(rejection.file), []).append(rejection.reason)
     return {
         file: {
-            "read": files_read[file],
+            "read": files_kept[file] + len(reasons[file]),
             "kept": files_kept[file],
             "rejected": _counted(reasons[file]),
         }
-        for file in sorted(files_read)
+        for file in sorted(reasons)
     }
 
 
-def _split_counts(records: Iterable[Record]) -> dict[str, Any]:
+def _split_counts(pairs: PairTable) -> dict[str, Any]:
     """Count pairs, images, captions and categories by domain and split."""
-    rows: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        rows.setdefault((record.domain, record.split), []).append(record)
+    found = pairs.by_split()
     return {
         domain: {
             split: {
-                "pairs": len(of_split),
-                "images": len({record.source.sha256 for record in of_split}),
-                "captions": len({record.caption for record in of_split}),
-                "categories": len({record.category for record in of_split} - {""}),
+                "pairs": len(rows),
+                "images": len(np.unique(pairs.digest[rows])),
+                "captions": len(np.unique(pairs.caption[rows])),
+                "categories": len(pairs.named_categories(rows)),
             }
             for split in SPLITS
-            if (of_split := rows.get((domain, split)))
+            if (rows := found.get((domain, split))) is not None
         }
-        for domain in sorted({domain for domain, _ in rows})
+        for domain in sorted({domain for domain, _ in found})
     }
 
 

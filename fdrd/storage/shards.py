@@ -1,6 +1,6 @@
 """Assign rows to shards by a stable key, and write shards in worker processes.
 
-Rows are sorted by `splitting.sort_key`, and each shard holds a fixed range of that order. A changed image
+Rows are sorted by `pair_table.sort_key`, and each shard holds a fixed range of that order. A changed image
 changes its own shard only. A changed caption also changes the catalog that negatives are drawn from, and
 with it all shards of its domain.
 """
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
+from fdrd.curation.pair_table import Integers, PairTable
 from fdrd.curation.source_contents import ImageLocation
-from fdrd.curation.splitting import sort_key
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
+from fdrd.files.struct_file import StructRange
 from fdrd.images.check import read_image
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
@@ -37,71 +40,75 @@ BATCH_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """A shard to be written: its path inside the dataset folder, and its records in order."""
+    """A shard to be written: its path inside the dataset folder, and its rows of the table in order."""
 
     path: str
     domain: str
     split: Split
-    records: tuple[Record, ...]
+    rows: Integers
+
+
+class ShardRow(msgspec.Struct, frozen=True, gc=False):
+    """A record of a shard, and what a worker needs to know about its image.
+
+    `captions` has all true texts of the image if it has more than one. `place` is empty for an image below
+    the root.
+    """
+
+    record: Record
+    captions: tuple[str, ...] = ()
+    place: ImageLocation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
     """Everything that a worker needs to write one shard. `schema` is a serialized Arrow schema."""
 
-    plan: ShardPlan
+    path: str
+    domain: str
+    split: Split
+    rows: StructRange[ShardRow]
     key: str
     root: str
-    packed: dict[str, ImageLocation]
-    """By image digest, the location of images that are not below the root."""
     folder: str
     schema: bytes
     labels: Labels
-    several_captions: dict[str, tuple[str, ...]]
-    """By image digest, the captions of images that have more than one."""
     config: AnnotateConfig
 
 
-def plan_shards(
-    records: Iterable[Record],
-    sizes: Mapping[str, int],
-    shard_bytes: int,
-    format: str = "arrow",
-) -> list[ShardPlan]:
+def plan_shards(pairs: PairTable, shard_bytes: int, format: str = "arrow") -> list[ShardPlan]:
     """Return shards of about `shard_bytes` image bytes, ordered by domain, split and number.
 
     Args:
-        records: in any order.
-        sizes: of the images in bytes, by digest.
+        pairs: the kept ones are planned.
         shard_bytes: wanted size of a shard.
         format: extension of the files.
     """
-    rows: dict[tuple[str, Split], list[tuple[bytes, Record]]] = defaultdict(list)
-    for record in records:
-        rows[record.domain, record.split].append((sort_key(record), record))
     plans = []
-    for (domain, split), keyed in sorted(rows.items()):
-        total = sum(sizes[record.source.sha256] for _, record in keyed)
-        ranges: dict[int, list[tuple[bytes, Record]]] = defaultdict(list)
+    for (domain, split), rows in pairs.by_split().items():
+        rows = rows[np.lexsort((pairs.order[1, rows], pairs.order[0, rows]))]
+        total = int(pairs.images.sizes[pairs.digest[rows]].sum())
         count = max(1, -(-total // shard_bytes))
-        for key, record in keyed:
-            ranges[(int.from_bytes(key[:8]) >> 4) * count >> 60].append((key, record))
-        parts = [
-            tuple(record for _, record in sorted(ranges[part], key=lambda row: row[0]))
-            for part in sorted(ranges)
-        ]
+        begins = [-(-(part << 60) // count) << 4 for part in range(1, count)]
+        places = np.searchsorted(pairs.order[0, rows], np.array(begins, np.uint64))
+        parts = [part for part in np.split(rows, places) if len(part)]
         for number, part in enumerate(parts):
             path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.{format}"
             plans.append(ShardPlan(path, domain, split, part))
     return plans
 
 
-def shard_key(plan: ShardPlan, *settings: Any) -> str:
-    """Return a digest of everything that determines the bytes of a shard; `settings` must be JSON."""
-    digest = hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
-    for record in plan.records:
-        digest.update(msgspec.json.encode(record))
-    return digest.hexdigest()
+def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
+    """Return a digest of all but the records of a shard; `settings` must be JSON.
+
+    With the records (`add_to_key`) it is the key of the shard, which everything that determines its bytes changes.
+    """
+    return hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
+
+
+def add_to_key(digest: hashlib._Hash, record: Record) -> None:
+    """Add the next record of a shard to its digest."""
+    digest.update(msgspec.json.encode(record))
 
 
 def write_shard(
@@ -115,22 +122,26 @@ def write_shard(
         count: called with each record as written.
 
     Raises:
-        FdrdError: an image changed since it was checked.
+        FdrdError: an image changed since it was checked, or this machine does not see the records.
     """
-    final = Path(task.folder, task.plan.path)
+    if not Path(task.rows.path).is_file():
+        raise FdrdError(
+            f"{platform.node()} does not see {task.rows.path}; all machines must see --out under the same path"
+        )
+    final = Path(task.folder, task.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
     rules: Counter[str] = Counter()
     with (
         atomic_write(final) as file,
         open_shard(file, schema, final.suffix.removeprefix(".")) as write,
     ):
-        for batch in _batches(task, catalogs[task.plan.domain], rules, count):
+        for batch in _batches(task, catalogs[task.domain], rules, count):
             write(batch)
     return {
-        "path": task.plan.path,
-        "domain": task.plan.domain,
-        "split": task.plan.split,
-        "rows": len(task.plan.records),
+        "path": task.path,
+        "domain": task.domain,
+        "split": task.split,
+        "rows": len(task.rows),
         "bytes": final.stat().st_size,
         "sha256": sha256_of(final),
         "key": task.key,
@@ -155,12 +166,12 @@ def _batches(
     number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
     batch: list[dict[str, Any]] = []
     size = 0
-    for record in task.plan.records:
-        captions = task.several_captions.get(record.source.sha256, (record.caption,))
-        annotated = annotate(record, captions, catalog, task.config)
+    for given in task.rows:
+        record = given.record
+        annotated = annotate(record, given.captions or (record.caption,), catalog, task.config)
         rules.update(annotated.rules[len(record.rules) :])
         count(annotated)
-        data = _read_unchanged(task, record)
+        data = _read_unchanged(given.place or ImageLocation(task.root, record.image), record)
         row = _row(annotated, task.labels)
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
         name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
@@ -181,10 +192,9 @@ def text_bytes(row: Mapping[str, Any]) -> int:
     return len(json.dumps(text, sort_keys=True, ensure_ascii=False).encode())
 
 
-def _read_unchanged(task: ShardTask, record: Record) -> bytes:
+def _read_unchanged(place: ImageLocation, record: Record) -> bytes:
     """Return the image bytes of a record, if they still match its digest."""
     try:
-        place = task.packed.get(record.source.sha256, ImageLocation(task.root, record.image))
         data = read_image(place.root, place.image)
     except (OSError, LookupError, ValueError) as error:
         raise FdrdError(

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import gzip
 import re
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fdrd.errors import FdrdError
-from fdrd.policy import Policy, apply_policy
+from fdrd.policy import Policy
 from fdrd.progress import Progress, silent
-from fdrd.record import Record
+from fdrd.record import Record, Split
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from fdrd.reasons import Rejection
 
 CLIP_BPE = "CLIP's BPE"
 CLIP_LIMIT = 77
@@ -61,11 +64,11 @@ CounterOf = Callable[[str], TokenCounter | None]
 
 @dataclass(frozen=True, slots=True)
 class TokenLengths:
-    """Number of tokens of each caption."""
+    """Number of tokens of the caption of each record."""
 
     name: str
     limit: int
-    of: Mapping[str, int]
+    of: npt.NDArray[np.int32]
 
 
 @lru_cache(maxsize=1)  # an audit asks twice for each caption
@@ -150,66 +153,50 @@ def clip_tokenizer(path: Path) -> Tokenizer:
 
 
 def measure(
-    items: Iterable[Record | Rejection], counter: TokenCounter | None, progress: Progress = silent
+    records: Iterable[Record],
+    counter: TokenCounter | None,
+    progress: Progress = silent,
+    total: int = 0,
 ) -> TokenLengths | None:
-    """Count the tokens of each distinct caption, or return None without a counter."""
+    """Count the tokens of each caption, or return None without a counter."""
     if counter is None:
         return None
-    captions = list(dict.fromkeys(item.caption for item in items if isinstance(item, Record)))
-    lengths: dict[str, int] = {}
-    for start in range(0, len(captions), _BATCH):
-        batch = captions[start : start + _BATCH]
-        lengths.update(zip(batch, counter.count(batch), strict=True))
-        progress("counting tokens", len(lengths), len(captions))
-    return TokenLengths(counter.name, counter.limit, lengths)
+    lengths, remaining = array("i"), iter(records)
+    while batch := list(islice(remaining, _BATCH)):
+        captions = list(dict.fromkeys(record.caption for record in batch))
+        of = dict(zip(captions, counter.count(captions), strict=True))
+        lengths.extend(of[record.caption] for record in batch)
+        progress("counting tokens", len(lengths), max(total, len(lengths)))
+    return TokenLengths(counter.name, counter.limit, np.array(lengths, np.int32))
 
 
-def within_tokens(
-    items: Iterable[Record | Rejection], lengths: TokenLengths | None, policy: Policy
-) -> Iterable[Record | Rejection]:
-    """Apply the policy to records whose caption the text tower would truncate.
+def require_tokenizer(policy: Policy, reason: str) -> None:
+    """Raise `FdrdError` if the policy requires token counts, which need a tokenizer."""
+    if policy[reason] != "keep":
+        raise FdrdError(
+            f"--policy {reason}={policy[reason]} needs a tokenizer: {HOW_TO_GET}; "
+            f"or choose {reason}=keep"
+        )
 
-    Raises:
-        FdrdError: the policy requires token counts, but there is no tokenizer.
+
+def summary(
+    rows: Mapping[tuple[str, Split], npt.NDArray[np.signedinteger[Any]]],
+    lengths: TokenLengths | None,
+) -> dict[str, Any] | None:
+    """Return the manifest entry: the tokenizer, its limit, and lengths by domain and split.
+
+    Args:
+        rows: by domain and split, the indices of the records.
+        lengths: of all records.
     """
-    reason = "caption_over_tokens"
-    if lengths is None:
-        if policy[reason] != "keep":
-            raise FdrdError(
-                f"--policy {reason}={policy[reason]} needs a tokenizer: {HOW_TO_GET}; "
-                f"or choose {reason}=keep"
-            )
-        yield from items
-        return
-    for item in items:
-        tokens = lengths.of[item.caption] if isinstance(item, Record) else 0
-        if isinstance(item, Record) and tokens > lengths.limit:
-            detail = f"{tokens} tokens of {lengths.name}, the tower reads {lengths.limit}"
-            yield apply_policy(item, reason, detail, policy)
-        else:
-            yield item
-
-
-def summary(kept: Iterable[Record], lengths: TokenLengths | None) -> dict[str, Any] | None:
-    """Return the manifest entry: the tokenizer, its limit, and lengths by domain and split."""
     if lengths is None:
         return None
-    counts: dict[str, dict[str, list[int]]] = {}
-    for record in kept:
-        found = counts.setdefault(record.domain, {}).setdefault(record.split, [])
-        found.append(lengths.of[record.caption])
-    return {
-        "tokenizer": lengths.name,
-        "limit": lengths.limit,
-        "splits": {
-            domain: {
-                split: {
-                    "median": median(found),
-                    "max": max(found),
-                    "over": sum(count > lengths.limit for count in found),
-                }
-                for split, found in sorted(splits.items())
-            }
-            for domain, splits in sorted(counts.items())
-        },
-    }
+    splits: dict[str, dict[str, Any]] = {}
+    for (domain, split), where in sorted(rows.items()):
+        found = lengths.of[where].tolist()
+        splits.setdefault(domain, {})[split] = {
+            "median": median(found),
+            "max": max(found),
+            "over": sum(count > lengths.limit for count in found),
+        }
+    return {"tokenizer": lengths.name, "limit": lengths.limit, "splits": splits}

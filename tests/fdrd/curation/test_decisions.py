@@ -19,11 +19,11 @@ from fdrd.curation.decisions import (
     to_line,
 )
 from fdrd.errors import FdrdError
-from fdrd.images.check import ImageCheck
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Attribute, ImageRef, Record, Source
 from fdrd.storage.manifest import read_manifest
+from tests.curated import contents_of
 
 CONFIG = BuildConfig(shard_bytes=800)
 
@@ -52,7 +52,16 @@ def shard_bytes(folder):
 
 PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
               attributes=(Attribute("colour", "red", 2, 5),))  # fmt: skip
-CHECKED = {PAIR.image: ImageCheck("d" * 64, 10, 8, 8)}
+
+
+def reviewed(tmp_path, *decisions):
+    """Return the items after a review, and what it found."""
+    with (
+        contents_of([PAIR], tmp_path) as contents,
+        contents.with_records(tmp_path / "reviewed") as into,
+    ):
+        found = review(contents, decisions, into)
+        return list(into.items()), found
 
 
 def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
@@ -126,23 +135,23 @@ def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
     assert built.manifest["reported"]["image_too_small"] == 1
 
 
-def test_successive_corrections_may_refer_to_the_first_or_a_later_state():
+def test_successive_corrections_may_refer_to_the_first_or_a_later_state(tmp_path):
     first = decide(PAIR, "caption", "A blue cat.")
     changed = structs.replace(
         PAIR, caption="A blue cat.", attributes=(Attribute("colour", "blue", 2, 6),)
     )
     second = decide(changed, "attributes", [{"type": "colour", "start": 2, "end": 6}])
     third = decide(PAIR, "category", "kitten")
-    found = review([PAIR], CHECKED, [first, second, third])
-    (record,) = found.items
+    (record,), found = reviewed(tmp_path, first, second, third)
     assert (record.caption, record.category, found.stale) == ("A blue cat.", "kitten", [])
 
 
-def test_the_last_decision_wins():
+def test_the_last_decision_wins(tmp_path):
     drop, accept = decide(PAIR, "drop"), decide(PAIR, "accept", reviewer="bob")
-    assert isinstance(review([PAIR], CHECKED, [accept, drop]).items[0], Rejection)
-    found = review([PAIR], CHECKED, [drop, accept])
-    assert (found.items, found.verified) == ([PAIR], {"1"})
+    (item,), _ = reviewed(tmp_path, accept, drop)
+    assert isinstance(item, Rejection)
+    items, found = reviewed(tmp_path, drop, accept)
+    assert (items, found.verified) == ([PAIR], {"1"})
 
 
 def test_undo_reverts_the_last_decision_of_that_reviewer_on_that_record():
@@ -156,13 +165,13 @@ def test_undo_reverts_the_last_decision_of_that_reviewer_on_that_record():
     "value", [[{"type": "colour", "start": 2, "end": 99}], [{"type": "mood", "start": 0, "end": 1}], "red",
               [{"type": "colour", "start": 0, "end": 4}, {"type": "size", "start": 2, "end": 5}]],
 )  # fmt: skip
-def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(value):
-    found = review([PAIR], CHECKED, [decide(PAIR, "attributes", value)])
-    assert (found.items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
+def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(tmp_path, value):
+    items, found = reviewed(tmp_path, decide(PAIR, "attributes", value))
+    assert (items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
 
 
-def test_a_decision_on_an_unknown_record_is_reported():
-    found = review([PAIR], CHECKED, [decide(structs.replace(PAIR, id="2"), "drop")])
+def test_a_decision_on_an_unknown_record_is_reported(tmp_path):
+    _, found = reviewed(tmp_path, decide(structs.replace(PAIR, id="2"), "drop"))
     assert [reason for _, reason in found.stale] == ["the source has no such record"]
 
 

@@ -5,22 +5,21 @@ from msgspec.structs import replace
 from PIL import Image, ImageEnhance, ImageFilter
 
 from fdrd.curation.filters import (
-    attach_checks,
+    good_images,
     unique_ids,
     unique_pairs,
     without_visible_flaws,
 )
 from fdrd.curation.leaks import (
-    assign_groups,
     no_caption_in_two_splits,
     no_group_in_two_splits,
     no_image_in_two_splits,
 )
-from fdrd.curation.near_duplicates import NearImages
 from fdrd.images.check import ImageCheck, check_image_bytes
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+from tests.curated import curated
 from tests.scenes import encoded, scene
 
 DEFAULTS = resolve({})
@@ -37,8 +36,8 @@ def rejections(found):
 
 def test_later_records_with_the_same_id_are_rejected():
     duplicate = ("1", "duplicate_id")
-    assert rejections(unique_ids([pair("1"), pair("2"), pair("1")])) == [duplicate]
-    assert rejections(unique_ids([pair("1")] * 3)) == [duplicate] * 2
+    assert rejections(curated(unique_ids, [pair("1"), pair("2"), pair("1")])) == [duplicate]
+    assert rejections(curated(unique_ids, [pair("1")] * 3)) == [duplicate] * 2
 
 
 def test_a_bad_image_rejects_its_record_and_a_good_one_adds_its_size():
@@ -46,10 +45,11 @@ def test_a_bad_image_rejects_its_record_and_a_good_one_adds_its_size():
         ImageRef("1.jpg"): ImageCheck("d" * 64, 10, 3, 4),
         ImageRef("2.jpg"): ImageCheck(reason="not_an_image"),
     }
-    found = list(attach_checks([pair("1"), replace(pair("1"), group="clip"), pair("2")], checks))
+    records = [pair("1"), replace(pair("1"), group="clip"), pair("2")]
+    found = curated(good_images, records, checks=checks)
     assert rejections(found) == [("2", "not_an_image")]
     assert (found[0].width, found[0].height) == (3, 4)
-    assert [item.group for item in assign_groups(found[:2], [NearImages()])] == ["d" * 16, "clip"]
+    assert [item.group for item in found[:2]] == ["d" * 16, "clip"]
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,12 @@ def test_a_bad_image_rejects_its_record_and_a_good_one_adds_its_size():
 )
 def test_visible_flaws_are_reported_or_dropped(change, reason):
     checks = {ImageRef("1.jpg"): check_image_bytes(encoded(change(scene(3))), 10**6)}
-    (kept,) = without_visible_flaws([pair("1")], checks, DEFAULTS)
+    (kept,) = curated(without_visible_flaws, [pair("1")], DEFAULTS, checks=checks)
     assert kept.rules == ((reason,) if reason else ())
     if reason:
         dropping = resolve({reason: "drop"})
-        assert rejections(without_visible_flaws([pair("1")], checks, dropping)) == [("1", reason)]
+        found = curated(without_visible_flaws, [pair("1")], dropping, checks=checks)
+        assert rejections(found) == [("1", reason)]
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():
@@ -80,8 +81,8 @@ def test_an_image_stays_in_the_split_of_the_highest_rank():
         pair("4", "b", split="train"),
     ]
     wanted = {("1", "image_in_other_split"), ("3", "image_in_other_split")}
-    assert set(rejections(no_image_in_two_splits(records, DEFAULTS))) == wanted
-    assert set(rejections(no_image_in_two_splits(records[::-1], DEFAULTS))) == wanted
+    assert set(rejections(curated(no_image_in_two_splits, records, DEFAULTS))) == wanted
+    assert set(rejections(curated(no_image_in_two_splits, records[::-1], DEFAULTS))) == wanted
 
 
 def test_the_same_image_with_the_same_caption_is_one_pair():
@@ -91,7 +92,7 @@ def test_the_same_image_with_the_same_caption_is_one_pair():
         pair("3", caption="Another."),
         pair("4", "b"),
     ]
-    assert rejections(unique_pairs(records, DEFAULTS)) == [("2", "duplicate_pair")]
+    assert rejections(curated(unique_pairs, records, DEFAULTS)) == [("2", "duplicate_pair")]
 
 
 def test_a_caption_in_two_splits_is_reported_unless_the_policy_drops_it():
@@ -101,10 +102,10 @@ def test_a_caption_in_two_splits_is_reported_unless_the_policy_drops_it():
         pair("3", "c", caption="a cat.", split="test"),
         pair("4", "d", caption="Another.", split="test"),
     ]
-    kept = list(no_caption_in_two_splits(records, DEFAULTS))
+    kept = list(curated(no_caption_in_two_splits, records, DEFAULTS))
     assert [record.rules for record in kept] == [("caption_in_other_split",)] * 2 + [()] * 2
     dropping = resolve({"caption_in_other_split": "drop"})
-    assert rejections(no_caption_in_two_splits(records, dropping)) == [
+    assert rejections(curated(no_caption_in_two_splits, records, dropping)) == [
         ("1", "caption_in_other_split"),
         ("2", "caption_in_other_split"),
     ]
@@ -114,12 +115,13 @@ def test_a_group_stays_in_the_split_of_the_highest_rank_of_its_domain():
     clip = [replace(pair(str(n), str(n), split=split), group="clip", domain="videos")
             for n, split in enumerate(["train", "test"])]  # fmt: skip
     elsewhere = replace(clip[0], id="2", domain="others")
-    found = rejections(no_group_in_two_splits([*clip, elsewhere], DEFAULTS))
+    found = rejections(curated(no_group_in_two_splits, [*clip, elsewhere], DEFAULTS))
     assert found == [("0", "group_in_other_split")]
 
 
 def test_records_that_the_policy_keeps_carry_the_reason():
     records = [pair("1", "a", split="train"), pair("2", "a", split="test")]
     keeping = resolve({"image_in_other_split": "keep"})
-    (train, test) = no_image_in_two_splits(records, keeping)
-    assert (train.id, train.rules, test) == ("1", ("image_in_other_split",), records[1])
+    (train, test) = curated(no_image_in_two_splits, records, keeping)
+    assert (train.id, train.rules) == ("1", ("image_in_other_split",))
+    assert (test.id, test.rules) == ("2", ())

@@ -13,17 +13,18 @@ from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate, validate_images
 from fdrd.curation.leaks import (
     assign_groups,
-    linked_units,
     no_near_image_in_a_split,
     no_near_image_in_two_splits,
 )
 from fdrd.curation.near_duplicates import NearImages
-from fdrd.curation.splitting import split_domain, split_unit
+from fdrd.curation.pair_table import pair_table
+from fdrd.curation.splitting import assign_splits, linked_units
 from fdrd.dataset import load
 from fdrd.pipeline.builder import build
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+from tests.curated import by_number, contents_of, curated
 from tests.scenes import ORIGINAL, encoded, scene
 
 DEFAULTS = resolve({})
@@ -55,23 +56,23 @@ def test_a_near_duplicate_of_an_image_in_a_higher_split_is_rejected():
     records = [pair("1", "a"), pair("2", "b", "test"), pair("3", "c", "validation"), pair("4", "d")]
     links = near("ab", "bc")
     for order in (records, records[::-1]):
-        assert rejected(no_near_image_in_two_splits(order, links, DEFAULTS)) == ["1", "3"]
+        assert rejected(curated(no_near_image_in_two_splits, order, links, DEFAULTS)) == ["1", "3"]
 
 
 def test_an_image_is_kept_if_its_near_duplicate_is_rejected():
     """Image c of train is near b of validation only, and b is rejected because of a of test."""
     records = [pair("1", "a", "test"), pair("2", "b", "validation"), pair("3", "c")]
     links = near("ab", "bc")
-    assert rejected(no_near_image_in_two_splits(records, links, DEFAULTS)) == ["2"]
+    assert rejected(curated(no_near_image_in_two_splits, records, links, DEFAULTS)) == ["2"]
     keeping = resolve({"near_image_in_other_split": "keep"})
-    kept = list(no_near_image_in_two_splits(records, links, keeping))
+    kept = list(curated(no_near_image_in_two_splits, records, links, keeping))
     assert [bool(record.rules) for record in kept] == [False, True, True]
 
 
 def test_images_with_equal_features_leak_but_an_image_is_not_near_itself():
     same = NearImages({"a" * 16: 0, "b" * 16: 0}, {0: (0,)})
     records = [pair("1", "a"), pair("2", "b", "test"), pair("3", "b")]
-    assert rejected(no_near_image_in_two_splits(records, same, DEFAULTS)) == ["1"]
+    assert rejected(curated(no_near_image_in_two_splits, records, same, DEFAULTS)) == ["1"]
 
 
 def test_within_a_split_the_larger_near_duplicate_is_kept():
@@ -79,14 +80,14 @@ def test_within_a_split_the_larger_near_duplicate_is_kept():
         pair("1", "a", side=10), pair("2", "b", side=20), pair("3", "b", side=20), pair("4", "c", "test"),
     ]  # fmt: skip
     links = near("ab", "bc")
-    assert rejected(no_near_image_in_a_split(records, links, DROPPING)) == ["1"]
-    kept = list(no_near_image_in_a_split(records[::-1], links, DEFAULTS))
+    assert rejected(curated(no_near_image_in_a_split, records, links, DROPPING)) == ["1"]
+    kept = list(curated(no_near_image_in_a_split, records[::-1], links, DEFAULTS))
     assert [record.id for record in kept if record.rules] == ["1"]
 
 
 def test_near_duplicates_get_one_group_and_given_groups_are_kept():
     records = [pair("1", "a"), pair("2", "b"), pair("3", "c", group="clip"), pair("4", "d")]
-    found = [item.group for item in assign_groups(records, [near("ab", "bc", "xd")])]
+    found = [item.group for item in curated(assign_groups, records, [near("ab", "bc", "xd")])]
     assert found == [f"near-{'a' * 16}", f"near-{'a' * 16}", "clip", "d" * 16]
 
 
@@ -99,13 +100,11 @@ def test_near_duplicates_get_one_group_and_given_groups_are_kept():
 def test_a_hashed_split_keeps_groups_images_and_near_duplicates_together(drawn, links, seed):
     records = [pair(str(n), image, "", group) for n, (image, group) in enumerate(drawn)]
     links = near(*(link for link in links if len(set(link)) == 2))
-    units = linked_units(records, [links])
-    found = split_domain(records, seed, lambda r: units.get(("d", split_unit(r)), split_unit(r)))
+    found = curated(assign_splits, records, [links], seed)
     splits = defaultdict(set)
     for record in found:
         for key in (record.source.sha256, record.group):
-            if key:
-                splits[key].add(record.split)
+            splits[key].add(record.split)
     assert all(len(each) == 1 for each in splits.values())
     split_of = {record.source.sha256: record.split for record in found}
     for digest in set(split_of) & set(links.node):
@@ -114,13 +113,13 @@ def test_a_hashed_split_keeps_groups_images_and_near_duplicates_together(drawn, 
                 assert split_of[other] == split_of[digest]
 
 
-def test_units_of_one_image_are_named_after_the_image():
+def test_units_of_one_image_are_named_after_the_image(tmp_path):
     records = [pair("1", "a"), pair("2", "b"), replace(pair("3", "a"), domain="e")]
-    units = linked_units(records, [near("ac")])
-    assert {units.get(("d", "a" * 16), "a" * 16), units.get(("e", "a" * 16), "a" * 16)} == {
-        "a" * 16
-    }
-    assert ("d", "b" * 16) not in units
+    with contents_of(records, tmp_path) as contents:
+        pairs = pair_table(contents)
+        units = linked_units(pairs, [by_number(pairs, near("ac"))])
+        assert [units.name(units.of[row]) for row in range(3)] == ["a" * 16, "b" * 16, "a" * 16]
+    assert units.of[0] == units.of[2] != units.of[1]
 
 
 @pytest.fixture

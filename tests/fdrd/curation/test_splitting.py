@@ -6,14 +6,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdrd.curation.splitting import split_domain
+from fdrd.curation.splitting import assign_splits
 from fdrd.record import ImageRef, Record, Source
+from tests.curated import curated
 
 
 def pair(number, category, group, split=""):
     path = f"{number}.jpg"
     return Record(
-        str(number), ImageRef(path), "x", category, Source(path), group=group, split=split
+        str(number), ImageRef(path), "x", category, Source(path, path), group=group, split=split
     )
 
 
@@ -30,7 +31,7 @@ def domains(draw):
 @given(domains(), st.integers(0, 3))
 def test_groups_stay_together_and_every_category_keeps_training_data(records, seed):
     records = [pair(r.id, r.category, r.group) for r in records]
-    found = split_domain(records, seed)
+    found = curated(assign_splits, records, [], seed)
     of_group = {}
     for record in found:
         assert of_group.setdefault(record.group, record.split) == record.split
@@ -41,13 +42,15 @@ def test_groups_stay_together_and_every_category_keeps_training_data(records, se
 @given(domains(), st.integers(0, 3))
 def test_splits_do_not_depend_on_the_order_of_records(records, seed):
     shuffled = random.Random(seed).sample(records, len(records))
-    by_id = {record.id: record.split for record in split_domain(records, seed)}
-    assert {record.id: record.split for record in split_domain(shuffled, seed)} == by_id
+    by_id = {record.id: record.split for record in curated(assign_splits, records, [], seed)}
+    assert {
+        record.id: record.split for record in curated(assign_splits, shuffled, [], seed)
+    } == by_id
 
 
 @given(domains(), st.integers(0, 3))
 def test_given_test_splits_are_kept_and_validation_comes_from_train(records, seed):
-    for before, after in zip(records, split_domain(records, seed), strict=True):
+    for before, after in zip(records, curated(assign_splits, records, [], seed), strict=True):
         if before.split == "test":
             assert after.split == "test"
         if before.split == "train":
@@ -56,12 +59,13 @@ def test_given_test_splits_are_kept_and_validation_comes_from_train(records, see
 
 def test_a_given_validation_split_is_kept():
     records = [pair(n, "a", str(n), ("train", "validation")[n % 2]) for n in range(200)]
-    assert split_domain(records, 0) == records
+    found = curated(assign_splits, records, [], 0)
+    assert [record.split for record in found] == [record.split for record in records]
 
 
 def test_split_sizes_match_the_documentation():
     records = [pair(n, "abcd"[n % 4], str(n)) for n in range(10_000)]
-    counts = Counter(record.split for record in split_domain(records, 0))
+    counts = Counter(record.split for record in curated(assign_splits, records, [], 0))
     assert abs(counts["test"] - 2000) < 150
     assert abs(counts["validation"] - 800) < 120
-    assert split_domain(records, 0) != split_domain(records, 1)
+    assert curated(assign_splits, records, [], 0) != curated(assign_splits, records, [], 1)

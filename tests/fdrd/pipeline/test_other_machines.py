@@ -23,7 +23,7 @@ class OtherMachine(LocalEngine):
             with contextlib.chdir("/"):
                 result = function(task, *common)
             if isinstance(task, ShardTask) and not self.shares:
-                Path(task.folder, task.plan.path).unlink()
+                Path(task.folder, task.path).unlink()
             yield result
 
 
@@ -51,6 +51,20 @@ def test_a_shard_that_is_on_another_machine_only_is_an_error(birds, tmp_path, el
     with pytest.raises(FdrdError, match=r"\.arrow was written by another machine and is not here"):
         builder.build(birds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_that_does_not_see_the_records_is_an_error(
+    birds, tmp_path, monkeypatch, elsewhere
+):
+    def without_rows(function, tasks, *common):
+        for task in tasks:
+            if isinstance(task, ShardTask):
+                Path(task.rows.path).unlink()
+            yield function(task, *common)
+
+    monkeypatch.setattr(elsewhere, "run", without_rows)
+    with pytest.raises(FdrdError, match=r"does not see .*rows\.partial"):
+        builder.build(birds, tmp_path / "out")
 
 
 def test_a_machine_that_does_not_see_the_source_is_an_error(tmp_path):

@@ -75,9 +75,9 @@ def bench(
     train = split_assignments([*(train_option or ()), *short], "-T")
     options = split_assignments(method_option or (), "-M")
     size = _gallery(gallery)
-    name = _checked_name(dataset, data, split, train)
     load_plugins(plugin)
     names = [] if checkpoint else chosen_methods(method or (), everything, ablate)
+    name = _checked_name(dataset, data, split, train)
     if preset:
         _refuse_with_preset(preset, {
             "--all": everything, "--ablate": ablate, "--checkpoint": checkpoint, "--shots": shots,

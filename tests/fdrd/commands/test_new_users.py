@@ -25,7 +25,7 @@ for arguments, expected in (
     (["bench", "data/fdrd", "--method", "zero_shot", "--split", "dev"], 2),
     (["bench", "data/fdrd", "--method", "zero_shot", "-T", "rate=0.1"], 2),
     (["bench", "data/fdrd", "--method", "zero_shot", "--gallery", "some"], 2),
-    (["bench", "data/fdrd", "--data", "data/fdrd"], 2),
+    (["bench", "data/fdrd", "--data", "data/fdrd", "--all"], 2),
     (["bench", "--method", "coop", "--method", "nope"], 2),
     (["bench"], 2),
     (["bench", "--method", "nope", "--preset", "paper"], 2),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,13 @@ def registered_folder(name: str) -> Path | None:
 
 
 def _root(name: str) -> Path:
-    from datasets import config as datasets_config
+    loaded = sys.modules.get("datasets")  # importing it takes seconds, which a wrong name need not wait for
+    if loaded is not None:
+        return Path(loaded.config.HF_DATASETS_CACHE).expanduser() / name
+    from huggingface_hub.constants import HF_HOME
 
-    return Path(datasets_config.HF_DATASETS_CACHE).expanduser() / name
+    folder = os.environ.get("HF_DATASETS_CACHE") or Path(HF_HOME) / "datasets"
+    return Path(folder).expanduser() / name
 
 
 def _is_name(text: str) -> bool:

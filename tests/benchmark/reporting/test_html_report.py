@@ -22,7 +22,7 @@ PLAIN = {
     *("svg", "g", "path", "rect", "circle", "polyline", "text"),
 }
 DRAWN = """xmlns viewbox width height role aria-label font-family font-size fill x y rx text-anchor transform d stroke
-stroke-width points cx cy r data-of data-tip open""".split()
+stroke-width stroke-opacity points cx cy r data-of data-tip open""".split()
 
 
 class Read(HTMLParser):

@@ -66,7 +66,9 @@ def registered_folder(name: str) -> Path | None:
 
 
 def _root(name: str) -> Path:
-    loaded = sys.modules.get("datasets")  # importing it takes seconds, which a wrong name need not wait for
+    loaded = sys.modules.get(
+        "datasets"
+    )  # importing it takes seconds, which a wrong name need not wait for
     if loaded is not None:
         return Path(loaded.config.HF_DATASETS_CACHE).expanduser() / name
     from huggingface_hub.constants import HF_HOME

@@ -66,9 +66,8 @@ def registered_folder(name: str) -> Path | None:
 
 
 def _root(name: str) -> Path:
-    loaded = sys.modules.get(
-        "datasets"
-    )  # importing it takes seconds, which a wrong name need not wait for
+    # Importing `datasets` takes seconds, and a wrong name is to be answered at once.
+    loaded = sys.modules.get("datasets")
     if loaded is not None:
         return Path(loaded.config.HF_DATASETS_CACHE).expanduser() / name
     from huggingface_hub.constants import HF_HOME

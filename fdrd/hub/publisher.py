@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CARD = "README.md"
 _UPLOAD_BATCH = 8
 _COMMIT_ATTEMPTS = 4
+_ATTEMPTS = 3
+"""Of requests that the client repeats, too; before huggingface_hub 2 it gives up when a connection is dropped."""
 _MB = 10**6
 
 
@@ -256,7 +258,7 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
     """Return the commit to compare with, and whether the branch must be created."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    retry, repo, new_branch = retrying(3), publication.repo, False
+    retry, repo, new_branch = retrying(_ATTEMPTS), publication.repo, False
     try:
         info = retry(api.repo_info, **repo, revision=options.revision)
     except RevisionNotFoundError:
@@ -284,7 +286,8 @@ def _files_at(api: HfApi, publication: Publication, revision: str) -> dict[str, 
     """Return the files of a commit by path, with sizes and digests."""
     from huggingface_hub.hf_api import RepoFile
 
-    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=revision)
+    asked = {**publication.repo, "recursive": True, "revision": revision}
+    tree = retrying(_ATTEMPTS)(lambda: list(api.list_repo_tree(**asked)))
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
@@ -309,7 +312,8 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
         additions = [CommitOperationAdd(file.path, file.content) for file in batch]
         for addition, file in zip(additions, batch, strict=True):
             addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # do not read it twice
-        api.preupload_lfs_files(
+        retrying(_ATTEMPTS)(
+            api.preupload_lfs_files,
             **plan.publication.repo,
             additions=additions,
             revision=plan.options.revision,

@@ -299,7 +299,11 @@ def read_experiment(path: str | Path) -> Experiment:
     """
     try:
         return to_experiment(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError, FdrdError) as error:
+    except OSError as error:
+        raise FdrdError(
+            f"{path}: {error.strerror}; give a TOML file, as docs/experiments.md describes"
+        ) from error
+    except (ValueError, RecursionError, FdrdError) as error:
         raise FdrdError(f"{path}: {error}") from error
 
 

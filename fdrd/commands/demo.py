@@ -11,13 +11,16 @@ import typer
 from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import app, err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.dataset.build_summary import tokens_of
+from fdrd.commands.options import SameTarget, one_of
 
 
 @app.command(epilog="Example:  fdrd demo")
 def demo(
     folder: Annotated[
-        Path, typer.Argument(help="Folder for the data, the results and the report.")
-    ] = Path("demo"),
+        Path | None,
+        typer.Argument(help="Folder for the data, the results and the report; default: demo."),
+    ] = None,
+    target: SameTarget = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of training seeds.")] = 1,
 ) -> None:
     """Draw a source, build a dataset, train methods and rank them: a few minutes on two cores, offline.
@@ -32,6 +35,7 @@ def demo(
     from fdrd.field_guide import sample
     from fdrd.pipeline.builder import build
 
+    folder = Path(one_of(folder, target or (None if folder else Path("demo")), "give one folder"))
     raw, data, runs, report = (
         folder / name for name in ("raw", "data/fdrd", "runs", "report.html")
     )

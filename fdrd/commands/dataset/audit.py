@@ -8,18 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from fdrd.commands.console import app, err, out, print_json, print_line, print_report, show_progress
-from fdrd.commands.options import Json, OptionalFolder
+from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import CheckError, FdrdError
+
+Audited = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder or registered name of a built dataset, or a folder of annotations. "
+        "Annotations need no images.",
+        callback=dataset_folder,
+    ),
+]
 
 
 @app.command(
-    epilog="Example:  fdrd audit data/fdrd        fdrd audit --source raw/        "
-    "fdrd audit --source captioned/ --noise\n\nIn CI:  fdrd audit data/fdrd --fail-on negative_equal=0"
+    epilog="Example:  fdrd audit data/fdrd        fdrd audit raw/        "
+    "fdrd audit captioned/ --noise\n\nIn CI:  fdrd audit data/fdrd --fail-on negative_equal=0"
 )
 def audit(
-    folder: OptionalFolder = None,
+    folder: Audited = None,
     source: Annotated[
-        Path | None, typer.Option(help="Folder of annotations. Images are not needed.")
+        Path | None, typer.Option(help="Folder of annotations, same as the argument.")
     ] = None,
     text_only: Annotated[
         bool,
@@ -72,6 +81,8 @@ def audit(
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
+    if folder and not source and folder.is_dir() and not (folder / "manifest.json").exists():
+        folder, source = None, folder
     _check_options(folder, source, noise, backbone)
     if source and noise:
         _print_noise(source, backbone, min_clip_score, json)
@@ -99,11 +110,11 @@ def _check_options(
     folder: Path | None, source: Path | None, noise: bool, backbone: str | None
 ) -> None:
     if (folder is None) == (source is None):
-        raise FdrdError("give either a built dataset or --source with annotations")
+        raise FdrdError("give one folder, of a built dataset or of annotations")
     if backbone and not noise:
         raise FdrdError("--backbone requires --noise")
     if noise and not source:
-        raise FdrdError("--noise requires --source")
+        raise FdrdError("--noise requires a folder of annotations")
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:

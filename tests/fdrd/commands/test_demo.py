@@ -66,7 +66,7 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypat
     assert page.count("<img") >= 2
 
     written = {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()}
-    again = CliRunner().invoke(app, ["demo", "my demo"])
+    again = CliRunner().invoke(app, ["demo", "-o", "my demo"])
     assert again.stdout == first.stdout
     assert {path: path.stat().st_mtime_ns for path in (home / "runs").iterdir()} == written
 

@@ -107,6 +107,12 @@ def test_a_missing_device_is_one_line(project, run):
         assert stderr.splitlines()[-1].startswith(f"fdrd: --device {device}: not available here")
 
 
+def test_a_missing_experiment_file_is_one_line(project, run):
+    code, _, stderr = run("run", "nowhere.toml")
+    assert (code, len(stderr.splitlines())) == (2, 1)
+    assert stderr.startswith("fdrd: nowhere.toml: No such file or directory; give a TOML file")
+
+
 def test_a_package_of_the_same_name_is_named(tmp_path, monkeypatch):
     assert hidden_packages() == ""
     (tmp_path / "benchmark").mkdir()
@@ -136,7 +142,9 @@ def test_every_command_that_writes_takes_o(project, run):
 
     from fdrd.commands import app
 
-    writing = "sample fetch caption build merge export bench run reproduce report features convert"
+    writing = (
+        "demo sample fetch caption build merge export bench run reproduce report features convert"
+    )
     for name in writing.split():
         options = [
             each for parameter in get_command(app).commands[name].params for each in parameter.opts

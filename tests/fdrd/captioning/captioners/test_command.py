@@ -203,14 +203,16 @@ def test_a_clip_score_is_measured_and_limited(raw):
     assert fdrd(raw.parent, *made, "--out", "one")[0] == 0
     _, out, err = fdrd(raw.parent, *made, "--out", "none", *limit)
     assert "12 rejected: clip_score" in out, err
-    _, out, err = fdrd(raw.parent, "audit", "--source", "one", "--noise", *limit)
-    assert "12 of 12 rows (100.0%) would be rejected" in out, err
+    for folder in (["--source", "one"], ["one"]):
+        _, out, err = fdrd(raw.parent, "audit", *folder, "--noise", *limit)
+        assert "12 of 12 rows (100.0%) would be rejected" in out, err
 
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--noise"], "give either a built dataset"),
+        (["--noise"], "give one folder"),
+        (["raw", "--source", "raw"], "give one folder"),
         (["--source", "raw", "--backbone", "embedded"], "--noise"),
         (["--source", "raw", "--noise", "--min-clip-score", "0.2"], "--backbone"),
     ],

@@ -43,7 +43,7 @@ from benchmark.reporting.tables import (
 from benchmark.result import BenchResult, read_results
 from fdrd.files.atomic import write_text
 from fdrd.text.controls import visible
-from fdrd.text.markup import escape, markdown_table
+from fdrd.text.markup import escape, fenced, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
 BREAKDOWNS = (negatives_table, domain_table)
@@ -110,20 +110,24 @@ def markdown(results: Sequence[BenchResult]) -> str:
     comparisons = group_results(results)
     for comparison in comparisons:
         parts += [f"## {escape(heading(comparison.settings))}", gallery_text(comparison.settings)]
-        parts += [_markdown(main_table(comparison)), legend(comparison)]
+        parts += [_markdown(main_table(comparison)), escape(legend(comparison))]
         for build in (*BREAKDOWNS, *DETAILS):
             if table := build(comparison):
-                parts += [table.title, _markdown(table)]
+                parts += [escape(table.title), _markdown(table)]
         lines = "\n".join(f"$ {line}" for line in commands(comparison))
-        parts += ["To repeat these runs:", f"```console\n{lines}\n```", versions(comparison)]
+        parts += ["To repeat these runs:", fenced(lines, "console"), escape(versions(comparison))]
     for part in summary(comparisons, lambda comparison: []):
-        parts += [part] if isinstance(part, str) else [f"## {escape(part.title)}", _markdown(part)]
+        parts += (
+            [escape(part)]
+            if isinstance(part, str)
+            else [f"## {escape(part.title)}", _markdown(part)]
+        )
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown(table: Table) -> str:
     rows = [[escape(cell) for cell in row] for row in table.rows]
-    rows += [[f"*{first}*", *rest] for first, *rest in table.foot]
+    rows += [[f"*{escape(first)}*", *map(escape, rest)] for first, *rest in table.foot]
     return markdown_table([escape(cell) for cell in table.head], rows, text_columns=1)
 
 

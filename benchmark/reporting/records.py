@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmark.reporting.comparison import label
 from benchmark.result import DIRECTIONS, BenchResult
+from fdrd.text.controls import visible
 
 
 def records(results: Sequence[BenchResult]) -> list[dict[str, Any]]:
@@ -18,13 +19,19 @@ def records(results: Sequence[BenchResult]) -> list[dict[str, Any]]:
 
 
 def to_csv(results: Sequence[BenchResult]) -> str:
-    """Return the records as CSV with a header line."""
+    """Return the records as CSV with a header line. No name is a formula of a spreadsheet."""
     rows, text = records(results), io.StringIO()
     columns = dict.fromkeys(name for row in rows for name in row)
     writer = csv.DictWriter(text, [*columns], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return visible(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value)
 
 
 def to_pandas(results: Sequence[BenchResult]) -> Any:

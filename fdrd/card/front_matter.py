@@ -10,6 +10,7 @@ from fdrd.card.sections import put_sections, sections
 from fdrd.card.summary import Summary, is_english
 from fdrd.errors import FdrdError
 from fdrd.record import features
+from fdrd.text.controls import visible
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoCard
@@ -47,11 +48,21 @@ def front_matter(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> d
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """Return metadata as the YAML block at the top of a card."""
+    """Return metadata as the YAML block at the top of a card. Invisible characters are escaped."""
+    import yaml
     from huggingface_hub import CardData
 
-    text = CardData(**data).to_yaml(line_break="\n")
-    return f"---\n{text}\n---\n"
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def quoted(dumper: Dumper, text: str) -> yaml.ScalarNode:
+        style = None if text == visible(text) else '"'  # the style that has escapes
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+    Dumper.add_representer(str, quoted)
+    card = CardData(**data).to_dict()  # type: ignore[no-untyped-call]
+    text = yaml.dump(card, Dumper=Dumper, allow_unicode=True, sort_keys=False)
+    return f"---\n{visible(text)}---\n"
 
 
 def merge_cards(built: str, on_hub: str | None, generated_keys: Collection[str], where: str) -> str:

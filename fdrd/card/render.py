@@ -20,7 +20,8 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.storage.manifest import read_manifest
-from fdrd.text.markup import code, escape, markdown_table
+from fdrd.text.controls import visible
+from fdrd.text.markup import code, escape, fenced, markdown_table
 
 _PACKAGE = Path(__file__).parents[1]
 # The template is inside the package in a wheel, and at the top of a checkout.
@@ -39,13 +40,21 @@ def render_card(
     splits = _by_split(manifest["splits"], lambda split: [f"{split[key]:,}" for key in counts])
     files = []
     for file, entry in manifest["files"].items():
-        rejected = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
+        rejected = ", ".join(
+            f"{count:,} {escape(reason)}" for reason, count in entry["rejected"].items()
+        )
         files.append((code(file), f"{entry['read']:,}", f"{entry['kept']:,}", rejected or "none"))
-    fixes = [(f"`{rule}`", RULES[rule], f"{count:,}") for rule, count in manifest["rules"].items()]
+    fixes = [
+        (code(rule), RULES.get(rule, escape(rule)), f"{count:,}")
+        for rule, count in manifest["rules"].items()
+    ]
     issues = [
-        (f"{outcome}: {(REASONS | REVIEW_REASONS)[reason]}", f"{count:,}")
+        (f"{outcome}: {(REASONS | REVIEW_REASONS).get(reason, escape(reason))}", f"{count:,}")
         for outcome, key in (("kept", "reported"), ("rejected", "rejected"))
         for reason, count in manifest[key].items()
+    ]
+    versions = [
+        (escape(name), escape(each)) for name, each in sorted(manifest["libraries"].items())
     ]
     images = sum(split["images"] for of in manifest["splits"].values() for split in of.values())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -59,8 +68,8 @@ def render_card(
         splits=markdown_table(("domain", "split", *counts), splits, 2),
         statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",
         distributions=_distributions(summaries),
-        command=_command(manifest["config"]),
-        versions=markdown_table(("library", "version"), sorted(manifest["libraries"].items())),
+        command=fenced(_command(manifest["config"]), "sh"),
+        versions=markdown_table(("library", "version"), versions),
         digest=manifest["digest"],
         files=markdown_table(("annotations", "read", "kept", "rejected"), files, 1),
         rules=markdown_table(("rule", "what it does", "times"), fixes, 2) if fixes else "None.",
@@ -203,7 +212,7 @@ def _command(config: Mapping[str, Any]) -> str:
             words.append(f"--shard-mb {value // 2**20}")
         else:
             words.append(f"--{option.replace('_', '-')} {shlex.quote(str(value))}")
-    return " ".join(words)
+    return " ".join(" ".join(words).split())  # a line could look like the mark of a section
 
 
 def _provenance(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> str:
@@ -212,7 +221,8 @@ def _provenance(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> st
     rows = []
     for each in summaries:
         domain = about.get(each.domain, {})
-        origin = f"<{domain['homepage']}>" if domain.get("homepage") else "not stated"
+        address = visible(domain.get("homepage", "")).replace("|", "%7C")
+        origin = f"<{address}>" if address else "not stated"
         reader = code(str(domain.get("reader", "")))
         rows += [
             (escape(each.domain), escape(license), reader, origin, f"{count:,}")

@@ -15,9 +15,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FDRD_CACHE") or Path.home() / ".cache" / "fdrd")
 
 
-def remember_build(folder: Path) -> None:
-    """Remember that a dataset was just built from the working folder."""
-    write_text(_note(), f"{folder.resolve()}\n")
+def remember_build(folder: Path) -> str:
+    """Remember that a dataset was just built from the working folder; return why that failed, or nothing."""
+    try:
+        write_text(_note(), f"{folder.resolve()}\n")
+    except OSError as error:
+        return f"{error.filename or cache_folder()}: {error.strerror or error}"
+    return ""
 
 
 def last_build() -> Path:

@@ -61,6 +61,8 @@ class Build:
         stale: reviewers' decisions that were not applied, each with the reason.
         unused: files of the source that look like annotations and were not read, each with the reason.
         replaced: another dataset that the name pointed to before.
+        not_registered: why the name or the working folder does not point to the dataset, which is complete: caches
+            that cannot be written.
     """
 
     out: Path
@@ -71,6 +73,7 @@ class Build:
     stale: Sequence[tuple[Decision, str]] = ()
     unused: Sequence[tuple[str, str]] = ()
     replaced: Path | None = None
+    not_registered: Sequence[str] = ()
 
 
 def build(
@@ -201,9 +204,7 @@ class _Run:
         publish.check_target(self.out)
         if resume.is_built_from(self.out, inputs):
             manifest = read_manifest(self.out)
-            remember_build(self.out)
-            named = register(self.out, manifest)
-            return Build(self.out, manifest, 0, True, named.configs, replaced=named.replaced)
+            return self._register(Build(self.out, manifest, 0, True, ()))
 
         # Importing `datasets` takes a second, in which workers decode images.
         threading.Thread(target=import_module, args=["datasets"], daemon=True).start()
@@ -242,12 +243,16 @@ class _Run:
             remove_unpacked({Path(root, path) for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
-        remember_build(self.out)
-        named = register(self.out, manifest)
-        return Build(
-            self.out, manifest, len(staged.counted), False, named.configs,
-            reviewed.stale if reviewed else (), replaced=named.replaced,
-        )  # fmt: skip
+        stale = reviewed.stale if reviewed else ()
+        return self._register(Build(self.out, manifest, len(staged.counted), False, (), stale))
+
+    def _register(self, built: Build) -> Build:
+        """Make the finished dataset known on this machine."""
+        forgotten, named = remember_build(self.out), register(self.out, built.manifest)
+        failures = [each for each in (forgotten, named.failure) if each]
+        return replace(
+            built, configs=named.configs, replaced=named.replaced, not_registered=failures
+        )
 
     def _check_usable(self, kept: int, rejected: list[Rejection], source: str, hint: str) -> None:
         """Raise `FdrdError` if the policy fails the build or no record was kept."""

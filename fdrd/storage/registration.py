@@ -34,24 +34,30 @@ class Registration:
     Attributes:
         configs: names for `load_dataset(<name>, <config>)`: one per domain, and `default` for all of them.
         replaced: the folder that the name pointed to before, if that dataset still exists.
+        failure: why the name does not stand for the build, e.g. a cache that cannot be written.
     """
 
     configs: Sequence[str]
-    replaced: Path | None
+    replaced: Path | None = None
+    failure: str = ""
 
 
 def register(folder: Path, manifest: dict[str, Any]) -> Registration:
     """Register a built dataset under its name, replacing an earlier registration.
 
     A lock keeps builds of several projects apart: the name stands for one of them, never for a mixture.
+    A cache that cannot be written is no error, because the dataset is complete without a registration.
     """
     from filelock import FileLock
 
     root = _root(manifest["name"])
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.with_name(f".{root.name}.fdrd.lock")):
-        before = registered_folder(root.name)
-        configs = _register(folder, manifest, root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root.with_name(f".{root.name}.fdrd.lock")):
+            before = registered_folder(root.name)
+            configs = _register(folder, manifest, root)
+    except OSError as error:
+        return Registration([], failure=f"{error.filename or root}: {error.strerror or error}")
     moved = before is not None and before != folder.resolve()
     return Registration(configs, before if moved else None)
 
@@ -82,15 +88,25 @@ def _is_name(text: str) -> bool:
 
 def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
     name, domains = root.name, sorted(manifest["splits"])
-    for stale in root.glob(f"*/*/*/{MARKER}"):
-        shutil.rmtree(stale.parent)
+    _clear(root)
     # `default` comes last because the loader takes the newest folder if no config is named.
     for number, config in enumerate([*domains, "default"]):
         shards = [shard for shard in manifest["shards"] if config in ("default", shard["domain"])]
         # The loader needs a different digest for each config.
         target = root / config / VERSION / f"{manifest['digest'][:60]}{number:04x}"
-        _write_config(folder, target, name, config, shards, manifest["categories"])
+        try:
+            _write_config(folder, target, name, config, shards, manifest["categories"])
+        except OSError:
+            _clear(root)  # the loader would take one domain for all
+            raise
     return [*domains, "default"]
+
+
+def _clear(root: Path) -> None:
+    """Remove earlier registrations, and what a kill left of one."""
+    for path in root.glob(f"*/{VERSION}/*"):
+        if (path / MARKER).is_file() or path.name.startswith("."):
+            shutil.rmtree(path)
 
 
 def registered_shards(name: str, config: str, split: str) -> list[Path]:

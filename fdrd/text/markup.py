@@ -31,6 +31,18 @@ def code(text: str) -> str:
     return f"{fence}{space}{plain}{space}{fence}"
 
 
+def fenced(text: str, language: str) -> str:
+    r"""Return text as a block of code, whatever it contains.
+
+    >>> print(fenced("a ```", "sh"))
+    ````sh
+    a ```
+    ````
+    """
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{visible(text)}\n{fence}"
+
+
 def markdown_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int | None = None
 ) -> str:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
+from fdrd.text.controls import visible
 from fdrd.viewer.decision_log import Review, decisions_path, review_folder
 from fdrd.viewer.facets import Mask, Selection, State, parse_state, query_url, select
 from fdrd.viewer.highlight import attribute_parts, changed_parts
@@ -82,7 +84,8 @@ class Context:
             .get_template(template)
             .render(context=self, path=request.url.path, name=self.library.folder.name, **values)
         )
-        return HTMLResponse(text, status)
+        # The name of a file may not be text.
+        return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
 
 
 def open_context(
@@ -127,16 +130,27 @@ def link(path: str, **values: object) -> str:
     return query_url(path, pairs)
 
 
+class _Exact(Markup):
+    """A value of a form, which must come back as it is."""
+
+
+def _shown(value: object) -> object:
+    """Return text without characters that could reorder or hide the text around it."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, _Exact) else value
+
+
 @lru_cache(1)
 def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("fdrd.viewer"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["commas"] = lambda number: f"{number:,}"
+    environment.filters["exact"] = _Exact.escape
     environment.globals |= {
         "link": link,
         "attribute_parts": attribute_parts,

@@ -1,23 +1,36 @@
 """A name with HTML, Markdown, terminal or bidirectional controls stays a name wherever it is shown."""
 
+import csv
 import json
 import re
+from dataclasses import replace
 
 import pytest
+import yaml
+from markdown_it import MarkdownIt
 from rich.table import Table as Grid
 from rich.text import Text
 
+import benchmark
+from benchmark.checkpoint import CheckpointHeader
 from benchmark.reporting.latex import latex
+from benchmark.reporting.method_card import method_card
 from benchmark.reporting.pages import _html
 from benchmark.reporting.svg_plots import Plot, Series, svg
 from benchmark.reporting.tables import Table
-from benchmark.reporting.terminal import rendered
+from benchmark.reporting.terminal import rendered, table
 from fdrd.commands.console import out, print_json, print_line, print_table
 from fdrd.pipeline.builder import build
 from fdrd.text.markup import code, escape
 
-NAME = '</td><script>x</script> | `a` *b* [c](d) \\x1b $e$ "\x1b[2J\x9b31m\x07\u202egnp\u2066\u200f\u2028'
-HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+NAME = (
+    '</td><script>x</script> | `a` *b* [c](d) \\x1b $e$ "\x1b[2J\x9b31m\x07\u202egnp\u2066\u200f\u2028'
+    ": #- \u200b\ufeff\u00ad\U000e0041"
+)
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\U000e0000-\U000e007f]"
+)
 TABLE = Table(NAME, [NAME, NAME], [[NAME, NAME]], [[NAME, NAME]])
 
 
@@ -27,6 +40,18 @@ def printed(show):
         return capsys.readouterr().out
 
     return run
+
+
+def html_in(markdown):
+    """Return the HTML that is not a mark of a section, and the links of a name."""
+    plain = markdown.split("\n---\n")[-1]
+    tokens = MarkdownIt().enable("table").parse(plain)
+    every = [part for token in tokens for part in (token, *(token.children or ()))]
+    html = (part.content.strip() for part in every if part.type.startswith("html"))
+    links = (part.attrs["href"] for part in every if part.type == "link_open")
+    return [text for text in html if not re.fullmatch(r"<!--[^<>]*-->", text)] + [
+        link for link in links if not link.startswith("http")
+    ]
 
 
 def print_grid():
@@ -76,7 +101,45 @@ def test_a_card_shows_hostile_names_literally(write, draw, tmp_path):
         lines.append({**row, "category": category, "license": NAME})
     write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
     build(tmp_path / "raw", tmp_path / "out", workers=1)
-    body = (tmp_path / "out/README.md").read_text().split("\n---\n", 1)[1]
+    card = (tmp_path / "out/README.md").read_text()
+    matter, body = card.split("\n---\n", 1)
     assert "script" in body
-    assert "<script" not in body.replace("\\<script", "")
-    assert not HIDDEN.search(body)
+    assert not html_in(body)
+    assert not HIDDEN.search(card)
+    found = yaml.safe_load(matter)
+    assert found["license_name"] == NAME
+    names = found["dataset_info"][0]["features"][3]["dtype"]["class_label"]["names"]
+    assert names == {"0": " ".join(category.split())}
+
+
+@pytest.mark.parametrize("form", ["markdown", "html", "latex", "csv", "terminal", "card"])
+def test_a_result_file_cannot_control_a_report(form, tiny_clip, tiny_dataset, capsys):
+    result = benchmark.run("zero_shot", tiny_dataset, backbone=tiny_clip)
+    fence = f"=1\n```\n{NAME}\n````"
+    settings = replace(
+        result.settings, method=fence, label=fence, domain=fence, remarks={NAME: NAME},
+        data=replace(result.settings.data, name=fence), options={NAME: NAME}, train=None,
+        backbone=replace(result.settings.backbone, name=fence),
+    )  # fmt: skip
+    sides = {NAME: next(iter(result.metrics.by_domain.values()))}
+    metrics = replace(result.metrics, by_domain={**sides, "b": sides[NAME]}, by_category=sides)
+    results = [replace(result, settings=settings, metrics=metrics, versions={NAME: NAME})]
+    if form == "terminal":
+        out.print(table(results))
+        text = capsys.readouterr().out
+    elif form == "card":
+        header = CheckpointHeader(fence, {NAME: NAME}, fence, "0", "0", {NAME: 1}, 0)
+        text = method_card("method_card.md", "org/name", header, results, 1, {"license": NAME})
+        assert yaml.safe_load(text.split("\n---\n")[0])["license"] == NAME
+    else:
+        text = benchmark.report(results, format=form)
+    assert "gnp" in text
+    assert not HIDDEN.search(text)
+    if form in ("markdown", "card"):
+        assert not html_in(text)
+    if form == "html":
+        assert "<script" not in text
+    if form == "csv":
+        assert not any(
+            cell.startswith("=") for row in csv.reader(text.splitlines()) for cell in row
+        )

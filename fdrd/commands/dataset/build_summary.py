@@ -39,6 +39,12 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             f'fdrd.load_dataset("{name}"), or choose another --name',
             soft_wrap=True,
         )
+    for failure in built.not_registered:
+        err.print(
+            f"{built.out} is complete, but was not registered ({failure}); name its folder, e.g. "
+            f"fdrd bench --data {built.out}",
+            soft_wrap=True,
+        )
     if json:
         print_json({"nothing_to_do": built.nothing_to_do, **manifest})
         return
@@ -72,8 +78,9 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             f"The name {name} pointed to {built.replaced} before; use --name to keep both.",
             soft_wrap=True,
         )
-    out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
-    if not on_hub:
+    if built.configs:
+        out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
+    if built.configs and not on_hub:
         print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
     print_hint(f"Next:  fdrd bench --method zero_shot --data {built.out}")
 

@@ -1,7 +1,9 @@
 """`load_dataset("fdrd")` works in another process and folder that does not import fdrd."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +11,11 @@ import sys
 import pytest
 
 from fdrd.build_config import BuildConfig
+from fdrd.commands.dataset.build_summary import print_build
 from fdrd.dataset import load, load_dataset
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
+from fdrd.storage import registration
 from fdrd.storage.registration import registered_folder
 
 READ = """
@@ -110,3 +114,37 @@ def test_a_name_that_is_taken_over_is_reported_until_the_other_dataset_is_gone(b
     shutil.rmtree(second.out)
     assert registered_folder("fdrd") is None
     assert build(birds, tmp_path / "third", workers=1).replaced is None
+
+
+@pytest.mark.parametrize("cache", ["datasets", "fdrd"])
+def test_a_cache_that_cannot_be_written_is_a_warning_after_a_complete_build(
+    birds, tmp_path, own_cache, cache, capsys
+):
+    own_cache.mkdir()
+    (own_cache / cache).write_text("no folder")
+    for done in (False, True):
+        built = build(birds, tmp_path / "out", workers=1)
+        assert built.nothing_to_do == done
+        assert (built.configs == []) == (cache == "datasets")
+        assert (tmp_path / "out/manifest.json").is_file()
+        print_build(built, json=False)
+        (warning,) = capsys.readouterr().err.splitlines()
+        assert re.search(f"is complete, but was not registered .*{cache}", warning)
+
+
+def test_a_registration_that_fails_half_way_leaves_no_part_of_it(
+    two_domains, tmp_path, own_cache, monkeypatch
+):
+    def full_in_the_second_domain(file, target):
+        if "pets" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        shutil.copyfile(file, target)
+
+    (stale := own_cache / "datasets/fdrd/birds/0.0.0/.killed").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(registration, "_link_as_arrow", full_in_the_second_domain)
+        built = build(two_domains, tmp_path / "out", workers=1)
+    assert "No space left" in built.not_registered[0]
+    assert not list((own_cache / "datasets/fdrd").glob("*/*/*"))
+    assert not stale.exists()
+    assert build(two_domains, tmp_path / "out", workers=1).configs == ["birds", "pets", "default"]

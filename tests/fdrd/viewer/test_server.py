@@ -23,7 +23,10 @@ from fdrd.storage.manifest import read_manifest
 from fdrd.viewer.review import digest_of
 from fdrd.viewer.security import POLICY, Guard
 
-HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202edlrow\u2066'
+HOSTILE = (
+    '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202edlrow\u2066\u200b'
+)
+HIDDEN = re.compile("[\u200b\u202d\u202e\u2066]")
 
 
 @pytest.fixture
@@ -144,16 +147,22 @@ def test_hostile_captions_names_and_paths_are_shown_as_text(draw, write, tmp_pat
     for number, caption in enumerate([HOSTILE, long, "An ordinary caption."]):
         name = f"train/{'a<b>&' if number else 'c'}/{number}.png"
         write(name, draw(number))
-        lines.append(json.dumps({"file_name": name, "caption": caption, "license": HOSTILE}))
+        names = dict.fromkeys(
+            ("license", "category", "meta_category", "group"), f"{HOSTILE} {number}"
+        )
+        lines.append(json.dumps({"file_name": name, "caption": caption, **names}))
+    write(os.fsdecode(b"train/\xff/bytes.png"), draw(9))
+    write(os.fsdecode(b"train/\xff/bytes.txt"), "A wren.")
     write(
         "metadata.jsonl",
         "\n".join(lines) + "\n" + json.dumps({"file_name": f"{HOSTILE}.png", "caption": "x"}),
     )
     build(tmp_path / "raw", tmp_path / "set", config=BuildConfig(max_caption=20_000), workers=1)
-    site = open_site(tmp_path / "set", source=tmp_path / "raw")
+    site = open_site(tmp_path / "set", source=tmp_path / "raw", review="r")
     index = site.context.library.current()
     paths = [
         "/",
+        "/review",
         "/rejected",
         "/duplicates",
         "/results",
@@ -166,6 +175,7 @@ def test_hostile_captions_names_and_paths_are_shown_as_text(draw, write, tmp_pat
         page = site.text(path)
         assert "<script>alert" not in page
         assert "<img src=x" not in page
+        assert not HIDDEN.search(re.sub(r' value="[^"]*"', "", page))  # a form sends it back
     assert any(len(record["caption"]) > 9000 for record in index.records(range(index.columns.size)))
 
 

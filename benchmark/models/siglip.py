@@ -57,7 +57,7 @@ class SiglipTowers:
     """The attention head attends to visual tokens, too."""
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any, name: str):
-        if not model.config.vision_config.vision_use_head:
+        if not getattr(model.config.vision_config, "vision_use_head", True):
             raise FdrdError(f"{name}: has no attention head, so its images cannot be pooled")
         self.model = model
         self.tokenizer = tokenizer

@@ -92,7 +92,7 @@ def read_header(path: Path) -> CheckpointHeader:
         with safetensors.safe_open(path, "pt") as file:
             return msgspec.json.decode(file.metadata()["fdrd"], type=CheckpointHeader)
     except (
-        *(OSError, KeyError, TypeError, ValueError),
+        *(OSError, KeyError, TypeError, ValueError, RecursionError),
         *(safetensors.SafetensorError, msgspec.MsgspecError),
     ) as error:
         raise FdrdError(
@@ -164,7 +164,9 @@ def _download(spec: str) -> Path:
     try:
         with hub_or_cache():
             return Path(hf_hub_download(name, WEIGHTS, revision=revision or None))
-    except (OSError, ValueError) as error:
+    except FdrdError:
+        raise
+    except Exception as error:  # whatever the client raises for an answer that is not the Hub's
         if isinstance(error, LocalEntryNotFoundError):
             reason = "the Hub cannot be reached"
         elif isinstance(error, EntryNotFoundError):

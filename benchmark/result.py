@@ -59,6 +59,10 @@ class FitLog:
     zero_shot_mrr: Fraction | None = None
     """of the frozen backbone on the same rows; None if its features are not cached, or in files of earlier releases"""
 
+    def __post_init__(self) -> None:
+        if self.best_epoch > len(self.epochs):
+            raise ValueError(f"best_epoch is {self.best_epoch} of {len(self.epochs)}")
+
     @property
     def steps(self) -> int:
         """Optimizer steps taken."""
@@ -264,7 +268,7 @@ def read_result(path: Path) -> BenchResult:
     """
     try:
         value = msgspec.json.decode(path.read_bytes())
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise FdrdError(f"{path} is not a result file ({error}); delete it to run again") from error
     return _decode(value, path)
 

@@ -1,4 +1,4 @@
-"""Access to the Hugging Face Hub that does not wait for retries if there is no connection."""
+"""Access to the Hugging Face Hub: no retries without a connection, and no answer that leads out of a cache."""
 
 from __future__ import annotations
 
@@ -9,8 +9,31 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from fdrd.errors import FdrdError
+
 PATIENCE = 2.0
 """Seconds in which the Hub must answer."""
+_NAMES = ("ETag", "X-Linked-Etag", "X-Repo-Commit")
+"""Headers that the client uses as names of files in its cache."""
+
+
+def guard_client() -> None:
+    """Make the Hub's client refuse headers that would let it write outside of its cache."""
+    from huggingface_hub import get_session
+
+    client = get_session()
+    hooks = client.event_hooks
+    if _refuse_paths not in hooks["response"]:
+        client.event_hooks = {**hooks, "response": [*hooks["response"], _refuse_paths]}
+
+
+def _refuse_paths(response: Any) -> None:
+    for name in _NAMES:
+        value = response.headers.get(name, "").removeprefix("W/")
+        if "/" in value or "\\" in value or value.strip('"') in (".", ".."):
+            raise FdrdError(
+                f"{response.url.host} sent {name}: {value[:80]}, which leads out of the cache; refused"
+            )
 
 
 @contextmanager
@@ -22,6 +45,7 @@ def hub_or_cache() -> Iterator[bool]:
     import datasets
     from huggingface_hub import constants
 
+    guard_client()
     if constants.HF_HUB_OFFLINE or hub_answers():
         yield not constants.HF_HUB_OFFLINE
         return

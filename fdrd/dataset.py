@@ -19,6 +19,7 @@ from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
 from fdrd.record import CATEGORY_NAME, SPLITS, Attribute, Negative, category_name
+from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
 from fdrd.storage.shard_file import PARQUET
 
@@ -216,7 +217,9 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
         with hub_or_cache() as connected:
             try:
                 return datasets.load_dataset(str(name), domain or "default", split=split)
-            except (ValueError, OSError) as error:
+            except FdrdError:
+                raise
+            except Exception as error:  # the files of a stranger make `datasets` raise anything
                 hub = f"not found on the Hub ({first_line(error)})"
                 raise FdrdError(
                     f"no dataset {str(name)!r}: not a folder, not built on this machine, and "
@@ -237,7 +240,7 @@ def _local_shards(name: str | Path, domain: str | None) -> dict[str, list[Path]]
     manifest = folder / "manifest.json"
     shards: dict[str, list[Path]] = {}
     if manifest.is_file():
-        for shard in json.loads(manifest.read_text(encoding="utf-8"))["shards"]:
+        for shard in read_manifest(folder)["shards"]:
             if domain in (None, shard["domain"]):
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards

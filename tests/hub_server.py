@@ -17,6 +17,7 @@ import hmac
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -26,9 +27,9 @@ from hub_repository import DATE, File, RefusedError, Repository
 
 WRITER, READER = "hf_writersecret", "hf_readersecret"  # tokens
 
-Outage = int | Literal["drop", "lose", "cut"]
-"""A status, or where the connection ends: in the request ("drop"), after it was carried out but before the response
-("lose"), or in the response ("cut")."""
+Outage = int | Literal["drop", "lose", "cut"] | Callable[["Reply"], "Reply"]
+"""A status; or where the connection ends: in the request ("drop"), after it was carried out but before the response
+("lose"), or in the response ("cut"); or a function that replaces the response."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as error:
             headers = (("X-Error-Message", error.message), ("X-Error-Code", error.code))
             reply = _json({"error": error.message}, error.status, *(h for h in headers if h[1]))
+        if callable(outage):
+            reply = outage(reply)
         if outage == "lose":
             self._hang_up(path)
             return
@@ -199,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body[: len(reply.body) // 2] if cut else reply.body)
-        if cut:
+        if cut or int(headers["Content-Length"]) > len(reply.body):
             self.close_connection = True
 
     def _user(self):

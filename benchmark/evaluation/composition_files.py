@@ -131,7 +131,7 @@ def _check_images(file: Choices | ManyMatches, folder: Path) -> None:
         except (OSError, ValueError) as error:  # ValueError: a null byte
             reason = getattr(error, "strerror", None) or error
             raise FdrdError(
-                f"{file.name}: image {name!r}: {reason}; give the folder that holds COCO's images with "
+                f"{file.name}: image {name[:200]!r}: {reason}; give the folder that holds COCO's images with "
                 f"--images"
             ) from error
 

@@ -7,12 +7,12 @@ features that look right. Configuration keys are those of `open_clip_config.json
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PIL.Image import Resampling
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
@@ -77,6 +77,18 @@ _TENSORS = (  # replaced in this order
 )
 
 
+class _Text(msgspec.Struct):
+    context_length: int = 77
+
+
+class _Model(msgspec.Struct):
+    """What `model_cfg` must have."""
+
+    embed_dim: int
+    vision_cfg: dict[str, Any]
+    text_cfg: _Text
+
+
 @dataclass(frozen=True)
 class OpenClipConfig:
     """Description of a model (`model_cfg`) and of its image preprocessing (`preprocess_cfg`)."""
@@ -97,14 +109,13 @@ def read_config(path: Path) -> OpenClipConfig:
         FdrdError: the file is missing or is not such a configuration.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        model = msgspec.convert(content.get("model_cfg", content), dict[str, Any])
+        msgspec.convert(model, _Model)
+        preprocess = msgspec.convert(content.get("preprocess_cfg") or {}, dict[str, Any])
+    except (OSError, ValueError, RecursionError) as error:
         raise FdrdError(f"{path} is not an open_clip configuration ({error})") from error
-    model = content.get("model_cfg", content) if isinstance(content, dict) else {}
-    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in model]
-    if missing:
-        raise FdrdError(f"{path} is not an open_clip configuration: no {', '.join(missing)}")
-    return OpenClipConfig(model, content.get("preprocess_cfg") or {})
+    return OpenClipConfig(model, preprocess)
 
 
 def clip_parts(

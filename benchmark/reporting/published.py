@@ -70,7 +70,7 @@ def read_published(path: Path) -> Published:
     """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Published)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FdrdError(
             f"{path}: not published numbers ({error}); see docs/experiments.md"
         ) from error

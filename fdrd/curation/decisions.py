@@ -17,7 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fdrd.curation.source_contents import SourceContents
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.policy import reject
 from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
 from fdrd.record import SPLITS, Attribute, Record
@@ -273,6 +273,6 @@ def _parse_line(line: bytes, number: int) -> Decision:
         ]
         if not all(isinstance(text, str) for text in texts) or decision.action not in ACTIONS:
             raise ValueError("a field has the wrong type, or the action is unknown")
-    except (ValueError, TypeError) as error:
-        raise FdrdError(f"line {number} is not a decision ({error})") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FdrdError(f"line {number} is not a decision ({first_line(error)})") from None
     return decision

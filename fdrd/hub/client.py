@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential
 
+from fdrd.connection import guard_client
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _LONGEST_WAIT = 600.0  # seconds, whatever the Hub asks for
 _CONFLICT = 412
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError)
+"""What the client raises for an answer that is not what the Hub sends."""
 _RESUME = "uploaded files are kept, so run the same command again to resume"
 
 
@@ -28,6 +31,8 @@ def open_client(*, must_write: bool) -> HfApi:
         FdrdError: `must_write` is set and there is no token.
     """
     from huggingface_hub import HfApi, get_token
+
+    guard_client()
 
     if must_write and not get_token():
         raise FdrdError(
@@ -55,9 +60,10 @@ def readable_errors(repo_id: str) -> Iterator[None]:
         raise
     except Exception as error:
         message = _explain(_cause(error), repo_id)
-        if message is None:
+        if message is None and not isinstance(error, _UNREADABLE):
             raise
-        raise FdrdError(re.sub(r"hf_\w{6,}", "hf_***", message)) from None
+        message = message or f"{repo_id}: the Hub's answer is not usable ({_reason(error)})"
+        raise FdrdError(re.sub(r"hf_\w{6,}", "hf_***", " ".join(message.split()))) from error
 
 
 @contextmanager
@@ -79,6 +85,10 @@ def quiet_client() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if not hidden:
             enable_progress_bars()
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)[:300]}"
 
 
 def _explain(error: BaseException, repo_id: str) -> str | None:
@@ -111,6 +121,11 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
         _CONFLICT: f"{repo_id} kept changing during the push; run the command again",
     }
     return messages.get(status, f"the Hub refused the request ({status}): {detail or first}")
+
+
+def is_of_hub(error: BaseException) -> bool:
+    """Return whether the Hub or the connection to it is to blame, not the content of its files."""
+    return _status(_cause(error)) is not None or _is_network(_cause(error))
 
 
 def _is_retryable(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fdrd.errors import FdrdError, first_line
 from fdrd.files.cache import cache_folder
-from fdrd.hub.client import open_client, readable_errors
+from fdrd.hub.client import is_of_hub, open_client, readable_errors
 from fdrd.progress import Progress, silent
 
 PREFIX = "hub:"
@@ -57,7 +57,6 @@ def _target(name: str, config: str | None, commit: str) -> Path:
 
 def _download(name: str, config: str | None, commit: str, target: Path, license: str) -> None:
     from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
     from filelock import FileLock
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,15 +65,19 @@ def _download(name: str, config: str | None, commit: str, target: Path, license:
         if target.is_dir():
             return
         shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with readable_errors(name):
+        with readable_errors(name):
+            try:
                 splits = load_dataset(name, config, revision=commit)
                 splits.save_to_disk(partial, max_shard_size=_SHARD)
-        except (ValueError, DatasetNotFoundError, DatasetGenerationError) as error:
-            raise FdrdError(
-                f"{PREFIX}{name}: `datasets` cannot read it ({first_line(error)}); choose a config with "
-                f"{PREFIX}{name}:CONFIG, or download the files and pass their folder"
-            ) from error
+            except FdrdError:
+                raise
+            except Exception as error:  # the files of a stranger make `datasets` raise anything
+                if is_of_hub(error):
+                    raise
+                raise FdrdError(
+                    f"{PREFIX}{name}: `datasets` cannot read it ({first_line(error)}); choose a config with "
+                    f"{PREFIX}{name}:CONFIG, or download the files and pass their folder"
+                ) from error
         lines = [f'homepage = "https://huggingface.co/datasets/{name}"']
         if re.fullmatch(r"[\w.+-]+", license) and license not in ("unknown", "other"):
             lines.append(f'licence = "{license}"')

@@ -41,10 +41,10 @@ def read_ledger(file: Path) -> dict[ImageRef, tuple[Stamp, ImageCheck]]:
             image = ImageRef(line.pop("path"), line.pop("member"))
             before = (line.pop("size"), line.pop("mtime_ns"))
             check = ImageCheck.from_json(line)
+            if check.reason not in ("read_error", "image_too_large"):
+                known[image] = (before, check)
         except (KeyError, TypeError, ValueError):
-            continue  # written by another version of fdrd
-        if check.reason not in ("read_error", "image_too_large"):
-            known[image] = (before, check)
+            continue  # written by another version of fdrd, or damaged
     return known
 
 
@@ -70,6 +70,6 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
     with file.open("rb") as lines:
         for line in lines:
             try:
-                yield msgspec.json.decode(line)
-            except ValueError:
+                yield msgspec.json.decode(line, type=dict[str, Any])
+            except (ValueError, RecursionError):
                 continue  # truncated by a kill, and continued by the next run

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fdrd.sources import Domain
 
 SCHEMA_VERSION = 1
+_LONGEST = 400
+"""Characters of a message, which may repeat any part of a manifest."""
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
 
 _PACKAGE = Path(__file__).parents[1]
@@ -56,15 +58,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise FdrdError(
             f"{folder} contains no manifest.json; `fdrd build --out {folder}` writes one"
         ) from None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
     for invalid in schema("manifest").iter_errors(manifest):
-        raise FdrdError(f"{path}: {invalid.json_path}: {invalid.message}; build the dataset again")
+        flaw = f"{invalid.json_path}: {invalid.message}"
+        flaw = flaw if len(flaw) < _LONGEST else f"{flaw[:_LONGEST]}..."
+        raise FdrdError(f"{path}: {flaw}; build the dataset again")
     return manifest
 
 

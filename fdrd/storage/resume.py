@@ -21,6 +21,9 @@ from fdrd.files.atomic import sha256_of, write_text
 from fdrd.storage.manifest import dump, library_versions, read_manifest
 from fdrd.storage.publish import stage_folder, work_folder
 
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What a file of the work folder raises that a full disk or a power failure damaged."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFingerprint:
@@ -67,9 +70,13 @@ def is_built_from(out: Path, inputs: str) -> bool:
     last = work_folder(out) / "last.json"
     if not last.is_file() or not (out / "manifest.json").is_file():
         return False
-    if json.loads(last.read_text(encoding="utf-8")).get("inputs") != inputs:
+    try:
+        if json.loads(last.read_bytes())["inputs"] != inputs:
+            return False
+        shards = read_manifest(out)["shards"]
+    except (FdrdError, *_DAMAGED):
         return False
-    files = [(out / shard["path"], shard["bytes"]) for shard in read_manifest(out)["shards"]]
+    files = [(out / shard["path"], shard["bytes"]) for shard in shards]
     return all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
@@ -105,14 +112,16 @@ def reusable_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
         with suppress(FdrdError):  # written by another version of fdrd
             candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
     if _journal(out).is_file():
-        for line in _journal(out).read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError):  # truncated by a kill
+        for line in _journal(out).read_bytes().splitlines():
+            with suppress(*_DAMAGED):  # truncated by a kill
                 candidates.append((stage_folder(out), json.loads(line)))
-    for _, entry in candidates:
-        entry.pop("rows_sha256", None)  # written by fdrd 0.1
-    return {
-        entry["key"]: (folder, entry) for folder, entry in candidates if _is_intact(folder, entry)
-    }
+    found = {}
+    for folder, entry in candidates:
+        with suppress(OSError, *_DAMAGED):
+            entry.pop("rows_sha256", None)  # written by fdrd 0.1
+            if _is_intact(folder, entry):
+                found[entry["key"]] = (folder, entry)
+    return found
 
 
 def _is_intact(folder: Path, entry: Mapping[str, Any]) -> bool:

@@ -78,11 +78,11 @@ def rejected_image(source: Path, rejected: Rejected) -> bytes:
 @lru_cache(2)
 def _read(path: Path, _changed: int, _size: int) -> list[Rejected]:
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    for number, line in enumerate(path.read_bytes().splitlines()):
         try:
             item: dict[str, Any] = json.loads(line)
             texts = {name: str(item[name]) for name in ("file", "key", "reason", "detail")}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         found.append(_parsed(number, texts))
     return found

@@ -1,9 +1,6 @@
 """Fuzz target for the annotation readers: any bytes give records and rejections, never an error.
 
-    python tests/fuzz/fuzz_readers.py                # with atheris (pip install atheris), until it finds a crash
-    python tests/fuzz/fuzz_readers.py found/ -runs=100000  # atheris options; the folder keeps new inputs
-    python tests/fuzz/fuzz_readers.py --plain 5000   # without atheris: 5000 random mutations of the seeds
-    python tests/fuzz/fuzz_readers.py crash-0123abcd # repeat an input that atheris saved
+    python tests/fuzz readers      # tests/fuzz/__main__.py lists the options
 
 The first byte of an input selects the file (`FILES`), the rest is its content. `SEEDS` has a valid input for
 each. `tests/fdrd/sources/test_readers.py` runs the seeds and some mutations.
@@ -13,13 +10,10 @@ from __future__ import annotations
 
 import io
 import json
-import random
-import sys
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from types import FunctionType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -197,75 +191,3 @@ def _tar(members):
 
 
 SEEDS = tuple(_seeds())
-
-_TOKENS = (
-    *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\0", b"\xff", b"\\", b"\t", b"..", b"/"),
-    *(
-        b"null",
-        b"true",
-        b"-1",
-        b"1e999",
-        b"99999999999999999999",
-        b'"caption"',
-        b"\\ud800",
-        b"\xe2\x80\xae",
-    ),
-)
-
-
-def mutate(seed, rng):
-    """Return a seed with random edits that keep its first byte."""
-    data = bytearray(seed[1:])
-    for _ in range(rng.randint(1, 6)):
-        at = rng.randrange(len(data) + 1)
-        to = min(len(data), at + rng.choice((1, 1, 4, 32)))
-        match rng.randrange(5):
-            case 0:
-                data[at:to] = bytes(rng.randrange(256) for _ in range(to - at))
-            case 1:
-                del data[at:to]
-            case 2:
-                data[at:at] = data[at:to]
-            case 3:
-                data[at:at] = rng.choice(_TOKENS)
-            case _:
-                data[at:to] = rng.choice(_TOKENS)
-    return seed[:1] + bytes(data)
-
-
-def run_mutations(runs, seed=0):
-    """Check the seeds and random mutations of them; an error shows the input that failed."""
-    rng = random.Random(seed)
-    for number in range(runs):
-        data = SEEDS[number] if number < len(SEEDS) else mutate(rng.choice(SEEDS), rng)
-        try:
-            check(data)
-        except BaseException as error:
-            error.add_note(f"input: {data!r}")
-            raise
-
-
-def main():
-    """Run with atheris, or without it if `--plain` is given."""
-    if sys.argv[1:2] == ["--plain"]:
-        run_mutations(int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
-        return
-    import atheris
-
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(SEEDS):
-            Path(folder, str(number)).write_bytes(seed)
-        for name, module in list(sys.modules.items()):
-            if name.startswith("fdrd"):  # instrumenting everything would take minutes
-                for function in vars(module).values():
-                    if isinstance(function, FunctionType) and function.__module__ == name:
-                        atheris.instrument_func(function)
-        given = [Path(name).is_file() for name in sys.argv[1:]]
-        atheris.Setup(
-            [*sys.argv, *([] if any(given) else [folder])], lambda data: check(data) and None
-        )
-        atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -95,7 +95,9 @@ def load(
         )
     try:
         parts = _parts(place, revision or "main", name)
-    except (OSError, ValueError) as error:
+    except FdrdError:
+        raise
+    except Exception as error:  # the files of a stranger make `transformers` raise anything
         raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
     return encoder(*parts, name=name, device=device, frozen=frozen, options=options)
 
@@ -284,5 +286,7 @@ def _file(place: str, revision: str, file: str) -> Path | None:
         return folder / file if (folder / file).is_file() else None
     try:
         return Path(hf_hub_download(place, file, revision=revision))
-    except (OSError, ValueError):
+    except FdrdError:
+        raise
+    except Exception:  # whatever the client raises: there is no file
         return None

@@ -15,6 +15,7 @@ class FileServer:
     files: dict[str, bytes] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
+    redirects: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -24,6 +25,11 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             content = state.files.get(self.path.lstrip("/"))
+            if to := state.redirects.get(self.path.lstrip("/")):
+                self.send_response(302)
+                self.send_header("Location", to)
+                self.end_headers()
+                return
             asked = self.headers.get("Range")
             state.ranges.append(asked)
             if content is None:

@@ -95,6 +95,17 @@ def test_a_wrong_digest_is_refused_and_nothing_is_kept(server, tmp_path, options
         fetch_set(chosen, tmp_path / "out", replace(options, local=tmp_path / "mine"))
 
 
+@pytest.mark.parametrize(
+    "to", ["file:///etc/passwd", "/loop", "ftp://127.0.0.1/x", "http://127.0.0.1:9/"]
+)
+def test_a_redirect_to_elsewhere_is_an_error(server, tmp_path, options, monkeypatch, to):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    server.redirects["loop"] = to
+    with pytest.raises(FdrdError, match="download failed"):
+        fetch_set(one_file(f"{server.url}/loop", b"x"), tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_file_is_an_error_that_names_the_options(server, tmp_path, options):
     chosen = one_file(f"{server.url}/gone.tar", b"")
     with pytest.raises(FdrdError, match=r"gone.tar: download failed .*--mirror or --from"):

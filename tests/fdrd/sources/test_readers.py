@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzz.fuzz_readers import FILES, SEEDS, check, run_mutations
+from fuzz.driver import run_mutations
+from fuzz.fuzz_readers import FILES, SEEDS, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -167,7 +168,7 @@ def test_every_fuzz_seed_gives_items(seed):
 
 
 def test_mutated_seeds_break_no_reader():
-    run_mutations(int(os.environ.get("FDRD_EXAMPLES", "300")))
+    run_mutations(check, SEEDS, int(os.environ.get("FDRD_EXAMPLES", "300")))
 
 
 def test_every_reader_is_fuzzed():

@@ -1,0 +1,274 @@
+"""Fuzz target for the files that fdrd reads back: any bytes give a value, or an `FdrdError` of one short line.
+
+    python tests/fuzz parsers      # tests/fuzz/__main__.py lists the options
+
+The first byte of an input selects the parser, the rest is the content of its file.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+import benchmark
+from benchmark.checkpoint import read_header
+from benchmark.evaluation.base_to_new import read_categories
+from benchmark.evaluation.composition_files import read_composition
+from benchmark.experiments.plan import read_experiment
+from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.open_clip import read_config
+from benchmark.models.tensor_files import read_tensors
+from benchmark.reporting.published import read_published
+from benchmark.result import read_result
+from fdrd.captioning.captioners.from_table import read_table
+from fdrd.captioning.prompts import read_questions, read_verdict
+from fdrd.card.front_matter import DATA_KEYS, merge_cards
+from fdrd.card.render import load_section
+from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions
+from fdrd.errors import FdrdError
+from fdrd.pipeline.parts import read_common
+from fdrd.record import Attribute, ImageRef, Record, Source
+from fdrd.storage.ledger import read_ledger
+from fdrd.storage.manifest import read_manifest
+from fdrd.storage.publish import work_folder
+from fdrd.storage.resume import is_built_from, reusable_shards
+from fdrd.viewer.rejections import read_rejected
+
+RECORD = Record(
+    "d/1", ImageRef("a.png"), "A red cat.", "cat", Source("a.png"), "d",
+    attributes=(Attribute("colour", "red", 2, 5),),
+)  # fmt: skip
+
+
+def _result(file):
+    result = read_result(file)
+    for form in ("markdown", "html", "latex", "csv"):
+        benchmark.report([result], format=form)
+
+
+def _header(file):
+    data = file.read_bytes().decode("utf-8", "surrogateescape")
+    tensors = safetensors.torch.save({"a": torch.zeros(1)}, {"fdrd": "X"})
+    text = json.dumps(data.encode("utf-8", "replace").decode()).encode()
+    start = tensors.replace(b'"X"', text)
+    length = int.from_bytes(tensors[:8], "little") + len(text) - 3
+    file.write_bytes(length.to_bytes(8, "little") + start[8:])
+    header = read_header(file)
+    header.train_config()
+
+
+def _manifest(file):
+    manifest = read_manifest(file.parent)
+    load_section(manifest)
+
+
+def _decisions(file):
+    for decision in in_effect(read_decisions(file)[0]):
+        apply_to_record(RECORD, decision)
+
+
+def _work(file):
+    out = file.parent
+    (out / "manifest.json").write_text("{}")
+    work = work_folder(out)
+    work.mkdir()
+    for name in ("last.json", "shards.jsonl"):
+        (work / name).write_bytes(file.read_bytes())
+    is_built_from(out, "x")
+    reusable_shards(out)
+
+
+def _rejected(file):
+    read_rejected(file.parent)
+
+
+def _features(file):
+    place = file.parent / "f" / "images"
+    place.mkdir(parents=True)
+    (place / "a.json").write_bytes(file.read_bytes())
+    (place / "a.npy").write_bytes(b"x")
+    FrozenFeatures(file.parent)._tower("f", "images")
+
+
+def _composition(file):
+    (file.parent / "a.png").touch()
+    read_composition([file], file.parent)
+
+
+_CARD = (
+    "---\nlicense: [mit]\ntags:\n- a\n---\n# x\n\n<!-- fdrd:load -->\nload\n<!-- /fdrd:load -->\n"
+)
+_DIGEST = "0" * 64
+_PART = {"schema_version": 1, "part": 1, "of": 1, "config": {}, "libraries": {}, "domains": []}
+_MANIFEST = {
+    "schema_version": 1,
+    "name": "x",
+    "config": {
+        "name": "x", "seed": 0, "negatives": 4, "attribute_negatives": 2, "max_pixels": 1, "min_side": 8,
+        "max_aspect": 20.0, "max_caption": 500, "shard_bytes": 1, "format": "arrow", "backbone": None,
+        "policy": {},
+    },
+    "libraries": {"fdrd": "1"},
+    "backbone": None,
+    "domains": [{"name": "d", "reader": "table"}],
+    "records": {"read": 1, "kept": 1, "rejected": 0},
+    "files": {"a.csv": {"read": 1, "kept": 1, "rejected": {}}},
+    "rejected": {},
+    "rules": {},
+    "reported": {},
+    "licences": {"mit": 1},
+    "splits": {"d": {"train": {"pairs": 1, "images": 1, "captions": 1, "categories": 1}}},
+    "tokens": None,
+    "categories": ["cat"],
+    "shards": [
+        {"path": "data/d/train-00000-of-00001.arrow", "domain": "d", "split": "train", "rows": 1, "bytes": 1,
+         "sha256": _DIGEST, "key": _DIGEST, "rules": {}},
+    ],
+    "digest": _DIGEST,
+}  # fmt: skip
+_DECISION = {"record": "d/1", "digest": "x", "reviewer": "r", "time": "t"}
+_EXPERIMENT = b"""data = "x"
+methods = ["zero_shot", {method = "coop", label = "a", options = {n_ctx = 2}}]
+backbones = ["embedded"]
+seeds = 2
+[train]
+epochs = 1
+[[protocols]]
+shots = [1, "all"]
+[tuning]
+steps = 20
+"""
+
+
+def _json(value):
+    return json.dumps(value).encode()
+
+
+def _summary(queries):
+    recall = {f"R@{k}": 1.0 for k in (1, 5, 10)}
+    return {"queries": queries, "recall": recall, "mrr": 1.0, "median_rank": 1.0, "mean_rank": 1.0}
+
+
+def _result_seed():
+    recall = {f"R@{k}": 1.0 for k in (1, 5, 10)}
+    side = {
+        "strict": _summary(2), "caption": _summary(2), "ceiling": recall, "category_recall_1": 1.0,
+        "category_map": 1.0, "interval": {key: [0.5, 1.0] for key in (*recall, "mrr")},
+    }  # fmt: skip
+    both = {"image_to_text": _summary(2), "text_to_image": _summary(2)}
+    named = {"name": "x", "fingerprint": _DIGEST}
+    settings = {
+        "method": "zero_shot", "code": _DIGEST, "options": {}, "options_given": {}, "train": None,
+        "train_given": {}, "seed": None, "split": "test", "domain": None, "train_domain": None,
+        "categories": None, "half": None, "shots": None, "gallery": "domain", "data": named,
+        "backbone": named, "learned_from": {}, "checkpoint": None, "remarks": {"a": "b."},
+    }  # fmt: skip
+    share = {"accuracy": 0.5, "rows": 2, "chance": 0.2, "blind": None}
+    metrics = {
+        "gallery": "domain", "image_to_text": side, "text_to_image": side, "rsum": 6.0,
+        "rsum_interval": [5.0, 6.0], "hard_negatives": {"all": share, "category": share},
+        "by_domain": {"d": both, "e": both}, "by_category": {"cat": both},
+    }  # fmt: skip
+    ranks = {"strict": "1 1", "caption": "1 1"}
+    epoch = {"loss": 1.0, "validation_mrr": 0.5, "seconds": 1.0, "step": 3}
+    return {
+        "schema_version": 2, "settings": settings, "learned_parameters": 0,
+        "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": metrics,
+        "queries": {"image_of_row": "0 1", "domain_of_image": "0 0"},
+        "ranks": {"image_to_text": ranks, "text_to_image": ranks},
+        "seconds": {"fit": 0.0, "encode": 1.0, "measure": 1.0}, "versions": {"torch": "2"},
+    }  # fmt: skip
+
+
+_HEADER = {
+    "method": "coop", "options": {"n_ctx": 2}, "backbone": "embedded", "backbone_fingerprint": "f",
+    "train_fingerprint": "t", "train": {"epochs": 1}, "seed": 0,
+}  # fmt: skip
+_PUBLISHED = {
+    "source": "x", "domains": {"d": {"CLIP": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}}, "ours": {"DCAR": "dcar"},
+}  # fmt: skip
+_CHECK = {
+    "path": "a.png", "member": "", "size": 1, "mtime_ns": 1, "sha256": _DIGEST, "width": 2, "height": 2, "reason": "",
+}  # fmt: skip
+_LINES = b"".join(_json({**_DECISION, "action": action, "value": value}) + b"\n" for action, value in (
+    ("caption", "A cat."), ("category", "dog"), ("drop", ""), ("undo", ""), ("negative", "A dog."),
+    ("attributes", [{"type": "colour", "start": 2, "end": 5}]), ("accept", ""),
+))  # fmt: skip
+
+TARGETS = {
+    "result.json": (_result, [_json(_result_seed())]),
+    "header.safetensors": (_header, [_json(_HEADER)]),
+    "raw.safetensors": (
+        read_header,
+        [safetensors.torch.save({"a": torch.zeros(1)}, {"fdrd": json.dumps(_HEADER)})],
+    ),
+    "manifest.json": (_manifest, [_json(_MANIFEST)]),
+    "README.md": (
+        lambda file: merge_cards(_CARD, file.read_text("utf-8", "replace"), DATA_KEYS, "card"),
+        [_CARD.encode(), b"# no metadata\n"],
+    ),
+    "decisions.jsonl": (_decisions, [_LINES]),
+    "work": (_work, [_json({"inputs": "x"}), _json(_MANIFEST["shards"][0]) + b"\n"]),
+    "examined.jsonl": (read_ledger, [_json(_CHECK) + b"\n"]),
+    "rejected.jsonl": (
+        _rejected,
+        [_json({"file": "a.csv", "key": "line 1", "reason": "leak", "detail": "a: b"}) + b"\n"],
+    ),
+    "part.json": (lambda file: read_common([file.parent]), [_json(_PART)]),
+    "experiment.toml": (read_experiment, [_EXPERIMENT]),
+    "published.json": (read_published, [_json(_PUBLISHED)]),
+    "composition.json": (
+        _composition,
+        [_json({"0": {"filename": "a.png", "caption": "A.", "negative_caption": "B."}})],
+    ),
+    "categories.txt": (read_categories, [b"# birds\nwren\n"]),
+    "features": (_features, [_json({"backbone": "f", "sha256": _DIGEST, "shape": [1, 2], "keys": ["a"]})]),
+    "open_clip_config.json": (
+        lambda file: read_config(file).context,
+        [_json({"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {"context_length": 7}}})],
+    ),
+    "tensors.safetensors": (read_tensors, [safetensors.torch.save({"a": torch.zeros(2)})]),
+    "captions.jsonl": (read_table, [_json({"file_name": "a.png", "caption": "A."}) + b"\n"]),
+    "captions.csv": (read_table, [b"category,caption\ncat,A.\n"]),
+    "questions.txt": (read_questions, [b"What is it?\n"]),
+    "verdict": (
+        lambda file: read_verdict(file.read_text("utf-8", "replace")),
+        [b'{"verdict": "good", "feedback": []}'],
+    ),
+}  # fmt: skip
+"""Parser and valid contents by file name."""
+
+
+@cache
+def _names():
+    return list(TARGETS)
+
+
+def check(data):
+    """Parse one input, and return whether it is valid.
+
+    Raises:
+        AssertionError: the message of an `FdrdError` has several lines or is very long.
+        Exception: the parser failed.
+    """
+    name = _names()[data[0] % len(TARGETS)] if data else _names()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "out", name)
+        file.parent.mkdir()
+        file.write_bytes(data[1:])
+        try:
+            TARGETS[name][0](file)
+        except FdrdError as error:
+            message = str(error).replace(folder, "")
+            assert len(message) < 1500, "a long message"
+            assert len(message.splitlines()) == 1, "several lines"
+            return False
+    return True
+
+
+SEEDS = tuple(bytes([n]) + seed for n, (_, seeds) in enumerate(TARGETS.values()) for seed in seeds)

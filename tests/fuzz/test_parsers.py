@@ -1,0 +1,42 @@
+"""The parsers on the seeds of the fuzz target, on mutations of them, and on inputs that once broke one."""
+
+import os
+
+import pytest
+from fuzz.driver import run_mutations
+from fuzz.fuzz_parsers import SEEDS, TARGETS, check
+
+FOUND = {
+    "examined.jsonl": [b"true\n", b'{"path": {}, "member": "", "size": [], "mtime_ns": 1}\n'],
+    "manifest.json": [b"[" * 100_000, b"\xff", b'{"name": "' + b"x" * 5000 + b'"}'],
+    "open_clip_config.json": [
+        b'{"model_cfg": 0}',
+        b'{"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": 1}}',
+        b'{"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {"context_length": ""}}}',
+        b"[" * 100_000,
+    ],
+    "rejected.jsonl": [b'{"file": "\xf1"}\n'],
+    "result.json": [
+        SEEDS[0][1:].replace(b'"best_epoch": 1', b'"best_epoch": 2'),
+        b"[" * 100_000,
+    ],
+    "work": [b"", b"\x9f", b"{}", b"7", b'{"path": 1e308, "bytes": 1}', b'{"path": "' + b"x" * 5000],
+    "header.safetensors": [b"[" * 100_000],
+    "decisions.jsonl": [b'{"record\\r": ""}\n', b"[" * 100_000 + b"\n"],
+    "published.json": [b"[" * 100_000],
+    "composition.json": [b'[{"filename": "' + b"x" * 5000 + b'", "caption": "A."}]'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_an_input_that_broke_a_parser_is_rejected(name):
+    for content in FOUND[name]:
+        check(bytes([list(TARGETS).index(name)]) + content)
+
+
+def test_mutated_seeds_break_no_parser():
+    run_mutations(check, SEEDS, int(os.environ.get("FDRD_EXAMPLES", "300")))
+
+
+def test_most_seeds_are_valid():
+    assert sum(map(check, SEEDS)) >= len(SEEDS) - 4

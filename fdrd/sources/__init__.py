@@ -219,6 +219,13 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
     for domain in domains:
         folder = open_domain(root, domain)
         used = {*READERS[domain.reader].used_files(folder), *folder.archives}
+        candidates = [
+            path
+            for path in folder.files
+            if path not in used and path.count("/") <= 1 and _looks_like_annotations(path)
+        ]
+        if not candidates:  # detection by every reader takes time in large folders
+            continue
         prefix = "" if domain.path == "." else f"{domain.path}/"
         readers = {
             file: name
@@ -227,9 +234,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
             for file in reader.used_files(folder)
         }
         misses = list(filter(None, (reader.near_miss(folder) for reader in READERS.values())))
-        for path in folder.files:
-            if path in used or path.count("/") > 1 or not _looks_like_annotations(path):
-                continue
+        for path in candidates:
             why = f"the folder is read as {domain.reader}"
             if path in readers:
                 why += f"; --layout {readers[path]} reads this file instead"

@@ -87,19 +87,40 @@ def _is_name(text: str) -> bool:
 
 
 def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
-    name, domains = root.name, sorted(manifest["splits"])
-    _clear(root)
     # `default` comes last because the loader takes the newest folder if no config is named.
-    for number, config in enumerate([*domains, "default"]):
-        shards = [shard for shard in manifest["shards"] if config in ("default", shard["domain"])]
-        # The loader needs a different digest for each config.
-        target = root / config / VERSION / f"{manifest['digest'][:60]}{number:04x}"
+    configs = [*sorted(manifest["splits"]), "default"]
+    # The loader needs a different digest for each config.
+    targets = {
+        config: root / config / VERSION / f"{manifest['digest'][:60]}{number:04x}"
+        for number, config in enumerate(configs)
+    }
+    shards = {
+        config: [each for each in manifest["shards"] if config in ("default", each["domain"])]
+        for config in configs
+    }
+    if all(_is_complete(folder, targets[config], len(shards[config])) for config in configs):
+        return configs
+    _clear(root)
+    for config in configs:
         try:
-            _write_config(folder, target, name, config, shards, manifest["categories"])
+            _write_config(
+                folder, targets[config], root.name, config, shards[config], manifest["categories"]
+            )
         except OSError:
             _clear(root)  # the loader would take one domain for all
             raise
-    return [*domains, "default"]
+    return configs
+
+
+def _is_complete(folder: Path, target: Path, shards: int) -> bool:
+    """Return whether an earlier run registered this build, whose digest is in the target's name."""
+    marker = target / MARKER
+    return (
+        marker.is_file()
+        and marker.read_text(encoding="utf-8").strip() == os.fspath(folder.resolve())
+        and (target / "dataset_info.json").is_file()
+        and len(list(target.glob("*.arrow"))) == shards
+    )
 
 
 def _clear(root: Path) -> None:

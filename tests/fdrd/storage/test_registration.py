@@ -82,6 +82,25 @@ def test_shards_are_linked_not_copied(birds, tmp_path, own_cache):
     assert all(name.samefile(shard) for name in names)
 
 
+def test_a_second_run_keeps_a_complete_registration_and_repairs_a_broken_one(
+    birds, tmp_path, own_cache
+):
+    build(birds, tmp_path / "out", workers=1)
+
+    def links():
+        root = own_cache / "datasets" / "fdrd"
+        return {path: path.parent.stat().st_ino for path in root.glob("*/*/*/*.arrow")}
+
+    written = links()
+    build(birds, tmp_path / "out", workers=1)
+    assert links() == written
+    next(iter(written)).unlink()
+    build(birds, tmp_path / "out", workers=1)
+    assert links().keys() == written.keys()
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert build(birds, tmp_path / "copy", workers=1).replaced == (tmp_path / "out").resolve()
+
+
 @pytest.mark.parametrize("format", ["arrow", "parquet"])
 def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeypatch, format):
     config = BuildConfig(name="finches", shard_bytes=800, format=format)

@@ -17,7 +17,7 @@ class Learner(nn.Module):
     Args:
         prompts: of both towers.
         adapter: of the plain text features.
-        image_adapter: of the prompted image features, which only `dcar_plus` has.
+        image_adapter: of the image features that adapted captions are compared with; only `dcar_plus` has it.
         gamma: initial value of the adapters' share if it is learned, else 0.
         late: prompts enter the towers with the first step that trains them.
         vocabulary: entries whose mean weight is tracked, 0 for none.
@@ -78,9 +78,9 @@ class Learner(nn.Module):
         prompts: Prompts = self.prompts()
         return prompts
 
-    def adapted_image(self, prompted: Tensor) -> Tensor:
-        """Return (B, d) prompted image features, through the image adapter if there is one."""
-        return prompted if self.image_adapter is None else self.image_adapter(prompted)
+    def adapted_image(self, images: Tensor) -> Tensor:
+        """Return (B, d) image features, through the image adapter if there is one."""
+        return images if self.image_adapter is None else self.image_adapter(images)
 
     def scored_share(self, gamma: float) -> float | Tensor:
         """Return the adapters' share in the score, learned or as given."""

@@ -54,8 +54,9 @@ class DCAR:
     """A frozen backbone with coupled prompts and an adapter.
 
     A caption has two features: one from the prompted tower, and one from the plain tower through the
-    adapter. The score uses the first plus gamma times the second, normalized. An image has the feature of
-    the prompted tower, which `dcar_plus` passes through an adapter, too.
+    adapter. So has an image with `plain_image`; its plain feature passes through an adapter in `dcar_plus`. The
+    score is the cosine of the prompted features plus gamma times that of the adapted ones, over 1 + gamma.
+    Without `plain_image` both captions' features are compared with the prompted image.
 
     Args:
         backbone: stays frozen.
@@ -178,18 +179,19 @@ class DCAR:
                 weights = self._weights_without_image(batch.captions)
         else:
             prompted = self.backbone.encode_image(batch.images, prompts).pooled
-        images = self.learner.adapted_image(prompted)
+        images, adapted = self._image_features(batch.images, prompted)
         if config.contrast == "fused":
             similarity = self.similarity(Features(images), self.features(batch.captions, weights))
             if rescored and compared is not None:
                 similarity = self._rescored(similarity, batch.captions, images, compared)
         else:
-            similarity = images @ self._prompted(batch.captions, weights).T
+            seen = prompted if self._has_two_paths() else images
+            similarity = seen @ self._prompted(batch.captions, weights).T
         logits = self.backbone.logit_scale * similarity
         bias = self.backbone.logit_bias
         loss = contrastive_loss(logits, config.loss, batch.repeats, bias) + prediction
         if config.lambda_cate:
-            loss = loss + config.lambda_cate * self._category_loss(batch, images)
+            loss = loss + config.lambda_cate * self._category_loss(batch, adapted)
         return loss
 
     def _rescored(
@@ -213,9 +215,9 @@ class DCAR:
         prompts = self.learner.entered_prompts()
         if self.config.test_weights != "rerank":
             prompted = self.backbone.encode_image(images, prompts).pooled
-            return Features(self.learner.adapted_image(prompted))
+            return Features(self._image_features(images, prompted)[0])
         prompted, compared = self.encode_compared(images, prompts)
-        pooled = self.learner.adapted_image(prompted)
+        pooled = self._image_features(images, prompted)[0]
         return Features(pooled, compared if compared.dim() == 3 else compared[:, None])
 
     def encode_text(self, captions: Sequence[str]) -> Features:
@@ -230,16 +232,41 @@ class DCAR:
 
         With `pair_weight` they have the adapted token features (B, T, d), too.
         """
-        config, pooled = self.config, self._prompted(captions, weights)
+        config = self.config
         if not config.gamma and not config.pair_weight:
-            return Features(pooled)
+            return Features(self._prompted(captions, weights))
         plain = self.plain(captions, tokens=config.pair_weight > 0)
-        if config.gamma:
-            gamma = self.learner.scored_share(config.gamma)
-            pooled = normalize(pooled + gamma * self.learner.adapter(plain.pooled), dim=-1)
+        adapted, gamma = self.learner.adapter(plain.pooled), self.learner.scored_share(config.gamma)
+        if self._has_two_paths():
+            pooled = self._joined(self._prompted(captions, weights), adapted)
+        elif config.plain_image and config.gamma:
+            pooled = adapted  # there are no prompts yet
+        else:
+            pooled = normalize(self._prompted(captions, weights) + gamma * adapted, dim=-1)
         if plain.tokens is None:
             return Features(pooled)
         return Features(pooled, self.learner.adapter(plain.tokens), plain.valid)
+
+    def _has_two_paths(self) -> bool:
+        """Return whether images have prompted and plain features, each compared with its own of captions."""
+        config = self.config
+        entered = self.learner.entered is None or bool(self.learner.entered)
+        return config.plain_image and config.gamma > 0 and config.depth > 0 and entered
+
+    def _joined(self, prompted: Tensor, adapted: Tensor) -> Tensor:
+        """Return (B, 2d) unit features, whose cosines are (c + gamma c') / (1 + gamma) of those of the parts."""
+        gamma = torch.as_tensor(self.learner.scored_share(self.config.gamma), device=adapted.device)
+        return normalize(torch.cat([prompted, gamma.sqrt() * adapted], dim=1), dim=-1)
+
+    def _image_features(self, images: AnyImages, prompted: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is scored of B images, and the (B, d) that adapted captions are compared with."""
+        if not self._has_two_paths():
+            adapted = self.learner.adapted_image(prompted)
+            return adapted, adapted
+        with torch.no_grad():
+            plain = self.backbone.encode_image(images).pooled
+        adapted = self.learner.adapted_image(plain)
+        return self._joined(prompted, adapted), adapted
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
         """Return (I, C) cosines, plus `pair_weight` times the scores of pairs under their token weights."""
@@ -248,9 +275,10 @@ class DCAR:
             return scores
         assert texts.tokens is not None
         assert texts.valid is not None
+        dim = texts.tokens.shape[-1]
         return scores + config.pair_weight * pair_scores(
-            images.pooled,
-            self._scored_blank(),
+            _last_part(images.pooled, dim),
+            _last_part(self._scored_blank(), dim),
             texts.tokens,
             texts.valid,
             sign=config.weight_sign,
@@ -361,6 +389,11 @@ class DCAR:
             epsilon=config.epsilon,
             symmetric=config.category_symmetric,
         )
+
+
+def _last_part(features: Tensor, dim: int) -> Tensor:
+    """Return what adapted captions are compared with: the last (..., dim) of joined features, of unit length."""
+    return features if features.shape[-1] == dim else normalize(features[..., -dim:], dim=-1)
 
 
 def _made(

@@ -83,7 +83,9 @@ class DCARConfig:
         adapter_batch: rows per step of these epochs; 0 takes the batch size of the training.
         late_prompts: prompts enter with the first step that trains them, so that the untrained state, which may be
             the best, is the adapter without random prompts; not with other `test_weights` than none.
-        gamma: share of the adapted feature in the score; 0 scores the prompted feature alone (open).
+        gamma: weight of the adapted feature in the score; 0 scores the prompted feature alone (open).
+        plain_image: adapted captions are compared with the plain image, and prompted ones with the prompted image;
+            otherwise both with the prompted image, as drawn (an extension of the figure).
         learn_gamma: gamma is the initial value of a parameter; needs `contrast=fused`.
         pair_weight: share of the token similarities in the score, each pair under the token weights of its
             image; 0 for none (an extension of the figure).
@@ -127,7 +129,8 @@ class DCARConfig:
     adapter_epochs: int = 60
     adapter_batch: int = 256
     late_prompts: bool = True
-    gamma: float = 16.0
+    gamma: float = 4.0
+    plain_image: bool = True
     learn_gamma: bool = False
     pair_weight: float = 0.0
 

@@ -25,6 +25,7 @@ _VERSION_0_1: dict[str, Any] = {
     "adapter_batch": 0,
     "late_prompts": False,
     "gamma": 4.0,
+    "plain_image": False,
     "learn_gamma": False,
     "contrast": "prompted",
     "pair_weight": 0.0,

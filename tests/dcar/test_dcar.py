@@ -48,7 +48,7 @@ def test_each_part_changes_what_is_learned(options, tiny_clip, tiny_dataset):
 
 
 def test_at_depth_zero_it_is_frozen_clip_plus_the_adapter(tiny_clip, tiny_dataset):
-    method = fitted(tiny_clip, tiny_dataset, depth=0, gamma=1.0)
+    method = fitted(tiny_clip, tiny_dataset, depth=0, gamma=1.0, plain_image=False)
     images, texts = features(method, tiny_dataset["test"])
     with torch.no_grad():
         plain = tiny_clip.encode_text(tiny_dataset["test"].captions).pooled
@@ -153,6 +153,7 @@ def test_the_category_loss_pair_by_pair(tiny_clip, make_row, make_dataset, make_
         "category_candidates": "own",
         "category_symmetric": False,
         "category_mode": "log_add",
+        "plain_image": False,
     }
     method = fitted(tiny_clip, splits, n_attribute=2, alpha=3.0, **options)
     batch = next(batches(train, 6, seed=0, epoch=1))
@@ -246,7 +247,7 @@ def test_the_fused_loss_compares_what_is_scored(tiny_clip, tiny_dataset):
 
 def test_prompts_enter_with_their_first_step(tiny_clip, tiny_dataset):
     """The untrained state, which the loop may bring back, has the features of the plain tower."""
-    method = get_method("dcar")(tiny_clip, lambda_cate=0.0, **SMALL)
+    method = get_method("dcar")(tiny_clip, lambda_cate=0.0, plain_image=False, **SMALL)
     untrained = copy.deepcopy(method.learner.state_dict())
     batch = next(batches(tiny_dataset["train"], 8, seed=0, epoch=0))
     with torch.no_grad():
@@ -259,7 +260,7 @@ def test_prompts_enter_with_their_first_step(tiny_clip, tiny_dataset):
 
 
 def test_dcar_plus_adapts_prompted_images(tiny_clip, tiny_dataset):
-    method = fitted(tiny_clip, tiny_dataset, "dcar_plus", late_prompts=False)
+    method = fitted(tiny_clip, tiny_dataset, "dcar_plus", late_prompts=False, plain_image=False)
     images = Images.of(tiny_dataset["test"])
     with torch.no_grad():
         prompted = tiny_clip.encode_image(images, method.learner.prompts()).pooled
@@ -267,6 +268,47 @@ def test_dcar_plus_adapts_prompted_images(tiny_clip, tiny_dataset):
         assert (method.encode_image(images).pooled - expected).abs().max() < 1e-6
     assert (expected - prompted).abs().max() > 1e-3
     assert fitted(tiny_clip, tiny_dataset).learner.image_adapter is None
+
+
+@pytest.mark.parametrize("name", ["dcar", "dcar_plus"])
+def test_prompted_and_adapted_features_are_compared_with_their_own_image(
+    name, tiny_clip, tiny_dataset
+):
+    """(c + gamma c') / (1 + gamma), and c' alone before the prompts enter."""
+    method = fitted(tiny_clip, tiny_dataset, name, late_prompts=False, gamma=3.0)
+    images, captions = Images.of(tiny_dataset["test"]), tiny_dataset["test"].captions
+    with torch.no_grad():
+        found = method.similarity(method.encode_image(images), method.encode_text(captions))
+        prompts = method.learner.prompts()
+        prompted = tiny_clip.encode_image(images, Prompts(vision=prompts.vision)).pooled
+        own = prompted @ tiny_clip.encode_text(captions, Prompts(text=prompts.text)).pooled.T
+        plain = tiny_clip.encode_image(images).pooled
+        if name == "dcar_plus":
+            plain = method.learner.image_adapter(plain)
+        adapted = method.learner.adapter(tiny_clip.encode_text(captions, reserve=2).pooled)
+        assert (found - (own + 3 * plain @ adapted.T) / 4).abs().max() < 1e-6
+        method.learner.entered = torch.tensor(False)
+        before = method.similarity(method.encode_image(images), method.encode_text(captions))
+        assert (before - plain @ adapted.T).abs().max() < 1e-6
+
+
+def test_the_category_loss_trains_the_adapter_and_no_prompts(tiny_clip, tiny_dataset):
+    """It compares adapted captions with the plain image; the contrastive loss of prompts does the reverse."""
+    options = {"contrast": "prompted", "beta": 0.0, "adapter_epochs": 0}
+    grads = {}
+    for weight in (0.0, 1.0):
+        method = get_method("dcar")(tiny_clip, **{**SMALL, **options, "lambda_cate": weight})
+        if weight:
+            method.draw_from(tiny_dataset["train"])
+        batch = next(batches(tiny_dataset["train"], 8, seed=0, epoch=0))
+        method.loss(batch).backward()
+        grads[weight] = (
+            method.learner.prompts.context.text[0].grad,
+            [each.grad for each in method.learner.adapter.parameters()],
+        )
+    assert torch.equal(grads[0.0][0], grads[1.0][0])
+    assert all(each is None for each in grads[0.0][1])
+    assert all(each.abs().max() > 0 for each in grads[1.0][1][-1:])
 
 
 def test_impossible_options_are_refused(tiny_clip):

@@ -94,7 +94,8 @@ def test_a_reranked_pair_uses_the_weights_of_its_image(options, tiny_clip, tiny_
             method.encode_image(images), method.encode_text(captions)
         )
         for place, caption in enumerate(captions):
-            seen, compared = method.encode_compared(images[[place]], method.learner.prompts())
+            _, compared = method.encode_compared(images[[place]], method.learner.prompts())
+            seen = method.encode_image(images[[place]]).pooled
             plain = method.plain([caption], tokens=True)
             weights = method.weights([caption], plain, compared, method.blank())
             text = method.features([caption], weights).pooled
@@ -225,7 +226,7 @@ def test_reranking_changes_ranks_and_is_marked(tiny_clip, tiny_dataset, tmp_path
     assert honest.settings.remarks == {}
     assert reranked.metrics.hard_negatives != honest.metrics.hard_negatives
     page = benchmark.markdown([honest, reranked])
-    assert "[rerank]: the 12 best items of each query are scored again" in page
+    assert r"\[rerank\]: the 12 best items of each query are scored again" in page
 
 
 def test_too_many_pairs_are_refused_with_the_number_before_anything_is_learned(

@@ -61,7 +61,7 @@ def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Cat
         making = thread.submit(make_edits, ordered)
         categories = make_categories(of_category)
         descriptions = Descriptions(
-            (place, around(record.caption, mentions))
+            (place, around(record.caption, (*mentions, *category.short.find(record, mentions))))
             for place, category in enumerate(categories)
             for record in of_category[category.name]
             if (mentions := find_mentions(record.caption, category.pattern))
@@ -89,7 +89,10 @@ def _ordered(records: Sequence[Record]) -> tuple[Selection[Record], Counter[str]
 
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:
     names = [
-        [(c.name, c.spellings, c.frequency, c.countable) for c in categories],
+        [
+            (c.name, c.spellings, c.frequency, c.countable, [*c.short.counts.items()])
+            for c in categories
+        ],
         list(odds.context.row),
         edits.values,
         list(edits.context.row),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from fdrd.negatives.short_names import ShortNames, find_short_names
 from fdrd.record import Record
 from fdrd.text.grammar import has_article, looks_plural, plural
 from fdrd.text.mentions import MentionPattern, find_mentions, key, mention_pattern, spoken
@@ -27,6 +28,8 @@ class Category:
     countable: bool
     """can follow "a" or "an", unlike "scissors" """
     pattern: MentionPattern
+    short: ShortNames
+    """parts of the name that captions use alone"""
     same: frozenset[int]
     """indices of names that differ only in case, separators or number, including this one; never negatives"""
 
@@ -36,12 +39,17 @@ def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, 
     names = list(records)
     keys = [key(name) for name in names]
     plurals = [key(plural(spoken(name))) for name in names]
-    found = []
-    for place, name in enumerate(names):
-        own, own_plural = keys[place], plurals[place]
+    patterns = [
         # The pattern tries longer names first, so that "A380" is not found in "A380-800".
-        longer = [names[other] for other, text in enumerate(keys) if own in text and own != text]
-        pattern = mention_pattern(name, longer)
+        mention_pattern(
+            name, [names[i] for i, text in enumerate(keys) if own in text and own != text]
+        )
+        for name, own in zip(names, keys, strict=True)
+    ]
+    short = find_short_names(records, patterns)
+    found = []
+    for place, (name, pattern) in enumerate(zip(names, patterns, strict=True)):
+        own, own_plural = keys[place], plurals[place]
         written, with_article = _spellings(records[name], pattern)
         spellings = tuple(sorted(written, key=lambda text: (-written[text], text)))
         spellings = spellings or (spoken(name) or name,)
@@ -58,6 +66,7 @@ def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, 
                 plural=plural(spellings[0]),
                 countable=with_article > 0 or not looks_plural(spoken(name)),
                 pattern=pattern,
+                short=short[place],
                 same=frozenset(same),
             )
         )

@@ -1,4 +1,4 @@
-"""Category swaps: every mention of the category is replaced by another category."""
+"""Category swaps: every mention of the category, in full or short, is replaced by another category."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category import Category
 from fdrd.negatives.context import around
 from fdrd.negatives.seeded_random import SeededRandom
+from fdrd.negatives.short_names import ShortName
 from fdrd.record import Negative, Record
-from fdrd.text.grammar import has_article, with_article
+from fdrd.text.grammar import has_article, plural, with_article
 from fdrd.text.mentions import Mention, find_mentions
 
 _SENTENCE_END = (".", "!", "?", ":", "\n")
@@ -28,6 +29,8 @@ def category_swaps(
     mentions = find_mentions(record.caption, catalog.categories[place].pattern)
     if not mentions:
         return
+    short = catalog.categories[place].short.find(record, mentions)
+    mentions = sorted([*mentions, *short], key=lambda mention: mention.start)
     needs_article = any(
         not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
     )
@@ -37,15 +40,25 @@ def category_swaps(
         spelling = category.spellings[random.weighted(category.frequency)]
         if needs_article and not category.countable:
             continue
-        caption = _swap(record.caption, mentions, category, spelling)
+        names = [_name(category, spelling, m.plural, short.get(m), random) for m in mentions]
+        caption = _swap(record.caption, mentions, names)
         yield Negative(caption, category.name, "category")
 
 
-def _swap(caption: str, mentions: list[Mention], category: Category, spelling: str) -> str:
-    """Replace all mentions and adjust articles, plurals and capitals."""
+def _name(
+    category: Category, spelling: str, plural_: bool, short: ShortName | None, random: SeededRandom
+) -> str:
+    """Return the text for one mention: a short name for a short name, if the category has one."""
+    text = category.short.draw_like(short, random) if short else None
+    if plural_:
+        return plural(text) if text else category.plural
+    return text or spelling
+
+
+def _swap(caption: str, mentions: list[Mention], names: list[str]) -> str:
+    """Replace all mentions and adjust articles and capitals."""
     parts, end = [], 0
-    for mention in mentions:
-        name = category.plural if mention.plural else spelling
+    for mention, name in zip(mentions, names, strict=True):
         before = caption[end : mention.start]
         starts_sentence = not before.strip() if not end else before.rstrip().endswith(_SENTENCE_END)
         if starts_sentence and caption[mention.start].isupper():

@@ -105,6 +105,66 @@ def test_names_are_spelled_as_in_the_captions():
     assert captions(pairs[1], make_catalog(pairs)) == ["A Shiba Inu."]
 
 
+def domain(**captions_of):
+    """Return the catalog of categories, each with three copies of its captions, and the first record."""
+    pairs = [
+        record(caption, category.replace("_", " "), f"{category}/{number}")
+        for category, texts in captions_of.items()
+        for number, caption in enumerate(texts * 3)
+    ]
+    return make_catalog(pairs), pairs[0]
+
+
+@pytest.mark.parametrize(
+    ("captions_of", "expected"),
+    [
+        (  # the part with the same place in the name
+            {
+                "grand_piano": ["A grand piano. The piano is old, two pianos."],
+                "windsor_chair": ["A windsor chair. The chair is old."],
+            },
+            "A windsor chair. The chair is old, two chairs.",
+        ),
+        (  # the full name if no part of it is used alone
+            {"grand_piano": ["A grand piano. The piano is old."], "ant": ["An ant."]},
+            "An ant. The ant is old.",
+        ),
+        (
+            {
+                "2012_Bentley_Arnage": ["A 2012 Bentley Arnage. A Bentley car."],
+                "2010_Aston_Martin_DB9": ["A 2010 Aston Martin DB9. An Aston Martin car, the DB9."],
+            },
+            "A 2010 Aston Martin DB9. An Aston Martin car.",
+        ),
+    ],
+)
+def test_a_short_name_is_replaced_by_a_short_name(captions_of, expected):
+    catalog, pair = domain(**captions_of)
+    assert [captions(pair, catalog, seed=seed) for seed in range(9)] == [[expected]] * 9
+
+
+@pytest.mark.parametrize(
+    ("captions_of", "expected"),
+    [
+        (  # a word of the whole domain
+            {"cape_flower": ["A cape flower. A red flower."], "rose": ["A rose. A red flower."]},
+            "A rose. A red flower.",
+        ),
+        (  # part of the subject
+            {"cougar_face": ["A cougar face. A lynx with a white face."], "emu": ["An emu."]},
+            "An emu. A lynx with a white face.",
+        ),
+        (
+            {"car_side": ["A car side at the side of a road, on its side."], "emu": ["An emu."]},
+            "An emu at the side of a road, on its side.",
+        ),
+    ],
+)
+def test_other_uses_of_a_part_of_a_name_stay(captions_of, expected):
+    catalog, pair = domain(**captions_of)
+    assert captions(pair, catalog) == [expected]
+
+
 def test_articles_before_the_category_are_fixed():
     fixed = fix_articles("This is a azalea. An azaleas' bed.", "azalea")
     assert fixed == "This is an azalea. An azaleas' bed."

@@ -1,0 +1,147 @@
+"""Short names: parts of a category's name that its captions use alone, such as "piano" for a grand piano.
+
+A category swap replaces them too. Otherwise the rest of the caption names the true category.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, combinations
+
+from msgspec import Struct
+
+from fdrd.negatives.seeded_random import SeededRandom
+from fdrd.record import Record
+from fdrd.text.mentions import Mention, MentionPattern, find_mentions, key, mention_pattern, spoken
+
+_MIN_CAPTIONS = 3
+_MIN_LIFT = 2.0  # "flower" is as frequent for roses, so it is no short name of a cape flower
+_MOST_CAPTIONS = 200  # of each category that are searched for short names
+_MOST_WORDS = 8  # longer names have no short names
+_POSSESSIVES = ("'s ", "’s ", "its ", "his ", "her ", "their ")
+_WORD = re.compile(r"[^\W_]+")
+
+
+class ShortName(Struct, frozen=True, gc=False):
+    """Adjacent words of a name, with the number of words of the name before and after them."""
+
+    text: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class ShortNames:
+    """The short names of a category, the longest first, and the number of captions that use each."""
+
+    counts: Mapping[ShortName, int]
+
+    def find(self, record: Record, mentions: Sequence[Mention]) -> dict[Mention, ShortName]:
+        """Return the short names outside the mentions of the full name.
+
+        Parts of the subject are none: the head of a flamingo is not a flamingo head.
+        """
+        found: dict[Mention, ShortName] = {}
+        if not self.counts:
+            return found
+        taken = [(span.start, span.end) for span in record.attributes if span.type == "part"]
+        taken += [(mention.start, mention.end) for mention in mentions]
+        for name, pattern in self._patterns:
+            for mention in find_mentions(record.caption, pattern):
+                free = all(mention.end <= start or end <= mention.start for start, end in taken)
+                if free and _is_name(record.caption, mention, name):
+                    taken.append((mention.start, mention.end))
+                    found[mention] = name
+        return found
+
+    def draw_like(self, other: ShortName, random: SeededRandom) -> str | None:
+        """Draw the short name with the place of `other` in its name: a brand for a brand."""
+        ends = (not other.before, not other.after)
+        alike = (
+            [name for name in self.counts if (name.before, name.after) == (other.before, other.after)]
+            or [name for name in self.counts if (not name.before, not name.after) == ends]
+        )  # fmt: skip
+        weights = list(accumulate(self.counts[name] for name in alike))
+        return alike[random.weighted(weights)].text if alike else None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state without compiled patterns."""
+        return {"counts": self.counts}
+
+    @cached_property
+    def _patterns(self) -> list[tuple[ShortName, MentionPattern]]:
+        return [(name, mention_pattern(name.text)) for name in self.counts]
+
+
+def find_short_names(
+    records: Mapping[str, Sequence[Record]], patterns: Sequence[MentionPattern]
+) -> list[ShortNames]:
+    """Return the short names of each category, from its records and the pattern of its full name."""
+    samples = {name: of[:: 1 + len(of) // _MOST_CAPTIONS] for name, of in records.items()}
+    found = [
+        _counted(name, of, pattern)
+        for (name, of), pattern in zip(samples.items(), patterns, strict=True)
+    ]
+    usual = _usual(samples, {short.text for counts in found for short in counts})
+    return [
+        ShortNames(
+            {
+                short: count
+                for short, count in counts.items()
+                if count >= _MIN_LIFT * len(of) * usual[short.text]
+            }
+        )
+        for counts, of in zip(found, samples.values(), strict=True)
+    ]
+
+
+def _counted(name: str, records: Sequence[Record], pattern: MentionPattern) -> dict[ShortName, int]:
+    """Return the number of captions with each candidate."""
+    candidates = ShortNames(dict.fromkeys(_candidates(name), 0))
+    counts: Counter[ShortName] = Counter()
+    if candidates.counts:
+        for record in records:
+            mentions = find_mentions(record.caption, pattern)
+            counts.update(set(candidates.find(record, mentions).values()))
+    return {short: counts[short] for short in candidates.counts if counts[short] >= _MIN_CAPTIONS}
+
+
+def _candidates(name: str) -> list[ShortName]:
+    """Return the endings of a name and its other parts with a capital or a digit, the longest first."""
+    words = spoken(name).split()
+    parts = [
+        ShortName(" ".join(words[start:end]), start, len(words) - end)
+        for start, end in combinations(range(len(words) + 1), 2)
+        if end - start < len(words) <= _MOST_WORDS
+    ]
+    kept = [part for part in parts if not part.after or _is_proper(part.text)]
+    return sorted(kept, key=lambda part: (-len(part.text), part.text, part.before))
+
+
+def _is_proper(text: str) -> bool:
+    return any(letter.isupper() or letter.isdigit() for letter in text)
+
+
+def _is_name(caption: str, mention: Mention, name: ShortName) -> bool:
+    """Check what surrounds a match: "its face" and "the side of" are no names."""
+    if _is_proper(name.text):
+        return caption[mention.start] == name.text[0]
+    before = caption[: mention.start].lower()
+    return not (before.endswith(_POSSESSIVES) or caption.startswith(" of ", mention.end))
+
+
+def _usual(samples: Mapping[str, Sequence[Record]], texts: set[str]) -> dict[str, float]:
+    """Return the share of captions with each word, among the categories whose names lack it."""
+    words = {key(text) for text in texts}
+    said: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
+    for name, records in samples.items():
+        others = words.difference(key(name).split())
+        for record in records:
+            said.update(others.intersection(_WORD.findall(record.caption.lower())))
+        lacking.update(dict.fromkeys(others, len(records)))
+    return {text: said[key(text)] / max(1, lacking[key(text)]) for text in texts}

@@ -77,11 +77,11 @@ def marks(root: Path, size: int) -> None:
 
 
 def long_spans(root: Path, size: int) -> None:
-    """Write long captions that change when normalized, with an attribute to follow."""
+    """Write long captions that change at every character when normalized, with an attribute to follow."""
     red = {"type": "colour", "value": "red", "start": 0, "end": 3}
-    text = "red  " + "a " * 950
+    text = "red " + "a\u200b" * 990
     row = {"image": "a.png", "caption": text, "attributes": [red]}
-    lines = [json.dumps({**row, "image": f"{n}.png"}) for n in range(size // 2000 + 1)]
+    lines = [json.dumps({**row, "image": f"{n}.png"}) for n in range(size // 8000 + 1)]
     (root / "pairs.jsonl").write_text("\n".join(lines))
 
 

@@ -35,19 +35,26 @@ def lock_output(out: Path) -> Iterator[Path]:
     if out.is_symlink() or not out.name:  # the work folder belongs beside the real folder
         out = out.resolve()
     try:
-        work_folder(out).mkdir(parents=True, exist_ok=True)
-        with FileLock(work_folder(out) / "lock", timeout=0):
-            yield out
+        with _disk_errors(out):
+            work_folder(out).mkdir(parents=True, exist_ok=True)
+            with FileLock(work_folder(out) / "lock", timeout=0):
+                yield out
     except Timeout:
         raise FdrdError(
             f"another build is writing to {out}; wait for it, or choose another --out"
         ) from None
+
+
+@contextmanager
+def _disk_errors(place: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0)
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk" if error.filename else None)
         if remedy is None:
             raise
         raise FdrdError(
-            f"{error.filename or out}: {error.strerror}; {remedy}, then run the command again to resume"
+            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again to resume"
         ) from error
 
 
@@ -60,7 +67,7 @@ def open_source(
     Raises:
         FdrdError: there are no domains, or the target is inside the source.
     """
-    with as_folder(source) as folder:
+    with _disk_errors(source), as_folder(source) as folder:
         domains = find_domains(folder, options or SourceOptions())
         if out.resolve().is_relative_to(source.resolve()):
             raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")

@@ -6,7 +6,7 @@ import difflib
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from fdrd.record import Attribute
@@ -17,6 +17,9 @@ MAX_MOVED = 2000
 MAX_MARKS = 1000
 """Combining marks in a row, because the time for ordering them grows with their square."""
 
+_WINDOW = 40  # characters of one change
+_AHEAD = 8  # equal characters that end it
+_REST = 200  # characters at the end of a caption that may have no such part
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 # The end of a sentence without a space: "banded.The image", "SUV 2000.The", "MG.A car", "Type R.A car", but not
@@ -106,7 +109,7 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
     Spans of which nothing is left are dropped.
 
     Raises:
-        ValueError: the texts have over `MAX_MOVED` characters; the time grows with their square.
+        ValueError: the texts have over `MAX_MOVED` characters, or hardly an equal part.
 
     >>> move_spans([Attribute("colour", "red", 7, 10)], "A  big red car.", "A big red car.")
     (Attribute(type='colour', value='red', start=6, end=9),)
@@ -117,7 +120,7 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
         raise ValueError(
             f"spans cannot be followed through the changes of a caption of over {MAX_MOVED} characters"
         )
-    blocks = difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_matching_blocks()
+    blocks = list(_equal_parts(before, after))
     moved = []
     for attribute in attributes:
         kept = [
@@ -129,3 +132,49 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
             start, end = kept[0][0], kept[-1][1]
             moved.append(Attribute(attribute.type, after[start:end], start, end))
     return tuple(moved)
+
+
+def _equal_parts(before: str, after: str) -> Iterator[tuple[int, int, int]]:
+    """Yield (start in `before`, start in `after`, length) of equal parts, in order.
+
+    White space, invisible characters, underscores and entities explain themselves. Other changes are short: only their
+    surroundings are compared by `difflib`, whose time grows with the cube.
+
+    Raises:
+        ValueError: there is hardly a part that is equal.
+    """
+    a = b = 0
+    while a < len(before) and b < len(after):
+        start = a
+        while before[a : a + 1] == after[b : b + 1] != "" and not _ENTITY.match(before, a):
+            a, b = a + 1, b + 1
+        if a > start:
+            yield start, b - (a - start), a - start
+        if entity := _ENTITY.match(before, a):
+            sign = html.unescape(entity[0])
+            if sign == "&" == after[b : b + 1]:
+                yield a, b, 1
+            a, b = entity.end(), b + len(sign) * after.startswith(sign, b)
+        elif before[a : a + 1] == " " or not before[a : a + 1].isprintable():
+            a += 1
+        elif (before[a : a + 1], after[b : b + 1]) == ("_", " "):
+            a, b = a + 1, b + 1
+        elif a < len(before) and b < len(after):
+            more, less = _changed(before, after, a, b)
+            inner = difflib.SequenceMatcher(None, before[a : a + more], after[b : b + less], False)
+            for x, y, size in inner.get_matching_blocks()[:-1]:
+                yield a + x, b + y, size
+            a, b = a + more, b + less
+
+
+def _changed(before: str, after: str, a: int, b: int) -> tuple[int, int]:
+    """Return how much differs in each text until both agree again."""
+    for total in range(1, 2 * _WINDOW):
+        for more in range(max(0, total - _WINDOW), min(total, _WINDOW) + 1):
+            ahead = after[b + total - more : b + total - more + _AHEAD]
+            is_end = len(ahead) == len(before) - a - more
+            if before.startswith(ahead, a + more) and (len(ahead) == _AHEAD or is_end):
+                return more, total - more
+    if max(len(before) - a, len(after) - b) <= _REST:
+        return _REST, _REST
+    raise ValueError("spans cannot be followed through so many changes of a caption")

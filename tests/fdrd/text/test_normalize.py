@@ -1,3 +1,5 @@
+import difflib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,31 @@ def test_spans_move_with_a_fixed_article():
     red = Attribute("colour", "red", 22, 25)
     (moved,) = move_spans([red], "This is a azalea with red petals.", after)
     assert (moved.value, moved.start, after[23:26]) == ("red", 23, "red")
+
+
+@pytest.mark.parametrize("change", ["ab_", "a\u200b", "a&amp;", "a  "])
+def test_following_spans_through_many_changes_takes_time_in_proportion(change, monkeypatch):
+    compared = []
+
+    class Counted(difflib.SequenceMatcher):
+        def __init__(self, junk, a, b, autojunk):
+            compared.append(len(a) * len(b))
+            super().__init__(junk, a, b, autojunk)
+
+    monkeypatch.setattr(difflib, "SequenceMatcher", Counted)
+    words = ["red", "brown", "wren"]
+    before = (
+        "red " + change * (900 // len(change)) + " brown " + change * (900 // len(change)) + " wren"
+    )
+    after = normalize_caption(before)[0]
+    spans = [
+        Attribute("x", word, before.index(word), before.index(word) + len(word)) for word in words
+    ]
+    assert [span.value for span in move_spans(spans, before, after)] == words
+    assert sum(compared) < 80 * len(before)
+    with pytest.raises(ValueError, match="so many changes"):
+        move_spans(spans, before := "red " + "e\u0301\u0316" * 600, normalize_caption(before)[0])
+    assert sum(compared) < 80 * len(before)
 
 
 def test_spans_move_with_their_words():

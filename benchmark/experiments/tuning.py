@@ -1,8 +1,9 @@
 """Choose the options of a method on the validation split, with a budget of optimizer steps.
 
 Optuna draws options (TPE) and stops trials that are not among the best third at a rung (asynchronous successive
-halving, arXiv 1810.05934). The trials of a method share one budget of steps, so methods with equal budgets have equal
-tuning effort. A killed search continues from its journal, and its last trial resumes.
+halving, arXiv 1810.05934). The first trial has the values that the row itself gives. The trials of a method share one
+budget of steps, so methods with equal budgets have equal tuning effort. A killed search continues from its journal, and
+its last trial resumes.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def tuned_row(
     home.mkdir(parents=True, exist_ok=True)
     study = _study(home, tuning)
     import optuna
+
+    if not study.trials:
+        study.enqueue_trial(_given(cell.row))
 
     without_steps = 0
     while (left := tuning.steps - _spent(study)) > 0 and without_steps < _EXHAUSTED:
@@ -133,6 +137,24 @@ def _study(home: Path, tuning: Tuning) -> optuna.Study:
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)
     return study
+
+
+def _given(row: MethodRow) -> dict[str, OptionValue]:
+    """Return the values of the row itself that lie in its search space; the first trial has them."""
+    assert row.search is not None
+    spaces = [("-M", row.options, row.search.options), ("-T", row.train, row.search.train)]
+    return {
+        f"{flag} {name}": given[name]
+        for flag, given, searched in spaces
+        for name, space in searched.items()
+        if name in given and _contains(space, given[name])
+    }
+
+
+def _contains(space: list[OptionValue] | Range, value: OptionValue) -> bool:
+    if isinstance(space, list):
+        return value in space
+    return isinstance(value, int | float) and space.low <= value <= space.high
 
 
 def _drawn(row: MethodRow, trial: optuna.Trial) -> MethodRow:

@@ -67,6 +67,29 @@ def test_the_best_trial_on_validation_is_measured_with_every_seed(given, tmp_pat
     assert journal.read_text().count('"steps"') == trials_before
 
 
+def trials_in(folder):
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = str(next((folder / "tuning").glob("*/journal.log")))
+    storage = JournalStorage(JournalFileBackend(journal))
+    return optuna.load_study(study_name=None, storage=storage).trials
+
+
+def test_the_first_trial_has_the_values_of_the_row_that_lie_in_the_space(given, tmp_path):
+    search = {"options": {"n_ctx": [1, 2], "ctx_init": ["", "a"]}, "train": {"lr": [0.01, 0.02]}}
+    row = {"method": "coop", "options": {"n_ctx": 2, "ctx_init": "of"}, "search": search}
+    train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02}
+    changes = {"methods": [row], "seeds": 1, "train": train}
+    benchmark.run_experiment(
+        plan(tmp_path, **changes, tuning=Tuning(steps=4, first_rung=3)), **given
+    )
+    first = trials_in(tmp_path)[0].params
+    assert (first["-M n_ctx"], first["-T learning_rate"]) == (2, 0.02)
+    assert first["-M ctx_init"] in ("", "a")
+
+
 def test_a_killed_search_continues_with_the_same_options(given, tmp_path):
     class Killed(BaseException):
         pass
@@ -83,14 +106,7 @@ def test_a_killed_search_continues_with_the_same_options(given, tmp_path):
         benchmark.run_experiment(plan(tmp_path), progress=kill, **given)
     found = benchmark.run_experiment(plan(tmp_path), **given)
     assert BUDGET <= found.results[-1].tuning.steps <= BUDGET + 1
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    journal = str(next((tmp_path / "tuning").glob("*/journal.log")))
-    trials = optuna.load_study(
-        study_name=None, storage=JournalStorage(JournalFileBackend(journal))
-    ).trials
+    trials = trials_in(tmp_path)
     (killed,) = [each for each in trials if each.state.name == "FAIL"]
     assert trials[killed.number + 1].params == killed.params
 

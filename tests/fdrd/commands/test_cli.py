@@ -196,7 +196,7 @@ def reversed_scores(backbone):
 '''
 
 
-def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built):
+def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built, called):
     (built / "tiny.py").write_text(TINY.format(tests=str(Path(__file__).parents[2])))
     (built / "my_package").mkdir()
     (built / "my_package" / "__init__.py").write_text(PLUGIN)
@@ -209,9 +209,8 @@ def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built):
     found = json.loads(first.stdout)
     assert [result["settings"]["method"] for result in found] == list(names)
     assert len(list((built / "runs").glob("*.json"))) == 4
-    again = fdrd(*command, cwd=built)
-    assert json.loads(again.stdout) == found
-    page = fdrd("report", "runs", cwd=built).stdout
+    assert json.loads(called(*command)[1]) == found
+    _, page, _ = called("report", "runs")
     assert page.startswith("# Results")
     assert all(name in page for name in ("coop", "random", "reversed"))
 
@@ -334,16 +333,17 @@ def test_all_runs_every_method_even_if_one_fails(called, tmp_path):
     assert "give either --method" in called(*command, "--method", "coop")[2]
 
 
-def test_a_failed_conversion_says_why_and_writes_nothing(tmp_path):
+def test_a_failed_conversion_says_why_and_writes_nothing(called, tmp_path):
     import torch
 
     torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
-    done = fdrd("convert", "clip.pt", "out", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "give --activation quick_gelu for OpenAI's models" in done.stderr
-    done = fdrd("convert", "clip.pt", "out", "--activation", "gelu", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "not the tensors of a CLIP with a vision transformer" in done.stderr
+    command = ("convert", tmp_path / "clip.pt", tmp_path / "out")
+    for options, said in (
+        ((), "give --activation quick_gelu for OpenAI's models"),
+        (("--activation", "gelu"), "not the tensors of a CLIP with a vision transformer"),
+    ):
+        code, _, stderr = called(*command, *options)
+        assert (code, said in stderr) == (2, True), stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.pt"]
 
 

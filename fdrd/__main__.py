@@ -27,12 +27,15 @@ def main() -> None:
         if hidden := hidden_packages():
             raise FdrdError(hidden)
         app()
-    except FdrdError as error:
+    except (FdrdError, OSError) as error:
+        if isinstance(error, OSError) and not (error.filename and error.strerror):
+            raise  # not a disk or a folder, e.g. a pipe that was closed
         err.quiet = err.quiet and shown.hints  # --quiet hides no error
         if shown.tracebacks:
             print_exception(error)
         err.print("fdrd:", style="bold red", end=" ")
-        err.print(str(error), soft_wrap=True)
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        err.print(text, soft_wrap=True)
         sys.exit(1 if isinstance(error, CheckError) else 2)
 
 

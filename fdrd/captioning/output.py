@@ -36,7 +36,8 @@ def check_out(out: Path, source: Path) -> None:
         raise FdrdError(f"{out} is inside the source {source}; choose another --out")
     if out.exists() and not out.is_dir():
         raise FdrdError(f"{out} is a file; --out takes a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / SUMMARY).is_file():
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    if SUMMARY not in names and any(not name.endswith(".partial") for name in names):
         raise FdrdError(f"{out} holds files but no {SUMMARY}; choose an empty or new --out")
 
 
@@ -52,6 +53,8 @@ def write_captions(
 
     `made_by` names captioner and evaluator, and is stored with every new caption.
     """
+    if not (out / SUMMARY).is_file():
+        write_text(out / SUMMARY, dump({}))  # a run that is killed now resumes
     entries: dict[Path, dict[str, Any]] = defaultdict(dict)
     rejected: dict[Path, list[str]] = defaultdict(list)
 

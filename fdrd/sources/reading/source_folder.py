@@ -57,7 +57,7 @@ class SourceFolder:
     @cached_property
     def _on_disk(self) -> list[str]:
         found = []
-        for folder, names, files in os.walk(self.root):
+        for folder, names, files in os.walk(self.root, onerror=_refuse):
             names[:] = sorted(name for name in names if not name.startswith("."))
             prefix = folder[len(str(self.root)) :].replace(os.sep, "/").lstrip("/")
             prefix = f"{prefix}/" if prefix else ""
@@ -210,3 +210,9 @@ def _verified(archive: Archive, member: str) -> IO[bytes]:
         while stream.read(2**20):
             pass
     return archive.open(member)
+
+
+def _refuse(error: OSError) -> None:
+    """Raise for a folder that cannot be listed: its files must not be left out. An archive is no folder."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

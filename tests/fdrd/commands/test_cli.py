@@ -138,6 +138,7 @@ def test_explain_names_the_detected_layout(raw):
         ("stats", "nowhere"),
         ("validate", "raw"),
         ("build", "--source", "raw", "--out", "raw/wren/0.png"),
+        ("sample", "raw/wren/0.png/below"),
     ],
 )
 def test_a_user_error_is_one_line_and_exit_code_2(raw, arguments):

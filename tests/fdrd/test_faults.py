@@ -1,0 +1,274 @@
+"""A build, a push, captioning and a training meet a kill or an error at random file events, and the next run finishes.
+
+FDRD_POINTS sets the number of points of each job.
+"""
+
+import contextlib
+import errno
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import pytest
+
+import benchmark
+import fdrd
+from fdrd.build_config import BuildConfig
+from fdrd.errors import FdrdError
+from fdrd.pipeline import builder, collect
+from fdrd.pipeline.builder import build
+from fdrd.sources.reading.source_folder import SourceFolder
+from tests.folders import digests
+
+POINTS = int(os.environ.get("FDRD_POINTS", "3"))
+FAULTS = ("kill", errno.EIO, errno.ENOSPC, errno.EACCES)
+EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.listdir", "os.scandir",
+          "os.truncate", "sqlite3.connect"}  # fmt: skip
+SMALL = BuildConfig(shard_bytes=800)
+DONE, REFUSED = 0, 2
+
+
+def run_build(folder, *_):
+    build(folder.parent / "raw", folder / "out", config=SMALL, workers=1)
+
+
+def run_captioning(folder, *_):
+    text = {"text": "A small brown {category} sits on a mossy post."}
+    source, cache = folder.parent / "pictures", folder / "answers.sqlite"
+    fdrd.caption(source, folder / "out", captioner="template", options=text, cache=cache)
+
+
+def run_training(folder, backbone, splits):
+    train = {"epochs": 2, "batch_size": 8}
+    benchmark.run("coop", splits, backbone=backbone, train=train, results=folder / "out")
+
+
+def written(folder):
+    """Return what a job wrote: digests of files, without the times in results."""
+    found = {name: each for name, each in digests(folder / "out").items() if ".partial" not in name}
+    for path in (folder / "out").glob("*.json"):
+        value = json.loads(path.read_bytes())
+        if "fit" in value:
+            for part in (value, *value["fit"]["epochs"]):
+                part.pop("seconds")
+            found[path.name] = {**value, "peak_megabytes": None}
+    return found
+
+
+JOBS = {"build": run_build, "captioning": run_captioning, "training": run_training}
+
+
+def in_child(job, arguments, fault, moment):
+    """Run a job in a child that meets a fault at a file event; return exit code, number of events and error."""
+    context = multiprocessing.get_context("fork")  # fast: everything is imported already
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=meet, args=(job, arguments, fault, moment, send))
+    process.start()
+    send.close()
+    try:
+        count, error = receive.recv()
+    except EOFError:
+        count, error = 0, ""
+    process.join()
+    return process.exitcode, count, error
+
+
+def meet(job, arguments, fault, moment, send):
+    count, root = 0, str(arguments[0].parent)
+
+    def hook(event, values):
+        nonlocal count
+        names = [each for each in values[:2] if isinstance(each, str | bytes | os.PathLike)]
+        if event in EVENTS and any(root in os.fsdecode(name) for name in names):
+            count += 1
+            if count == moment and fault == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif count == moment:
+                raise OSError(fault, os.strerror(fault), os.fsdecode(names[0]))
+
+    sys.addaudithook(hook)
+    try:
+        job(*arguments)
+    except (FdrdError, OSError) as error:  # the command line prints both in one line
+        send.send((count, str(error)))
+        os._exit(REFUSED)
+    except BaseException:
+        send.send((count, traceback.format_exc()))
+        os._exit(1)
+    send.send((count, ""))
+    os._exit(DONE)
+
+
+@pytest.fixture
+def pictures(birds, tmp_path):
+    """An image folder without captions."""
+    shutil.copytree(birds, tmp_path / "pictures")
+    (tmp_path / "pictures/metadata.jsonl").unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JOBS)
+def test_the_next_run_finishes_what_a_fault_interrupted(
+    name, birds, pictures, tmp_path, make_clip, tiny_dataset
+):
+    job, reference = JOBS[name], tmp_path / "reference"
+    more = (make_clip(), tiny_dataset) if name == "training" else ()
+    reference.mkdir()
+    _, events, _ = in_child(job, (reference, *more), None, 0)
+    wanted, rng, wrong = written(reference), random.Random(POINTS), []
+    assert wanted
+    for number in range(POINTS):
+        folder = tmp_path / f"{name}{number}"
+        folder.mkdir()
+        fault, moment = FAULTS[number % len(FAULTS)], rng.randint(1, events)
+        code, _, error = in_child(job, (folder, *more), fault, moment)
+        one_line = code != REFUSED or len(error.splitlines()) == 1
+        if code not in (DONE, REFUSED, -signal.SIGKILL) or not one_line:
+            wrong.append((fault, moment, error))
+        again, _, error = in_child(job, (folder, *more), None, 0)
+        if again != DONE or written(folder) != wanted:
+            wrong.append((fault, moment, "the next run differs", error))
+        shutil.rmtree(folder)
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_a_push_killed_at_any_request_is_finished_by_the_next(birds, tmp_path, hub):
+    built = build(birds, tmp_path / "out", config=SMALL, workers=1).out
+    context = multiprocessing.get_context("fork")
+
+    def start(name):
+        process = context.Process(
+            target=fdrd.push, args=(built, name), kwargs={"format": "arrow", "have_rights": True}
+        )
+        process.start()
+        return process
+
+    start("org/reference").join()
+    requests, rng = len(hub.requests), random.Random(POINTS)
+    wanted = hub.repository("org/reference").resolve("main").files
+    for number in range(POINTS):
+        process = []
+
+        def kill(reply, process=process):
+            process[0].kill()
+            return reply
+
+        for method in ("GET", "POST", "PUT"):
+            hub.fail(method, "", kill, after=rng.randint(0, requests // 2))
+        process.append(start(f"org/birds{number}"))
+        process[0].join()
+        hub.heal()
+        start(f"org/birds{number}").join()
+        files = hub.repository(f"org/birds{number}").resolve("main").files
+        named = ("README.md", "croissant.json")  # they name the repository
+        assert files.keys() == wanted.keys()
+        assert all(files[path] == wanted[path] for path in files if path not in named)
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(birds, tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("train/wren"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        _ = SourceFolder(birds).files
+    with pytest.raises(FdrdError, match=r"train/wren: Permission denied"):
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+
+
+def test_signals_and_a_clock_that_goes_backwards_change_nothing(birds, tmp_path, monkeypatch):
+    build(birds, tmp_path / "reference", config=SMALL, workers=1)
+    clock = iter(range(2_000_000_000, 0, -1000))
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    monkeypatch.setattr("time.time_ns", lambda: next(clock) * 10**9)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)  # interrupts system calls
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+        assert build(birds, tmp_path / "out", config=SMALL, workers=1).nothing_to_do
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
+
+
+CHANGES = {
+    "shortened": lambda file: file.write_bytes(file.read_bytes()[:40]),
+    "removed": lambda file: file.unlink(),
+    "replaced": lambda file: file.write_bytes(file.with_name("02.png").read_bytes()),
+    "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "a link out": lambda file: (file.unlink(), file.symlink_to("/etc/passwd")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("moment", ["collect", "stage"])
+def test_a_source_that_changes_while_it_is_read_is_noticed(
+    birds, tmp_path, monkeypatch, change, moment
+):
+    module = {"collect": collect, "stage": builder}[moment]
+    name = {"collect": "run_check_task", "stage": "stage_shards"}[moment]
+    function, changed = getattr(module, name), []
+
+    def changing(*arguments, **more):
+        if not changed:
+            changed.append(CHANGES[change](birds / "train/wren/04.png"))
+        return function(*arguments, **more)
+
+    monkeypatch.setattr(module, name, changing)
+    with contextlib.suppress(FdrdError):
+        build(birds, tmp_path / "out", config=SMALL, workers=1)
+        assert moment == "collect"
+    monkeypatch.undo()
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache/fdrd"))
+    again = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    build(birds, tmp_path / "reference", config=SMALL, workers=1)
+    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
+    assert again.manifest["records"]["rejected"] == (change != "replaced")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root to be another user")
+def test_another_user_builds_with_caches_of_root_and_a_device_in_the_source(birds, monkeypatch):
+    place = Path(tempfile.mkdtemp())  # that anyone may enter
+    try:
+        shutil.copytree(birds, place / "raw")
+        (place / "root/datasets").mkdir(parents=True)
+        (place / "out").mkdir()
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        os.chown(place / "out", 65534, 65534)
+        os.mknod(place / "raw/train/wren/zero.png", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+        (place / "raw/train/wren/zero.txt").write_text("A wren.")
+        monkeypatch.setenv("FDRD_CACHE", str(place / "root/fdrd"))
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", place / "root/datasets")
+        build(birds, birds.parent / "reference", workers=1)  # imports everything
+        receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+        def as_nobody():
+            os.setgroups([])
+            os.setegid(65534)
+            os.seteuid(65534)
+            send.send(build(place / "raw", place / "out/set", workers=1).not_registered)
+
+        process = multiprocessing.get_context("fork").Process(target=as_nobody)
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert [each.rpartition(": ")[2] for each in receive.recv()] == ["Permission denied"] * 2
+        assert '"read_error"' in (place / "out/set/rejected.jsonl").read_text()
+    finally:
+        shutil.rmtree(place)

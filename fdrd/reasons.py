@@ -37,8 +37,8 @@ REASONS: dict[str, str] = {
     "image_in_other_split": "the same image is in a split of higher rank (test, validation, train)",
     "near_image_in_other_split": "a near duplicate of the image is in a split of higher rank",
     "near_image_in_split": "a near duplicate of the image, as large or larger, is in the same split",
-    "mirrored_image_in_other_split": "its mirror image is in a split of higher rank",
-    "mirrored_image_in_split": "its mirror image, as large or larger, is in the same split",
+    "mirrored_image_in_other_split": "its mirrored or turned copy is in a split of higher rank",
+    "mirrored_image_in_split": "its mirrored or turned copy, as large or larger, is in the same split",
     "group_in_other_split": "its group, e.g. the frames of a video, is in a split of higher rank",
     "caption_in_other_split": "another image in a split of higher rank has the same caption",
 }

@@ -238,6 +238,6 @@ def _near_leaks(rows: dict[str, _Row], near: NearImages[str]) -> Iterator[Proble
         )
         leak = next((other for other in others if other.split != row.split), None)
         if leak:
-            copy = {"near": "near duplicate", "mirrored": "mirror image"}[near.kind]
+            copy = {"near": "near duplicate", "mirrored": "mirrored or turned copy"}[near.kind]
             what = f"{row.id}: its image is a {copy} of {leak.id} in {leak.split}"
             yield Problem(row.place, what)

@@ -54,6 +54,6 @@ def _near_images(pairs: PairTable, progress: Progress) -> tuple[NearImages[int],
     total = len(digests)
     progress("comparing images", 0, total)
     near, mirrored = link_near_images(digests.tolist(), features)
-    found = f"{len(near.node):,} have a near duplicate, {len(mirrored.node):,} a mirror image"
+    found = f"{len(near.node):,} have a near duplicate, {len(mirrored.node):,} a mirrored or turned copy"
     progress(f"comparing images | {found}", total, total)
     return near, mirrored

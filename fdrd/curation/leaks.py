@@ -24,7 +24,7 @@ RANK = np.array([0, 1, 2, 3])
 """of each number in the column `split`: none, train, validation, test"""
 CLUSTER = "near-"
 """Prefix of the group of near duplicates for which the source gives no group."""
-_LOOKS = {"near": "looks like", "mirrored": "is a mirror image of"}
+_LOOKS = {"near": "looks like", "mirrored": "is a mirrored or turned copy of"}
 
 
 def no_leaks(pairs: PairTable, graphs: Iterable[NearImages[int]], policy: Policy) -> None:

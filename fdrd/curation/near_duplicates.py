@@ -1,8 +1,8 @@
-"""Find the images of a source that look alike, or like each other's mirror image, although their bytes differ."""
+"""Find the images of a source that look alike, or mirrored or turned alike, although their bytes differ."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -15,18 +15,22 @@ from fdrd.images.perceptual import (
     BAND,
     MIN_CONTRAST,
     Features,
+    Floats,
     alike,
     contrast,
     hashes,
     mirrored,
     nearly_equal,
     spectra,
+    turned,
     unpack,
+    upside_down,
     without_border,
 )
 
 RADIUS = 8
 """Maximum Hamming distance between the 64-bit hashes of two images that are compared."""
+_MOVES = (mirrored, turned, upside_down)  # of one image of a pair, so a quarter in either direction
 _BLOCK = 4096  # pairs compared at a time
 
 Node = TypeVar("Node", bound=Hashable)
@@ -35,7 +39,7 @@ Image = TypeVar("Image", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class NearImages(Generic[Image]):
-    """A graph of the images that look like another image, or like the mirror image of another.
+    """A graph of the images that look like another image, or like a mirrored or turned copy of another.
 
     Images with equal or nearly equal features share a node.
 
@@ -59,7 +63,7 @@ def find_near_images(encoded: Mapping[str, str]) -> tuple[NearImages[str], NearI
 def link_near_images(
     names: Sequence[Image], features: Features
 ) -> tuple[NearImages[Image], NearImages[Image]]:
-    """Find the images that look alike, and those that look like the mirror image of another.
+    """Find the images that look alike, and those that look alike after one is mirrored, or turned by quarters.
 
     Two images that look alike either way, e.g. of a symmetric object, are in the first graph only.
 
@@ -74,9 +78,11 @@ def link_near_images(
     is_node = np.zeros(len(features), bool)
     is_node[nodes] = True
     node_of = first_equal[same]
-    pairs, mirror_pairs = _candidates(found[:, nodes])
-    near = set(_matches(features, nodes[pairs], mirror=False))
-    mirror = set(_matches(features, nodes[mirror_pairs], mirror=True)) - near
+    near, *moved = (
+        set(_matches(features, nodes[pairs], move))
+        for pairs, move in zip(_candidates(found[:, nodes]), (None, *_MOVES), strict=True)
+    )
+    mirror = set[tuple[int, int]]().union(*moved) - near
     several = np.flatnonzero(is_node & (np.bincount(node_of, minlength=len(features)) > 1))
     near |= {(node, node) for node in several.tolist()}
     return _graph(near, names, node_of, "near"), _graph(mirror, names, node_of, "mirrored")
@@ -111,21 +117,24 @@ def _graph(
     )
 
 
-def _matches(features: Features, pairs: Indices, *, mirror: bool) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of images that look alike, of (2, P) candidates; the second one is mirrored if asked."""
+def _matches(
+    features: Features, pairs: Indices, move: Callable[[Floats], Floats] | None
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs that look alike, lower number first, of (2, P) candidates; the second one is moved."""
     for start in range(0, pairs.shape[1], _BLOCK):
         one, other = pairs[:, start : start + _BLOCK]
         second = spectra(features[other])
-        match = alike(spectra(features[one]), mirrored(second) if mirror else second)
-        yield from zip(one[match].tolist(), other[match].tolist(), strict=True)
+        match = alike(spectra(features[one]), move(second) if move else second)
+        yield from map(tuple, np.sort(pairs[:, start : start + _BLOCK].T[match]).tolist())
 
 
 def _hashed(features: Features) -> tuple[Hashes, npt.NDArray[np.bool_]]:
-    """Return hashes, (3, N): as it is, without border, mirrored; and whether there is contrast to compare."""
-    found, has_contrast = [np.zeros((3, 0), np.uint64)], [np.zeros(0, bool)]
+    """Return hashes, (5, N): as it is, without border, moved; and whether there is contrast to compare."""
+    found, has_contrast = [np.zeros((2 + len(_MOVES), 0), np.uint64)], [np.zeros(0, bool)]
     for start in range(0, len(features), _BLOCK):
         spectrum = spectra(features[start : start + _BLOCK])
-        views = (spectrum, without_border(spectrum), mirrored(spectrum))
+        moved = (move(spectrum) for move in _MOVES)
+        views = (spectrum, without_border(spectrum), *moved)
         found.append(np.stack([hashes(view) for view in views]))
         has_contrast.append(contrast(spectrum) >= MIN_CONTRAST)
     return np.concatenate(found, axis=1), np.concatenate(has_contrast)
@@ -148,26 +157,28 @@ def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
     return first_equal
 
 
-def _candidates(found: Hashes) -> tuple[Indices, Indices]:
-    """Return (2, P) pairs of images with near hashes, and pairs with one near the mirrored other.
+def _candidates(found: Hashes) -> list[Indices]:
+    """Return (2, P) pairs of images with near hashes, and for each move those with one near the moved other.
 
     Pairs are sorted and distinct. Borders may be left out.
 
     Args:
-        found: (3, N) hashes: as it is, without border, mirrored.
+        found: (5, N) hashes: as it is, without border, moved.
     """
     count = max(found.shape[1], 1)
-    keys: tuple[list[Indices], list[Indices]] = ([], [])
+    keys: list[list[Indices]] = [[np.zeros(0, dtype=np.int64)] for _ in (None, *_MOVES)]
     for first, second in pairs_within(found.ravel(), RADIUS):
-        mirrors = (first >= 2 * count).astype(np.int64) + (second >= 2 * count)
+        move, other_move = np.maximum(first // count - 1, 0), np.maximum(second // count - 1, 0)
         first, second = first % count, second % count
-        low, high = np.minimum(first, second), np.maximum(first, second)
-        for number, kept in enumerate(keys):  # two mirror images look alike as the images do
-            kept.append(np.unique((low * count + high)[(low < high) & (mirrors == number)]))
-    empty = np.zeros(0, dtype=np.int64)
-    merged = [np.unique(np.concatenate([empty, *kept])) for kept in keys]
-    pairs, mirror_pairs = (np.stack([key // count, key % count]) for key in merged)
-    return pairs, mirror_pairs
+        swap = np.where(
+            move + other_move > 0, move > 0, first > second
+        )  # the moved one comes second
+        one, other = np.where(swap, second, first), np.where(swap, first, second)
+        for number, kept in enumerate(keys):  # two moved images look alike as the images do
+            here = (move + other_move == number) & (move * other_move == 0) & (one != other)
+            kept.append(np.unique((one * count + other)[here]))
+    merged = (np.unique(np.concatenate(kept)) for kept in keys)
+    return [np.stack([key // count, key % count]) for key in merged]
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:

@@ -7,8 +7,9 @@ features of the image without any strip along its sides. Two images look alike i
 this way, differs from the other by at most an eighth of the other's contrast. This finds images that were
 recompressed, resized, or cropped by up to 6 % per side. They also look alike if each is, uncropped, a
 function of the other's brightness. This finds changes of contrast, brightness and gamma, and, since some
-pixels may differ, watermarks. The spectrum of a mirrored image is known without decoding it. Rotated images
-are not found. Color is not compared.
+pixels may differ, watermarks. An overexposed copy is compared where it is not white. The spectrum of an image
+that is mirrored, or turned by quarters, is known without decoding it. Other rotations are not found. Color is
+not compared.
 
 All stored numbers are integers. Matrix products of floats stay below 2**53, so the order of summation cannot
 change them, and features are the same on every machine.
@@ -41,6 +42,9 @@ MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of t
 SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
 TONES = ((0.0, 64), (0.1, 192))
 """Fraction of the pixels that may differ, and the least ratio of contrast to difference of the others, squared."""
+UNCUT = 225  # gray levels; a smoothed sample below was not cut at white
+LEAST_UNCUT, MOST_UNCUT = 0.3, 0.97  # fractions of such samples in an overexposed image
+EXPOSURE = 24  # the least ratio of contrast to difference in such images, squared
 _UNIT = 1024  # represents 1 in a table
 _ONE = STEP * STEP  # represents a gray level in a spectrum
 
@@ -90,6 +94,16 @@ def mirrored(spectrum: Floats) -> Floats:
     return spectrum * _MIRROR
 
 
+def turned(spectrum: Floats) -> Floats:
+    """Return the spectra of the images turned by a quarter, counterclockwise."""
+    return spectrum.transpose(0, 2, 1) * _MIRROR[:, None]
+
+
+def upside_down(spectrum: Floats) -> Floats:
+    """Return the spectra of the images turned by half."""
+    return spectrum * _MIRROR * _MIRROR[:, None]
+
+
 def contrast(spectrum: Floats) -> Floats:
     """Return (N,) root mean squares of the compared frequencies, in gray levels."""
     return np.sqrt(_energy(spectrum)) / _ONE
@@ -124,18 +138,21 @@ def alike(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
     for one, other in ((first, second), (second, first)):
         todo = np.flatnonzero(~result)
         result[todo] = _least_difference(one[todo], other[todo]) <= bound[todo]
-    todo = np.flatnonzero(~result)
-    result[todo] = _differ_in_tone_only(first[todo], second[todo])
+    for test in (_differ_in_tone_only, _differ_in_exposure_only):
+        todo = np.flatnonzero(~result)
+        result[todo] = test(_samples(first[todo]), _samples(second[todo]))
     return result
 
 
-def _differ_in_tone_only(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
+def _samples(spectrum: Floats) -> Floats:
+    """Return (P, 256) gray levels, smoothed."""
+    levels = _SAMPLING.T @ spectrum @ _SAMPLING / _ONE + 128
+    return np.asarray(levels.reshape(-1, SAMPLED * SAMPLED))
+
+
+def _differ_in_tone_only(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
     """Return (P,) whether each image of a pair has the brightness of the other up to a rising curve."""
-    one, other = (
-        (_SAMPLING.T @ spectrum @ _SAMPLING / _ONE).reshape(-1, SAMPLED * SAMPLED)
-        for spectrum in (first, second)
-    )
-    result = np.zeros(len(first), dtype=bool)
+    result = np.zeros(len(one), dtype=bool)
     for differing, times in TONES:
         todo = np.flatnonzero(~result)
         for source, target in ((one, other), (other, one)):
@@ -167,6 +184,40 @@ def _tone_difference(source: Floats, target: Floats, differing: float) -> Floats
     ratio = (used * difference**2).sum(axis=1) / np.maximum(energy, 1e-9)
     comparable = (curve[:, 1, 0] > 0) & (energy >= target.var(axis=1) * source.shape[1] / 2)
     return np.where(comparable, ratio, np.inf)
+
+
+def _differ_in_exposure_only(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+    """Return (P,) whether one image of a pair is the other, brighter and cut at white."""
+    return _exposes(one, other) | _exposes(other, one)
+
+
+def _exposes(source: Floats, target: Floats) -> npt.NDArray[np.bool_]:
+    """Return (P,) whether the target is a line of the source that is cut at white.
+
+    Where the target may have been cut, only the line predicts it, and elsewhere each predicts the other.
+    """
+    used = (target < UNCUT).astype(np.float64)
+    count = np.maximum(used.sum(axis=1, keepdims=True), 1)
+    from_, to = (
+        levels - (used * levels).sum(axis=1, keepdims=True) / count for levels in (source, target)
+    )
+    energy, energy_to = (used * from_**2).sum(axis=1), (used * to**2).sum(axis=1)
+    common = (used * from_ * to).sum(axis=1)
+    line = (common / np.maximum(energy, 1e-9))[:, None] * from_ + (target - to)
+    difference = ((np.minimum(line, 255) - target) ** 2).mean(axis=1)
+    share = used.mean(axis=1)
+    comparable = (
+        (share >= LEAST_UNCUT)
+        & (share <= MOST_UNCUT)
+        & (common > 0)
+        & (energy >= 0.1 * source.var(axis=1) * source.shape[1])
+        & (energy_to >= MIN_CONTRAST**2 * count[:, 0])
+    )
+    return np.asarray(
+        comparable
+        & (difference * EXPOSURE <= target.var(axis=1))
+        & ((energy * energy_to - common**2) * EXPOSURE <= energy * energy_to)
+    )
 
 
 def _least_difference(whole: Floats, part: Floats) -> Floats:

@@ -19,7 +19,7 @@ LEAKS = frozenset(
     f"{kind}_in_other_split" for kind in "image near_image mirrored_image group caption".split()
 )
 _PAIR = re.compile(
-    r"(?P<own>.+?): (?:looks like |is a mirror image of |the same pair as )?(?P<other>.+?)"
+    r"(?P<own>.+?): (?:looks like |is a mirror(?:ed or turned copy| image) of |the same pair as )?(?P<other>.+?)"
     r"(?: of (?P<split>train|validation|test))?"
 )
 

@@ -204,7 +204,9 @@ def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest["rejected"] == {"mirrored_image_in_other_split": 4}
     line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
-    assert line["detail"] == ("train/wren/00.jpg: is a mirror image of test/wren/00.jpg of test")
+    assert line["detail"] == (
+        "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test"
+    )
     keeping = BuildConfig(policy={"mirrored_image_in_other_split": "keep"})
     kept = build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
     assert kept.manifest["reported"] == {"mirrored_image_in_other_split": 4}
@@ -213,7 +215,7 @@ def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
     found = [each.what for each in validate_images(tmp_path / "kept")]
     assert len(found) == 8
-    assert all("its image is a mirror image of" in what for what in found)
+    assert all("its image is a mirrored or turned copy of" in what for what in found)
 
 
 def test_a_hashed_split_keeps_mirror_images_together_and_reports_them(tmp_path, write):

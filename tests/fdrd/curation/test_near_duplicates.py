@@ -132,10 +132,27 @@ def test_a_changed_copy_is_linked_to_its_original_only(change):
         assert family == {name, f"{name} changed"}
 
 
+def test_overexposed_copies_are_compared_where_they_are_not_white():
+    originals = {str(seed): scene(seed) for seed in range(8)}
+    copies = {
+        f"{name} changed": ImageEnhance.Brightness(image).enhance(1.4)
+        for name, image in originals.items()
+    }
+    near, _ = find_near_images(
+        {name: perceptual_features(image) for name, image in (originals | copies).items()}
+    )
+    linked = {
+        frozenset(name for name, other in near.node.items() if other in (node, *others))
+        for node, others in near.neighbors.items()
+    }
+    assert len(linked) >= 4
+    assert linked <= {frozenset((name, f"{name} changed")) for name in originals}
+
+
 @pytest.mark.parametrize(
     "change",
     [ImageOps.flip, lambda image: crop(image, 60, 40, 0, 0), ImageOps.invert],
-    ids=["upside down", "cropped by a fifth", "negative"],
+    ids=["flipped", "cropped by a fifth", "negative"],
 )
 def test_other_changes_make_another_image(change):
     image = scene(3)
@@ -148,14 +165,19 @@ def test_other_changes_make_another_image(change):
 
 @pytest.mark.parametrize(
     "change",
-    [lambda image: image, lambda image: crop(image, 5, 5, 0, 5), ImageOps.autocontrast],
-    ids=["only mirrored", "cropped", "more contrast"],
+    [
+        ImageOps.mirror,
+        lambda image: crop(ImageOps.mirror(image), 5, 5, 0, 5),
+        lambda image: ImageOps.autocontrast(ImageOps.mirror(image)),
+        lambda image: image.transpose(Image.Transpose.ROTATE_90),
+        lambda image: image.transpose(Image.Transpose.ROTATE_180),
+        lambda image: crop(image.transpose(Image.Transpose.ROTATE_270), 5, 5, 0, 5),
+    ],
+    ids=["mirrored", "cropped", "more contrast", "turned", "upside down", "turned and cropped"],
 )
-def test_a_mirrored_copy_is_linked_in_a_graph_of_its_own(change):
+def test_a_mirrored_or_turned_copy_is_linked_in_a_graph_of_its_own(change):
     originals = {str(seed): scene(seed) for seed in range(6)}
-    copies = {
-        f"{name} mirrored": change(ImageOps.mirror(image)) for name, image in originals.items()
-    }
+    copies = {f"{name} changed": change(image) for name, image in originals.items()}
     near, mirrored = find_near_images(
         {
             name: check_image_bytes(encoded(image, "JPEG", quality=80), LIMIT).features
@@ -165,7 +187,7 @@ def test_a_mirrored_copy_is_linked_in_a_graph_of_its_own(change):
     assert not near.node
     assert mirrored.kind == "mirrored"
     for name in originals:
-        assert mirrored.neighbors[mirrored.node[name]] == (mirrored.node[f"{name} mirrored"],)
+        assert mirrored.neighbors[mirrored.node[name]] == (mirrored.node[f"{name} changed"],)
 
 
 def test_copies_of_a_symmetric_image_are_not_mirror_images():

@@ -17,6 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole without matching weight": {"epsilon": 0.0},
     "whole without adapter": {"adapter": "identity"},
     "whole without prompts": {"depth": 0},
+    "whole with one image feature": {"plain_image": False, "gamma": 16.0},
     "whole, contrastive loss of the prompted feature": {"contrast": "prompted"},
     "whole with weights per pair": {"pair_weight": 1.0},
     "whole with isolated weights in the attention": {

@@ -164,7 +164,8 @@ def _reference(comparison: Comparison, against: str | None) -> Row:
     rows = comparison.rows
     for name in PREFERRED if against is None else (against,):
         exact = [row for row in rows if row.label == name]
-        same = exact or [row for row in rows if row.method == name]
+        named = [row for row in rows if name in (row.method, row.results[0].settings.label)]
+        same = exact or named
         if against is None:  # the full method among variants that set more options
             sizes = [len(row.results[0].settings.options_given) for row in same]
             same = [row for row, size in zip(same, sizes, strict=True) if size == min(sizes)]

@@ -179,6 +179,16 @@ def test_an_edited_method_is_another_row_not_another_seed(measured):
     assert all(row.label.startswith("coop #") for row in comparison.rows)
 
 
+def test_a_label_of_an_experiment_is_a_name_without_what_tables_add(measured, tmp_path):
+    paths = written(
+        tmp_path,
+        made(measured, "coop", [1] * 24, label="CoOp, 4 words", shots=2),
+        made(measured, "coop", [2] * 24, label="CoOp, 16 words", shots=2),
+    )
+    chosen = compare(paths, "CoOp, 4 words").comparisons[0].against
+    assert chosen.label == "CoOp, 4 words (shots=2)"
+
+
 def test_few_shot_draws_are_seeds_of_one_row(measured):
     draws = [
         made(measured, "coop", [1] * 24, seed=seed, shots=2, learned_from={"train": digit * 64})

@@ -19,7 +19,7 @@ PALETTE = (
 
 DASHES = ("", ' stroke-dasharray="7 3"', ' stroke-dasharray="2 3"')
 WIDTH, HEIGHT = 560, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 12, 44
 _ROW, _COLUMN = 18, 36
 """Height of a legend's row; longest label, in characters, of one in two columns."""
 

@@ -101,7 +101,8 @@ def _chosen(
     category = pairs.category[rows]
     remaining = np.bincount(category, ~chosen[unit], minlength=len(pairs.categories))
     _, begins = np.unique(category, return_index=True)
-    for begin in sorted(begins.tolist()):
+    # By name: a unit that is given back may belong to several categories.
+    for begin in sorted(begins.tolist(), key=lambda row: pairs.categories[int(category[row])]):
         own = category == category[begin] if not remaining[category[begin]] else ()
         if len(own) and chosen[unit[own]].all():
             groups = np.unique(unit[own])

@@ -210,7 +210,7 @@ def test_bench_reuses_results_and_accepts_plugins_and_custom_backbones(built, ca
     found = json.loads(first.stdout)
     assert [result["settings"]["method"] for result in found] == list(names)
     assert len(list((built / "runs").glob("*.json"))) == 4
-    assert json.loads(called(*command)[1]) == found
+    assert json.loads(fdrd(*command, cwd=built).stdout) == found
     _, page, _ = called("report", "runs")
     assert page.startswith("# Results")
     assert all(name in page for name in ("coop", "random", "reversed"))

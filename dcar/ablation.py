@@ -16,7 +16,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole without category loss": {"lambda_cate": 0.0},
     "whole without matching weight": {"epsilon": 0.0},
     "whole without adapter": {"adapter": "identity"},
-    "whole without prompts": {"depth": 0},
+    "whole without prompts": {"depth": 0, "beta": 0.0},
     "whole with one image feature": {"plain_image": False, "gamma": 16.0},
     "whole, contrastive loss of the prompted feature": {"contrast": "prompted"},
     "whole with weights per pair": {"pair_weight": 1.0},

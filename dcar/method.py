@@ -236,12 +236,13 @@ class DCAR:
         if not config.gamma and not config.pair_weight:
             return Features(self._prompted(captions, weights))
         plain = self.plain(captions, tokens=config.pair_weight > 0)
-        adapted, gamma = self.learner.adapter(plain.pooled), self.learner.scored_share(config.gamma)
+        adapted = self.learner.adapter(plain.pooled)
         if self._has_two_paths():
             pooled = self._joined(self._prompted(captions, weights), adapted)
         elif config.plain_image and config.gamma:
-            pooled = adapted  # there are no prompts yet
+            pooled = adapted  # no prompts, or not yet
         else:
+            gamma = self.learner.scored_share(config.gamma)
             pooled = normalize(self._prompted(captions, weights) + gamma * adapted, dim=-1)
         if plain.tokens is None:
             return Features(pooled)

@@ -158,6 +158,11 @@ class DCARConfig:
             raise FdrdError(
                 "learn_gamma: no loss depends on gamma unless contrast=fused and gamma > 0"
             )
+        if self.test_weights != "none" and self.plain_image and self.gamma and not self.depth:
+            raise FdrdError(
+                f"test_weights={self.test_weights}: without prompts the adapted caption alone is scored, which has "
+                f"no token weights; give plain_image=no"
+            )
         if self.train_weights == "as_tested":
             if self.test_weights in ("none", "leak_paired"):
                 raise FdrdError(

@@ -53,7 +53,7 @@ def dump(data: Mapping[str, Any]) -> str:
     from huggingface_hub import CardData
 
     class Dumper(yaml.SafeDumper):
-        pass
+        """Has a representation of text of its own, which `SafeDumper` must not get."""
 
     def quoted(dumper: Dumper, text: str) -> yaml.ScalarNode:
         style = None if text == visible(text) else '"'  # the style that has escapes

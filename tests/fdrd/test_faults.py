@@ -42,7 +42,7 @@ def run_build(folder, *_):
 
 def run_captioning(folder, *_):
     text = {"text": "A small brown {category} sits on a mossy post."}
-    source, cache = folder.parent / "pictures", folder / "answers.sqlite"
+    source, cache = folder.parent / "uncaptioned", folder / "answers.sqlite"
     fdrd.caption(source, folder / "out", captioner="template", options=text, cache=cache)
 
 
@@ -108,16 +108,16 @@ def meet(job, arguments, fault, moment, send):
 
 
 @pytest.fixture
-def pictures(birds, tmp_path):
+def uncaptioned(birds, tmp_path):
     """An image folder without captions."""
-    shutil.copytree(birds, tmp_path / "pictures")
-    (tmp_path / "pictures/metadata.jsonl").unlink()
+    shutil.copytree(birds, tmp_path / "uncaptioned")
+    (tmp_path / "uncaptioned/metadata.jsonl").unlink()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", JOBS)
 def test_the_next_run_finishes_what_a_fault_interrupted(
-    name, birds, pictures, tmp_path, make_clip, tiny_dataset
+    name, birds, uncaptioned, tmp_path, make_clip, tiny_dataset
 ):
     job, reference = JOBS[name], tmp_path / "reference"
     more = (make_clip(), tiny_dataset) if name == "training" else ()

@@ -231,7 +231,7 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
     again = fdrd(*command, "--json", cwd=built)
     given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
     assert {"n_ctx": 2} in given
-    assert {"n_ctx": 2, "depth": 0} in given
+    assert {"n_ctx": 2, "depth": 0, "beta": 0.0} in given
     failed = fdrd(*command, "-M", "alpha=-1", "--results", "failed", cwd=built)
     assert failed.returncode == 2
     assert "alpha=-1.0: must be at least 0" in failed.stderr

@@ -78,7 +78,10 @@ def trials_in(folder):
 
 
 def test_the_first_trial_has_the_values_of_the_row_that_lie_in_the_space(given, tmp_path):
-    search = {"options": {"n_ctx": [1, 2], "ctx_init": ["", "a"]}, "train": {"lr": [0.01, 0.02]}}
+    search = {
+        "options": {"n_ctx": [1, 2], "ctx_init": ["", "a"]},
+        "train": {"lr": {"low": 0.01, "high": 0.03}},
+    }
     row = {"method": "coop", "options": {"n_ctx": 2, "ctx_init": "of"}, "search": search}
     train = {"epochs": 1, "batch_size": 8, "learning_rate": 0.02}
     changes = {"methods": [row], "seeds": 1, "train": train}

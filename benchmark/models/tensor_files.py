@@ -54,13 +54,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> Any:
     advice = "If you trust it, save only its tensors, with torch.save({}, 'tensors.pt')"
-    if _is_torchscript(path):
-        raise FdrdError(
-            f"{path} is a TorchScript archive, which is a program, and was not run. OpenAI's own models "
-            f"are on the Hub as tensors: --backbone openai/clip-vit-base-patch32. "
-            + advice.format(f"torch.jit.load({path.name!r}, 'cpu').state_dict()")
-        )
     try:
+        if _is_torchscript(path):
+            raise FdrdError(
+                f"{path} is a TorchScript archive, which is a program, and was not run. OpenAI's own models "
+                f"are on the Hub as tensors: --backbone openai/clip-vit-base-patch32. "
+                + advice.format(f"torch.jit.load({path.name!r}, 'cpu').state_dict()")
+            )
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
@@ -69,7 +69,9 @@ def _unpickled(path: Path) -> Any:
             f"{path} holds {content}; it was not loaded, and none of its code was run. "
             + advice.format("model.state_dict()")
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (FdrdError, OSError):
+        raise
+    except Exception as error:  # the unpickler raises many types on damaged files
         reason = " ".join(str(error).split()) or "empty"
         raise FdrdError(f"{path} is not a file written by torch.save ({reason})") from error
 

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fdrd.captioning.interface import Answer, Question
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.files.cache import cache_folder
 
 _VERSION = 1
@@ -127,9 +127,9 @@ class AnswerCache:
         with self._thread_lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file gives any text
                 raise FdrdError(
-                    f"{self.file}: {error}; choose another file with --cache"
+                    f"{self.file}: {first_line(error)[:200]}; choose another file with --cache"
                 ) from error
 
     @contextmanager

@@ -3,6 +3,7 @@
 python tests/fuzz readers -max_total_time=3600     # with atheris (pip install atheris)
 python tests/fuzz parsers found/ -runs=100000      # the folder keeps new inputs
 python tests/fuzz parsers crash-0123abcd           # repeat an input that atheris saved
+python tests/fuzz readers --only 9 -max_total_time=3600     # one file: its place in FILES, or in TARGETS
 python tests/fuzz parsers --plain 5000 [SEED]      # without atheris: random mutations of the seeds
 """
 

@@ -99,6 +99,12 @@ def main(check, seeds):
         return
     import atheris
 
+    first = b""
+    if sys.argv[1:2] == ["--only"]:
+        first = bytes([int(sys.argv[2])])
+        seeds = [seed for seed in seeds if seed[:1] == first]
+        del sys.argv[1:3]
+
     def mutated(data, size, seed):
         rng = random.Random(seed)
         return mutate(data, rng)[:size] if data and rng.randrange(2) else atheris.Mutate(data, size)
@@ -116,7 +122,7 @@ def main(check, seeds):
         given = [Path(name).is_file() for name in sys.argv[1:]]
         atheris.Setup(
             [*sys.argv, *([] if any(given) else [folder])],
-            lambda data: check(data) and None,
+            lambda data: check(first + data[len(first) :]) and None,
             custom_mutator=mutated,
         )
         atheris.Fuzz()

@@ -7,7 +7,9 @@ The first byte of an input selects the parser, the rest is the content of its fi
 
 from __future__ import annotations
 
+import io
 import json
+import sqlite3
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -25,7 +27,9 @@ from benchmark.models.open_clip import read_config
 from benchmark.models.tensor_files import read_tensors
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
+from fdrd.captioning.answer_cache import AnswerCache
 from fdrd.captioning.captioners.from_table import read_table
+from fdrd.captioning.interface import Answer
 from fdrd.captioning.prompts import read_questions, read_verdict
 from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
@@ -98,6 +102,32 @@ def _features(file):
 def _composition(file):
     (file.parent / "a.png").touch()
     read_composition([file], file.parent)
+
+
+def _answers(file):
+    with AnswerCache(file) as answers:
+        answer = answers.get("a")
+        assert answer is None or isinstance(answer.text, str)
+        answers.claim("b")
+        answers.put("b", Answer("A cat.", 1, 1), "m")
+
+
+def _answers_seed():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "a.sqlite")
+        with AnswerCache(file) as answers:
+            answers.put("a", Answer("A cat.", 1, 1), "m")
+        with sqlite3.connect(file) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        connection.close()
+        return file.read_bytes()
+
+
+def _weights_seed(zipped):
+    file = io.BytesIO()
+    content = {"state_dict": {"module.a": torch.zeros(2), "b": torch.zeros(1, dtype=torch.half)}}
+    torch.save({**content, "epoch": 1}, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
 
 
 _CARD = (
@@ -233,6 +263,8 @@ TARGETS = {
         [_json({"model_cfg": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {"context_length": 7}}})],
     ),
     "tensors.safetensors": (read_tensors, [safetensors.torch.save({"a": torch.zeros(2)})]),
+    "weights.pt": (read_tensors, [_weights_seed(True), _weights_seed(False)]),
+    "answers.sqlite": (_answers, [_answers_seed()]),
     "captions.jsonl": (read_table, [_json({"file_name": "a.png", "caption": "A."}) + b"\n"]),
     "captions.csv": (read_table, [b"category,caption\ncat,A.\n"]),
     "questions.txt": (read_questions, [b"What is it?\n"]),

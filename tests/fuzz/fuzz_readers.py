@@ -49,6 +49,8 @@ FILES = (
     ("nested_folders", "wren/a.txt"),
     ("image_folder", "birds.zip"),
     ("webdataset", "0.tar"),
+    ("coco_captions", "annotations/captions_train.json"),
+    ("karpathy", "dataset_exported.json"),
 )
 """Readers, and the files that are fuzzed. An empty reader means `domain.toml`."""
 
@@ -129,6 +131,11 @@ def _seeds():
         "attributes": [{"type": "colour", "value": "brown", "start": 3, "end": 8}],
         "negatives": ["A robin.", {"caption": "A red wren.", "kind": "attribute"}],
     }
+    extras = {
+        "attributes": [{"type": "colour", "value": "red", "start": 2, "end": 5}],
+        "negatives": [{"caption": "A blue b.", "kind": "attribute"}],
+        "record": {"id": "7", "group": "g", "license": "mit"},
+    }
     record = {"file_name": "b_1", "class_name": "b", "positive": "A b.It is.", "negative": ["A c."]}
     cells = 'image,caption,label,negatives\nwren/a.png,"A wren, brown",wren,"[""A robin.""]"\n'
     table = pa.table({"image": [{"bytes": b"x", "path": "a.png"}], "text": ["A."], "label": ["b"]})
@@ -174,6 +181,10 @@ def _seeds():
         b"A wren.\n",
         zipped.getvalue(),
         _tar({"0.png": b"x", "0.json": json.dumps({"rows": [exported]}).encode()}),
+        json.dumps(
+            {**coco, "annotations": [{"image_id": 1, "caption": "A red b.", **extras}]}
+        ).encode(),
+        json.dumps({"images": [{**image, "sentences": [{"raw": "A red b.", **extras}]}]}).encode(),
     )
     for number, content in enumerate(contents):
         yield bytes([number]) + content

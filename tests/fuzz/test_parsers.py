@@ -6,6 +6,11 @@ import pytest
 from fuzz.driver import run_mutations
 from fuzz.fuzz_parsers import SEEDS, TARGETS, check
 
+
+def _seed(name, number=0):
+    return TARGETS[name][1][number]
+
+
 FOUND = {
     "examined.jsonl": [b"true\n", b'{"path": {}, "member": "", "size": [], "mtime_ns": 1}\n'],
     "manifest.json": [b"[" * 100_000, b"\xff", b'{"name": "' + b"x" * 5000 + b'"}'],
@@ -24,6 +29,15 @@ FOUND = {
     "header.safetensors": [b"[" * 100_000],
     "decisions.jsonl": [b'{"record\\r": ""}\n', b"[" * 100_000 + b"\n"],
     "published.json": [b"[" * 100_000],
+    "weights.pt": [  # a zip archive with a broken directory, and pickles that pop from an empty stack
+        _seed("weights.pt").replace(b"PK\x01\x02", b"PK\x01\x01"),
+        _seed("weights.pt", 1).replace(b"}q\x00", b"sss"),
+        _seed("weights.pt", 1).replace(b"K\x02", b"K\x03"),
+    ],
+    "answers.sqlite": [
+        _seed("answers.sqlite").replace(b"NOT NULL,\n    cut", b"NOT NUL\xf9,\n    cut"),
+        _seed("answers.sqlite").replace(b"CREATE TABLE answers", b'CREATE "\nBLE answers'),
+    ],
     "composition.json": [b'[{"filename": "' + b"x" * 5000 + b'", "caption": "A."}]'],
 }  # fmt: skip
 

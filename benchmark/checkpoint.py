@@ -97,7 +97,7 @@ def read_header(path: Path) -> CheckpointHeader:
     ) as error:
         raise FdrdError(
             f"{path} is not a checkpoint of fdrd ({error}); give the .safetensors file that "
-            f"`fdrd bench` wrote beside a result"
+            f"`fdrd bench` wrote next to a result"
         ) from error
 
 
@@ -150,7 +150,7 @@ def find_checkpoint(spec: str | Path) -> Path:
         raise FdrdError(f"{path} holds no {WEIGHTS}; give the .safetensors file itself")
     if not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
         raise FdrdError(
-            f"no checkpoint {name}: give the .safetensors file that `fdrd bench` wrote beside a "
+            f"no checkpoint {name}: give the .safetensors file that `fdrd bench` wrote next to a "
             f"result, or a model on the Hub as ORG/NAME"
         )
     return _download(name)
@@ -254,6 +254,6 @@ def untrained_method(name: str, backbone: Backbone | None) -> Method:
     if method.trains != "nothing":
         raise FdrdError(
             f"{name} needs training: run `fdrd bench --method {name}`, then give --checkpoint with "
-            f"the .safetensors file beside the result"
+            f"the .safetensors file next to the result"
         )
     return method

@@ -1,7 +1,7 @@
 """Token weights at scoring time: each image weighs the tokens of each caption by itself.
 
 A weighted mean of token similarities is added to the similarity of pooled features. The weights depend on the
-image at hand and on the blank image, and on no other image, so right and wrong pairs are treated alike and nothing
+image being scored and on the blank image, and on no other image, so right and wrong pairs are treated alike and nothing
 leaks. An extension of figure 2 of arXiv 2508.04028, which shows the weights on the input of the text tower, where
 a caption would need a pass of its own for every image.
 """

@@ -48,6 +48,6 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
 }
 """Options that differ from the defaults of `DCARConfig`.
 
-`maple` holds the defaults of version 0.1, whose checkpoints name it; `figure` is figure 2 as drawn, as far as it shows
+`maple` holds the defaults of version 0.1, whose checkpoints name it; `figure` is figure 2 as drawn, where it shows
 a choice.
 """

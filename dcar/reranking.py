@@ -19,7 +19,7 @@ from benchmark.evaluation.scoring import Scoring, Shortlist
 
 RERANK = (
     "the {size} best items of each query are scored again, each caption under the token weights of the "
-    "image at hand; that is a pass of the text tower for every pair."
+    "image being scored; that is a pass of the text tower for every pair."
 )
 LEAK = (
     "LEAK: each caption was encoded under the token weights of its own image, so it knows the answer. "

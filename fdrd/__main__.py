@@ -18,7 +18,7 @@ from fdrd.shadowing import hidden_packages
 
 def main() -> None:
     """Run the command line. A user error prints one line and exits with 2, a failed check with 1."""
-    # Compute threads that spin while they wait for each other crawl beside any other process.
+    # Compute threads that spin while they wait for each other crawl as soon as another process runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

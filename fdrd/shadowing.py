@@ -1,4 +1,4 @@
-"""Folders that hide fdrd's other packages, e.g. a `benchmark/` beside the script that imports fdrd."""
+"""Folders that hide fdrd's other packages, e.g. a `benchmark/` next to the script that imports fdrd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def hidden_packages() -> str:
-    """Return what hides packages that are installed beside `fdrd`, as a sentence; empty if nothing does."""
+    """Return what hides packages that are installed next to `fdrd`, as a sentence; empty if nothing does."""
     home = Path(__file__).parent.parent
     for name in ("benchmark", "baselines", "dcar"):
         spec = find_spec(name)

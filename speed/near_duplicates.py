@@ -2,7 +2,7 @@
 
     python speed/near_duplicates.py                         # the search alone, compared with all pairs
     python speed/near_duplicates.py FOLDER                  # and altered copies of a sample of its JPEGs
-    python speed/near_duplicates.py FOLDER --peers PYTHON   # beside imagededup and cleanvision
+    python speed/near_duplicates.py FOLDER --peers PYTHON   # also imagededup and cleanvision
 
 Codes are random 64-bit numbers, half of them near another one. Comparing all pairs is timed on a part and
 extrapolated quadratically. All originals and all copies are searched at once. A copy counts as found if it is linked

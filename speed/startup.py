@@ -1,4 +1,4 @@
-"""Time the start of every command beside bare Python, which is what a user waits for before anything happens.
+"""Time the start of every command and of bare Python: what a user waits for before anything happens.
 
     python speed/startup.py [ROUNDS]
 

@@ -1,4 +1,4 @@
-"""Captions as tensors beside their features, for methods that read a caption again together with an image."""
+"""Captions as tensors with their features, for methods that read a caption again together with an image."""
 
 from __future__ import annotations
 

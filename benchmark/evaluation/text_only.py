@@ -1,4 +1,4 @@
-"""Accuracy of the text-only baseline on the hard negatives of a split, reported beside each method's accuracy.
+"""Accuracy of the text-only baseline on the hard negatives of a split, reported next to each method's accuracy.
 
 The baseline is the `context` classifier of `fdrd audit`, trained on the training split and judged like a method:
 one classifier for all kinds of negatives, and a tie is a loss.

@@ -223,7 +223,7 @@ def _free_first(cells: Sequence[Cell], results: Path) -> Iterator[Cell]:
 
 @contextmanager
 def _other_jobs(number: int, job: Job) -> Iterator[None]:
-    """Run the experiment in more processes beside the block; they save their state and stop when it ends."""
+    """Run the experiment in more processes while the block runs; they save their state and stop when it ends."""
     threads = str(max(1, (os.cpu_count() or 1) // (number + 1)))
     workers = [
         subprocess.Popen(

@@ -1,6 +1,6 @@
 """One more process of an experiment: `python -m benchmark.experiments.worker`, with the job on the first line of stdin.
 
-The end of stdin asks it to stop, also if its parent process was killed. It saves its training first.
+The end of stdin asks it to stop, even if its parent process was killed. It saves its training first.
 """
 
 from __future__ import annotations

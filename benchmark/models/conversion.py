@@ -36,10 +36,10 @@ def convert(
         source: a `.pt`, `.pth`, `.bin` or `.safetensors` file with tensors of open_clip, OpenAI or
             `transformers`, or a folder that holds one.
         out: a new or empty folder.
-        config: `open_clip_config.json` or `config.json`; by default the one beside the weights. Without
+        config: `open_clip_config.json` or `config.json`; by default the one next to the weights. Without
             one, the sizes of an open_clip model are inferred from the shapes.
         quick_gelu: the activation, where no configuration says it.
-        tokenizer: as for `tokenizer_of`; by default the one beside the weights.
+        tokenizer: as for `tokenizer_of`; by default the one next to the weights.
 
     Raises:
         FdrdError: the file holds more than tensors, or `CLIPModel` cannot express the model.

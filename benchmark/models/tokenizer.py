@@ -47,7 +47,7 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
     except (OSError, ValueError) as error:
         raise FdrdError(
             f"the tokenizer {source or CLIP_TOKENIZER} is not available "
-            f"({first_line(error)}); put its files beside the model, or run "
+            f"({first_line(error)}); put its files next to the model, or run "
             f"`fdrd convert` with --tokenizer: a folder, a Hub id, or the file "
             f"bpe_simple_vocab_16e6.txt.gz that open_clip and CLIP ship"
         ) from error

@@ -25,7 +25,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?(#[\w=,]+)?")
 
 
 def published_results(checkpoint: Path, method: str) -> dict[str, BenchResult]:
-    """Return by file name the results beside a checkpoint that come from its training, without local paths."""
+    """Return by file name the results next to a checkpoint that come from its training, without local paths."""
 
     def training(result: BenchResult) -> list[object]:
         names = ("code", "options", "train", "seed", "learned_from", "shots")

@@ -1,4 +1,4 @@
-"""Recalls of a paper beside ours: per domain and as their mean, with what differs in the protocol.
+"""Recalls of a paper next to ours: per domain and as their mean, with what differs in the protocol.
 
 A file of published numbers is JSON; recalls are percent:
 
@@ -100,7 +100,7 @@ def beside(results: Sequence[BenchResult], published: Published) -> list[Table]:
             f"{', '.join(published.domains)}"
         )
     tables = [
-        _table(f"{domain}, beside {published.source}", both[domain]) for domain in sorted(both)
+        _table(f"{domain}, next to {published.source}", both[domain]) for domain in sorted(both)
     ]
     everywhere = {
         label: tuple([fmean(v) for v in zip(*side, strict=True)] for side in zip(*of, strict=True))
@@ -109,7 +109,7 @@ def beside(results: Sequence[BenchResult], published: Published) -> list[Table]:
     }
     if everywhere:
         tables.append(_table(f"Mean over {', '.join(sorted(both))}", everywhere))  # type: ignore[arg-type]
-    head = ["method", "differs from the paper's protocol as far as known"]
+    head = ["method", "known differences from the paper's protocol"]
     return [
         *tables,
         Table("", head, [[label, text] for label, text in differs.items()], text_columns=2),

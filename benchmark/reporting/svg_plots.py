@@ -15,7 +15,7 @@ PALETTE = (
     *("#4f6fe0", "#d9661f", "#2a8c5a", "#c93a9b", "#9a7a10", "#8a5bd6"),
     *("#1f8fae", "#d84343", "#6f9a1c", "#dd6f9c", "#9c6a4a", "#2fa39a"),
 )
-"""Colors with a contrast of 3 to white and to a dark page. Those of the last line are dashed, beside similar ones."""
+"""Colors with a contrast of 3 to white and to a dark page. Those of the last line are dashed, next to similar ones."""
 
 DASHES = ("", ' stroke-dasharray="7 3"', ' stroke-dasharray="2 3"')
 WIDTH, HEIGHT = 560, 340

@@ -65,7 +65,7 @@ def _truncated(plan: Plan) -> float | None:
 
 
 def _hard_negatives(plan: Plan, images: Features, reranker: Reranker | None) -> dict[str, Share]:
-    """Return the accuracy on hard negatives, beside that of the text-only baseline."""
+    """Return the accuracy on hard negatives, next to that of the text-only baseline."""
     progress = plan.request.progress
     progress("train the text-only baseline", 0, 1)
     text_only = text_only_baseline(plan.measured, plan.baseline_rows)

@@ -37,7 +37,7 @@ class RunRequest:
         train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
         checkpoint: a file or a Hub model to use instead of training.
         results: folder of result files. A finished run is read from there instead of repeated, learned
-            tensors are saved beside the result, and an interrupted training resumes.
+            tensors are saved next to the result, and an interrupted training resumes.
         log: where the curves of each training go: `tensorboard:FOLDER`, `trackio:PROJECT`, `wandb:PROJECT`, or
             a folder for TensorBoard.
         cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.

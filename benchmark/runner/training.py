@@ -58,7 +58,7 @@ def check_common_folder(folder: Path, seen: object) -> None:
 
 
 def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResult] | None:
-    """Return the checkpoint of an equal training and the result beside it, if there is one."""
+    """Return the checkpoint of an equal training and the result next to it, if there is one."""
     wanted = dataclasses.replace(CheckpointHeader.of(settings), backbone="")
     for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
         try:  # the header first: result files are long

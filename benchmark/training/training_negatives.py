@@ -1,4 +1,4 @@
-"""Hard negatives for training, generated from training captions and drawn anew in every epoch.
+"""Hard negatives for training, generated from training captions and drawn again in every epoch.
 
 The dataset's column `negatives` is for evaluation and is not used.
 """
@@ -21,7 +21,7 @@ POOL = 16
 class TrainingNegatives:
     """A fixed pool of hard negatives for each row of a split, from which every epoch draws some.
 
-    Half of a pool swaps the category and half an attribute, as far as the caption allows.
+    Half of a pool swaps the category and half an attribute, where the caption allows.
 
     Args:
         train: the rows, which also provide the categories to swap in.

@@ -1,7 +1,7 @@
 """Prompts for drafts, revisions and evaluations, and the parser of an evaluator's verdict.
 
-`{dataset}` and `{category}` stand for names. The prompts follow figure 3 of arXiv 2508.04028 in other words. Their
-exact text is part of the key of cached answers: changing a prompt makes users pay for its answers again.
+`{dataset}` and `{category}` are replaced by names. The prompts follow figure 3 of arXiv 2508.04028 in other words.
+Their exact text is part of the key of cached answers: changing a prompt makes users pay for its answers again.
 """
 
 from __future__ import annotations

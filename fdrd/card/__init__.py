@@ -1,5 +1,5 @@
 """Dataset card: README.md with YAML metadata, and Croissant metadata.
 
-May import `checks`, `storage`, and what lies below them. Others use `render`, `croissant`, `front_matter`, and
+May import `checks`, `storage`, and what is below them. Others use `render`, `croissant`, `front_matter`, and
 `sections`.
 """

@@ -245,7 +245,7 @@ class PairTable:
         return +found
 
     def named_categories(self, rows: Integers | None = None) -> set[tuple[str, str]]:
-        """Return domain and category of records, by default the kept ones, as far as they have one."""
+        """Return domain and category of records, by default of the kept ones that have one."""
         rows = self.rows if rows is None else rows
         found = np.unique(np.stack([self.domain[rows], self.category[rows]]), axis=1).T.tolist()
         named = {(self.domains[domain], self.categories[category]) for domain, category in found}

@@ -95,7 +95,7 @@ def fetch_set(
     if (names := unverified(chosen, options)) and not options.accept_unverified:
         raise FdrdError(
             f"no digest is known of {', '.join(names)}, so a changed file would go unnoticed; "
-            "--accept-unverified uses them all the same"
+            "--accept-unverified uses them anyway"
         )
     downloads = (options.downloads or cache_folder() / "downloads") / chosen.name
     used = [file for file in chosen.files if _is_used(chosen, file, options)]

@@ -1,6 +1,6 @@
 """Write the field guide as an `image_folder` source: images by split and category, one `metadata.jsonl`.
 
-Files go into a hidden folder beside the target, which is renamed when it is complete. An
+Files go into a hidden folder next to the target, which is renamed when it is complete. An
 interrupted run leaves only that folder, and the same call resumes from it.
 """
 

@@ -21,7 +21,7 @@ STEP = 1 / 1024  # unit of integer log odds: their sums are exact on every machi
 MIN_LOG_ODDS = round(-12 / STEP)  # lower bound relative to the most likely choice
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ".,;:!?'’\"”)"
-_NEAR = 40  # characters that are searched for the words beside a mention
+_NEAR = 40  # characters that are searched for the words next to a mention
 _MIN_CAPTIONS = 3  # rarer words are ignored
 _MAX_WORDS = 8192
 _BATCH = 512  # rows of the table that are computed together, to bound memory
@@ -108,7 +108,7 @@ class Context:
 
 
 def around(caption: str, mentions: Sequence[Mention]) -> set[str]:
-    """Return the words of a caption outside the mentions, and those beside a mention marked as such.
+    """Return the words of a caption outside the mentions, and those next to a mention marked as such.
 
     >>> sorted(around("A white cat sleeps", [Mention(8, 11, plural=False)]))
     ['<a white', '<white', '>sleeps', 'a', 'sleeps', 'white']

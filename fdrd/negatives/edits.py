@@ -169,7 +169,7 @@ def _value(span: Attribute) -> tuple[str, str]:
 
 
 def _near(record: Record, span: Attribute) -> tuple[str, ...]:
-    """Return what suggests a value at a span: the words beside it, and the category."""
+    """Return what suggests a value at a span: the words next to it, and the category."""
     mention = Mention(span.start, span.end, plural=False)
     return (*beside(record.caption, mention), "=" + record.category)
 

@@ -93,7 +93,7 @@ def build(
     Args:
         source: folder of one domain or of several domains in a layout of `fdrd.sources`, or a zip, tar or
             Parquet file of them.
-        out: folder of the dataset. `<out>.work` beside it stores what a later run can reuse.
+        out: folder of the dataset. `<out>.work` next to it stores what a later run can reuse.
         config: options that determine the bytes.
         options: layout, columns and categories of the source; detected by default.
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).

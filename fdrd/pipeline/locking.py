@@ -32,7 +32,7 @@ def lock_output(out: Path) -> Iterator[Path]:
     """
     from filelock import FileLock, Timeout
 
-    if out.is_symlink() or not out.name:  # the work folder belongs beside the real folder
+    if out.is_symlink() or not out.name:  # the work folder belongs next to the real folder
         out = out.resolve()
     try:
         with _disk_errors(out):

@@ -19,7 +19,7 @@ from fdrd.storage.shard_file import open_shard, read_batches
 
 
 def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
-    """Return a folder with the dataset in this format: itself, or a copy in the work folder beside it.
+    """Return a folder with the dataset in this format: itself, or a copy in the work folder next to it.
 
     The copy has the bytes that `fdrd build --format` writes, except for the shard keys in the manifest.
 

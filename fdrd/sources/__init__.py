@@ -147,7 +147,7 @@ def near_misses(folder: SourceFolder) -> list[str]:
 
 
 def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
-    """Yield a rejection for each folder with images beside the domains whose layout is unknown."""
+    """Yield a rejection for each folder with images next to the domains whose layout is unknown."""
     for name, folder in folders_beside(root, domains):
         if image := next(filter(is_image, folder.files), None):
             detail = (
@@ -158,7 +158,7 @@ def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]
 
 
 def folders_beside(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, SourceFolder]]:
-    """Yield path and folder of each entry beside the domains that is not one."""
+    """Yield path and folder of each entry next to the domains that is not one."""
     known = {domain.path for domain in domains}
     if known == {"."}:
         return

@@ -1,6 +1,6 @@
 """Replace an old build by a finished one: a reader sees the old build, the new one, or none, never a mixture.
 
-A build is written into a work folder beside the dataset, and renamed when it is complete.
+A build is written into a work folder next to the dataset, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OWNED = frozenset(
 
 
 def work_folder(out: Path) -> Path:
-    """Return the folder beside a dataset for its ledger, its log, and a build in progress."""
+    """Return the folder next to a dataset for its ledger, its log, and a build in progress."""
     return out.with_name(f"{out.name}.work")
 
 

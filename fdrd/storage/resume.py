@@ -1,6 +1,6 @@
 """Find what an earlier run left for reuse: complete shards, and a digest that shows that nothing changed.
 
-This state lives in the work folder beside the dataset. Losing it costs only time.
+This state lives in the work folder next to the dataset. Losing it costs only time.
 """
 
 from __future__ import annotations

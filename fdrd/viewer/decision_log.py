@@ -28,7 +28,7 @@ _VERDICT = {"accept": "accept", "drop": "drop", **dict.fromkeys(CORRECTIONS, "co
 
 
 def review_folder(dataset: Path) -> Path:
-    """Return the folder of a dataset's reviews. It is beside the dataset, which a build replaces."""
+    """Return the folder of a dataset's reviews. It is next to the dataset, which a build replaces."""
     dataset = dataset.absolute()
     return dataset.with_name(f"{dataset.name}.review")
 

@@ -93,7 +93,7 @@ class Retrieved:
 
 
 def method_of(result: BenchResult, file: Path) -> Method:
-    """Return the method of a result, from the checkpoint beside its file where it was trained.
+    """Return the method of a result, from the checkpoint next to its file where it was trained.
 
     Raises:
         FdrdError: there is no checkpoint, or the backbone is not the one that was measured.

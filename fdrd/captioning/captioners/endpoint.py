@@ -231,7 +231,7 @@ class Endpoint:
             self.spending.settle(max_cost, cost, *counts)
 
     def _request(self, question: Question) -> bytes:
-        """Return a request body. The image is encoded anew, so none of its file's metadata is sent."""
+        """Return a request body. The image is encoded again, so none of its file's metadata is sent."""
         data = io.BytesIO()
         question.image.load(self.max_side).save(data, "JPEG", quality=_JPEG_QUALITY)
         url = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

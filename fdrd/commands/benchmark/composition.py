@@ -40,7 +40,7 @@ def composition(
 ) -> None:
     """Measure a method on SugarCrepe, SugarCrepe++ and ECCV Caption files.
 
-    Each accuracy is printed beside that of the text-only baseline, which sees no image. Equal scores count
+    Each accuracy is printed next to that of the text-only baseline, which sees no image. Equal scores count
     against the method.
     """
     quiet_transformers()
@@ -56,7 +56,7 @@ def composition(
 
     found = read_composition(files, images, captions)
     ready = ready_method(method, checkpoint, backbone, device=device, allow_code=True)
-    with show_progress("Nothing is saved; the same command starts anew.") as bar:
+    with show_progress("Nothing is saved; the same command starts over.") as bar:
         scores = measure(ready, found, images, bar)
     if json:
         print_json([asdict(score) for score in scores])

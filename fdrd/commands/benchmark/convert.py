@@ -23,7 +23,7 @@ def convert(
         Path | None,
         typer.Option(
             help="Description of the model: open_clip_config.json, one of open_clip's model_configs, "
-            "or a CLIPModel's config.json; by default the one beside the weights."
+            "or a CLIPModel's config.json; by default the one next to the weights."
         ),
     ] = None,
     activation: Annotated[

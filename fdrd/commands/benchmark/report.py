@@ -38,7 +38,7 @@ def report(
         Path | None,
         typer.Option(
             "--beside",
-            help="Print recalls beside published ones from this JSON file instead, per domain and in the mean, "
+            help="Print recalls next to published ones from this JSON file instead, per domain and in the mean, "
             "and how the protocols differ. docs/experiments.md describes the format.",
         ),
     ] = None,

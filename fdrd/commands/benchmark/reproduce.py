@@ -38,7 +38,7 @@ def reproduce(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Run the protocol of the DCAR paper on the domains of a dataset, and print recalls beside the published ones.
+    """Run the protocol of the DCAR paper on the domains of a dataset, and print recalls next to the published ones.
 
     One model per domain learns from the train and validation splits, and its last step is measured on the whole
     test split. The backbone is CLIP ViT-B/32 unless another is given. The paper does not give steps or learning rates:

@@ -26,7 +26,7 @@ def merge(
     """
     from fdrd.pipeline.builder import merge as run_merge
 
-    # `data/parts/*` also matches the work folders beside the parts.
+    # `data/parts/*` also matches the work folders next to the parts.
     parts = [part for part in parts if part.suffix != ".work"]
     with show_progress(resume_hint(target)) as progress:
         built = run_merge(

@@ -1,6 +1,6 @@
 """COCO captions: `annotations/captions_<split>.json` with lists of images and of annotations.
 
-The split is in the name of the file. If `instances_<split>.json` is beside it, the category of an image is
+The split is in the name of the file. If `instances_<split>.json` is next to it, the category of an image is
 that of the objects with the largest area in it, and the meta-category their supercategory.
 """
 
@@ -33,7 +33,7 @@ def detect(folder: SourceFolder) -> str | None:
 def near_miss(folder: SourceFolder) -> str | None:
     """Return the first COCO file without captions."""
     for file in _candidates(folder, _OTHERS):
-        return f"{file} has no captions; add captions_*.json beside it"
+        return f"{file} has no captions; add captions_*.json next to it"
     return None
 
 

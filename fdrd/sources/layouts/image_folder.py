@@ -46,7 +46,7 @@ def near_miss(folder: SourceFolder) -> str | None:
     if path is None:
         return None
     if "/" not in path:
-        return f"{path} has neither a metadata.jsonl nor a text file with captions beside it"
+        return f"{path} has neither a metadata.jsonl nor a text file with captions next to it"
     return f"{path} is deeper than [split/]category/image.jpg"
 
 
@@ -76,7 +76,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
         captions_of[path] += 1
     if not described:
         for path in sorted(path for path in folder.top if _is_unread(path)):
-            detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv beside it"
+            detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
             yield Rejection(path, "", "unreadable_annotations", detail)
 
 

@@ -36,7 +36,7 @@ def near_miss(folder: SourceFolder) -> str | None:
     for path in folder.files:
         if is_image(path) and len(_classes(path)) > 1:
             return (
-                f"{path} has no text file with captions beside it; `fdrd caption` writes captions"
+                f"{path} has no text file with captions next to it; `fdrd caption` writes captions"
             )
     return None
 

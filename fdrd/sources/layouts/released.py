@@ -63,7 +63,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
             yield Rejection(file, "", "unreadable_annotations", f"not JSON: {error}")
             continue
         if isinstance(pairs, _Pairs) and {key for key, _ in pairs} <= {"train", "val", "test"}:
-            continue  # CoOp's split file beside the captions has no pairs
+            continue  # CoOp's split file next to the captions has no pairs
         if not isinstance(pairs, _Pairs):
             detail = f"a {type(pairs).__name__} where an object of key: record was expected"
             yield Rejection(file, "", "unreadable_annotations", detail)

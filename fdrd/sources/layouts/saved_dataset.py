@@ -39,7 +39,7 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    """Return the Arrow files, and the JSON files beside them."""
+    """Return the Arrow files, and the JSON files next to them."""
     names = ("dataset_dict.json", "state.json", "dataset_info.json")
     return [*_files(folder), *(path for path in folder.files if path.endswith(names))]
 

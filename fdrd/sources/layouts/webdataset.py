@@ -55,7 +55,7 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 
 def used_files(folder: SourceFolder) -> list[str]:
-    """Return the archives, and the files that img2dataset writes beside them."""
+    """Return the archives, and the files that img2dataset writes next to them."""
     beside = [path for path in folder.top if path.endswith(("_stats.json", "classnames.txt"))]
     return [*_archives(folder), *beside]
 
@@ -206,7 +206,7 @@ def _fields(folder: SourceFolder, sample: _Sample, classes: list[str]) -> dict[s
             return {_ROWS: [_exported(row, folder.options) for row in value[_ROWS]]}
         fields = known_fields(value, folder.options)
         fields.pop("image", None)
-        fields.pop("id", None)  # img2dataset counts anew in every archive
+        fields.pop("id", None)  # img2dataset restarts the count in every archive
     texts = {
         kind: sample.texts[kind].decode("utf-8-sig")
         for kind in ("txt", "cls")

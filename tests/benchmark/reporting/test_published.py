@@ -45,7 +45,7 @@ def test_rows_hold_ours_theirs_and_the_difference_and_their_means(results, publi
     recall = 100 * results[0].metrics.image_to_text.strict.recall["R@1"]
     ours, theirs, gap = shapes.rows
     assert (shapes.title, ours[:3]) == (
-        "shapes, beside a table",
+        "shapes, next to a table",
         ["zero_shot", "ours", f"{recall:.2f}"],
     )
     assert (theirs[2], gap[2]) == ("10.00", f"{recall - 10:+.2f}")

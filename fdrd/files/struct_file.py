@@ -95,8 +95,12 @@ class StructFile(Sequence[T], Generic[T]):
             raise IndexError(index)
         if self._waiting:
             self.flush()
-        start = self.ends[index]
-        return os.pread(self._file.fileno(), self.ends[index + 1] - start, start)
+        start, file = self.ends[index], self._file.fileno()
+        size = self.ends[index + 1] - start
+        data = os.pread(file, size, start)
+        while len(data) < size and (more := os.pread(file, size - len(data), start + len(data))):
+            data += more  # the system may return less than asked for
+        return data
 
 
 class Selection(Sequence[T], Generic[T]):

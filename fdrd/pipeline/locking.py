@@ -20,6 +20,7 @@ _REMEDIES = {
     errno.EFBIG: _NO_SPACE,
     errno.EROFS: _NO_PERMISSION,
     errno.EACCES: _NO_PERMISSION,
+    errno.EIO: "check the disk",
 }
 
 

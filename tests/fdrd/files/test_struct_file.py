@@ -1,5 +1,6 @@
 """A list of structs in a file reads back what was appended, in this and in another process."""
 
+import os
 import pickle
 
 import numpy as np
@@ -28,6 +29,12 @@ def file(tmp_path):
         for pair in PAIRS:
             made.append(pair)
         yield made
+
+
+def test_a_struct_is_read_whole_where_the_system_returns_less(file, monkeypatch):
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, at: pread(file, min(size, 7), at))
+    assert file[250] == PAIRS[250]
 
 
 def test_structs_are_read_in_order_by_index_and_in_part(file):

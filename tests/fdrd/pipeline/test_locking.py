@@ -24,6 +24,13 @@ def test_file_system_errors_say_how_to_fix_them(tmp_path, code, remedy):
         raise failure
 
 
+def test_an_error_without_a_file_names_the_output(tmp_path):
+    failure = OSError(errno.EIO, os.strerror(errno.EIO))  # e.g. of a read
+    message = "out: Input/output error; check the disk"
+    with pytest.raises(FdrdError, match=message), lock_output(tmp_path / "out"):
+        raise failure
+
+
 def test_other_errors_keep_their_traceback(tmp_path):
     with pytest.raises(OSError, match="Bad file"), lock_output(tmp_path / "out"):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))

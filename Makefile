@@ -43,7 +43,9 @@ docs: setup ## build the documentation site into build/site; a warning is an err
 	$(BIN)/python tools/site_pages.py build/docs
 	$(BIN)/zensical build --strict
 
-check: lint type docs test ## run what CI runs
+check: setup ## run what CI runs
+	$(MAKE) --jobs=2 lint type docs
+	$(MAKE) test
 
 clean: ## remove everything that the other commands created
 	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache

@@ -30,10 +30,12 @@ def main() -> None:
     except (FdrdError, OSError) as error:
         if isinstance(error, OSError) and not (error.filename and error.strerror):
             raise  # not a disk or a folder, e.g. a pipe that was closed
-        err.quiet = err.quiet and shown.hints  # --quiet hides no error
+        err.quiet = False  # neither --quiet nor being one of several processes hides an error
         if shown.tracebacks:
             print_exception(error)
-        err.print("fdrd:", style="bold red", end=" ")
+        process = os.environ.get("RANK", "0")  # set by torchrun
+        name = "fdrd:" if process == "0" else f"fdrd, process {process}:"
+        err.print(name, style="bold red", end=" ")
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         err.print(text, soft_wrap=True)
         sys.exit(1 if isinstance(error, CheckError) else 2)

@@ -13,6 +13,7 @@ import typer
 from fdrd.commands import app, err, out
 from fdrd.commands.console import shown
 from fdrd.errors import CheckError, FdrdError
+from fdrd.files.cache import is_of_cache
 from fdrd.shadowing import hidden_packages
 
 
@@ -36,7 +37,10 @@ def main() -> None:
         process = os.environ.get("RANK", "0")  # set by torchrun
         name = "fdrd:" if process == "0" else f"fdrd, process {process}:"
         err.print(name, style="bold red", end=" ")
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        text = str(error)
+        if isinstance(error, OSError):
+            remedy = "; FDRD_CACHE names another cache" if is_of_cache(error.filename) else ""
+            text = f"{error.filename}: {error.strerror}{remedy}"
         err.print(text, soft_wrap=True)
         sys.exit(1 if isinstance(error, CheckError) else 2)
 

@@ -129,20 +129,23 @@ def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
 
 
 def _write(tower: _Tower, fingerprint: str) -> None:
-    """Write the new vectors, then the description that makes them valid."""
-    vectors = np.stack([tower.found[key] for key in tower.fresh])
-    name = hashlib.sha256("\n".join(tower.fresh).encode()).hexdigest()[:32]
+    """Write the new vectors, then the description that makes them valid; warn if the cache takes none."""
+    keys, tower.fresh = tower.fresh, []
+    vectors = np.stack([tower.found[key] for key in keys])
+    name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
     data = io.BytesIO()
     np.save(data, vectors)
-    with atomic_write(tower.folder / f"{name}.npy") as file:
-        file.write(data.getbuffer())
     said = {
         "backbone": fingerprint,
         "shape": list(vectors.shape),
         "sha256": hashlib.sha256(data.getbuffer()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "keys": tower.fresh,
+        "keys": keys,
     }
-    with atomic_write(tower.folder / f"{name}.json") as file:
-        file.write(json.dumps(said).encode())
-    tower.fresh = []
+    try:
+        with atomic_write(tower.folder / f"{name}.npy") as file:
+            file.write(data.getbuffer())
+        with atomic_write(tower.folder / f"{name}.json") as file:
+            file.write(json.dumps(said).encode())
+    except OSError as error:
+        log.warning("features are not cached: %s: %s", error.filename, error.strerror)

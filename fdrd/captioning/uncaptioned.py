@@ -122,7 +122,13 @@ def find_uncaptioned(
         SourceContents.in_folder(Path(folder), str(root)) as contents,
     ):
         check_items(
-            contents, records, max_pixels, _ledger(root), engine, progress, expected=len(wanted)
+            contents,
+            records,
+            max_pixels,
+            _ledger(root, Path(folder)),
+            engine,
+            progress,
+            expected=len(wanted),
         )
         checks = {each.image: each.check for each in contents.images}
     for record in records:
@@ -152,9 +158,16 @@ def _require_categories(root: Path, records: Sequence[Record], domains: Sequence
     )
 
 
-def _ledger(root: Path) -> Path:
-    """Return the file that remembers image checks of a folder, so that a rerun decodes nothing again."""
+def _ledger(root: Path, instead: Path) -> Path:
+    """Return the file that remembers image checks of a folder, so that a rerun decodes nothing again.
+
+    It is in the folder `instead` where the cache cannot be written.
+    """
     name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    folder = cache_folder() / "captioning"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.jsonl"
+    file = cache_folder() / "captioning" / f"{name}.jsonl"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except OSError:
+        return instead / "checks.jsonl"
+    return file

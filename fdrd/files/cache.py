@@ -15,6 +15,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FDRD_CACHE") or Path.home() / ".cache" / "fdrd")
 
 
+def is_of_cache(place: str | Path) -> bool:
+    """Return whether a path is inside the cache folder, or a folder around it."""
+    path, cache = Path(place), cache_folder()
+    return path.is_relative_to(cache) or cache.is_relative_to(path)
+
+
 def remember_build(folder: Path) -> str:
     """Remember that a dataset was just built from the working folder; return why that failed, or nothing."""
     try:

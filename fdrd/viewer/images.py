@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
     if kept.is_file():
         return kept.read_bytes()
     small = encode(image_bytes(folder / shard, record["place"], digest), SIDE)
-    with atomic_write(kept) as file:
+    with suppress(OSError), atomic_write(kept) as file:  # e.g. a home that cannot be written
         file.write(small)
     return small
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,5 +167,5 @@ def _read(path: Path) -> Top | None:
 def _write(path: Path, top: Top) -> None:
     assert top.captions is not None
     assert top.images is not None
-    with atomic_write(path) as file:
+    with suppress(OSError), atomic_write(path) as file:  # e.g. a home that cannot be written
         np.savez(file, captions=top.captions, images=top.images)

@@ -39,9 +39,9 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             f'fdrd.load_dataset("{name}"), or choose another --name',
             soft_wrap=True,
         )
-    for failure in built.not_registered:
+    if built.not_registered:
         err.print(
-            f"{built.out} is complete, but was not registered ({failure}); name its folder, e.g. "
+            f"{built.out} is complete, but was not registered ({'; '.join(built.not_registered)}); name its folder, e.g. "
             f"fdrd bench --data {built.out}",
             soft_wrap=True,
         )

@@ -187,3 +187,10 @@ def test_coop_encodes_each_image_once(make_clip, tiny_dataset, tmp_path):
         )
     assert seen["images"] == 24
     assert seen["captions"] > 5 * 24
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(make_clip, tiny_dataset, tmp_path, caplog):
+    (tmp_path / "file").write_text("no folder")
+    features = fill(make_clip, tmp_path / "file/features", tiny_dataset["test"])
+    assert "features are not cached" in caplog.text
+    assert torch.equal(features[0], fill(make_clip, tmp_path / "other", tiny_dataset["test"])[0])

@@ -24,3 +24,10 @@ def test_a_captioned_source_needs_no_captions(tmp_path):
     LAYOUTS["coco"].write(tmp_path, PAIRS)
     with pytest.raises(FdrdError, match="every image has a caption"):
         find_uncaptioned(tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, birds, monkeypatch):
+    (birds / "metadata.jsonl").unlink()
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "file/cache"))
+    assert len(find_uncaptioned(birds).images) == 48

@@ -285,6 +285,14 @@ def called(built, monkeypatch, capsys):
     return call
 
 
+def test_a_cache_that_cannot_be_written_names_the_variable(called, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "file/cache"))
+    code, _, message = called("view", "data/fdrd", "--no-browser", "--port", "0")
+    assert (code, len(message.splitlines())) == (2, 1)
+    assert "Not a directory; FDRD_CACHE names another cache" in message
+
+
 TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]
 
 

@@ -151,6 +151,13 @@ def test_a_cache_that_cannot_be_written_is_a_warning_after_a_complete_build(
         assert re.search(f"is complete, but was not registered .*{cache}", warning)
 
 
+def test_two_caches_that_cannot_be_written_are_one_warning(birds, tmp_path, own_cache, capsys):
+    own_cache.write_text("no folder")
+    print_build(build(birds, tmp_path / "out", workers=1), json=False)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.count("Not a directory") == 2
+
+
 def test_a_registration_that_fails_half_way_leaves_no_part_of_it(
     two_domains, tmp_path, own_cache, monkeypatch
 ):

@@ -141,6 +141,13 @@ def test_images_are_re_encoded_and_come_by_id_alone(site):
     assert site.ask("/static/../server.py").status == 404
 
 
+def test_thumbnails_need_no_cache_that_can_be_written(site, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "file/cache"))
+    answer = site.ask(f"/thumb?id={quote(first_record(site)['id'])}")
+    assert answer.headers["content-type"] == "image/webp"
+
+
 def test_hostile_captions_names_and_paths_are_shown_as_text(draw, write, tmp_path, open_site):
     long = "word " * 2000
     lines = []

@@ -40,8 +40,9 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             soft_wrap=True,
         )
     if built.not_registered:
+        failures = "; ".join(built.not_registered)
         err.print(
-            f"{built.out} is complete, but was not registered ({'; '.join(built.not_registered)}); name its folder, e.g. "
+            f"{built.out} is complete, but was not registered ({failures}); name its folder, e.g. "
             f"fdrd bench --data {built.out}",
             soft_wrap=True,
         )

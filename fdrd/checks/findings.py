@@ -19,7 +19,7 @@ REASONS: dict[str, str] = {
     **FLAWS,
     **{f"negative_{flaw}": text for flaw, text in NEGATIVE_FLAWS.items()},
     "shared_caption": "another row of the domain has the same caption",
-    "near_duplicate": "another image of the group resembles this one, or mirrors it",
+    "near_duplicate": "another image of the group resembles this one, or is its mirrored or turned copy",
 }
 
 

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import stat
 import sys
 import tempfile
@@ -239,6 +240,25 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
     assert again.manifest["records"]["rejected"] == (change != "replaced")
+
+
+def test_pipes_and_sockets_are_rejected_and_never_opened(birds, tmp_path, monkeypatch):
+    folder = birds / "train/wren"
+    monkeypatch.chdir(folder)  # the path of a socket is short
+    for name in ("pipe.png", "pipe.txt", "../../pairs.csv"):
+        os.mkfifo(folder / name)
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket.png")
+    with (birds / "metadata.jsonl").open("a") as lines:
+        for name in ("pipe", "socket"):
+            line = {"file_name": f"train/wren/{name}.png", "caption": "A wren."}
+            lines.write(json.dumps(line) + "\n")
+    built = build(birds, tmp_path / "out", config=SMALL, workers=1)
+    rejected = [json.loads(line) for line in (built.out / "rejected.jsonl").open()]
+    assert {each["reason"] for each in rejected} == {"read_error"}
+    assert [each["detail"].rpartition(": ")[0] for each in rejected] == [
+        f"train/wren/{name}.png: not a regular file" for name in ("pipe", "socket")
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root to be another user")

@@ -149,12 +149,12 @@ def _key(record: Record) -> str:
 def _copy_image(root: Path, record: Record, target: Path) -> None:
     """Link an image, or write its bytes if it is inside another file. Skip what is outside the root."""
     try:
-        if record.image.member:
-            with atomic_write(target) as file:
-                file.write(read_image(str(root), record.image))
-            return
+        data = read_image(str(root), record.image) if record.image.member else b""
         image = resolve_inside(root, record.image.path)
     except (OSError, LookupError, ValueError):
         return  # image of a given pair, which was not checked: `fdrd build` reports it
-    if not (target.exists() and target.samefile(image)):
+    if record.image.member:
+        with atomic_write(target) as file:
+            file.write(data)
+    elif not (target.exists() and target.samefile(image)):
         link_or_copy(image, target)

@@ -18,6 +18,17 @@ _DISK_ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Name a file in an error of the disk that names none, as that of a failed write does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_ERRORS and not error.filename:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that is renamed to `path` when the block ends, and removed if the block raises.
 
@@ -28,15 +39,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     # Processes of several machines may write the same file, and process ids repeat.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("wb") as file:
+        with name_in_errors(path), partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
         sync_folder(path.parent)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS and not error.filename:
-            error.filename = str(path)  # a failed write does not name its file
+    except BaseException:
         with suppress(OSError):  # e.g. a disk that is now read-only: the first error counts
             partial.unlink(missing_ok=True)
         raise

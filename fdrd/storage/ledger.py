@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
+from fdrd.files.atomic import name_in_errors
 from fdrd.images.check import ImageCheck
 from fdrd.record import ImageRef
 
@@ -60,7 +61,7 @@ def append_ledger(file: Path, checks: Iterable[tuple[ImageRef, Stamp, ImageCheck
         }
         for image, (size, mtime_ns), check in checks
     ]
-    with file.open("ab") as ledger:
+    with name_in_errors(file), file.open("ab") as ledger:
         ledger.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 

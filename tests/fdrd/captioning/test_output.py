@@ -1,9 +1,12 @@
 """The captioned source: what a build makes of it, and what it must not lose or change."""
 
+import errno
 import hashlib
 import io
 import json
 import tarfile
+import zipfile
+from contextlib import contextmanager
 
 import pytest
 
@@ -177,6 +180,21 @@ def test_images_in_an_archive_are_extracted(write, draw, tmp_path):
     assert {record.source.sha256 for record in records} == {
         hashlib.sha256(draw(number)).hexdigest() for number in range(6)
     }
+
+
+def test_a_full_disk_loses_no_image_of_an_archive(write, draw, tmp_path, monkeypatch):
+    (tmp_path / "raw").mkdir()
+    with zipfile.ZipFile(tmp_path / "raw/birds.zip", "w") as archive:
+        archive.writestr("wren/1.png", draw(1))
+
+    @contextmanager
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        yield
+
+    monkeypatch.setattr("fdrd.captioning.output.atomic_write", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*\.jpg"):
+        caption_from_template(tmp_path / "raw", tmp_path / "out")
 
 
 def test_images_outside_the_source_are_not_copied(source, tmp_path):

@@ -3,16 +3,25 @@
 import pytest
 
 from fdrd.files.atomic import write_text
+from fdrd.images.check import ImageCheck
+from fdrd.record import ImageRef
+from fdrd.storage.ledger import append_ledger
 
 resource = pytest.importorskip("resource")
 
 
-def test_a_write_that_the_disk_refuses_names_its_file(tmp_path):
+@pytest.fixture
+def small_disk():
+    """Refuse files of more than 1,000 bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(OSError, match=r"too large: .*summary\.json"):
-            write_text(tmp_path / "summary.json", "x" * 2000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_write_that_the_disk_refuses_names_its_file(tmp_path, small_disk):
+    with pytest.raises(OSError, match=r"too large: .*summary\.json"):
+        write_text(tmp_path / "summary.json", "x" * 2000)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match=r"too large: .*checks\.jsonl"):
+        append_ledger(tmp_path / "checks.jsonl", [(ImageRef("x" * 2000), (0, 0), ImageCheck(""))])

@@ -120,9 +120,11 @@ def uncaptioned(birds, tmp_path):
 def test_the_next_run_finishes_what_a_fault_interrupted(
     name, birds, uncaptioned, tmp_path, make_clip, tiny_dataset
 ):
-    job, reference = JOBS[name], tmp_path / "reference"
+    job, warm, reference = JOBS[name], tmp_path / "warm", tmp_path / "reference"
     more = (make_clip(), tiny_dataset) if name == "training" else ()
+    warm.mkdir()
     reference.mkdir()
+    job(warm, *more)  # imports in this process what each child would import
     _, events, _ = in_child(job, (reference, *more), None, 0)
     wanted, rng, wrong = written(reference), random.Random(POINTS), []
     assert wanted

@@ -25,6 +25,8 @@ KS = (1, 5, 10)
 RECALLS = tuple(f"R@{k}" for k in KS)
 DIRECTIONS = ("image_to_text", "text_to_image")
 
+_LONGEST = 400  # characters of a message about a wrong field
+
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 AtLeastOne = Annotated[float, Meta(ge=1)]
@@ -296,7 +298,10 @@ def _decode(value: object, path: Path) -> BenchResult:
         return msgspec.convert(value, BenchResult)
     except (msgspec.ValidationError, FdrdError) as error:
         hint = "" if version == SCHEMA_VERSION else "another version of fdrd wrote it; "
-        raise FdrdError(f"{path}: {error}; {hint}delete it to run again") from error
+        flaw = str(error)
+        if len(flaw) > _LONGEST:  # it quotes a value, and ends with the field
+            flaw = f"{flaw[: _LONGEST // 2]}...{flaw[-_LONGEST // 2 :]}"
+        raise FdrdError(f"{path}: {flaw}; {hint}delete it to run again") from error
 
 
 def _require(found: Iterable[str], names: Sequence[str]) -> None:

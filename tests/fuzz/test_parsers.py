@@ -23,6 +23,7 @@ FOUND = {
     "rejected.jsonl": [b'{"file": "\xf1"}\n'],
     "result.json": [
         SEEDS[0][1:].replace(b'"best_epoch": 1', b'"best_epoch": 2'),
+        SEEDS[0][1:].replace(b'"split": "test"', b'"split": "' + b"x" * 5000 + b'"'),
         b"[" * 100_000,
     ],
     "work": [b"", b"\x9f", b"{}", b"7", b'{"path": 1e308, "bytes": 1}', b'{"path": "' + b"x" * 5000],

@@ -113,6 +113,9 @@ def _record(
     ):
         detail = f'"negative" is not a list of strings of at most {MAX_CAPTION} characters'
         return Rejection(file, key, "bad_field", detail)
+    normal = [normalize_caption(text)[0] for text in negatives]
+    if not all(normal):
+        return Rejection(file, key, "bad_field", '"negative" has an empty text')
 
     from_key = _KEY.match(stem(key))
     raw_category = class_name or (from_key["category"] if from_key else "")
@@ -146,7 +149,7 @@ def _record(
         meta_category=extra["meta_category"],
         group=extra["group"] or clip_group(path),
         split=split,
-        negatives=tuple(Negative(normalize_caption(text)[0], "", "category") for text in negatives),
+        negatives=tuple(Negative(text, "", "category") for text in normal),
         rules=tuple(rules),
     )
 

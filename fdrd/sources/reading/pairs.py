@@ -243,12 +243,15 @@ def _negative(fields: dict[str, Any]) -> Negative:
         raise ValueError(f"a negative is a text of 1 to {MAX_CAPTION} characters")
     if has_too_many_marks(caption):
         raise ValueError(f"a negative has over {MAX_MARKS} combining marks in a row")
+    normal = normalize_caption(caption)[0]
+    if not normal:
+        raise ValueError("a negative has no visible text")
     category = str(fields.get("category") or "")
     attribute_type = str(fields.get("attribute_type") or "")
     if max(len(category), len(attribute_type)) > MAX_NAME:
         raise ValueError(f"a name in it has over {MAX_NAME} characters")
     return Negative(
-        caption=normalize_caption(caption)[0],
+        caption=normal,
         category=normalize_category(category)[0],
         kind=kind,
         attribute_type=attribute_type or None,

@@ -171,5 +171,17 @@ def test_mutated_seeds_break_no_reader():
     run_mutations(check, SEEDS, int(os.environ.get("FDRD_EXAMPLES", "300")))
 
 
+@pytest.mark.parametrize("text", ["", "\u202e"])
+@pytest.mark.parametrize("file", ["pairs.jsonl", "captions_test.json"])
+def test_a_negative_without_visible_text_is_rejected(file, text):
+    number = [name for _, name in FILES].index(file)
+    value = json.loads(SEEDS[number][1:])
+    if file == "pairs.jsonl":
+        value["negatives"] = [text]
+    else:
+        value["b_1"]["negative"] = [text]
+    assert check(bytes([number]) + json.dumps(value).encode()) > 0
+
+
 def test_every_reader_is_fuzzed():
     assert {reader for reader, _ in FILES if reader} == READERS.keys()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fdrd.columns import CATEGORY_NAME
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
-from fdrd.record import CATEGORY_NAME, SPLITS, Attribute, Negative, category_name
+from fdrd.record import SPLITS, Attribute, Negative, category_name
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
 from fdrd.storage.shard_file import PARQUET

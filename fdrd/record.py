@@ -1,7 +1,7 @@
 """The record: one image-caption pair.
 
 Sources yield records, each step takes and returns them, and shards store them as rows. The JSON form is
-`schemas/record.schema.json`, the Arrow form `features()`. Records are msgspec structs: millions of them are
+`schemas/record.schema.json`, the Arrow form in `fdrd.columns`. Records are msgspec structs: millions of them are
 made, copied and sent to workers, which takes dataclasses ten times as long.
 """
 
@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from msgspec import Struct, convert, to_builtins
-
-if TYPE_CHECKING:
-    import datasets
 
 Split = Literal["train", "validation", "test", ""]
 Kind = Literal["category", "attribute"]
@@ -153,33 +150,3 @@ def category_name(number: int | None, names: Sequence[str]) -> str:
     ('dog', '')
     """
     return "" if number is None or number < 0 else names[number]
-
-
-CATEGORY_NAME = "category_name"
-"""A column of Parquet shards, for readers that do not know what the number of a category means."""
-
-
-def features(categories: Sequence[str], *, named: bool = False) -> datasets.Features:
-    """Return the columns of a dataset with these fine categories, in Parquet with their names."""
-    from datasets import ClassLabel, Features, Image, List, Value
-
-    text, integer = Value("string"), Value("int32")
-    return Features(
-        {
-            "id": text,
-            "image": Image(),
-            "caption": text,
-            "category": ClassLabel(names=list(categories)),
-            **({CATEGORY_NAME: text} if named else {}),
-            "meta_category": text,
-            "domain": text,
-            "attributes": List({"type": text, "value": text, "start": integer, "end": integer}),
-            "negatives": List(
-                {"caption": text, "category": text, "kind": text, "attribute_type": text}
-            ),
-            "group": text,
-            "source": {"file": text, "sha256": text, "license": text, "origin": text},
-            "width": integer,
-            "height": integer,
-        }
-    )

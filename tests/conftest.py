@@ -25,8 +25,8 @@ from transformers import (
 )
 
 from benchmark.models.clip import CLIPBackbone
+from fdrd.columns import features
 from fdrd.dataset import RetrievalDataset
-from fdrd.record import features
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
 SHAPES = ("circle", "square", "triangle")
@@ -150,11 +150,13 @@ def row(number, image, caption, category, *, domain="shapes", negatives=()):
 
 
 def dataset(rows, split, categories=SHAPES):
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     return RetrievalDataset(
-        Dataset.from_dict(columns, features=features(list(categories))), name="drawn", split=split
+        Dataset.from_dict(columns, features=Features.from_dict(features(list(categories)))),
+        name="drawn",
+        split=split,
     )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fdrd.card.sections import put_sections, sections
 from fdrd.card.summary import Summary, is_english
+from fdrd.columns import card_features
 from fdrd.errors import FdrdError
-from fdrd.record import features
 from fdrd.text.controls import visible
 
 if TYPE_CHECKING:
@@ -165,30 +165,32 @@ def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return features and sizes of each config in the format of `datasets`."""
-    from datasets import DatasetInfo, SplitDict, SplitInfo
-    from datasets.info import DatasetInfosDict
-    from huggingface_hub import DatasetCardData
 
     def total(shards: Sequence[Mapping[str, Any]], key: str) -> int:
         return sum(shard[key] for shard in shards)
 
-    categories = manifest["categories"]
-    columns = features(categories, named=manifest["config"]["format"] == "parquet")
-    infos = DatasetInfosDict()
-    for config, of_config in _shards_of_configs(manifest).items():
-        if (
-            config != "default"
-            and len(categories) * (1 + len(manifest["splits"])) > _MAX_CLASS_NAMES
-        ):
+    categories, named = manifest["categories"], manifest["config"]["format"] == "parquet"
+    too_many = len(categories) * (1 + len(manifest["splits"])) > _MAX_CLASS_NAMES
+    infos = []
+    for config, of_config in sorted(_shards_of_configs(manifest).items()):
+        if config != "default" and too_many:
             continue
-        splits = SplitDict()
-        for split, shards in of_config.items():
-            splits.add(SplitInfo(split, total(shards, "bytes"), total(shards, "rows")))
         size = sum(total(shards, "bytes") for shards in of_config.values())
-        infos[config] = DatasetInfo(
-            features=columns, splits=splits, download_size=size, dataset_size=size
+        splits = [
+            {
+                "name": split,
+                "num_bytes": total(shards, "bytes"),
+                "num_examples": total(shards, "rows"),
+            }
+            for split, shards in of_config.items()
+        ]
+        infos.append(
+            {
+                "config_name": config,
+                "features": card_features(categories, named=named),
+                "splits": splits,
+                "download_size": size,
+                "dataset_size": size,
+            }
         )
-    data = DatasetCardData()
-    infos.to_dataset_card_data(data)
-    found = data["dataset_info"]
-    return found if isinstance(found, list) else [{"config_name": "default", **found}]
+    return infos

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fdrd.columns import arrow_schema
 from fdrd.curation.leaks import CLUSTER
 from fdrd.curation.near_duplicates import NearImages, find_near_images
 from fdrd.files.atomic import sha256_of
@@ -20,7 +21,7 @@ from fdrd.images.check import check_image_bytes
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
-from fdrd.record import category_name, features
+from fdrd.record import category_name
 from fdrd.storage.manifest import read_manifest, schema
 from fdrd.storage.shard_file import read_batches, read_schema
 
@@ -161,7 +162,7 @@ def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) ->
 def _check_rows(
     path: Path, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
 ) -> Iterator[Problem]:
-    expected = features(manifest["categories"]).arrow_schema
+    expected = arrow_schema(manifest["categories"])
     validator = schema("record")
     found = read_schema(path)
     if not found.equals(expected) or found.metadata != expected.metadata:

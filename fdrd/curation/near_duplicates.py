@@ -94,7 +94,8 @@ def _distinct(features: Features) -> tuple[Indices, Features]:
         pa.binary(BAND * BAND), len(features), [None, pa.py_buffer(np.ascontiguousarray(features))]
     ).dictionary_encode()
     distinct = np.frombuffer(rows.dictionary.buffers()[1], np.int8, len(rows.dictionary) * BAND**2)
-    return rows.indices.to_numpy(), distinct.reshape(-1, BAND, BAND)
+    indices = np.frombuffer(rows.indices.buffers()[1], np.int32, len(features))
+    return indices, distinct.reshape(-1, BAND, BAND)  # `to_numpy` would import pandas
 
 
 def _graph(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +204,6 @@ class _Run:
             manifest = read_manifest(self.out)
             return self._register(Build(self.out, manifest, 0, True, ()))
 
-        # Importing `datasets` takes a second, in which workers decode images.
-        threading.Thread(target=import_module, args=["datasets"], daemon=True).start()
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
             contents = stack.enter_context(SourceContents.in_folder(work, root))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fdrd.build_config import FORMATS
+from fdrd.columns import arrow_schema
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.pipeline.documents import write_documents
 from fdrd.progress import Progress, silent
-from fdrd.record import features
 from fdrd.storage.manifest import digest_of_shards, dump, read_manifest
 from fdrd.storage.publish import link_or_copy, work_folder
 from fdrd.storage.shard_file import open_shard, read_batches
@@ -37,7 +37,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     shutil.rmtree(copy, ignore_errors=True)
     shards: list[dict[str, Any]] = []
     rows = manifest["records"]["kept"]
-    columns = features(manifest["categories"]).arrow_schema
+    columns = arrow_schema(manifest["categories"])
     for shard in manifest["shards"]:
         progress(f"writing {format}", sum(each["rows"] for each in shards), rows)
         source = folder / shard["path"]

@@ -14,6 +14,7 @@ from msgspec.msgpack import Decoder
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.tally import true_captions
+from fdrd.columns import CATEGORY_NAME, arrow_schema
 from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
@@ -22,7 +23,7 @@ from fdrd.negatives import make_catalog
 from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.pipeline.counts import Counts, write_counted
 from fdrd.progress import Progress
-from fdrd.record import CATEGORY_NAME, class_labels, features
+from fdrd.record import class_labels
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import library_versions
 from fdrd.storage.shard_file import PARQUET
@@ -58,7 +59,7 @@ def stage_shards(
     stage = publish.stage_folder(out)
     (stage / "data").mkdir(parents=True, exist_ok=True)
     labels = class_labels(pairs.named_categories())
-    schema = features(sorted(labels.values())).arrow_schema.serialize().to_pybytes()
+    schema = arrow_schema(sorted(labels.values())).serialize().to_pybytes()
     engine.prepare(write_counted)
     progress("preparing negatives", 0, 1)
     of_domain = {domain: pairs.of_domain(domain) for domain in pairs.domains}

@@ -9,6 +9,7 @@ name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fdrd.record import features
+from fdrd.columns import features
 from fdrd.storage.publish import link_or_copy
 from fdrd.storage.shard_file import PARQUET, read_batches, read_schema
 
@@ -159,32 +160,35 @@ def _write_config(
     shards: list[dict[str, Any]],
     categories: list[str],
 ) -> None:
-    from datasets import DatasetInfo, SplitDict, SplitInfo, Version
-    from datasets.naming import filenames_for_dataset_split
-
     partial = target.with_name(f".{target.name}")  # a leading dot hides it from the loader
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    splits = SplitDict(dataset_name=name)
+    splits: dict[str, dict[str, Any]] = {}
     for split in dict.fromkeys(shard["split"] for shard in shards):
         of_split = [shard for shard in shards if shard["split"] == split]
         lengths = [shard["rows"] for shard in of_split]
         size = sum(shard["bytes"] for shard in of_split)
-        splits.add(SplitInfo(split, size, sum(lengths), shard_lengths=lengths, dataset_name=name))
-        names = filenames_for_dataset_split(
-            str(partial), name, split, filetype_suffix="arrow", shard_lengths=lengths
-        )
-        for shard, path in zip(of_split, names, strict=True):
-            _link_as_arrow(folder / shard["path"], Path(path))
-    DatasetInfo(
-        features=features(categories),
-        splits=splits,
-        builder_name=name,
-        dataset_name=name,
-        config_name=config,
-        version=Version(VERSION),
-        dataset_size=sum(shard["bytes"] for shard in shards),
-    ).write_to_directory(str(partial))
+        splits[split] = {
+            "name": split,
+            "num_bytes": size,
+            "num_examples": sum(lengths),
+            "shard_lengths": lengths,
+            "dataset_name": name,
+        }
+        for number, shard in enumerate(of_split):
+            part = f"-{number:05d}-of-{len(of_split):05d}" if len(of_split) > 1 else ""
+            _link_as_arrow(folder / shard["path"], partial / f"{name}-{split}{part}.arrow")
+    # What `DatasetInfo.write_to_directory` writes.
+    info = {
+        **dict.fromkeys(("description", "citation", "homepage", "license"), ""),
+        "features": features(categories),
+        **dict.fromkeys(("builder_name", "dataset_name"), name),
+        "config_name": config,
+        "version": {"version_str": VERSION, "major": 0, "minor": 0, "patch": 0},
+        "splits": splits,
+        "dataset_size": sum(shard["bytes"] for shard in shards),
+    }
+    (partial / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
     (partial / MARKER).write_text(f"{os.fspath(folder.resolve())}\n", encoding="utf-8")
     if target.exists():
         shutil.rmtree(target)

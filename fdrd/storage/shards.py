@@ -189,7 +189,7 @@ def _batches(
 def text_bytes(row: Mapping[str, Any]) -> int:
     """Return the approximate size of a row without its image bytes."""
     text = {**row, "image": row["image"]["path"]}
-    return len(json.dumps(text, sort_keys=True, ensure_ascii=False).encode())
+    return len(msgspec.json.format(msgspec.json.encode(text), indent=0))
 
 
 def _read_unchanged(place: ImageLocation, record: Record) -> bytes:
@@ -207,7 +207,7 @@ def _read_unchanged(place: ImageLocation, record: Record) -> bytes:
 
 
 def _row(record: Record, labels: Labels) -> dict[str, Any]:
-    """Return the columns of `fdrd.record.features` except the image; negatives use class labels."""
+    """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
     row = to_json(record)
     for column in ("split", "rules"):  # the shard has the split, the manifest counts the rules
         del row[column]

@@ -4,12 +4,12 @@ import io
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from benchmark import ClipCollator
-from fdrd.record import features
+from fdrd.columns import features
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def rows(make_row, make_drawing):
         caption = f"a {color} circle on the left" + " and a cat" * (20 if number == 4 else number)
         made.append(make_row(number, file.getvalue(), caption, "circle", negatives=negatives))
     columns = {key: [row[key] for row in made] for key in made[0]}
-    return Dataset.from_dict(columns, features=features(["circle", "square"]))
+    return Dataset.from_dict(columns, features=Features.from_dict(features(["circle", "square"])))
 
 
 def test_a_batch_gives_the_features_of_the_backbone(rows, tiny_clip):

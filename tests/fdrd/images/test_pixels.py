@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from benchmark.models.image_batches import decoded
+from fdrd.columns import features
 from fdrd.dataset import RetrievalDataset
 from fdrd.images.check import check_image_bytes
 from fdrd.images.pixels import upright_rgb
-from fdrd.record import features
 from tests.scenes import encoded
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -117,7 +117,7 @@ def test_every_kind_of_file_passes_the_check_with_its_display_rules(kind):
 
 
 def test_the_benchmark_reads_every_kind_in_upright_rgb():
-    schema = features(["x"])
+    schema = datasets.Features.from_dict(features(["x"]))
     rows = [
         {
             "id": kind, "image": {"bytes": data, "path": None}, "caption": kind, "category": 0, "meta_category": "",

@@ -1,0 +1,98 @@
+"""The columns, the card and the registration have the forms that `datasets` writes, and a build does not import it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from datasets import ClassLabel, DatasetInfo, Features, Image, List, SplitDict, SplitInfo, Value
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCardData
+
+from fdrd.build_config import BuildConfig
+from fdrd.columns import arrow_schema, card_features, features
+from fdrd.pipeline.builder import build
+
+TEXT, INTEGER = Value("string"), Value("int32")
+
+
+def of_datasets(categories, named):
+    return Features(
+        {
+            "id": TEXT,
+            "image": Image(),
+            "caption": TEXT,
+            "category": ClassLabel(names=categories),
+            **({"category_name": TEXT} if named else {}),
+            "meta_category": TEXT,
+            "domain": TEXT,
+            "attributes": List({"type": TEXT, "value": TEXT, "start": INTEGER, "end": INTEGER}),
+            "negatives": List(
+                {"caption": TEXT, "category": TEXT, "kind": TEXT, "attribute_type": TEXT}
+            ),
+            "group": TEXT,
+            "source": {"file": TEXT, "sha256": TEXT, "license": TEXT, "origin": TEXT},
+            "width": INTEGER,
+            "height": INTEGER,
+        }
+    )
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("categories", [[], ["wren", "é"]])
+def test_each_form_is_that_of_datasets(categories, named):
+    expected = of_datasets(categories, named)
+    assert json.dumps(features(categories, named=named)) == json.dumps(expected.to_dict())
+    schema = arrow_schema(categories, named=named)
+    assert schema.equals(expected.arrow_schema, check_metadata=True)
+    assert schema.serialize() == expected.arrow_schema.serialize()
+    assert json.dumps(card_features(categories, named=named)) == json.dumps(
+        expected._to_yaml_list()
+    )
+
+
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache, format):
+    config = BuildConfig(shard_bytes=2000, format=format)
+    manifest = build(birds, tmp_path / "out", config=config, workers=1).manifest
+    columns = of_datasets(manifest["categories"], format == "parquet")
+    (domain,) = manifest["splits"]
+    infos = DatasetInfosDict()
+    for name in ("default", domain):
+        splits = SplitDict(dataset_name="fdrd")
+        for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
+            of_split = [shard for shard in manifest["shards"] if shard["split"] == split]
+            size, lengths = (
+                sum(each["bytes"] for each in of_split),
+                [each["rows"] for each in of_split],
+            )
+            splits.add(
+                SplitInfo(split, size, sum(lengths), shard_lengths=lengths, dataset_name="fdrd")
+            )
+        size = sum(shard["bytes"] for shard in manifest["shards"])
+        registered = DatasetInfo(
+            features=of_datasets(manifest["categories"], False), splits=splits, builder_name="fdrd",
+            dataset_name="fdrd", config_name=name, version="0.0.0", dataset_size=size,
+        )  # fmt: skip
+        registered.write_to_directory(str(tmp_path))
+        (written,) = own_cache.rglob(f"fdrd/{name}/0.0.0/*/dataset_info.json")
+        assert written.read_bytes() == (tmp_path / "dataset_info.json").read_bytes()
+        infos[name] = DatasetInfo(
+            features=columns, splits=splits, download_size=size, dataset_size=size
+        )
+    data = DatasetCardData()
+    infos.to_dataset_card_data(data)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert json.dumps(front["dataset_info"]) == json.dumps(data["dataset_info"])
+
+
+def test_a_build_imports_neither_datasets_nor_pandas(birds, tmp_path, own_cache):
+    code = (
+        "import fdrd, sys; fdrd.build(sys.argv[1], sys.argv[2], workers=1); "
+        "print({'datasets', 'pandas', 'torch'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(birds), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

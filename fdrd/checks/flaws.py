@@ -30,8 +30,9 @@ NEGATIVE_FLAWS: dict[str, str] = {
     "wrong_article": FLAWS["wrong_article"],
 }
 
-_ARTICLE = re.compile(r"(?<![^\W_])([Aa]n?) ([^\W\d_][\w'’-]*)")
-_GLUED = re.compile(r"[a-z0-9)][.!?][A-Z][a-z]")
+# Look-behinds come after the first character, so that the search can skip to it.
+_ARTICLE = re.compile(r"([Aa](?<![^\W_].)n?) ([^\W\d_][\w'’-]*)")
+_GLUED = re.compile(r"[.!?](?<=[a-z0-9)].)[A-Z][a-z]")
 _DOUBLED = re.compile(r"(?<![^\W_])([^\W\d_]{2,}) \1(?![^\W_])", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?…。！？][\"'”’)]?$")
 
@@ -54,7 +55,7 @@ def caption_flaws(caption: str, category: str) -> Iterator[str]:
         yield "doubled_word"
     if not _ENDS.search(caption.strip()):
         yield "no_full_stop"
-    if re.search(r"\w_+\w", caption):
+    if "_" in caption and re.search(r"\w_+\w", caption):
         yield "underscore"
 
 

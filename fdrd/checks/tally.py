@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 
 import numpy as np
 
@@ -61,13 +62,13 @@ class Tally:
         self.most_tokens = max(self.most_tokens, tokens)
         self.flaws.update(caption_flaws(record.caption, record.category))
         negatives = flawed_negatives(record, lambda text: text_key(text) in true)
-        found = [flaw for flaw, _ in negatives]
-        self.number_of.update(found)
-        self.rows_with.update(set(found))
+        if found := [flaw for flaw, _ in negatives]:
+            self.number_of.update(found)
+            self.rows_with.update(set(found))
         attributes = record.attributes or find_attributes(record.caption, record.category)
         self.size[record.category] += 1
         types = {attribute.type for attribute in attributes}
-        self.having.update((record.category, type_) for type_ in types)
+        self.having.update([(record.category, type_) for type_ in types])
         if record.negatives:
             self._compare(record.caption, [negative.caption for negative in record.negatives])
 
@@ -80,8 +81,7 @@ class Tally:
         self.negative_words += sum(map(len, split)) / len(split)
         for word in set(words):
             self.in_true[word] += len(negatives)
-        for each in split:
-            self.in_negatives.update(set(each))
+        self.in_negatives.update(chain.from_iterable(map(set, split)))
 
     def add(self, other: Tally) -> None:
         """Add the counts of other rows of the domain."""

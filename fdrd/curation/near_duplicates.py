@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fdrd.engines import available_cores
 from fdrd.images.near_search import Hashes, Indices, pairs_within
 from fdrd.images.perceptual import (
     BAND,
@@ -31,7 +33,7 @@ from fdrd.images.perceptual import (
 RADIUS = 8
 """Maximum Hamming distance between the 64-bit hashes of two images that are compared."""
 _MOVES = (mirrored, turned, upside_down)  # of one image of a pair, so a quarter in either direction
-_BLOCK = 4096  # pairs compared at a time
+_BLOCK = 512  # pairs compared at a time: few enough for the caches of a processor
 
 Node = TypeVar("Node", bound=Hashable)
 Image = TypeVar("Image", bound=Hashable)
@@ -78,10 +80,11 @@ def link_near_images(
     is_node = np.zeros(len(features), bool)
     is_node[nodes] = True
     node_of = first_equal[same]
-    near, *moved = (
-        set(_matches(features, nodes[pairs], move))
-        for pairs, move in zip(_candidates(found[:, nodes]), (None, *_MOVES), strict=True)
-    )
+    candidates = zip(_candidates(found[:, nodes]), (None, *_MOVES), strict=True)
+    with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
+        near, *moved = (
+            set(_matches(features, nodes[pairs], move, threads)) for pairs, move in candidates
+        )
     mirror = set[tuple[int, int]]().union(*moved) - near
     several = np.flatnonzero(is_node & (np.bincount(node_of, minlength=len(features)) > 1))
     near |= {(node, node) for node in several.tolist()}
@@ -94,7 +97,7 @@ def _distinct(features: Features) -> tuple[Indices, Features]:
         pa.binary(BAND * BAND), len(features), [None, pa.py_buffer(np.ascontiguousarray(features))]
     ).dictionary_encode()
     distinct = np.frombuffer(rows.dictionary.buffers()[1], np.int8, len(rows.dictionary) * BAND**2)
-    indices = np.frombuffer(rows.indices.buffers()[1], np.int32, len(features))
+    indices = np.frombuffer(rows.indices.buffers()[1], np.int32).astype(np.int64)
     return indices, distinct.reshape(-1, BAND, BAND)  # `to_numpy` would import pandas
 
 
@@ -119,14 +122,21 @@ def _graph(
 
 
 def _matches(
-    features: Features, pairs: Indices, move: Callable[[Floats], Floats] | None
+    features: Features,
+    pairs: Indices,
+    move: Callable[[Floats], Floats] | None,
+    threads: ThreadPoolExecutor,
 ) -> Iterator[tuple[int, int]]:
     """Yield the pairs that look alike, lower number first, of (2, P) candidates; the second one is moved."""
-    for start in range(0, pairs.shape[1], _BLOCK):
-        one, other = pairs[:, start : start + _BLOCK]
-        second = spectra(features[other])
-        match = alike(spectra(features[one]), move(second) if move else second)
-        yield from map(tuple, np.sort(pairs[:, start : start + _BLOCK].T[match]).tolist())
+
+    def compared(start: int) -> Indices:
+        block = pairs[:, start : start + _BLOCK]
+        second = spectra(features[block[1]])
+        match = alike(spectra(features[block[0]]), move(second) if move else second)
+        return np.sort(block.T[match])
+
+    for found in threads.map(compared, range(0, pairs.shape[1], _BLOCK)):
+        yield from map(tuple, found.tolist())
 
 
 def _hashed(features: Features) -> tuple[Hashes, npt.NDArray[np.bool_]]:

@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 
 from fdrd.curation.source_contents import CheckedImage, SourceContents, annotation_file
 from fdrd.files.struct_file import Selection, StructFile
-from fdrd.images.perceptual import BAND, Features, unpack, visible_flaw
+from fdrd.images.perceptual import BAND, FLAWS, Features, unpack, visible_flaws
 from fdrd.policy import Policy, reject
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Rejection
 from fdrd.record import SPLITS, Record, Split
@@ -75,30 +76,24 @@ class ImageColumns:
 
 def image_columns(images: StructFile[CheckedImage]) -> ImageColumns:
     """Return the columns of checked images."""
-    digests: list[npt.NDArray[np.bytes_]] = [np.zeros(0, "S64")]
-    batch: list[str] = []
-    numbers = [array("q") for _ in range(5)]
-    bad = bytearray()
+    digests = [np.zeros(0, "S64")]
+    columns = [np.zeros((0, 6), np.int64)]
     rules: Numbering[tuple[str, ...]] = Numbering()
-    flaws: Numbering[str] = Numbering({"": 0})
-    for _, check in ((each.image, each.check) for each in images):
-        flaw = visible_flaw(check.features) if check.features else ""
-        row = (check.bytes, check.width, check.height, rules[check.rules], flaws[flaw])
-        for column, number in zip(numbers, row, strict=True):
-            column.append(number)
-        bad.append(bool(check.reason))
-        batch.append(check.sha256)
-        if len(batch) >= _BATCH:
-            digests.append(np.array(batch, "S64"))
-            batch = []
-    digests.append(np.array(batch, "S64"))
+    remaining = iter(images)
+    while checks := [each.check for each in islice(remaining, _BATCH)]:
+        digests.append(np.array([check.sha256 for check in checks], "S64"))
+        flaw = np.zeros(len(checks), np.int64)
+        seen = [number for number, check in enumerate(checks) if check.features]
+        flaw[seen] = visible_flaws(unpack([checks[number].features for number in seen]))
+        rows = [(c.bytes, c.width, c.height, rules[c.rules], bool(c.reason)) for c in checks]
+        columns.append(np.column_stack([np.array(rows, np.int64), flaw]))
     distinct, first, digest = np.unique(
         np.concatenate(digests), return_index=True, return_inverse=True
     )
-    size, width, height, rule, flaw_of = (np.array(column) for column in numbers)
+    size, width, height, rule, bad, flaw = np.concatenate(columns).T.copy()
     return ImageColumns(
         digests=distinct, sizes=size[first], digest=digest, width=width, height=height,
-        rules=rule, rule_lists=list(rules), flaw=flaw_of, flaws=list(flaws), bad=np.array(bad, bool),
+        rules=rule, rule_lists=list(rules), flaw=flaw, flaws=FLAWS, bad=bad > 0,
     )  # fmt: skip
 
 

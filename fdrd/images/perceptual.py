@@ -109,19 +109,26 @@ def contrast(spectrum: Floats) -> Floats:
     return np.sqrt(_energy(spectrum)) / _ONE
 
 
-def visible_flaw(encoded: str) -> str:
-    """Return the key of `fdrd.reasons.REASONS` for the worst flaw that these features show, or "".
+FLAWS = ("", "image_uniform", "image_low_contrast", "image_blurred")
+"""No visible flaw, and the keys of `fdrd.reasons.REASONS` for flaws, the worst first."""
 
-    >>> visible_flaw(perceptual_features(Image.new("L", (8, 8), 128)))
-    'image_uniform'
+
+def visible_flaws(features: Features) -> npt.NDArray[np.int64]:
+    """Return (N,) the index in `FLAWS` of the worst flaw that (N, 14, 14) features show.
+
+    >>> gray = perceptual_features(Image.new("L", (8, 8), 128))
+    >>> [FLAWS[flaw] for flaw in visible_flaws(unpack([gray]))]
+    ['image_uniform']
     """
-    spectrum = spectra(unpack([encoded]))
-    (levels,) = contrast(spectrum)
-    if levels < LOW_CONTRAST:
-        return "image_uniform" if levels < MIN_CONTRAST else "image_low_contrast"
-    energy = spectrum[0] ** 2
-    coarse = energy[_FREQUENCY <= 5].sum() - energy[_FREQUENCY <= 1].sum()
-    return "image_blurred" if energy[_FREQUENCY >= 10].sum() < MIN_DETAIL * coarse else ""
+    spectrum = spectra(features)
+    levels, energy = contrast(spectrum), spectrum**2
+    coarse = energy[:, (_FREQUENCY > 1) & (_FREQUENCY <= 5)].sum(axis=1)
+    detail = energy[:, _FREQUENCY >= 10].sum(axis=1)
+    worst_last = [detail < MIN_DETAIL * coarse, levels < LOW_CONTRAST, levels < MIN_CONTRAST]
+    flaw = np.zeros(len(features), np.int64)
+    for number, found in zip((3, 2, 1), worst_last, strict=True):
+        flaw[found] = number
+    return flaw
 
 
 def nearly_equal(spectrum: Floats, other: Floats) -> npt.NDArray[np.bool_]:

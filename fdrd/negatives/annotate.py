@@ -45,7 +45,7 @@ def annotate(
     Rules that fixed or dropped given negatives are added to `record.rules`.
     """
     named = with_given(record, catalog) if record.negatives else record
-    given, rules = clean_given(named.negatives, captions_of_image)
+    given, rules = clean_given(named.negatives, captions_of_image) if named.negatives else ((), ())
     drawn = draw_negatives(
         record,
         captions_of_image,

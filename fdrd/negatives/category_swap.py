@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category import Category
@@ -35,14 +36,15 @@ def category_swaps(
         not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
     )
     words = around(record.caption, mentions)
+    gaps = _gaps(record.caption, mentions)
+    rest = record.caption[mentions[-1].end :]
     for other in catalog.odds.order(place, words, k, random):
         category = catalog.categories[other]
         spelling = category.spellings[random.weighted(category.frequency)]
         if needs_article and not category.countable:
             continue
         names = [_name(category, spelling, m.plural, short.get(m), random) for m in mentions]
-        caption = _swap(record.caption, mentions, names)
-        yield Negative(caption, category.name, "category")
+        yield Negative(_joined(gaps, names) + rest, category.name, "category")
 
 
 def _name(
@@ -55,14 +57,31 @@ def _name(
     return text or spelling
 
 
-def _swap(caption: str, mentions: list[Mention], names: list[str]) -> str:
-    """Replace all mentions and adjust articles and capitals."""
-    parts, end = [], 0
-    for mention, name in zip(mentions, names, strict=True):
+class _Gap(NamedTuple):
+    """The text before a mention, whether it ends with an article, and whether the mention has a capital."""
+
+    text: str
+    article: bool
+    capital: bool
+
+
+def _gaps(caption: str, mentions: list[Mention]) -> list[_Gap]:
+    """Return the text before each mention, without earlier ones."""
+    gaps, end = [], 0
+    for mention in mentions:
         before = caption[end : mention.start]
         starts_sentence = not before.strip() if not end else before.rstrip().endswith(_SENTENCE_END)
-        if starts_sentence and caption[mention.start].isupper():
-            name = name[:1].upper() + name[1:]
-        parts += [before if mention.plural else with_article(before, name), name]
+        capital = starts_sentence and caption[mention.start].isupper()
+        gaps.append(_Gap(before, not mention.plural and has_article(before), capital))
         end = mention.end
-    return "".join(parts) + caption[end:]
+    return gaps
+
+
+def _joined(gaps: list[_Gap], names: list[str]) -> str:
+    """Return gaps and names in turn, with articles and capitals adjusted."""
+    parts = []
+    for gap, name in zip(gaps, names, strict=True):
+        if gap.capital:
+            name = name[:1].upper() + name[1:]
+        parts += [with_article(gap.text, name) if gap.article else gap.text, name]
+    return "".join(parts)

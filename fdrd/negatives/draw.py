@@ -36,17 +36,16 @@ def draw_negatives(
         seed: changes all draws.
         epoch: changes the draws of a training epoch.
     """
-    seen = {plain(caption) for caption in (record.caption, *captions_of_image)}
+    seen = set(map(plain, {record.caption, *captions_of_image}))
     n_category = k - min(k, n_attribute)
     of_category = category_swaps(
         record, catalog, n_category, SeededRandom(seed, epoch, record.id, "category")
     )
-    of_attribute = _attribute_swaps(
-        record, catalog, SeededRandom(seed, epoch, record.id, "attribute", 0)
-    )
-    new_category, new_attribute = _new(of_category, seen), _new(of_attribute, seen)
+    new_category = _new(of_category, seen)
     drawn = list(islice(new_category, n_category))
     if n_attribute > 0:
+        random = SeededRandom(seed, epoch, record.id, "attribute", 0)
+        new_attribute = _new(_attribute_swaps(record, catalog, random), seen)
         attributes = list(islice(new_attribute, k - len(drawn)))
         drawn += islice(new_category, k - len(drawn) - len(attributes))
         drawn += attributes

@@ -96,8 +96,9 @@ def _words(caption: str, taken: list[tuple[int, int]]) -> list[_Word]:
             sentence += 1
         end = match.end()
         text = match.group().lower().replace("’", "'")
-        if taken and any(start < right and left < end for left, right in taken):
-            text = "\0"  # matches nothing
+        for left, right in taken:
+            if start < right and left < end:
+                text = "\0"  # matches nothing
         words.append(_Word(text, start, end, sentence))
     return words
 

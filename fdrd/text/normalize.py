@@ -25,7 +25,7 @@ _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 # The end of a sentence without a space: "banded.The image", "SUV 2000.The", "MG.A car", "Type R.A car", but not
 # "U.S.A", "e.g.".
 _GLUED = re.compile(
-    r"""(?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”][.!?])|(?<=[A-Z][A-Z0-9][.!?])|(?<=[a-z][ ][A-Z][.!?]))"""
+    r"""[.!?](?:(?<=[a-zß-öø-ÿ0-9)"'’”][a-zß-öø-ÿ0-9)"'’”].)|(?<=[A-Z][A-Z0-9].)|(?<=[a-z][ ][A-Z].))"""
     r"""(?=["“']?[A-Z][\w'’-]*[\s,])"""
 )
 
@@ -47,8 +47,8 @@ def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
     plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), caption)
     shown = plain if plain.isprintable() else "".join(filter(_shows, plain))
     single = " ".join(unicodedata.normalize("NFC", shown).split())
-    spaced = _INNER_UNDERSCORES.sub(" ", single)
-    apart = _GLUED.sub(" ", spaced)
+    spaced = _INNER_UNDERSCORES.sub(" ", single) if "_" in single else single
+    apart = _GLUED.sub(r"\g<0> ", spaced)
     steps = {
         "caption_entities": plain != caption,
         "caption_invisible": shown != plain,

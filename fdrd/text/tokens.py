@@ -11,7 +11,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -81,7 +81,7 @@ def estimate_clip_tokens(caption: str) -> int:
     >>> estimate_clip_tokens("A photo of a cat.")
     8
     """
-    return 2 + sum(-(-len(piece) // _LETTERS_PER_TOKEN) for piece in _PIECE.findall(caption))
+    return 2 + sum([-(-len(piece) // _LETTERS_PER_TOKEN) for piece in _PIECE.findall(caption)])
 
 
 def counter_of(tokenizer: Tokenizer, name: str, limit: int) -> TokenCounter:
@@ -106,9 +106,17 @@ def clip_bpe() -> TokenCounter | None:
     for package in ("open_clip", "clip"):
         spec = find_spec(package)  # locates the package without importing it
         for folder in (spec.submodule_search_locations or ()) if spec else ():
-            if Path(folder, _VOCABULARY).is_file():
-                return counter_of(clip_tokenizer(Path(folder, _VOCABULARY)), CLIP_BPE, CLIP_LIMIT)
+            if (path := Path(folder, _VOCABULARY)).is_file():
+                # Read when it is first needed: a build that has nothing to do needs the name only.
+                return TokenCounter(
+                    CLIP_BPE, CLIP_LIMIT, lambda captions: _clip_counter(path).count(captions)
+                )
     return None
+
+
+@cache
+def _clip_counter(path: Path) -> TokenCounter:
+    return counter_of(clip_tokenizer(path), CLIP_BPE, CLIP_LIMIT)
 
 
 def clip_vocabulary(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:

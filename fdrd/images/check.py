@@ -6,17 +6,18 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 from PIL import Image, UnidentifiedImageError
 
 from fdrd.errors import FdrdError
 from fdrd.files.safe_open import resolve_inside
 from fdrd.images.containers import read_member
-from fdrd.images.perceptual import perceptual_features
+from fdrd.images.perceptual import features_of, thumbnail
 from fdrd.images.pixels import display_rules, upright, upright_rgb
 from fdrd.record import ImageRef
 
@@ -58,6 +59,10 @@ class ImageCheck(Struct, frozen=True, gc=False):
         return convert(fields, cls)
 
 
+_Decoded = tuple[ImageCheck, bytes]
+"""A check without features, and the thumbnail of a good image."""
+
+
 class TooManyBytesError(ValueError):
     """An image file has more than `MAX_BYTES`."""
 
@@ -84,28 +89,51 @@ def read_image(root: str, image: ImageRef) -> bytes:
     return data
 
 
+def check_images(root: str, images: Sequence[ImageRef], max_pixels: int) -> list[ImageCheck]:
+    """Read, decode and hash images. A bad image gives a reason, never an exception."""
+    return _with_features([_check_image(root, image, max_pixels) for image in images])
+
+
 def check_image(root: str, image: ImageRef, max_pixels: int) -> ImageCheck:
-    """Read, decode and hash one image. A bad image gives a reason, never an exception."""
+    """Read, decode and hash one image, as `check_images` does."""
+    return check_images(root, [image], max_pixels)[0]
+
+
+def _check_image(root: str, image: ImageRef, max_pixels: int) -> _Decoded:
     try:
         data = read_image(root, image)
     except TooManyBytesError as error:
-        return ImageCheck(reason="image_too_large", detail=str(error))
+        reason, detail = "image_too_large", str(error)
     except LookupError as error:
-        return ImageCheck(reason="image_missing", detail=str(error))
+        reason, detail = "image_missing", str(error)
     except PermissionError as error:
         outside = "leaves the source folder" in str(error)
-        return ImageCheck(reason="path_outside" if outside else "read_error", detail=str(error))
+        reason, detail = "path_outside" if outside else "read_error", str(error)
     except OSError as error:
-        return ImageCheck(reason="read_error", detail=f"{error.strerror}: {image.path}")
-    return check_image_bytes(data, max_pixels)
+        reason, detail = "read_error", f"{error.strerror}: {image.path}"
+    else:
+        return _decode(data, max_pixels)
+    return ImageCheck(reason=reason, detail=detail), b""
 
 
 def check_image_bytes(data: bytes, max_pixels: int) -> ImageCheck:
     """Decode and hash the bytes of one image file."""
+    return _with_features([_decode(data, max_pixels)])[0]
+
+
+def _with_features(decoded: Sequence[_Decoded]) -> list[ImageCheck]:
+    """Add the features of the good images to their checks, all at once."""
+    features = iter(features_of([pixels for _, pixels in decoded if pixels]))
+    return [
+        replace(check, features=next(features)) if pixels else check for check, pixels in decoded
+    ]
+
+
+def _decode(data: bytes, max_pixels: int) -> _Decoded:
     sha256 = hashlib.sha256(data).hexdigest()
 
-    def bad(reason: str, detail: str) -> ImageCheck:
-        return ImageCheck(sha256, len(data), reason=reason, detail=detail)
+    def bad(reason: str, detail: str) -> _Decoded:
+        return ImageCheck(sha256, len(data), reason=reason, detail=detail), b""
 
     try:
         with warnings.catch_warnings():
@@ -130,10 +158,10 @@ def check_image_bytes(data: bytes, max_pixels: int) -> ImageCheck:
         image.load()
         rules = display_rules(image)
         turned = upright(image)
-        features = perceptual_features(turned)
+        pixels = thumbnail(turned)
     except Exception as error:  # as above, now in the pixel data
         return bad("image_broken", f"{type(error).__name__}: {error}")
-    return ImageCheck(sha256, len(data), *turned.size, features=features, rules=rules)
+    return ImageCheck(sha256, len(data), *turned.size, rules=rules), pixels
 
 
 def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:

@@ -97,8 +97,8 @@ class Edits:
 
 def make_edits(records: Sequence[Record]) -> Edits:
     """Return the edits of a domain, from its records in a defined order."""
-    found = {_value(span) for record in records for span in record.attributes if swappable(span)}
-    known = sorted({*found, *contrasting_values()})
+    found = {_value(span) for record in records for span in record.attributes}
+    known = sorted({*(value for value in found if swappable(*value)), *contrasting_values()})
     against = {
         one: [two for two in known if two[0] == one[0] and contrasting(one[0], one[1], two[1])]
         for one in known
@@ -158,8 +158,9 @@ def _noisy(
     for start in range(0, len(own), 1000):
         here = slice(start, start + 1000)
         row, column, scores = edits.scores(own[here], near[here])
-        noise = stream.gumbel(size=(len(own[here]), len(edits.values)))
-        found.append((row + start, column, scores * STEP + noise[row, column]))
+        # Gumbel noise as `RandomState.gumbel` makes it, with logarithms of what is used only.
+        uniform = 1 - stream.random_sample((len(own[here]), len(edits.values)))[row, column]
+        found.append((row + start, column, scores * STEP - np.log(-np.log(uniform))))
     row, column, keys = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return row, column, keys
 

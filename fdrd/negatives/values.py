@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
-from fdrd.record import Attribute
 from fdrd.text.lexicon import entries
 
 _SHADE = re.compile(r"(?:light|lighter|dark|darker|bright|deep|pale|pastel)[ -]")
@@ -41,9 +40,9 @@ def same_meaning(type_: str, value: str, other: str) -> bool:
     return _base(value) == _base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})
 
 
-def swappable(attribute: Attribute) -> bool:
-    """Check if any value contrasts with an attribute."""
-    return bool(_groups(attribute.type, attribute.value.lower()))
+def swappable(type_: str, value: str) -> bool:
+    """Check if any value contrasts with a value in lower case."""
+    return bool(_groups(type_, value))
 
 
 def contrasting_values() -> tuple[tuple[str, str], ...]:

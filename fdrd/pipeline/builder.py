@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -207,6 +208,8 @@ class _Run:
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
             contents = stack.enter_context(SourceContents.in_folder(work, root))
+            if self.tokens:  # reads its vocabulary while workers decode images
+                threading.Thread(target=self.tokens.count, args=[[""]], daemon=True).start()
             read(contents)
             reviewed = None
             if self.decisions:

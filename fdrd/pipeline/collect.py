@@ -18,7 +18,7 @@ from fdrd.curation.filters import encodable
 from fdrd.curation.source_contents import CheckedImage, Item, SourceContents
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
-from fdrd.images.check import ImageCheck, check_image
+from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
 from fdrd.record import Attribute, ImageRef, Record
 from fdrd.sources import Domain, read_domain, unread_folders
@@ -51,7 +51,7 @@ def run_check_task(task: CheckTask) -> tuple[list[ImageCheck], list[tuple[Attrib
             f"{platform.node()} does not see {task.root}; all machines must see the source under the same path"
         )
     return (
-        [check_image(task.root, image, task.max_pixels) for image in task.images],
+        check_images(task.root, task.images, task.max_pixels),
         [find_attributes(caption, category) for caption, category in task.captions],
     )
 

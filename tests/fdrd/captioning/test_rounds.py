@@ -74,7 +74,9 @@ def test_an_invalid_image_is_rejected_before_it_is_asked_about(source):
 
 def test_an_unchanged_image_is_not_decoded_again(source, draw, monkeypatch):
     first = find_uncaptioned(source)
-    monkeypatch.setattr("fdrd.pipeline.collect.check_image", lambda *_: 1 / 0)
+    monkeypatch.setattr(
+        "fdrd.pipeline.collect.check_images", lambda _, images, __: [1 / 0 for _ in images]
+    )
     assert find_uncaptioned(source) == first
     monkeypatch.undo()
     (source / "wren" / "2.png").write_bytes(draw(77))

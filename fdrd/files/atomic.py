@@ -39,12 +39,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     # Processes of several machines may write the same file, and process ids repeat.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with name_in_errors(path), partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        with name_in_errors(path):
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):  # e.g. a disk that is now read-only: the first error counts
             partial.unlink(missing_ok=True)

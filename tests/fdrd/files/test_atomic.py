@@ -1,5 +1,7 @@
 """A failed write leaves nothing behind and names its file."""
 
+import errno
+
 import pytest
 
 from fdrd.files.atomic import write_text
@@ -25,3 +27,12 @@ def test_a_write_that_the_disk_refuses_names_its_file(tmp_path, small_disk):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError, match=r"too large: .*checks\.jsonl"):
         append_ledger(tmp_path / "checks.jsonl", [(ImageRef("x" * 2000), (0, 0), ImageCheck(""))])
+
+
+def test_a_folder_that_cannot_be_synced_names_the_file(tmp_path, monkeypatch):
+    def fail(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fdrd.files.atomic.sync_folder", fail)
+    with pytest.raises(OSError, match=r"error: .*summary\.json"):
+        write_text(tmp_path / "summary.json", "x")

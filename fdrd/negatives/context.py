@@ -99,7 +99,7 @@ class Context:
         scores = np.empty((len(bags), self.table.shape[1]), dtype=np.int64)
         for words, total in zip(bags, scores, strict=True):
             rows = [row for row in map(self.row.get, words) if row is not None]
-            np.add.reduce(self.table[rows], axis=0, dtype=np.int64, out=total)
+            np.add.reduce(self.table[rows], axis=0, dtype=np.int32, out=total)
         return scores
 
     def rows(self, words: Iterable[str]) -> list[int]:

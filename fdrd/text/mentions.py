@@ -88,20 +88,22 @@ class MentionPattern:
 
     @cached_property
     def _ascii(self) -> re.Pattern[str]:
-        return self._compiled(_ASCII)
+        return _compiled(self, _ASCII)
 
     @cached_property
     def _any(self) -> re.Pattern[str]:
-        return self._compiled(_ANY)
+        return _compiled(self, _ANY)
 
-    def _compiled(self, alphabet: _Alphabet) -> re.Pattern[str]:
-        def spelled(names: Iterable[str]) -> str:
-            return "|".join(_spelled(name, alphabet) for name in names)
 
-        choices = [f"(?:{spelled(forms)})" for forms in self.longer]
-        choices.append(f"(?P<plural>{spelled(self.plurals) or '(?!)'})")
-        choices.append(f"(?P<name>{spelled([self.name])})")
-        return re.compile("|".join(choices), re.IGNORECASE)
+@lru_cache(maxsize=8192)  # readers, filters and catalogs make equal patterns
+def _compiled(pattern: MentionPattern, alphabet: _Alphabet) -> re.Pattern[str]:
+    def spelled(names: Iterable[str]) -> str:
+        return "|".join(_spelled(name, alphabet) for name in names)
+
+    choices = [f"(?:{spelled(forms)})" for forms in pattern.longer]
+    choices.append(f"(?P<plural>{spelled(pattern.plurals) or '(?!)'})")
+    choices.append(f"(?P<name>{spelled([pattern.name])})")
+    return re.compile("|".join(choices), re.IGNORECASE)
 
 
 def mention_pattern(name: str, longer: Iterable[str] = ()) -> MentionPattern:

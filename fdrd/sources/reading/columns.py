@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from fdrd.sources.reading.names import is_image
@@ -64,8 +65,13 @@ def find_columns(
 
 def known_fields(values: Mapping[str, Any], options: SourceOptions = NO_OPTIONS) -> dict[str, Any]:
     """Return the values of an object by field, without those that belong to no field."""
-    columns = find_columns(values, options)
+    columns = _columns(tuple(values), options)
     return {field: merge([values[name] for name in names]) for field, names in columns.items()}
+
+
+@lru_cache(maxsize=1)  # neighboring objects have the same names
+def _columns(names: tuple[str, ...], options: SourceOptions) -> dict[str, tuple[str, ...]]:
+    return find_columns(names, options)
 
 
 def merge(values: list[Any]) -> Any:

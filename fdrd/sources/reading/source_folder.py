@@ -131,10 +131,16 @@ class SourceFolder:
 
     def relative(self, path: str) -> str | None:
         """Return an absolute path relative to the root, or None if it is elsewhere."""
-        for root in (self.root.absolute(), self.root.resolve()):
-            if not leaves_root(path) and path.startswith(f"{root.as_posix().rstrip('/')}/"):
-                return PurePosixPath(path).relative_to(root.as_posix()).as_posix()
+        for root in self._roots:
+            if path.startswith(root) and not leaves_root(path):
+                return PurePosixPath(path).relative_to(root).as_posix()
         return None
+
+    @cached_property
+    def _roots(self) -> tuple[str, str]:
+        """The root with a slash at the end: as it was given, and with links resolved."""
+        absolute, real = self.root.absolute().as_posix(), self.root.resolve().as_posix()
+        return f"{absolute.rstrip('/')}/", f"{real.rstrip('/')}/"
 
     def open(self, path: str) -> IO[bytes] | Rejection:
         """Open a file below the root, or say why that is not possible."""

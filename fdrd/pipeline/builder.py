@@ -128,6 +128,8 @@ def build(
             str(source),
             "".join(f". {file} was not used: {why}" for file, why in unused[:5]),
         )  # fmt: skip
+        if not built.nothing_to_do:
+            resume.forget_if_changed(target, folder, fingerprint)
         return replace(built, unused=unused)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of, write_text
 from fdrd.storage.manifest import dump, library_versions, read_manifest
-from fdrd.storage.publish import stage_folder, work_folder
+from fdrd.storage.publish import ledger_path, stage_folder, work_folder
 
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What a file of the work folder raises that a full disk or a power failure damaged."""
@@ -94,6 +94,20 @@ def log_build(out: Path, inputs: str | None, started: float, workers: int) -> No
     }
     write_text(work_folder(out) / "last.json", dump(last))
     _journal(out).unlink(missing_ok=True)
+
+
+def forget_if_changed(out: Path, root: Path, before: SourceFingerprint) -> None:
+    """Forget inputs and image checks if the source changed during a build: they may be of other contents.
+
+    Otherwise a file that gets its old contents and time back would look as if it had been read.
+    """
+    try:
+        changed = fingerprint_source(root) != before
+    except OSError:
+        changed = True
+    if changed:
+        (work_folder(out) / "last.json").unlink(missing_ok=True)
+        ledger_path(out).unlink(missing_ok=True)
 
 
 def record_shard(out: Path, entry: Mapping[str, Any]) -> None:

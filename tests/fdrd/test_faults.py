@@ -244,6 +244,26 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     assert again.manifest["records"]["rejected"] == (change != "replaced")
 
 
+def test_a_file_that_changed_only_while_it_was_read_is_read_again(birds, tmp_path, monkeypatch):
+    build(birds, tmp_path / "reference", config=SMALL, workers=1)
+    image = birds / "train/wren/04.png"
+    before, times = image.read_bytes(), image.stat()
+    check = collect.run_check_task
+
+    def changing(*arguments):
+        image.write_bytes(before + b"x")
+        return check(*arguments)
+
+    monkeypatch.setattr(collect, "run_check_task", changing)
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    monkeypatch.undo()
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache/fdrd"))
+    image.write_bytes(before)
+    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+    build(birds, tmp_path / "out", config=SMALL, workers=1)
+    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
+
+
 def test_pipes_and_sockets_are_rejected_and_never_opened(birds, tmp_path, monkeypatch):
     folder = birds / "train/wren"
     monkeypatch.chdir(folder)  # the path of a socket is short

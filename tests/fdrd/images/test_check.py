@@ -6,7 +6,13 @@ import os
 import pytest
 from PIL import Image
 
-from fdrd.images.check import MAX_BYTES, check_image, check_image_bytes, read_image
+from fdrd.images.check import (
+    MAX_BYTES,
+    check_image,
+    check_image_bytes,
+    check_images,
+    read_image,
+)
 from fdrd.record import ImageRef
 
 LIMIT = 10_000
@@ -24,6 +30,17 @@ def test_a_rotated_image_is_measured_upright(draw):
     exif[0x0112] = 6
     found = check_image_bytes(draw(1, form="JPEG", exif=exif.tobytes()), LIMIT)
     assert (found.width, found.height) == (16, 24)
+
+
+def test_images_checked_together_have_the_checks_that_each_has_alone(draw, tmp_path):
+    (tmp_path / "1.png").write_bytes(draw(1))
+    (tmp_path / "2.png").write_text("not an image")
+    (tmp_path / "3.png").write_bytes(draw(3))
+    images = [ImageRef(f"{number}.png") for number in range(5)]
+    found = check_images(str(tmp_path), images, LIMIT)
+    assert found == [check_image(str(tmp_path), image, LIMIT) for image in images]
+    assert [bool(check.features) for check in found] == [False, True, False, True, False]
+    assert found[1].features != found[3].features
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])

@@ -2,6 +2,7 @@ import json
 import pickle
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from fdrd.negatives import (
     name_given,
     parse_given,
 )
+from fdrd.negatives.context import STEP
+from fdrd.negatives.edits import _noisy
 from fdrd.negatives.given import plain
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text.attributes import find_attributes
@@ -244,6 +247,17 @@ def test_seed_epoch_and_id_change_the_draw():
     assert first != captions(pair, catalog, seed=1)
     assert first != captions(pair, catalog, epoch=1)
     assert first != captions(replace(pair, id="d/2"), catalog)
+
+
+def test_the_noise_of_edits_is_the_stream_of_numpy():
+    """It was drawn with `gumbel` before, which takes logarithms of numbers that are not used, too."""
+    edits = make_catalog(PAIRS).edits
+    spans, own = edits.spans(PAIRS[0])
+    near = np.array(edits.near(PAIRS[0], spans))
+    row, column, keys = _noisy(edits, np.array(own), near)
+    noise = np.random.RandomState(0).gumbel(size=(len(own), len(edits.values)))
+    expected = edits.scores(own, near)[2] * STEP + noise[row, column]
+    np.testing.assert_allclose(keys, expected, rtol=0, atol=1e-12)
 
 
 def test_another_caption_changes_the_digest_of_the_catalog():

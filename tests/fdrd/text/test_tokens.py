@@ -54,6 +54,13 @@ def test_the_vocabulary_of_a_package_is_found_without_importing_it(shipped, monk
     assert "open_clip" not in sys.modules
 
 
+def test_the_vocabulary_is_read_when_captions_are_counted(shipped):
+    counter = clip_bpe()
+    shipped.unlink()
+    with pytest.raises(FdrdError, match="not a list of byte pairs"):
+        counter.count(["A cat."])
+
+
 def test_the_real_vocabulary_gives_the_tokens_that_clip_gives():
     """Expected counts are from the tests of CLIP in transformers and from the original tokenizer."""
     counter = clip_bpe()

@@ -19,6 +19,8 @@ from fdrd.negatives.odds import Odds, make_odds
 from fdrd.record import Record
 from fdrd.text.mentions import find_mentions, key
 
+_IN_MEMORY = 20_000  # records; more are read again in each pass over them
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -80,11 +82,13 @@ def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Cat
     )
 
 
-def _ordered(records: Sequence[Record]) -> tuple[Selection[Record], Counter[str]]:
+def _ordered(records: Sequence[Record]) -> tuple[Sequence[Record], Counter[str]]:
     """Return the records sorted by category and caption, and the number of each category."""
     keys = [(intern(record.category), record.caption) for record in records]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-    return Selection(records, order), Counter(category for category, _ in keys)
+    ordered = Selection(records, order)
+    sizes = Counter(category for category, _ in keys)
+    return list(ordered) if len(order) <= _IN_MEMORY else ordered, sizes
 
 
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:

@@ -6,13 +6,13 @@ from typing import get_type_hints
 import pytest
 
 from fdrd.build_config import BuildConfig
+from fdrd.columns import features
 from fdrd.record import (
     Attribute,
     ImageRef,
     Negative,
     Record,
     Source,
-    features,
     from_json,
     to_json,
 )

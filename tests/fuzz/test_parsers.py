@@ -35,6 +35,7 @@ FOUND = {
         _seed("weights.pt", 1).replace(b"}q\x00", b"sss"),
         _seed("weights.pt", 1).replace(b"K\x02", b"K\x03"),
     ],
+    "captions.csv": [b"\x0b1,\x0b1,caption\n", b'"a\nb","a\nb",caption\n'],
     "answers.sqlite": [
         _seed("answers.sqlite").replace(b"NOT NULL,\n    cut", b"NOT NUL\xf9,\n    cut"),
         _seed("answers.sqlite").replace(b"CREATE TABLE answers", b'CREATE "\nBLE answers'),

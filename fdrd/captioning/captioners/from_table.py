@@ -21,6 +21,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.lines import read_jsonl, read_separated
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.text.controls import visible
 from fdrd.text.mentions import key
 
 _READERS = {".jsonl": read_jsonl, ".csv": read_separated}
@@ -75,7 +76,7 @@ def read_table(file: Path) -> Table:
     target = file.resolve()
     for line in _READERS[file.suffix](SourceFolder(target.parent), target.name):
         if isinstance(line, Rejection):
-            raise FdrdError(f"{file}, {line.key}: {line.detail}")
+            raise FdrdError(f"{file}, {line.key}: {visible(' '.join(line.detail.split()))}")
         row = {
             name: str(cell)
             for name, cell in line.fields.items()

@@ -5,10 +5,11 @@ from msgspec.structs import asdict
 
 import benchmark
 from benchmark.result import DIRECTIONS
-from dcar import DCARConfig
 from fdrd.errors import FdrdError
 from fdrd.text.attributes import find_attributes
 
+ALONE = 2
+"""Epochs in which the adapter of `dcar` trains alone."""
 TRAIN = {"epochs": 2, "batch_size": 4}
 COLORS = ("red", "green", "blue", "black")
 
@@ -33,14 +34,15 @@ def splits(make_row, make_dataset, make_drawing):
 
 
 def run(method, data, backbone, **asked):
-    options = {"n_ctx": 2, "depth": 2, **asked.pop("options", {})}
+    alone = {"adapter_epochs": ALONE} if method == "dcar" else {}
+    options = {"n_ctx": 2, "depth": 2, **alone, **asked.pop("options", {})}
     train = {**TRAIN, **asked.pop("train", {})}
     return benchmark.run(method, data, backbone=backbone, options=options, train=train, **asked)
 
 
 def check(result, queries):
     """Every query has a rank within the gallery, and the training came to an end."""
-    alone = DCARConfig().adapter_epochs if result.settings.method == "dcar" else 0
+    alone = ALONE if result.settings.method == "dcar" else 0
     assert len(result.fit.epochs) == alone + 2
     for direction in DIRECTIONS:
         ranks = list(map(int, result.ranks[direction].strict.split()))

@@ -314,7 +314,7 @@ def test_encoding_in_bfloat16_is_another_encoder_with_close_features(
     assert {path.name for path in tmp_path.iterdir()} == {lower.fingerprint}
 
 
-@pytest.mark.parametrize("name", ["clip", "siglip"])
+@pytest.mark.parametrize("name", ["clip", pytest.param("siglip", marks=pytest.mark.slow)])
 def test_compiled_towers_give_the_same_features_and_leave_prompts_alone(name, folders, encoders):
     """`eager` instead of a C++ compiler: what is compiled must be what runs."""
     ran = []

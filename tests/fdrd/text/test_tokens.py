@@ -32,6 +32,9 @@ def shipped(tmp_path, monkeypatch):
     with gzip.open(folder / "bpe_simple_vocab_16e6.txt.gz", "wt", encoding="utf-8") as file:
         file.write("\n".join(merges))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "packages"), *sys.path])
+    monkeypatch.delitem(
+        sys.modules, "open_clip", raising=False
+    )  # another test may have imported it
     return folder / "bpe_simple_vocab_16e6.txt.gz"
 
 
@@ -44,10 +47,7 @@ def test_byte_pairs_are_merged_as_in_clip(shipped):
     ]  # fmt: skip
 
 
-def test_the_vocabulary_of_a_package_is_found_without_importing_it(shipped, monkeypatch):
-    monkeypatch.delitem(
-        sys.modules, "open_clip", raising=False
-    )  # another test may have imported it
+def test_the_vocabulary_of_a_package_is_found_without_importing_it(shipped):
     counter = clip_bpe()
     assert (counter.name, counter.limit) == (CLIP_BPE, 77)
     assert counter.count(["A cat.", ""]) == [5, 2]

@@ -137,8 +137,7 @@ def test_twenty_records_are_reviewed_by_keyboard_and_built_again(page, drawn, tm
     expect(page.locator(".bar strong")).to_have_text("1")
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])
 def test_pages_fit_and_have_no_serious_accessibility_problem(
     page, measured, open_site, width, scheme
 ):

@@ -1,4 +1,4 @@
-"""Protocols by name. `paper` is that of DCAR (arXiv 2508.04028), as its results page describes it.
+"""Protocols by name. `paper` is that of DCAR (arXiv 2508.04028), as far as its results page describes it.
 
 One model per domain learns from the train and validation splits, and its last step is measured on the whole test
 split. Equal captions of a batch are not masked, and baselines have the one-directional loss of their own papers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ class _Run:
             work = publish.work_folder(self.out)
             contents = stack.enter_context(SourceContents.in_folder(work, root))
             if self.tokens:  # reads its vocabulary while workers decode images
-                threading.Thread(target=self.tokens.count, args=[[""]], daemon=True).start()
+                threading.Thread(target=_read_vocabulary, args=[self.tokens], daemon=True).start()
             read(contents)
             reviewed = None
             if self.decisions:
@@ -264,3 +264,9 @@ class _Run:
         if fails:
             raise policy_error(fails, listed)
         raise FdrdError(f"{source}: {nothing_kept(rejected)}{hint}. See {listed}")
+
+
+def _read_vocabulary(tokens: TokenCounter) -> None:
+    """Let a counter read its vocabulary; what is wrong with it is said when captions are counted."""
+    with suppress(FdrdError):
+        tokens.count([""])

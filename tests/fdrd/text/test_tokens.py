@@ -3,6 +3,7 @@
 import gzip
 import json
 import sys
+import threading
 
 import pytest
 
@@ -59,6 +60,16 @@ def test_the_vocabulary_is_read_when_captions_are_counted(shipped):
     shipped.unlink()
     with pytest.raises(FdrdError, match="not a list of byte pairs"):
         counter.count(["A cat."])
+
+
+def test_a_damaged_vocabulary_is_one_error_of_the_build(shipped, birds, tmp_path, monkeypatch):
+    """The vocabulary is read by a thread while images are checked, which must not print a traceback."""
+    shipped.write_bytes(b"damaged")
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    with pytest.raises(FdrdError, match="not a list of byte pairs"):
+        build(birds, tmp_path / "out", workers=1)
+    assert failed == []
 
 
 def test_the_real_vocabulary_gives_the_tokens_that_clip_gives():

@@ -49,23 +49,19 @@ _UNIT = 1024  # represents 1 in a table
 _ONE = STEP * STEP  # represents a gray level in a spectrum
 
 
-def perceptual_features(image: Image.Image) -> str:
-    """Return the features of an upright image as base64.
-
-    >>> gray = perceptual_features(Image.new("L", (8, 8), 128))
-    >>> gray == perceptual_features(Image.new("RGB", (900, 3), (128, 128, 128)))
-    True
-    """
-    return features_of([thumbnail(image)])[0]
-
-
 def thumbnail(image: Image.Image) -> bytes:
     """Return the pixels that the features of an upright image are computed from."""
     return small_grayscale(image, SIZE).tobytes()
 
 
 def features_of(thumbnails: Sequence[bytes]) -> list[str]:
-    """Return the features of images, given by their thumbnails. One call for many images saves time."""
+    """Return the features of images as base64, from their thumbnails. One call for many images saves time.
+
+    >>> sizes = (8, 8), (900, 3)
+    >>> one, other = features_of([thumbnail(Image.new("L", size, 128)) for size in sizes])
+    >>> one == other
+    True
+    """
     pixels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, SIZE, SIZE)
     sums = _TRANSFORM @ pixels.astype(np.float64) @ _TRANSFORM.T
     levels = sums / (SIZE * SIZE * _UNIT * _UNIT)  # exact: a power of two
@@ -127,8 +123,8 @@ FLAWS = ("", "image_uniform", "image_low_contrast", "image_blurred")
 def visible_flaws(features: Features) -> npt.NDArray[np.int64]:
     """Return (N,) the index in `FLAWS` of the worst flaw that (N, 14, 14) features show.
 
-    >>> gray = perceptual_features(Image.new("L", (8, 8), 128))
-    >>> [FLAWS[flaw] for flaw in visible_flaws(unpack([gray]))]
+    >>> gray = features_of([thumbnail(Image.new("L", (8, 8), 128))])
+    >>> [FLAWS[flaw] for flaw in visible_flaws(unpack(gray))]
     ['image_uniform']
     """
     spectrum = spectra(features)

@@ -58,6 +58,7 @@ class CaptioningRun:
         summary: Contents of `captioning.json`; empty if the run was not confirmed.
         usage: Answers from cache and captioner, failed attempts, tokens and money.
         stopped: Why the run stopped early, or empty. The same call resumes.
+        removed: Images of earlier runs that were removed, because they have no caption now or left the source.
     """
 
     estimate: Estimate
@@ -65,6 +66,7 @@ class CaptioningRun:
     summary: Mapping[str, Any]
     usage: Mapping[str, Any]
     stopped: str
+    removed: int = 0
 
 
 def caption(
@@ -126,8 +128,8 @@ def caption(
         states = tuple(_run(images, contents, settings, session, progress))
     made_by = {"captioner": dict(writer.identity), "evaluator": judge and dict(judge.identity)}
     summary = made_by | _summary(states, len(images), contents, settings)
-    write_captions(out, root, contents, states, made_by, summary)
-    return CaptioningRun(estimate, states, summary, session.usage(), session.stopped)
+    removed = write_captions(out, root, contents, states, made_by, summary)
+    return CaptioningRun(estimate, states, summary, session.usage(), session.stopped, removed)
 
 
 def estimate_run(

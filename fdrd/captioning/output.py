@@ -2,6 +2,7 @@
 
 `<out>/<domain>/captions[_split].json` has new captions and those of the source. `rejected_captions.jsonl` lists images
 without a caption, with the reason. `<out>/captioning.json` describes the run. Images are hard links where possible.
+Files of an earlier run that this run does not write are removed.
 Equal answers give equal bytes.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,21 +50,29 @@ def write_captions(
     states: Sequence[ImageState],
     made_by: Mapping[str, Any],
     summary: Mapping[str, Any],
-) -> None:
-    """Write the captioned source, and remove annotations of earlier runs that this run does not write.
+) -> int:
+    """Write the captioned source. Remove files of earlier runs that this run does not write.
 
     `made_by` names captioner and evaluator, and is stored with every new caption.
+
+    Returns:
+        The number of images removed.
     """
     if not (out / SUMMARY).is_file():
         write_text(out / SUMMARY, dump({}))  # a run that is killed now resumes
     entries: dict[Path, dict[str, Any]] = defaultdict(dict)
     rejected: dict[Path, list[str]] = defaultdict(list)
+    images: set[Path] = set()
+
+    def copy_image(record: Record, place: str) -> None:
+        images.add(out / record.domain / place)
+        _copy_image(root, record, out / record.domain / place)
 
     def put(record: Record, caption: str, **more: object) -> None:
         place = _place(record, source.folders[record.domain])
         name = f"captions_{record.split}.json" if record.split else "captions.json"
         entries[out / record.domain / name][_key(record)] = _entry(record, place, caption) | more
-        _copy_image(root, record, out / record.domain / place)
+        copy_image(record, place)
 
     for record in source.given:
         put(record, record.caption)
@@ -74,7 +84,8 @@ def write_captions(
         place = _place(record, source.folders[record.domain])
         rejected[out / record.domain / REJECTED].append(_rejection(state, place))
         if state.caption:
-            _copy_image(root, record, out / record.domain / place)
+            copy_image(record, place)
+    removed = _remove_images(out, images)
     for file, captions in entries.items():
         write_text(file, dump(dict(sorted(captions.items()))))
     for file, lines in rejected.items():
@@ -83,10 +94,38 @@ def write_captions(
         about = root / folder / DOMAIN_FILE
         if about.is_file():
             write_text(out / domain / DOMAIN_FILE, about.read_text(encoding="utf-8"))
-    for file in (*out.glob("*/captions*.json"), *out.glob(f"*/{REJECTED}")):
+    gone = (file for file in out.glob(f"*/{DOMAIN_FILE}") if file.parent.name not in source.folders)
+    for file in (*_annotations(out), *gone):
         if file not in entries and file not in rejected:
             file.unlink()
     write_text(out / SUMMARY, dump(summary))
+    return removed
+
+
+def _annotations(out: Path) -> list[Path]:
+    return [*out.glob("*/captions*.json"), *out.glob(f"*/{REJECTED}")]
+
+
+def _remove_images(out: Path, kept: Set[Path]) -> int:
+    """Remove images that the annotations of an earlier run name, except those to keep. Return their number."""
+    found: set[Path] = set()
+    for file in _annotations(out):
+        with suppress(
+            ValueError, LookupError, TypeError, AttributeError, RecursionError
+        ):  # damaged
+            text = file.read_text(encoding="utf-8")
+            if file.name == REJECTED:
+                places = [json.loads(line)["picture"] for line in text.splitlines()]
+            else:
+                places = [entry["file_path"] for entry in json.loads(text).values()]
+            found.update(file.parent / place for place in places)
+    removed = 0
+    for image in found - kept:
+        with suppress(OSError, ValueError):
+            resolve_inside(out, image.relative_to(out).as_posix())
+            image.unlink()
+            removed += 1
+    return removed
 
 
 def _place(record: Record, folder: str) -> str:

@@ -26,15 +26,18 @@ from fdrd.sources import Domain, find_domains, read_domain, unused_files
 _SMALL_SOURCE = 512  # images; starting worker processes takes longer than decoding these
 
 
-def load_image(root: str, image: ImageRef, max_side: int = 0) -> Image.Image:
+def load_image(root: str, image: ImageRef, max_side: int = 0, sha256: str = "") -> Image.Image:
     """Decode an image below a root as the benchmark does: upright, RGB, transparent pixels on white.
 
-    `max_side` is the maximum width and height in pixels; 0 for no limit.
+    `max_side` is the maximum width and height in pixels; 0 for no limit. `sha256` is the expected digest, if known.
 
     Raises:
-        OSError: The image cannot be read or decoded.
+        OSError: The image cannot be read or decoded, or has another digest.
     """
-    with Image.open(io.BytesIO(read_image(root, image)), formats=FORMATS) as opened:
+    data = read_image(root, image)
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise OSError(f"{image} changed since it was checked; run the command again")
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         seen = upright_rgb(opened)
     if max_side and max(seen.size) > max_side:
         seen.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
@@ -56,7 +59,7 @@ class UncaptionedImage:
 
     def load(self, max_side: int = 0) -> Image.Image:
         """Decode the image; see `load_image`."""
-        return load_image(self.root, self.record.image, max_side)
+        return load_image(self.root, self.record.image, max_side, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,9 @@ def check_items(
     for checks, attributes in engine.run(run_check_task, tasks()):
         chunk = waiting.popleft()
         new = [(*image, check) for image, check in zip(chunk.unchecked(), checks, strict=True)]
-        append_ledger(ledger, new)
+        # an image that changed meanwhile may get its old time back
+        source = Path(contents.root)
+        append_ledger(ledger, [each for each in new if stamp(source, each[0]) == each[1]])
         checked = iter(checks)
         for image, _, check in chunk.images:
             contents.images.append(CheckedImage(image, check or next(checked)))

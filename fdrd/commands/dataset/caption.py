@@ -90,7 +90,9 @@ def caption(
     if estimate:
         return
     if json:
-        print_json({**run.summary, "stopped": run.stopped, "asked": run.usage})
+        print_json(
+            {**run.summary, "stopped": run.stopped, "asked": run.usage, "removed": run.removed}
+        )
     else:
         _print_run(run, target)
     if run.stopped:
@@ -165,6 +167,10 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
         out.print(f"{summary['given']:,} captions copied from the source")
     if summary["not_examined"]:
         out.print(f"{summary['not_examined']:,} entries are unusable; `fdrd build` says why")
+    if run.removed:
+        out.print(
+            f"{run.removed:,} images of an earlier run removed: without a caption now, or no longer in the source"
+        )
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
     print_hint(f"Next:  fdrd build --source {target}")

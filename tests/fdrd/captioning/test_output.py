@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from contextlib import contextmanager
@@ -91,6 +92,32 @@ def test_the_same_run_writes_the_same_bytes_and_does_not_change_the_source(sourc
     caption_from_template(source, tmp_path / "one")
     assert tree(tmp_path / "one") == first
     assert tree(source) == before
+
+
+def test_images_that_left_the_source_leave_the_captioned_source(source, tmp_path):
+    caption_from_template(source, tmp_path / "captioned")
+    (tmp_path / "captioned/cats/own.png").write_bytes(b"of the user")
+    shutil.rmtree(source / "birds")
+    for name in ("23.png", "25.png"):
+        (source / "cats/tabby" / name).unlink()
+    done = caption_from_template(source, tmp_path / "captioned")
+    caption_from_template(source, tmp_path / "fresh")
+    assert done.removed == 14
+    found = tree(tmp_path / "captioned")
+    assert found.pop("cats/own.png") == b"of the user"
+    assert found == tree(tmp_path / "fresh")
+
+
+def test_annotations_of_an_earlier_run_remove_nothing_outside_the_output(source, tmp_path):
+    caption_from_template(source, tmp_path / "captioned")
+    (tmp_path / "own.png").write_bytes(b"of the user")
+    (tmp_path / "captioned/cats/link.png").symlink_to(tmp_path / "own.png")
+    places = ["../../own.png", str(tmp_path / "own.png"), "link.png", "..", "\0", 7]
+    entries = {str(number): {"file_path": place} for number, place in enumerate(places)}
+    (tmp_path / "captioned/cats/captions_old.json").write_text(json.dumps(entries))
+    (tmp_path / "captioned/cats/captions_odd.json").write_text("[")
+    assert caption_from_template(source, tmp_path / "captioned").removed == 0
+    assert (tmp_path / "own.png").read_bytes() == b"of the user"
 
 
 def test_a_caption_is_stored_with_its_captioner_and_history(source, tmp_path):

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fdrd.sources import READERS
+from fdrd.sources.reading.lines import MAX_KEYS
 from fdrd.sources.reading.source_folder import SourceFolder
 
 LARGEST = 10**8
@@ -56,10 +57,12 @@ def sparse_rows(root: Path, size: int) -> None:
 
 
 def keys_of_a_row(root: Path, size: int) -> None:
-    """Write one row with very many keys, the last of them twice."""
-    keys = [f'"k{number}": 1' for number in range(size // 12)]
+    """Write rows with as many keys as a row may have, the last of them twice."""
+    keys = [f'"k{number}": 1' for number in range(min(size // 12, MAX_KEYS - 4))]
     row = ", ".join(['"image": "a.png"', '"caption": "A wren."', *keys, '"last": 1, "last": 2'])
-    (root / "pairs.jsonl").write_text("{" + row + "}\n")
+    with (root / "pairs.jsonl").open("w") as file:
+        for _ in range(max(1, size // len(row))):
+            file.write("{" + row + "}\n")
 
 
 def captions_of_a_row(root: Path, size: int) -> None:

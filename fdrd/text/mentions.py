@@ -26,6 +26,8 @@ _UNSPACED = (
 # where case makes no difference, because case folding makes each pattern take 20 ms to compile.
 _WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
 
+_AFTER_ARTICLE = re.compile(r"an?[\s_]+(?=([^\s_]))", re.IGNORECASE)
+
 
 class _Alphabet(NamedTuple):
     """Building blocks of patterns: a letter of a word, a separator of words, an apostrophe."""
@@ -168,9 +170,17 @@ def fix_articles(caption: str, category: str) -> str:
     >>> fix_articles("This is a azalea. A azalea is pink.", "azalea")
     'This is an azalea. An azalea is pink.'
     """
+    first = _SEPARATORS.sub("", category)[:1].lower()
+    if not any(_may_begin(found[1].lower(), first) for found in _AFTER_ARTICLE.finditer(caption)):
+        return caption  # without compiling a pattern
     parts, end = [], 0
     for mention in find_mentions(caption, category_pattern(category)):
         name = caption[mention.start : mention.end]
         parts += [with_article(caption[end : mention.start], name), name]
         end = mention.end
     return "".join(parts) + caption[end:]
+
+
+def _may_begin(letter: str, first: str) -> bool:
+    """Check if a mention may begin with a letter. Beyond ASCII, case folding makes different letters equal."""
+    return letter == first or not (letter + first).isascii()

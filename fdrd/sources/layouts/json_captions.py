@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record
+from fdrd.record import Record, Split
 from fdrd.sources.reading.columns import find_columns, known_fields, suggest_options
 from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.json_stream import Element, element_line, stream_elements
@@ -63,6 +63,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     times: Counter[str] = Counter()
     for file in used_files(folder):
         first = _first(folder, file)
+        of_file = split_in_name(PurePosixPath(file).stem)
         for element in stream_elements(folder, file, _LISTS):
             if isinstance(element, Rejection):
                 yield element
@@ -71,7 +72,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
                 line = Line(file, element.key[:200], {"image": element.key, "caption": caption})
                 if isinstance(caption, dict):
                     line.fields.update(known_fields(caption, folder.options), image=element.key)
-                yield from _read(folder, line, index, times)
+                yield from _read(folder, line, index, of_file, times)
             elif first and element.array == first.array:
                 found = element_line(file, element)
                 if isinstance(found, Line):
@@ -81,13 +82,13 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
                         else {}
                     )
                     fields = {**split, **known_fields(found.fields, folder.options)}
-                    yield from _read(folder, Line(file, found.key, fields), index, times)
+                    yield from _read(folder, Line(file, found.key, fields), index, of_file, times)
                 else:
                     yield found
 
 
 def _read(
-    folder: SourceFolder, line: Line, index: ImageIndex, times: Counter[str]
+    folder: SourceFolder, line: Line, index: ImageIndex, split: Split, times: Counter[str]
 ) -> Iterator[Record | Rejection]:
     path = index.find(line.fields.pop("image", None), line.file)
     if isinstance(path, tuple):
@@ -96,7 +97,6 @@ def _read(
     line.fields.pop("id", None)  # often the number of the image
     times[path] += 1
     id_ = path if times[path] == 1 else f"{path}#{line.file} {line.key}"
-    split = split_in_name(PurePosixPath(line.file).stem)
     yield from pairs(folder.options, line, folder.image(path), path, split, id_)
 
 

@@ -19,6 +19,7 @@ from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.source_folder import SourceFolder
 
 MAX_LINE = 2**26  # bytes of a line, or of a caption file, that are read into memory
+MAX_KEYS = 100_000  # of a JSON text; the time for a key grows with their number
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = (",", "\t", ";", "|")
 
@@ -45,8 +46,10 @@ def load_json(text: bytes) -> Any:
 
     Raises:
         RepeatedKeyError: an object has a key twice.
-        ValueError: the text is not JSON, not UTF-8, or nested too deeply.
+        ValueError: the text is not JSON, not UTF-8, nested too deeply, or has over `MAX_KEYS` keys.
     """
+    if text.count(b":") > MAX_KEYS:  # a colon in a string counts, too
+        raise ValueError(f"it has over {MAX_KEYS} keys")
     try:
         return json.loads(text.decode("utf-8-sig"), object_pairs_hook=_object)
     except RecursionError as error:

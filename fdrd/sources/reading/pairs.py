@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 from fdrd.reasons import Rejection
@@ -65,10 +64,10 @@ def pairs(
             return
     shared = _shared(line)
     given, first = line.fields.get("caption"), texts["id"] or name
-    folders = PurePosixPath(path).parts[:-1]
+    *folders, _ = [part for part in path.split("/") if part not in ("", ".")] or [""]
     for number, caption in enumerate(captions_of(given) or [None], 1):
         texts["id"] = f"{first}#{number}" if number > 1 and first else first
-        yield _record(options, line, texts, image, folders, split, caption, shared)
+        yield _record(options, line, texts, image, tuple(folders), split, caption, shared)
 
 
 def _shared(line: Line) -> tuple[list[Any], tuple[Negative, ...]] | str:

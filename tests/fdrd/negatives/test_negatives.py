@@ -172,6 +172,9 @@ def test_articles_before_the_category_are_fixed():
     fixed = fix_articles("This is a azalea. An azaleas' bed.", "azalea")
     assert fixed == "This is an azalea. An azaleas' bed."
     assert fix_articles("An rose, a azalea.", "rose") == "A rose, a azalea."
+    assert fix_articles("An an  _kestrel.", "kestrel") == "An a  _kestrel."
+    assert fix_articles("an \u212aestrel", "kestrel") == "a \u212aestrel"  # the sign for kelvin
+    assert fix_articles("A\tAzaleas' bed.", "_azalea") == "An\tAzaleas' bed."
 
 
 letters = st.text(

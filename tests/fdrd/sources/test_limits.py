@@ -81,3 +81,12 @@ def test_a_line_over_the_limit_is_one_rejection(write, monkeypatch, of):
     found = list(of(SourceFolder(root), "list.txt"))
     assert [each.key for each in found] == ["line 1", "line 2", "line 4"]
     assert "over 16 bytes in a line" in found[1].detail
+
+
+def test_a_row_with_too_many_keys_is_rejected_before_it_is_decoded(write, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_KEYS", 3)
+    rows = '{"a": 1, "b": 2, "c": 3}\n{"a": 1, "b": 2, "c": 3, "d" :4}\n{"a:b": 1}\n'
+    root = write("list.jsonl", rows).parent
+    found = list(lines.read_jsonl(SourceFolder(root), "list.jsonl"))
+    assert [isinstance(each, Rejection) for each in found] == [False, True, False]
+    assert found[1].detail == "not JSON: it has over 3 keys"

@@ -42,6 +42,8 @@ MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of t
 SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
 TONES = ((0.0, 64), (0.1, 192))
 """Fraction of the pixels that may differ, and the least ratio of contrast to difference of the others, squared."""
+TONE_BITS = 8
+"""The greatest distance of the hashes of such images. Related motorbikes in one pose differ more."""
 UNCUT = 225  # gray levels; a smoothed sample below was not cut at white
 LEAST_UNCUT, MOST_UNCUT = 0.3, 0.97  # fractions of such samples in an overexposed image
 EXPOSURE = 24  # the least ratio of contrast to difference in such images, squared
@@ -152,8 +154,9 @@ def alike(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
     for one, other in ((first, second), (second, first)):
         todo = np.flatnonzero(~result)
         result[todo] = _least_difference(one[todo], other[todo]) <= bound[todo]
-    for test in (_differ_in_tone_only, _differ_in_exposure_only):
-        todo = np.flatnonzero(~result)
+    near = np.bitwise_count(hashes(first) ^ hashes(second)) <= TONE_BITS
+    for test, may_pass in ((_differ_in_tone_only, near), (_differ_in_exposure_only, True)):
+        todo = np.flatnonzero(~result & may_pass)
         result[todo] = test(_samples(first[todo]), _samples(second[todo]))
     return result
 

@@ -297,3 +297,19 @@ def test_the_features_of_a_known_image_do_not_change():
     assert int(hashes(spectrum[None])[0]) == 10531764130533431989
     assert contrast(spectrum[None])[0] == pytest.approx(59.196662417080695, abs=1e-9)
     assert alike(spectrum[None], spectrum[None]).all()
+
+
+@pytest.mark.parametrize(("seed", "distance", "expected"), [(5, 4, True), (2, 10, False)])
+def test_an_image_with_a_pasted_patch_is_alike_only_if_the_hashes_are_near(
+    seed, distance, expected
+):
+    """Without the bound on the hashes, related motorbikes in one pose would count as edited copies."""
+    random = np.random.default_rng(seed)
+    field = Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8))
+    image = field.resize((128, 128), Image.Resampling.BICUBIC)
+    x, y = (int(place) for place in random.integers(0, 90, 2))
+    edited = image.copy()
+    edited.paste(255, (x, y, x + 38, y + 38))
+    one, other = spectra(unpack([perceptual_features(each) for each in (image, edited)]))
+    assert np.bitwise_count(hashes(one[None]) ^ hashes(other[None])) == distance
+    assert alike(one[None], other[None]) == alike(other[None], one[None]) == expected

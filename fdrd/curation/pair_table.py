@@ -18,8 +18,9 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from fdrd.curation.source_contents import CheckedImage, SourceContents, annotation_file
-from fdrd.files.struct_file import Selection, StructFile
+from fdrd.files.struct_file import StructFile
 from fdrd.images.perceptual import BAND, FLAWS, Features, unpack, visible_flaws
+from fdrd.negatives.given import plain as plain_text
 from fdrd.policy import Policy, reject
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Rejection
 from fdrd.record import SPLITS, Record, Split
@@ -115,6 +116,7 @@ class PairTable:
         group: `text_key` of the given group, 0 for none.
         caption: `text_key` of the caption.
         folded: the same, ignoring case.
+        plain: the same, ignoring case and white space.
         length: of the caption in characters.
         order: leading 128 bits of the sort key, as two columns.
         reviewed: whether a reviewer keeps the record.
@@ -143,6 +145,7 @@ class PairTable:
     group: Keys
     caption: Keys
     folded: Keys
+    plain: Keys
     length: Integers
     order: Keys
     reviewed: Mask
@@ -168,11 +171,9 @@ class PairTable:
                     found[self.domains[domain], SPLIT_OF[split]] = here
         return dict(sorted(found.items()))
 
-    def of_domain(self, domain: str) -> Selection[Record]:
-        """Return the kept records of a domain as the source has them."""
-        rows = self.rows
-        rows = rows[self.domain[rows] == self.domains.index(domain)]
-        return Selection(self.contents.records, rows)
+    def of_domain(self, domain: str) -> Integers:
+        """Return the kept records of a domain."""
+        return np.flatnonzero(self.kept & (self.domain == self.domains.index(domain)))
 
     def __getitem__(self, row: int) -> Record:
         """Return a record as the source has it."""
@@ -276,7 +277,7 @@ def pair_table(contents: SourceContents) -> PairTable:
     domains, categories, licenses = Numbering[str](), Numbering[str](), Numbering[str]()
     files, rules = Numbering[str](), Numbering[tuple[str, ...]]()
     numbers = [array("i") for _ in range(6)]
-    keys = [array("Q") for _ in range(6)]
+    keys = [array("Q") for _ in range(7)]
     splits, reviewed = bytearray(), bytearray()
     for record in contents.records:
         row = (
@@ -295,6 +296,7 @@ def pair_table(contents: SourceContents) -> PairTable:
             text_key(record.group) or 1 if record.group else 0,
             text_key(record.caption),
             text_key(record.caption.casefold()),
+            text_key(plain_text(record.caption)),
             int.from_bytes(order[:8]),
             int.from_bytes(order[8:16]),
         )
@@ -303,7 +305,7 @@ def pair_table(contents: SourceContents) -> PairTable:
         splits.append(SPLIT_OF.index(record.split))
         reviewed.append(KEPT_IN_REVIEW in record.rules)
     domain, category, license, file, rule, length = (np.array(each, np.int32) for each in numbers)
-    id, group, caption, folded, *order_keys = (np.array(each, np.uint64) for each in keys)
+    id, group, caption, folded, plain, *order_keys = (np.array(each, np.uint64) for each in keys)
     images = image_columns(contents.images)
     image = np.array(contents.image_of, dtype=np.int32)
     return PairTable(
@@ -311,6 +313,6 @@ def pair_table(contents: SourceContents) -> PairTable:
         domain=domain, domains=list(domains), category=category, categories=list(categories),
         license=license, licenses=list(licenses), file=file, files=list(files),
         rules=rule, rule_lists=list(rules), id=id, group=group, caption=caption, folded=folded,
-        length=length, order=np.stack(order_keys), reviewed=np.array(reviewed, bool),
+        plain=plain, length=length, order=np.stack(order_keys), reviewed=np.array(reviewed, bool),
         split=np.array(splits, np.int8), kept=np.ones(len(image), bool),
     )  # fmt: skip

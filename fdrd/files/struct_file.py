@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import platform
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Generic, Self, TypeVar, overload
+from typing import IO, Any, Generic, Self, TypeVar, overload
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from fdrd.errors import FdrdError
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -90,17 +94,26 @@ class StructFile(Sequence[T], Generic[T]):
         self.flush()
         return StructRange(str(self.path), self._type, self.ends[start : stop + 1])
 
+    def shared(self) -> StructRange[T]:
+        """Return all structs in a form that can be sent to another machine."""
+        self.sync()
+        return self.range(0, len(self))
+
     def _read(self, index: int) -> bytes:
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._waiting:
             self.flush()
-        start, file = self.ends[index], self._file.fileno()
-        size = self.ends[index + 1] - start
-        data = os.pread(file, size, start)
-        while len(data) < size and (more := os.pread(file, size - len(data), start + len(data))):
-            data += more  # the system may return less than asked for
-        return data
+        return _read(self._file, self.ends[index], self.ends[index + 1])
+
+
+def _read(file: IO[bytes], start: int, end: int) -> bytes:
+    data = os.pread(file.fileno(), end - start, start)
+    while start + len(data) < end and (
+        more := os.pread(file.fileno(), end - start - len(data), start + len(data))
+    ):
+        data += more  # the system may return less than asked for
+    return data
 
 
 class Selection(Sequence[T], Generic[T]):
@@ -129,9 +142,9 @@ class Selection(Sequence[T], Generic[T]):
         return map(self._values.__getitem__, self._indices.tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class StructRange(Generic[T]):
-    """Neighboring structs of a `StructFile`, which are read while they are used."""
+@dataclass(frozen=True)
+class StructRange(Sequence[T], Generic[T]):
+    """Neighboring structs of a `StructFile`, which are read while they are used, also in other processes."""
 
     path: str
     type: type[T]
@@ -142,12 +155,43 @@ class StructRange(Generic[T]):
         """Return the number of structs."""
         return len(self.ends) - 1
 
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        """Return one struct, or a list of several."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._decoder.decode(_read(self._file, self.ends[index], self.ends[index + 1]))
+
     def __iter__(self) -> Iterator[T]:
         """Yield the structs."""
-        decoder = msgspec.msgpack.Decoder(self.type)
-        with Path(self.path).open("rb", buffering=_BLOCK) as file:
+        with self._open(_BLOCK) as file:
             start = self.ends[0]
             file.seek(start)
             for end in memoryview(self.ends)[1:]:
-                yield decoder.decode(file.read(end - start))
+                yield self._decoder.decode(file.read(end - start))
                 start = end
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the open file."""
+        return {"path": self.path, "type": self.type, "ends": self.ends}
+
+    @cached_property
+    def _decoder(self) -> msgspec.msgpack.Decoder[T]:
+        return msgspec.msgpack.Decoder(self.type)
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        return self._open(0)
+
+    def _open(self, buffering: int) -> IO[bytes]:
+        try:
+            return Path(self.path).open("rb", buffering=buffering)
+        except FileNotFoundError:
+            raise FdrdError(
+                f"{platform.node()} does not see {self.path}; all machines must see --out under the same path"
+            ) from None

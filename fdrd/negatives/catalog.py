@@ -11,6 +11,7 @@ from sys import intern
 
 import numpy as np
 
+from fdrd.engines import Engine
 from fdrd.files.struct_file import Selection
 from fdrd.negatives.category import Category, make_categories
 from fdrd.negatives.context import Descriptions, around
@@ -55,21 +56,49 @@ def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Cat
     ('boxer', 'pug')
     """
     ordered, sizes = _ordered(records)
+    return _catalog(*_make_names(ordered, sizes, names), make_edits(ordered))
+
+
+def catalogs_by_domain(
+    records: Mapping[str, Selection[Record]], engine: Engine
+) -> dict[str, Catalog]:
+    """Return the catalogs of several domains. A worker makes the edits while this process does the rest."""
+    ordered = {domain: _ordered(of) for domain, of in records.items() if of}
+    tasks = [of for of, _ in ordered.values()]
+    with ThreadPoolExecutor(1) as thread:
+        making = thread.submit(lambda: list(engine.run(_edits_of, tasks)))
+        named = [_make_names(_held(of), sizes) for of, sizes in ordered.values()]
+        found = zip(ordered, named, making.result(), strict=True)
+        return {domain: _catalog(*names, edits) for domain, names, edits in found}
+
+
+def _edits_of(ordered: Selection[Record]) -> Edits:
+    return make_edits(_held(ordered))
+
+
+def _held(ordered: Selection[Record]) -> Sequence[Record]:
+    """Return the records in memory, unless they are too many."""
+    return list(ordered) if len(ordered) <= _IN_MEMORY else ordered
+
+
+def _make_names(
+    ordered: Sequence[Record], sizes: Counter[str], names: Iterable[str] = ()
+) -> tuple[tuple[Category, ...], Odds]:
     of_category, end = {}, sizes[""]
     for name in sorted({*names, *sizes} - {""}):
         of_category[name] = ordered[end : end + sizes[name]]
         end += sizes[name]
-    with ThreadPoolExecutor(1) as thread:  # NumPy fits the odds of edits outside of the lock
-        making = thread.submit(make_edits, ordered)
-        categories = make_categories(of_category)
-        descriptions = Descriptions(
-            (place, around(record.caption, (*mentions, *category.short.find(record, mentions))))
-            for place, category in enumerate(categories)
-            for record in of_category[category.name]
-            if (mentions := find_mentions(record.caption, category.pattern))
-        )
-        odds = make_odds([sorted(category.same) for category in categories], descriptions)
-        edits = making.result()
+    categories = make_categories(of_category)
+    descriptions = Descriptions(
+        (place, around(record.caption, (*mentions, *category.short.find(record, mentions))))
+        for place, category in enumerate(categories)
+        for record in of_category[category.name]
+        if (mentions := find_mentions(record.caption, category.pattern))
+    )
+    return categories, make_odds([sorted(category.same) for category in categories], descriptions)
+
+
+def _catalog(categories: tuple[Category, ...], odds: Odds, edits: Edits) -> Catalog:
     places = {key(category.plural): place for place, category in enumerate(categories)}
     places |= {key(category.name): place for place, category in enumerate(categories)}
     return Catalog(
@@ -82,13 +111,11 @@ def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Cat
     )
 
 
-def _ordered(records: Sequence[Record]) -> tuple[Sequence[Record], Counter[str]]:
+def _ordered(records: Sequence[Record]) -> tuple[Selection[Record], Counter[str]]:
     """Return the records sorted by category and caption, and the number of each category."""
     keys = [(intern(record.category), record.caption) for record in records]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-    ordered = Selection(records, order)
-    sizes = Counter(category for category, _ in keys)
-    return list(ordered) if len(order) <= _IN_MEMORY else ordered, sizes
+    return Selection(records, order), Counter(category for category, _ in keys)
 
 
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, fi
 from fdrd.negatives.seeded_random import SeededRandom
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.signedinteger[Any]]
 
 _NEVER = -(1 << 40)
 _ROUNDS = 40
@@ -28,6 +30,8 @@ _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare ca
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
 _BLOCK = 1 << 16  # of these cells are computed together
 _MAX_BIAS = 24.0
+_GROUPED = 8  # scores of a row of which only the maximum is searched for its highest, if it has
+_MANY = 256  # scores
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
 
@@ -106,13 +110,31 @@ def _bias(
     for _ in range(_ROUNDS):
         held = np.zeros(len(bias), dtype=np.int64)
         for rows in _blocks(scores):
-            biased = scores[rows] + bias
-            top = np.partition(biased, -k, axis=1)[:, -k] if k > 1 else biased.max(1)
-            held += np.count_nonzero((biased >= top[:, None]) & possible[rows], axis=0)
+            cells = _top_cells(scores[rows] + bias, k)
+            held += np.bincount(
+                cells[possible[rows].ravel()[cells]] % len(bias), minlength=len(bias)
+            )
         counts = held / k
         bias += 0.5 * np.log((target + 0.25) / (counts + 0.25))
         bias = np.clip(bias, -_MAX_BIAS, _MAX_BIAS)
     return bias
+
+
+def _top_cells(scores: Floats, k: int) -> Integers:
+    """Return the flat indices of the k highest scores of each row (N, C), and of those equal to the k-th."""
+    count, size = scores.shape
+    if k == 1 or size < _MANY:
+        top = np.partition(scores, -k, axis=1)[:, -k] if k > 1 else scores.max(axis=1)
+        return np.flatnonzero(scores >= top[:, None])
+    # The k-th highest maximum of groups is a lower bound, which leaves few candidates.
+    width = size // _GROUPED
+    highest = scores[:, : width * _GROUPED].reshape(count, _GROUPED, width).max(axis=1)
+    cells: Integers = np.flatnonzero(scores >= np.partition(highest, -k, axis=1)[:, -k, None])
+    found, row = scores.ravel()[cells], cells // size
+    order = np.lexsort((-found, row))
+    top = found[order[np.searchsorted(row, np.arange(count)) + k - 1]]
+    best: Integers = cells[found >= top[row]]
+    return best
 
 
 def _blocks(table: Floats) -> list[slice]:

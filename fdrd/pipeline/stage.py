@@ -13,14 +13,14 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from fdrd.build_config import BuildConfig
-from fdrd.checks.tally import true_captions
+from fdrd.checks.tally import KeySet
 from fdrd.columns import CATEGORY_NAME, arrow_schema
 from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
-from fdrd.files.struct_file import StructFile
-from fdrd.negatives import make_catalog
+from fdrd.files.struct_file import Selection, StructFile
 from fdrd.negatives.annotate import AnnotateConfig
+from fdrd.negatives.catalog import catalogs_by_domain
 from fdrd.pipeline.counts import Counts, write_counted
 from fdrd.progress import Progress
 from fdrd.record import class_labels
@@ -60,10 +60,12 @@ def stage_shards(
     (stage / "data").mkdir(parents=True, exist_ok=True)
     labels = class_labels(pairs.named_categories())
     schema = arrow_schema(sorted(labels.values())).serialize().to_pybytes()
-    engine.prepare(write_counted)
     progress("preparing negatives", 0, 1)
     of_domain = {domain: pairs.of_domain(domain) for domain in pairs.domains}
-    catalogs = {domain: make_catalog(records) for domain, records in of_domain.items() if records}
+    records = pairs.contents.records.shared()
+    catalogs = catalogs_by_domain(
+        {domain: Selection(records, found) for domain, found in of_domain.items()}, engine
+    )
     progress("preparing negatives", 1, 1)
     annotating = AnnotateConfig(config.seed, config.negatives, config.attribute_negatives)
     settings: list[Any] = [asdict(annotating), library_versions()]
@@ -73,10 +75,15 @@ def stage_shards(
 
     folder = str(stage.absolute())
     reusable = resume.reusable_shards(out)
-    entries, missing = [], []
-    with StructFile(publish.work_folder(out) / "rows.partial", ShardRow) as rows:
-        several = SeveralCaptions(pairs, true_negatives or {})
-        for plan in plan_shards(pairs, config.shard_bytes, config.format):
+    entries: list[dict[str, Any]] = []
+    plans = plan_shards(pairs, config.shard_bytes, config.format)
+    # Large shards first, so that no worker is left with one at the end.
+    plans.sort(key=lambda plan: -len(plan.rows))
+    several = SeveralCaptions(pairs, true_negatives or {})
+
+    def tasks(rows: StructFile[ShardRow]) -> Iterator[ShardTask]:
+        """Yield the shards to write. Workers write one while the rows of the next are collected."""
+        for plan in plans:
             columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
             digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
             start = len(rows)
@@ -89,32 +96,22 @@ def stage_shards(
                 if earlier != stage:
                     publish.link_or_copy(earlier / plan.path, stage / plan.path)
                 entries.append(entry)
-            else:
-                missing.append((plan, key, rows.range(start, len(rows))))
-        rows.sync()
-        # Large shards first, so that no worker is left with one at the end.
-        missing.sort(key=lambda each: -len(each[2]))
-        tasks = (
-            ShardTask(
-                plan.path, plan.domain, plan.split, records, key, pairs.contents.root, folder,
-                schema, labels, annotating,
-            )
-            for plan, key, records in missing
-        )  # fmt: skip
-        written = sum(entry["rows"] for entry in entries)
-        needed = {plan.domain: catalogs[plan.domain] for plan, _, _ in missing}
-        true = {
-            domain: true_captions(record.caption for record in of_domain[domain])
-            for domain in needed
-        }
-        counted: dict[str, Counts] = {}
-        for entry, counts in engine.run(write_counted, tasks, needed, true):
+                continue
+            rows.sync()
+            yield ShardTask(
+                plan.path, plan.domain, plan.split, rows.range(start, len(rows)), key,
+                pairs.contents.root, folder, schema, labels, annotating,
+            )  # fmt: skip
+
+    counted: dict[str, Counts] = {}
+    true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
+    with StructFile(publish.work_folder(out) / "rows.partial", ShardRow) as rows:
+        for entry, counts in engine.run(write_counted, tasks(rows), catalogs, true):
             _check_visible(stage / entry["path"])
             counted[entry["path"]] = counts
             resume.record_shard(out, entry)
             entries.append(entry)
-            written += entry["rows"]
-            progress("writing shards", written, len(rows))
+            progress("writing shards", sum(each["rows"] for each in entries), len(pairs.rows))
     publish.remove_others(stage, {entry["path"] for entry in entries})
     return Staged(sorted(entries, key=lambda entry: str(entry["path"])), counted)
 

@@ -54,6 +54,9 @@ def test_what_is_appended_after_reading_can_be_read(file):
 def test_a_range_can_be_read_in_another_process(file):
     part = pickle.loads(pickle.dumps(file.range(40, 44)))
     assert (list(part), len(part)) == (PAIRS[40:44], 4)
+    assert [part[2], *part[1:3]] == [PAIRS[42], *PAIRS[41:43]]
+    with pytest.raises(IndexError):
+        part[4]
     assert list(file.range(0, 0)) == []
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fdrd.checks.flaws import wrong_articles
+from fdrd.engines import LocalEngine
+from fdrd.files.struct_file import Selection, StructFile
 from fdrd.negatives import (
     clean_given,
     draw_negatives,
@@ -17,9 +19,11 @@ from fdrd.negatives import (
     name_given,
     parse_given,
 )
+from fdrd.negatives.catalog import catalogs_by_domain
 from fdrd.negatives.context import STEP
 from fdrd.negatives.edits import _noisy
 from fdrd.negatives.given import plain
+from fdrd.negatives.odds import _top_cells
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text.attributes import find_attributes
 from fdrd.text.mentions import category_pattern, find_mentions, key
@@ -261,6 +265,24 @@ def test_the_noise_of_edits_is_the_stream_of_numpy():
     noise = np.random.RandomState(0).gumbel(size=(len(own), len(edits.values)))
     expected = edits.scores(own, near)[2] * STEP + noise[row, column]
     np.testing.assert_allclose(keys, expected, rtol=0, atol=1e-12)
+
+
+@given(st.integers(0, 9), st.sampled_from([2, 3, 8]), st.sampled_from([9, 256, 301]), st.booleans())
+def test_the_highest_scores_of_each_row_are_found_in_groups(seed, k, size, ties):
+    scores = np.random.RandomState(seed).gumbel(size=(5, size))
+    scores = scores.round() if ties else scores
+    least = np.sort(scores, axis=1)[:, -k, None]
+    assert _top_cells(scores, k).tolist() == np.flatnonzero(scores >= least).tolist()
+
+
+def test_a_worker_makes_the_same_catalog(tmp_path):
+    with StructFile(tmp_path / "records", Record) as file:
+        for pair in PAIRS:
+            file.append(pair)
+        records = Selection(file.range(0, len(file)), np.arange(len(PAIRS)))
+        with LocalEngine(2) as engine:
+            found = catalogs_by_domain({"pets": records}, engine)
+    assert found["pets"].digest == make_catalog(PAIRS).digest
 
 
 def test_another_caption_changes_the_digest_of_the_catalog():

@@ -16,9 +16,9 @@ def cache_folder() -> Path:
 
 
 def is_of_cache(place: str | Path) -> bool:
-    """Return whether a path is inside the cache folder, or a folder around it."""
+    """Return whether a path is inside the cache folder, or is to be a folder around it and is none."""
     path, cache = Path(place), cache_folder()
-    return path.is_relative_to(cache) or cache.is_relative_to(path)
+    return path.is_relative_to(cache) or (cache.is_relative_to(path) and not path.is_dir())
 
 
 def remember_build(folder: Path) -> str:

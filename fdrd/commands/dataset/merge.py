@@ -24,12 +24,15 @@ def merge(
 
     The source is not needed. Run it again to resume; it does nothing if nothing changed.
     """
+    from fdrd.hub.name_check import start_name_check
     from fdrd.pipeline.builder import merge as run_merge
+    from fdrd.pipeline.parts import read_common
 
     # `data/parts/*` also matches the work folders next to the parts.
     parts = [part for part in parts if part.suffix != ".work"]
+    on_hub = start_name_check(read_common(parts)["config"]["name"])
     with show_progress(resume_hint(target)) as progress:
         built = run_merge(
             parts, target, workers=workers, engine=engine, tokens=tokens_of, progress=progress
         )
-    print_build(built, json)
+    print_build(built, json, on_hub())

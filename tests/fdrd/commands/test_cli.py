@@ -1,5 +1,6 @@
 """The command line, mostly in a separate process."""
 
+import errno
 import json
 import os
 import signal
@@ -291,6 +292,17 @@ def test_a_cache_that_cannot_be_written_names_the_variable(called, tmp_path, mon
     code, _, message = called("view", "data/fdrd", "--no-browser", "--port", "0")
     assert (code, len(message.splitlines())) == (2, 1)
     assert "Not a directory; FDRD_CACHE names another cache" in message
+
+
+def test_an_error_at_a_folder_above_the_cache_does_not_name_the_variable(
+    called, tmp_path, monkeypatch
+):
+    def refuse():
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(cli, "app", refuse)
+    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
+    assert called()[2] == f"fdrd: {tmp_path}: Permission denied\n"
 
 
 TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]

@@ -33,6 +33,14 @@ def run(*arguments):
     return done.stdout
 
 
+def test_a_merge_says_that_the_hub_has_its_name(source, monkeypatch):
+    monkeypatch.setattr("fdrd.hub.name_check.start_name_check", lambda name: lambda: name == "cub")
+    for number in (1, 2):
+        run("build", "--source", source, "--name", "cub", "--part", f"{number}/2", "--workers", 1)
+    done = CliRunner().invoke(app, ["merge", "data/parts/1-of-2", "data/parts/2-of-2"])
+    assert "The Hub has a dataset cub" in done.output
+
+
 def test_two_parts_merge_to_the_same_bytes_as_one_build(source):
     run("build", "--source", source, "--out", "whole", "--workers", 1)
     for number in (1, 2):

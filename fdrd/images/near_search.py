@@ -9,7 +9,7 @@ The result is exact.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -47,25 +47,24 @@ def pairs_within(hashes: Hashes, radius: int) -> Iterator[tuple[Indices, Indices
         keys = (hashes >> np.uint64(width * chunk) & np.uint64(2**width - 1)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        starts = np.searchsorted(keys, np.arange(2**width + 1))
+        times = np.bincount(keys, minlength=2**width)
+        starts, occurs = np.concatenate([[0], np.cumsum(times)]), times > 0
         sorted_hashes = hashes[order]
-        for mask in masks:
-            for first, second in _joined(keys, starts, mask):
-                near = np.bitwise_count(sorted_hashes[first] ^ sorted_hashes[second]) <= radius
-                if near.any():
-                    yield order[first[near]], order[second[near]]
+        for bits, group in groupby(sorted(masks), int.bit_length):
+            lower = np.flatnonzero(keys & (1 << bits >> 1) == 0)  # of two keys, the lower one
+            low = keys[lower]
+            for mask in group:
+                some = np.flatnonzero(occurs[low ^ mask])  # few, so the large table is read rarely
+                for first, second in _joined(lower[some], low[some] ^ mask, starts):
+                    near = np.bitwise_count(sorted_hashes[first] ^ sorted_hashes[second]) <= radius
+                    if near.any():
+                        yield order[first[near]], order[second[near]]
 
 
-def _joined(keys: Indices, starts: Indices, mask: int) -> Iterator[tuple[Indices, Indices]]:
-    """Yield positions of all pairs whose keys differ in exactly the bits of the mask, each pair once."""
-    if mask:  # the key without the highest bit of the mask comes first
-        places = np.flatnonzero(keys & (1 << mask.bit_length() - 1) == 0)
-        begin, end = starts[keys[places] ^ mask], starts[(keys[places] ^ mask) + 1]
-    else:
-        places = np.arange(len(keys))
-        begin, end = places + 1, starts[keys + 1]
-    some = end > begin
-    places, begin, counts = places[some], begin[some], (end - begin)[some]
+def _joined(places: Indices, others: Indices, starts: Indices) -> Iterator[tuple[Indices, Indices]]:
+    """Yield each place with the later places of the other key, which `starts` has."""
+    begin, end = np.maximum(starts[others], places + 1), starts[others + 1]
+    counts = end - begin
     ends = np.cumsum(counts)
     done = 0
     while done < len(places):

@@ -195,7 +195,7 @@ def _row(line: Line, header: list[str], row: list[str]) -> Line | Rejection:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        times = Counter(key for key, _ in pairs)
-        twice = next(key for key in times if times[key] > 1)
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise RepeatedKeyError(f"the key {twice[:80]!r} occurs twice")
     return value

@@ -74,6 +74,7 @@ def link_near_images(
         features: (N, 14, 14) of the images (`fdrd.images.perceptual`).
     """
     same, features = _distinct(features)
+    pa.default_memory_pool().release_unused()  # the table of the distinct ones is large
     found, has_contrast = _hashed(features)
     first_equal = _first_nearly_equal(features, found[0])
     nodes = np.flatnonzero(has_contrast & (first_equal == np.arange(len(first_equal))))

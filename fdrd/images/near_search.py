@@ -44,11 +44,12 @@ def pairs_within(hashes: Hashes, radius: int) -> Iterator[tuple[Indices, Indices
         for bits in combinations(range(width), flips)
     ]
     for chunk in range(chunks):
-        keys = (hashes >> np.uint64(width * chunk) & np.uint64(2**width - 1)).astype(np.int64)
+        keys = (hashes >> np.uint64(width * chunk) & np.uint64(2**width - 1)).astype(np.int32)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         times = np.bincount(keys, minlength=2**width)
-        starts, occurs = np.concatenate([[0], np.cumsum(times)]), times > 0
+        starts, occurs = np.zeros(2**width + 1, np.int32), times > 0
+        np.cumsum(times, out=starts[1:])
         sorted_hashes = hashes[order]
         for bits, group in groupby(sorted(masks), int.bit_length):
             lower = np.flatnonzero(keys & (1 << bits >> 1) == 0)  # of two keys, the lower one

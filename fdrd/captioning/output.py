@@ -33,9 +33,11 @@ _MEMBER_SUFFIX = ".jpg"  # name of an image from an archive; its bytes decide th
 
 
 def check_out(out: Path, source: Path) -> None:
-    """Raise `FdrdError` if `out` is inside the source or holds other files."""
+    """Raise `FdrdError` if `out` is inside the source, around it, or holds other files."""
     if out.resolve().is_relative_to(source.resolve()):
         raise FdrdError(f"{out} is inside the source {source}; choose another --out")
+    if source.resolve().is_relative_to(out.resolve()):  # where files of earlier runs are removed
+        raise FdrdError(f"the source {source} is inside {out}; choose another --out")
     if out.exists() and not out.is_dir():
         raise FdrdError(f"{out} is a file; --out takes a folder")
     names = [path.name for path in out.iterdir()] if out.is_dir() else []

@@ -244,3 +244,10 @@ def test_a_folder_with_other_files_is_refused(source, tmp_path):
         with pytest.raises(FdrdError, match="inside the source"):
             check_out(inside, source)
     check_out(tmp_path / "new", source)
+
+
+def test_a_source_inside_the_output_is_refused(source, tmp_path):
+    """A captioned source removes annotations and images of earlier runs, and these would be the user's own."""
+    (tmp_path / "captioning.json").write_text("{}")
+    with pytest.raises(FdrdError, match="choose another --out"):
+        check_out(tmp_path, source)

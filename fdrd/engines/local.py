@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import tempfile
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -85,7 +88,9 @@ class LocalEngine:
         if not self._pool:
             from loky import ProcessPoolExecutor
 
-            self._pool = ProcessPoolExecutor(self.workers, initializer=_ignore_interrupts)
+            self._pool = ProcessPoolExecutor(
+                self.workers, initializer=_start_worker, initargs=(os.getpid(),)
+            )
         return self._pool
 
     def _share(self, common: tuple[Any, ...]) -> str:
@@ -97,9 +102,16 @@ class LocalEngine:
         return str(file)
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent process, which stops the pool."""
+def _start_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent process, which stops the pool, and end when the parent was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _receive(_: object) -> None:

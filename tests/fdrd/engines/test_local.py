@@ -2,8 +2,11 @@
 
 import operator
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +76,26 @@ def test_a_script_without_a_main_guard_can_build(birds, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+def test_workers_end_when_the_building_process_was_killed():
+    program = """
+import os, signal
+from fdrd.engines import LocalEngine
+from operator import call
+with LocalEngine(2) as engine:
+    print(*set(engine.run(call, [os.getpid] * 8)), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False
+    )
+    workers = [int(each) for each in done.stdout.split()]
+    assert done.returncode == -signal.SIGKILL
+    assert workers
+    deadline = time.monotonic() + 60
+    while (left := [each for each in workers if Path(f"/proc/{each}").exists()]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.1)
+    assert not left

@@ -80,11 +80,13 @@ def test_a_script_without_a_main_guard_can_build(birds, tmp_path):
 
 def test_workers_end_when_the_building_process_was_killed():
     program = """
-import os, signal
+import os, signal, time
+from functools import partial
 from fdrd.engines import LocalEngine
 from operator import call
 with LocalEngine(2) as engine:
-    print(*set(engine.run(call, [os.getpid] * 8)), flush=True)
+    found = engine.run(call, [os.getpid, os.getpid, *[partial(time.sleep, 2)] * 8])
+    print(next(found), next(found), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run(

@@ -90,7 +90,7 @@ with LocalEngine(2) as engine:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False, timeout=60
     )
     workers = [int(each) for each in done.stdout.split()]
     assert done.returncode == -signal.SIGKILL

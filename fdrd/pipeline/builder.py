@@ -214,9 +214,8 @@ class _Run:
             if self.tokens:  # reads its vocabulary while workers decode images
                 threading.Thread(target=_read_vocabulary, args=[self.tokens], daemon=True).start()
             read(contents)
-            self.engine.prepare(
-                write_counted
-            )  # workers import what they need while this process decides
+            # Workers import what they need while this process decides.
+            self.engine.prepare(write_counted)
             reviewed = None
             if self.decisions:
                 after = stack.enter_context(contents.with_records(work / "reviewed.partial"))

@@ -196,6 +196,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise RepeatedKeyError(f"the key {twice[:80]!r} occurs twice")
+        for key, _ in pairs:
+            if key in seen:
+                raise RepeatedKeyError(f"the key {key[:80]!r} occurs twice")
+            seen.add(key)
     return value

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -96,8 +95,14 @@ with LocalEngine(2) as engine:
     assert done.returncode == -signal.SIGKILL
     assert workers
     deadline = time.monotonic() + 60
-    while (left := [each for each in workers if Path(f"/proc/{each}").exists()]) and (
-        time.monotonic() < deadline
-    ):
+    while any(map(runs, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not left
+    assert not any(map(runs, workers))
+
+
+def runs(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

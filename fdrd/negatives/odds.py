@@ -30,8 +30,8 @@ _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare ca
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
 _BLOCK = 1 << 16  # of these cells are computed together
 _MAX_BIAS = 24.0
-_GROUPED = 8  # scores of a row of which only the maximum is searched for its highest, if it has
-_MANY = 256  # scores
+_SPARE = 16  # columns of a row that are compared in addition to its highest
+_ROUNDING = 1e-6  # more than what rounding adds to a score
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
 
 
@@ -89,52 +89,55 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
         return odds
     own, bags = zip(*sample, strict=True)
     scores = np.empty((len(sample), size))
-    possible = np.empty(scores.shape, dtype=np.bool_)
     noise = np.random.RandomState(0)  # its stream never changes
     for rows in _blocks(scores):
         log_odds = odds.scores(own[rows], bags[rows], 1)
-        possible[rows] = log_odds > _NEVER // 2
         scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `order`
-    fit = partial(_bias, scores, possible, np.bincount(own, minlength=size))
+    fit = partial(_bias, scores, np.bincount(own, minlength=size))
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
         biases = list(threads.map(fit, [min(k, size - 1) for k in _BALANCED_FOR]))
     return Odds(same, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
 
 
-def _bias(
-    scores: Floats, possible: npt.NDArray[np.bool_], target: npt.NDArray[np.int64], k: int
-) -> Floats:
-    """Return (C,) what to add to scores (N, C) so that their top k hold each category k * target times."""
-    bias = np.zeros(scores.shape[1])
-    for _ in range(_ROUNDS):
-        held = np.zeros(len(bias), dtype=np.int64)
-        for rows in _blocks(scores):
-            cells = _top_cells(scores[rows] + bias, k)
-            held += np.bincount(
-                cells[possible[rows].ravel()[cells]] % len(bias), minlength=len(bias)
-            )
-        counts = held / k
-        bias += 0.5 * np.log((target + 0.25) / (counts + 0.25))
-        bias = np.clip(bias, -_MAX_BIAS, _MAX_BIAS)
-    return bias
+def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
+    """Return (C,) what to add to scores (N, C) so that their top k hold each category k * target times.
 
-
-def _top_cells(scores: Floats, k: int) -> Integers:
-    """Return the flat indices of the k highest scores of each row (N, C), and of those equal to the k-th."""
+    A row is compared in its highest columns only, until the bias of another may have risen above their k-th.
+    """
     count, size = scores.shape
-    if k == 1 or size < _MANY:
-        top = np.partition(scores, -k, axis=1)[:, -k] if k > 1 else scores.max(axis=1)
-        return np.flatnonzero(scores >= top[:, None])
-    # The k-th highest maximum of groups is a lower bound, which leaves few candidates.
-    width = size // _GROUPED
-    highest = scores[:, : width * _GROUPED].reshape(count, _GROUPED, width).max(axis=1)
-    cells: Integers = np.flatnonzero(scores >= np.partition(highest, -k, axis=1)[:, -k, None])
-    found, row = scores.ravel()[cells], cells // size
-    order = np.lexsort((-found, row))
-    top = found[order[np.searchsorted(row, np.arange(count)) + k - 1]]
-    best: Integers = cells[found >= top[row]]
-    return best
+    columns = np.zeros((count, min(size, k + _SPARE)), dtype=np.int64)
+    known = np.full(columns.shape, -np.inf)
+    others = np.full(count, np.inf)  # the highest biased score of another column, when it was looked up
+    since = np.zeros(count, dtype=np.int64)  # the round of that
+    biases = [np.zeros(size)]
+    for number in range(_ROUNDS):
+        bias = biases[-1]
+        rise = np.array([(bias - earlier).max() for earlier in biases])
+        biased = known + bias[columns]
+        top = np.partition(biased, -k, axis=1)[:, -k]
+        stale = np.flatnonzero(top <= others + rise[since] + _ROUNDING)
+        for rows in np.array_split(stale, 1 + stale.size * size // _BLOCK):
+            columns[rows], others[rows] = _highest(scores[rows] + bias, columns.shape[1])
+            known[rows] = np.take_along_axis(scores[rows], columns[rows], axis=1)
+            biased[rows] = known[rows] + bias[columns[rows]]
+            top[rows] = np.partition(biased[rows], -k, axis=1)[:, -k]
+        since[stale] = number
+        found = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
+        counts = np.bincount(columns[found], minlength=size) / k
+        change = 0.5 * np.log((target + 0.25) / (counts + 0.25))
+        biases.append(np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS))
+    return biases[-1]
+
+
+def _highest(scores: Floats, width: int) -> tuple[Integers, Floats | float]:
+    """Return (N, `width`) the columns with the highest scores of each row (N, C), and (N,) the next score."""
+    size = scores.shape[1]
+    if width == size:
+        return np.arange(size), -np.inf
+    order = np.argpartition(scores, size - width - 1, axis=1)
+    following = order[:, size - width - 1]
+    return order[:, size - width :], scores[np.arange(len(scores)), following]
 
 
 def _blocks(table: Floats) -> list[slice]:

@@ -23,7 +23,7 @@ from fdrd.negatives.catalog import catalogs_by_domain
 from fdrd.negatives.context import STEP
 from fdrd.negatives.edits import _noisy
 from fdrd.negatives.given import plain
-from fdrd.negatives.odds import _top_cells
+from fdrd.negatives.odds import _MAX_BIAS, _NEVER, _ROUNDS, _bias
 from fdrd.record import ImageRef, Negative, Record, Source
 from fdrd.text.attributes import find_attributes
 from fdrd.text.mentions import category_pattern, find_mentions, key
@@ -267,12 +267,27 @@ def test_the_noise_of_edits_is_the_stream_of_numpy():
     np.testing.assert_allclose(keys, expected, rtol=0, atol=1e-12)
 
 
-@given(st.integers(0, 9), st.sampled_from([2, 3, 8]), st.sampled_from([9, 256, 301]), st.booleans())
-def test_the_highest_scores_of_each_row_are_found_in_groups(seed, k, size, ties):
-    scores = np.random.RandomState(seed).gumbel(size=(5, size))
+def biased_by_all_scores(scores, target, k):
+    """Balance as `_bias` does, but compare all scores of a row in each round."""
+    bias = np.zeros(len(target))
+    for _ in range(_ROUNDS):
+        biased = scores + bias
+        held = (biased >= np.sort(biased, axis=1)[:, -k, None]) & (scores > -1e6)
+        bias += 0.5 * np.log((target + 0.25) / (held.sum(axis=0) / k + 0.25))
+        bias = np.clip(bias, -_MAX_BIAS, _MAX_BIAS)
+    return bias
+
+
+@given(st.integers(0, 9), st.sampled_from([1, 2, 8]), st.sampled_from([9, 30, 90]), st.booleans())
+def test_balancing_the_highest_scores_is_balancing_all(seed, k, size, ties):
+    random = np.random.RandomState(seed)
+    own = (random.random_sample(60) ** 2 * size).astype(int)
+    scores = 3 * random.gumbel(size=(len(own), size))
     scores = scores.round() if ties else scores
-    least = np.sort(scores, axis=1)[:, -k, None]
-    assert _top_cells(scores, k).tolist() == np.flatnonzero(scores >= least).tolist()
+    scores[np.arange(len(own)), own] = _NEVER * STEP
+    target = np.bincount(own, minlength=size)
+    expected = biased_by_all_scores(scores, target, k)
+    assert _bias(scores, target, k).tolist() == expected.tolist()
 
 
 def test_a_worker_makes_the_same_catalog(tmp_path):

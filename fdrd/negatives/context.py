@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -33,15 +35,15 @@ class Descriptions:
     """Labeled bags of words, stored as numbers: four bytes per word."""
 
     def __init__(self, described: Iterable[tuple[int, Iterable[str]]] = ()):
-        self._words: dict[str, int] = {}
-        self._times = array("q")
+        self._words: dict[str, int] = defaultdict(count().__next__)
         self._labels, self._ends, self._said = array("i"), array("q"), array("i")
+        self._repeated: list[int] = []
         for label, words in described:
-            numbers = [self._words.setdefault(word, len(self._words)) for word in words]
-            self._times.extend([0] * (len(self._words) - len(self._times)))
-            for number in numbers:
-                self._times[number] += 1
-            self._said.extend(dict.fromkeys(numbers))
+            numbers = [self._words[word] for word in words]
+            distinct = dict.fromkeys(numbers)
+            if len(distinct) < len(numbers):
+                self._repeated += (Counter(numbers) - Counter(distinct.keys())).elements()
+            self._said.extend(distinct)
             self._labels.append(label)
             self._ends.append(len(self._said))
 
@@ -65,11 +67,14 @@ class Descriptions:
 
     def frequent(self) -> list[str]:
         """Return the frequent words, the most frequent first."""
+        times = np.bincount(np.frombuffer(self._said, np.int32), minlength=len(self._words))
+        times += np.bincount(np.array(self._repeated, np.int64), minlength=len(self._words))
         often = [
-            word for word, number in self._words.items() if self._times[number] >= _MIN_CAPTIONS
+            (-number, word)
+            for word, number in zip(self._words, times.tolist(), strict=True)
+            if number >= _MIN_CAPTIONS
         ]
-        often.sort(key=lambda word: (-self._times[self._words[word]], word))
-        return often[:_MAX_WORDS]
+        return [word for _, word in sorted(often)[:_MAX_WORDS]]
 
     def counts(self, words: Sequence[str], size: int) -> npt.NDArray[np.int32]:
         """Return (V, `size`) the number of bags with each of V words, by label."""

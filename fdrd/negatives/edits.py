@@ -88,9 +88,8 @@ class Edits:
         row = np.arange(len(own)).repeat(sizes)
         column = np.concatenate([self.others[place] for place in own])
         scores = np.concatenate([self.gain[place] for place in own])
-        here = np.add.reduce(
-            self.context.table[np.array(near)[row], column[:, None]], axis=1, dtype=np.int64
-        )
+        suggested = self.context.table[np.array(near).T[:, row], column]
+        here = np.add.reduce(suggested, axis=0, dtype=np.int64)
         highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
         return row, column, scores + np.maximum(here - highest[row], MIN_LOG_ODDS)
 

@@ -56,13 +56,15 @@ class Odds:
             k: number of negatives to draw.
         """
         scores = self.context.scores(bags)
+        bias = self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
         for place, row in zip(own, scores, strict=True):
-            row[self.same[place]] = _NEVER
-        possible = scores > _NEVER
-        highest = scores.max(axis=1, keepdims=True, initial=_NEVER)
-        scores = np.maximum(scores - highest, MIN_LOG_ODDS)
-        scores += self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
-        return np.where(possible, scores, _NEVER)
+            same = self.same[place]
+            row[same] = _NEVER
+            row -= row.max()
+            np.maximum(row, MIN_LOG_ODDS, out=row)
+            row += bias
+            row[same] = _NEVER
+        return scores
 
     def order(self, own: int, words: Iterable[str], k: int, random: SeededRandom) -> Iterator[int]:
         """Yield other categories, drawn by their odds without replacement. `k` are expected to be used."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _ENGLISH = re.compile(r"[A-Za-z][A-Za-z'’ -]*[A-Za-z]")
 _ARTICLE_BEFORE = re.compile(r"(?<![^\W_])(an?)[\s_]+$", re.IGNORECASE)
+_MAY_END_ARTICLE = frozenset("aAnN_")  # without white space after it
 # Singular endings that inflect mistakes for plurals ("cactu", "iri", "bas").
 _SINGULAR_ENDINGS = ("us", "is", "ss", "as", "os", "ese")
 
@@ -72,7 +73,7 @@ def with_article(before: str, phrase: str) -> str:
     >>> with_article("Here is A ", "Egyptian Mau"), with_article("This is the ", "ant")
     ('Here is An ', 'This is the ')
     """
-    found = _ARTICLE_BEFORE.search(before)
+    found = _article_before(before)
     if not found:
         return before
     right = article(phrase)
@@ -84,4 +85,9 @@ def with_article(before: str, phrase: str) -> str:
 
 def has_article(before: str) -> bool:
     """Check if `before` ends with an indefinite article."""
-    return _ARTICLE_BEFORE.search(before) is not None
+    return _article_before(before) is not None
+
+
+def _article_before(text: str) -> re.Match[str] | None:
+    """Return the match of an indefinite article at the end of a text. Few texts need the slow search."""
+    return _ARTICLE_BEFORE.search(text) if text.rstrip()[-1:] in _MAY_END_ARTICLE else None

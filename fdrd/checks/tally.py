@@ -41,12 +41,12 @@ class Tally:
     having: Counter[tuple[str, str]] = field(default_factory=Counter)
     """rows by category and attribute type"""
     rows_with_negatives: int = 0
-    longest_is_true: float = 0.0
-    """rows whose longest candidate is the true caption; ties count in part"""
+    longest: Counter[int] = field(default_factory=Counter)
+    """rows whose true caption is the longest candidate, by the number of candidates of that length"""
     true_words: int = 0
     """words of the captions of rows with negatives"""
-    negative_words: float = 0.0
-    """sum over rows of the mean number of words of their negatives"""
+    said: Counter[int] = field(default_factory=Counter)
+    """words of negatives, by the number of negatives of the row"""
     in_true: Counter[str] = field(default_factory=Counter)
     """captions that have a word, each weighted by its number of negatives"""
     in_negatives: Counter[str] = field(default_factory=Counter)
@@ -74,14 +74,24 @@ class Tally:
 
     def _compare(self, caption: str, negatives: Sequence[str]) -> None:
         self.rows_with_negatives += 1
-        self.longest_is_true += _is_longest(caption, negatives)
+        self.longest[_as_long(caption, negatives)] += 1
         words = caption.split()
         self.true_words += len(words)
         split = [text.split() for text in negatives]
-        self.negative_words += sum(map(len, split)) / len(split)
+        self.said[len(split)] += sum(map(len, split))
         for word in set(words):
             self.in_true[word] += len(negatives)
         self.in_negatives.update(chain.from_iterable(map(set, split)))
+
+    @property
+    def longest_is_true(self) -> float:
+        """Rows whose longest candidate is the true caption; ties count in part."""
+        return sum(rows / size for size, rows in sorted(self.longest.items()) if size)
+
+    @property
+    def negative_words(self) -> float:
+        """Sum over rows of the mean number of words of their negatives."""
+        return sum(words / size for size, words in sorted(self.said.items()))
 
     def add(self, other: Tally) -> None:
         """Add the counts of other rows of the domain."""
@@ -120,8 +130,7 @@ def true_key(caption: str) -> int:
     return text_key(plain(caption))
 
 
-def _is_longest(caption: str, negatives: Sequence[str]) -> float:
-    longest = max(map(len, negatives))
-    if len(caption) < longest:
-        return 0.0
-    return 1 / (1 + sum(len(text) == len(caption) for text in negatives))
+def _as_long(caption: str, negatives: Sequence[str]) -> int:
+    """Return the number of candidates with the length of the caption, or 0 if one is longer."""
+    lengths = [len(caption), *map(len, negatives)]
+    return lengths.count(len(caption)) if len(caption) == max(lengths) else 0

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -49,8 +49,12 @@ class LocalEngine:
             self._folder.cleanup()
 
     def run(
-        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
-    ) -> Iterator[Result]:
+        self,
+        function: Callable[..., Result],
+        tasks: Iterable[Task],
+        *common: Any,
+        ahead: int = TASKS_AHEAD,
+    ) -> Generator[Result, None, None]:
         """Yield results as `Engine.run` describes."""
         if self.workers <= 1:
             yield from (function(task, *common) for task in tasks)
@@ -59,7 +63,7 @@ class LocalEngine:
         running: deque[Future[Result]] = deque()
         shared = ""
         try:
-            for task in islice(waiting, TASKS_AHEAD * self.workers):
+            for task in islice(waiting, ahead * self.workers):
                 shared = shared or self._share(common)
                 running.append(self._submit(function, task, shared))
             while running:
@@ -122,7 +126,7 @@ def _call(function: Callable[..., Result], task: Any, shared: str) -> Result:
     return function(task, *_load(shared))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of a `run`, and of another that uses its results
 def _load(shared: str) -> tuple[Any, ...]:
     """Read common arguments, which our own parent process wrote to a folder private to this user."""
     common: tuple[Any, ...] = pickle.loads(Path(shared).read_bytes())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Protocol, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TASKS_AHEAD = 4
-"""Tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
+"""Usual number of tasks in flight per worker: enough to keep it busy, few enough to bound memory."""
 
 
 class Engine(Protocol):
@@ -19,12 +19,17 @@ class Engine(Protocol):
     workers: int
 
     def run(
-        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
-    ) -> Iterator[Result]:
+        self,
+        function: Callable[..., Result],
+        tasks: Iterable[Task],
+        *common: Any,
+        ahead: int = TASKS_AHEAD,
+    ) -> Generator[Result, None, None]:
         """Yield `function(task, *common)` for each task, in task order.
 
         `function` must be importable by name. Paths in tasks are absolute, because a worker may have another
-        working folder. `common` is sent to each worker once. Only a few tasks are in flight at a time.
+        working folder. `common` is sent to each worker once. Only `ahead` tasks per worker are in flight at a time.
+        Tasks may come from the results of another `run`, which shares the workers.
         Stopping early (an exception, Ctrl-C, a closed iterator) cancels tasks that have not started.
         """
 

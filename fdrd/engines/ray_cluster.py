@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import Any, Self
 
@@ -62,8 +62,12 @@ class RayEngine:
         self._ray.shutdown()
 
     def run(
-        self, function: Callable[..., Result], tasks: Iterable[Task], *common: Any
-    ) -> Iterator[Result]:
+        self,
+        function: Callable[..., Result],
+        tasks: Iterable[Task],
+        *common: Any,
+        ahead: int = TASKS_AHEAD,
+    ) -> Generator[Result, None, None]:
         """Yield results as `Engine.run` describes."""
         ray = self._ray
         remote = ray.remote(max_retries=2)(_call)
@@ -77,7 +81,7 @@ class RayEngine:
             return remote.remote(function, task, *shared)
 
         try:
-            running.extend(map(submit, islice(waiting, TASKS_AHEAD * self.workers)))
+            running.extend(map(submit, islice(waiting, ahead * self.workers)))
             while running:
                 yield ray.get(running.popleft())
                 running.extend(map(submit, islice(waiting, 1)))

@@ -110,7 +110,9 @@ def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
     count, size = scores.shape
     columns = np.zeros((count, min(size, k + _SPARE)), dtype=np.int64)
     known = np.full(columns.shape, -np.inf)
-    others = np.full(count, np.inf)  # the highest biased score of another column, when it was looked up
+    others = np.full(
+        count, np.inf
+    )  # the highest biased score of another column, when it was looked up
     since = np.zeros(count, dtype=np.int64)  # the round of that
     biases = [np.zeros(size)]
     for number in range(_ROUNDS):

@@ -26,7 +26,7 @@ from fdrd.files.atomic import write_text
 from fdrd.files.cache import remember_build
 from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
-from fdrd.pipeline.counts import write_counted
+from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import lock_output, open_source
 from fdrd.pipeline.parts import read_common, read_parts
@@ -215,7 +215,7 @@ class _Run:
                 threading.Thread(target=_read_vocabulary, args=[self.tokens], daemon=True).start()
             read(contents)
             # Workers import what they need while this process decides.
-            self.engine.prepare(write_counted)
+            self.engine.prepare(make_counted)
             reviewed = None
             if self.decisions:
                 after = stack.enter_context(contents.with_records(work / "reviewed.partial"))

@@ -1,8 +1,9 @@
-"""Count the rows of a shard for card and audit: while it is written, or from the shard of an earlier run."""
+"""Count the rows of a shard for card and audit: while its lines are made, or from the shard of an earlier run."""
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,8 @@ from fdrd.checks.audit_records import named_records
 from fdrd.checks.tally import KeySet, Tally, true_key
 from fdrd.negatives import Catalog
 from fdrd.record import Record
+from fdrd.storage.lines import Line, LinesTask, make_lines
 from fdrd.storage.shard_file import read_batches
-from fdrd.storage.shards import ShardTask, write_shard
 
 TrueCaptions = Mapping[str, KeySet]
 """By domain, the keys of its normalized captions (`fdrd.checks.tally.true_captions`)."""
@@ -38,13 +39,17 @@ class Counts:
         self.tally.add(other.tally)
 
 
-def write_counted(
-    task: ShardTask, catalogs: Mapping[str, Catalog], true: TrueCaptions
-) -> tuple[dict[str, Any], Counts]:
-    """Write a shard, and return its manifest entry and its counts."""
+Made = tuple[list[Line], Counter[str], Counts]
+"""Lines, the rules of `make_lines`, and the counts of the rows."""
+
+
+def make_counted(task: LinesTask, catalogs: Mapping[str, Catalog], true: TrueCaptions) -> Made:
+    """Return what `make_lines` returns, and the counts of the rows."""
     counts = Counts(Summary(task.domain))
-    entry = write_shard(task, catalogs, lambda record: counts.count(record, true[task.domain]))
-    return entry, counts
+    lines, rules = make_lines(
+        task, catalogs, lambda record: counts.count(record, true[task.domain])
+    )
+    return lines, rules, counts
 
 
 def count_shard(

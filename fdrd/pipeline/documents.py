@@ -65,7 +65,6 @@ def _by_domain(
     read = engine.run(count_shard, tasks, manifest["categories"], true)
     found: dict[str, Counts] = {}
     done = 0
-    # Always in manifest order, because the last digit of a float sum depends on it.
     for shard in shards:
         counts = counted.get(shard["path"]) or next(read)
         found.setdefault(shard["domain"], Counts(Summary(shard["domain"]))).add(counts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from fdrd.build_config import BuildConfig
+from fdrd.card.summary import Summary
 from fdrd.checks.tally import KeySet
 from fdrd.columns import CATEGORY_NAME, arrow_schema
 from fdrd.curation.pair_table import PairTable
@@ -21,13 +24,24 @@ from fdrd.errors import FdrdError
 from fdrd.files.struct_file import Selection, StructFile
 from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
-from fdrd.pipeline.counts import Counts, write_counted
+from fdrd.pipeline.counts import Counts, Made, make_counted
 from fdrd.progress import Progress
 from fdrd.record import class_labels
 from fdrd.storage import publish, resume
+from fdrd.storage.lines import Line, LinesTask, ShardRow
 from fdrd.storage.manifest import library_versions
 from fdrd.storage.shard_file import PARQUET
-from fdrd.storage.shards import ShardPlan, ShardRow, ShardTask, add_to_key, plan_shards, start_key
+from fdrd.storage.shards import (
+    ShardPlan,
+    ShardTask,
+    add_to_key,
+    plan_shards,
+    start_key,
+    write_shard,
+)
+
+ROWS = 256
+"""Rows per task: few, so that no worker is left with much at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +91,18 @@ def stage_shards(
     reusable = resume.reusable_shards(out)
     entries: list[dict[str, Any]] = []
     plans = plan_shards(pairs, config.shard_bytes, config.format)
-    # Large shards first, so that no worker is left with one at the end.
+    # Large shards first, so that little remains to be written when all lines are made.
     plans.sort(key=lambda plan: -len(plan.rows))
     several = SeveralCaptions(pairs, true_negatives or {})
+    begun: deque[_Begun] = deque()
+    counted: dict[str, Counts] = {}
+    true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
 
-    def tasks(rows: StructFile[ShardRow]) -> Iterator[ShardTask]:
-        """Yield the shards to write. Workers write one while the rows of the next are collected."""
+    def lines_tasks(rows: StructFile[ShardRow]) -> Iterator[LinesTask]:
+        """Yield small tasks for the rows of all shards that cannot be reused."""
         for plan in plans:
-            columns = (CATEGORY_NAME,) if plan.path.endswith(PARQUET) else ()
+            named = plan.path.endswith(PARQUET)
+            columns = (CATEGORY_NAME,) if named else ()
             digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
             start = len(rows)
             for row in _shard_rows(pairs, plan, several):
@@ -98,22 +116,60 @@ def stage_shards(
                 entries.append(entry)
                 continue
             rows.sync()
-            yield ShardTask(
-                plan.path, plan.domain, plan.split, rows.range(start, len(rows)), key,
-                pairs.contents.root, folder, schema, labels, annotating,
-            )  # fmt: skip
+            begun.append(_Begun(plan, key, Counts(Summary(plan.domain))))
+            for first in range(start, len(rows), ROWS):
+                some = rows.range(first, min(first + ROWS, len(rows)))
+                yield LinesTask(plan.domain, some, pairs.contents.root, labels, named, annotating)
 
-    counted: dict[str, Counts] = {}
-    true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
-    with StructFile(publish.work_folder(out) / "rows.partial", ShardRow) as rows:
-        for entry, counts in engine.run(write_counted, tasks(rows), catalogs, true):
+    def shard_tasks(made: Iterable[Made], lines: StructFile[Line]) -> Iterator[ShardTask]:
+        """Yield a task for each shard when all of its lines are made."""
+        for some, rules, counts in made:
+            shard = begun[0]
+            for line in some:
+                lines.append(line)
+            shard.add(len(some), rules, counts)
+            reused = sum(entry["rows"] for entry in entries if entry["path"] not in counted)
+            progress("writing shards", reused + len(lines), len(pairs.rows))
+            plan = shard.plan
+            if shard.rows == len(plan.rows):
+                begun.popleft()
+                counted[plan.path] = shard.counts
+                lines.sync()
+                of_shard = lines.range(len(lines) - shard.rows, len(lines))
+                yield ShardTask(
+                    plan.path, plan.domain, plan.split, of_shard, shard.rules, shard.key, folder, schema
+                )  # fmt: skip
+
+    work = publish.work_folder(out)
+    with (
+        StructFile(work / "rows.partial", ShardRow) as rows,
+        StructFile(work / "lines.partial", Line) as lines,
+        closing(engine.run(make_counted, lines_tasks(rows), catalogs, true)) as made,
+        closing(engine.run(write_shard, shard_tasks(made, lines), ahead=1)) as written,
+    ):
+        for entry in written:
             _check_visible(stage / entry["path"])
-            counted[entry["path"]] = counts
             resume.record_shard(out, entry)
             entries.append(entry)
-            progress("writing shards", sum(each["rows"] for each in entries), len(pairs.rows))
     publish.remove_others(stage, {entry["path"] for entry in entries})
     return Staged(sorted(entries, key=lambda entry: str(entry["path"])), counted)
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A shard whose lines are being made, with the counts of those that are."""
+
+    plan: ShardPlan
+    key: str
+    counts: Counts
+    rules: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+
+    def add(self, rows: int, rules: Counter[str], counts: Counts) -> None:
+        """Add some lines."""
+        self.rows += rows
+        self.rules.update(rules)
+        self.counts.add(counts)
 
 
 def _check_visible(shard: Path) -> None:

@@ -8,9 +8,8 @@ tools. It repeats `category`, so readers here leave it out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,24 +20,23 @@ import pyarrow as pa
 from fdrd.columns import CATEGORY_NAME, arrow_schema
 from fdrd.record import category_name
 
-Rows = list[dict[str, Any]]
+Writer = Callable[[Sequence[bytes], Sequence[bytes]], None]
+"""Takes lines (`to_line`) and as many images."""
 PARQUET = ".parquet"
 _FEATURES = b"huggingface"  # key of the metadata of `datasets`
 
 
 @contextmanager
-def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Callable[[Rows], None]]:
-    """Open a shard for writing and yield a function that writes one batch of rows.
+def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writer]:
+    """Open a shard for writing and yield a function that writes one batch: its lines and its images.
 
     Each batch becomes one record batch or row group. The batch size therefore bounds the memory of a
     reader, and no column reaches the 2 GiB limit of Arrow's offsets.
     """
-    fill: Callable[[Rows], Rows] = list
     if format == "parquet":
         import pyarrow.parquet as pq
 
-        names = _class_names(schema)
-        schema, fill = arrow_schema(names, named=True), partial(_with_names, names=names)
+        schema = arrow_schema(_class_names(schema), named=True)
         writer = pq.ParquetWriter(
             file,
             schema,
@@ -49,7 +47,17 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Call
     else:
         writer = pa.ipc.new_stream(file, schema)
     with writer:
-        yield lambda rows: writer.write_table(_table(fill(rows), schema))
+        yield lambda lines, images: writer.write_table(_table(lines, images, schema))
+
+
+def to_line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as a line of JSON, with the name of its image file instead of the image."""
+    return msgspec.json.encode({**row, "image": row["image"]["path"]})
+
+
+def with_name(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return a row with the column that only Parquet has; `names` are the categories."""
+    return {**row, CATEGORY_NAME: category_name(row["category"], names) or None}
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -78,19 +86,18 @@ def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]
             yield batch if images else batch.drop_columns(["image"])
 
 
-def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
+def _table(lines: Sequence[bytes], images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     """Return rows as a table. All but the image bytes goes through Arrow's parser of JSON.
 
     `Table.from_pylist` is as fast, but imports pandas, which takes half a second in each process.
     """
     from pyarrow import json as pa_json
 
-    images = [row["image"]["bytes"] for row in rows]
-    lines = b"\n".join(msgspec.json.encode({**row, "image": row["image"]["path"]}) for row in rows)
+    text = b"\n".join(lines)
     place = schema.get_field_index("image")
     table = pa_json.read_json(
-        pa.BufferReader(lines),
-        pa_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        pa.BufferReader(text),
+        pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
         pa_json.ParseOptions(explicit_schema=schema.set(place, pa.field("image", pa.string()))),
     )
     ends = np.cumsum([0, *map(len, images)], dtype=np.int32)
@@ -108,10 +115,6 @@ def _class_names(schema: pa.Schema) -> list[str]:
         "names"
     ]
     return names
-
-
-def _with_names(rows: Rows, names: Sequence[str]) -> Rows:
-    return [{**row, CATEGORY_NAME: category_name(row["category"], names) or None} for row in rows]
 
 
 def _without_names(schema: pa.Schema) -> pa.Schema:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from fdrd.curation.pair_table import Integers, PairTable
-from fdrd.curation.source_contents import ImageLocation
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.files.struct_file import StructRange
 from fdrd.images.check import read_image
-from fdrd.images.containers import member_name
-from fdrd.negatives import Catalog
-from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.record import Labels, Record, Split, category_name, from_json, to_json
+from fdrd.record import Record, Split, category_name, from_json
+from fdrd.storage.lines import Line
 from fdrd.storage.shard_file import open_shard, read_batches
 
 BATCH_BYTES = 32 * 2**20
@@ -47,32 +43,21 @@ class ShardPlan:
     rows: Integers
 
 
-class ShardRow(msgspec.Struct, frozen=True, gc=False):
-    """A record of a shard, and what a worker needs to know about its image.
-
-    `captions` has all true texts of the image if it has more than one. `place` is empty for an image below
-    the root.
-    """
-
-    record: Record
-    captions: tuple[str, ...] = ()
-    place: ImageLocation | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """Everything that a worker needs to write one shard. `schema` is a serialized Arrow schema."""
+    """Everything that a worker needs to write one shard.
+
+    `schema` is a serialized Arrow schema, `rules` counts the fixes of given negatives.
+    """
 
     path: str
     domain: str
     split: Split
-    rows: StructRange[ShardRow]
+    lines: StructRange[Line]
+    rules: Mapping[str, int]
     key: str
-    root: str
     folder: str
     schema: bytes
-    labels: Labels
-    config: AnnotateConfig
 
 
 def plan_shards(pairs: PairTable, shard_bytes: int, format: str = "arrow") -> list[ShardPlan]:
@@ -110,37 +95,29 @@ def add_to_key(digest: hashlib._Hash, record: Record) -> None:
     digest.update(msgspec.json.encode(record))
 
 
-def write_shard(
-    task: ShardTask, catalogs: Mapping[str, Catalog], count: Callable[[Record], None]
-) -> dict[str, Any]:
-    """Annotate and write one shard below `task.folder`, and return its manifest entry.
-
-    Args:
-        task: the shard.
-        catalogs: by domain, the captions that negatives are drawn from.
-        count: called with each record as written.
+def write_shard(task: ShardTask) -> dict[str, Any]:
+    """Write one shard below `task.folder`, and return its manifest entry.
 
     Raises:
-        FdrdError: an image changed since it was checked, or this machine does not see the records.
+        FdrdError: an image changed since it was checked, or this machine does not see the lines.
     """
     final = Path(task.folder, task.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
-    rules: Counter[str] = Counter()
     with (
         atomic_write(final) as file,
         open_shard(file, schema, final.suffix.removeprefix(".")) as write,
     ):
-        for batch in _batches(task, catalogs[task.domain], rules, count):
-            write(batch)
+        for lines, images in _batches(task.lines):
+            write(lines, images)
     return {
         "path": task.path,
         "domain": task.domain,
         "split": task.split,
-        "rows": len(task.rows),
+        "rows": len(task.lines),
         "bytes": final.stat().st_size,
         "sha256": sha256_of(final),
         "key": task.key,
-        "rules": dict(sorted(rules.items())),
+        "rules": dict(sorted(task.rules.items())),
     }
 
 
@@ -154,59 +131,34 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
                 yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
 
 
-def _batches(
-    task: ShardTask, catalog: Catalog, rules: Counter[str], count: Callable[[Record], None]
-) -> Iterator[list[dict[str, Any]]]:
-    """Yield batches of rows with image bytes, and count the rules that annotation applied."""
-    number = {label: index for index, label in enumerate(sorted(task.labels.values()))}
-    batch: list[dict[str, Any]] = []
+def _batches(lines: Iterable[Line]) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Yield batches of lines and images."""
+    texts: list[bytes] = []
+    images: list[bytes] = []
     size = 0
-    for given in task.rows:
-        record = given.record
-        annotated = annotate(record, given.captions or (record.caption,), catalog, task.config)
-        rules.update(annotated.rules[len(record.rules) :])
-        count(annotated)
-        data = _read_unchanged(given.place or ImageLocation(task.root, record.image), record)
-        row = _row(annotated, task.labels)
-        row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
-        name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
-        row["image"] = {"bytes": data, "path": name}
-        row_size = len(data) + text_bytes(row)
-        if batch and (size + row_size > BATCH_BYTES or len(batch) >= BATCH_ROWS):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
+    for line in lines:
+        data = _read_unchanged(line)
+        row_size = len(data) + line.size
+        if texts and (size + row_size > BATCH_BYTES or len(texts) >= BATCH_ROWS):
+            yield texts, images
+            texts, images, size = [], [], 0
+        texts.append(line.text)
+        images.append(data)
         size += row_size
-    if batch:
-        yield batch
+    if texts:
+        yield texts, images
 
 
-def text_bytes(row: Mapping[str, Any]) -> int:
-    """Return the approximate size of a row without its image bytes."""
-    text = {**row, "image": row["image"]["path"]}
-    return len(msgspec.json.format(msgspec.json.encode(text), indent=0))
-
-
-def _read_unchanged(place: ImageLocation, record: Record) -> bytes:
-    """Return the image bytes of a record, if they still match its digest."""
+def _read_unchanged(line: Line) -> bytes:
+    """Return the image bytes of a row, if they still match its digest."""
+    image = line.image.image
     try:
-        data = read_image(place.root, place.image)
+        data = read_image(line.image.root, image)
     except (OSError, LookupError, ValueError) as error:
         raise FdrdError(
-            f"{record.image}: was readable when it was checked, but is not now ({error}); "
+            f"{image}: was readable when it was checked, but is not now ({error}); "
             "run the command again to resume"
         ) from error
-    if hashlib.sha256(data).hexdigest() != record.source.sha256:
-        raise FdrdError(f"{record.image} changed during the build; run the command again")
+    if hashlib.sha256(data).hexdigest() != line.sha256:
+        raise FdrdError(f"{image} changed during the build; run the command again")
     return data
-
-
-def _row(record: Record, labels: Labels) -> dict[str, Any]:
-    """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
-    row = to_json(record)
-    for column in ("split", "rules"):  # the shard has the split, the manifest counts the rules
-        del row[column]
-    for negative in row["negatives"]:
-        named = (record.domain, negative["category"])
-        negative["category"] = labels.get(named, negative["category"])
-    return row

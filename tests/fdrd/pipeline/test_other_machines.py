@@ -9,6 +9,7 @@ from fdrd.engines import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
 from fdrd.pipeline.collect import CheckTask, run_check_task
+from fdrd.storage.lines import LinesTask
 from fdrd.storage.shards import ShardTask
 from tests.folders import digests
 
@@ -18,7 +19,7 @@ class OtherMachine(LocalEngine):
 
     shares = True
 
-    def run(self, function, tasks, *common):
+    def run(self, function, tasks, *common, ahead=0):
         for task in tasks:
             with contextlib.chdir("/"):
                 result = function(task, *common)
@@ -53,17 +54,18 @@ def test_a_shard_that_is_on_another_machine_only_is_an_error(birds, tmp_path, el
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("task_type", "values"), [(LinesTask, "rows"), (ShardTask, "lines")])
 def test_a_machine_that_does_not_see_the_records_is_an_error(
-    birds, tmp_path, monkeypatch, elsewhere
+    birds, tmp_path, monkeypatch, elsewhere, task_type, values
 ):
-    def without_rows(function, tasks, *common):
+    def without_values(function, tasks, *common, ahead=0):
         for task in tasks:
-            if isinstance(task, ShardTask):
-                Path(task.rows.path).unlink()
+            if isinstance(task, task_type):
+                Path(getattr(task, values).path).unlink()
             yield function(task, *common)
 
-    monkeypatch.setattr(elsewhere, "run", without_rows)
-    with pytest.raises(FdrdError, match=r"does not see .*rows\.partial"):
+    monkeypatch.setattr(elsewhere, "run", without_values)
+    with pytest.raises(FdrdError, match=rf"does not see .*{values}\.partial"):
         builder.build(birds, tmp_path / "out")
 
 

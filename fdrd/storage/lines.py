@@ -1,0 +1,110 @@
+"""Turn records into lines: the rows of a shard as JSON, with hard negatives and without the bytes of their images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from fdrd.curation.source_contents import ImageLocation
+from fdrd.files.struct_file import StructRange
+from fdrd.images.containers import member_name
+from fdrd.negatives import Catalog
+from fdrd.negatives.annotate import AnnotateConfig, annotate
+from fdrd.record import Labels, Record, to_json
+from fdrd.storage.shard_file import to_line, with_name
+
+
+class ShardRow(msgspec.Struct, frozen=True, gc=False):
+    """A record of a shard, and what a worker needs to know about its image.
+
+    `captions` has all true texts of the image if it has more than one. `place` is empty for an image below
+    the root.
+    """
+
+    record: Record
+    captions: tuple[str, ...] = ()
+    place: ImageLocation | None = None
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A row as JSON, and its image.
+
+    Attributes:
+        text: the row (`fdrd.storage.shard_file.to_line`).
+        size: approximate bytes of the row without its image.
+        image: where the image is.
+        sha256: digest of the image.
+    """
+
+    text: bytes
+    size: int
+    image: ImageLocation
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinesTask:
+    """Some neighboring rows of a shard; `named` if the file has a column with the names of categories."""
+
+    domain: str
+    rows: StructRange[ShardRow]
+    root: str
+    labels: Labels
+    named: bool
+    config: AnnotateConfig
+
+
+def make_lines(
+    task: LinesTask, catalogs: Mapping[str, Catalog], count: Callable[[Record], None]
+) -> tuple[list[Line], Counter[str]]:
+    """Return the lines of a task, and how often each rule fixed or dropped a given negative.
+
+    Args:
+        task: the rows.
+        catalogs: by domain, the captions that negatives are drawn from.
+        count: called with each record as written.
+
+    Raises:
+        FdrdError: this machine does not see the records.
+    """
+    names = sorted(task.labels.values())
+    number = {label: index for index, label in enumerate(names)}
+    rules: Counter[str] = Counter()
+    lines = []
+    for given in task.rows:
+        record = given.record
+        captions = given.captions or (record.caption,)
+        annotated = annotate(record, captions, catalogs[task.domain], task.config)
+        rules.update(annotated.rules[len(record.rules) :])
+        count(annotated)
+        row = _row(annotated, task.labels)
+        row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
+        name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
+        row["image"] = {"path": name}
+        text = to_line(row)
+        size = text_bytes(text)
+        if task.named:
+            text = to_line(with_name(row, names))
+        place = given.place or ImageLocation(task.root, record.image)
+        lines.append(Line(text, size, place, record.source.sha256))
+    return lines, rules
+
+
+def text_bytes(line: bytes) -> int:
+    """Return the approximate size of a row without its image bytes."""
+    return len(msgspec.json.format(line, indent=0))
+
+
+def _row(record: Record, labels: Labels) -> dict[str, Any]:
+    """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
+    row = to_json(record)
+    for column in ("split", "rules"):  # the shard has the split, the manifest counts the rules
+        del row[column]
+    for negative in row["negatives"]:
+        named = (record.domain, negative["category"])
+        negative["category"] = labels.get(named, negative["category"])
+    return row

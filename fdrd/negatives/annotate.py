@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from fdrd.negatives import Catalog, clean_given, draw_negatives, make_catalog, name_given
+from fdrd.negatives import Catalog, clean_given, draw_batch, make_catalog, name_given
 from fdrd.record import Record
 
 
@@ -35,28 +35,41 @@ def with_given(record: Record, catalog: Catalog) -> Record:
 
 
 def annotate(
-    record: Record,
-    captions_of_image: Collection[str],
+    records: Sequence[Record],
+    captions_of_images: Sequence[Collection[str]],
     catalog: Catalog,
     config: AnnotateConfig,
-) -> Record:
-    """Return the record with up to `config.negatives` hard negatives, usable given ones first.
+) -> list[Record]:
+    """Return records of a domain with up to `config.negatives` hard negatives, usable given ones first.
 
-    Rules that fixed or dropped given negatives are added to `record.rules`.
+    Rules that fixed or dropped given negatives are added to `Record.rules`.
+
+    Args:
+        records: N records.
+        captions_of_images: (N,) all true captions of each image.
+        catalog: of the domain.
+        config: what to draw.
     """
-    named = with_given(record, catalog) if record.negatives else record
-    given, rules = clean_given(named.negatives, captions_of_image) if named.negatives else ((), ())
-    drawn = draw_negatives(
-        record,
-        captions_of_image,
+    named = [with_given(each, catalog) if each.negatives else each for each in records]
+    given = [
+        clean_given(record.negatives, captions) if record.negatives else ((), ())
+        for record, captions in zip(named, captions_of_images, strict=True)
+    ]
+    drawn = draw_batch(
+        records,
+        captions_of_images,
         catalog,
-        k=config.negatives + len(given),
+        k=[config.negatives + len(usable) for usable, _ in given],
         n_attribute=config.attribute_negatives,
         seed=config.seed,
     )
-    if not given:
-        return replace(named, negatives=drawn, rules=(*named.rules, *rules))
-    # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.
-    negatives, _ = clean_given((*given, *drawn), captions_of_image)
-    limit = max(config.negatives, len(given))
-    return replace(named, negatives=negatives[:limit], rules=(*named.rules, *rules))
+    annotated = []
+    for record, (usable, rules), negatives, captions in zip(
+        named, given, drawn, captions_of_images, strict=True
+    ):
+        if usable:
+            # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.
+            negatives, _ = clean_given((*usable, *negatives), captions)
+            negatives = negatives[: max(config.negatives, len(usable))]
+        annotated.append(replace(record, negatives=negatives, rules=(*record.rules, *rules)))
+    return annotated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fdrd.negatives.catalog import Catalog
@@ -17,33 +17,79 @@ from fdrd.text.mentions import Mention, find_mentions
 _SENTENCE_END = (".", "!", "?", ":", "\n")
 
 
-def category_swaps(
-    record: Record, catalog: Catalog, k: int, random: SeededRandom
-) -> Iterator[Negative]:
-    """Yield negatives of a record, each with another category, until the catalog is exhausted.
+class _Named(NamedTuple):
+    """A caption that names its category: index of the category, mentions in order, and which are short names."""
 
-    The odds are balanced for `k` negatives. There are none if the caption does not name its category.
+    caption: str
+    place: int
+    mentions: list[Mention]
+    short: dict[Mention, ShortName]
+
+
+def category_swaps(
+    records: Sequence[Record], catalog: Catalog, k: Sequence[int], randoms: Sequence[SeededRandom]
+) -> list[Iterator[Negative]]:
+    """Return iterators over the negatives of N records, each with another category, until the catalog is exhausted.
+
+    There are none if the caption does not name its category.
+
+    Args:
+        records: N records.
+        catalog: of their domain.
+        k: (N,) number of negatives that the odds are balanced for.
+        randoms: (N,) one for each record.
     """
+    named = [_named(record, catalog) for record in records]
+    drawn = [
+        (each, number, random)
+        for each, number, random in zip(named, k, randoms, strict=True)
+        if each
+    ]
+    orders = iter(
+        catalog.odds.orders(
+            [each.place for each, _, _ in drawn],
+            [around(each.caption, each.mentions) for each, _, _ in drawn],
+            [number for _, number, _ in drawn],
+            [random for _, _, random in drawn],
+        )
+    )
+    return [
+        _swaps(each, catalog, next(orders), random) if each else iter(())
+        for each, random in zip(named, randoms, strict=True)
+    ]
+
+
+def _named(record: Record, catalog: Catalog) -> _Named | None:
     place = catalog.place.get(record.category)
     if place is None:
-        return
+        return None
     mentions = find_mentions(record.caption, catalog.categories[place].pattern)
     if not mentions:
-        return
+        return None
     short = catalog.categories[place].short.find(record, mentions)
     mentions = sorted([*mentions, *short], key=lambda mention: mention.start)
+    return _Named(record.caption, place, mentions, short)
+
+
+def _swaps(
+    named: _Named, catalog: Catalog, order: Iterator[int], random: SeededRandom
+) -> Iterator[Negative]:
+    """Yield the caption with other categories, in this order."""
+    gaps = _gaps(named.caption, named.mentions)
     needs_article = any(
-        not mention.plural and has_article(record.caption[: mention.start]) for mention in mentions
+        not mention.plural and has_article(named.caption[: mention.start])
+        for mention in named.mentions
     )
-    words = around(record.caption, mentions)
-    gaps = _gaps(record.caption, mentions)
-    rest = record.caption[mentions[-1].end :]
-    for other in catalog.odds.order(place, words, k, random):
+    rest = named.caption[named.mentions[-1].end :]
+    for other in order:
         category = catalog.categories[other]
         spelling = category.spellings[random.weighted(category.frequency)]
         if needs_article and not category.countable:
             continue
-        names = [_name(category, spelling, m.plural, short.get(m), random) for m in mentions]
+        names = [
+            _name(category, spelling, mention.plural, named.short.get(mention), random)
+            for mention in named.mentions
+        ]
         yield Negative(_joined(gaps, names) + rest, category.name, "category")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category_swap import category_swaps
 from fdrd.negatives.given import plain
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import Negative, Record
+from fdrd.record import Attribute, Negative, Record
 from fdrd.text.grammar import with_article
 
 
@@ -36,25 +36,80 @@ def draw_negatives(
         seed: changes all draws.
         epoch: changes the draws of a training epoch.
     """
-    seen = set(map(plain, {record.caption, *captions_of_image}))
-    n_category = k - min(k, n_attribute)
-    of_category = category_swaps(
-        record, catalog, n_category, SeededRandom(seed, epoch, record.id, "category")
-    )
-    new_category = _new(of_category, seen)
-    drawn = list(islice(new_category, n_category))
+    return draw_batch(
+        [record],
+        [captions_of_image],
+        catalog,
+        k=[k],
+        n_attribute=n_attribute,
+        seed=seed,
+        epoch=epoch,
+    )[0]
+
+
+def draw_batch(
+    records: Sequence[Record],
+    captions_of_images: Sequence[Collection[str]],
+    catalog: Catalog,
+    *,
+    k: Sequence[int],
+    n_attribute: int = 0,
+    seed: int = 0,
+    epoch: int = 0,
+) -> list[tuple[Negative, ...]]:
+    """Return what `draw_negatives` returns for each of N records of a domain, in less time.
+
+    Args:
+        records: N records.
+        captions_of_images: (N,) all true captions of each image.
+        catalog: as for `draw_negatives`.
+        k: (N,) number of negatives.
+        n_attribute: as for `draw_negatives`.
+        seed: as for `draw_negatives`.
+        epoch: as for `draw_negatives`.
+    """
+
+    def randoms(*names: object) -> list[SeededRandom]:
+        return [SeededRandom(seed, epoch, record.id, *names) for record in records]
+
+    n_category = [each - min(each, n_attribute) for each in k]
+    of_category = category_swaps(records, catalog, n_category, randoms("category"))
+    of_attribute: Sequence[Iterator[Negative]] = [iter(()) for _ in records]
     if n_attribute > 0:
-        random = SeededRandom(seed, epoch, record.id, "attribute", 0)
-        new_attribute = _new(_attribute_swaps(record, catalog, random), seen)
-        attributes = list(islice(new_attribute, k - len(drawn)))
-        drawn += islice(new_category, k - len(drawn) - len(attributes))
-        drawn += attributes
-    return tuple(drawn)
+        edits = catalog.edits.orders(records, randoms("attribute", 0))
+        of_attribute = list(map(_attribute_swaps, records, edits))
+    return [
+        _chosen(
+            {plain(caption) for caption in (record.caption, *captions)},
+            each,
+            first,
+            category,
+            attribute,
+        )
+        for record, captions, each, first, category, attribute in zip(
+            records, captions_of_images, k, n_category, of_category, of_attribute, strict=True
+        )
+    ]
 
 
-def _attribute_swaps(record: Record, catalog: Catalog, random: SeededRandom) -> Iterator[Negative]:
+def _chosen(
+    seen: set[str],
+    k: int,
+    n_category: int,
+    of_category: Iterator[Negative],
+    of_attribute: Iterator[Negative],
+) -> tuple[Negative, ...]:
+    """Return up to `k` new negatives, `n_category` of them category swaps unless one kind runs out."""
+    of_category, of_attribute = _new(of_category, seen), _new(of_attribute, seen)
+    category = list(islice(of_category, n_category))
+    attribute = list(islice(of_attribute, k - len(category)))
+    category += islice(of_category, k - len(category) - len(attribute))
+    return (*category, *attribute)
+
+
+def _attribute_swaps(record: Record, edits: Iterable[tuple[Attribute, str]]) -> Iterator[Negative]:
     """Yield negatives in which one attribute value is replaced by a contrasting one."""
-    for span, value in catalog.edits.order(record, random):
+    for span, value in edits:
         if record.caption[span.start].isupper():
             value = value[:1].upper() + value[1:]
         before = with_article(record.caption[: span.start], value)

@@ -21,6 +21,7 @@ from fdrd.negatives.values import contrasting, contrasting_values, same_meaning,
 from fdrd.record import Attribute, Record
 from fdrd.text.mentions import Mention
 
+Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _ROUNDS = 40
@@ -43,13 +44,43 @@ class Edits:
     """for each of these, the log of its factor over the value's factor, in units of `STEP`"""
     context: Context
 
-    def order(self, record: Record, random: SeededRandom) -> Iterator[tuple[Attribute, str]]:
-        """Yield edits, drawn by their odds without replacement: one at each span, then the second ones."""
-        spans, own = self.spans(record)
-        if not spans:
-            return
-        row, column, scores = self.scores(own, self.near(record, spans))
-        keys = scores * STEP + random.gumbel(len(scores))
+    def orders(
+        self, records: Sequence[Record], randoms: Sequence[SeededRandom]
+    ) -> list[Iterator[tuple[Attribute, str]]]:
+        """Return iterators over the edits of N records, drawn by their odds without replacement.
+
+        One edit at each span comes first, then the second ones.
+        """
+        spans = [self.spans(record) for record in records]
+        own = [place for _, places in spans for place in places]
+        near = [
+            rows
+            for record, (of_record, _) in zip(records, spans, strict=True)
+            for rows in self.near(record, of_record)
+        ]
+        if not own:
+            return [iter(()) for _ in records]
+        row, column, scores = self.scores(own, near)
+        ends = np.searchsorted(row, np.cumsum([len(places) for _, places in spans]))
+        found, start, first = [], 0, 0
+        for record, (of_record, _), end, random in zip(
+            records, spans, ends.tolist(), randoms, strict=True
+        ):
+            here = slice(start, end)
+            keys = scores[here] * STEP + random.gumbel(end - start)
+            found.append(self._in_order(record, of_record, row[here] - first, column[here], keys))
+            start, first = end, first + len(of_record)
+        return found
+
+    def _in_order(
+        self,
+        record: Record,
+        spans: Sequence[Attribute],
+        row: Integers,
+        column: Integers,
+        keys: Floats,
+    ) -> Iterator[tuple[Attribute, str]]:
+        """Yield edits, each given by the number of its span and the index of its value, by falling keys."""
         waiting = (-keys).argsort(kind="stable").tolist()
         while waiting:
             done, later = set(), []
@@ -148,9 +179,7 @@ def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
     return replace(edits, gain=gain)
 
 
-def _noisy(
-    edits: Edits, own: Integers, near: Integers
-) -> tuple[Integers, Integers, npt.NDArray[np.float64]]:
+def _noisy(edits: Edits, own: Integers, near: Integers) -> tuple[Integers, Integers, Floats]:
     """Return span, value and log odds with Gumbel noise of all edits of the spans, 1,000 spans at a time."""
     stream = np.random.RandomState(0)  # its stream never changes
     found = []

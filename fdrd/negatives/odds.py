@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -46,34 +47,59 @@ class Odds:
     context: Context
 
     def scores(
-        self, own: Sequence[int], bags: Sequence[Iterable[str]], k: int
+        self, own: Sequence[int], bags: Sequence[Iterable[str]], k: Sequence[int]
     ) -> npt.NDArray[np.int64]:
         """Return (N, C) log odds of N captions in units of `STEP`.
 
         Args:
-            own: index of each caption's true category.
-            bags: the words around its mentions (`fdrd.negatives.context.around`).
-            k: number of negatives to draw.
+            own: (N,) index of each caption's true category.
+            bags: (N,) the words around its mentions (`fdrd.negatives.context.around`).
+            k: (N,) number of negatives to draw.
         """
         scores = self.context.scores(bags)
-        bias = self.bias[bisect_left(_BALANCED_FOR, min(k, _BALANCED_FOR[-1]))]
-        for place, row in zip(own, scores, strict=True):
-            same = self.same[place]
-            row[same] = _NEVER
-            row -= row.max()
-            np.maximum(row, MIN_LOG_ODDS, out=row)
-            row += bias
-            row[same] = _NEVER
+        same = [self.same[place] for place in own]
+        never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
+        scores[never] = _NEVER
+        scores -= scores.max(axis=1, keepdims=True, initial=_NEVER)
+        np.maximum(scores, MIN_LOG_ODDS, out=scores)
+        scores += self.bias[
+            [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
+        ]
+        scores[never] = _NEVER
         return scores
 
-    def order(self, own: int, words: Iterable[str], k: int, random: SeededRandom) -> Iterator[int]:
-        """Yield other categories, drawn by their odds without replacement. `k` are expected to be used."""
-        keys = self.scores([own], [words], k)[0] * -STEP
-        keys -= random.gumbel(len(keys))
-        possible = np.count_nonzero(keys < _NEVER * -STEP / 2)
-        head = keys.argpartition(_FIRST)[:_FIRST] if len(keys) > _FIRST else np.arange(len(keys))
-        yield from head[keys[head].argsort(kind="stable")].tolist()[:possible]
-        yield from keys.argsort(kind="stable").tolist()[_FIRST:possible]
+    def orders(
+        self,
+        own: Sequence[int],
+        bags: Sequence[Iterable[str]],
+        k: Sequence[int],
+        randoms: Sequence[SeededRandom],
+    ) -> list[Iterator[int]]:
+        """Return iterators over the other categories of N captions, drawn by their odds without replacement.
+
+        Args:
+            own: as for `scores`.
+            bags: as for `scores`.
+            k: (N,) how many categories are expected to be used.
+            randoms: (N,) one for each caption.
+        """
+        keys = self.scores(own, bags, k) * -STEP
+        for row, random in zip(keys, randoms, strict=True):
+            row -= random.gumbel(len(row))
+        possible = np.count_nonzero(keys < _NEVER * -STEP / 2, axis=1)
+        if keys.shape[1] > _FIRST:
+            head = keys.argpartition(_FIRST, axis=1)[:, :_FIRST]
+        else:
+            head = np.tile(np.arange(keys.shape[1]), (len(keys), 1))
+        rank = np.take_along_axis(keys, head, axis=1).argsort(axis=1, kind="stable")
+        head = np.take_along_axis(head, rank, axis=1)
+        return list(map(_in_order, keys, head.tolist(), possible.tolist()))
+
+
+def _in_order(keys: Floats, head: list[int], possible: int) -> Iterator[int]:
+    """Yield the places of `possible` keys from the least to the greatest; `head` has the first ones."""
+    yield from head[:possible]
+    yield from keys.argsort(kind="stable").tolist()[_FIRST:possible]
 
 
 def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
@@ -93,7 +119,7 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     scores = np.empty((len(sample), size))
     noise = np.random.RandomState(0)  # its stream never changes
     for rows in _blocks(scores):
-        log_odds = odds.scores(own[rows], bags[rows], 1)
+        log_odds = odds.scores(own[rows], bags[rows], [1] * len(own[rows]))
         scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `order`
     fit = partial(_bias, scores, np.bincount(own, minlength=size))
     # NumPy does the work outside of the interpreter's lock.

@@ -75,13 +75,14 @@ def make_lines(
     number = {label: index for index, label in enumerate(names)}
     rules: Counter[str] = Counter()
     lines = []
-    for given in task.rows:
-        record = given.record
-        captions = given.captions or (record.caption,)
-        annotated = annotate(record, captions, catalogs[task.domain], task.config)
-        rules.update(annotated.rules[len(record.rules) :])
-        count(annotated)
-        row = _row(annotated, task.labels)
+    rows = list(task.rows)
+    captions = [row.captions or (row.record.caption,) for row in rows]
+    records = [row.record for row in rows]
+    annotated = annotate(records, captions, catalogs[task.domain], task.config)
+    for given, record in zip(rows, annotated, strict=True):
+        rules.update(record.rules[len(given.record.rules) :])
+        count(record)
+        row = _row(record, task.labels)
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
         name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
         row["image"] = {"path": name}

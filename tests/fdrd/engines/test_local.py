@@ -39,14 +39,22 @@ def test_common_arguments_are_pickled_once():
     assert Seven.pickled == 1
 
 
-def test_few_tasks_are_in_flight():
+@pytest.mark.parametrize("ahead", [1, TASKS_AHEAD])
+def test_few_tasks_are_in_flight(ahead):
     drawn = []
     tasks = (drawn.append(number) or number for number in range(100))
     with LocalEngine(2) as engine:
-        results = engine.run(operator.neg, tasks)
+        results = engine.run(operator.neg, tasks, ahead=ahead)
         assert next(results) == 0
-        assert len(drawn) <= 2 * TASKS_AHEAD + 1
+        assert len(drawn) <= 2 * ahead + 1
         results.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_of_a_run_can_be_tasks_of_another(workers):
+    with LocalEngine(workers) as engine:
+        differences = engine.run(operator.sub, range(20), 7)
+        assert list(engine.run(operator.mul, differences, 2, ahead=1)) == list(range(-14, 26, 2))
 
 
 def test_an_error_in_a_task_reaches_the_caller_and_the_engine_stays_usable():

@@ -13,6 +13,7 @@ from fdrd.engines import LocalEngine
 from fdrd.files.struct_file import Selection, StructFile
 from fdrd.negatives import (
     clean_given,
+    draw_batch,
     draw_negatives,
     fix_articles,
     make_catalog,
@@ -245,6 +246,23 @@ def test_draws_do_not_depend_on_the_order_of_records_or_on_pickling():
     assert backwards.digest == catalog.digest
     for pair in PAIRS:
         assert drawn(pair, catalog, n_attribute=2) == drawn(pair, backwards, n_attribute=2)
+
+
+@pytest.mark.parametrize("n_attribute", [0, 1, 3])
+def test_a_batch_draws_what_single_records_draw(n_attribute):
+    """Also where a record names no category, is of none that is known, or has nothing to edit."""
+    catalog = make_catalog(PAIRS)
+    pairs = [record("A dog.", "pug"), *PAIRS, record("A cat.", "unknown"), record("", ""), PAIRS[0]]
+    k = [number % 5 for number in range(len(pairs))]
+    true = [[pair.caption] for pair in pairs]
+    batch = draw_batch(pairs, true, catalog, k=k, n_attribute=n_attribute, seed=3)
+    alone = [
+        draw_negatives(pair, captions, catalog, k=each, n_attribute=n_attribute, seed=3)
+        for pair, captions, each in zip(pairs, true, k, strict=True)
+    ]
+    assert batch == alone
+    assert len({len(drawn) for drawn in batch}) > 2
+    assert draw_batch([], [], catalog, k=[], n_attribute=n_attribute) == []
 
 
 def test_seed_epoch_and_id_change_the_draw():

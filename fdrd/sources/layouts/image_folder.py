@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from posixpath import normpath
 
 from msgspec.structs import replace
 
@@ -56,14 +57,14 @@ def used_files(folder: SourceFolder) -> list[str]:
     return [
         path
         for path in folder.files
-        if PurePosixPath(path).name in METADATA
+        if path.rpartition("/")[2] in METADATA
         or (path.endswith((".txt", ".json")) and path.rpartition(".")[0] in stems)
     ]
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of metadata files, then those of text files, then images without a caption."""
-    described = {path for path in folder.files if PurePosixPath(path).name in METADATA}
+    described = {path for path in folder.files if path.rpartition("/")[2] in METADATA}
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
         for found in _read_metadata(folder, path, require_images):
@@ -95,6 +96,7 @@ def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | R
 def _read_metadata(
     folder: SourceFolder, file: str, require_images: bool
 ) -> Iterator[Record | Rejection]:
+    parent = file.rpartition("/")[0] or "."
     for line in _lines(folder, file):
         if isinstance(line, Rejection):
             yield line
@@ -106,7 +108,7 @@ def _read_metadata(
         elif (is_absolute(name) and not folder.relative(name)) or leaves_root(name):
             yield line.reject("path_outside", name[:200])
         else:
-            path = folder.relative(name) or (PurePosixPath(file).parent / name).as_posix()
+            path = folder.relative(name) or normpath(f"{parent}/{name}")
             if not require_images or path in folder.images:
                 yield from pairs(
                     folder.options, Line(file, line.key, fields), folder.image(path), path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def load_json(text: bytes) -> Any:
     if text.count(b":") > MAX_KEYS:  # a colon in a string counts, too
         raise ValueError(f"it has over {MAX_KEYS} keys")
     try:
-        return json.loads(text.decode("utf-8-sig"), object_pairs_hook=_object)
+        return _DECODER.decode(text.removeprefix(BOM_UTF8).decode())
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -201,3 +202,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise RepeatedKeyError(f"the key {key[:80]!r} occurs twice")
             seen.add(key)
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -47,17 +47,14 @@ def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, 
         for name, own in zip(names, keys, strict=True)
     ]
     short = find_short_names(records, patterns)
+    with_key, with_plural = _places(keys), _places(plurals)
     found = []
     for place, (name, pattern) in enumerate(zip(names, patterns, strict=True)):
         own, own_plural = keys[place], plurals[place]
         written, with_article = _spellings(records[name], pattern)
         spellings = tuple(sorted(written, key=lambda text: (-written[text], text)))
         spellings = spellings or (spoken(name) or name,)
-        same = (
-            other
-            for other in range(len(names))
-            if own in (keys[other], plurals[other]) or own_plural == keys[other]
-        )
+        same = {*with_key[own], *with_plural[own], *with_key[own_plural]}
         found.append(
             Category(
                 name=name,
@@ -71,6 +68,14 @@ def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, 
             )
         )
     return tuple(found)
+
+
+def _places(texts: Sequence[str]) -> Mapping[str, list[int]]:
+    """Return the indices of each text."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, text in enumerate(texts):
+        places[text].append(place)
+    return places
 
 
 def _spellings(records: Sequence[Record], pattern: MentionPattern) -> tuple[Counter[str], int]:

@@ -171,7 +171,9 @@ def fix_articles(caption: str, category: str) -> str:
     'This is an azalea. An azalea is pink.'
     """
     first = _SEPARATORS.sub("", category)[:1].lower()
-    if not any(_may_begin(found[1].lower(), first) for found in _AFTER_ARTICLE.finditer(caption)):
+    following = "".join(_AFTER_ARTICLE.findall(caption)).lower()
+    # Beyond ASCII, case folding makes different letters equal.
+    if first not in following and (first + following).isascii():
         return caption  # without compiling a pattern
     parts, end = [], 0
     for mention in find_mentions(caption, category_pattern(category)):
@@ -179,8 +181,3 @@ def fix_articles(caption: str, category: str) -> str:
         parts += [with_article(caption[end : mention.start], name), name]
         end = mention.end
     return "".join(parts) + caption[end:]
-
-
-def _may_begin(letter: str, first: str) -> bool:
-    """Check if a mention may begin with a letter. Beyond ASCII, case folding makes different letters equal."""
-    return letter == first or not (letter + first).isascii()

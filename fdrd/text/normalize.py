@@ -7,6 +7,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import groupby
 
 from fdrd.record import Attribute
@@ -44,7 +45,9 @@ def normalize_caption(caption: str) -> tuple[str, tuple[str, ...]]:
     >>> normalize_caption("A U.S.A. flag, e.g. this one.")
     ('A U.S.A. flag, e.g. this one.', ())
     """
-    plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), caption)
+    plain = (
+        _ENTITY.sub(lambda entity: html.unescape(entity[0]), caption) if "&" in caption else caption
+    )
     shown = plain if plain.isprintable() else "".join(filter(_shows, plain))
     single = " ".join(unicodedata.normalize("NFC", shown).split())
     spaced = _INNER_UNDERSCORES.sub(" ", single) if "_" in single else single
@@ -92,6 +95,7 @@ def normalize_described(caption: str, category: str) -> tuple[str, tuple[str, ..
     return fixed, rules if fixed == plain else (*rules, "article_mended")
 
 
+@lru_cache(maxsize=8192)
 def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
     """Normalize Unicode, underscores and white space of a category name.
 

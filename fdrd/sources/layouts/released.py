@@ -120,7 +120,8 @@ def _record(
     from_key = _KEY.match(stem(key))
     raw_category = class_name or (from_key["category"] if from_key else "")
     category, category_rules = normalize_category(raw_category)
-    chosen = folder.options.category_of(category, PurePosixPath(name).parts[:-1], caption)
+    folders = PurePosixPath(name).parts[:-1] if "/" in name else ()
+    chosen = folder.options.category_of(category, folders, caption)
     if (not category and not folder.options.category_from) or chosen is None:
         detail = 'no "class_name", and the key ends in no number'
         return Rejection(file, key, "category_missing", detail)
@@ -134,12 +135,13 @@ def _record(
     else:
         return Rejection(file, key, image.reason, image.detail)
     caption, caption_rules = normalize_described(caption, category)
-    parent = normalize_category(PurePosixPath(path).parent.name)[0]
     rules = [*path_rules, *category_rules, *caption_rules]
     if not class_name:
         rules.append("category_from_key")
-    elif "folder_joined_to_name" in path_rules and parent != category:
-        rules.append("category_differs_from_folder")
+    elif "folder_joined_to_name" in path_rules:
+        parent = PurePosixPath(path.rpartition("/")[0]).name
+        if normalize_category(parent)[0] != category:
+            rules.append("category_differs_from_folder")
     return Record(
         id=key,
         image=folder.image(path),

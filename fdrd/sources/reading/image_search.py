@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
@@ -77,9 +78,10 @@ def index_images(folder: SourceFolder) -> ImagesByName:
     """Return the images of a folder by stem, folder_stem, folder_folder_stem and so on, and by path."""
     images: ImagesByName = defaultdict(list)
     for path in filter(is_image, folder.files):
-        parts = stem(path).split("/")
+        whole = stem(path)
+        parts = whole.split("/")
         names = {"_".join(parts[-depth:]) for depth in range(1, min(4, len(parts)) + 1)}
-        for name in names | {stem(path)}:
+        for name in names | {whole}:
             images[name].append(path)
     return images
 
@@ -106,9 +108,10 @@ def find_image(
         return given, ()
     elif given and not is_image(given):
         rules.append("path_placeholder")
-    last = stem(PurePosixPath(name).name)
+    last = stem(PurePosixPath(name).name if "/" in name else name)
     whole = stem(name).replace("/", "_")  # the slash in "F/A-18_0056978" does not separate folders
-    for wanted in (last, *_without_category(last, category), *_without_category(whole, category)):
+    shorter = (_without_category(each, category) for each in (last, whole))
+    for wanted in chain([last], chain.from_iterable(shorter)):
         found = _narrow(images.get(wanted, [])[:MAX_SAME_NAME], name, split)
         if len(found) > 1:
             detail = f"{name!r} could be {', '.join(found[:3])}; give a file_path below the root"
@@ -139,15 +142,16 @@ def _narrow(found: list[str], name: str, split: Split) -> list[str]:
     return found
 
 
-def _without_category(name: str, category: str) -> list[str]:
-    """Return the rest of a name that starts with the category in any spelling.
+def _without_category(name: str, category: str) -> Iterator[str]:
+    """Yield the rest of a name that starts with the category in any spelling.
 
-    >>> _without_category("ball moss_image_06422", "ball moss"), _without_category("F_A-18_0056978", "F/A-18")
-    (['image_06422'], ['0056978'])
+    >>> [*_without_category("ball moss_image_06422", "ball moss"), *_without_category("F_A-18_0056978", "F/A-18")]
+    ['image_06422', '0056978']
     """
     wanted = _letters(category)
-    cuts = [match.start() for match in re.finditer("[_ ]", name)][:_MAX_CUTS]
-    return [name[cut + 1 :] for cut in cuts if wanted and _letters(name[:cut]) == wanted]
+    for match in islice(re.finditer("[_ ]", name), _MAX_CUTS if wanted else 0):
+        if _letters(name[: match.start()]) == wanted:
+            yield name[match.end() :]
 
 
 @lru_cache(maxsize=8192)

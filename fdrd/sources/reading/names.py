@@ -44,6 +44,8 @@ def clip_group(path: str) -> str:
     >>> clip_group("Archery/v_Archery_g08_c01.jpg"), clip_group("wren/1.jpg")
     ('v_Archery_g08', '')
     """
+    if "v_" not in path:
+        return ""
     found = re.fullmatch(r"(v_\w+_g\d+)_c\d+", PurePosixPath(path).stem)
     return found[1] if found else ""
 

@@ -91,7 +91,8 @@ def read_image(root: str, image: ImageRef) -> bytes:
 
 def check_images(root: str, images: Sequence[ImageRef], max_pixels: int) -> list[ImageCheck]:
     """Read, decode and hash images. A bad image gives a reason, never an exception."""
-    return _with_features([_check_image(root, image, max_pixels) for image in images])
+    with _no_size_warning():
+        return _with_features([_check_image(root, image, max_pixels) for image in images])
 
 
 def check_image(root: str, image: ImageRef, max_pixels: int) -> ImageCheck:
@@ -118,7 +119,13 @@ def _check_image(root: str, image: ImageRef, max_pixels: int) -> _Decoded:
 
 def check_image_bytes(data: bytes, max_pixels: int) -> ImageCheck:
     """Decode and hash the bytes of one image file."""
-    return _with_features([_decode(data, max_pixels)])[0]
+    with _no_size_warning():
+        return _with_features([_decode(data, max_pixels)])[0]
+
+
+def _no_size_warning() -> warnings.catch_warnings[None]:
+    """Silence Pillow's warning of large images. Our pixel limit is stricter and gives a counted rejection."""
+    return warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
 
 
 def _with_features(decoded: Sequence[_Decoded]) -> list[ImageCheck]:
@@ -136,10 +143,7 @@ def _decode(data: bytes, max_pixels: int) -> _Decoded:
         return ImageCheck(sha256, len(data), reason=reason, detail=detail), b""
 
     try:
-        with warnings.catch_warnings():
-            # The pixel limit below is stricter and gives a counted rejection.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         begins = "no bytes" if not data else f"begins with {data[:16]!r}"
         return bad("not_an_image", f"{begins}; accepted are {', '.join(FORMATS)}")

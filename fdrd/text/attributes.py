@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from functools import cache
+from itertools import accumulate
+from operator import not_
 
 from msgspec import Struct
 
@@ -20,7 +23,7 @@ _LISTED_TYPES = "count colour pattern material size shape light viewpoint pose p
 TYPES = (*_LISTED_TYPES, "text", "brand")
 
 _ENDS_SENTENCE = frozenset(".!?;")
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_WORD = re.compile(r"([^\W_]+(?:['’-][^\W_]+)*)")
 _QUOTED = re.compile(r'["“]([^"”\n]{1,60}?)[.,]?["”]')
 _SHADES = frozenset("light lighter dark darker bright deep pale pastel".split())
 _TONES = frozenset("color colors colour colours tone tones hue hues shade shades".split())
@@ -51,11 +54,13 @@ _BEFORE_PARTS = frozenset(
 _MAX_DISTANCE = 6  # maximum number of words between such a word and the noun
 
 
-class _Word(Struct, gc=False):
-    text: str  # lower case, straight apostrophes
-    start: int
-    end: int
-    sentence: int
+class _Words(Struct):
+    """The words of a caption, in columns."""
+
+    texts: list[str]  # lower case, straight apostrophes
+    starts: list[int]
+    ends: list[int]
+    sentences: list[int]
 
 
 def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
@@ -70,67 +75,59 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
         mentions = find_mentions(caption, category_pattern(category))
         taken += [(mention.start, mention.end) for mention in mentions]
     words = _words(caption, taken)
-    starts = _starts()
-    place = 0
-    while place < len(words):
-        text = words[place].text
-        if text not in starts and "-" not in text:
-            place += 1
+    first = _first_words()
+    free = 0  # the place after the last match
+    for place, text in enumerate(words.texts):
+        if place < free or (text not in first and "-" not in text):
             continue
         length, type_ = _match(words, place)
+        free = place + length
         if type_ and type_ != _NOT_AN_ATTRIBUTE:
-            start, end = words[place].start, words[place + length - 1].end
+            start, end = words.starts[place], words.ends[free - 1]
             found.append(Attribute(type_, caption[start:end], start, end))
-        place += length
     return tuple(sorted(found, key=lambda attribute: attribute.start))
 
 
-def _words(caption: str, taken: list[tuple[int, int]]) -> list[_Word]:
+def _words(caption: str, taken: list[tuple[int, int]]) -> _Words:
     """Return the words, each with its sentence number. Words in the taken spans are blanked out."""
-    words: list[_Word] = []
-    sentence = end = 0
-    for match in _WORD.finditer(caption):
-        start = match.start()
-        between = caption[end:start]
-        if between != " " and not _ENDS_SENTENCE.isdisjoint(between):
-            sentence += 1
-        end = match.end()
-        text = match.group().lower().replace("’", "'")
-        for left, right in taken:
-            if start < right and left < end:
-                text = "\0"  # matches nothing
-        words.append(_Word(text, start, end, sentence))
-    return words
+    pieces = _WORD.split(caption.replace("’", "'"))  # what is between words, and words, in turn
+    places = list(accumulate(map(len, pieces)))
+    starts, ends = places[:-1:2], places[1::2]
+    texts = [word.lower() for word in pieces[1::2]]
+    goes_on = map(_ENDS_SENTENCE.isdisjoint, pieces[:-1:2])
+    for left, right in taken:
+        for place in range(bisect_right(ends, left), bisect_left(starts, right)):
+            texts[place] = "\0"  # matches nothing
+    return _Words(texts, starts, ends, list(accumulate(map(not_, goes_on))))
 
 
-def _match(words: list[_Word], place: int) -> tuple[int, str]:
+def _match(words: _Words, place: int) -> tuple[int, str]:
     """Return the number of words of the match at `place`, and its attribute type or ""."""
-    text = words[place].text
-    if text in _SHADES and place + 1 < len(words):
-        following = words[place + 1].text
-        if following in _TONES:
+    texts = words.texts
+    text = texts[place]
+    if text in _SHADES and place + 1 < len(texts):
+        if texts[place + 1] in _TONES:
             return 1, "colour"
-        length, type_ = _listed(words, place + 1)
+        length, type_ = _listed(texts, place + 1)
         if type_ == "colour":
             return length + 1, "colour"
-    if text == "tall" and place and words[place - 1].text in ("stands", "standing", "stand"):
+    if text == "tall" and place and texts[place - 1] in ("stands", "standing", "stand"):
         return 1, ""  # describes the pose, not the size
-    length, type_ = _listed(words, place)
+    length, type_ = _listed(texts, place)
     if text == "one" and not type_:
-        following = words[place + 1].text if place + 1 < len(words) else "of"
+        following = texts[place + 1] if place + 1 < len(texts) else "of"
         return 1, "" if following in _NOT_AFTER_ONE else "count"
     if type_ == _SURROUNDINGS:
         if _is_surroundings(words, place, length):
             return length, "place"
-        return _listed(words, place, _things())
+        return _listed(texts, place, _things())
     return length, type_
 
 
-def _listed(words: list[_Word], place: int, table: Phrases | None = None) -> tuple[int, str]:
-    text = words[place].text
+def _listed(texts: list[str], place: int, table: Phrases | None = None) -> tuple[int, str]:
+    text = texts[place]
     for rest, type_ in (_phrases() if table is None else table).get(text, ()):
-        end = place + 1 + len(rest)
-        if tuple(word.text for word in words[place + 1 : end]) == rest:
+        if not rest or tuple(texts[place + 1 : place + 1 + len(rest)]) == rest:
             return len(rest) + 1, type_
     if "-" in text:
         for suffix, type_ in _SUFFIXES.items():
@@ -141,28 +138,27 @@ def _listed(words: list[_Word], place: int, table: Phrases | None = None) -> tup
     return 1, ""
 
 
-def _is_surroundings(words: list[_Word], place: int, length: int) -> bool:
+def _is_surroundings(words: _Words, place: int, length: int) -> bool:
     """Check if the words before or after make a noun part of the surroundings."""
-    sentence = words[place].sentence
+    sentence = words.sentences[place]
     for before in range(place - 1, max(-1, place - 1 - _MAX_DISTANCE), -1):
-        text = words[before].text
-        if words[before].sentence != sentence:
+        text = words.texts[before]
+        if words.sentences[before] != sentence:
             break
         if text in _BEFORE_SURROUNDINGS:
             return True
         if text in _BEFORE_PARTS:
-            owner = words[before - 1].text if before else ""
+            owner = words.texts[before - 1] if before else ""
             is_place = owner in _EXCEPTIONS.get(text, _BACKGROUND)
             return is_place or _is_background(words, place + length)
     return _is_background(words, place + length)
 
 
-def _is_background(words: list[_Word], place: int) -> bool:
+def _is_background(words: _Words, place: int) -> bool:
     """Check if "nearby" or "in the background" follows in the sentence."""
-    after = words[place : place + _MAX_DISTANCE]
     return any(
-        word.text in _AFTER_SURROUNDINGS and word.sentence == words[place - 1].sentence
-        for word in after
+        text in _AFTER_SURROUNDINGS and words.sentences[after] == words.sentences[place - 1]
+        for after, text in enumerate(words.texts[place : place + _MAX_DISTANCE], place)
     )
 
 
@@ -187,7 +183,7 @@ def _phrases() -> Phrases:
 
 
 @cache
-def _starts() -> frozenset[str]:
+def _first_words() -> frozenset[str]:
     """Return the words with which a match can begin, except those with a hyphen."""
     return frozenset(_phrases()) | _SHADES | {"one"}
 
@@ -201,4 +197,6 @@ def _things() -> Phrases:
 @cache
 def _brands() -> re.Pattern[str]:
     names = sorted(entries("brand"), key=len, reverse=True)
-    return re.compile(r"(?<![^\W_])(?:" + "|".join(map(re.escape, names)) + r")(?![^\W_])")
+    # The look-behind comes after the first letter, so that the search can skip to it.
+    choices = (rf"{re.escape(name[0])}(?<![^\W_].){re.escape(name[1:])}" for name in names)
+    return re.compile(rf"(?:{'|'.join(choices)})(?![^\W_])")

@@ -16,12 +16,14 @@ def start_name_check(name: str) -> Callable[[], bool]:
     The function never waits. The default name is not asked for, and with `HF_HUB_OFFLINE` only the Hub's local
     cache is read.
     """
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import constants
 
     found = threading.Event()
 
     def ask() -> None:
         with contextlib.suppress(Exception):  # whatever the client raises: there is no answer
+            from huggingface_hub import HfApi  # with an HTTP client, which no other build needs
+
             if HfApi().repo_exists(name, repo_type="dataset"):
                 found.set()
 

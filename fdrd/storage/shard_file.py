@@ -106,7 +106,8 @@ def _table(lines: Sequence[bytes], images: Sequence[bytes], schema: pa.Schema) -
     )
     (names,) = table["image"].chunks
     image = pa.StructArray.from_arrays([data, names], fields=list(schema.field(place).type))
-    return table.set_column(place, schema.field(place), image).cast(schema)
+    # No cast: it imports all of `pyarrow.compute`, and the writer compares the schemas.
+    return table.set_column(place, schema.field(place), image)
 
 
 def _class_names(schema: pa.Schema) -> list[str]:

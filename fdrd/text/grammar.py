@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache, lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,15 +20,17 @@ _SINGULAR_ENDINGS = ("us", "is", "ss", "as", "os", "ese")
 
 @cache
 def _engine() -> inflect.engine:
-    import typeguard
-
-    # On import, inflect lets typeguard rewrite each of its methods, which takes 1.2 s and is not needed.
-    typechecked = typeguard.typechecked
-    setattr(typeguard, "typechecked", lambda target: target)  # noqa: B010 - mypy rejects a plain assignment
+    # On import, inflect lets typeguard rewrite each of its methods, which takes over a second and is not needed.
+    # While it is imported, a module that does nothing takes the place of typeguard.
+    earlier = sys.modules.pop("typeguard", None)
+    sys.modules["typeguard"] = idle = ModuleType("typeguard")
+    idle.__dict__["typechecked"] = lambda target: target
     try:
         import inflect
     finally:
-        typeguard.typechecked = typechecked
+        del sys.modules["typeguard"]
+        if earlier:
+            sys.modules["typeguard"] = earlier
     return inflect.engine()
 
 

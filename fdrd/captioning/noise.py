@@ -16,7 +16,7 @@ from fdrd.captioning.wording import breaks_off, ends
 from fdrd.text.mentions import (
     MentionPattern,
     category_pattern,
-    find_mentions,
+    is_mentioned,
     key,
     mention_pattern,
     same_name,
@@ -133,7 +133,7 @@ def category_contradicted(draft: Draft) -> bool:
 @_filter("category_not_named", "It does not call the subject by its name.")
 def category_not_named(draft: Draft) -> bool:
     """Reject captions that do not name their category."""
-    return not find_mentions(draft.caption, category_pattern(draft.category))
+    return not is_mentioned(draft.caption, category_pattern(draft.category))
 
 
 @_filter("cut_short", "It ends in the middle of a sentence.")
@@ -172,7 +172,7 @@ def _other_categories(draft: Draft) -> Iterator[str]:
         name = key(other)
         if name[:3] not in text or name in own or same_name(other, draft.category):
             continue  # three letters rule out most categories, which is fast
-        if find_mentions(draft.caption, _pattern_of(other, draft.categories)):
+        if is_mentioned(draft.caption, _pattern_of(other, draft.categories)):
             yield other
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from fdrd.text.grammar import article
-from fdrd.text.mentions import category_pattern, find_mentions, spoken
+from fdrd.text.mentions import category_pattern, is_mentioned, spoken
 from fdrd.text.normalize import normalize_described
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -148,6 +148,6 @@ def make_caption(
     text = describe_directly(unwrap(answer))
     if cut and not ends(text):
         text = " ".join(sentences(text)[:-1]) or text
-    if text and opening and not find_mentions(text, category_pattern(category)):
+    if text and opening and not is_mentioned(text, category_pattern(category)):
         text = f"{fill(opening, {'category': category})} {text}"
     return fit(normalize_described(text, category)[0], max_tokens, count)

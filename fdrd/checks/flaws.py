@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from fdrd.negatives.given import plain
 from fdrd.record import Record
 from fdrd.text.grammar import article
-from fdrd.text.mentions import category_pattern, find_mentions
+from fdrd.text.mentions import category_pattern, is_mentioned
 from fdrd.text.tokens import CLIP_LIMIT, estimate_clip_tokens
 
 FLAWS: dict[str, str] = {
@@ -30,8 +30,8 @@ NEGATIVE_FLAWS: dict[str, str] = {
     "wrong_article": FLAWS["wrong_article"],
 }
 
-# Look-behinds come after the first character, so that the search can skip to it.
-_ARTICLE = re.compile(r"([Aa](?<![^\W_].)n?) ([^\W\d_][\w'’-]*)")
+# Look-behinds come after the first characters, so that the search can skip to them.
+_ARTICLE = re.compile(r"([Aa](?= )(?<![^\W_].)|[Aa]n(?= )(?<![^\W_]..)) ([^\W\d_][\w'’-]*)")
 _GLUED = re.compile(r"[.!?](?<=[a-z0-9)].)[A-Z][a-z]")
 _DOUBLED = re.compile(r"(?<![^\W_])([^\W\d_]{2,}) \1(?![^\W_])", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?…。！？][\"'”’)]?$")
@@ -43,7 +43,7 @@ def caption_flaws(caption: str, category: str) -> Iterator[str]:
     >>> list(caption_flaws("This is a azalea.The the flower", "rose"))
     ['category_not_named', 'wrong_article', 'glued_sentences', 'doubled_word', 'no_full_stop']
     """
-    if category and not find_mentions(caption, category_pattern(category)):
+    if category and not is_mentioned(caption, category_pattern(category)):
         yield "category_not_named"
     if estimate_clip_tokens(caption) > CLIP_LIMIT:
         yield "too_long"

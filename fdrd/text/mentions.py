@@ -133,6 +133,11 @@ def find_mentions(caption: str, pattern: MentionPattern) -> list[Mention]:
     ]
 
 
+def is_mentioned(caption: str, pattern: MentionPattern) -> bool:
+    """Check if a caption mentions the pattern's name."""
+    return any(found.lastgroup for found in pattern.finditer(caption))
+
+
 def same_name(name: str, other: str) -> bool:
     """Check if two names differ only in spelling or number."""
     one, two = key(name), key(other)

@@ -11,7 +11,12 @@ from typing import IO
 
 
 def resolve_inside(root: str | Path, path: str) -> Path:
-    """Return the real path of a regular file below the root.
+    """Return the real path of a regular file below the root; raise as `real_path_inside` does."""
+    return Path(real_path_inside(root, path))
+
+
+def real_path_inside(root: str | Path, path: str) -> str:
+    """Return the real path of a regular file below the root as text, which is faster to make than a `Path`.
 
     Raises:
         PermissionError: a link leads out of the root.
@@ -28,7 +33,7 @@ def resolve_inside(root: str | Path, path: str) -> Path:
         raise PermissionError(f"{path} is a link that leaves the source folder")
     if not stat.S_ISREG(os.stat(real).st_mode):  # noqa: PTH116
         raise OSError(errno.EINVAL, "not a regular file", path)
-    return Path(real)
+    return real
 
 
 def open_inside(root: str | Path, path: str) -> IO[bytes]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from PIL import Image, UnidentifiedImageError
 
 from fdrd.errors import FdrdError
-from fdrd.files.safe_open import resolve_inside
+from fdrd.files.safe_open import real_path_inside
 from fdrd.images.containers import read_member
 from fdrd.images.perceptual import features_of, thumbnail
 from fdrd.images.pixels import display_rules, upright, upright_rgb
@@ -76,9 +76,9 @@ def read_image(root: str, image: ImageRef) -> bytes:
         LookupError: the member or row has no image.
         OSError: the file cannot be read.
     """
-    file = resolve_inside(root, image.path)
+    file = real_path_inside(root, image.path)
     if image.member:
-        data = read_member(file, image.member)
+        data = read_member(Path(file), image.member)
         size = len(data)
     else:
         with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - called twice per image

@@ -32,8 +32,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 def small_grayscale(image: Image.Image, size: int) -> Image.Image:
     """Return an upright image in grayscale, resized to `size` x `size`."""
-    flat = _flatten(image)
-    return flat.resize((size, size), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
+    small = _flatten(image).resize((size, size), Image.Resampling.BOX, reducing_gap=2.0)
+    return small if small.mode == "L" else small.convert("L")
 
 
 def display_rules(image: Image.Image) -> tuple[str, ...]:

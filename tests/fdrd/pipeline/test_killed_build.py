@@ -231,15 +231,15 @@ def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
 
 def read_error(monkeypatch, path, after=0):
     """Let one reading of an image fail, after some successful ones."""
-    resolve_inside, reads = images.resolve_inside, []
+    real_path_inside, reads = images.real_path_inside, []
 
     def resolve(root, name):
         reads.extend([name] if name == path else [])
         if name == path and len(reads) == after + 1:
             raise OSError(errno.EIO, "Input/output error", name)
-        return resolve_inside(root, name)
+        return real_path_inside(root, name)
 
-    monkeypatch.setattr(images, "resolve_inside", resolve)
+    monkeypatch.setattr(images, "real_path_inside", resolve)
 
 
 def test_a_link_to_the_target_shares_its_lock_and_work_folder(birds, tmp_path):

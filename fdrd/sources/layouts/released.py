@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -138,10 +139,8 @@ def _record(
     rules = [*path_rules, *category_rules, *caption_rules]
     if not class_name:
         rules.append("category_from_key")
-    elif "folder_joined_to_name" in path_rules:
-        parent = PurePosixPath(path.rpartition("/")[0]).name
-        if normalize_category(parent)[0] != category:
-            rules.append("category_differs_from_folder")
+    elif "folder_joined_to_name" in path_rules and category != _named(path.rpartition("/")[0]):
+        rules.append("category_differs_from_folder")
     return Record(
         id=key,
         image=folder.image(path),
@@ -154,6 +153,12 @@ def _record(
         negatives=tuple(Negative(text, "", "category") for text in normal),
         rules=tuple(rules),
     )
+
+
+@lru_cache(maxsize=8192)
+def _named(folder: str) -> str:
+    """Return the category that the name of a folder gives."""
+    return normalize_category(PurePosixPath(folder).name)[0]
 
 
 def _files(folder: SourceFolder) -> list[str]:

@@ -120,7 +120,7 @@ def find_image(
             path = found[0]
             if wanted != last:
                 rules.append("category_joined_to_name")
-            elif PurePosixPath(path).stem != last:
+            elif stem(path).rpartition("/")[2] != last:
                 rules.append("folder_joined_to_name")
             return path, (*rules, *([] if is_image(name) else ["extension_added"]))
     return Rejection("", "", "image_missing", f"no image is called {name[:200]!r}")

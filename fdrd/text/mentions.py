@@ -147,7 +147,7 @@ def same_name(name: str, other: str) -> bool:
 def _plurals(name: str) -> tuple[str, ...]:
     """Return the plural and the regular plural that captions also use: "mayflys", "Siameses"."""
     regular = f"{name}s" if name[-1:].isascii() and name[-1:].isalpha() else name
-    return plural(spoken(name)), regular
+    return tuple(dict.fromkeys((plural(spoken(name)), regular)))  # mostly the same
 
 
 def _spelled(name: str, alphabet: _Alphabet) -> str:

@@ -3,7 +3,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdrd.text.mentions import find_mentions, mention_pattern, same_name
+from fdrd.text.mentions import find_mentions, is_mentioned, mention_pattern, same_name
 
 NAMES = ["Shiba Inu", "A380", "A380-800", "bird-of-paradise", "o'neill’s finch", "mayfly", "ſtar", "Käfer",
          "2CV", "柴犬"]  # fmt: skip
@@ -30,3 +30,4 @@ def test_the_ascii_pattern_finds_the_same_mentions_as_the_general_pattern(
     assert found == [match.span() for match in pattern._any.finditer(caption)]
     copy = pickle.loads(pickle.dumps(pattern))
     assert find_mentions(caption, pattern) == find_mentions(caption, copy)
+    assert is_mentioned(caption, pattern) == bool(find_mentions(caption, pattern))

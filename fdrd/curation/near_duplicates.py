@@ -9,12 +9,10 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from fdrd.engines import available_cores
-from fdrd.images.near_search import Hashes, Indices, pairs_within
+from fdrd.images.near_search import Hashes, Indices, pairs_between, pairs_within
 from fdrd.images.perceptual import (
-    BAND,
     MIN_CONTRAST,
     Features,
     Floats,
@@ -73,33 +71,18 @@ def link_near_images(
         names: of the images. Their order does not depend on the source.
         features: (N, 14, 14) of the images (`fdrd.images.perceptual`).
     """
-    same, features = _distinct(features)
-    pa.default_memory_pool().release_unused()  # the table of the distinct ones is large
-    found, has_contrast = _hashed(features)
-    first_equal = _first_nearly_equal(features, found[0])
-    nodes = np.flatnonzero(has_contrast & (first_equal == np.arange(len(first_equal))))
-    is_node = np.zeros(len(features), bool)
-    is_node[nodes] = True
-    node_of = first_equal[same]
-    candidates = zip(_candidates(found[:, nodes]), (None, *_MOVES), strict=True)
     with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
+        found, has_contrast = _hashed(features, threads)
+        node_of = _first_nearly_equal(features, found[0])
+        nodes = np.flatnonzero(has_contrast & (node_of == np.arange(len(node_of))))
+        candidates = zip(_candidates(found[:, nodes]), (None, *_MOVES), strict=True)
         near, *moved = (
             set(_matches(features, nodes[pairs], move, threads)) for pairs, move in candidates
         )
     mirror = set[tuple[int, int]]().union(*moved) - near
-    several = np.flatnonzero(is_node & (np.bincount(node_of, minlength=len(features)) > 1))
+    several = nodes[np.bincount(node_of, minlength=len(features))[nodes] > 1]
     near |= {(node, node) for node in several.tolist()}
     return _graph(near, names, node_of, "near"), _graph(mirror, names, node_of, "mirrored")
-
-
-def _distinct(features: Features) -> tuple[Indices, Features]:
-    """Return, for each image, the index of its features among the distinct ones, and these in order."""
-    rows = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(BAND * BAND), len(features), [None, pa.py_buffer(np.ascontiguousarray(features))]
-    ).dictionary_encode()
-    distinct = np.frombuffer(rows.dictionary.buffers()[1], np.int8, len(rows.dictionary) * BAND**2)
-    indices = np.frombuffer(rows.indices.buffers()[1], np.int32).astype(np.int64)
-    return indices, distinct.reshape(-1, BAND, BAND)  # `to_numpy` would import pandas
 
 
 def _graph(
@@ -140,16 +123,23 @@ def _matches(
         yield from map(tuple, found.tolist())
 
 
-def _hashed(features: Features) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+def _hashed(
+    features: Features, threads: ThreadPoolExecutor
+) -> tuple[Hashes, npt.NDArray[np.bool_]]:
     """Return hashes, (5, N): as it is, without border, moved; and whether there is contrast to compare."""
-    found, has_contrast = [np.zeros((2 + len(_MOVES), 0), np.uint64)], [np.zeros(0, bool)]
-    for start in range(0, len(features), _BLOCK):
+    found = np.zeros((2 + len(_MOVES), len(features)), np.uint64)
+    has_contrast = np.zeros(len(features), bool)
+
+    def hash_block(start: int) -> None:
         spectrum = spectra(features[start : start + _BLOCK])
         moved = (move(spectrum) for move in _MOVES)
         views = (spectrum, without_border(spectrum), *moved)
-        found.append(np.stack([hashes(view) for view in views]))
-        has_contrast.append(contrast(spectrum) >= MIN_CONTRAST)
-    return np.concatenate(found, axis=1), np.concatenate(has_contrast)
+        found[:, start : start + _BLOCK] = [hashes(view) for view in views]
+        has_contrast[start : start + _BLOCK] = contrast(spectrum) >= MIN_CONTRAST
+
+    for _ in threads.map(hash_block, range(0, len(features), _BLOCK)):
+        pass
+    return found, has_contrast
 
 
 def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
@@ -163,7 +153,9 @@ def _first_nearly_equal(features: Features, full: Hashes) -> Indices:
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
         group = order[start : start + size]
         while len(group) > 1:
-            same = nearly_equal(spectra(features[group]), spectra(features[group[0]]))
+            first = spectra(features[group[0]])
+            blocks = np.split(group, range(_BLOCK, len(group), _BLOCK))
+            same = np.concatenate([nearly_equal(spectra(features[each]), first) for each in blocks])
             first_equal[group[same]] = group[0]
             group = group[~same]
     return first_equal
@@ -178,19 +170,19 @@ def _candidates(found: Hashes) -> list[Indices]:
         found: (5, N) hashes: as it is, without border, moved.
     """
     count = max(found.shape[1], 1)
-    keys: list[list[Indices]] = [[np.zeros(0, dtype=np.int64)] for _ in (None, *_MOVES)]
-    for first, second in pairs_within(found.ravel(), RADIUS):
-        move, other_move = np.maximum(first // count - 1, 0), np.maximum(second // count - 1, 0)
+    unmoved, moved = found[:2].ravel(), found[2:].ravel()
+    keys = [np.zeros(0, np.int64)]
+
+    def add(move: Indices | int, one: Indices, other: Indices) -> None:
+        keys.append(((move * count + one) * count + other)[one != other])
+
+    for first, second in pairs_within(unmoved, RADIUS):
         first, second = first % count, second % count
-        swap = np.where(
-            move + other_move > 0, move > 0, first > second
-        )  # the moved one comes second
-        one, other = np.where(swap, second, first), np.where(swap, first, second)
-        for number, kept in enumerate(keys):  # two moved images look alike as the images do
-            here = (move + other_move == number) & (move * other_move == 0) & (one != other)
-            kept.append(np.unique((one * count + other)[here]))
-    merged = (np.unique(np.concatenate(kept)) for kept in keys)
-    return [np.stack([key // count, key % count]) for key in merged]
+        add(0, np.minimum(first, second), np.maximum(first, second))
+    for first, second in pairs_between(moved, unmoved, RADIUS):
+        add(first // count + 1, second % count, first % count)
+    move, pair = np.divmod(np.unique(np.concatenate(keys)), count * count)
+    return [np.stack(np.divmod(pair[move == number], count)) for number in range(1 + len(_MOVES))]
 
 
 def components(links: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:

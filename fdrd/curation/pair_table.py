@@ -265,10 +265,13 @@ class PairTable:
         place[digests] = np.arange(len(digests))
         features = np.zeros((len(digests), BAND, BAND), np.int8)
         found = np.zeros(len(digests), bool)
-        for digest, each in zip(self.images.digest.tolist(), self.contents.images, strict=True):
-            here = place[digest]
-            if here >= 0 and each.check.features and not found[here]:
-                features[here], found[here] = unpack([each.check.features])[0], True
+        images, start = iter(self.contents.images), 0
+        while checks := [each.check for each in islice(images, _BATCH)]:
+            here = place[self.images.digest[start : start + len(checks)]]
+            seen = [k for k, check in enumerate(checks) if here[k] >= 0 and check.features]
+            features[here[seen]] = unpack([checks[k].features for k in seen])
+            found[here[seen]] = True
+            start += len(checks)
         return (digests, features) if found.all() else (digests[found], features[found])
 
 

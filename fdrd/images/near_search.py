@@ -1,24 +1,31 @@
 """Find pairs of 64-bit hashes that differ in few bits, without comparing all pairs.
 
-Hashes are divided into chunks: four of 16 bits, or three of up to 22 bits if there are many hashes. If two
-hashes are within distance r, one of their n chunks differs in at most r // n bits. So only hashes that share
-a chunk, up to that many flipped bits, are compared (multi-index hashing, Norouzi et al., arXiv 1307.2982).
-The result is exact.
+Hashes are divided into chunks: four of 16 bits, or three of up to 22 bits if there are many hashes. Each chunk has a
+number of flips. If two hashes are within distance r, one of their chunks differs in at most that many bits, because
+the flips plus one add up to r + 1. So only hashes that share a chunk, up to that many flipped bits, are compared
+(multi-index hashing, Norouzi et al., arXiv 1307.2982). The result is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, groupby
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, combinations
 
 import numpy as np
 import numpy.typing as npt
+
+from fdrd.engines import available_cores
 
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
 FEW = 2**17  # up to this many hashes, four chunks are faster than three
-BLOCK = 2**22  # pairs compared at a time, about 100 MB
+LOOKED_UP = (
+    2**15
+)  # hashes that a thread looks up at a time: few enough for the caches of a processor
+BLOCK = 2**18  # pairs that a thread compares at a time, about 10 MB
 
 
 def pairs_within(hashes: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
@@ -35,36 +42,85 @@ def pairs_within(hashes: Hashes, radius: int) -> Iterator[tuple[Indices, Indices
     Yields:
         (first, second): indices into `hashes`.
     """
-    chunks, width = (4, 16) if len(hashes) <= FEW else (3, 22)
+    return _near_pairs(hashes, hashes, radius)
+
+
+def pairs_between(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
+    """Yield all pairs of one of (N,) hashes and one of (M,) others as `pairs_within` does."""
+    return _near_pairs(hashes, others, radius)
+
+
+def _near_pairs(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
     if radius >= 16:
         raise ValueError(f"the radius must be at most 15, got {radius}")
-    masks = [
-        sum(1 << bit for bit in bits)
-        for flips in range(radius // chunks + 1)
-        for bits in combinations(range(width), flips)
-    ]
-    for chunk in range(chunks):
-        keys = (hashes >> np.uint64(width * chunk) & np.uint64(2**width - 1)).astype(np.int32)
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        times = np.bincount(keys, minlength=2**width)
-        starts, occurs = np.zeros(2**width + 1, np.int32), times > 0
-        np.cumsum(times, out=starts[1:])
-        sorted_hashes = hashes[order]
-        for bits, group in groupby(sorted(masks), int.bit_length):
-            lower = np.flatnonzero(keys & (1 << bits >> 1) == 0)  # of two keys, the lower one
-            low = keys[lower]
-            for mask in group:
-                some = np.flatnonzero(occurs[low ^ mask])  # few, so the large table is read rarely
-                for first, second in _joined(lower[some], low[some] ^ mask, starts):
-                    near = np.bitwise_count(sorted_hashes[first] ^ sorted_hashes[second]) <= radius
-                    if near.any():
-                        yield order[first[near]], order[second[near]]
+    with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
+        for chunk in _chunks(4 if len(others) <= FEW else 3, radius):
+            yield from _near_in_chunk(hashes, others, chunk, radius, threads)
 
 
-def _joined(places: Indices, others: Indices, starts: Indices) -> Iterator[tuple[Indices, Indices]]:
-    """Yield each place with the later places of the other key, which `starts` has."""
-    begin, end = np.maximum(starts[others], places + 1), starts[others + 1]
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Position and width of a chunk in bits, and the masks that flip as many of them as may differ."""
+
+    shift: int
+    width: int
+    masks: list[int]
+
+
+def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
+    shift = 0
+    for number in range(count):
+        width = 64 // count + (number < 64 % count)
+        most = (radius + 1) // count + (number < (radius + 1) % count) - 1
+        flips = chain.from_iterable(combinations(range(width), n) for n in range(most + 1))
+        yield _Chunk(shift, width, [sum(1 << bit for bit in bits) for bits in flips])
+        shift += width
+
+
+def _near_in_chunk(
+    hashes: Hashes, others: Hashes, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
+) -> Iterator[tuple[Indices, Indices]]:
+    within = hashes is others
+    other_keys, other_order, sorted_others = _sorted(others, chunk)
+    keys, order, sorted_hashes = (
+        (other_keys, other_order, sorted_others) if within else _sorted(hashes, chunk)
+    )
+    starts = np.zeros(2**chunk.width + 1, np.int32)
+    np.cumsum(np.bincount(other_keys, minlength=2**chunk.width), out=starts[1:])
+    occurs = starts[1:] > starts[:-1]
+
+    def near(start: int) -> list[tuple[Indices, Indices]]:
+        block = keys[start : start + LOOKED_UP].astype(np.intp)
+        found = []
+        for mask in chunk.masks:
+            flipped = block ^ mask
+            there = occurs.take(flipped)
+            if within:
+                there &= flipped >= block  # each pair once
+            places = np.flatnonzero(there)  # few, so the large table is read rarely
+            begin, end = starts.take(flipped[places]), starts.take(flipped[places] + 1)
+            places += start
+            if within:
+                begin = np.maximum(begin, places + 1)
+            for one, other in _joined(places, begin, end):
+                differing = np.bitwise_count(sorted_hashes.take(one) ^ sorted_others.take(other))
+                if len(pairs := np.flatnonzero(differing <= radius)):
+                    found.append((order[one[pairs]], other_order[other[pairs]]))
+        return found
+
+    for found in threads.map(near, range(0, len(hashes), LOOKED_UP)):
+        yield from found
+
+
+def _sorted(hashes: Hashes, chunk: _Chunk) -> tuple[npt.NDArray[np.int32], Indices, Hashes]:
+    """Return the hashes in the order of a chunk: this key of each, its index, and itself."""
+    keys = (hashes >> np.uint64(chunk.shift) & np.uint64(2**chunk.width - 1)).astype(np.int32)
+    order = np.argsort(keys, kind="stable")
+    return keys[order], order, hashes[order]
+
+
+def _joined(places: Indices, begin: Indices, end: Indices) -> Iterator[tuple[Indices, Indices]]:
+    """Yield each of (N,) places with all numbers from its begin to its end, in blocks."""
     counts = end - begin
     ends = np.cumsum(counts)
     done = 0
@@ -72,6 +128,9 @@ def _joined(places: Indices, others: Indices, starts: Indices) -> Iterator[tuple
         before = ends[done - 1] if done else 0
         upto = max(done + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
         part = counts[done:upto]
-        within = np.arange(part.sum()) - np.repeat(np.cumsum(part) - part, part)
-        yield np.repeat(places[done:upto], part), np.repeat(begin[done:upto], part) + within
+        offsets = begin[done:upto] - (ends[done:upto] - part)
+        yield (
+            np.repeat(places[done:upto], part),
+            np.arange(before, ends[upto - 1]) + np.repeat(offsets, part),
+        )
         done = upto

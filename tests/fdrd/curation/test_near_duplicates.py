@@ -13,7 +13,7 @@ from fdrd.curation.near_duplicates import components, find_near_images
 from fdrd.field_guide import categories, draw
 from fdrd.images import perceptual
 from fdrd.images.check import check_image_bytes
-from fdrd.images.near_search import pairs_within
+from fdrd.images.near_search import pairs_between, pairs_within
 from fdrd.images.perceptual import alike, contrast, features_of, hashes, spectra, thumbnail, unpack
 from tests.scenes import ORIGINAL, encoded, scene
 
@@ -80,6 +80,7 @@ def test_the_search_finds_the_same_pairs_as_brute_force(some, flips, radius):
 
 def test_many_hashes_use_fewer_chunks_and_all_pairs_are_found(monkeypatch):
     monkeypatch.setattr("fdrd.images.near_search.FEW", 0)
+    monkeypatch.setattr("fdrd.images.near_search.LOOKED_UP", 16)
     chance = random.Random(0)
     numbers = [chance.getrandbits(64) for _ in range(60)]
     for number in numbers[:60]:
@@ -102,6 +103,13 @@ def assert_finds_all(numbers, radius):
         if (int(numbers[i]) ^ int(numbers[j])).bit_count() <= radius
     }
     assert found == wanted
+    middle = len(numbers) // 2
+    across = {
+        (i, middle + j)
+        for first, second in pairs_between(numbers[:middle], numbers[middle:], radius)
+        for i, j in zip(first.tolist(), second.tolist(), strict=True)
+    }
+    assert across == {(i, j) for i, j in wanted if i < middle <= j}
     return len(wanted)
 
 

@@ -10,10 +10,10 @@ import gzip
 import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,10 @@ HOW_TO_GET = (
 )
 _VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
+_ENDS = 2  # the begin and end tokens
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _BATCH = 4096
+_WORDS_KNOWN = 2**16  # before they are forgotten
 # The same pattern for Python's `re` (openai/CLIP simple_tokenizer.py).
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 _LETTERS_PER_TOKEN = 9
@@ -116,7 +118,26 @@ def clip_bpe() -> TokenCounter | None:
 
 @cache
 def _clip_counter(path: Path) -> TokenCounter:
-    return counter_of(clip_tokenizer(path), CLIP_BPE, CLIP_LIMIT)
+    return by_word(counter_of(clip_tokenizer(path), CLIP_BPE, CLIP_LIMIT))
+
+
+def by_word(counter: TokenCounter) -> TokenCounter:
+    """Return a counter that gives the same numbers and encodes each word once: no token of CLIP crosses a space.
+
+    Captions share their words, so this is several times faster.
+    """
+    known: dict[str, int] = {}
+
+    def count(captions: Sequence[str]) -> list[int]:
+        if len(known) > _WORDS_KNOWN:
+            known.clear()
+        divided = [caption.split(" ") for caption in captions]
+        new = list(set(chain.from_iterable(divided)) - known.keys())
+        lengths = zip(new, counter.count(new), strict=True)
+        known.update((word, length - _ENDS) for word, length in lengths)
+        return [_ENDS + sum([known[word] for word in words]) for words in divided]
+
+    return replace(counter, count=count)
 
 
 def clip_vocabulary(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -6,6 +6,8 @@ import sys
 import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from benchmark.models.tokenizer import token_counter
 from fdrd.build_config import BuildConfig
@@ -53,6 +55,23 @@ def test_the_vocabulary_of_a_package_is_found_without_importing_it(shipped):
     assert (counter.name, counter.limit) == (CLIP_BPE, 77)
     assert counter.count(["A cat.", ""]) == [5, 2]
     assert "open_clip" not in sys.modules
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("Acat '\t\u00a0\u1100\u1161\u0301\u0344\u03a3\u0130\u00b24.\n\x1c"))
+    )
+)
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_captions_have_as_many_tokens_as_their_words(shipped, captions):
+    """Spaces between words, other white space, composed letters and contractions change nothing."""
+    tokenizer = clip_tokenizer(shipped)
+    whole = [len(tokenizer.encode(caption).ids) for caption in captions]
+    counter = clip_bpe()
+    assert counter.count(captions) == whole
+    assert counter.count(captions) == whole  # from the known words
 
 
 def test_the_vocabulary_is_read_when_captions_are_counted(shipped):

@@ -222,7 +222,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
         candidates = [
             path
             for path in folder.files
-            if path not in used and path.count("/") <= 1 and _looks_like_annotations(path)
+            if path.count("/") <= 1 and path not in used and _looks_like_annotations(path)
         ]
         if not candidates:  # detection by every reader takes time in large folders
             continue

@@ -36,20 +36,27 @@ class SourceFingerprint:
 def fingerprint_source(root: Path) -> SourceFingerprint:
     """Fingerprint all files below a folder without opening them. Links to folders are not followed."""
     digest, files = hashlib.sha256(), 0
-    folders = [os.fspath(root)]
+    top = os.fspath(root)
+    folders = [top]
     while folders:
         folder = folders.pop()
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.path)
-                continue
-            try:
-                status = entry.stat()
-            except OSError:  # a broken link
-                status = entry.stat(follow_symlinks=False)
-            line = f"{entry.path[len(os.fspath(root)) :]}\0{status.st_size} {status.st_mtime_ns}\n"
-            digest.update(line.encode("utf-8", "surrogatepass"))
-            files += 1
+        lines, below = [], []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                    continue
+                try:
+                    status = entry.stat()
+                except OSError:  # a broken link
+                    status = entry.stat(follow_symlinks=False)
+                lines.append(f"{entry.name}\0{status.st_size} {status.st_mtime_ns}\n")
+        if lines:  # no name has a zero, and only a folder's has no number after it
+            lines.sort()
+            text = f"{folder[len(top) :]}\0\n{''.join(lines)}"
+            digest.update(text.encode("utf-8", "surrogatepass"))
+        folders += sorted(below)
+        files += len(lines)
     return SourceFingerprint(digest.hexdigest(), files)
 
 

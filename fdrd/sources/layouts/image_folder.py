@@ -53,18 +53,15 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 def used_files(folder: SourceFolder) -> list[str]:
     """Return the metadata files, and the text files of images."""
-    stems = {path.rpartition(".")[0] for path in folder.images}
-    return [
-        path
-        for path in folder.files
-        if path.rpartition("/")[2] in METADATA
-        or (path.endswith((".txt", ".json")) and path.rpartition(".")[0] in stems)
-    ]
+    metadata = [path for path in folder.files if _is_metadata(path)]
+    texts = [path for path in folder.files if path.endswith((".txt", ".json"))]
+    stems = {path.rpartition(".")[0] for path in folder.images} if texts else ()
+    return [*metadata, *(path for path in texts if path.rpartition(".")[0] in stems)]
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of metadata files, then those of text files, then images without a caption."""
-    described = {path for path in folder.files if path.rpartition("/")[2] in METADATA}
+    described = {path for path in folder.files if _is_metadata(path)}
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
         for found in _read_metadata(folder, path, require_images):
@@ -79,6 +76,10 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
         for path in sorted(path for path in folder.top if _is_unread(path)):
             detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
             yield Rejection(path, "", "unreadable_annotations", detail)
+
+
+def _is_metadata(path: str) -> bool:
+    return path.endswith(METADATA) and PurePosixPath(path).name in METADATA
 
 
 def _is_unread(path: str) -> bool:

@@ -42,6 +42,8 @@ class SourceFolder:
             path: (f"../{archive}", opened, member)
             for path, (archive, opened, member) in self._members_below.get(name, ())
         }
+        if name in self._below:
+            folder._on_disk = self._below[name]
         return folder
 
     @cached_property
@@ -52,6 +54,16 @@ class SourceFolder:
             name, slash, rest = path.partition("/")
             if slash:
                 below[name].append((rest, member))
+        return below
+
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        """The files on the disk in each folder directly below the root, with their paths in it."""
+        below: dict[str, list[str]] = defaultdict(list)
+        for path in self._on_disk:
+            name, slash, rest = path.partition("/")
+            if slash:
+                below[name].append(rest)
         return below
 
     @cached_property

@@ -29,6 +29,7 @@ from fdrd.pipeline.collect import check_items, read_items
 from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import lock_output, open_source
+from fdrd.pipeline.memory import return_freed_memory
 from fdrd.pipeline.parts import read_common, read_parts
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
@@ -214,6 +215,7 @@ class _Run:
             if self.tokens:  # reads its vocabulary while workers decode images
                 threading.Thread(target=_read_vocabulary, args=[self.tokens], daemon=True).start()
             read(contents)
+            return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
             reviewed = None
@@ -224,6 +226,7 @@ class _Run:
             lengths = measure(contents.records, self.tokens, self.progress)
             pairs = pair_table(contents)
             decide(pairs, self.config, lengths, self.progress)
+            return_freed_memory()  # of the search for near duplicates
             rejected = pairs.rejections()
             self._check_usable(len(pairs.rows), rejected, source, hint)
             staged = stage_shards(

@@ -22,9 +22,7 @@ Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
 FEW = 2**17  # up to this many hashes, four chunks are faster than three
-LOOKED_UP = (
-    2**15
-)  # hashes that a thread looks up at a time: few enough for the caches of a processor
+LOOKED_UP = 2**15  # hashes that a thread looks up at a time: few enough for a processor's caches
 BLOCK = 2**18  # pairs that a thread compares at a time, about 10 MB
 
 

@@ -22,11 +22,12 @@ from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
 from fdrd.files.struct_file import Selection, StructFile
+from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig
 from fdrd.negatives.catalog import catalogs_by_domain
 from fdrd.pipeline.counts import Counts, Made, make_counted
 from fdrd.progress import Progress
-from fdrd.record import class_labels
+from fdrd.record import Labels, class_labels
 from fdrd.storage import publish, resume
 from fdrd.storage.lines import Line, LinesTask, ShardRow
 from fdrd.storage.manifest import library_versions
@@ -66,8 +67,8 @@ def stage_shards(
         out: folder of the dataset.
         pairs: the kept ones are written.
         config: the options.
-        engine: writes the shards.
-        progress: called after each shard.
+        engine: makes the lines, and writes the shards.
+        progress: called when some rows of a shard are made.
         true_negatives: by image digest, negatives that reviewers found to be true.
     """
     stage = publish.stage_folder(out)
@@ -87,72 +88,108 @@ def stage_shards(
     if true_negatives:  # they change negatives, so they are part of every key
         settings.append(sorted(true_negatives.items()))
 
-    folder = str(stage.absolute())
-    reusable = resume.reusable_shards(out)
-    entries: list[dict[str, Any]] = []
+    true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
     plans = plan_shards(pairs, config.shard_bytes, config.format)
     # Large shards first, so that little remains to be written when all lines are made.
     plans.sort(key=lambda plan: -len(plan.rows))
-    several = SeveralCaptions(pairs, true_negatives or {})
-    begun: deque[_Begun] = deque()
-    counted: dict[str, Counts] = {}
-    true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
-
-    def lines_tasks(rows: StructFile[ShardRow]) -> Iterator[LinesTask]:
-        """Yield small tasks for the rows of all shards that cannot be reused."""
-        for plan in plans:
-            named = plan.path.endswith(PARQUET)
-            columns = (CATEGORY_NAME,) if named else ()
-            digest = start_key(plan, settings, catalogs[plan.domain].digest, *columns)
-            start = len(rows)
-            for row in _shard_rows(pairs, plan, several):
-                add_to_key(digest, row.record)
-                rows.append(row)
-            key = digest.hexdigest()
-            if key in reusable:
-                earlier, entry = reusable[key]
-                if earlier != stage:
-                    publish.link_or_copy(earlier / plan.path, stage / plan.path)
-                entries.append(entry)
-                continue
-            rows.sync()
-            begun.append(_Begun(plan, key, Counts(Summary(plan.domain))))
-            for first in range(start, len(rows), ROWS):
-                some = rows.range(first, min(first + ROWS, len(rows)))
-                yield LinesTask(plan.domain, some, pairs.contents.root, labels, named, annotating)
-
-    def shard_tasks(made: Iterable[Made], lines: StructFile[Line]) -> Iterator[ShardTask]:
-        """Yield a task for each shard when all of its lines are made."""
-        for some, rules, counts in made:
-            shard = begun[0]
-            for line in some:
-                lines.append(line)
-            shard.add(len(some), rules, counts)
-            reused = sum(entry["rows"] for entry in entries if entry["path"] not in counted)
-            progress("writing shards", reused + len(lines), len(pairs.rows))
-            plan = shard.plan
-            if shard.rows == len(plan.rows):
-                begun.popleft()
-                counted[plan.path] = shard.counts
-                lines.sync()
-                of_shard = lines.range(len(lines) - shard.rows, len(lines))
-                yield ShardTask(
-                    plan.path, plan.domain, plan.split, of_shard, shard.rules, shard.key, folder, schema
-                )  # fmt: skip
-
+    writing = _Writing(
+        pairs, labels, schema, annotating, settings, catalogs, stage, resume.reusable_shards(out),
+        SeveralCaptions(pairs, true_negatives or {}), progress,
+    )  # fmt: skip
     work = publish.work_folder(out)
     with (
         StructFile(work / "rows.partial", ShardRow) as rows,
         StructFile(work / "lines.partial", Line) as lines,
-        closing(engine.run(make_counted, lines_tasks(rows), catalogs, true)) as made,
-        closing(engine.run(write_shard, shard_tasks(made, lines), ahead=1)) as written,
+        closing(engine.run(make_counted, writing.lines_tasks(plans, rows), catalogs, true)) as made,
+        closing(engine.run(write_shard, writing.shard_tasks(made, lines), ahead=1)) as written,
     ):
         for entry in written:
             _check_visible(stage / entry["path"])
             resume.record_shard(out, entry)
-            entries.append(entry)
-    publish.remove_others(stage, {entry["path"] for entry in entries})
-    return Staged(sorted(entries, key=lambda entry: str(entry["path"])), counted)
+            writing.entries.append(entry)
+    publish.remove_others(stage, {entry["path"] for entry in writing.entries})
+    entries = sorted(writing.entries, key=lambda entry: str(entry["path"]))
+    return Staged(entries, writing.counted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What the shards of a build share, and what was done for them.
+
+    Attributes:
+        pairs: the kept ones are written.
+        labels: class labels.
+        schema: serialized Arrow schema.
+        annotating: which negatives to draw.
+        settings: all but plan, catalog and records that determines the bytes of a shard.
+        catalogs: by domain.
+        stage: the stage folder.
+        reusable: by key, the folder and the manifest entry of each shard of an earlier run.
+        several: the true texts of images.
+        progress: called when lines were made.
+        begun: the shards whose lines are being made.
+        entries: manifest entries of reused and written shards.
+        counted: counts of the shards whose lines were made.
+    """
+
+    pairs: PairTable
+    labels: Labels
+    schema: bytes
+    annotating: AnnotateConfig
+    settings: list[Any]
+    catalogs: Mapping[str, Catalog]
+    stage: Path
+    reusable: Mapping[str, tuple[Path, dict[str, Any]]]
+    several: SeveralCaptions
+    progress: Progress
+    begun: deque[_Begun] = field(default_factory=deque)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    counted: dict[str, Counts] = field(default_factory=dict)
+
+    def lines_tasks(
+        self, plans: Iterable[ShardPlan], rows: StructFile[ShardRow]
+    ) -> Iterator[LinesTask]:
+        """Yield small tasks for the rows of the shards that cannot be reused."""
+        for plan in plans:
+            named = plan.path.endswith(PARQUET)
+            columns = (CATEGORY_NAME,) if named else ()
+            digest = start_key(plan, self.settings, self.catalogs[plan.domain].digest, *columns)
+            start = len(rows)
+            for row in _shard_rows(self.pairs, plan, self.several):
+                add_to_key(digest, row.record)
+                rows.append(row)
+            key = digest.hexdigest()
+            if key in self.reusable:
+                earlier, entry = self.reusable[key]
+                if earlier != self.stage:
+                    publish.link_or_copy(earlier / plan.path, self.stage / plan.path)
+                self.entries.append(entry)
+                continue
+            rows.sync()
+            self.begun.append(_Begun(plan, key, Counts(Summary(plan.domain))))
+            for first in range(start, len(rows), ROWS):
+                some = rows.range(first, min(first + ROWS, len(rows)))
+                root = self.pairs.contents.root
+                yield LinesTask(plan.domain, some, root, self.labels, named, self.annotating)
+
+    def shard_tasks(self, made: Iterable[Made], lines: StructFile[Line]) -> Iterator[ShardTask]:
+        """Yield a task for each shard when all of its lines are made."""
+        for some, rules, counts in made:
+            shard, plan = self.begun[0], self.begun[0].plan
+            for line in some:
+                lines.append(line)
+            shard.add(len(some), rules, counts)
+            reused = sum(each["rows"] for each in self.entries if each["path"] not in self.counted)
+            self.progress("writing shards", reused + len(lines), len(self.pairs.rows))
+            if shard.rows < len(plan.rows):
+                continue
+            self.begun.popleft()
+            self.counted[plan.path] = shard.counts
+            lines.sync()
+            yield ShardTask(
+                plan.path, plan.domain, plan.split, lines.range(len(lines) - shard.rows, len(lines)),
+                shard.rules, shard.key, str(self.stage.absolute()), self.schema,
+            )  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Count the rows of a shard for card and audit: while its lines are made, or from the shard of an earlier run."""
+"""Count the rows of a shard for card and audit: while its rows are made, or from the shard of an earlier run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fdrd.checks.audit_records import named_records
 from fdrd.checks.tally import KeySet, Tally, true_key
 from fdrd.negatives import Catalog
 from fdrd.record import Record
-from fdrd.storage.lines import Line, LinesTask, make_lines
+from fdrd.storage.json_rows import JsonRow, RowsTask, make_rows
 from fdrd.storage.shard_file import read_batches
 
 TrueCaptions = Mapping[str, KeySet]
@@ -39,17 +39,15 @@ class Counts:
         self.tally.add(other.tally)
 
 
-Made = tuple[list[Line], Counter[str], Counts]
-"""Lines, the rules of `make_lines`, and the counts of the rows."""
+Made = tuple[list[JsonRow], Counter[str], Counts]
+"""Rows, the rules of `make_rows`, and the counts of the rows."""
 
 
-def make_counted(task: LinesTask, catalogs: Mapping[str, Catalog], true: TrueCaptions) -> Made:
-    """Return what `make_lines` returns, and the counts of the rows."""
+def make_counted(task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions) -> Made:
+    """Return what `make_rows` returns, and the counts of the rows."""
     counts = Counts(Summary(task.domain))
-    lines, rules = make_lines(
-        task, catalogs, lambda record: counts.count(record, true[task.domain])
-    )
-    return lines, rules, counts
+    rows, rules = make_rows(task, catalogs, lambda record: counts.count(record, true[task.domain]))
+    return rows, rules, counts
 
 
 def count_shard(

@@ -15,7 +15,7 @@ from fdrd.pipeline.documents import write_documents
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import digest_of_shards, dump, read_manifest
 from fdrd.storage.publish import link_or_copy, work_folder
-from fdrd.storage.shard_file import open_shard, read_batches, to_line, with_name
+from fdrd.storage.shard_file import encode_row, open_shard, read_batches, with_name
 
 
 def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
@@ -52,7 +52,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
                 images = [row["image"]["bytes"] for row in found]
                 if format == "parquet":
                     found = [with_name(row, manifest["categories"]) for row in found]
-                write([to_line(row) for row in found], images)
+                write([encode_row(row) for row in found], images)
         size, digest = (copy / path).stat().st_size, sha256_of(copy / path)
         entry = {key: value for key, value in shard.items() if key != "rows_sha256"}
         shards.append({**entry, "path": path, "bytes": size, "sha256": digest})

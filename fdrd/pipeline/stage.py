@@ -29,7 +29,7 @@ from fdrd.pipeline.counts import Counts, Made, make_counted
 from fdrd.progress import Progress
 from fdrd.record import Labels, class_labels
 from fdrd.storage import publish, resume
-from fdrd.storage.lines import Line, LinesTask, ShardRow
+from fdrd.storage.json_rows import JsonRow, RowsTask, ShardRow
 from fdrd.storage.manifest import library_versions
 from fdrd.storage.shard_file import PARQUET
 from fdrd.storage.shards import (
@@ -67,7 +67,7 @@ def stage_shards(
         out: folder of the dataset.
         pairs: the kept ones are written.
         config: the options.
-        engine: makes the lines, and writes the shards.
+        engine: makes the rows, and writes the shards.
         progress: called when some rows of a shard are made.
         true_negatives: by image digest, negatives that reviewers found to be true.
     """
@@ -90,7 +90,7 @@ def stage_shards(
 
     true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
     plans = plan_shards(pairs, config.shard_bytes, config.format)
-    # Large shards first, so that little remains to be written when all lines are made.
+    # Large shards first, so that little remains to be written when all rows are made.
     plans.sort(key=lambda plan: -len(plan.rows))
     writing = _Writing(
         pairs, labels, schema, annotating, settings, catalogs, stage, resume.reusable_shards(out),
@@ -99,9 +99,9 @@ def stage_shards(
     work = publish.work_folder(out)
     with (
         StructFile(work / "rows.partial", ShardRow) as rows,
-        StructFile(work / "lines.partial", Line) as lines,
-        closing(engine.run(make_counted, writing.lines_tasks(plans, rows), catalogs, true)) as made,
-        closing(engine.run(write_shard, writing.shard_tasks(made, lines), ahead=1)) as written,
+        StructFile(work / "json_rows.partial", JsonRow) as json_rows,
+        closing(engine.run(make_counted, writing.rows_tasks(plans, rows), catalogs, true)) as made,
+        closing(engine.run(write_shard, writing.shard_tasks(made, json_rows), ahead=1)) as written,
     ):
         for entry in written:
             _check_visible(stage / entry["path"])
@@ -126,10 +126,10 @@ class _Writing:
         stage: the stage folder.
         reusable: by key, the folder and the manifest entry of each shard of an earlier run.
         several: the true texts of images.
-        progress: called when lines were made.
-        begun: the shards whose lines are being made.
+        progress: called when rows were made.
+        begun: the shards whose rows are being made.
         entries: manifest entries of reused and written shards.
-        counted: counts of the shards whose lines were made.
+        counted: counts of the shards whose rows were made.
     """
 
     pairs: PairTable
@@ -146,9 +146,9 @@ class _Writing:
     entries: list[dict[str, Any]] = field(default_factory=list)
     counted: dict[str, Counts] = field(default_factory=dict)
 
-    def lines_tasks(
+    def rows_tasks(
         self, plans: Iterable[ShardPlan], rows: StructFile[ShardRow]
-    ) -> Iterator[LinesTask]:
+    ) -> Iterator[RowsTask]:
         """Yield small tasks for the rows of the shards that cannot be reused."""
         for plan in plans:
             named = plan.path.endswith(PARQUET)
@@ -170,31 +170,31 @@ class _Writing:
             for first in range(start, len(rows), ROWS):
                 some = rows.range(first, min(first + ROWS, len(rows)))
                 root = self.pairs.contents.root
-                yield LinesTask(plan.domain, some, root, self.labels, named, self.annotating)
+                yield RowsTask(plan.domain, some, root, self.labels, named, self.annotating)
 
-    def shard_tasks(self, made: Iterable[Made], lines: StructFile[Line]) -> Iterator[ShardTask]:
-        """Yield a task for each shard when all of its lines are made."""
+    def shard_tasks(self, made: Iterable[Made], rows: StructFile[JsonRow]) -> Iterator[ShardTask]:
+        """Yield a task for each shard when all of its rows are made."""
         for some, rules, counts in made:
             shard, plan = self.begun[0], self.begun[0].plan
-            for line in some:
-                lines.append(line)
+            for row in some:
+                rows.append(row)
             shard.add(len(some), rules, counts)
             reused = sum(each["rows"] for each in self.entries if each["path"] not in self.counted)
-            self.progress("writing shards", reused + len(lines), len(self.pairs.rows))
+            self.progress("writing shards", reused + len(rows), len(self.pairs.rows))
             if shard.rows < len(plan.rows):
                 continue
             self.begun.popleft()
             self.counted[plan.path] = shard.counts
-            lines.sync()
+            rows.sync()
             yield ShardTask(
-                plan.path, plan.domain, plan.split, lines.range(len(lines) - shard.rows, len(lines)),
+                plan.path, plan.domain, plan.split, rows.range(len(rows) - shard.rows, len(rows)),
                 shard.rules, shard.key, str(self.stage.absolute()), self.schema,
             )  # fmt: skip
 
 
 @dataclass(slots=True)
 class _Begun:
-    """A shard whose lines are being made, with the counts of those that are."""
+    """A shard whose rows are being made, with the counts of those that are."""
 
     plan: ShardPlan
     key: str
@@ -203,7 +203,7 @@ class _Begun:
     rows: int = 0
 
     def add(self, rows: int, rules: Counter[str], counts: Counts) -> None:
-        """Add some lines."""
+        """Add some rows."""
         self.rows += rows
         self.rules.update(rules)
         self.counts.add(counts)

@@ -21,14 +21,14 @@ from fdrd.columns import CATEGORY_NAME, arrow_schema
 from fdrd.record import category_name
 
 Writer = Callable[[Sequence[bytes], Sequence[bytes]], None]
-"""Takes lines (`to_line`) and as many images."""
+"""Takes rows as JSON (`encode_row`) and as many images."""
 PARQUET = ".parquet"
 _FEATURES = b"huggingface"  # key of the metadata of `datasets`
 
 
 @contextmanager
 def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writer]:
-    """Open a shard for writing and yield a function that writes one batch: its lines and its images.
+    """Open a shard for writing and yield a function that writes one batch: its rows as JSON, and its images.
 
     Each batch becomes one record batch or row group. The batch size therefore bounds the memory of a
     reader, and no column reaches the 2 GiB limit of Arrow's offsets.
@@ -47,11 +47,11 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writ
     else:
         writer = pa.ipc.new_stream(file, schema)
     with writer:
-        yield lambda lines, images: writer.write_table(_table(lines, images, schema))
+        yield lambda rows, images: writer.write_table(_table(rows, images, schema))
 
 
-def to_line(row: Mapping[str, Any]) -> bytes:
-    """Return a row as a line of JSON, with the name of its image file instead of the image."""
+def encode_row(row: Mapping[str, Any]) -> bytes:
+    """Return a row as JSON, with the name of its image file instead of the image."""
     return msgspec.json.encode({**row, "image": row["image"]["path"]})
 
 
@@ -86,14 +86,14 @@ def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]
             yield batch if images else batch.drop_columns(["image"])
 
 
-def _table(lines: Sequence[bytes], images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
+def _table(rows: Sequence[bytes], images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     """Return rows as a table. All but the image bytes goes through Arrow's parser of JSON.
 
     `Table.from_pylist` is as fast, but imports pandas, which takes half a second in each process.
     """
     from pyarrow import json as pa_json
 
-    text = b"\n".join(lines)
+    text = b"\n".join(rows)
     place = schema.get_field_index("image")
     table = pa_json.read_json(
         pa.BufferReader(text),

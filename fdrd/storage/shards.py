@@ -24,7 +24,7 @@ from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.files.struct_file import StructRange
 from fdrd.images.check import read_image
 from fdrd.record import Record, Split, category_name, from_json
-from fdrd.storage.lines import Line
+from fdrd.storage.json_rows import JsonRow
 from fdrd.storage.shard_file import open_shard, read_batches
 
 BATCH_BYTES = 32 * 2**20
@@ -53,7 +53,7 @@ class ShardTask:
     path: str
     domain: str
     split: Split
-    lines: StructRange[Line]
+    rows: StructRange[JsonRow]
     rules: Mapping[str, int]
     key: str
     folder: str
@@ -99,7 +99,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     """Write one shard below `task.folder`, and return its manifest entry.
 
     Raises:
-        FdrdError: an image changed since it was checked, or this machine does not see the lines.
+        FdrdError: an image changed since it was checked, or this machine does not see the rows.
     """
     final = Path(task.folder, task.path)
     schema = pa.ipc.read_schema(pa.py_buffer(task.schema))
@@ -107,13 +107,13 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         atomic_write(final) as file,
         open_shard(file, schema, final.suffix.removeprefix(".")) as write,
     ):
-        for lines, images in _batches(task.lines):
-            write(lines, images)
+        for texts, images in _batches(task.rows):
+            write(texts, images)
     return {
         "path": task.path,
         "domain": task.domain,
         "split": task.split,
-        "rows": len(task.lines),
+        "rows": len(task.rows),
         "bytes": final.stat().st_size,
         "sha256": sha256_of(final),
         "key": task.key,
@@ -131,34 +131,34 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
                 yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
 
 
-def _batches(lines: Iterable[Line]) -> Iterator[tuple[list[bytes], list[bytes]]]:
-    """Yield batches of lines and images."""
+def _batches(rows: Iterable[JsonRow]) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Yield batches of rows as JSON, and their images."""
     texts: list[bytes] = []
     images: list[bytes] = []
     size = 0
-    for line in lines:
-        data = _read_unchanged(line)
-        row_size = len(data) + line.size
+    for row in rows:
+        data = _read_unchanged(row)
+        row_size = len(data) + row.size
         if texts and (size + row_size > BATCH_BYTES or len(texts) >= BATCH_ROWS):
             yield texts, images
             texts, images, size = [], [], 0
-        texts.append(line.text)
+        texts.append(row.text)
         images.append(data)
         size += row_size
     if texts:
         yield texts, images
 
 
-def _read_unchanged(line: Line) -> bytes:
+def _read_unchanged(row: JsonRow) -> bytes:
     """Return the image bytes of a row, if they still match its digest."""
-    image = line.image.image
+    image = row.image.image
     try:
-        data = read_image(line.image.root, image)
+        data = read_image(row.image.root, image)
     except (OSError, LookupError, ValueError) as error:
         raise FdrdError(
             f"{image}: was readable when it was checked, but is not now ({error}); "
             "run the command again to resume"
         ) from error
-    if hashlib.sha256(data).hexdigest() != line.sha256:
+    if hashlib.sha256(data).hexdigest() != row.sha256:
         raise FdrdError(f"{image} changed during the build; run the command again")
     return data

@@ -9,7 +9,7 @@ from fdrd.engines import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
 from fdrd.pipeline.collect import CheckTask, run_check_task
-from fdrd.storage.lines import LinesTask
+from fdrd.storage.json_rows import RowsTask
 from fdrd.storage.shards import ShardTask
 from tests.folders import digests
 
@@ -54,18 +54,18 @@ def test_a_shard_that_is_on_another_machine_only_is_an_error(birds, tmp_path, el
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("task_type", "values"), [(LinesTask, "rows"), (ShardTask, "lines")])
+@pytest.mark.parametrize(("task_type", "name"), [(RowsTask, "rows"), (ShardTask, "json_rows")])
 def test_a_machine_that_does_not_see_the_records_is_an_error(
-    birds, tmp_path, monkeypatch, elsewhere, task_type, values
+    birds, tmp_path, monkeypatch, elsewhere, task_type, name
 ):
-    def without_values(function, tasks, *common, ahead=0):
+    def without_rows(function, tasks, *common, ahead=0):
         for task in tasks:
             if isinstance(task, task_type):
-                Path(getattr(task, values).path).unlink()
+                Path(task.rows.path).unlink()
             yield function(task, *common)
 
-    monkeypatch.setattr(elsewhere, "run", without_values)
-    with pytest.raises(FdrdError, match=rf"does not see .*{values}\.partial"):
+    monkeypatch.setattr(elsewhere, "run", without_rows)
+    with pytest.raises(FdrdError, match=rf"does not see .*/{name}\.partial"):
         builder.build(birds, tmp_path / "out")
 
 

@@ -11,8 +11,8 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load
 from fdrd.pipeline.builder import build
 from fdrd.storage import shards
-from fdrd.storage.lines import text_bytes
-from fdrd.storage.shard_file import read_batches, to_line
+from fdrd.storage.json_rows import text_bytes
+from fdrd.storage.shard_file import encode_row, read_batches
 
 FORMATS = ("arrow", "parquet")
 
@@ -76,7 +76,7 @@ def test_long_captions_count_toward_the_batch_size(birds, tmp_path, monkeypatch,
     build(birds, tmp_path / "out", config=BuildConfig(format=format), workers=1)
     for shard in sorted((tmp_path / "out" / "data").rglob(f"*.{format}")):
         batches = list(read_batches(shard))
-        sizes = [sum(text_bytes(to_line(row)) for row in batch.to_pylist()) for batch in batches]
+        sizes = [sum(text_bytes(encode_row(row)) for row in batch.to_pylist()) for batch in batches]
         assert max(sizes) <= 64_000
         assert "train" not in shard.name or len(batches) > 10
     assert list(validate(tmp_path / "out")) == []

@@ -1,4 +1,4 @@
-"""Turn records into lines: the rows of a shard as JSON, with hard negatives and without the bytes of their images."""
+"""Turn records into the rows of a shard: as JSON, with hard negatives and without the bytes of their images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig, annotate
 from fdrd.record import Labels, Record, to_json
-from fdrd.storage.shard_file import to_line, with_name
+from fdrd.storage.shard_file import encode_row, with_name
 
 
 class ShardRow(msgspec.Struct, frozen=True, gc=False):
@@ -30,11 +30,11 @@ class ShardRow(msgspec.Struct, frozen=True, gc=False):
     place: ImageLocation | None = None
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
+class JsonRow(msgspec.Struct, frozen=True, gc=False):
     """A row as JSON, and its image.
 
     Attributes:
-        text: the row (`fdrd.storage.shard_file.to_line`).
+        text: the row (`fdrd.storage.shard_file.encode_row`).
         size: approximate bytes of the row without its image.
         image: where the image is.
         sha256: digest of the image.
@@ -47,7 +47,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class LinesTask:
+class RowsTask:
     """Some neighboring rows of a shard; `named` if the file has a column with the names of categories."""
 
     domain: str
@@ -58,10 +58,10 @@ class LinesTask:
     config: AnnotateConfig
 
 
-def make_lines(
-    task: LinesTask, catalogs: Mapping[str, Catalog], count: Callable[[Record], None]
-) -> tuple[list[Line], Counter[str]]:
-    """Return the lines of a task, and how often each rule fixed or dropped a given negative.
+def make_rows(
+    task: RowsTask, catalogs: Mapping[str, Catalog], count: Callable[[Record], None]
+) -> tuple[list[JsonRow], Counter[str]]:
+    """Return the rows of a task, and how often each rule fixed or dropped a given negative.
 
     Args:
         task: the rows.
@@ -74,7 +74,7 @@ def make_lines(
     names = sorted(task.labels.values())
     number = {label: index for index, label in enumerate(names)}
     rules: Counter[str] = Counter()
-    lines = []
+    made = []
     rows = list(task.rows)
     captions = [row.captions or (row.record.caption,) for row in rows]
     records = [row.record for row in rows]
@@ -86,18 +86,18 @@ def make_lines(
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
         name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
         row["image"] = {"path": name}
-        text = to_line(row)
+        text = encode_row(row)
         size = text_bytes(text)
         if task.named:
-            text = to_line(with_name(row, names))
+            text = encode_row(with_name(row, names))
         place = given.place or ImageLocation(task.root, record.image)
-        lines.append(Line(text, size, place, record.source.sha256))
-    return lines, rules
+        made.append(JsonRow(text, size, place, record.source.sha256))
+    return made, rules
 
 
-def text_bytes(line: bytes) -> int:
+def text_bytes(text: bytes) -> int:
     """Return the approximate size of a row without its image bytes."""
-    return len(msgspec.json.format(line, indent=0))
+    return len(msgspec.json.format(text, indent=0))
 
 
 def _row(record: Record, labels: Labels) -> dict[str, Any]:

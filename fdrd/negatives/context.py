@@ -36,13 +36,13 @@ class Descriptions:
 
     def __init__(self, described: Iterable[tuple[int, Iterable[str]]] = ()):
         self._words: dict[str, int] = defaultdict(count().__next__)
-        self._labels, self._ends, self._said = array("i"), array("q"), array("i")
-        self._repeated: list[int] = []
+        self._labels, self._ends = array("i"), array("q")
+        self._said, self._repeated = array("i"), array("i")
         for label, words in described:
             numbers = [self._words[word] for word in words]
             distinct = dict.fromkeys(numbers)
             if len(distinct) < len(numbers):
-                self._repeated += (Counter(numbers) - Counter(distinct.keys())).elements()
+                self._repeated.extend((Counter(numbers) - Counter(distinct.keys())).elements())
             self._said.extend(distinct)
             self._labels.append(label)
             self._ends.append(len(self._said))
@@ -67,8 +67,9 @@ class Descriptions:
 
     def frequent(self) -> list[str]:
         """Return the frequent words, the most frequent first."""
-        times = np.bincount(np.frombuffer(self._said, np.int32), minlength=len(self._words))
-        times += np.bincount(np.array(self._repeated, np.int64), minlength=len(self._words))
+        times = np.zeros(len(self._words), np.int64)
+        for numbers in (self._said, self._repeated):
+            times += np.bincount(np.frombuffer(numbers, np.int32), minlength=len(times))
         often = [
             (-number, word)
             for word, number in zip(self._words, times.tolist(), strict=True)

@@ -40,7 +40,7 @@ def pairs_within(hashes: Hashes, radius: int) -> Iterator[tuple[Indices, Indices
     Yields:
         (first, second): indices into `hashes`.
     """
-    return _near_pairs(hashes, hashes, radius)
+    return _near_pairs(hashes, None, radius)
 
 
 def pairs_between(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
@@ -48,11 +48,15 @@ def pairs_between(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple
     return _near_pairs(hashes, others, radius)
 
 
-def _near_pairs(hashes: Hashes, others: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
+def _near_pairs(
+    hashes: Hashes, others: Hashes | None, radius: int
+) -> Iterator[tuple[Indices, Indices]]:
+    """Yield the pairs of hashes and others, or of hashes among themselves."""
     if radius >= 16:
         raise ValueError(f"the radius must be at most 15, got {radius}")
     with ThreadPoolExecutor(available_cores()) as threads:  # NumPy works outside of the lock
-        for chunk in _chunks(4 if len(others) <= FEW else 3, radius):
+        count = len(hashes if others is None else others)
+        for chunk in _chunks(4 if count <= FEW else 3, radius):
             yield from _near_in_chunk(hashes, others, chunk, radius, threads)
 
 
@@ -66,6 +70,7 @@ class _Chunk:
 
 
 def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
+    """Yield chunks of nearly equal width whose flips plus one add up to the radius plus one."""
     shift = 0
     for number in range(count):
         width = 64 // count + (number < 64 % count)
@@ -76,13 +81,11 @@ def _chunks(count: int, radius: int) -> Iterator[_Chunk]:
 
 
 def _near_in_chunk(
-    hashes: Hashes, others: Hashes, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
+    hashes: Hashes, others: Hashes | None, chunk: _Chunk, radius: int, threads: ThreadPoolExecutor
 ) -> Iterator[tuple[Indices, Indices]]:
-    within = hashes is others
-    other_keys, other_order, sorted_others = _sorted(others, chunk)
-    keys, order, sorted_hashes = (
-        (other_keys, other_order, sorted_others) if within else _sorted(hashes, chunk)
-    )
+    keys, order, sorted_hashes = one_side = _sorted(hashes, chunk)
+    within = others is None
+    other_keys, other_order, sorted_others = one_side if others is None else _sorted(others, chunk)
     starts = np.zeros(2**chunk.width + 1, np.int32)
     np.cumsum(np.bincount(other_keys, minlength=2**chunk.width), out=starts[1:])
     occurs = starts[1:] > starts[:-1]

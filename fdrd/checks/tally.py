@@ -45,7 +45,7 @@ class Tally:
     """rows whose true caption is the longest candidate, by the number of candidates of that length"""
     true_words: int = 0
     """words of the captions of rows with negatives"""
-    said: Counter[int] = field(default_factory=Counter)
+    words_by_number: Counter[int] = field(default_factory=Counter)
     """words of negatives, by the number of negatives of the row"""
     in_true: Counter[str] = field(default_factory=Counter)
     """captions that have a word, each weighted by its number of negatives"""
@@ -74,11 +74,12 @@ class Tally:
 
     def _compare(self, caption: str, negatives: Sequence[str]) -> None:
         self.rows_with_negatives += 1
-        self.longest[_as_long(caption, negatives)] += 1
+        if size := _as_long(caption, negatives):
+            self.longest[size] += 1
         words = caption.split()
         self.true_words += len(words)
         split = [text.split() for text in negatives]
-        self.said[len(split)] += sum(map(len, split))
+        self.words_by_number[len(split)] += sum(map(len, split))
         for word in set(words):
             self.in_true[word] += len(negatives)
         self.in_negatives.update(chain.from_iterable(map(set, split)))
@@ -86,12 +87,12 @@ class Tally:
     @property
     def longest_is_true(self) -> float:
         """Rows whose longest candidate is the true caption; ties count in part."""
-        return sum(rows / size for size, rows in sorted(self.longest.items()) if size)
+        return sum(rows / size for size, rows in sorted(self.longest.items()))
 
     @property
     def negative_words(self) -> float:
         """Sum over rows of the mean number of words of their negatives."""
-        return sum(words / size for size, words in sorted(self.said.items()))
+        return sum(words / size for size, words in sorted(self.words_by_number.items()))
 
     def add(self, other: Tally) -> None:
         """Add the counts of other rows of the domain."""

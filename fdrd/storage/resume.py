@@ -51,7 +51,7 @@ def fingerprint_source(root: Path) -> SourceFingerprint:
                 except OSError:  # a broken link
                     status = entry.stat(follow_symlinks=False)
                 lines.append(f"{entry.name}\0{status.st_size} {status.st_mtime_ns}\n")
-        if lines:  # no name has a zero, and only a folder's has no number after it
+        if lines:  # names contain no NUL, and only a folder's is followed by the end of the line
             lines.sort()
             text = f"{folder[len(top) :]}\0\n{''.join(lines)}"
             digest.update(text.encode("utf-8", "surrogatepass"))

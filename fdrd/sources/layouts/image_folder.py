@@ -79,7 +79,7 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
 
 
 def _is_metadata(path: str) -> bool:
-    return path.endswith(METADATA) and PurePosixPath(path).name in METADATA
+    return path.rpartition("/")[2] in METADATA
 
 
 def _is_unread(path: str) -> bool:

@@ -96,14 +96,14 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
         FdrdError: the method leaves the backbone frozen.
     """
     path = find_checkpoint(checkpoint)
-    method: Any = load_method(path, backbone=backbone, allow_code=backbone is not None)
-    if method.trains != "backbone":
-        raise FdrdError(
-            f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
-            f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
-        )
     header = _public_header(path)
-    with atomic_folder(out) as folder:
+    with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part
+        method: Any = load_method(path, backbone=backbone, allow_code=backbone is not None)
+        if method.trains != "backbone":
+            raise FdrdError(
+                f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
+                f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
+            )
         method.save_pretrained(folder)
         (folder / TRAINING).write_text(json.dumps(asdict(header), indent=1), encoding="utf-8")
         (folder / "results").mkdir()

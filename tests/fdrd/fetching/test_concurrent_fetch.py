@@ -1,14 +1,16 @@
 """Two fetches at a time: into one folder, and into two folders with one cache of downloads."""
 
 import hashlib
+import io
+import tarfile
 import threading
 
 import pytest
-from test_fetch import archive, one_file
 
 from fdrd.errors import FdrdError
 from fdrd.fetching.download import download
 from fdrd.fetching.fetching_run import FetchOptions, fetch_set
+from fdrd.fetching.table import PublicSet, RemoteFile
 from fdrd.progress import silent
 from tests.folders import digests
 
@@ -17,9 +19,16 @@ FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
 
 @pytest.fixture
 def birds(server):
-    content = archive("a.tar", FILES)
-    server.files["a.tar"] = content
-    return one_file(f"{server.url}/a.tar", content)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    server.files["a.tar"] = buffer.getvalue()
+    digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+    file = RemoteFile("a.tar", f"{server.url}/a.tar", digest)
+    return PublicSet("birds", "Birds", "CC0-1.0", server.url, (file,))
 
 
 def at_step(step, action):

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from fdrd.errors import FdrdError
-
-_DISK_ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from fdrd.files.disk_errors import DISK_FULL
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def name_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_ERRORS and not error.filename:
+        if error.errno in (*DISK_FULL, errno.EIO) and not error.filename:
             error.filename = str(path)
         raise
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fdrd.errors import FdrdError
+from fdrd.files.disk_errors import remedy_of
 from fdrd.sources import Domain, SourceOptions, find_domains
 from fdrd.sources.single_file import as_folder
 from fdrd.storage.publish import work_folder
-
-_NO_SPACE = "free some space or choose another --out"
-_NO_PERMISSION = "change the permissions, or choose another folder"
-_REMEDIES = {
-    errno.ENOSPC: _NO_SPACE,
-    errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: _NO_SPACE,
-    errno.EROFS: _NO_PERMISSION,
-    errno.EACCES: _NO_PERMISSION,
-    errno.EIO: "check the disk",
-}
 
 
 @contextmanager
@@ -51,8 +40,8 @@ def _disk_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "check the disk" if error.filename else None)
-        if remedy is None:
+        remedy = remedy_of(error, "--out") or ("check the disk" if error.filename else "")
+        if not remedy:
             raise
         raise FdrdError(
             f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again to resume"

@@ -335,7 +335,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, flush):
         f"def app():\n    print('a table'); {flush}\n"
         "cli.app = app; cli.main()"
     )
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
             env={**os.environ, "PYTHONUNBUFFERED": ""},

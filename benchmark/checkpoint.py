@@ -30,6 +30,7 @@ from benchmark.settings import Settings, TrainConfig
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
+from fdrd.kinds import refuse_other
 from fdrd.options import read_options
 
 WEIGHTS = "model.safetensors"
@@ -142,12 +143,13 @@ def find_checkpoint(spec: str | Path) -> Path:
         FdrdError: there is no such checkpoint, or the download failed.
     """
     path, name = Path(spec).expanduser(), str(spec)
+    refuse_other(path, "a trained method", "checkpoint", "weights", "results")
     if path.is_file():
         return path
     if path.is_dir():
         if (path / WEIGHTS).is_file():
             return path / WEIGHTS
-        raise FdrdError(f"{path} holds no {WEIGHTS}; give the .safetensors file itself")
+        raise FdrdError(f"{path} holds no {WEIGHTS}; give a .safetensors file of `fdrd bench`")
     if not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
         raise FdrdError(
             f"no checkpoint {name}: give the .safetensors file that `fdrd bench` wrote next to a "

@@ -20,6 +20,7 @@ from msgspec import Meta
 from benchmark.settings import SCHEMA_VERSION, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
+from fdrd.kinds import kind_of, refuse_other
 
 KS = (1, 5, 10)
 RECALLS = tuple(f"R@{k}" for k in KS)
@@ -272,6 +273,8 @@ def read_result(path: Path) -> BenchResult:
         value = msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise FdrdError(f"{path} is not a result file ({error}); delete it to run again") from error
+    if not isinstance(value, dict) or "settings" not in value:
+        raise FdrdError(f"{path} is not a result file; `fdrd bench` writes results")
     return _decode(value, path)
 
 
@@ -279,17 +282,28 @@ def read_results(paths: Path | Sequence[Path]) -> list[BenchResult]:
     """Read result files and folders of result files, each file once, folders in order of file name.
 
     Raises:
-        FdrdError: a path is missing, a folder has no results, or a file is invalid.
+        FdrdError: as `result_files`, or a file is invalid.
+    """
+    return [read_result(file) for file in result_files(paths)]
+
+
+def result_files(paths: Path | Sequence[Path]) -> list[Path]:
+    """Return result files and those of folders, each once, folders in order of file name.
+
+    Raises:
+        FdrdError: a path is missing or of another kind, or a folder has no results.
     """
     files: dict[Path, None] = {}
     for path in [paths] if isinstance(paths, Path) else paths:
         if not path.exists():
             raise FdrdError(f"{path}: no such file or folder; `fdrd bench` writes results")
         found = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not any(kind_of(file) == "result" for file in found):
+            refuse_other(path, "results", "results", "result")
         if not found:
             raise FdrdError(f"{path} holds no results; `fdrd bench` writes them")
         files.update(dict.fromkeys(found))
-    return [read_result(file) for file in files]
+    return list(files)
 
 
 def _decode(value: object, path: Path) -> BenchResult:

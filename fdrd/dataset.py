@@ -19,6 +19,7 @@ from fdrd.columns import CATEGORY_NAME
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
+from fdrd.kinds import refuse_other
 from fdrd.record import SPLITS, Attribute, Negative, category_name
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
@@ -238,17 +239,13 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
 def _local_shards(name: str | Path, domain: str | None) -> dict[str, list[Path]] | None:
     """Return the shards of each split of a folder or a registered name; None if it is neither."""
     folder = Path(name)
-    manifest = folder / "manifest.json"
     shards: dict[str, list[Path]] = {}
-    if manifest.is_file():
+    if folder.is_dir():
         for shard in read_manifest(folder)["shards"]:
             if domain in (None, shard["domain"]):
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards
-    if folder.is_dir():
-        raise FdrdError(
-            f"{folder} contains no manifest.json; build it with `fdrd build --out {folder}`"
-        )
+    refuse_other(folder, "a dataset")
     for split in SPLITS:
         if files := registered_shards(str(name), domain or "default", split):
             shards[split] = files

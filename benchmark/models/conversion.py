@@ -16,6 +16,7 @@ from benchmark.models.tensor_files import read_tensors
 from benchmark.models.tokenizer import has_tokenizer, tokenizer_of
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
+from fdrd.kinds import refuse_other
 
 _FILES = (*WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin")
 _CLIP_MODEL = "vision_model.embeddings.class_embedding"
@@ -48,6 +49,7 @@ def convert(
     if source.is_dir():
         found = [source / name for name in _FILES if (source / name).is_file()]
         if not found:
+            refuse_other(source, "the weights of a model")
             raise FdrdError(f"{source} holds none of {', '.join(_FILES)}; give the file itself")
         weights = found[0]
     with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part

@@ -31,6 +31,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.images.check import ImageCheck, read_image
 from fdrd.images.containers import tar_member
+from fdrd.kinds import refuse_other
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, from_json
 from fdrd.storage.manifest import dump
@@ -190,6 +191,7 @@ def _read_marker(folder: Path) -> dict[str, Any]:
         marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         files = {name: sha256_of(folder / name) for name in FILES}
     except (OSError, ValueError) as error:
+        refuse_other(folder, "a part of a build", "part")
         raise FdrdError(
             f"{folder} is not a complete part ({error}); run `fdrd build --part I/N --out {folder}`"
         ) from None

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
+from fdrd.kinds import SOURCES, refuse_other
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".tar.gz": gzip.GzipFile,
@@ -41,6 +42,7 @@ def as_folder(source: Path) -> Iterator[Path]:
         return
     kind = next((end for end in (*_OPENERS, *_AS_IT_IS) if source.name.lower().endswith(end)), "")
     if not kind:
+        refuse_other(source, "a raw source", *SOURCES)
         known = ", ".join((*_AS_IT_IS, *_OPENERS))
         raise FdrdError(
             f"{source} is a file; give the folder that holds it and its images, or one of {known}"

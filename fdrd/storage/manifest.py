@@ -21,6 +21,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.curation.pair_table import PairTable
 from fdrd.curation.source_contents import annotation_file
 from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
 from fdrd.reasons import REASONS, Rejection
 from fdrd.record import SPLITS, class_labels
 
@@ -54,14 +55,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a built dataset.
 
     Raises:
-        FdrdError: there is no manifest, or it is not valid under `schemas/manifest.schema.json`.
+        FdrdError: there is no manifest, or it is not valid under `schemas/manifest.schema.json`. A folder of another
+            kind is named.
     """
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        refuse_other(folder, "a dataset")
+        flaw = "contains no manifest.json" if folder.is_dir() else "is not a folder"
         raise FdrdError(
-            f"{folder} contains no manifest.json; `fdrd build --out {folder}` writes one"
+            f"{folder} {flaw}; `fdrd build SOURCE --out {folder}` writes a dataset"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None

@@ -53,6 +53,7 @@ def export(
     if json:
         print_json([asdict(each) for each in found])
         return
+    out.print(f"Wrote {home}")
     print_table(
         ("domain", "split", "images", "captions"),
         [(each.domain, each.split, f"{each.images:,}", f"{each.captions:,}") for each in found],

@@ -40,6 +40,7 @@ from benchmark.settings import (
 )
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, read_options
 
 Count = Annotated[int, Meta(ge=1)]
@@ -297,6 +298,7 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         FdrdError: it is missing, not TOML, or a key or value is wrong; the message names the file and the key.
     """
+    refuse_other(path, "an experiment file", "experiment")
     try:
         return to_experiment(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:

@@ -18,6 +18,7 @@ from benchmark.models.backbone import ALL, PROMPTS, TOKENS, WeightPlace
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
 from fdrd.errors import FdrdError
+from fdrd.kinds import kind_of
 
 CAPTIONS = [
     "a red circle on the left",
@@ -382,6 +383,7 @@ def test_options_that_an_encoder_does_not_have_are_refused(spec, message, folder
 def test_stored_features_are_those_that_were_written(encoders, tiny_dataset, tmp_path):
     encoder, dataset = encoders["align"], tiny_dataset["test"]
     write_features(encoder, [dataset], tmp_path / "stored")
+    assert kind_of(tmp_path / "stored") == "features"
     stored = load_backbone(f"features:{tmp_path / 'stored'}")
     assert stored.can == frozenset()
     assert close(

@@ -12,7 +12,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark.models.open_clip import CONFIG, WEIGHTS, OpenClipConfig, clip_parts, configuration_of
 from benchmark.models.open_clip import read_config as read_open_clip_config
-from benchmark.models.tensor_files import read_tensors
+from benchmark.models.tensor_files import read_tensors, writing_tensors
 from benchmark.models.tokenizer import has_tokenizer, tokenizer_of
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
@@ -67,8 +67,9 @@ def convert(
             said = _open_clip_config(weights, tensors, chosen, quick_gelu)
             coding = tokenizer_of(tokenizer, context=said.context)
             parts = clip_parts(said, tensors, coding, name=str(weights))
-        for part in parts:
-            part.save_pretrained(folder)
+        with writing_tensors(out):
+            for part in parts:
+                part.save_pretrained(folder)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Read tensors from a file that may hold more, without executing any of it.
+"""Read tensors from a file that may hold more, without executing any of it; name folders in errors of writing.
 
 A `.pt` file is a pickle, which is a program. PyTorch's restricted unpickler accepts tensors and plain
 containers and stops at anything else.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIX = re.compile(r"^(?:module\.|_orig_mod\.)+")
@@ -50,6 +51,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise FdrdError(f"{path} holds a {type(content).__name__}, not a state_dict")
     return tensors
+
+
+@contextmanager
+def writing_tensors(out: Path) -> Iterator[None]:
+    """Raise `FdrdError` if safetensors cannot write a file into the folder, e.g. on a full disk."""
+    try:
+        yield
+    except safetensors.SafetensorError as error:
+        raise FdrdError(f"{out} cannot be written: {first_line(error)}") from error
 
 
 def _unpickled(path: Path) -> Any:

@@ -22,6 +22,7 @@ from benchmark.checkpoint import (
 )
 from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
+from benchmark.models.tensor_files import writing_tensors
 from benchmark.registry import method_names, obstacle
 from benchmark.reporting.method_card import is_public, method_card, public_name, published_results
 from benchmark.result import BenchResult, read_result, to_json
@@ -104,7 +105,8 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
                 f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
                 f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
             )
-        method.save_pretrained(folder)
+        with writing_tensors(out):
+            method.save_pretrained(folder)
         (folder / TRAINING).write_text(json.dumps(asdict(header), indent=1), encoding="utf-8")
         (folder / "results").mkdir()
         for name, content in _as_files(published_results(path, header.method)).items():

@@ -85,6 +85,8 @@ def sample(
     """
     order = Order(categories, pairs, seed, size, pool, first)
     _check(order)
+    if _holds(Path(out), order):  # before the lock, which is written next to the folder
+        return False
     with sole_writer(Path(out)) as real, name_in_errors(Path(out)):
         if _holds(real, order):
             return False

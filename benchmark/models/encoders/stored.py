@@ -16,9 +16,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -127,9 +129,15 @@ def write_features(
         rows.append(backbone.encode_text(texts[start : start + BATCH]).pooled.cpu())
         progress("encode captions", len(texts[: start + BATCH]), len(texts))
     with atomic_folder(out) as folder:
-        np.save(folder / "images.npy", torch.stack(list(images.values())).numpy())
-        np.save(folder / "texts.npy", torch.cat(rows).numpy())
+        _save(folder / "images.npy", torch.stack(list(images.values())).numpy())
+        _save(folder / "texts.npy", torch.cat(rows).numpy())
         for side, keys in (("images", list(images)), ("texts", texts)):
             text = json.dumps(keys, ensure_ascii=False)
             (folder / f"{side}.json").write_text(text, encoding="utf-8")
     return out
+
+
+def _save(path: Path, rows: npt.NDArray[np.float32]) -> None:
+    with path.open("wb") as file:
+        # With the file itself, numpy writes by `tofile`, whose error on a full disk has no number.
+        np.save(SimpleNamespace(write=file.write), rows)

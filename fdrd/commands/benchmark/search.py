@@ -79,7 +79,7 @@ def _check_order(data: str, query: str | None) -> None:
         swapped = ["--image", data] if is_image_name(data) else [data]
         command = shlex.join(["fdrd", "search", query, *swapped])
         raise FdrdError(f"{query} is a dataset, which comes first: {command}")
-    if query and is_image_name(second.name) and (second.is_file() or " " not in query):
+    if query and is_image_name(second.name) and (kind_of(second) or " " not in query):
         raise FdrdError(
             f"{query} is the name of an image, not a description; give --image {shlex.quote(query)}"
         )

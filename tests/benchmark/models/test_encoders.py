@@ -380,6 +380,18 @@ def test_options_that_an_encoder_does_not_have_are_refused(spec, message, folder
         load_backbone(f"{folders[name]}#{options}")
 
 
+def test_a_full_disk_names_the_folder_of_features(encoders, tiny_dataset, tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large: .*stored'"):
+            write_features(encoders["align"], [tiny_dataset["test"]], tmp_path / "stored")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "stored").exists()
+
+
 def test_stored_features_are_those_that_were_written(encoders, tiny_dataset, tmp_path):
     encoder, dataset = encoders["align"], tiny_dataset["test"]
     write_features(encoder, [dataset], tmp_path / "stored")

@@ -49,11 +49,10 @@ def export(
             data, home, to=to, task=task, split=split, domain=domain,
             shard_bytes=shard_mb * 10**6, progress=progress,
         )  # fmt: skip
-    err.print(f"Not carried over: {not_carried(to)}", soft_wrap=True)
+    err.print(f"Wrote {home}. Not carried over: {not_carried(to)}", soft_wrap=True)
     if json:
         print_json([asdict(each) for each in found])
         return
-    out.print(f"Wrote {home}")
     print_table(
         ("domain", "split", "images", "captions"),
         [(each.domain, each.split, f"{each.images:,}", f"{each.captions:,}") for each in found],

@@ -107,6 +107,8 @@ def plan_of(request: RunRequest) -> Plan:
     compared = request.hard_negatives and any(measured.negatives)
     baseline_rows = train_split(data, domain) if compared else None
     random = takes(name, "seed") or (trains and shots is not None)
+    for each in (measured, *rows.values()):
+        each.check_images(request.progress)
     settings = Settings(
         method=name,
         code=source_digest(name) or _new_digest(),

@@ -6,6 +6,7 @@ Rows are memory-mapped from the shards, and images are decoded on request.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL.Image import open as open_image
 
 from fdrd.columns import CATEGORY_NAME
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.pixels import upright_rgb
 from fdrd.kinds import refuse_other
+from fdrd.progress import Progress, silent
 from fdrd.record import SPLITS, Attribute, Negative, category_name
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Indices = npt.NDArray[np.int64]
+_BATCH = 64
 
 
 class RetrievalDataset:
@@ -75,6 +79,7 @@ class RetrievalDataset:
         number = {domain: index for index, domain in enumerate(self.domains)}
         row_domain = np.asarray([number[domain] for domain in columns["domain"]], dtype=np.int64)
         self.image_domain = row_domain[self._row_of_image]
+        self._checked = np.zeros(len(self.image_digests), dtype=bool)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -97,16 +102,57 @@ class RetrievalDataset:
 
     def images(self, numbers: Iterable[int]) -> list[Image]:
         """Return the images with these numbers, decoded, upright, in RGB."""
-        rows = [int(self._row_of_image[number]) for number in numbers]
-        return [upright_rgb(image) for image in self._rows.select_columns("image")[rows]["image"]]
+        return [upright_rgb(open_image(io.BytesIO(content))) for content in self.files(numbers)]
 
     def files(self, numbers: Iterable[int]) -> list[bytes]:
-        """Return the file bytes of the images with these numbers."""
+        """Return the file bytes of the images with these numbers.
+
+        Raises:
+            FdrdError: the bytes of an image are not those that its digest names.
+        """
+        wanted = [int(number) for number in numbers]
+        images = self._files[[int(self._row_of_image[number]) for number in wanted]]["image"]
+        contents = [(image or {}).get("bytes") or b"" for image in images]
+        for number, content in zip(wanted, contents, strict=True):
+            if self._checked[number]:
+                continue
+            if hashlib.sha256(content).hexdigest() != self.image_digests[number]:
+                row = self._rows.select_columns("id")[int(self._row_of_image[number])]["id"]
+                raise FdrdError(
+                    f"{self.name}: the image of {row} in {self.split} does not match its digest, so it was "
+                    f"changed after the build; `fdrd validate {self.name}` lists all such images"
+                )
+            self._checked[number] = True
+        return contents
+
+    def checked_digests(self, numbers: Iterable[int]) -> list[str]:
+        """Return the digests of the images with these numbers, computed from their bytes at least once.
+
+        Raises:
+            FdrdError: as `files`.
+        """
+        wanted = [int(number) for number in numbers]
+        self.files(number for number in wanted if not self._checked[number])
+        return [self.image_digests[number] for number in wanted]
+
+    def check_images(self, progress: Progress = silent) -> None:
+        """Compare all images with their digests, so that `fingerprint` holds for their bytes.
+
+        Raises:
+            FdrdError: as `files`.
+        """
+        total = len(self.image_digests)
+        for start in range(0, total, _BATCH):
+            batch = range(start, min(start + _BATCH, total))
+            self.checked_digests(batch)
+            progress(f"check images of {self.split}", batch.stop, total)
+
+    @cached_property
+    def _files(self) -> datasets.Dataset:
+        """Column of image files, not decoded."""
         from datasets import Image
 
-        rows = [int(self._row_of_image[number]) for number in numbers]
-        files = self._rows.select_columns("image").cast_column("image", Image(decode=False))
-        return [image["bytes"] for image in files[rows]["image"]]
+        return self._rows.select_columns("image").cast_column("image", Image(decode=False))
 
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return all columns of these rows except the image, with the category as a name."""
@@ -144,17 +190,15 @@ class RetrievalDataset:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of images, captions, categories and negatives of all rows, in order."""
-        digest = hashlib.sha256()
-        for row in range(len(self)):
-            image, caption = self.pairs[row]
-            content = [
+        return rows_digest(
+            (
                 self.image_digests[image],
                 self.captions[caption],
                 category_name(self.row_category[row], self.categories),
                 [negative.caption for negative in self.negatives[row]],
-            ]
-            digest.update(json.dumps(content, ensure_ascii=False).encode())
-        return digest.hexdigest()
+            )
+            for row, (image, caption) in enumerate(self.pairs)
+        )
 
     def select(self, rows: Sequence[int] | Indices) -> RetrievalDataset:
         """Return a view of these rows only, in this order."""
@@ -180,6 +224,14 @@ class RetrievalDataset:
             )
         wanted = self.image_domain[self.pairs[:, 0]] == self.domains.index(domain)
         return self.select(np.flatnonzero(wanted))
+
+
+def rows_digest(rows: Iterable[tuple[str, str, str, list[str]]]) -> str:
+    """Return the digest of rows in order: image digest, caption, category, and captions of negatives."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=False).encode())
+    return digest.hexdigest()
 
 
 def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDataset:

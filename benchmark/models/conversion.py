@@ -12,7 +12,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark.models.open_clip import CONFIG, WEIGHTS, OpenClipConfig, clip_parts, configuration_of
 from benchmark.models.open_clip import read_config as read_open_clip_config
-from benchmark.models.tensor_files import read_tensors, writing_tensors
+from benchmark.models.tensor_files import read_tensors, refuse_integers, writing_tensors
 from benchmark.models.tokenizer import has_tokenizer, tokenizer_of
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
@@ -96,9 +96,10 @@ def _from_transformers(
     try:
         said = CLIPConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
         model = CLIPModel(said).eval()
+        refuse_integers({key: value.dtype for key, value in tensors.items()}, model, str(weights))
         # Older versions saved the numbers 0, 1, 2, ... among the weights.
         model.load_state_dict({k: v for k, v in tensors.items() if not k.endswith("position_ids")})
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (AttributeError, OSError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise FdrdError(f"{weights} does not fit {config} ({reason})") from error
     if weights.with_name("preprocessor_config.json").is_file():

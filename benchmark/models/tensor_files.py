@@ -17,7 +17,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fdrd.errors import FdrdError, first_line
 
@@ -60,6 +60,31 @@ def writing_tensors(out: Path) -> Iterator[None]:
         yield
     except safetensors.SafetensorError as error:
         raise FdrdError(f"{out} cannot be written: {first_line(error)}") from error
+
+
+def refuse_integers(types: Mapping[str, object], model: nn.Module, name: str) -> None:
+    """Refuse weights that are stored as integers: loading would take them for the weights themselves.
+
+    Args:
+        types: type of each stored tensor by name, as safetensors or torch spells it.
+        model: its parameters are floating-point.
+        name: of the model in the message.
+
+    Raises:
+        FdrdError: a parameter is stored as an integer.
+    """
+    spelled = {key: str(kind).removeprefix("torch.") for key, kind in types.items()}
+    wrong = sorted(
+        key
+        for key, _ in model.named_parameters()
+        if not spelled.get(key, "F").startswith(("F", "BF", "float", "bfloat"))
+    )
+    if wrong:
+        more = f" and {len(wrong) - 3} more" * (len(wrong) > 3)
+        raise FdrdError(
+            f"{name}: {', '.join(wrong[:3])}{more} are stored as {spelled[wrong[0]]}, and without their "
+            f"scale such numbers are not weights; save the model in float32, bfloat16 or float16"
+        )
 
 
 def _unpickled(path: Path) -> Any:

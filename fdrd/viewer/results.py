@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
 from benchmark.result import DIRECTIONS, BenchResult, read_result, result_files
 from benchmark.settings import Settings
+from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
@@ -77,7 +76,7 @@ class Runs:
             rows = _rows_of(index, comparison.settings)
             matches = (
                 rows is not None
-                and fingerprint(index, rows) == comparison.settings.data.fingerprint
+                and rows_digest(index.texts(rows)) == comparison.settings.data.fingerprint
             )
             numbers = np.array(comparison.rows[0].results[0].queries.image_of_row.split(), np.int32)
             found = None
@@ -192,14 +191,6 @@ class Runs:
     def _can_load(self, result: BenchResult) -> bool:
         weights = self._file[id(result)].with_suffix(".safetensors")
         return weights.is_file() or (result.fit is None and result.settings.method == "zero_shot")
-
-
-def fingerprint(index: Index, rows: Indices) -> str:
-    """Return the digest of rows as `fdrd.dataset.RetrievalDataset.fingerprint` computes it."""
-    digest = hashlib.sha256()
-    for said in index.texts(rows):
-        digest.update(json.dumps(list(said), ensure_ascii=False).encode())
-    return digest.hexdigest()
 
 
 def _rows_of(index: Index, settings: Settings) -> Indices | None:

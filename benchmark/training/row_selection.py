@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from fdrd.dataset import RetrievalDataset, load, load_splits
+from fdrd.dataset import DamageError, RetrievalDataset, load, load_splits
 from fdrd.errors import FdrdError
 
 Data = str | Path | Mapping[str, RetrievalDataset]
@@ -31,6 +31,8 @@ def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:
     """Return all training rows, of one domain if given; None if there are none."""
     try:
         return split_of(data, "train", domain)
+    except DamageError:
+        raise
     except FdrdError:
         return None
 

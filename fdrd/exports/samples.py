@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
-
 from fdrd.dataset import RetrievalDataset
 from fdrd.exports.formats import Task
+from fdrd.files.names import digest_name
+from fdrd.images.check import opened_image
 from fdrd.progress import Progress, silent
 
 Row = dict[str, Any]
@@ -42,9 +40,10 @@ class Sample:
 
     def save(self, folder: Path) -> str:
         """Write the unchanged bytes under a name made of their digest; return the name."""
-        with Image.open(io.BytesIO(self.file)) as image:
+        with opened_image(self.file, self.rows[0]["id"]) as image:
             kind = image.format or "bin"
-        name = f"{self.rows[0]['source']['sha256'][:32]}.{_SUFFIXES.get(kind, kind.lower())}"
+        digest = digest_name(self.rows[0]["source"]["sha256"])
+        name = f"{digest[:32]}.{_SUFFIXES.get(kind, kind.lower())}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(self.file)
         return name
@@ -117,15 +116,6 @@ def caption_extras(row: Row) -> Row:
 def plain_id(row: Row) -> str:
     """Return the id of a record without its domain."""
     return str(row["id"]).removeprefix(f"{row['domain']}/")
-
-
-def folder_name(category: str) -> str:
-    """Return a name that is safe as a folder, empty for no category.
-
-    >>> folder_name("House Wren"), folder_name("../a/b"), folder_name("")
-    ('House Wren', '_a_b', '')
-    """
-    return re.sub(r"[^\w ()&'-]+", "_", category)[:100].strip()
 
 
 def write_json(path: Path, **members: object) -> None:

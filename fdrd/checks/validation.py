@@ -115,7 +115,7 @@ def _rows_with_images(
 
 def _damage(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> str:
     """Return what is wrong with a shard as a whole, or an empty text."""
-    if flaw := file_flaw(path, shard):
+    if flaw := file_flaw(path):
         return f"{flaw}; build again"
     try:
         if sha256_of(path) != shard["sha256"]:
@@ -199,6 +199,8 @@ def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) ->
         if damage := _damage(path, manifest, shard):
             yield Problem(shard["path"], damage)
         else:
+            if flaw := file_flaw(path, shard["bytes"]):
+                yield Problem(shard["path"], flaw)
             yield from _check_rows(path, manifest, shard, seen)
         done += shard["rows"]
         progress("checking rows", done, manifest["records"]["kept"])

@@ -1,4 +1,4 @@
-"""Texts of a dataset that become names of files and folders: each is checked or replaced here, so none leads elsewhere."""
+"""Texts of a dataset that become names of files and folders: checked or replaced here, so that none leads elsewhere."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _REMEDY = "`fdrd validate` lists all problems of a dataset"
 
 
 def is_digest(text: object) -> bool:
-    """Return whether a value is a SHA-256 digest in hexadecimal digits.
+    r"""Return whether a value is a SHA-256 digest in hexadecimal digits.
 
-    >>> is_digest("0a" * 32), is_digest("../" * 21 + "a"), is_digest("0a" * 32 + "\\n"), is_digest(None)
+    >>> is_digest("0a" * 32), is_digest("../" * 21 + "a"), is_digest("0a" * 32 + "\n"), is_digest(None)
     (True, False, False, False)
     """
     return isinstance(text, str) and re.fullmatch(DIGEST, text) is not None
 
 
 def is_folder_name(text: object) -> bool:
-    """Return whether a value is one part of a path, on any system.
+    r"""Return whether a value is one part of a path, on any system.
 
-    >>> [is_folder_name(text) for text in ("birds", "..", "a/b", "a\\\\b", "", "a\\0")]
+    >>> [is_folder_name(text) for text in ("birds", "..", "a/b", "a\\b", "", "a\0")]
     [True, False, False, False, False, False]
     """
     return isinstance(text, str) and text not in ("", ".", "..") and not re.search(r"[/\\\0]", text)

@@ -73,7 +73,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
 
 def _check_digest(path: Path, shard: Mapping[str, Any]) -> None:
     """Raise `DamageError` if a shard is missing or does not have the digest that the manifest lists."""
-    flaw = file_flaw(path, shard)
+    flaw = file_flaw(path)
     if not flaw and sha256_of(path) != shard["sha256"]:
         flaw = "its bytes differ from the manifest"
     if flaw:

@@ -42,18 +42,18 @@ class Flaw:
     what: str
 
 
-def file_flaw(path: Path, shard: Mapping[str, Any]) -> str:
-    """Return how the file of a shard differs from its manifest entry, without reading it; empty if it does not."""
+def file_flaw(path: Path, size: int | None = None) -> str:
+    """Return why a file cannot be a shard of this size in bytes, without reading it; empty if it can."""
     try:
         if path.is_dir():
             return "is a folder"
         if not path.is_file():
             return "is missing"
-        size = path.stat().st_size
+        found = path.stat().st_size
     except OSError as error:  # e.g. a link to itself
         return f"cannot be read ({error.strerror})"
-    if size != shard["bytes"]:
-        return f"has {size:,} bytes, the manifest says {shard['bytes']:,}"
+    if size not in (None, found):
+        return f"has {found:,} bytes, the manifest says {size:,}"
     return ""
 
 
@@ -146,7 +146,7 @@ def read_checked(
     Raises:
         DamageError: the file is missing or damaged, or a row would break its reader.
     """
-    if flaw := file_flaw(path, shard or {"bytes": path.stat().st_size if path.is_file() else 0}):
+    if flaw := file_flaw(path, shard and shard["bytes"]):
         raise DamageError(path, flaw)
     read = 0
     try:
@@ -181,7 +181,7 @@ def check_rows(
         status = None
     state = status and (status.st_size, status.st_mtime_ns, status.st_ino)
     entry = shard and tuple(shard[key] for key in ("domain", "rows", "bytes"))
-    _check_once(path, state, entry, categories and tuple(categories))
+    _check_once(path, state, entry, None if categories is None else tuple(categories))
 
 
 @lru_cache(maxsize=1024)

@@ -210,7 +210,7 @@ COMMANDS = {
     "validate": ["validate", "{data}"],
     "validate --images": ["validate", "{data}", "--images"],
     "stats": ["stats", "{data}", "--json"],
-    "audit": ["audit", "{data}", "--json"],
+    "audit": ["audit", "{data}", "--no-text-only"],
     "export jsonl": ["export", "{data}", "{out}", "--to", "jsonl"],
     "export webdataset": ["export", "{data}", "{out}", "--to", "webdataset"],
     "bench": ["bench", "{data}", "--method", "zero_shot", "--backbone", "{backbone}", "--results", "{out}"],

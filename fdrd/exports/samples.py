@@ -26,8 +26,9 @@ _LEFT_OUT = ("domain", "source", "width", "height")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A distinct image of a split. `file` holds its bytes, unless they were not asked for."""
+    """A distinct image of a split of `data`. `file` holds its bytes, unless they were not asked for."""
 
+    data: str
     number: int
     split: str
     rows: list[Row]
@@ -38,9 +39,14 @@ class Sample:
         """Return the captions, each on one line."""
         return [" ".join(row["caption"].splitlines()) for row in self.rows]
 
+    @property
+    def place(self) -> str:
+        """Return the name of the dataset and the id of the first record, for errors."""
+        return f"{self.data}: {self.rows[0]['id']}"
+
     def save(self, folder: Path) -> str:
         """Write the unchanged bytes under a name made of their digest; return the name."""
-        with opened_image(self.file, self.rows[0]["id"]) as image:
+        with opened_image(self.file, self.place) as image:
             kind = image.format or "bin"
         digest = digest_name(self.rows[0]["source"]["sha256"])
         name = f"{digest[:32]}.{_SUFFIXES.get(kind, kind.lower())}"
@@ -91,7 +97,7 @@ def samples(
             rows = view.records(rows_of[image])
             for each in rows:
                 each["category"] = plain_category(each["category"], domain)
-            yield Sample(image, view.split, rows, content)
+            yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 
 

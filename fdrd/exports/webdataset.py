@@ -81,7 +81,7 @@ def _samples(
 
 def _readable(sample: Sample, view: RetrievalDataset) -> tuple[str, bytes]:
     """Return extension and bytes that any reader decodes to the image in the dataset."""
-    with opened_image(sample.file, sample.rows[0]["id"]) as image:
+    with opened_image(sample.file, sample.place) as image:
         extension = _EXTENSIONS.get(image.format or "")
         unchanged = not _CONVERSIONS.intersection(display_rules(image))
     if extension and unchanged:

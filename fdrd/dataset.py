@@ -119,9 +119,9 @@ class RetrievalDataset:
         numbers = list(numbers)
         rows = [int(self._row_of_image[number]) for number in numbers]
         files = self._rows.select_columns("image").cast_column("image", Image(decode=False))
-        found = [image["bytes"] if image else None for image in files[rows]["image"]]
+        found: list[bytes] = [(image or {}).get("bytes") or b"" for image in files[rows]["image"]]
         for number, data in zip(numbers, found, strict=True):
-            if hashlib.sha256(data or b"").hexdigest() != self.image_digests[number]:
+            if hashlib.sha256(data).hexdigest() != self.image_digests[number]:
                 raise DamageError(self._place(number), "the image does not match its digest")
         return found
 

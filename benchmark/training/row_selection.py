@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from fdrd.dataset import DamageError, RetrievalDataset, load, load_splits
+from fdrd.dataset import RetrievalDataset, load, load_splits
 from fdrd.errors import FdrdError
+from fdrd.storage.checked_shards import DamageError
 
 Data = str | Path | Mapping[str, RetrievalDataset]
 """A dataset by name, or its splits by name."""

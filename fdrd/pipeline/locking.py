@@ -50,9 +50,10 @@ def resolved(path: Path) -> Path:
     """Return a path with its links resolved; raise `FdrdError` for a link that leads to itself."""
     with suppress(RuntimeError):  # from a loop, before Python 3.13
         found = path.resolve()
-        if not found.is_symlink():
+        if not any(part.is_symlink() for part in (found, *found.parents)):
             return found
-    raise FdrdError(f"{path} is a link that leads to itself; remove it or choose another folder")
+    loop = next(part for part in (*reversed(path.parents), path) if part.is_symlink())
+    raise FdrdError(f"{loop} is a link that leads to itself; remove it or choose another folder")
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         if remedy is None:
             raise
         raise FdrdError(
-            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again to resume"
+            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again"
         ) from error
 
 

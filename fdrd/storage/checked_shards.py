@@ -146,16 +146,16 @@ def read_checked(
     Raises:
         DamageError: the file is missing or damaged, or a row would break its reader.
     """
-    if flaw := file_flaw(path, shard and shard["bytes"]):
+    if flaw := file_flaw(path, shard["bytes"] if shard else None):
         raise DamageError(path, flaw)
-    read = 0
+    read, domain = 0, shard["domain"] if shard else None
     try:
         schema = read_schema(path)
         names = class_names(schema) if categories is None else categories
         if flaw := schema_flaw(schema, names):
             raise DamageError(path, flaw)
         for batch in read_batches(path, images=images):
-            if found := row_flaws(batch, len(names), shard and shard["domain"]):
+            if found := row_flaws(batch, len(names), domain):
                 raise DamageError(path, f"row {read + found[0].row}: {found[0].what}")
             read += batch.num_rows
             yield batch

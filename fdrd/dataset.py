@@ -114,16 +114,20 @@ class RetrievalDataset:
         Raises:
             FdrdError: bytes are not those of the image's digest.
         """
-        from datasets import Image
-
         numbers = list(numbers)
         rows = [int(self._row_of_image[number]) for number in numbers]
-        files = self._rows.select_columns("image").cast_column("image", Image(decode=False))
-        found: list[bytes] = [(image or {}).get("bytes") or b"" for image in files[rows]["image"]]
+        images = self._undecoded[rows]["image"]
+        found: list[bytes] = [(image or {}).get("bytes") or b"" for image in images]
         for number, data in zip(numbers, found, strict=True):
             if hashlib.sha256(data).hexdigest() != self.image_digests[number]:
                 raise DamageError(self._place(number), "the image does not match its digest")
         return found
+
+    @cached_property
+    def _undecoded(self) -> datasets.Dataset:
+        from datasets import Image
+
+        return self._rows.select_columns("image").cast_column("image", Image(decode=False))
 
     def _decoded(self, data: bytes, number: int) -> Image:
         with opened_image(data, self._place(number)) as image:

@@ -44,10 +44,8 @@ def export(
     form = format_module(to)
     if task != "zeroshot_retrieval" and to != "webdataset":
         raise FdrdError(f"--task {task} is for --to webdataset; leave it out with --to {to}")
-    with (
-        disk_errors(Path(out)),
-        atomic_folder(Path(out)) as stage,
-    ):  # checked before loading, which takes time
+    # The folder is checked before loading, which takes time.
+    with disk_errors(Path(out)), atomic_folder(Path(out)) as stage:
         domains: dict[str, list[RetrievalDataset]] = {}
         for view in load_splits(data, split, domain):
             for name in view.domains if domain is None else [domain]:

@@ -188,6 +188,10 @@ def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
         return upright_rgb(image)
 
 
+_NOT_DECODED = "the image does not decode"
+_LISTED = "`fdrd validate --images` lists all such images"
+
+
 @contextmanager
 def opened_image(data: bytes, place: str) -> Iterator[Image.Image]:
     """Open an image of a dataset, whose bytes may be anything; `place` names it in an error.
@@ -196,7 +200,7 @@ def opened_image(data: bytes, place: str) -> Iterator[Image.Image]:
         FdrdError: the image does not decode, here or while the block uses it.
     """
     try:
-        with _no_size_warning(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             yield image
     except FdrdError:
         raise
@@ -205,7 +209,3 @@ def opened_image(data: bytes, place: str) -> Iterator[Image.Image]:
         raise FdrdError(f"{place}: {_NOT_DECODED} ({why}); {_LISTED}") from None
     except Exception as error:  # Pillow raises many types for broken files
         raise FdrdError(f"{place}: {_NOT_DECODED} ({first_line(error)}); {_LISTED}") from error
-
-
-_NOT_DECODED = "the image does not decode"
-_LISTED = "`fdrd validate --images` lists all such images"

@@ -116,7 +116,7 @@ def row_flaws(
         ]
     for name in pc.unique(batch["domain"]).to_pylist():
         if name is not None and (not is_folder_name(name) or domain not in (None, name)):
-            what = f"domain {name!r}" + (f" in a shard of {domain!r}" if domain else "")
+            what = f"domain {name[:100]!r}" + (f" in a shard of {domain!r}" if domain else "")
             rows = [row for row, each in enumerate(batch["domain"].to_pylist()) if each == name]
             found += [Flaw(row, what) for row in rows]
     kinds = pc.struct_field(pc.list_flatten(batch["negatives"]), "kind")

@@ -31,12 +31,14 @@ def record_states(out: Path, manifest: dict[str, Any]) -> None:
 
 def refresh_states(out: Path) -> None:
     """Take over the new times of the inodes of files that were linked since, and forget the build before."""
-    files = _read(out).get("files", {})
+    known = _read(out)
+    files = known.get("files", {})
+    changed = bool(known.get("before"))
     for path, state in files.items():
         numbers = _numbers(out / path)
-        if _without_change_time(numbers) == _without_change_time(state[1:]):
-            state[1:] = numbers
-    if files:
+        if state[1:] != numbers and state[1:4] == numbers[:3]:
+            state[1:], changed = numbers, True
+    if changed:
         _write(out, files, [])
 
 
@@ -45,6 +47,8 @@ def are_unchanged(out: Path, manifest: dict[str, Any]) -> bool:
     files = _read(out).get("files")
     if files is None:  # built by fdrd 0.1
         files = {shard["path"]: [shard["sha256"]] for shard in manifest["shards"]}
+    if any(shard["path"] not in files for shard in manifest["shards"]):
+        return False
     hashed = False
     for path, (digest, *state) in files.items():
         numbers = _numbers(out / path)
@@ -81,7 +85,9 @@ def distrust(out: Path) -> None:
 def _read(out: Path) -> dict[str, Any]:
     try:
         found = json.loads((work_folder(out) / "states.json").read_bytes())
-        return found if all(len(state) for state in found["files"].values()) else {}
+        files, before = found["files"], found["before"]
+        is_whole = _MANIFEST in files and all(len(state) for state in files.values())
+        return {"files": files, "before": list(before)} if is_whole else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
@@ -100,10 +106,6 @@ def _numbers(file: Path) -> list[int]:
     if not S_ISREG(found.st_mode):
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns]
-
-
-def _without_change_time(numbers: list[int]) -> list[int]:
-    return numbers[:3]
 
 
 def _digest_of_manifest(known: dict[str, Any]) -> str:

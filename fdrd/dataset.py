@@ -6,7 +6,6 @@ Rows are memory-mapped from the shards, and images are decoded on request.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -15,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL.Image import open as open_image
 
 from fdrd.columns import CATEGORY_NAME
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
+from fdrd.images.check import opened_image
 from fdrd.images.pixels import upright_rgb
 from fdrd.kinds import refuse_other
 from fdrd.progress import Progress, silent
 from fdrd.record import SPLITS, Attribute, Negative, category_name
+from fdrd.storage.checked_shards import DamageError, check_rows, columns_flaw, row_flaws
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
 from fdrd.storage.shard_file import PARQUET
@@ -101,14 +101,22 @@ class RetrievalDataset:
             )
 
     def images(self, numbers: Iterable[int]) -> list[Image]:
-        """Return the images with these numbers, decoded, upright, in RGB."""
-        return [upright_rgb(open_image(io.BytesIO(content))) for content in self.files(numbers)]
+        """Return the images with these numbers, decoded, upright, in RGB.
+
+        Raises:
+            FdrdError: as `files`, or an image does not decode.
+        """
+        numbers = list(numbers)
+        return [
+            self._decoded(data, number)
+            for data, number in zip(self.files(numbers), numbers, strict=True)
+        ]
 
     def files(self, numbers: Iterable[int]) -> list[bytes]:
         """Return the file bytes of the images with these numbers.
 
         Raises:
-            FdrdError: the bytes of an image are not those that its digest names.
+            FdrdError: bytes are not those of the image's digest.
         """
         wanted = [int(number) for number in numbers]
         images = self._files[[int(self._row_of_image[number]) for number in wanted]]["image"]
@@ -117,11 +125,7 @@ class RetrievalDataset:
             if self._checked[number]:
                 continue
             if hashlib.sha256(content).hexdigest() != self.image_digests[number]:
-                row = self._rows.select_columns("id")[int(self._row_of_image[number])]["id"]
-                raise FdrdError(
-                    f"{self.name}: the image of {row} in {self.split} does not match its digest, so it was "
-                    f"changed after the build; `fdrd validate {self.name}` lists all such images"
-                )
+                raise DamageError(self._place(number), "the image does not match its digest")
             self._checked[number] = True
         return contents
 
@@ -153,6 +157,14 @@ class RetrievalDataset:
         from datasets import Image
 
         return self._rows.select_columns("image").cast_column("image", Image(decode=False))
+
+    def _decoded(self, data: bytes, number: int) -> Image:
+        with opened_image(data, self._place(number)) as image:
+            return upright_rgb(image)
+
+    def _place(self, number: int) -> str:
+        row = int(self._row_of_image[number])
+        return f"{self.name}: {self._rows.select_columns('id')[row]['id']}"
 
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return all columns of these rows except the image, with the category as a name."""
@@ -243,7 +255,7 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
         domain: load only this domain.
 
     Raises:
-        FdrdError: there is no such dataset, split or domain.
+        FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
     return RetrievalDataset(load_dataset(name, domain, split), name=str(name), split=split)
 
@@ -260,17 +272,19 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
         A `datasets.Dataset`, or without `split` a `datasets.DatasetDict`.
 
     Raises:
-        FdrdError: there is no such dataset, split or domain.
+        FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
     import datasets
 
     if split not in (None, *SPLITS):
         raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
-    shards = _local_shards(name, domain)
+    shards = _local_shards(name, domain, split)
     if shards is None:
         with hub_or_cache() as connected:
             try:
-                return datasets.load_dataset(str(name), domain or "default", split=split)
+                found = datasets.load_dataset(str(name), domain or "default", split=split)
+                _check_hub_rows(found, name)
+                return found
             except FdrdError:
                 raise
             except Exception as error:  # the files of a stranger make `datasets` raise anything
@@ -288,19 +302,42 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
     return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
 
 
-def _local_shards(name: str | Path, domain: str | None) -> dict[str, list[Path]] | None:
-    """Return the shards of each split of a folder or a registered name; None if it is neither."""
+def _check_hub_rows(found: Any, name: str | Path) -> None:
+    """Raise `DamageError` for what would break a reader of rows of the Hub."""
+    for rows in found.values() if isinstance(found, dict) else [found]:
+        names = getattr(rows.features.get("category"), "names", [])
+        if flaw := columns_flaw(rows.features.arrow_schema, names):
+            raise DamageError(name, flaw)
+        first = 0
+        for batch in rows.data.to_batches():
+            if flaws := row_flaws(batch, len(names)):
+                raise DamageError(f"{name}: row {first + flaws[0].row}", flaws[0].what)
+            first += batch.num_rows
+
+
+def _local_shards(
+    name: str | Path, domain: str | None, split: str | None
+) -> dict[str, list[Path]] | None:
+    """Return the shards of each split, or of one, of a folder or a registered name; None if it is neither.
+
+    Raises:
+        DamageError: one of them is missing or damaged.
+    """
     folder = Path(name)
     shards: dict[str, list[Path]] = {}
     if folder.is_dir():
-        for shard in read_manifest(folder)["shards"]:
-            if domain in (None, shard["domain"]):
+        manifest = read_manifest(folder)
+        for shard in manifest["shards"]:
+            if domain in (None, shard["domain"]) and split in (None, shard["split"]):
+                check_rows(folder / shard["path"], shard, manifest["categories"])
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards
     refuse_other(folder, "a dataset")
-    for split in SPLITS:
-        if files := registered_shards(str(name), domain or "default", split):
-            shards[split] = files
+    for each in SPLITS if split is None else [split]:
+        if files := registered_shards(str(name), domain or "default", each):
+            for file in files:
+                check_rows(file)
+            shards[each] = files
     return shards if shards or registered_folder(str(name)) else None
 
 
@@ -326,6 +363,8 @@ def load_splits(
     for each in SPLITS:
         try:
             loaded.append(load(name, each, domain))
+        except DamageError:
+            raise
         except FdrdError as error:  # not every dataset has all three
             missing.append(error)
     if not loaded:

@@ -37,6 +37,7 @@ from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.sources import SourceOptions, unused_files
 from fdrd.storage import publish, resume
+from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
     describe_domain,
     dump,
@@ -245,6 +246,7 @@ class _Run:
         write_rejected(stage, rejected)
         write_documents(stage, manifest, self.progress, self.engine, staged.counted)
         write_text(stage / "manifest.json", dump(manifest))
+        record_states(self.out, manifest)
         publish.publish_stage(self.out)
         if root:
             remove_unpacked({Path(root, path) for path in unpacked})
@@ -256,6 +258,7 @@ class _Run:
     def _register(self, built: Build) -> Build:
         """Make the finished dataset known on this machine."""
         forgotten, named = remember_build(self.out), register(self.out, built.manifest)
+        refresh_states(self.out)
         failures = [each for each in (forgotten, named.failure) if each]
         return replace(
             built, configs=named.configs, replaced=named.replaced, not_registered=failures

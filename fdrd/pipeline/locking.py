@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fdrd.errors import FdrdError
@@ -23,9 +23,9 @@ def lock_output(out: Path) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     if out.is_symlink() or not out.name:  # the work folder belongs next to the real folder
-        out = out.resolve()
+        out = resolved(out)
     try:
-        with _disk_errors(out):
+        with disk_errors(out):
             work_folder(out).mkdir(parents=True, exist_ok=True)
             with FileLock(work_folder(out) / "lock", timeout=0):
                 yield out
@@ -35,8 +35,19 @@ def lock_output(out: Path) -> Iterator[Path]:
         ) from None
 
 
+def resolved(path: Path) -> Path:
+    """Return a path with its links resolved; raise `FdrdError` for a link that leads to itself."""
+    with suppress(RuntimeError):  # from a loop, before Python 3.13
+        found = path.resolve()
+        if not any(part.is_symlink() for part in (found, *found.parents)):
+            return found
+    loop = next(part for part in (*reversed(path.parents), path) if part.is_symlink())
+    raise FdrdError(f"{loop} is a link that leads to itself; remove it or choose another folder")
+
+
 @contextmanager
-def _disk_errors(place: Path) -> Iterator[None]:
+def disk_errors(place: Path) -> Iterator[None]:
+    """Raise an error of the disk in the block as an `FdrdError` with the remedy; `place` is named if it names none."""
     try:
         yield
     except OSError as error:
@@ -44,7 +55,7 @@ def _disk_errors(place: Path) -> Iterator[None]:
         if not remedy:
             raise
         raise FdrdError(
-            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again to resume"
+            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again"
         ) from error
 
 
@@ -57,8 +68,8 @@ def open_source(
     Raises:
         FdrdError: there are no domains, or the target is inside the source.
     """
-    with _disk_errors(source), as_folder(source) as folder:
+    with disk_errors(source), as_folder(source) as folder:
         domains = find_domains(folder, options or SourceOptions())
-        if out.resolve().is_relative_to(source.resolve()):
+        if resolved(out).is_relative_to(resolved(source)):
             raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
         yield folder, domains

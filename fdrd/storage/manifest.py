@@ -73,7 +73,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         flaw = f"{invalid.json_path}: {invalid.message}"
         flaw = flaw if len(flaw) < _LONGEST else f"{flaw[:_LONGEST]}..."
         raise FdrdError(f"{path}: {flaw}; build the dataset again")
+    if flaw := _inconsistency(manifest):
+        raise FdrdError(f"{path}: {flaw}; build the dataset again")
     return manifest
+
+
+def _inconsistency(manifest: Mapping[str, Any]) -> str:
+    """Return what is wrong between the parts of a valid manifest, or an empty text."""
+    counted = {(domain, split) for domain, of in manifest["splits"].items() for split in of}
+    paths = [shard["path"] for shard in manifest["shards"]]
+    for shard in manifest["shards"]:
+        if not shard["path"].startswith(f"data/{shard['domain']}/{shard['split']}-"):
+            return f"the shard {shard['path']} is listed for another domain or split"
+    if {(shard["domain"], shard["split"]) for shard in manifest["shards"]} != counted:
+        return "the domains and splits of the shards are not those that are counted"
+    return "a shard is listed twice" if len(set(paths)) < len(paths) else ""
 
 
 def make_manifest(

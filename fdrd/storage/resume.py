@@ -18,6 +18,7 @@ from typing import Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of, write_text
+from fdrd.storage.file_states import are_unchanged, is_own_manifest
 from fdrd.storage.manifest import dump, library_versions, read_manifest
 from fdrd.storage.publish import ledger_path, stage_folder, work_folder
 
@@ -73,18 +74,17 @@ def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
 
 
 def is_built_from(out: Path, inputs: str) -> bool:
-    """Return whether the dataset was built from these inputs and all shards have their sizes."""
+    """Return whether the dataset was built from these inputs and all its files are as they were written."""
     last = work_folder(out) / "last.json"
     if not last.is_file() or not (out / "manifest.json").is_file():
         return False
     try:
         if json.loads(last.read_bytes())["inputs"] != inputs:
             return False
-        shards = read_manifest(out)["shards"]
+        manifest = read_manifest(out)
     except (FdrdError, *_DAMAGED):
         return False
-    files = [(out / shard["path"], shard["bytes"]) for shard in shards]
-    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+    return are_unchanged(out, manifest)
 
 
 def log_build(out: Path, inputs: str | None, started: float, workers: int) -> None:
@@ -129,7 +129,7 @@ def reusable_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     Every file is hashed again, so a damaged shard is not reused.
     """
     candidates: list[tuple[Path, dict[str, Any]]] = []
-    if (out / "manifest.json").is_file():
+    if (out / "manifest.json").is_file() and is_own_manifest(out):
         with suppress(FdrdError):  # written by another version of fdrd
             candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
     if _journal(out).is_file():

@@ -15,6 +15,7 @@ from PIL import Image
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.files.cache import cache_folder
+from fdrd.files.names import digest_name
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 
@@ -44,7 +45,7 @@ def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
     Raises:
         FdrdError: as `image_bytes`, or the image does not decode.
     """
-    digest = str(record["image"])
+    digest = digest_name(record["image"])
     kept = cache_folder() / "viewer" / "thumbnails" / digest[:2] / f"{digest}.webp"
     if kept.is_file():
         return kept.read_bytes()

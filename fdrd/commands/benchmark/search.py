@@ -54,17 +54,19 @@ def search(
     from dataclasses import asdict
 
     from benchmark.registry import chosen_methods
+    from fdrd.dataset import load_splits
 
     load_plugins(plugin)
     chosen_methods([method])
+    splits = load_splits(data, split, domain)  # before torch is imported
     from benchmark.dataset_search import search as run_search
     from fdrd.images.check import open_image
 
     wanted: Any = query if image is None else open_image(image)
     with show_progress("Encoded features are saved; the same command continues.") as bar:
         hits = run_search(
-            data, wanted, method=method, checkpoint=checkpoint, backbone=backbone, split=split,
-            domain=domain, k=k, device=device, allow_code=True, progress=bar,
+            splits, wanted, method=method, checkpoint=checkpoint, backbone=backbone, k=k, device=device,
+            allow_code=True, progress=bar,
         )  # fmt: skip
     if json:
         print_json([asdict(hit) for hit in hits])

@@ -238,7 +238,8 @@ def test_a_dataset_of_fdrd_0_1_is_valid_and_its_work_is_reused(birds, tmp_path):
     ledger.write_text(ledger.read_text().replace('"features":', '"look":'))
     checked = ledger.read_text()
     assert list(validate(tmp_path / "out")) == []
-    (tmp_path / "out.work/last.json").unlink()
+    for name in ("last.json", "states.json"):
+        (tmp_path / "out.work" / name).unlink()
     assert build(birds, tmp_path / "out", config=SMALL, workers=1).shards_written == 0
     assert ledger.read_text() == checked
     assert digests(tmp_path / "out") == before

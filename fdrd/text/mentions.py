@@ -200,7 +200,8 @@ class NameIndex:
                 if tokens[place] not in node:
                     break
                 node = node[tokens[place]]
-                found.update(node.get(_END, ()))
+                if _END in node:
+                    found.update(node[_END])
         return found
 
     def __getstate__(self) -> dict[str, Any]:

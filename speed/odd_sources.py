@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def main() -> None:
     for name in sys.argv[1:] or CASES:
         n, case = CASES[name]
         times = [seconds(case(size)) for size in (n, 2 * n, 4 * n)]
-        ratios = " ".join(f"{b / a:.2f}" for a, b in zip(times, times[1:], strict=False))
+        ratios = " ".join(f"{b / a:.2f}" for a, b in pairwise(times))
         shown = " ".join(f"{each:7.2f}s" for each in times)
         print(f"{name:12} {n:6} {shown}   {ratios}", flush=True)
 

@@ -10,7 +10,14 @@ from itertools import accumulate
 from fdrd.negatives.short_names import ShortNames, find_short_names
 from fdrd.record import Record
 from fdrd.text.grammar import has_article, looks_plural, plural
-from fdrd.text.mentions import MentionPattern, find_mentions, key, longer_names, mention_pattern, spoken
+from fdrd.text.mentions import (
+    MentionPattern,
+    find_mentions,
+    key,
+    longer_names,
+    mention_pattern,
+    spoken,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,9 +119,7 @@ def _attribute_swaps(record: Record, edits: Iterable[tuple[Attribute, str]]) -> 
         yield Negative(caption, record.category, "attribute", span.type)
 
 
-def _new(
-    negatives: Iterable[Negative], seen: set[str], true: Container[str]
-) -> Iterator[Negative]:
+def _new(negatives: Iterable[Negative], seen: set[str], true: Container[str]) -> Iterator[Negative]:
     for negative in negatives:
         text = plain(negative.caption)
         if text not in seen and text not in true:

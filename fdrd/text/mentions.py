@@ -90,7 +90,7 @@ class MentionPattern:
         return pattern._ascii if caption.isascii() else pattern._any
 
     def _narrowed(self, caption: str) -> MentionPattern:
-        """Return the pattern with the longer names that occur in the caption, because the others take long to compile."""
+        """Return the pattern without longer names that the caption lacks, which would take long to compile."""
         text = _folded(caption)
         found, letters = [], 0
         for forms in self.longer:

@@ -73,7 +73,9 @@ def write_captions(
     def put(record: Record, caption: str, **more: object) -> None:
         place = _place(record, source.folders[record.domain])
         name = f"captions_{record.split}.json" if record.split else "captions.json"
-        entries[out / record.domain / name][id_in_domain(record)] = _entry(record, place, caption) | more
+        entries[out / record.domain / name][id_in_domain(record)] = (
+            _entry(record, place, caption) | more
+        )
         copy_image(record, place)
 
     for record in source.given:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,8 +99,7 @@ def build(
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
         workers: number of processes, by default one per core.
         engine: one of `fdrd.engines.ENGINES`.
-        tokens: returns a token counter for a backbone. By default CLIP's BPE counts tokens, if a package
-            contains it.
+        tokens: returns a token counter for a backbone. By default CLIP's tokens are estimated.
         progress: called for each step.
 
     Raises:
@@ -116,7 +114,7 @@ def build(
     ):
         made = read_decisions(Path(decisions)) if decisions else None
         run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens), made)
-        settings = [asdict(config), run.tokenizer, *([made[1]] if made else [])]
+        settings = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
         fingerprint = resume.fingerprint_source(folder)
         unused = list(unused_files(folder, domains))
         built = run.build(
@@ -167,7 +165,7 @@ def merge(
                 f"{library_versions()}; merge with the versions that built the parts"
             )
         run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens))
-        inputs = resume.inputs_digest([common, run.tokenizer], (), "")
+        inputs = resume.inputs_digest([common, run.tokens.name], (), "")
         return run.build(
             inputs,
             common["domains"],
@@ -185,13 +183,9 @@ class _Run:
     config: BuildConfig
     engine: Engine
     progress: Progress
-    tokens: TokenCounter | None
+    tokens: TokenCounter
     decisions: tuple[list[Decision], str] | None = None
     """Reviewers' decisions, and the digest of their file."""
-
-    @property
-    def tokenizer(self) -> str | None:
-        return self.tokens.name if self.tokens else None
 
     def build(
         self,
@@ -212,8 +206,6 @@ class _Run:
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
             contents = stack.enter_context(SourceContents.in_folder(work, root))
-            if self.tokens:  # reads its vocabulary while workers decode images
-                threading.Thread(target=_read_vocabulary, args=[self.tokens], daemon=True).start()
             read(contents)
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
@@ -270,9 +262,3 @@ class _Run:
         if fails:
             raise policy_error(fails, listed)
         raise FdrdError(f"{source}: {nothing_kept(rejected)}{hint}. See {listed}")
-
-
-def _read_vocabulary(tokens: TokenCounter) -> None:
-    """Let a counter read its vocabulary; what is wrong with it is said when captions are counted."""
-    with suppress(FdrdError):
-        tokens.count([""])

@@ -19,13 +19,13 @@ def resume_hint(target: Path) -> str:
 
 
 def tokens_of(backbone: str) -> TokenCounter | None:
-    """Return a token counter for a backbone, or None, with a message, if its tokenizer is unavailable."""
+    """Return a token counter for a backbone, or None, with a message, if its tokenizer is not available."""
     from benchmark.models.tokenizer import token_counter
 
     try:
         return token_counter(backbone)
     except FdrdError as error:
-        err.print(f"{error}; counting tokens with CLIP's BPE instead", style="dim")
+        err.print(f"{error}; estimating CLIP's tokens instead", style="dim")
         return None
 
 
@@ -86,13 +86,8 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     print_hint(f"Next:  fdrd bench --method zero_shot --data {built.out}")
 
 
-def _print_tokens(tokens: dict[str, Any] | None) -> None:
-    """Print how many captions are truncated, or how to find out."""
-    if tokens is None:
-        from fdrd.text.tokens import HOW_TO_GET
-
-        out.print(f"Caption lengths in tokens were not counted: {HOW_TO_GET}.", style="dim")
-        return
+def _print_tokens(tokens: dict[str, Any]) -> None:
+    """Print how many captions are truncated."""
     splits = [split for splits in tokens["splits"].values() for split in splits.values()]
     longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
     out.print(

@@ -249,9 +249,8 @@ def _local_shards(name: str | Path, domain: str | None) -> dict[str, list[Path]]
         raise FdrdError(
             f"{folder} contains no manifest.json; build it with `fdrd build --out {folder}`"
         )
-    for split in SPLITS:
-        if files := registered_shards(str(name), domain or "default", split):
-            shards[split] = files
+    found = registered_shards(str(name), domain or "default")
+    shards = {split: found[split] for split in SPLITS if split in found}
     return shards if shards or registered_folder(str(name)) else None
 
 

@@ -18,6 +18,8 @@ from fdrd.pipeline.builder import build
 from fdrd.storage import registration
 from fdrd.storage.registration import registered_folder
 
+SMALL = BuildConfig(shard_bytes=800)
+
 READ = """
 import hashlib, json, sys
 from datasets import load_dataset
@@ -97,8 +99,6 @@ def test_a_second_run_keeps_a_complete_registration_and_repairs_a_broken_one(
     next(iter(written)).unlink()
     build(birds, tmp_path / "out", workers=1)
     assert links().keys() == written.keys()
-    shutil.copytree(tmp_path / "out", tmp_path / "copy")
-    assert build(birds, tmp_path / "copy", workers=1).replaced == (tmp_path / "out").resolve()
 
 
 @pytest.mark.parametrize("format", ["arrow", "parquet"])
@@ -123,16 +123,32 @@ def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeyp
     assert not asked
 
 
-def test_a_name_that_is_taken_over_is_reported_until_the_other_dataset_is_gone(birds, tmp_path):
+def test_a_name_belongs_to_the_first_folder_until_it_is_gone_or_renamed(birds, tmp_path, capsys):
     first = build(birds, tmp_path / "first", workers=1)
-    assert first.replaced is None
-    assert build(birds, tmp_path / "first", workers=1).replaced is None
-    second = build(birds, tmp_path / "second", workers=1)
-    assert second.replaced == first.out.resolve()
-    assert registered_folder("fdrd") == second.out.resolve()
+    assert first.name_owner is None
+    assert build(birds, tmp_path / "first", workers=1).name_owner is None
+    second = build(birds, tmp_path / "second", config=SMALL, workers=1)
+    assert (second.name_owner, second.configs) == (first.out.resolve(), [])
+    assert registered_folder("fdrd") == first.out.resolve()
+    print_build(second, json=False)
+    done = capsys.readouterr()
+    assert re.search(f"belongs to {first.out}; .* {second.out}, .* --name", done.err)
+    assert "Load it in any project" not in done.out
+
+    build(birds, tmp_path / "first", config=BuildConfig(name="finches"), workers=1)
+    assert registered_folder("fdrd") is None
+    assert build(birds, tmp_path / "second", config=SMALL, workers=1).configs == ["raw", "default"]
+    assert registered_folder("finches") == first.out.resolve()
     shutil.rmtree(second.out)
     assert registered_folder("fdrd") is None
-    assert build(birds, tmp_path / "third", workers=1).replaced is None
+    assert build(birds, tmp_path / "third", config=SMALL, workers=1).name_owner is None
+    assert registered_folder("fdrd") == (tmp_path / "third").resolve()
+
+
+def test_a_damaged_dataset_keeps_its_name(birds, tmp_path):
+    first = build(birds, tmp_path / "first", workers=1)
+    (first.out / "manifest.json").write_text("damaged")
+    assert build(birds, tmp_path / "second", workers=1).name_owner == first.out.resolve()
 
 
 @pytest.mark.parametrize("cache", ["datasets", "fdrd"])

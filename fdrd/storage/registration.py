@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep, time_ns
+from time import sleep, time, time_ns
 from typing import Any
 
 import pyarrow as pa
@@ -28,9 +28,12 @@ from fdrd.storage.shard_file import PARQUET, read_batches, read_schema
 
 VERSION = "0.0.0"
 MARKER = "registered_by_fdrd.txt"
+_INFO = "dataset_info.json"
 _SECOND = 1_000_000_000  # in nanoseconds, and the coarsest time of change that file systems keep
 _READING = 0.5
 """Seconds in which a process that found a folder opens its files."""
+_DAY = 24 * 60 * 60
+"""Seconds after which no process still reads a list of folders."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
         for config in configs
     }
     _remove(root.glob(f"*/{VERSION}/.*"))  # a kill left them
+    _remove(
+        path
+        for path in root.glob(f"*/{VERSION}/*")
+        if _is_retired(path) and path.stat().st_mtime < time() - _DAY
+    )
     earlier = [path for path in root.glob(f"*/{VERSION}/*") if (path / MARKER).is_file()]
     replaced = set(earlier) - set(targets.values())
     missing = [
@@ -146,7 +154,8 @@ def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
         _remove(root.glob(f"*/{VERSION}/.*"))
     if replaced:
         sleep(_READING)
-        _remove(replaced)
+        for path in replaced:
+            _retire(path)
     return configs
 
 
@@ -179,7 +188,7 @@ def _is_complete(folder: Path, target: Path, shards: int) -> bool:
     return (
         marker.is_file()
         and marker.read_text(encoding="utf-8").strip() == os.fspath(folder.resolve())
-        and (target / "dataset_info.json").is_file()
+        and (target / _INFO).is_file()
         and len(list(target.glob("*.arrow"))) == shards
     )
 
@@ -187,6 +196,28 @@ def _is_complete(folder: Path, target: Path, shards: int) -> bool:
 def _remove(folders: Iterable[Path]) -> None:
     for folder in list(folders):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _retire(folder: Path) -> None:
+    """Remove all but the description of what a folder held: the loader fails if one that it listed is gone.
+
+    The time of change stays, so it never takes this one.
+    """
+    if not (folder / _INFO).is_file():
+        shutil.rmtree(folder)
+        return
+    changed, hidden = folder.stat().st_mtime_ns, _hidden(folder)
+    retired = folder.with_name(f"{hidden.name}.retired")
+    retired.mkdir()
+    shutil.copyfile(folder / _INFO, retired / _INFO)
+    os.utime(retired, ns=(changed, changed))
+    folder.rename(hidden)
+    retired.rename(folder)
+    shutil.rmtree(hidden)
+
+
+def _is_retired(folder: Path) -> bool:
+    return [path.name for path in folder.iterdir()] == [_INFO]
 
 
 def registered_shards(name: str, config: str) -> dict[str, list[Path]]:
@@ -240,7 +271,7 @@ def _write_hidden(
         "splits": splits,
         "dataset_size": sum(shard["bytes"] for shard in shards),
     }
-    (partial / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    (partial / _INFO).write_text(json.dumps(info), encoding="utf-8")
     (partial / MARKER).write_text(f"{os.fspath(folder.resolve())}\n", encoding="utf-8")
 
 

@@ -333,11 +333,11 @@ def _local_shards(
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards
     refuse_other(folder, "a dataset")
-    for each in SPLITS if split is None else [split]:
-        if files := registered_shards(str(name), domain or "default", each):
-            for file in files:
-                check_rows(file)
-            shards[each] = files
+    found = registered_shards(str(name), domain or "default")
+    shards = {each: found[each] for each in SPLITS if each in found and split in (None, each)}
+    for files in shards.values():
+        for file in files:
+            check_rows(file)
     return shards if shards or registered_folder(str(name)) else None
 
 

@@ -51,7 +51,8 @@ def demo(
             progress=bar,
         )
         err.print("2/4  Building the dataset: checks, splits, attributes, hard negatives, shards")
-        build(raw, data, config=BuildConfig(backbone="embedded"), tokens=tokens_of, progress=bar)
+        config = BuildConfig(name="fdrd-demo", backbone="embedded")
+        build(raw, data, config=config, tokens=tokens_of, progress=bar)
         err.print(f"3/4  Training and measuring {', '.join(row.name for row in plan.rows())}")
         outcome = benchmark.run_experiment(plan, progress=bar)
         raise_failed(outcome)

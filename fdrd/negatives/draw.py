@@ -9,7 +9,7 @@ from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category_swap import category_swaps
 from fdrd.negatives.given import plain
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import Attribute, Negative, Record
+from fdrd.record import Attribute, Negative, Record, id_in_domain
 from fdrd.text.grammar import with_article
 
 
@@ -28,7 +28,7 @@ def draw_negatives(
     None equals a caption of the image or names the record's own category under another spelling.
 
     Args:
-        record: only id, caption, category and attributes are used.
+        record: only id, domain, caption, category and attributes are used.
         captions_of_image: all true captions of the image.
         catalog: of the record's domain.
         k: number of negatives. Fewer are returned if the caption does not allow more.
@@ -70,7 +70,7 @@ def draw_batch(
     """
 
     def randoms(*names: object) -> list[SeededRandom]:
-        return [SeededRandom(seed, epoch, record.id, *names) for record in records]
+        return [SeededRandom(seed, epoch, id_in_domain(record), *names) for record in records]
 
     n_category = [each - min(each, n_attribute) for each in k]
     of_category = category_swaps(records, catalog, n_category, randoms("category"))

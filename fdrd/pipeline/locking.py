@@ -61,15 +61,18 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 @contextmanager
 def open_source(
-    source: Path, out: Path, options: SourceOptions | None = None
+    source: Path, options: SourceOptions | None = None
 ) -> Iterator[tuple[Path, list[Domain]]]:
     """Yield the folder and the domains of a source, which is a folder or a file that `as_folder` takes.
 
     Raises:
-        FdrdError: there are no domains, or the target is inside the source.
+        FdrdError: there are no domains.
     """
     with disk_errors(source), as_folder(source) as folder:
-        domains = find_domains(folder, options or SourceOptions())
-        if resolved(out).is_relative_to(resolved(source)):
-            raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
-        yield folder, domains
+        yield folder, find_domains(folder, options or SourceOptions())
+
+
+def check_outside(out: Path, source: Path) -> None:
+    """Raise `FdrdError` if the target is inside the source."""
+    if resolved(out).is_relative_to(resolved(source)):
+        raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")

@@ -38,7 +38,7 @@ from fdrd.storage.manifest import dump
 
 FILES = ("items.jsonl", "images.jsonl", "images.tar")
 MARKER = "part.json"
-VERSION = 1
+VERSION = 2
 _COMMON = ("of", "config", "libraries", "domains", "source")  # equal in all parts of a build
 _HEADER = 512  # bytes of a tar header before each member
 
@@ -136,7 +136,7 @@ def write_part(
 
 
 def read_common(folders: Sequence[Path]) -> dict[str, Any]:
-    """Return what the `part.json` of all parts of a build have in common.
+    """Return what the `part.json` of all parts of a build have in common, and the origin that the first one has.
 
     Raises:
         FdrdError: a part is missing, damaged, given twice, or of another build.
@@ -144,6 +144,7 @@ def read_common(folders: Sequence[Path]) -> dict[str, Any]:
     markers = [_read_marker(folder) for folder in folders]
     _check_complete(folders, markers)
     common = {key: value for key, value in markers[0].items() if key in _COMMON}
+    common["origin"] = min(markers, key=itemgetter("part"))["origin"]
     common["parts"] = sorted(json.dumps(marker["files"]) for marker in markers)
     return common
 

@@ -28,15 +28,19 @@ _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class SourceFingerprint:
-    """Digest of the paths, sizes and modification times of all files of a source, and their number."""
+    """Digest of the paths, sizes and modification times of all files of a source, and their number.
+
+    `lasting` leaves out the times: a copy of the source has it, too.
+    """
 
     digest: str
     files: int
+    lasting: str
 
 
 def fingerprint_source(root: Path) -> SourceFingerprint:
     """Fingerprint all files below a folder without opening them. Links to folders are not followed."""
-    digest, files = hashlib.sha256(), 0
+    digest, lasting, files = hashlib.sha256(), hashlib.sha256(), 0
     top = os.fspath(root)
     folders = [top]
     while folders:
@@ -51,14 +55,17 @@ def fingerprint_source(root: Path) -> SourceFingerprint:
                     status = entry.stat()
                 except OSError:  # a broken link
                     status = entry.stat(follow_symlinks=False)
-                lines.append(f"{entry.name}\0{status.st_size} {status.st_mtime_ns}\n")
+                lines.append((f"{entry.name}\0{status.st_size}", status.st_mtime_ns))
         if lines:  # names contain no NUL, and only a folder's is followed by the end of the line
             lines.sort()
-            text = f"{folder[len(top) :]}\0\n{''.join(lines)}"
-            digest.update(text.encode("utf-8", "surrogatepass"))
+            head = f"{folder[len(top) :]}\0\n"
+            text = "".join(f"{line} {time}\n" for line, time in lines)
+            digest.update(f"{head}{text}".encode("utf-8", "surrogatepass"))
+            text = "".join(f"{line}\n" for line, _ in lines)
+            lasting.update(f"{head}{text}".encode("utf-8", "surrogatepass"))
         folders += sorted(below)
         files += len(lines)
-    return SourceFingerprint(digest.hexdigest(), files)
+    return SourceFingerprint(digest.hexdigest(), files, lasting.hexdigest())
 
 
 def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:

@@ -145,11 +145,10 @@ class RetrievalDataset:
         Raises:
             FdrdError: as `files`.
         """
-        total = len(self.image_digests)
-        for start in range(0, total, _BATCH):
-            batch = range(start, min(start + _BATCH, total))
-            self.checked_digests(batch)
-            progress(f"check images of {self.split}", batch.stop, total)
+        wanted = np.flatnonzero(~self._checked)
+        for start in range(0, len(wanted), _BATCH):
+            self.files(wanted[start : start + _BATCH])
+            progress(f"check images of {self.split}", min(start + _BATCH, len(wanted)), len(wanted))
 
     @cached_property
     def _files(self) -> datasets.Dataset:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from fdrd.curation.decisions import Decision
+from fdrd.curation.decisions import Decision, value_flaw
 from fdrd.errors import FdrdError
 from fdrd.record import Attribute
 from fdrd.text.attributes import TYPES
@@ -92,9 +92,12 @@ class ReviewPages:
                 decision = self._keep(index, form, reviewer)
             else:
                 decision = _decision(index, review, form, reviewer)
+            review.add(decision)
         except FdrdError as error:
             return RedirectResponse(_with(back, problem=str(error), id=form.get("record", "")), 303)
-        review.add(decision)
+        except OSError as error:
+            problem = f"Not saved: {review.path}: {error.strerror or error}"
+            return RedirectResponse(_with(back, problem=problem, id=form.get("record", "")), 303)
         if action == "undo":
             return RedirectResponse(_with(back, saved="undo", id=decision.record), 303)
         if action in _ADVANCES:
@@ -153,16 +156,19 @@ def _decision(index: Index, review: Review, form: dict[str, str], reviewer: str)
     elif action == "attributes":
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise FdrdError("attributes are a JSON list") from None
     elif action in ("accept", "drop"):
         value = ""
     else:
         raise FdrdError("unknown action")
+    if flaw := value_flaw(action, value):
+        raise FdrdError(f"Not saved: {flaw}")
     decision = new_decision(record, reviewer, action, value)
-    _, stale = corrected(record, [*review.of(record["id"]), decision])
-    if decision in stale:
-        raise FdrdError("the correction does not fit the caption as it is now")
+    outcome = corrected(record, [*review.of(record["id"]), decision])
+    for each, reason in outcome.stale:
+        if each is decision:
+            raise FdrdError(f"Not saved: {reason}")
     return decision
 
 

@@ -26,6 +26,7 @@ from fdrd.record import SPLITS, Attribute, Record
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
 from fdrd.text.attributes import TYPES, find_attributes
+from fdrd.text.controls import is_unicode
 from fdrd.text.normalize import (
     MAX_MARKS,
     has_too_many_marks,
@@ -149,7 +150,7 @@ def value_flaw(action: str, value: object) -> str:
     most = MAX_NAME if action in ("category", "keep") else MAX_CAPTION
     if len(value) > most:
         return f"the {action} has over {most:,} characters"
-    if not _is_unicode(value):
+    if not is_unicode(value):
         return f"the {action} is not valid Unicode"
     if has_too_many_marks(value):
         return f"the {action} has over {MAX_MARKS:,} combining marks in a row"
@@ -313,11 +314,6 @@ def _spans(value: Any, caption: str) -> tuple[Attribute, ...]:
     return tuple(attributes)
 
 
-def _is_unicode(text: str) -> bool:
-    """Return whether a text has no lone surrogate, which JSON can write and no file can hold."""
-    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
-
-
 def _parse_line(line: bytes, number: int) -> Decision:
     try:
         decision = Decision(**json.loads(line))
@@ -326,7 +322,7 @@ def _parse_line(line: bytes, number: int) -> Decision:
             raise ValueError("a field has the wrong type, or the action is unknown")
         if max(map(len, texts)) > MAX_CAPTION:
             raise ValueError(f"a field has over {MAX_CAPTION:,} characters")
-        if not _is_unicode(decision.reviewer):
+        if not is_unicode(decision.reviewer):
             raise ValueError("the reviewer is not valid Unicode")
     except (ValueError, TypeError, RecursionError) as error:
         reason = first_line(error)[:_LONGEST]

@@ -21,7 +21,7 @@ from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress
 from fdrd.record import category_name, from_json
-from fdrd.sources.reading.names import MAX_CAPTION
+from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
@@ -78,19 +78,21 @@ class _Column:
 
 @dataclass(slots=True)
 class _Damage:
-    """What is wrong with a shard: the reason for the whole of it, and rows that cannot be shown."""
+    """What is wrong with a shard: reasons for the whole of it, and rows that cannot be shown."""
 
-    whole: str = ""
+    shard: str
+    reasons: list[str]
     rows: int = 0
     first: str = ""
 
-    def add(self, row: int, reason: str) -> None:
+    def add_row(self, row: int, reason: str) -> None:
         self.rows += 1
-        self.first = self.first or f"row {row}: {reason[:_LONGEST]}"
+        self.first = self.first or f"row {row}, {reason[:_LONGEST]}"
 
     def __str__(self) -> str:
-        more = f"; {self.rows:,} rows cannot be shown, the first is {self.first}" if self.rows else ""
-        return (self.whole + more).removeprefix("; ")
+        left_out = f"rows that cannot be shown: {self.rows:,}, first {self.first}"
+        reasons = [*self.reasons, left_out] if self.rows else self.reasons
+        return f"{self.shard}: {'; '.join(reasons)}" if reasons else ""
 
 
 def write_index(
@@ -109,15 +111,17 @@ def write_index(
         for number, shard in enumerate(manifest["shards"]):
             name = shard["path"]
             if name in damages:
-                damages[name].whole += "; it is listed several times in the manifest"
+                damages[name].reasons.append("listed several times in the manifest")
                 continue
-            damage = damages[name] = _Damage(shard_damage(folder / name, shard))
+            damage = damages[name] = _Damage(name, _file_flaws(folder / name, shard))
             for batch in _shown_rows(folder / name, shard, manifest["categories"], damage):
                 known = _known_ids(connection, batch)
                 values = []
                 for each in batch:
                     if each["id"] in known:
-                        damage.add(each["place"], f"the id {each['id'][:80]!r} is that of another row")
+                        damage.add_row(
+                            each["place"], f"the id {each['id'][:80]!r} is that of another row"
+                        )
                         continue
                     known.add(each["id"])
                     values.append(_values(row, number, each))
@@ -152,23 +156,23 @@ def _finish(
     connection.commit()
 
 
-def shard_damage(path: Path, shard: Mapping[str, Any]) -> str:
-    """Return how a shard differs from the manifest, or an empty text."""
-    name = shard["path"]
+def _file_flaws(path: Path, shard: Mapping[str, Any]) -> list[str]:
+    """Return how the file of a shard differs from the manifest."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return f"{name} is not a file"
-        same = path.stat().st_size == shard["bytes"] and sha256_of(path) == shard["sha256"]
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return ["not a file"]
+        same = status.st_size == shard["bytes"] and sha256_of(path) == shard["sha256"]
     except (OSError, ValueError) as error:  # a name with a NUL
-        return f"{name}: {getattr(error, 'strerror', None) or error}"
-    return "" if same else f"{name} is damaged: its digest is not that of the manifest"
+        return [getattr(error, "strerror", None) or str(error)]
+    return [] if same else ["damaged, its digest is not that of the manifest"]
 
 
 def _shown_rows(
     path: Path, shard: Mapping[str, Any], categories: Sequence[str], damage: _Damage
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of a shard that can be shown, in batches; add to the damage what cannot."""
-    read, count = 0, int(shard["rows"])
+    read, count, error = 0, int(shard["rows"]), str(damage)
     try:
         if not path.is_file():  # a pipe would wait for ever
             return
@@ -178,18 +182,17 @@ def _shown_rows(
             rows = []
             for row in batch.to_pylist():
                 if flaw := _flaw(row, categories):
-                    damage.add(read, flaw)
+                    damage.add_row(read, flaw)
                 else:
                     rows.append({**row, "domain": shard["domain"], "split": shard["split"],
                                  "category": category_name(row["category"], categories),
-                                 "place": read, "error": damage.whole})  # fmt: skip
+                                 "place": read, "error": error})  # fmt: skip
                 read += 1
             yield rows
     except Exception as failure:  # a damaged shard may fail in any way
-        damage.whole = f"{shard['path']} cannot be read: {first_line(failure)[:_LONGEST]}"
+        damage.reasons.append(f"cannot be read ({first_line(failure)[:_LONGEST]})")
     if read != count:
-        damage.whole = damage.whole or f"{shard['path']} is not that of the manifest"
-        damage.whole += f"; it has {read:,} readable rows, the manifest says {count:,}"
+        damage.reasons.append(f"{read:,} rows can be read, the manifest counts {count:,}")
 
 
 def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
@@ -203,6 +206,8 @@ def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
         return str(error)
     if max(len(record.caption), *(len(each.caption) for each in record.negatives), 0) > MAX_CAPTION:
         return f"a caption has over {MAX_CAPTION:,} characters"
+    if len(category_name(label, categories)) > 2 * MAX_NAME:  # with the domain
+        return f"the category has over {2 * MAX_NAME:,} characters"
     return ""
 
 

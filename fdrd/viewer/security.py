@@ -94,7 +94,9 @@ class Guard:
             answer: Response = RedirectResponse(target, 303)
             if headers.get("sec-fetch-site") == "cross-site":
                 # After a redirect that another site began, e.g. `redirect_file`, browsers send no strict cookie.
-                answer = PlainTextResponse(f"Open {target}", headers={"Refresh": f"0; url={target}"})
+                answer = PlainTextResponse(
+                    f"Open {target}", headers={"Refresh": f"0; url={target}"}
+                )
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return answer
         try:

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,6 +23,9 @@ from fdrd.viewer.context import Context
 from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
 from fdrd.viewer.security import Guard
+
+if TYPE_CHECKING:
+    import uvicorn
 
 _ANYWHERE = ("0.0.0.0", "::")
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -54,7 +58,11 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     ]
 
     def explained(request: Request, error: Exception) -> Response:
-        text = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else f"{error}"
+        text = (
+            f"{error.filename}: {error.strerror}"
+            if getattr(error, "filename", None)
+            else f"{error}"
+        )
         return context.page(request, "problem.html", 503, problem=text)
 
     app = Starlette(routes=routes, exception_handlers=dict.fromkeys(_EXPLAINED, explained))
@@ -76,23 +84,27 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
     Raises:
         FdrdError: the port cannot be bound.
     """
-    import uvicorn
-
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    app = application(context, token, host, port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60,
-            timeout_graceful_shutdown=_GRACE,
-        )
-    )  # fmt: skip
-    # A request that is cut off after Ctrl-C is no error.
-    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    server = server_of(application(context, token, host, port))
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/?token={token}")
     with contextlib.suppress(KeyboardInterrupt), listener:
         server.run(sockets=[listener])
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """Return the server of an application; requests that are half sent do not keep it from ending."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60,
+        timeout_graceful_shutdown=_GRACE,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    # A request that is cut off by the end of the server is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    return server
 
 
 def is_local(host: str) -> bool:

@@ -58,11 +58,9 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     ]
 
     def explained(request: Request, error: Exception) -> Response:
-        text = (
-            f"{error.filename}: {error.strerror}"
-            if getattr(error, "filename", None)
-            else f"{error}"
-        )
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
         return context.page(request, "problem.html", 503, problem=text)
 
     app = Starlette(routes=routes, exception_handlers=dict.fromkeys(_EXPLAINED, explained))

@@ -37,6 +37,8 @@ from fdrd.text.normalize import (
 ACTIONS = ("accept", "caption", "category", "attributes", "negative", "drop", "keep", "undo", "comment")  # fmt: skip
 CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
 _VERDICTS = frozenset({"accept", "drop"})
+MAX_BYTES = 2**30
+"""Size of a file of decisions: some millions of them."""
 _LONGEST = 200
 """Characters of a message, which may repeat any part of a line."""
 
@@ -110,6 +112,10 @@ def read_decisions(path: Path) -> tuple[list[Decision], str]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a device or a pipe may never end
             raise FdrdError(f"{path} is not a file; `fdrd view --review` writes one")
+        if path.stat().st_size > MAX_BYTES:
+            raise FdrdError(
+                f"{path} has over {MAX_BYTES:,} bytes; `fdrd view --review` writes less"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise FdrdError(f"{path}: {error.strerror}; `fdrd view --review` writes it") from None

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from fdrd.curation.decisions import (
     CORRECTIONS,
+    MAX_BYTES,
     Decision,
     in_effect,
     parse_decisions,
@@ -96,6 +97,8 @@ class Review:
     def _read_new(self, file: IO[bytes]) -> None:
         """Read what was appended, or everything if another file took the place of the one that was read."""
         status = os.fstat(file.fileno())
+        if status.st_size > MAX_BYTES:
+            raise FdrdError(f"{self.path} has over {MAX_BYTES:,} bytes; name another --review")
         file.seek(self._read - len(self._tail))
         identity = (status.st_dev, status.st_ino)
         if identity != self._file or file.read(len(self._tail)) != self._tail:

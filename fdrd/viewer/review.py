@@ -47,6 +47,12 @@ def corrected(row: Mapping[str, Any], decisions: Sequence[Decision]) -> Outcome:
     )
 
 
+def with_reasons(decisions: Sequence[Decision], outcome: Outcome) -> list[tuple[Decision, str]]:
+    """Return decisions, each with the reason that it was not applied or an empty text."""
+    reasons = {id(decision): reason for decision, reason in outcome.stale}
+    return [(decision, reasons.get(id(decision), "")) for decision in decisions]
+
+
 def new_decision(row: Mapping[str, Any], reviewer: str, action: str, value: Any = "") -> Decision:
     """Return a decision on a row of the index, made now."""
     return Decision(row["id"], digest_of(row), reviewer, _now(), action, value)

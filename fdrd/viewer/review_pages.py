@@ -29,6 +29,7 @@ from fdrd.viewer.review import (
     keep_decision,
     new_decision,
     queue,
+    with_reasons,
 )
 
 _MOST = 65536
@@ -56,9 +57,11 @@ class ReviewPages:
         row = self._next(request, index, review, rows, reviewer)
         record = index.records([row])[0] if row is not None else None
         decisions = review.of(record["id"]) if record else []
+        outcome = corrected(record, decisions) if record else None
         return self.context.page(
             request, "review.html", state=state, kind=kind, queues=QUEUES, reviewer=reviewer, record=record,
-            decisions=decisions, corrected=corrected(record, decisions) if record else None,
+            decisions=with_reasons(decisions, outcome) if outcome else [],
+            corrected=outcome.record if outcome else None,
             categories=index.columns.labels["category"], types=TYPES, size=len(rows),
             progress=review.progress(), agreement=review.agreement(), last=review.last_of(reviewer),
             digest=digest_of(record) if record else "", without=_without, retyped=_retyped, spans_json=_spans_json,

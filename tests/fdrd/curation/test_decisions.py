@@ -215,9 +215,11 @@ def test_the_reason_to_keep_a_record_is_a_text(tmp_path):
     assert [why for _, why in found.stale] == ["the value is a NoneType, not a string"]
 
 
-@pytest.mark.parametrize("name", ["/dev/full", "/dev/zero", "folder", "pipe", "none"])
+@pytest.mark.parametrize("name", ["/dev/full", "/dev/zero", "folder", "pipe", "none", "huge"])
 def test_decisions_come_from_a_file(tmp_path, name):
     (tmp_path / "folder").mkdir()
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 2**30 + 1)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FdrdError, match="`fdrd view --review` writes") as error:
         read_decisions(tmp_path / name)

@@ -198,6 +198,23 @@ def test_rows_that_cannot_be_shown_are_named(copy, open_site, name):
         assert "rows that cannot be shown: 1, first row" in page
 
 
+@pytest.mark.parametrize(
+    "damage", [replaced(FILES["missing"]), lambda folder: forge(folder, ROWS["label 99"])]
+)
+def test_results_of_a_damaged_dataset_are_shown(copy, measured, open_site, damage):
+    damage(copy)
+    site = open_site(copy, results=[measured / "runs"], review="r")
+    visit(site)
+    row = site.context.library.current().records([0])[0]
+    for path in (
+        "/results/queries?show=all",
+        "/results/query?n=1",
+        "/review?queue=boundary",
+        f"/record?id={quote(row['id'])}",
+    ):
+        assert site.ask(path).status in (200, 404), path
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_that_cannot_be_shown_has_a_placeholder(copy, open_site, name):
     rows = forge(copy, IMAGES[name])

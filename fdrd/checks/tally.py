@@ -142,8 +142,8 @@ class _TextsOfImage:
     image: int
     keys: KeySet
 
-    def __contains__(self, text: str) -> bool:
-        return text_key(text) ^ self.image in self.keys
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and text_key(text) ^ self.image in self.keys
 
 
 def image_key(sha256: str) -> int:

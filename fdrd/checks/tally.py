@@ -143,7 +143,7 @@ class _TextsOfImage:
     keys: KeySet
 
     def __contains__(self, text: object) -> bool:
-        return text_key(str(text)) ^ self.image in self.keys
+        return isinstance(text, str) and text_key(text) ^ self.image in self.keys
 
 
 def image_key(sha256: str) -> int:

@@ -65,12 +65,13 @@ class LocalEngine:
             return
         waiting = iter(tasks)
         running: deque[Future[Result]] = deque()
+        shared = ""
         try:
-            if not (first := list(islice(waiting, self.workers))):
-                return
-            self._start(len(first))
-            shared = self._share(common)
-            for task in chain(first, islice(waiting, (ahead - 1) * self.workers)):
+            first = list(islice(waiting, self.workers)) if self._size < self.workers else []
+            if first:
+                self._start(len(first))
+            for task in chain(first, islice(waiting, ahead * self.workers - len(first))):
+                shared = shared or self._share(common)
                 running.append(self._submit(function, task, shared))
             while running:
                 yield running.popleft().result()

@@ -100,7 +100,7 @@ def parse_decisions(data: bytes, first: int = 1) -> list[Decision]:
         FdrdError: a line is not a decision.
     """
     lines = data.split(b"\n")[:-1]
-    return [_parse_line(line, number) for number, line in enumerate(lines, first) if line]
+    return [_parse_line(line, n) for n, line in enumerate(lines, first) if line]
 
 
 def read_decisions(path: Path) -> tuple[list[Decision], str]:
@@ -134,14 +134,14 @@ def to_line(decision: Decision) -> bytes:
 def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
     """Return the decisions that were not undone. `undo` takes back the reviewer's last one on the record."""
     kept: dict[int, Decision] = {}
-    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, decision in enumerate(decisions):
-        own = numbers[decision.record, decision.reviewer]
+    by_reviewer: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, decision in enumerate(decisions):
+        indices = by_reviewer[decision.record, decision.reviewer]
         if decision.action != "undo":
-            kept[number] = decision
-            own.append(number)
-        elif own:
-            del kept[own.pop()]
+            kept[index] = decision
+            indices.append(index)
+        elif indices:
+            del kept[indices.pop()]
     return list(kept.values())
 
 

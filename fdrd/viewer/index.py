@@ -70,7 +70,7 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
             path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(path.parent)
-    unfinished = _Unfinished(path.parent)
+    unfinished = _IndexFolder(path.parent)
     new = unfinished.folder / "index.sqlite"
     try:
         errors = write_index(new, folder, manifest, progress)
@@ -88,7 +88,7 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
     return index
 
 
-class _Unfinished:
+class _IndexFolder:
     """A folder for an index that is being written, or is not kept. It is locked while this process lives."""
 
     def __init__(self, parent: Path):
@@ -120,7 +120,7 @@ class Index:
         folder: Path,
         manifest: dict[str, Any],
         files: list[list[int]],
-        unfinished: _Unfinished | None = None,
+        unfinished: _IndexFolder | None = None,
     ):
         """`files` are those that were indexed (`files_now`); `unfinished` keeps `path` as long as this is open."""
         self.folder, self.manifest, self.files, self._unfinished = (

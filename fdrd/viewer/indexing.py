@@ -108,7 +108,7 @@ def write_index(
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         row = 0
-        for number, shard in enumerate(manifest["shards"]):
+        for index, shard in enumerate(manifest["shards"]):
             name = shard["path"]
             if name in damages:
                 damages[name].reasons.append("listed several times in the manifest")
@@ -124,7 +124,7 @@ def write_index(
                         )
                         continue
                     known.add(each["id"])
-                    values.append(_values(row, number, each))
+                    values.append(_values(row, index, each))
                     _count(columns, row, each)
                     row += 1
                 _insert(connection, values)
@@ -142,10 +142,10 @@ def _finish(
     columns: Mapping[str, _Column],
 ) -> None:
     """Write what is known when all rows are written: errors, columns, and indexes."""
-    listed = {shard["path"]: number for number, shard in reversed(list(enumerate(shards)))}
+    listed = {shard["path"]: index for index, shard in reversed(list(enumerate(shards)))}
     connection.executemany(
         "INSERT INTO shards VALUES (?, ?, ?)",
-        [(number, path, errors.get(path, "")) for path, number in listed.items()],
+        [(index, path, errors.get(path, "")) for path, index in listed.items()],
     )
     for name, column in columns.items():
         multiple = column.rows.tobytes() if name in MULTIPLE else None

@@ -68,8 +68,8 @@ def view(
     def ready(address: str) -> None:
         if not is_local(host):
             err.print(
-                f"Warning: others can reach {host} over plain HTTP, and who reads along gets the token. "
-                "Use --host 127.0.0.1 and an SSH tunnel on a network that you do not trust.",
+                f"Warning: others can reach {host} over plain HTTP, which shows the token to the network. "
+                "Use --host 127.0.0.1 and an SSH tunnel where you do not trust it.",
                 style="yellow", soft_wrap=True,
             )  # fmt: skip
         out.print(f"Viewing {context.library.folder} at {address}")

@@ -12,7 +12,7 @@ import uvicorn
 from fdrd.field_guide.writer import sample
 from fdrd.pipeline.builder import build
 from fdrd.viewer.context import Context, open_context
-from fdrd.viewer.server import _listen, application, server_of
+from fdrd.viewer.server import _listen, application, run, server_of
 
 TOKEN = "secret-token"
 
@@ -92,7 +92,7 @@ def open_site():
         port = listener.getsockname()[1]
         app = application(context, TOKEN, "127.0.0.1", port)
         server = server_of(app)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread = threading.Thread(target=run, args=[server, listener], daemon=True)
         thread.start()
         while not server.started:
             assert thread.is_alive()

@@ -61,7 +61,7 @@ def tuned_row(
     while (left := tuning.steps - _spent(study)) > 0 and without_steps < _EXHAUSTED:
         # The sampler's state is not in the journal, so each trial has a seed of its own.
         ended = sum("steps" in each.user_attrs for each in study.trials)
-        study.sampler = optuna.samplers.TPESampler(seed=tuning.seed + ended)
+        study.sampler = optuna.samplers.TPESampler(seed=(tuning.seed + ended) % 2**32)
         trial = study.ask()
         row = _drawn(cell.row, trial)
         meter = _Meter(trial, left)

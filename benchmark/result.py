@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -420,13 +420,13 @@ def _check_categories(parts: Sequence[Summary], ranks: Indices, way: str) -> Non
     if sum(each.queries for each in parts) > len(ranks):
         raise ValueError(f"{name} counts more than {len(ranks)} queries")
     complete = sum(each.queries for each in parts) == len(ranks)
-    sums: dict[str, tuple[Callable[[Summary], float], float]] = {
-        f"R@{k}": (lambda each, k=k: each.recall[f"R@{k}"], float((ranks <= k).sum())) for k in KS
+    sums: dict[str, tuple[list[float], float]] = {
+        f"R@{k}": ([each.recall[f"R@{k}"] for each in parts], float((ranks <= k).sum())) for k in KS
     }
-    sums["mrr"] = (lambda each: each.mrr, float((1 / ranks).sum()))
-    sums["mean_rank"] = (lambda each: each.mean_rank, float(ranks.sum()))
-    for column, (value, total) in sums.items():
-        found = sum(each.queries * value(each) for each in parts)
+    sums["mrr"] = ([each.mrr for each in parts], float((1 / ranks).sum()))
+    sums["mean_rank"] = ([each.mean_rank for each in parts], float(ranks.sum()))
+    for column, (values, total) in sums.items():
+        found = sum(each.queries * value for each, value in zip(parts, values, strict=True))
         slack = 1e-6 * max(1.0, total)
         if found > total + slack or (complete and found < total - slack):
             raise ValueError(f"{name}: {column} of the categories does not agree with the ranks")

@@ -21,6 +21,7 @@ from benchmark.checkpoint import load_method, read_header, tensors_digest
 from benchmark.experiments.state import states
 from benchmark.result import DIRECTIONS, numbers, read_result, write_result
 from benchmark.settings import MOST_SEED
+from fdrd import __main__ as cli
 from fdrd.errors import FdrdError
 from fdrd.viewer.results import Runs
 from tests.ranked import with_ranks
@@ -295,6 +296,31 @@ def test_an_impossible_seed_is_refused_before_the_first_run(tiny_clip, tiny_data
 def test_impossible_seeds_of_an_experiment_are_refused(changes, message):
     content = {"data": "d", "methods": ["zero_shot"], **changes}
     assert message in refusal(benchmark.to_experiment, content)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--seed", -5),
+        ("--seed", 2**70),
+        ("--seeds", 10**12),
+        ("--seeds", 0),
+        ("--seed", MOST_SEED + 1),
+    ],
+)
+def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(
+    arguments, monkeypatch, capsys
+):
+    monkeypatch.setattr("fdrd.commands.benchmark.bench._checked_name", pytest.fail)
+    monkeypatch.setattr(
+        "sys.argv", ["fdrd", "bench", "none", "--method", "coop", *map(str, arguments)]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"Invalid value for '{arguments[0]}'" in said
+    assert "Traceback" not in said
 
 
 def test_seeds_up_to_the_limits_are_taken():

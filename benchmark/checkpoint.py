@@ -134,7 +134,10 @@ def learned_tensors(path: Path) -> dict[str, Tensor]:
         FdrdError: the file is not a checkpoint, or its tensors are not those that its header states.
     """
     header = read_header(path)
-    tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:  # a type that torch lacks
+        raise FdrdError(f"{path} cannot be read ({_one_line(error)}); get it again") from error
     if tensors_digest(tensors) != header.tensors:
         raise FdrdError(
             f"{path}: its tensors are not those that were trained (their digest differs from the "

@@ -229,7 +229,12 @@ def test_an_edited_file_is_not_a_finished_run(
 
 
 def test_names_and_labels_may_differ(coop, folder, tiny_clip, tiny_dataset):
-    edit(coop, ("settings.label", "CoOp"), ("settings.data.name", "elsewhere"))
+    edit(
+        coop,
+        ("metrics.image_to_text.recall_expected.R@3", 0),
+        ("settings.label", "CoOp"),
+        ("settings.data.name", "elsewhere"),
+    )
     result, seen = run(folder, tiny_clip, tiny_dataset)
     assert (result.settings.label, seen) == ("CoOp", ["finished before"])
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.reporting.comparison import Comparison, Row, numbers
+from benchmark.reporting.comparison import Comparison, Row
+from benchmark.result import numbers
 from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load
 from fdrd.errors import FdrdError

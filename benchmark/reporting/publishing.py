@@ -16,7 +16,9 @@ import safetensors.torch
 from benchmark.checkpoint import (
     WEIGHTS,
     CheckpointHeader,
+    checkpoint_bytes,
     find_checkpoint,
+    learned_tensors,
     load_method,
     read_header,
 )
@@ -117,9 +119,8 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
 def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
     header = _public_header(checkpoint)
     results = published_results(checkpoint, header.method)
-    tensors = safetensors.torch.load_file(checkpoint)
-    metadata = {"fdrd": json.dumps(asdict(header), sort_keys=True)}
-    content = {WEIGHTS: safetensors.torch.save(tensors, metadata), **_as_files(results)}
+    tensors = learned_tensors(checkpoint)
+    content = {WEIGHTS: checkpoint_bytes(tensors, header), **_as_files(results)}
     parameters = sum(value.numel() for value in tensors.values())
     notes = []
     if not is_public(header.backbone):

@@ -156,7 +156,7 @@ def _with_checkpoint(
     request = dataclasses.replace(request, options=header.options)
     if request.backbone is None:
         request = dataclasses.replace(request, backbone=header.backbone, allow_code=False)
-    return request, path, header.train_config()
+    return request, path, header.train
 
 
 def open_backbone(

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models.backbone import Backbone
-from benchmark.settings import Gallery, Half
+from benchmark.settings import Gallery, Half, check_seed
 from benchmark.training.row_selection import Data
 from fdrd.progress import Progress, silent
 
@@ -68,3 +68,6 @@ class RunRequest:
     device: str | None = None
     allow_code: bool = False
     progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)

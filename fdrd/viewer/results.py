@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.evaluation.score_blocks import Floats
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
-from benchmark.result import DIRECTIONS, BenchResult, read_result, result_files
+from benchmark.result import DIRECTIONS, BenchResult, numbers, read_result, result_files
 from benchmark.settings import Settings
 from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError
@@ -78,11 +78,11 @@ class Runs:
                 rows is not None
                 and rows_digest(index.texts(rows)) == comparison.settings.data.fingerprint
             )
-            numbers = np.array(comparison.rows[0].results[0].queries.image_of_row.split(), np.int32)
+            images = numbers(comparison.rows[0].results[0].queries.image_of_row)
             found = None
-            if rows is not None and matches and len(numbers) == len(rows):
-                first = rows[np.unique(numbers, return_index=True)[1]]
-                found = Queries(rows, numbers, first)
+            if rows is not None and matches and len(images) == len(rows):
+                first = rows[np.unique(images, return_index=True)[1]]
+                found = Queries(rows, images.astype(np.int32), first)
             self._queries[key] = found
         return self._queries[key]
 

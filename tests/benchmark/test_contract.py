@@ -203,7 +203,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_cl
 
 
 def header(name, backbone):
-    return CheckpointHeader(name, dict(SMALL), backbone.name, backbone.fingerprint, "0", {}, 0)
+    return CheckpointHeader(
+        name, dict(SMALL), backbone.name, backbone.fingerprint, "0" * 64, None, 0
+    )
 
 
 @every_learner

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.evaluation.galleries import galleries, rank_galleries
-from benchmark.evaluation.metrics import measure, recalls, summarize
+from benchmark.evaluation.metrics import measure
 from benchmark.evaluation.ranking import BothRanks, rank
 from benchmark.models.backbone import Features
+from benchmark.rank_metrics import recalls, summarize
 from fdrd.errors import FdrdError
 
 

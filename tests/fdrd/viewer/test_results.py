@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmark.evaluation.metrics import DIRECTIONS
 from benchmark.reporting.result_plots import plots_of
 from benchmark.reporting.svg_plots import PALETTE, Plot, Series, svg
+from benchmark.result import DIRECTIONS
 from fdrd.dataset import load, rows_digest
 from fdrd.viewer.index import open_index
 from fdrd.viewer.results import Runs

@@ -40,8 +40,6 @@ from benchmark import (
     method,
     silent,
 )
-from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
-from benchmark.evaluation.scoring import Scoring
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.losses import contrastive_loss
 from fdrd.dataset import RetrievalDataset
@@ -134,9 +132,7 @@ class CoCoOp:
         self.config = train
         self.seed = seed
         self.contrast: PairLoss = loss
-        self.scoring = Scoring(
-            {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
-        )
+        self.remarks = {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
 
     def fit(
         self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
@@ -163,9 +159,9 @@ class CoCoOp:
         return self.backbone.encode_image(images)
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return the frozen features of B captions, with their bytes in place of token ids."""
+        """Return the frozen features of B captions, and the captions for `similarity`."""
         pooled = self.backbone.encode_text(captions, reserve=self.n_ctx).pooled
-        return Features(pooled, token_ids=encode_captions(captions).to(pooled.device))
+        return Features(pooled, captions=tuple(captions))
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
         """Return (I, C) scores: cosines in context on the shortlist, frozen ones minus 2 elsewhere.
@@ -173,7 +169,7 @@ class CoCoOp:
         Raises:
             FdrdError: the shortlist has more pairs than `pair_limit`.
         """
-        assert texts.token_ids is not None
+        assert texts.captions is not None
         frozen = images.pooled @ texts.pooled.T
         threshold = self.learner.threshold(images.pooled, self.rerank)
         pairs = (frozen >= threshold[:, None]).nonzero()  # (pairs, 2)
@@ -183,12 +179,11 @@ class CoCoOp:
                 f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller --gallery, "
                 f"or allow them with -M pair_limit={len(pairs)}"
             )
-        captions = decode_captions(texts.token_ids)
         scores = frozen - 2  # below every cosine
         for start in range(0, len(pairs), PAIRS):
             image, caption = pairs[start : start + PAIRS].T
-            some = [captions[number] for number in caption.tolist()]
-            scores[image, caption] = self._rescored(images.pooled[image], some)
+            captions = [texts.captions[index] for index in caption.tolist()]
+            scores[image, caption] = self._rescored(images.pooled[image], captions)
         return scores
 
     def _rescored(self, images: Tensor, captions: Sequence[str]) -> Tensor:

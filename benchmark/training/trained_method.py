@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -18,7 +18,7 @@ from benchmark.registry import Method
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
 from benchmark.training.logit_scale import LogitScale
-from benchmark.training.loop import Batch, fit
+from benchmark.training.loop import SAME_RATE, Batch, fit
 from benchmark.training.losses import PairLoss, contrastive_loss
 from fdrd.dataset import RetrievalDataset
 from fdrd.progress import Progress, silent
@@ -63,6 +63,7 @@ def learn(
     device: torch.device,
     progress: Progress = silent,
     earlier: FitLog | None = None,
+    rates: Mapping[str, float] = SAME_RATE,
 ) -> FitLog:
     """Train a method's learner, and restore its best state.
 
@@ -76,6 +77,7 @@ def learn(
         device: of the towers.
         progress: receives steps.
         earlier: log of an earlier stage of the training, which this one continues.
+        rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
     """
     if method.learner is None:
         raise ValueError("the method has no learner")
@@ -87,6 +89,7 @@ def learn(
     log = fit(
         method.learner, loss, validate, train, config, seed,
         device=device, progress=progress, scale=backbone and LogitScale(backbone, config.scale), earlier=earlier,
+        rates=rates,
     )  # fmt: skip
     return replace(log, zero_shot_mrr=_zero_shot_mrr(backbone, validation))
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 
 from baselines.cocoop import SAMPLE
 from benchmark import Images, Prompts, TrainConfig, get_method, info_nce
-from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.training.loop import Batch

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from benchmark.evaluation.scoring import Scoring, Shortlist
 
 import benchmark
 from benchmark import Features, FrozenFeatures, Images, search
 from benchmark.checkpoint import find_checkpoint, load_method, untrained_method
-from benchmark.evaluation.scoring import Scoring, Shortlist
 from benchmark.registry import make_method
 from fdrd.errors import FdrdError
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from dcar.pair_scores import pair_scores
 from torch.nn.functional import normalize
 
 from benchmark import Features, TrainConfig, get_method
-from dcar.pair_scores import pair_scores
 from dcar.token_weights import token_weights
 
 

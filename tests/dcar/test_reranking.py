@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from benchmark.evaluation.scoring import make_reranker
 from PIL import Image
 from rich.console import Console
 
@@ -14,7 +15,6 @@ import dcar
 from benchmark import Batch, Images, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
-from benchmark.evaluation.scoring import make_reranker
 from benchmark.models.backbone import WeightPlace
 from benchmark.reporting.significance import compare
 from benchmark.reporting.terminal import significance_table

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from benchmark import Batch, TrainingNegatives
-from fdrd.dataset import Indices, RetrievalDataset
+from fdrd.dataset import RetrievalDataset
 
 NEGATIVES = 4
 """Hard negatives per caption and epoch, as in the released annotations."""
@@ -20,13 +21,13 @@ class DrawnCaptions:
 
     Attributes:
         captions: N captions.
-        category: (N,) numbers of the categories that they name, from 0.
+        category: (N,) indices of the categories that they name.
         allowed: (B, N) true for an image's own caption, and for the wrong ones among which it chooses.
     """
 
     captions: list[str]
-    category: Indices
-    allowed: npt.NDArray[np.bool_]
+    category: Tensor
+    allowed: Tensor
 
 
 class CandidateCaptions:
@@ -56,16 +57,16 @@ class CandidateCaptions:
             *map(self._category, rows),
             *(negative.category or self._category(row) for row, negative in negatives),
         ]
-        owner = np.array([row for row, _ in negatives], dtype=np.int64)
-        of_batch = np.eye(len(rows), dtype=bool)
-        of_row = batch.rows[:, None] == owner
-        if not self._own:
-            repeats = np.zeros_like(of_batch) if batch.repeats is None else batch.repeats.numpy()
-            of_batch, of_row = ~repeats, np.ones_like(of_row)
+        allowed = torch.ones(len(rows), len(names), dtype=torch.bool)
+        if self._own:
+            owner = torch.tensor([*rows, *(row for row, _ in negatives)])
+            allowed = torch.tensor(rows)[:, None] == owner
+        elif batch.repeats is not None:
+            allowed[:, : len(rows)] = ~batch.repeats
         return DrawnCaptions(
             [*batch.captions, *(negative.caption for _, negative in negatives)],
-            np.unique(names, return_inverse=True)[1],
-            np.hstack([of_batch, of_row]),
+            torch.from_numpy(np.unique(names, return_inverse=True)[1]),
+            allowed,
         )
 
     def _category(self, row: int) -> str:

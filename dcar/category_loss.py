@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 
-@dataclass(frozen=True, eq=False)
-class CandidateTexts:
-    """N captions for B images to choose from; the first B are the captions of these images.
-
-    Attributes:
-        features: (N, d) of unit length.
-        category: (N,) category numbers.
-        allowed: (B, N) true for an image's own caption, and for the wrong ones among which it chooses.
-    """
-
-    features: Tensor
-    category: Tensor
-    allowed: Tensor
-
-
 def category_aware_loss(
-    images: Tensor, texts: CandidateTexts, *, scale: float | Tensor, epsilon: float
+    images: Tensor,
+    texts: Tensor,
+    category: Tensor,
+    allowed: Tensor,
+    *,
+    scale: float | Tensor,
+    epsilon: float,
 ) -> Tensor:
     """Return the mean loss of B images, and of their captions, which choose among these images.
 
@@ -34,24 +23,26 @@ def category_aware_loss(
 
     Args:
         images: (B, d) unit features.
-        texts: the candidates.
+        texts: (N, d) unit features of the candidates, of which the first B are the captions of the images.
+        category: (N,) indices of their categories.
+        allowed: (B, N) true for an image's own caption, and for the wrong ones among which it chooses.
         scale: factor of the similarities.
         epsilon: relevance that the other captions of an image's category share.
 
-    >>> texts = CandidateTexts(torch.eye(2), torch.tensor([0, 1]), torch.ones(2, 2, dtype=torch.bool))
-    >>> loss = category_aware_loss(torch.eye(2), texts, scale=1.0, epsilon=0.0)
+    >>> vectors, allowed = torch.eye(2), torch.ones(2, 2, dtype=torch.bool)
+    >>> loss = category_aware_loss(vectors, vectors, torch.arange(2), allowed, scale=1.0, epsilon=0.0)
     >>> round(float(loss), 4)  # log(1 + exp(0 - 1))
     0.3133
     """
     size = len(images)
-    logits = scale * (images @ texts.features.T)  # (B, N)
+    logits = scale * (images @ texts.T)  # (B, N)
     own = torch.eye(*logits.shape, device=images.device)
-    same = (texts.category == texts.category[:size, None]).to(logits.dtype)
-    related = same * (1 - own) * texts.allowed * epsilon
-    to_text = choice_loss(logits, texts.allowed, own, related)
+    same = (category == category[:size, None]).to(logits.dtype)
+    related = same * (1 - own) * allowed * epsilon
+    to_text = choice_loss(logits, allowed, own, related)
     square = slice(size)
     to_image = choice_loss(
-        logits[:, square].T, texts.allowed[:, square].T, own[:, square], related[:, square].T
+        logits[:, square].T, allowed[:, square].T, own[:, square], related[:, square].T
     )
     return (to_text + to_image) / 2
 

@@ -37,7 +37,7 @@ from benchmark.training.prompt_learners import at_most
 from benchmark.training.resumable import resumable
 from benchmark.training.trained_method import cosine
 from dcar.candidates import CandidateCaptions
-from dcar.category_loss import CandidateTexts, category_aware_loss
+from dcar.category_loss import category_aware_loss
 from dcar.options import VARIANTS, DCARConfig
 from dcar.token_weights import caption_weights
 from fdrd.dataset import RetrievalDataset
@@ -74,7 +74,7 @@ class Learner(nn.Module):
         # be the best, is the adapter without random prompts.
         self.register_buffer("entered", torch.tensor(False))
 
-    def entered_prompts(self) -> Prompts:
+    def forward(self) -> Prompts:
         """Return the prompts, or none before they have entered."""
         prompts: Prompts = self.prompts() if self.entered else Prompts()
         return prompts
@@ -168,12 +168,11 @@ class DCAR:
 
     def _loss(self, batch: Batch) -> Tensor:
         """Return both losses of the learner as it is, with prompts or before they have entered."""
-        config, prompts = self.config, self.learner.entered_prompts()
-        prompted = self.backbone.encode_image(batch.images, prompts).pooled
+        config, prompts = self.config, self.learner()
+        prompted, images, compared = self._image_features(batch.images)
         weights = None
         if config.beta and prompts.text:
             weights = caption_weights(self.backbone, prompts, prompted, batch.captions, config.beta)
-        images, compared = self._image_features(batch.images, prompted)
         logits = self.backbone.logit_scale * cosine(images, self._texts(batch.captions, weights))
         loss = contrastive_loss(logits, config.loss, batch.repeats, self.backbone.logit_bias)
         if config.lambda_cate:
@@ -182,8 +181,7 @@ class DCAR:
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images."""
-        prompted = self.backbone.encode_image(images, self.learner.entered_prompts()).pooled
-        return self._image_features(images, prompted)[0]
+        return self._image_features(images)[1]
 
     def encode_text(self, captions: Sequence[str]) -> Features:
         """Return features of B captions, from the captions only and without token weights."""
@@ -193,15 +191,16 @@ class DCAR:
         """Return (I, C) cosines."""
         return cosine(images, texts)
 
-    def _image_features(self, images: AnyImages, prompted: Tensor) -> tuple[Features, Tensor]:
-        """Return what is scored of B images, and the (B, d) that adapted captions are compared with."""
+    def _image_features(self, images: AnyImages) -> tuple[Tensor, Features, Tensor]:
+        """Return (B, d) prompted features, what is scored, and (B, d) that adapted captions are compared with."""
+        prompted = self.backbone.encode_image(images, self.learner()).pooled
         if not self._has_two_paths():
             adapted = self.learner.adapted_images(prompted)
-            return Features(adapted), adapted
+            return prompted, Features(adapted), adapted
         with torch.no_grad():
             plain = self.backbone.encode_image(images).pooled
         adapted = self.learner.adapted_images(plain)
-        return self._joined(prompted, adapted), adapted
+        return prompted, self._joined(prompted, adapted), adapted
 
     def _texts(self, captions: Sequence[str], weights: Tensor | None) -> Features:
         """Return scored features of B captions under token weights (B, T)."""
@@ -223,7 +222,7 @@ class DCAR:
 
     def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
         """Return (B, d) features of captions from the prompted text tower."""
-        prompts = Prompts(text=self.learner.entered_prompts().text, token_weights=weights)
+        prompts = Prompts(text=self.learner().text, token_weights=weights)
         return self.backbone.encode_text(captions, prompts).pooled
 
     @torch.no_grad()
@@ -236,13 +235,13 @@ class DCAR:
         """Return the category-aware loss over plain caption features through the adapter."""
         assert self.candidates is not None, "call draw_from first"
         drawn = self.candidates.draw(batch)
-        texts = CandidateTexts(
-            self.learner.adapter(self._plain(drawn.captions)),
-            torch.from_numpy(drawn.category).to(images.device),
-            torch.from_numpy(drawn.allowed).to(images.device),
-        )
         return category_aware_loss(
-            images, texts, scale=self.backbone.logit_scale, epsilon=self.config.epsilon
+            images,
+            self.learner.adapter(self._plain(drawn.captions)),
+            drawn.category.to(images.device),
+            drawn.allowed.to(images.device),
+            scale=self.backbone.logit_scale,
+            epsilon=self.config.epsilon,
         )
 
 

@@ -63,6 +63,7 @@ class DCARFigure(PromptMethod):
     ):
         super().__init__(backbone, learner, train, seed)
         self.backbone: Any = backbone
+        self.adapter = learner.adapter
         self.loss = self._loss
         self.beta = beta
         self.alpha = alpha
@@ -104,7 +105,7 @@ class DCARFigure(PromptMethod):
         drawn = self.candidates.draw(batch)
         with torch.no_grad():
             plain = self.backbone.encode_text(drawn.captions, reserve=n_ctx).pooled
-        logits = self.backbone.logit_scale * (images @ self.learner.adapter(plain).T)
+        logits = self.backbone.logit_scale * (images @ self.adapter(plain).T)
         same = drawn.category == drawn.category[: len(images), None]
         logits = logits + same.to(images.device) * math.log(1 + self.alpha)
         own = torch.eye(*logits.shape, device=images.device)

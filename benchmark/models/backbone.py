@@ -90,8 +90,10 @@ class Features:
         return self._map(lambda value: value.to(device))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
-        tensors = {name: getattr(self, name) for name in TENSORS}
-        changed = {name: None if each is None else change(each) for name, each in tensors.items()}
+        changed: dict[str, Any] = {}
+        for name in TENSORS:
+            value = getattr(self, name)
+            changed[name] = None if value is None else change(value)
         return replace(self, **changed)
 
 

@@ -33,12 +33,11 @@ from benchmark import (
     Features,
     FitLog,
     PairLoss,
-    Progress,
     Prompts,
     TrainConfig,
+    TrainContext,
     learn,
     method,
-    silent,
 )
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.losses import contrastive_loss
@@ -135,7 +134,10 @@ class CoCoOp:
         self.remarks = {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Sample the captions, and train the context."""
         order = np.random.default_rng(self.seed).permutation(len(train.captions))
@@ -143,7 +145,7 @@ class CoCoOp:
         plain = self.encode_text([train.captions[number] for number in chosen])
         self.learner.sample.copy_(plain.pooled)
         device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
+        return learn(self, self.loss, train, validation, self.config, self.seed, device, context)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return InfoNCE of a batch, from every image with every caption."""

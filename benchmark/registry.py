@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from benchmark.models.backbone import Features
     from benchmark.models.image_batches import AnyImages
+    from benchmark.training.context import TrainContext
     from fdrd.dataset import RetrievalDataset
-    from fdrd.progress import Progress
 
 BUILT_IN = ("baselines", "dcar")
 """Packages with methods that need no `load_plugin`."""
@@ -60,9 +60,9 @@ class Method(Protocol):
         """The module that `fit` trains and a checkpoint stores; None if `trains` is `nothing`."""
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = ...
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = ...
     ) -> FitLog:
-        """Train on pairs, and keep the best state on validation."""
+        """Train on pairs, and keep the best state on validation; hand the context on to `learn`."""
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images."""

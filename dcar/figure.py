@@ -19,13 +19,12 @@ from benchmark import (
     Batch,
     CoupledPrompts,
     FitLog,
-    Progress,
     PromptMethod,
     Prompts,
     TrainConfig,
+    TrainContext,
     learn,
     method,
-    silent,
 )
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.losses import contrastive_loss
@@ -70,7 +69,10 @@ class DCARFigure(PromptMethod):
         self.candidates: CandidateCaptions | None = None
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train prompts and adapter together."""
         self.candidates = CandidateCaptions(train, self.seed, own=True, n_attribute=N_ATTRIBUTE)
@@ -83,7 +85,7 @@ class DCARFigure(PromptMethod):
             self.config,
             self.seed,
             device,
-            progress,
+            context,
             rates=RATES,
         )
 

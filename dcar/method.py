@@ -23,18 +23,16 @@ from benchmark import (
     CoupledPrompts,
     Features,
     FitLog,
-    Progress,
     Prompts,
     TrainConfig,
+    TrainContext,
     learn,
     method,
-    silent,
 )
 from benchmark.models.backbone import PROMPTS
 from benchmark.registry import Needs
 from benchmark.training.losses import contrastive_loss
 from benchmark.training.prompt_learners import at_most
-from benchmark.training.resumable import resumable
 from benchmark.training.trained_method import cosine
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
@@ -118,7 +116,10 @@ class DCAR:
         """drawn from the training rows, once `draw_from` has been called"""
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train the adapters alone, then prompts and adapters together."""
         config = self.config
@@ -126,14 +127,14 @@ class DCAR:
             self.draw_from(train)
         earlier = None
         if config.adapter_epochs and config.trains_adapter:
-            earlier = self._fit_adapters(train, validation, progress)
+            earlier = self._fit_adapters(train, validation, context)
         return learn(
             self, self.loss, train, validation, self.training, self.seed, self.backbone.device,
-            progress, earlier, RATES,
+            context, earlier, RATES,
         )  # fmt: skip
 
     def _fit_adapters(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext
     ) -> FitLog:
         """Train the adapters on plain features, which are cached: this takes seconds."""
         training = self.training.changed(
@@ -146,13 +147,14 @@ class DCAR:
         )
 
         def report(stage: str, done: int, total: int) -> None:
-            progress(f"adapter alone: {stage}", done, total)
+            context.progress(f"adapter alone: {stage}", done, total)
 
-        with resumable(None):  # only the joint training is resumable
-            return learn(
-                self, self._loss, train, validation, training, self.seed, self.backbone.device,
-                report, None, RATES,
-            )  # fmt: skip
+        # Only the joint training is resumable.
+        alone = replace(context, progress=report, saved=None)
+        return learn(
+            self, self._loss, train, validation, training, self.seed, self.backbone.device,
+            alone, rates=RATES,
+        )  # fmt: skip
 
     def draw_from(self, train: RetrievalDataset) -> None:
         """Let the category-aware loss draw candidates from these rows."""

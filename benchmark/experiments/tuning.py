@@ -18,14 +18,14 @@ import msgspec
 from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
 from benchmark.result import DIRECTIONS, BenchResult, TuningLog
 from benchmark.settings import OptionValue
-from benchmark.training.tracking import observed
+from benchmark.training.tracking import Observer
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
     import optuna
 
-RunTrial = Callable[[MethodRow, Path], BenchResult]
-"""Trains a row and measures it on validation, with files in a folder."""
+RunTrial = Callable[[MethodRow, Path, Observer], BenchResult]
+"""Trains a row and measures it on validation, with files in a folder, and an observer of its curves."""
 
 _EXHAUSTED = 50
 """A search ends after this many trials in a row that took no step, e.g. because their options were tried before."""
@@ -68,8 +68,7 @@ def tuned_row(
         value = None
         if not _tried_before(study, trial):
             try:
-                with observed(meter):
-                    value = _mrr(run_trial(row, home))
+                value = _mrr(run_trial(row, home, meter))
             except _Stopped:
                 pass
             except FdrdError as error:

@@ -125,5 +125,5 @@ def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
     sizes = [after - before for before, after in pairwise(bounds)]
     missing = max(sizes) - len(part)  # all processes must send the same number of rows
     padded = pad(part, [0, 0] * (part.dim() - 1) + [0, missing])
-    parts = all_gather(padded)
+    parts: tuple[Tensor, ...] = all_gather(padded)  # type: ignore[no-untyped-call]
     return torch.cat([each[:size] for each, size in zip(parts, sizes, strict=True)])

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import benchmark.training.resumable
-from benchmark import Prompts, TrainConfig, get_method
+from benchmark import Prompts, TrainConfig, TrainContext, get_method
 from benchmark.training.resumable import resumable
-from benchmark.training.tracking import observed
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
 
@@ -69,8 +68,8 @@ def test_the_log_and_the_curves_have_the_steps_of_both_stages(tiny_clip, tiny_da
     """24 rows: three epochs of one batch for the adapter, then two epochs of three batches of 8."""
     method, rows = made(tiny_clip), (tiny_dataset["train"], tiny_dataset["validation"])
     points = []
-    with observed(lambda curve, step, value: points.append((curve, step))):
-        log = method.fit(*rows)
+    context = TrainContext(observers=(lambda curve, step, value: points.append((curve, step)),))
+    log = method.fit(*rows, context)
     assert [each.step for each in log.epochs] == [1, 2, 3, 6, 9]
     assert log.steps == 9
     assert [step for curve, step in points if curve == "loss"] == [*range(1, 10)]
@@ -116,13 +115,13 @@ def test_training_killed_after_the_adapter_stage_resumes_exactly(
     whole = made(tiny_clip)
     log = whole.fit(*rows)
     path = tmp_path / "dcar.partial.safetensors"
-    with pytest.raises(Stopped), resumable(path):
-        stopped_at(made(tiny_clip), 4).fit(*rows)
+    with pytest.raises(Stopped), resumable(path) as saved:
+        stopped_at(made(tiny_clip), 4).fit(*rows, TrainContext(saved=saved))
     second, steps = made(tiny_clip), []
     loss = second.loss
     second.loss = lambda batch: steps.append(batch.epoch) or loss(batch)
-    with resumable(path):
-        again = second.fit(*rows)
+    with resumable(path) as saved:
+        again = second.fit(*rows, TrainContext(saved=saved))
     assert len(steps) == 2 * 3 - 4  # 24 rows in three batches, twice, of which four were taken
     assert [each.loss for each in again.epochs] == [each.loss for each in log.epochs]
     learned = whole.learner.state_dict()

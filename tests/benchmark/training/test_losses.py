@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
+from benchmark.training.context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import contrastive_loss, info_nce, sigmoid_loss
@@ -160,8 +161,9 @@ def test_a_killed_training_with_a_learned_scale_resumes_exactly(
 
         learner = ContextVectors(tiny_clip, 2, "", 1, 0)
         method = PromptMethod(tiny_clip, learner, config, loss="sigmoid")
-        with resumable(tmp_path / place):
-            return method.fit(tiny_dataset["train"], tiny_dataset["validation"], tell), learner
+        with resumable(tmp_path / place) as saved:
+            context = TrainContext(tell, saved=saved)
+            return method.fit(tiny_dataset["train"], tiny_dataset["validation"], context), learner
 
     log, learner = trained("whole")
     with pytest.raises(RuntimeError, match="killed"):

@@ -33,15 +33,12 @@ from benchmark import (
     Features,
     FitLog,
     PairLoss,
-    Progress,
     Prompts,
     TrainConfig,
+    TrainContext,
     learn,
     method,
-    silent,
 )
-from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
-from benchmark.evaluation.scoring import Scoring
 from benchmark.models.backbone import PROMPTS
 from benchmark.training.losses import contrastive_loss
 from fdrd.dataset import RetrievalDataset
@@ -134,12 +131,13 @@ class CoCoOp:
         self.config = train
         self.seed = seed
         self.contrast: PairLoss = loss
-        self.scoring = Scoring(
-            {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
-        )
+        self.remarks = {} if rerank == 1 else {"shortlist": _SHORTLIST.format(share=rerank)}
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Sample the captions, and train the context."""
         order = np.random.default_rng(self.seed).permutation(len(train.captions))
@@ -147,7 +145,7 @@ class CoCoOp:
         plain = self.encode_text([train.captions[number] for number in chosen])
         self.learner.sample.copy_(plain.pooled)
         device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
+        return learn(self, self.loss, train, validation, self.config, self.seed, device, context)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return InfoNCE of a batch, from every image with every caption."""
@@ -163,9 +161,9 @@ class CoCoOp:
         return self.backbone.encode_image(images)
 
     def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return the frozen features of B captions, with their bytes in place of token ids."""
+        """Return the frozen features of B captions, and the captions for `similarity`."""
         pooled = self.backbone.encode_text(captions, reserve=self.n_ctx).pooled
-        return Features(pooled, token_ids=encode_captions(captions).to(pooled.device))
+        return Features(pooled, captions=tuple(captions))
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
         """Return (I, C) scores: cosines in context on the shortlist, frozen ones minus 2 elsewhere.
@@ -173,7 +171,7 @@ class CoCoOp:
         Raises:
             FdrdError: the shortlist has more pairs than `pair_limit`.
         """
-        assert texts.token_ids is not None
+        assert texts.captions is not None
         frozen = images.pooled @ texts.pooled.T
         threshold = self.learner.threshold(images.pooled, self.rerank)
         pairs = (frozen >= threshold[:, None]).nonzero()  # (pairs, 2)
@@ -183,12 +181,11 @@ class CoCoOp:
                 f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller --gallery, "
                 f"or allow them with -M pair_limit={len(pairs)}"
             )
-        captions = decode_captions(texts.token_ids)
         scores = frozen - 2  # below every cosine
         for start in range(0, len(pairs), PAIRS):
             image, caption = pairs[start : start + PAIRS].T
-            some = [captions[number] for number in caption.tolist()]
-            scores[image, caption] = self._rescored(images.pooled[image], some)
+            captions = [texts.captions[index] for index in caption.tolist()]
+            scores[image, caption] = self._rescored(images.pooled[image], captions)
         return scores
 
     def _rescored(self, images: Tensor, captions: Sequence[str]) -> Tensor:

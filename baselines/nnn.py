@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from baselines.zero_shot import ZeroShot
-from benchmark import AnyImages, Encoder, Features, FitLog, Progress, method, silent
+from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.evaluation.encoding import encode_split, rank_split
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
@@ -102,12 +102,15 @@ class NNN:
         self.learner = nn.ModuleDict({"captions": self.captions, "images": self.images})
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Fill the banks from the training rows, and choose on validation what is not given."""
-        images, texts = encode_split(self.plain, train, progress)
+        images, texts = encode_split(self.plain, train, context.progress)
         self.images.queries, self.captions.queries = images.pooled.cpu(), texts.pooled.cpu()
-        images, texts = encode_split(self.plain, validation, progress)
+        images, texts = encode_split(self.plain, validation, context.progress)
         grid = list(_grid(self.alpha, self.k))
         found = []
         for number, (alpha, k) in enumerate(grid):
@@ -115,7 +118,7 @@ class NNN:
             self.images.choose(alpha, k)
             ranks = rank_split(self, self._image(images), self._text(texts), validation)
             found.append([float((1 / side.strict).mean()) for side in ranks])
-            progress("choose alpha and k", number + 1, len(grid))
+            context.progress("choose alpha and k", number + 1, len(grid))
         # Captions are the candidates of image-to-text. Of equal scores the weakest correction wins.
         for bank, scores in zip(
             (self.images, self.captions), zip(*found, strict=True), strict=True

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark import AnyImages, Features, FitLog, Progress, method, silent
+from benchmark import AnyImages, Features, FitLog, TrainContext, method
 from benchmark.models.image_batches import digests
 from fdrd.dataset import RetrievalDataset
 
@@ -30,7 +30,10 @@ class Random:
         self.seed = seed
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train nothing."""
         return FitLog()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from benchmark import Encoder, FitLog, Progress, method, silent
+from benchmark import Encoder, FitLog, TrainContext, method
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
 
@@ -21,7 +21,10 @@ class ZeroShot:
         self.similarity = cosine
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train nothing."""
         return FitLog()

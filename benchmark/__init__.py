@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from benchmark.settings import Settings, TrainConfig
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator
+    from benchmark.training.context import TrainContext
     from benchmark.training.fine_tuning import FineTuned
     from benchmark.training.loop import Batch
     from benchmark.training.losses import LossDirection, PairLoss, info_nce

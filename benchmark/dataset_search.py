@@ -17,8 +17,7 @@ from PIL.Image import Image
 
 from benchmark.checkpoint import find_checkpoint, load_method, read_header, untrained_method
 from benchmark.evaluation.encoding import BATCH
-from benchmark.evaluation.scoring import BELOW, Shortlist, scoring_of
-from benchmark.models.backbone import Backbone, Features, concatenate
+from benchmark.models.backbone import Backbone, Features
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import Method
@@ -125,8 +124,6 @@ def _search(
     query_features = (
         method.encode_text([query]) if isinstance(query, str) else method.encode_image([query])
     )
-    shortlist = scoring_of(method).shortlist
-    kept = max(k, shortlist.size) if shortlist else k
     best: list[_Item] = []
     for place, view in enumerate(splits):
         total = len(view.image_digests) if images else len(view.captions)
@@ -141,12 +138,10 @@ def _search(
             if bool(scores.isnan().any()):
                 raise FdrdError("a score is NaN; check the weights of the backbone")
             best += [_Item(s, place, n) for s, n in zip(scores.tolist(), numbers, strict=True)]
-            best = _sorted(best)[:kept]
+            best = sorted(best, key=lambda item: -item.score)[:k]  # stable: ties keep their order
             progress(f"search {view.split}", numbers.stop, total)
-    if shortlist:
-        best = _reranked(method, splits, query_features, best, shortlist, images)
     hits = []
-    for rank, item in enumerate(best[:k], start=1):
+    for rank, item in enumerate(best, start=1):
         view = splits[item.split]
         row = int(np.argmax(view.pairs[:, 0 if images else 1] == item.number))
         (record,) = view.records([row])
@@ -160,25 +155,3 @@ def _features(
     if images:
         return method.encode_image(Images(view, np.asarray(numbers)))
     return method.encode_text([view.captions[number] for number in numbers])
-
-
-def _reranked(
-    method: Method,
-    splits: Sequence[RetrievalDataset],
-    encoded: Features,
-    best: list[_Item],
-    shortlist: Shortlist,
-    images: bool,
-) -> list[_Item]:
-    """Rescore the best items pair by pair with the query; the others stay below them."""
-    head = best[: shortlist.size]
-    found = concatenate([_features(method, splits[i.split], [i.number], images) for i in head])
-    query = encoded[torch.zeros(len(head), dtype=torch.long)]
-    scores = shortlist.score(found, query) if images else shortlist.score(query, found)
-    rescored = [i._replace(score=s) for s, i in zip(scores.tolist(), head, strict=True)]
-    rest = [i._replace(score=i.score - BELOW) for i in best[shortlist.size :]]
-    return _sorted(rescored) + rest
-
-
-def _sorted(items: list[_Item]) -> list[_Item]:
-    return sorted(items, key=lambda item: -item.score)  # stable: ties keep their order

@@ -18,7 +18,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from benchmark.models.backbone import Features
     from benchmark.models.image_batches import AnyImages
+    from benchmark.training.context import TrainContext
     from fdrd.dataset import RetrievalDataset
-    from fdrd.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,10 @@ BUILT_IN = ("baselines", "dcar")
 
 
 class Method(Protocol):
-    """A retrieval method. Any class with these members works."""
+    """A retrieval method. Any class with these members works.
+
+    An attribute `remarks` may hold caveats that tables print with the numbers: see `remarks_of`.
+    """
 
     @property
     def trains(self) -> Literal["nothing", "statistics", "prompts", "backbone"]:
@@ -59,9 +62,9 @@ class Method(Protocol):
         """The module that `fit` trains and a checkpoint stores; None if `trains` is `nothing`."""
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = ...
+        self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext = ...
     ) -> FitLog:
-        """Train on pairs, and keep the best state on validation."""
+        """Train on pairs, and keep the best state on validation; hand the context on to `learn`."""
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return features of B images."""
@@ -70,7 +73,10 @@ class Method(Protocol):
         """Return features of B captions, from the captions alone."""
 
     def similarity(self, images: Features, texts: Features) -> Tensor:
-        """Return (I, C) scores. Everything that needs both an image and a caption happens here."""
+        """Return (I, C) scores. Everything that needs both an image and a caption happens here.
+
+        A score must not depend on the other images and captions, because galleries are scored in blocks.
+        """
 
 
 Factory = TypeVar("Factory", bound=Callable[..., Method])
@@ -116,8 +122,7 @@ def method(
     Args:
         name: as in `--method`.
         ablations: variants that `--ablate` runs, with the options of each.
-        options: dataclass of the options, for a factory that takes them as `**options`. A class method
-            `resolve` may complete given options, e.g. with those of a preset.
+        options: dataclass of the options, for a factory that takes them as `**options`.
         needs: a capability of the backbone that the method needs, e.g. `backbone.PROMPTS`.
 
     Raises:
@@ -236,13 +241,8 @@ def summary(name: str) -> str:
 
 
 def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a method: those given, and else those of its preset or the defaults."""
-    options = _entry(name).options
-    resolve = getattr(options, "resolve", None)
-    if resolve is None:
-        return {key: given.get(key, o.default) for key, o in method_options(name).items()}
-    resolved: dict[str, Any] = asdict(resolve(given))
-    return resolved
+    """Return all options of a method: those given, and else the defaults."""
+    return {key: given.get(key, option.default) for key, option in method_options(name).items()}
 
 
 def takes(name: str, argument: str) -> bool:
@@ -295,6 +295,11 @@ def works_with(name: str, can: frozenset[str]) -> str | None:
         return ""
     unless = _entry(name).needs.unless
     return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
+
+
+def remarks_of(method: Method) -> dict[str, str]:
+    """Return the caveats of a method's results: a tag for its name in tables, and the sentence it stands for."""
+    return dict(getattr(method, "remarks", {}))
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:

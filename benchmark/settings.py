@@ -55,8 +55,6 @@ class TrainConfig:
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
         optimiser: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
         learning_rate: at the first step.
-        adapter_learning_rate: the same for adapters behind the towers; 0 is `learning_rate`. Prompts and
-            adapters trained together may need rates that differ by ten.
         schedule: cosine decays to zero over all steps; constant does not decay.
         warmup: first steps, in which the rate rises linearly to that of the schedule.
         precision: of the towers in training; similarities, losses and evaluation use float32.
@@ -77,7 +75,6 @@ class TrainConfig:
     batch_size: int = 32
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.002
-    adapter_learning_rate: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -96,10 +93,6 @@ class TrainConfig:
                 raise FdrdError(f"{name}={value}: must be at least {least.get(name, 0)}")
         if not 0 < self.learning_rate < math.inf:
             raise FdrdError(f"learning_rate={self.learning_rate}: must be above 0")
-        if not 0 <= self.adapter_learning_rate < math.inf:
-            raise FdrdError(
-                f"adapter_learning_rate={self.adapter_learning_rate}: must not be negative"
-            )
         object.__setattr__(self, "scale", _scale(self.scale))
 
     def changed(self, given: Mapping[str, Any]) -> TrainConfig:

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 
 METHODS = ("zero_shot", "coop", "maple", "dcar", "clip_adapter")
-OPTIONS = {"coop": ("-M", "n_ctx=16", "-M", "ctx_init="), "dcar": ("-M", "preset=maple")}
+OPTIONS = {"coop": ("-M", "n_ctx=16", "-M", "ctx_init=")}
 """The defaults of version 0.1 where they have changed."""
 SAMPLE = ("--categories", "24", "--pairs", "720", "--seed", "7")
 

@@ -1,5 +1,4 @@
 """Evaluation: encoding, ranking, metrics, galleries, hard negatives, significance tests.
 
-May import `models`, the registry, and the types of results. Others use `encode_split`, `rank_split`,
-`Scoring` and `measure`.
+May import `models`, the registry, and the types of results. Others use `encode_split`, `rank_split` and `measure`.
 """

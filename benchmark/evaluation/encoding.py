@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from benchmark.evaluation.galleries import rank_galleries
 from benchmark.evaluation.ranking import BothRanks
-from benchmark.evaluation.scoring import Leak, Reranker
 from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
 from benchmark.registry import Method
@@ -60,25 +58,12 @@ def encoded_in_batches(
 
 @torch.no_grad()
 def encode_split(
-    method: Method,
-    dataset: RetrievalDataset,
-    progress: Progress = silent,
-    leak: Leak | None = None,
+    method: Method, dataset: RetrievalDataset, progress: Progress = silent
 ) -> tuple[Features, Features]:
-    """Return features of the I distinct images and of the C distinct captions, each encoded once.
-
-    With `leak`, each caption is encoded together with the image of the first row that has it.
-    """
+    """Return features of the I distinct images and of the C distinct captions, each encoded once."""
     images, captions = Images.of(dataset), dataset.captions
-    own = dataset.pairs[np.unique(dataset.pairs[:, 1], return_index=True)[1], 0]
     backbone: Encoder | None = getattr(method, "backbone", None)
     size = ON_ACCELERATOR if backbone and backbone.device.type != "cpu" else BATCH
-
-    def encode_text(rows: slice) -> Features:
-        if leak:
-            return leak(captions[rows], Images(dataset, own[rows]))
-        return method.encode_text(captions[rows])
-
     return (
         encoded_in_batches(
             "encode images",
@@ -87,7 +72,13 @@ def encode_split(
             lambda rows: method.encode_image(images[rows]),
             progress,
         ),
-        encoded_in_batches("encode captions", len(captions), size, encode_text, progress),
+        encoded_in_batches(
+            "encode captions",
+            len(captions),
+            size,
+            lambda rows: method.encode_text(captions[rows]),
+            progress,
+        ),
     )
 
 
@@ -98,7 +89,6 @@ def rank_split(
     texts: Features,
     dataset: RetrievalDataset,
     gallery: Gallery = "domain",
-    reranker: Reranker | None = None,
 ) -> BothRanks:
     """Return the ranks of all queries of a split under a method's similarity."""
     return rank_galleries(
@@ -109,5 +99,4 @@ def rank_split(
         dataset.row_category,
         dataset.image_domain,
         gallery,
-        reranker,
     )

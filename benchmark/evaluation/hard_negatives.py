@@ -16,7 +16,6 @@ import torch
 
 from benchmark.evaluation.ranking import Similarity
 from benchmark.evaluation.score_blocks import distinct
-from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
 from benchmark.result import Share
 from fdrd.dataset import RetrievalDataset
@@ -33,7 +32,6 @@ def hard_negative_shares(
     *,
     text_only: Mapping[str, float] | None = None,
     batch: int = 64,
-    reranker: Reranker | None = None,
     progress: Progress = silent,
 ) -> dict[str, Share]:
     """Return the accuracy by `all`, kind, and `attribute: type`, over the rows with such negatives.
@@ -45,7 +43,6 @@ def hard_negative_shares(
         dataset: rows with their negatives.
         text_only: accuracy of the text-only baseline, by the same names.
         batch: rows scored at a time.
-        reranker: rescores each row's image with its candidates.
         progress: receives the rows done.
     """
     won: dict[str, list[bool]] = defaultdict(list)
@@ -62,14 +59,7 @@ def hard_negative_shares(
         parts, vector = distinct(encode_text(list(number)))
         of_row = [vector[[number[text] for text in row]] for row in candidates]
         of_image = images[dataset.pairs[chosen, 0]]
-        found = similarity(of_image, parts)
-        if reranker is not None:
-            pairs = [
-                (place, each) for place, own in enumerate(of_row) for each in set(own.tolist())
-            ]
-            pair_numbers = torch.tensor(pairs, device=found.device)
-            found = reranker.rescore(found, pair_numbers, of_image, parts)
-        scores = found.float().cpu().numpy()
+        scores = similarity(of_image, parts).float().cpu().numpy()
         for place, row in enumerate(chosen):
             own = scores[place, of_row[place]]
             for name, members in kinds(dataset.negatives[row]).items():

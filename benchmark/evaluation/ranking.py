@@ -32,7 +32,6 @@ from benchmark.evaluation.score_blocks import (
     relevance,
     unique_rows,
 )
-from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
 from fdrd.dataset import Indices
 
@@ -79,7 +78,6 @@ def rank(
     category: Indices,
     *,
     block: int | None = None,
-    reranker: Reranker | None = None,
 ) -> BothRanks:
     """Return the ranks within one gallery.
 
@@ -90,7 +88,6 @@ def rank(
         pairs: (N, 2) image number and caption number of each row; every number occurs.
         category: (N,) category of each row.
         block: queries scored at a time; affects memory and speed, not the ranks.
-        reranker: rescores the best items of each query.
 
     Raises:
         FdrdError: a score is NaN.
@@ -113,13 +110,9 @@ def rank(
     text_vectors, text_vector = distinct(texts)
     image_vectors, image_vector = distinct(images)
 
-    def score(some: Features, others: Features, dim: int) -> Tensor:
-        scores = similarity(some, others)
-        return scores if reranker is None else reranker.rescore_best(scores, some, others, dim)
-
     to_text = rank_blocks(
         RankingTask(
-            score=lambda rows: score(images[rows], text_vectors, 1),
+            score=lambda rows: similarity(images[rows], text_vectors),
             n_queries=len(images),
             item_vector=text_vector[caption],
             item_category=category,
@@ -131,7 +124,7 @@ def rank(
     )
     to_image = rank_blocks(
         RankingTask(
-            score=lambda rows: score(image_vectors, texts[rows], 0).T,
+            score=lambda rows: similarity(image_vectors, texts[rows]).T,
             n_queries=len(texts),
             item_vector=image_vector,
             item_category=image_category,

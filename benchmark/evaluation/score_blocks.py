@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Features
+from benchmark.models.backbone import TENSORS, Features
 from benchmark.result import KS
 from fdrd.dataset import Indices
 from fdrd.errors import FdrdError
@@ -226,13 +226,14 @@ def distinct(features: Features) -> tuple[Features, Indices]:
     >>> len(vectors), which.tolist()
     (2, [0, 1, 0])
     """
-    number: dict[bytes, int] = {}
+    number: dict[tuple[bytes, str], int] = {}
     first: list[int] = []
     which = np.zeros(len(features), dtype=np.int64)
-    values = [getattr(features, field.name) for field in fields(features)]
+    values = [getattr(features, name) for name in TENSORS]
     arrays = [value.detach().cpu().numpy() for value in values if value is not None]
-    for item in range(len(features)):
-        content = b"".join(array[item].tobytes() for array in arrays)
+    captions = features.captions or [""] * len(features)
+    for item, caption in enumerate(captions):
+        content = b"".join(array[item].tobytes() for array in arrays), caption
         if content not in number:
             number[content] = len(number)
             first.append(item)

@@ -30,6 +30,7 @@ from benchmark.result import BenchResult, write_result
 from benchmark.runner import open_backbone, run
 from benchmark.settings import HALVES
 from benchmark.training.row_selection import Data, split_of
+from benchmark.training.tracking import Observer
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 
@@ -156,8 +157,9 @@ def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> B
         protocol = msgspec.structs.replace(cell.protocol, split="validation", gallery="domain")
         trial = msgspec.structs.replace(cell, protocol=protocol, seed=tuning.seed, half=HALVES[0])
 
-        def run_trial(row: MethodRow, folder: Path) -> BenchResult:
-            return _run_row(msgspec.structs.replace(trial, row=row), folder, opened, progress)
+        def run_trial(row: MethodRow, folder: Path, observer: Observer) -> BenchResult:
+            drawn = msgspec.structs.replace(trial, row=row)
+            return _run_row(drawn, folder, opened, progress, observer)
 
         row, log = tuned_row(trial, tuning, results / "tuning", run_trial)
         cell = msgspec.structs.replace(cell, row=row)
@@ -176,7 +178,9 @@ def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> B
     return recorded
 
 
-def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> BenchResult:
+def _run_row(
+    cell: Cell, results: Path, opened: _Opened, progress: Progress, *observers: Observer
+) -> BenchResult:
     protocol, row = cell.protocol, cell.row
     if protocol.preset:
         row = presets.paper_row(row)
@@ -198,6 +202,7 @@ def _run_row(cell: Cell, results: Path, opened: _Opened, progress: Progress) -> 
         results=results,
         log=opened.track,
         progress=progress,
+        observers=observers,
     )
 
 

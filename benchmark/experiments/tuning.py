@@ -18,14 +18,14 @@ import msgspec
 from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
 from benchmark.result import DIRECTIONS, BenchResult, TuningLog
 from benchmark.settings import OptionValue
-from benchmark.training.tracking import observed
+from benchmark.training.tracking import Observer
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
     import optuna
 
-RunTrial = Callable[[MethodRow, Path], BenchResult]
-"""Trains a row and measures it on validation, with files in a folder."""
+RunTrial = Callable[[MethodRow, Path, Observer], BenchResult]
+"""Trains a row and measures it on validation, with files in a folder, and an observer of its curves."""
 
 _KILLED = "killed"
 """Attribute of a study: options and reports of the trial that was killed last."""
@@ -72,8 +72,7 @@ def tuned_row(
         if not _tried_before(study, trial):
             try:
                 meter.replay(study)
-                with observed(meter):
-                    result = run_trial(row, home)
+                result = run_trial(row, home, meter)
                 meter.finish(result)
                 value = _mrr(result)
             except _Stopped:

@@ -8,9 +8,10 @@ prompting use the same list: length 0 is plain CLIP, length 1 CoOp (arXiv 2109.0
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +21,6 @@ from torch.nn.functional import pad
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages
 from fdrd.dataset import Indices
-
-WeightPlace: TypeAlias = Literal["embedding", "attention"]
-"""Where word weights act: they scale the embeddings, or their logarithm is added to the attention of every layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +33,15 @@ class Prompts:
     Attributes:
         text: entry l enters text layer l: (n_ctx, text_width), or (B, n_ctx, text_width).
         vision: entry l enters vision layer l: (n_vis, vision_width), or (B, n_vis, vision_width).
-        word_weights: (B, T) weight of each caption token, T as in `Features.valid` of the same captions
-            encoded with `reserve=n_ctx`.
-        weight_place: where these weights act.
+        token_weights: (B, T) factor of each caption token's embedding, T as in `Features.valid` of the same
+            captions encoded with `reserve=n_ctx`.
         readout: (vision_width, d) projection of the mean final state of the visual tokens, which becomes the
             one token feature of an image.
     """
 
     text: Sequence[Tensor] = ()
     vision: Sequence[Tensor] = ()
-    word_weights: Tensor | None = None
-    weight_place: WeightPlace = "embedding"
+    token_weights: Tensor | None = None
     readout: Tensor | None = None
 
     def __getitem__(self, rows: slice | Tensor) -> Prompts:
@@ -54,8 +50,8 @@ class Prompts:
             [entry[rows] if entry.dim() == 3 else entry for entry in entries]
             for entries in (self.text, self.vision)
         )
-        weights = None if self.word_weights is None else self.word_weights[rows]
-        return replace(self, text=text, vision=vision, word_weights=weights)
+        weights = None if self.token_weights is None else self.token_weights[rows]
+        return replace(self, text=text, vision=vision, token_weights=weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +65,13 @@ class Features:
         pooled: (B, d) unit length.
         tokens: (B, T, d) or (B, P, d) unit length.
         valid: (B, T) true at the caption's own tokens (not BOS, EOS, padding); texts only.
-        token_ids: (B, T) vocabulary ids; texts only.
-        words: (B, T) number of the word that a token belongs to, otherwise -1; texts only.
+        captions: the B captions, for a method that reads them again together with an image; texts only.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     valid: Tensor | None = None
-    token_ids: Tensor | None = None
-    words: Tensor | None = None
+    captions: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -85,18 +79,26 @@ class Features:
     def __getitem__(self, rows: slice | Tensor | Indices) -> Features:
         if isinstance(rows, np.ndarray):
             rows = torch.from_numpy(rows)
-        return self._map(lambda value: value[rows])
+        chosen = self._map(lambda value: value[rows])
+        if self.captions is None:
+            return chosen
+        indices = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows]
+        return replace(chosen, captions=tuple(self.captions[index] for index in indices.tolist()))
 
     def to(self, device: torch.device | str) -> Features:
         """Return the same features on another device."""
         return self._map(lambda value: value.to(device))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Features:
-        values: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            values[field.name] = None if value is None else change(value)
-        return Features(**values)
+        changed: dict[str, Any] = {}
+        for name in TENSORS:
+            value = getattr(self, name)
+            changed[name] = None if value is None else change(value)
+        return replace(self, **changed)
+
+
+TENSORS = ("pooled", "tokens", "valid")
+"""Attributes of `Features` that are tensors."""
 
 
 def concatenate(parts: Sequence[Features]) -> Features:
@@ -108,17 +110,14 @@ def concatenate(parts: Sequence[Features]) -> Features:
     [[1, 1, 1], [1, 0, 0], [1, 0, 0]]
     """
     joined: dict[str, Any] = {}
-    for field in fields(Features):
-        values: list[Tensor] = [v for part in parts if (v := getattr(part, field.name)) is not None]
-        fill = -1 if field.name == "words" else 0
-        if values and values[0].dim() > 1 and field.name != "pooled":
+    for name in TENSORS:
+        values: list[Tensor] = [v for part in parts if (v := getattr(part, name)) is not None]
+        if values and name != "pooled":
             longest = max(value.shape[1] for value in values)
-            values = [
-                pad(v, [0, 0] * (v.dim() - 2) + [0, longest - v.shape[1]], value=fill)
-                for v in values
-            ]
-        joined[field.name] = torch.cat(values) if values else None
-    return Features(**joined)
+            values = [pad(v, [0, 0] * (v.dim() - 2) + [0, longest - v.shape[1]]) for v in values]
+        joined[name] = torch.cat(values) if values else None
+    captions = [part.captions for part in parts if part.captions is not None]
+    return Features(**joined, captions=tuple(chain.from_iterable(captions)) if captions else None)
 
 
 PROMPTS, TOKENS, WEIGHTS = "prompts", "token features", "trainable weights"
@@ -179,8 +178,6 @@ class Backbone(Encoder, Protocol):
     """Layers of the text tower, which limit the depth of text prompts."""
     vision_layers: int
     """Layers of the vision tower, which limit the depth of visual prompts."""
-    vocabulary_size: int
-    """Number of token ids."""
     model: Any
     """The CLIPModel; its weights only change in a `trainable_copy`."""
 
@@ -190,15 +187,9 @@ class Backbone(Encoder, Protocol):
     def save_pretrained(self, folder: str) -> None:
         """Write the model with its tokenizer and image processor, as `transformers` loads them."""
 
-    def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """Return the words of each caption, indexed by the numbers in `Features.words`."""
-
     def word_embeddings(self, words: str) -> Tensor:
         """Return (n, text_width) input embeddings of the tokens of some words."""
 
-
-LEAST_WEIGHT = 1e-3
-"""Weights below it count as this much in the attention, whose logarithm would be infinite or undefined."""
 
 Write = Callable[[Tensor, Tensor], Tensor]
 """(hidden states (B, S, width), prompts) -> hidden states with the prompts in them."""
@@ -331,86 +322,31 @@ def check_depth(prompts: Sequence[Tensor], layers: nn.ModuleList) -> None:
         )
 
 
-def weigh_words(
-    embed: nn.Module,
-    layers: nn.ModuleList,
-    prompts: Prompts,
-    n_ctx: int,
-    *,
-    start: int,
-    causal: bool,
-) -> AbstractContextManager[None]:
-    """Let word weights act on all tokens but the `n_ctx` slots from position `start`.
+@contextmanager
+def weigh_tokens(
+    embed: nn.Module, weights: Tensor | None, n_ctx: int, *, start: int
+) -> Iterator[None]:
+    """Multiply the embeddings of all tokens but the `n_ctx` slots from position `start` by their weights.
 
     Open it before `inject`, because hooks run in the order of registration.
     """
-    weights = prompts.word_weights
     if weights is None:
-        return nullcontext()
-
-    def every(length: int) -> Tensor:
-        """Return (B, T + n_ctx) weights, 1 for the slots."""
-        if length != weights.shape[1] + n_ctx:
-            raise ValueError(
-                f"word weights for {weights.shape[1]} tokens, but the captions have "
-                f"{length - n_ctx}; use those of encode_text(..., reserve={n_ctx})"
-            )
-        slots = weights.new_ones(len(weights), n_ctx)
-        return torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
-
-    if prompts.weight_place == "attention":
-        return _attend(layers, every, causal=causal)
-    return _scale(embed, every)
-
-
-@contextmanager
-def _scale(embed: nn.Module, weights: Callable[[int], Tensor]) -> Iterator[None]:
-    """Multiply the embeddings of tokens by their weights."""
+        yield
+        return
 
     def scale(_module: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
-        return embedded * weights(embedded.shape[1]).unsqueeze(-1)
+        length = embedded.shape[1] - n_ctx
+        if length != weights.shape[1]:
+            raise ValueError(
+                f"weights of {weights.shape[1]} tokens, but the captions have {length}; use those of "
+                f"encode_text(..., reserve={n_ctx})"
+            )
+        slots = weights.new_ones(len(weights), n_ctx)
+        factors = torch.cat([weights[:, :start], slots, weights[:, start:]], dim=1)
+        return embedded * factors.unsqueeze(-1)
 
     handle = embed.register_forward_hook(scale)
     try:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _attend(
-    layers: nn.ModuleList, weights: Callable[[int], Tensor], *, causal: bool
-) -> Iterator[None]:
-    """Multiply the attention that tokens get in every layer by their weights, before it is normalized."""
-
-    def bias(
-        _module: nn.Module, args: tuple[Any, ...], given: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        hidden, mask, *rest = args
-        added = (
-            weights(hidden.shape[1]).clamp_min(LEAST_WEIGHT).log()[:, None, None].to(hidden.dtype)
-        )
-        mask = weighted_mask(mask, added, causal=causal)
-        # The mask says what is causal; the flag would forbid it.
-        return (hidden, mask, *rest), given | ({"is_causal": False} if "is_causal" in given else {})
-
-    handles = [layer.register_forward_pre_hook(bias, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def weighted_mask(mask: Tensor | None, added: Tensor, *, causal: bool) -> Tensor:
-    """Return a mask (B, 1, T, T) of floats, to which a bias (B, 1, 1, T) of the attended tokens is added.
-
-    >>> weighted_mask(None, torch.tensor([[[[0.0, 2.0]]]]), causal=True).clamp_min(-9).tolist()
-    [[[[0.0, -9.0], [0.0, 2.0]]]]
-    """
-    lowest = torch.finfo(added.dtype).min
-    square = torch.ones(added.shape[-1], added.shape[-1], dtype=torch.bool, device=added.device)
-    seen = mask if mask is not None else square.tril() if causal else square
-    if seen.dtype == torch.bool:
-        return torch.where(seen, added, lowest)
-    return (seen.to(added.dtype) + added).clamp_min(lowest)

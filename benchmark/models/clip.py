@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_words
+from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_tokens
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.promptable import (
@@ -84,7 +84,7 @@ class CLIPTowers:
 
         layers = tower.encoder.layers
         with (
-            weigh_words(embed, layers, prompts, n_ctx, start=1, causal=True),
+            weigh_tokens(embed, prompts.token_weights, n_ctx, start=1),
             join(layers, tower.final_layer_norm, prompts.text, 1, causal=True)
             if first_layer(prompts.text)
             else inject(embed, layers, prompts.text, write, write),
@@ -98,33 +98,19 @@ class CLIPTowers:
         return Features(pooled, unit(self.model.text_projection(hidden)))
 
     def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
-        """Return token ids padded with EOS, and the number of each token's word."""
+        """Return token ids padded with EOS, and where the captions' own tokens are."""
         coded = self.tokenizer(list(captions), truncation=True, max_length=longest)
         width = max(len(row) for row in coded["input_ids"])
         ids = torch.full((len(captions), width), self.eos)
-        words = torch.full((len(captions), width), -1)
+        valid = torch.zeros((len(captions), width), dtype=torch.bool)
         for row, tokens in enumerate(coded["input_ids"]):
             ids[row, : len(tokens)] = torch.tensor(tokens)
-            numbers = coded.word_ids(row)[1 : len(tokens) - 1]
-            words[row, 1 : len(tokens) - 1] = torch.tensor(numbers, dtype=torch.long)
-        return ids, words
+            valid[row, 1 : len(tokens) - 1] = True
+        return ids, valid
 
     def lengths(self, ids: Tensor) -> Tensor:
         """Return numbers of tokens up to EOS."""
         return (ids != self.eos).sum(1) + 1
-
-    def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """Return the words of each caption, indexed by the numbers of `tokenize`."""
-        coded = self.tokenizer(list(captions), add_special_tokens=False)
-        return [
-            [
-                caption[slice(*coded.word_to_chars(row, number))]
-                for number in range(
-                    1 + max((n for n in coded.word_ids(row) if n is not None), default=-1)
-                )
-            ]
-            for row, caption in enumerate(captions)
-        ]
 
 
 class CLIPBackbone(PromptableBackbone):
@@ -156,8 +142,6 @@ class CLIPBackbone(PromptableBackbone):
 
 def _ends(model: Any, tokenizer: Any, name: str) -> tuple[int, int]:
     """Return the ids of BOS and EOS after checking that the model pools at this tokenizer's EOS."""
-    if not getattr(tokenizer, "is_fast", False):
-        raise FdrdError(f"{name}: needs a fast tokenizer, to know which tokens form a word")
     ids = tokenizer("a")["input_ids"]
     expected = model.config.text_config.eos_token_id
     if expected == 2 and model.config.model_type == "clip":

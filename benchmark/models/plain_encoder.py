@@ -97,7 +97,7 @@ class PlainEncoder:
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions; `reserve` must be 0."""
-        prompted = len(prompts.text) > 0 or prompts.word_weights is not None
+        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
         self._refuse(tokens or prompted or reserve > 0)
         return self._features(
             "text",

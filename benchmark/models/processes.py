@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
+from torch.nn.functional import pad
 
 from fdrd.errors import FdrdError, first_line
 
@@ -114,31 +116,14 @@ def all_agree(value: object) -> bool:
 
 
 def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
-    rows: Tensor = _Gather.apply(part, bounds)
-    return rows
+    """Return the rows of all processes in order.
 
-
-class _Gather(torch.autograd.Function):
-    """Concatenate the rows of all processes in order.
-
-    Backward returns the *sum* over the processes of the gradient of the process's own rows. A loss that all of
+    Backward gives each process the *sum* over the processes of the gradient of its own rows. A loss that all of
     them compute is counted once per process, which `average_gradients` corrects. The same holds for terms
     computed directly from parameters.
     """
-
-    @staticmethod
-    def forward(ctx: Any, part: Tensor, bounds: list[int]) -> Tensor:
-        rank = dist.get_rank()
-        ctx.rows = slice(bounds[rank], bounds[rank + 1])
-        sizes = [after - before for before, after in pairwise(bounds)]
-        padded = part.new_zeros(max(sizes), *part.shape[1:])
-        padded[: len(part)] = part
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
-        return torch.cat([each[:size] for each, size in zip(parts, sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        whole = gradients[0].contiguous().clone()
-        dist.all_reduce(whole)
-        return whole[ctx.rows], None
+    sizes = [after - before for before, after in pairwise(bounds)]
+    missing = max(sizes) - len(part)  # all processes must send the same number of rows
+    padded = pad(part, [0, 0] * (part.dim() - 1) + [0, missing])
+    parts: tuple[Tensor, ...] = all_gather(padded)  # type: ignore[no-untyped-call]
+    return torch.cat([each[:size] for each, size in zip(parts, sizes, strict=True)])

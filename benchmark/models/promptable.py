@@ -60,13 +60,10 @@ class Towers(Protocol):
         """Return features of tokenized captions under `n_ctx` context vectors per layer."""
 
     def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
-        """Return (B, T) token ids, and (B, T) the number of each token's word, otherwise -1."""
+        """Return (B, T) token ids, and (B, T) true at the captions' own tokens."""
 
     def lengths(self, ids: Tensor) -> Tensor:
         """Return (B,) numbers of tokens without padding."""
-
-    def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """Return the words of each caption, indexed by the numbers of `tokenize`."""
 
 
 class PromptableBackbone:
@@ -120,7 +117,6 @@ class PromptableBackbone:
         self.vision_width: int = vision.hidden_size
         self.text_layers: int = text.num_hidden_layers
         self.vision_layers: int = vision.num_hidden_layers
-        self.vocabulary_size: int = text.vocab_size
         self.logit_scale: float | Tensor = float(model.logit_scale.detach().float().exp())
         self.towers = architecture(model, tokenizer, image_processor, name)
         self.dim = self.towers.dim
@@ -183,16 +179,16 @@ class PromptableBackbone:
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""
-        prompted = len(prompts.text) > 0 or prompts.word_weights is not None
+        prompted = len(prompts.text) > 0 or prompts.token_weights is not None
         room = self.context - max(self._slots(prompts), reserve)
         if self.frozen is None or prompted or tokens:
-            ids, words = self._tokenize(captions, room)  # (B, T) each
+            ids, valid = self._tokenize(captions, room)  # (B, T) each
             found = shared(
                 len(ids), lambda rows: self._encode_ids(ids[rows], prompts[rows], tokens)
             )
             if not tokens:
                 return found
-            return dataclasses.replace(found, valid=words >= 0, token_ids=ids, words=words)
+            return dataclasses.replace(found, valid=valid)
         with torch.no_grad(), towers_in("float32"):
             pooled = self.frozen.get(
                 self.fingerprint,
@@ -212,10 +208,6 @@ class PromptableBackbone:
     def count_tokens(self, captions: Sequence[str]) -> list[int]:
         """Return the tokens of each caption before truncation, including special ones."""
         return [len(ids) for ids in self.tokenizer(list(captions), verbose=False)["input_ids"]]
-
-    def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """Return the words of each caption, indexed by the numbers in `Features.words`."""
-        return self.towers.words(captions)
 
     def word_embeddings(self, words: str) -> Tensor:
         """Return (n, text_width) input embeddings of the tokens of some words."""
@@ -263,7 +255,7 @@ class PromptableBackbone:
     def _encode_by_length(self, ids: Tensor, prompts: Prompts, n_ctx: int) -> Features:
         """Encode captions of similar length together, so that few are padded."""
         length = self.towers.lengths(ids)
-        hooked = len(prompts.text) > 0 or prompts.word_weights is not None
+        hooked = len(prompts.text) > 0 or prompts.token_weights is not None
         towers = self._chosen(hooked=hooked)
         order = length.argsort(stable=True)
         pooled = []
@@ -271,9 +263,9 @@ class PromptableBackbone:
             rows = order[part]
             width = ids.shape[1] if self.towers.fixed_length else int(length[rows].max())
             some = prompts[rows]
-            weights = some.word_weights
+            weights = some.token_weights
             if weights is not None and weights.shape[1] == ids.shape[1]:  # others are refused later
-                some = dataclasses.replace(some, word_weights=weights[:, :width])
+                some = dataclasses.replace(some, token_weights=weights[:, :width])
             pooled.append(towers.encode_ids(ids[rows, :width], some, n_ctx, False).pooled)
         return Features(torch.cat(pooled)[order.argsort()])
 
@@ -316,8 +308,8 @@ class PromptableBackbone:
                 f"no room for a caption: the context of {self.name} has {self.context} tokens, "
                 f"of which context vectors take {self.context - longest}; lower n_ctx"
             )
-        ids, words = self.towers.tokenize(captions, longest)
-        return ids.to(self.device), words.to(self.device)
+        ids, valid = self.towers.tokenize(captions, longest)
+        return ids.to(self.device), valid.to(self.device)
 
 
 def rows_of(prompt: Tensor, hidden: Tensor) -> Tensor:

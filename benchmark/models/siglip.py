@@ -22,7 +22,7 @@ from benchmark.models.backbone import (
     first_layer,
     inject,
     join,
-    weigh_words,
+    weigh_tokens,
 )
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
@@ -124,7 +124,7 @@ class SiglipTowers:
             mask = torch.cat([torch.ones_like(slots), self._real(ids).long()], dim=1)
         layers = tower.encoder.layers
         with (
-            weigh_words(embed, layers, prompts, n_ctx, start=0, causal=False),
+            weigh_tokens(embed, prompts.token_weights, n_ctx, start=0),
             join(layers, tower.final_layer_norm, prompts.text, 0, causal=False)
             if first_layer(prompts.text)
             else inject(embed, layers, prompts.text, write, write),
@@ -136,7 +136,7 @@ class SiglipTowers:
         return Features(pooled, unit(tower.head(out.last_hidden_state[:, n_ctx:])))
 
     def tokenize(self, captions: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
-        """Return ids of lower-cased captions padded to `longest`, and the number of each token's word."""
+        """Return ids of lower-cased captions padded to `longest`, and where the captions' own tokens are."""
         coded = self.tokenizer(
             [caption.lower() for caption in captions],
             padding="max_length",
@@ -144,29 +144,12 @@ class SiglipTowers:
             max_length=longest,
             return_special_tokens_mask=True,
         )
-        ids = torch.tensor(coded["input_ids"])
-        words = torch.full(ids.shape, -1)
-        for row, special in enumerate(coded["special_tokens_mask"]):
-            own = [place for place, each in enumerate(special) if not each]
-            pieces = self.tokenizer.convert_ids_to_tokens(ids[row, own].tolist())
-            words[row, own] = torch.tensor(_word_numbers(pieces), dtype=torch.long)
-        return ids, words
+        special = torch.tensor(coded["special_tokens_mask"], dtype=torch.bool)
+        return torch.tensor(coded["input_ids"]), ~special
 
     def lengths(self, ids: Tensor) -> Tensor:
         """Return numbers of tokens; all captions have the same."""
         return ids.new_full((len(ids),), ids.shape[1])
-
-    def words(self, captions: Sequence[str]) -> list[list[str]]:
-        """Return the words of each caption, indexed by the numbers of `tokenize`."""
-        found = []
-        for caption in captions:
-            ids = self.tokenizer(caption.lower(), add_special_tokens=False)["input_ids"]
-            pieces = self.tokenizer.convert_ids_to_tokens(ids)
-            words: list[str] = [""] * (1 + max(_word_numbers(pieces), default=-1))
-            for number, piece in zip(_word_numbers(pieces), pieces, strict=True):
-                words[number] += piece.removeprefix("##").replace("▁", "")
-            found.append(words)
-        return found
 
     def _real(self, ids: Tensor) -> Tensor:
         """Return which tokens are not padding."""
@@ -257,17 +240,3 @@ def _without_last(head: Any, number: int) -> Iterator[None]:
     finally:
         if handle:
             handle.remove()
-
-
-def _word_numbers(pieces: Sequence[str]) -> list[int]:
-    """Return the number of each piece's word.
-
-    >>> _word_numbers(["▁a", "▁ze", "bra"]), _word_numbers(["a", "ze", "##bra"])
-    ([0, 1, 1], [0, 1, 1])
-    """
-    marked = any("▁" in piece for piece in pieces)
-    numbers: list[int] = []
-    for piece in pieces:
-        starts = piece.startswith("▁") if marked else not piece.startswith("##")
-        numbers.append(max(numbers[-1] + starts, 0) if numbers else 0)
-    return numbers

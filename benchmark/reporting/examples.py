@@ -1,4 +1,4 @@
-"""Images that a method ranks far better, or far worse, than every other method of a comparison."""
+"""Images that the best method of a comparison ranks far better, or far worse, than every other method."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from benchmark.evaluation.score_blocks import Floats
-
-PREFERRED = "dcar"
-"""The method that examples are about if it is one of the rows; else the one with the highest MRR."""
 
 FLOOR = "random"
 """Not a competitor, since it only finds images by chance."""
@@ -46,7 +43,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """Where one method gains most over the best of all others, and where it loses most."""
+    """Where the method with the highest MRR gains most over the best of all others, and where it loses most."""
 
     label: str
     won: list[Example]
@@ -59,8 +56,7 @@ def examples(comparison: Comparison, each: int = 3) -> Examples | None:
     dataset = _measured_dataset(comparison.settings) if len(rows) > 1 else None
     if dataset is None:
         return None
-    preferred = [row for row in rows if row.method == PREFERRED]
-    subject = preferred[0] if len(preferred) == 1 else max(rows, key=lambda row: row.mrr("mean"))
+    subject = max(rows, key=lambda row: row.mrr("mean"))
     image_of_row = numbers(rows[0].results[0].queries.image_of_row)
     others = [_gains(row, image_of_row) for row in rows if row is not subject]
     margin = _gains(subject, image_of_row) - np.max(others, axis=0)

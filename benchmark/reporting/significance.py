@@ -22,9 +22,6 @@ from benchmark.result import BenchResult, read_results
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
 
-PREFERRED = ("dcar", "zero_shot")
-"""Default reference methods: the first that is present."""
-
 
 @dataclass(frozen=True)
 class PairedComparison:
@@ -101,8 +98,7 @@ def compare(
     Args:
         results: result files, which must be comparable; and folders, of which methods without a counterpart
             are left out.
-        against: a method, or the full label of a row; by default the first of `PREFERRED` that is present, with
-            the fewest options, else the first row.
+        against: a method, or the full label of a row; by default the row with the highest mean MRR.
 
     Raises:
         FdrdError: there is nothing to compare, or `against` does not name a single row.
@@ -162,21 +158,16 @@ def _paired(comparison: Comparison, against: str | None) -> PairedComparison:
 
 def _reference(comparison: Comparison, against: str | None) -> Row:
     rows = comparison.rows
-    for name in PREFERRED if against is None else (against,):
-        exact = [row for row in rows if row.label == name]
-        named = [row for row in rows if name in (row.method, row.results[0].settings.label)]
-        same = exact or named
-        if against is None:  # the full method among variants that set more options
-            sizes = [len(row.results[0].settings.options_given) for row in same]
-            same = [row for row, size in zip(same, sizes, strict=True) if size == min(sizes)]
-        if len(same) == 1:
-            return same[0]
-        if same:
-            labels = ", ".join(repr(row.label) for row in same)
-            raise FdrdError(f"{len(same)} rows are of {name}; give --against one of {labels}")
     if against is None:
-        return rows[0]
-    labels = ", ".join(repr(row.label) for row in rows)
+        return max(rows, key=lambda row: row.mrr("mean"))
+    exact = [row for row in rows if row.label == against]
+    named = [row for row in rows if against in (row.method, row.results[0].settings.label)]
+    same = exact or named
+    if len(same) == 1:
+        return same[0]
+    labels = ", ".join(repr(row.label) for row in same or rows)
+    if same:
+        raise FdrdError(f"{len(same)} rows are of {against}; give --against one of {labels}")
     raise FdrdError(
         f"--against {against}: not measured on {heading(comparison.settings)}; choose from {labels}"
     )

@@ -11,7 +11,6 @@ from benchmark.checkpoint import tensors_digest
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.evaluation.metrics import measure
-from benchmark.evaluation.scoring import Reranker, make_reranker, scoring_of
 from benchmark.evaluation.text_only import text_only_baseline
 from benchmark.models.backbone import Features
 from benchmark.peak_memory import peak_megabytes
@@ -26,14 +25,12 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
     method, settings, measured = plan.method, plan.settings, plan.measured
     progress = plan.request.progress
     started = time.monotonic()
-    scoring = scoring_of(method)
-    images, texts = encode_split(method, measured, progress, scoring.leak)
+    images, texts = encode_split(method, measured, progress)
     encoded = time.monotonic()
     progress("rank", 0, 1)
-    reranker = make_reranker(measured, scoring, settings.method, progress)
-    ranks = rank_split(method, images, texts, measured, settings.gallery, reranker)
+    ranks = rank_split(method, images, texts, measured, settings.gallery)
     progress("rank", 1, 1)
-    shares = _hard_negatives(plan, images, reranker) if settings.hard_negatives else {}
+    shares = _hard_negatives(plan, images) if settings.hard_negatives else {}
     metrics = measure(ranks, measured, settings.gallery, shares)
     done = time.monotonic()
     learned = method.learner.parameters() if method.learner is not None else ()
@@ -72,7 +69,7 @@ def _truncated(plan: Plan) -> float | None:
     return sum(length > encoder.context for length in lengths) / len(lengths)
 
 
-def _hard_negatives(plan: Plan, images: Features, reranker: Reranker | None) -> dict[str, Share]:
+def _hard_negatives(plan: Plan, images: Features) -> dict[str, Share]:
     """Return the accuracy on hard negatives, next to that of the text-only baseline."""
     progress = plan.request.progress
     progress("train the text-only baseline", 0, 1)
@@ -80,7 +77,7 @@ def _hard_negatives(plan: Plan, images: Features, reranker: Reranker | None) -> 
     progress("train the text-only baseline", 1, 1)
     return hard_negative_shares(
         plan.method.encode_text, plan.method.similarity, images, plan.measured,
-        text_only=text_only, reranker=reranker, progress=progress,
+        text_only=text_only, progress=progress,
     )  # fmt: skip
 
 

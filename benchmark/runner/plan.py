@@ -16,7 +16,6 @@ from typing import Any
 
 from benchmark.checkpoint import file_digest, find_checkpoint, read_header
 from benchmark.evaluation.base_to_new import half_of
-from benchmark.evaluation.scoring import make_reranker, scoring_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import cached_backbone, capabilities, default_backbone
@@ -27,6 +26,7 @@ from benchmark.registry import (
     get_method,
     make_method,
     method_options,
+    remarks_of,
     source_digest,
     takes,
 )
@@ -102,8 +102,6 @@ def plan_of(request: RunRequest) -> Plan:
     measured = split_of(data, request.split, domain)
     if categories is not None:  # both halves, so that an empty one fails before training
         measured = {half: half_of(measured, categories, half) for half in HALVES}[request.half]
-    scoring = scoring_of(method)
-    make_reranker(measured, scoring, name)  # fails before training if there are too many pairs
     compared = request.hard_negatives and any(measured.negatives)
     baseline_rows = train_split(data, domain) if compared else None
     random = takes(name, "seed") or (trains and shots is not None)
@@ -129,7 +127,7 @@ def plan_of(request: RunRequest) -> Plan:
         learned_from={split: each.fingerprint for split, each in rows.items()},
         checkpoint=file_digest(checkpoint) if checkpoint else None,
         blind_from=baseline_rows.fingerprint if baseline_rows else None,
-        remarks=dict(scoring.remarks),
+        remarks=remarks_of(method),
         hard_negatives=request.hard_negatives,
     )
     return Plan(request, settings, method, tower, rows, measured, baseline_rows, checkpoint)

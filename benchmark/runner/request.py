@@ -11,6 +11,7 @@ from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models.backbone import Backbone
 from benchmark.settings import Gallery, Half, check_seed
 from benchmark.training.row_selection import Data
+from benchmark.training.tracking import Observer
 from fdrd.progress import Progress, silent
 
 
@@ -44,6 +45,7 @@ class RunRequest:
         device: `cpu` or `cuda`; ignored if `backbone` is not a name.
         allow_code: the user typed `backbone`, so it may name a function.
         progress: receives each stage.
+        observers: receive the points of the training's curves, besides `log`; one may raise to stop the training.
     """
 
     method: str
@@ -68,6 +70,7 @@ class RunRequest:
     device: str | None = None
     allow_code: bool = False
     progress: Progress = silent
+    observers: tuple[Observer, ...] = ()
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

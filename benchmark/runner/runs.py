@@ -20,6 +20,7 @@ from benchmark.runner.plan import Plan, check_names, open_backbone, plan_of
 from benchmark.runner.request import RunRequest
 from benchmark.runner.training import check_common_folder, train
 from benchmark.settings import HALVES, check_seed
+from benchmark.training.context import TrainContext
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked
@@ -80,9 +81,10 @@ def run(request: RunRequest) -> BenchResult:
         },
     )
     reset_peak(plan.device)
-    with resumable(partial, plan.save_features), tracker:
+    with resumable(partial, plan.save_features) as saved, tracker as trackers:
+        context = TrainContext(request.progress, (*trackers, *request.observers), saved)
         try:
-            result = measured_result(plan, train(plan))
+            result = measured_result(plan, train(plan, context))
         finally:
             plan.save_features()
         if path is not None and processes.is_main():

@@ -12,6 +12,7 @@ from benchmark.models import processes
 from benchmark.result import BenchResult, FitLog, read_result
 from benchmark.runner.plan import Plan
 from benchmark.settings import Settings
+from benchmark.training.context import TrainContext
 from fdrd.errors import FdrdError
 
 
@@ -24,7 +25,7 @@ class Trained:
     peak_megabytes: float | None = None
 
 
-def train(plan: Plan) -> Trained:
+def train(plan: Plan, context: TrainContext) -> Trained:
     """Train, or load what was trained before."""
     method, settings, request = plan.method, plan.settings, plan.request
     fingerprint = settings.backbone.fingerprint
@@ -44,7 +45,7 @@ def train(plan: Plan) -> Trained:
             load_checkpoint(path, method.learner, fingerprint)
             return Trained(result.fit, result.seconds["fit"], result.peak_megabytes)
     started = time.monotonic()
-    fit = method.fit(plan.rows["train"], plan.rows["validation"], request.progress)
+    fit = method.fit(plan.rows["train"], plan.rows["validation"], context)
     spent = sum(epoch.seconds for epoch in fit.epochs)  # includes earlier, interrupted processes
     return Trained(fit, max(time.monotonic() - started, spent))
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from benchmark.models.backbone import Backbone
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
+from benchmark.training.context import TrainContext
 from benchmark.training.loop import Batch
 from benchmark.training.losses import PairLoss
 from benchmark.training.trained_method import TrainedMethod, learn, pair_loss
 from fdrd.dataset import RetrievalDataset
-from fdrd.progress import Progress, silent
 
 BatchNegatives: TypeAlias = Callable[[Batch], Sequence[str]]
 """Hard negatives of the rows of a batch."""
@@ -72,7 +72,10 @@ class FineTuned(TrainedMethod):
         merged.save_pretrained(str(folder))
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train the weights."""
         negatives_of = self.negatives(train) if self.negatives else lambda _batch: ()
@@ -84,5 +87,5 @@ class FineTuned(TrainedMethod):
             self.config,
             self.seed,
             self.backbone.device,
-            progress,
+            context,
         )

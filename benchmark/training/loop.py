@@ -7,9 +7,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count, islice
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,16 +25,17 @@ from benchmark.models.image_batches import Images
 from benchmark.models.precision import towers_in
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.adapters import Adapter
+from benchmark.training.context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
-from benchmark.training.tracking import point
 from fdrd.dataset import Indices, RetrievalDataset
 from fdrd.errors import FdrdError
-from fdrd.progress import Progress, silent
 
 EVALUATIONS = 10
 """Of a training whose length is given in steps."""
+
+SAME_RATE: Mapping[str, float] = MappingProxyType({})
+"""All parts of a learner have the learning rate of the configuration."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +108,16 @@ class _Training:
         config: TrainConfig,
         seed: int,
         device: torch.device,
-        progress: Progress,
+        context: TrainContext,
         scale: LogitScale | None,
         earlier: FitLog | None,
+        rates: Mapping[str, float],
     ):
         self.learner, self.loss, self.train, self.config = learner, loss, train, config
-        self.seed, self.device, self.progress = seed, device, progress
+        self.seed, self.device = seed, device
+        self.progress, self.observers = context.progress, context.observers
         self.scale = scale or LogitScale(None, "backbone")
-        groups = _groups(learner, self.scale, config)
+        groups = _groups(learner, self.scale, rates)
         self.parameters = [each for group in groups for each in group["params"]]
         self.optimizer = _optimizer(groups, config)
         self.steps_per_epoch = steps_per_epoch(len(train), config.batch_size)
@@ -124,7 +129,7 @@ class _Training:
         self.earlier_steps = earlier.steps if earlier else 0
         self.losses: list[float] = []  # since the last evaluation
         self.seconds = 0.0  # spent on them
-        self.saved = ResumableState(_identity(learner, train, config, seed))
+        self.saved = ResumableState(_identity(learner, train, config, seed), context.saved)
         snapshot = self.saved.read()
         if snapshot is not None:
             self._restore(snapshot)
@@ -206,7 +211,8 @@ class _Training:
         return value.item()
 
     def _point(self, curve: str, step: int, value: float) -> None:
-        point(curve, self.earlier_steps + step, value)
+        for observer in self.observers:
+            observer(curve, self.earlier_steps + step, value)
 
     def _validated(self, validate: Callable[[], float]) -> float:
         self.learner.eval()
@@ -289,13 +295,14 @@ def fit(
     seed: int,
     *,
     device: torch.device,
-    progress: Progress = silent,
+    context: TrainContext = TrainContext(),
     scale: LogitScale | None = None,
     earlier: FitLog | None = None,
+    rates: Mapping[str, float] = SAME_RATE,
 ) -> FitLog:
     """Train `learner` and restore its best state.
 
-    Inside `benchmark.training.resumable.resumable`, an interrupted training resumes and ends with the same
+    If the context says where it is saved, an interrupted training resumes and ends with the same
     numbers. This requires that everything that changes from step to step is in the learner's state_dict
     (including buffers), and that random draws depend on the batch's epoch and rows, or come from torch's
     generator, which every step seeds.
@@ -308,9 +315,10 @@ def fit(
         config: training options.
         seed: of the order of rows and of random draws.
         device: of the towers.
-        progress: receives steps.
+        context: what it reports to, and where it is saved.
         scale: of the similarities in the loss, if the configuration decides it.
         earlier: log of an earlier stage of the training, which this one continues.
+        rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
 
     Raises:
         FdrdError: there are fewer than 2 rows, or the loss is not finite.
@@ -319,7 +327,7 @@ def fit(
         raise FdrdError(
             f"{train.name}: contrastive training needs at least 2 pairs, got {len(train)}"
         )
-    training = _Training(learner, loss, train, config, seed, device, progress, scale, earlier)
+    training = _Training(learner, loss, train, config, seed, device, context, scale, earlier, rates)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         training.run(validate)
     learner.load_state_dict(training.best)
@@ -355,19 +363,20 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return rate * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def _groups(learner: nn.Module, scale: LogitScale, config: TrainConfig) -> list[dict[str, Any]]:
+def _groups(
+    learner: nn.Module, scale: LogitScale, rates: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Return the trained parameters, with the factor of the learning rate of each group."""
-    behind = {id(p) for m in learner.modules() if isinstance(m, Adapter) for p in m.parameters()}
-    if not config.adapter_learning_rate:
-        behind = set()
-    trained = [each for each in learner.parameters() if each.requires_grad]
-    factor = config.adapter_learning_rate / config.learning_rate
+    by_factor: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in learner.named_parameters():
+        if parameter.requires_grad:
+            by_factor[rates.get(name.partition(".")[0], 1.0)].append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": [each for each in trained if id(each) not in behind], "factor": 1.0},
-        {"params": [each for each in trained if id(each) in behind], "factor": factor},
-        {"params": list(scale.parameters()), "factor": 1.0, "weight_decay": 0.0},
+        {"params": each, "factor": factor} for factor, each in by_factor.items()
     ]
-    return [group for group in groups if group["params"]]
+    if learned := list(scale.parameters()):
+        groups.append({"params": learned, "factor": 1.0, "weight_decay": 0.0})
+    return groups
 
 
 def _optimizer(parameters: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:

@@ -1,8 +1,8 @@
 """Resumable state of an unfinished training, on disk, so that the same command continues after an interruption.
 
-`resumable` sets the file, and `benchmark.training.loop.fit` writes to it; the method in between is not
-involved. The file is safetensors with JSON in its header and is replaced atomically. It belongs to one
-identity, so that a training with other settings ignores it.
+`resumable` opens the file, and `benchmark.training.loop.fit` writes to it; the method in between hands it on. The
+file is safetensors with JSON in its header and is replaced atomically. It belongs to one identity, so that a
+training with other settings ignores it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -49,46 +48,49 @@ class Snapshot:
     metadata: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Location:
-    path: Path
-    before: Callable[[], None]
-
-
-_LOCATION: ContextVar[_Location | None] = ContextVar("_LOCATION", default=None)
-
-
 def _nothing() -> None:
     pass
 
 
-@contextmanager
-def resumable(path: Path | None, before: Callable[[], None] = _nothing) -> Iterator[None]:
-    """Save trainings inside the block to `path` and resume from there; delete it when the block succeeds.
+@dataclass(frozen=True)
+class SaveLocation:
+    """Where an unfinished training is saved.
 
-    Args:
-        path: None saves nothing.
+    Attributes:
+        path: file of the state.
         before: called before each write, e.g. to flush what a resumed training needs.
     """
-    token = _LOCATION.set(None if path is None else _Location(path, before))
-    try:
-        yield
-    finally:
-        _LOCATION.reset(token)
+
+    path: Path
+    before: Callable[[], None] = _nothing
+
+
+@contextmanager
+def resumable(
+    path: Path | None, before: Callable[[], None] = _nothing
+) -> Iterator[SaveLocation | None]:
+    """Give the location of a training inside the block, and delete its file when the block succeeds.
+
+    Args:
+        path: file of the state; None saves nothing.
+        before: called before each write.
+    """
+    yield None if path is None else SaveLocation(path, before)
     if path is not None and processes.is_main():
         path.unlink(missing_ok=True)
 
 
 class ResumableState:
-    """Saved state of one training; does nothing outside `resumable`.
+    """Saved state of one training.
 
     Args:
         identity: digest of everything that determines the numbers of the training.
+        location: where it is saved; None saves nothing.
     """
 
-    def __init__(self, identity: str):
+    def __init__(self, identity: str, location: SaveLocation | None):
         self._identity = identity
-        self._location = _LOCATION.get()
+        self._location = location
         self._written = time.monotonic()
         self._cost = 0.0
 

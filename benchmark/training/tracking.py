@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,28 +17,12 @@ from fdrd.errors import FdrdError
 Observer = Callable[[str, int, float], None]
 """Called with the name of a curve, the step and the value of each point. It may raise to stop the training."""
 
-_OBSERVERS: ContextVar[tuple[Observer, ...]] = ContextVar("_OBSERVERS", default=())
-
 
 @contextmanager
-def observed(observer: Observer) -> Iterator[None]:
-    """Call an observer with the points of all trainings inside the block."""
-    token = _OBSERVERS.set((*_OBSERVERS.get(), observer))
-    try:
-        yield
-    finally:
-        _OBSERVERS.reset(token)
-
-
-def point(curve: str, step: int, value: float) -> None:
-    """Add a point to a curve."""
-    for observer in _OBSERVERS.get():
-        observer(curve, step, value)
-
-
-@contextmanager
-def tracked(target: str | Path | None, run: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Send the curves of the trainings inside the block to a tracker; a resumed training continues its curves.
+def tracked(
+    target: str | Path | None, run: str, settings: Mapping[str, Any]
+) -> Iterator[tuple[Observer, ...]]:
+    """Give the observer that sends curves to a tracker, none without a tracker; a resumed training continues them.
 
     Args:
         target: `tensorboard:FOLDER`, `trackio:PROJECT`, `wandb:PROJECT`, a TensorBoard folder, or None.
@@ -50,13 +33,13 @@ def tracked(target: str | Path | None, run: str, settings: Mapping[str, Any]) ->
         FdrdError: the tracker is not installed.
     """
     if target is None or not processes.is_main():
-        yield
+        yield ()
         return
     name, colon, place = str(target).partition(":")
     if not colon or name not in TRACKERS:
         name, place = "tensorboard", str(target)
-    with TRACKERS[name](place, run, settings) as observer, observed(observer):
-        yield
+    with TRACKERS[name](place, run, settings) as observer:
+        yield (observer,)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -17,11 +17,11 @@ from benchmark.models.image_batches import AnyImages
 from benchmark.registry import Method
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
+from benchmark.training.context import TrainContext
 from benchmark.training.logit_scale import LogitScale
-from benchmark.training.loop import Batch, fit
+from benchmark.training.loop import SAME_RATE, Batch, fit
 from benchmark.training.losses import PairLoss, contrastive_loss
 from fdrd.dataset import RetrievalDataset
-from fdrd.progress import Progress, silent
 
 
 def cosine(images: Features, texts: Features) -> Tensor:
@@ -61,8 +61,9 @@ def learn(
     config: TrainConfig,
     seed: int,
     device: torch.device,
-    progress: Progress = silent,
+    context: TrainContext = TrainContext(),
     earlier: FitLog | None = None,
+    rates: Mapping[str, float] = SAME_RATE,
 ) -> FitLog:
     """Train a method's learner, and restore its best state.
 
@@ -74,8 +75,9 @@ def learn(
         config: training options.
         seed: of the order of rows.
         device: of the towers.
-        progress: receives steps.
+        context: what it reports to, and where it is saved.
         earlier: log of an earlier stage of the training, which this one continues.
+        rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
     """
     if method.learner is None:
         raise ValueError("the method has no learner")
@@ -86,7 +88,8 @@ def learn(
     backbone = getattr(method, "backbone", None)
     log = fit(
         method.learner, loss, validate, train, config, seed,
-        device=device, progress=progress, scale=backbone and LogitScale(backbone, config.scale), earlier=earlier,
+        device=device, context=context, scale=backbone and LogitScale(backbone, config.scale), earlier=earlier,
+        rates=rates,
     )  # fmt: skip
     return replace(log, zero_shot_mrr=_zero_shot_mrr(backbone, validation))
 
@@ -146,8 +149,11 @@ class TrainedMethod:
         self.trains: Literal["prompts", "backbone"] = trains
 
     def fit(
-        self, train: RetrievalDataset, validation: RetrievalDataset, progress: Progress = silent
+        self,
+        train: RetrievalDataset,
+        validation: RetrievalDataset,
+        context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train the learner."""
         device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, progress)
+        return learn(self, self.loss, train, validation, self.config, self.seed, device, context)

@@ -13,7 +13,6 @@ import torch
 
 from benchmark.checkpoint import load_method, untrained_method
 from benchmark.evaluation.encoding import encode_split
-from benchmark.evaluation.scoring import make_reranker, scoring_of
 from benchmark.models.loading import cached_backbone
 from benchmark.registry import Method
 from benchmark.result import BenchResult
@@ -121,9 +120,7 @@ def top_ten(
         joint: one gallery for all domains, not one for each.
         progress: called for each batch.
     """
-    scoring = scoring_of(method)
-    images, texts = encode_split(method, dataset, progress, scoring.leak)
-    reranker = make_reranker(dataset, scoring, "this method", progress)
+    images, texts = encode_split(method, dataset, progress)
     row_of_caption = np.unique(dataset.pairs[:, 1], return_index=True)[1]
     image_domain = torch.as_tensor(dataset.image_domain)
     text_domain = image_domain[torch.as_tensor(dataset.pairs[row_of_caption, 0])]
@@ -133,8 +130,6 @@ def top_ten(
         some_images = images[numbers] if dim == 1 else images
         some_texts = texts if dim == 1 else texts[numbers]
         scores = method.similarity(some_images, some_texts).float().cpu()
-        if reranker:
-            scores = reranker.rescore_best(scores, some_images, some_texts, dim).float().cpu()
         if not joint:
             scores[image_domain[rows][:, None] != text_domain[columns][None]] = -torch.inf
         found = scores.topk(min(TEN, scores.shape[dim]), dim=dim)

@@ -6,7 +6,6 @@ import torch
 
 from baselines.cocoop import SAMPLE
 from benchmark import Images, Prompts, TrainConfig, get_method, info_nce
-from benchmark.evaluation.caption_tokens import decode_captions, encode_captions
 from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.training.loop import Batch
@@ -142,8 +141,7 @@ def test_text_features_are_frozen_and_hold_the_caption(tiny_clip):
     texts = method.encode_text(captions)
     assert torch.equal(texts.pooled, tiny_clip.encode_text(captions, reserve=4).pooled)
     assert not torch.equal(texts.pooled[0], tiny_clip.encode_text(captions).pooled[0])
-    assert decode_captions(texts.token_ids) == captions
-    assert decode_captions(encode_captions(captions[::-1])) == captions[::-1]
+    assert texts.captions == tuple(captions)
 
 
 def test_the_sample_consists_of_training_captions(fitted, tiny_dataset):

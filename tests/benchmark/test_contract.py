@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmark
-from benchmark import Images, TrainConfig
+from benchmark import Images, TrainConfig, TrainContext
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from benchmark.registry import get_method, method_names, method_options, takes
 from benchmark.training.loop import batches
@@ -161,8 +161,9 @@ def test_a_killed_training_ends_with_the_same_tensors(
 
         frozen = benchmark.FrozenFeatures(tmp_path / place)
         method = make(name, make_clip(frozen), train=train)
-        with resumable(tmp_path / f"{place}.safetensors", frozen.flush):
-            method.fit(tiny_dataset["train"], tiny_dataset["validation"], tell)
+        with resumable(tmp_path / f"{place}.safetensors", frozen.flush) as saved:
+            context = TrainContext(tell, saved=saved)
+            method.fit(tiny_dataset["train"], tiny_dataset["validation"], context)
         return method
 
     whole = fitted("whole")

@@ -6,7 +6,6 @@ import torch
 import benchmark
 from benchmark import Features, FrozenFeatures, Images, search
 from benchmark.checkpoint import find_checkpoint, load_method, untrained_method
-from benchmark.evaluation.scoring import Scoring, Shortlist
 from benchmark.registry import make_method
 from fdrd.errors import FdrdError
 
@@ -64,14 +63,10 @@ def test_k_above_the_size_returns_everything(zero_shot, tiny_dataset):
 
 
 class Constant:
-    """Scores everything equally; with a shortlist, its last image scores highest."""
+    """Scores everything equally."""
 
     trains = "nothing"
     learner = None
-
-    def __init__(self, scoring=None):
-        if scoring is not None:
-            self.scoring = scoring
 
     def fit(self, *_):
         raise NotImplementedError
@@ -91,15 +86,6 @@ def test_equal_scores_keep_the_order_of_the_dataset(tiny_dataset):
     view = tiny_dataset["test"]
     hits = search([view], QUERY, method=Constant(), k=4)
     assert [hit.record["id"] for hit in hits] == view.ids[:4]
-
-
-def test_a_shortlist_is_rescored_and_the_rest_stays_below(tiny_dataset):
-    view = tiny_dataset["test"]
-    scoring = Scoring(shortlist=Shortlist(3, 10**6, lambda images, _: images.pooled[:, 0] / 100))
-    hits = search([view], QUERY, method=Constant(scoring), k=5)
-    assert [hit.record["id"] for hit in hits] == [view.ids[n] for n in (2, 1, 0, 3, 4)]
-    hits = search([view], QUERY, method=Constant(scoring), k=1)
-    assert [hit.record["id"] for hit in hits] == [view.ids[2]]
 
 
 def test_a_second_search_encodes_no_image(make_clip, tiny_dataset, tmp_path, monkeypatch):

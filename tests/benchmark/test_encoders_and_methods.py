@@ -34,6 +34,7 @@ SMALL = {
     "coprompt": {"depth": 2},
     "dcar": {"n_ctx": 2, "depth": 2, "adapter_epochs": 1},
     "dcar_plus": {"n_ctx": 2, "depth": 2, "adapter_epochs": 1},
+    "dcar_figure": {"n_ctx": 2},
     "cocoop": {"n_ctx": 2, "rerank": 1},
 }
 TRAIN = {"epochs": 1, "batch_size": 8}
@@ -59,8 +60,8 @@ def run(method, data, backbone, **asked):
 
 @pytest.mark.parametrize(
     "method",
-    "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar dcar_plus filip lora full "
-    "negclip ce_clip fsc_clip tcp mmrl".split(),
+    "zero_shot nnn clip_adapter coop cocoop vpt maple maple_adapter coprompt promptsrc dcar dcar_plus dcar_figure "
+    "filip lora full negclip ce_clip fsc_clip tcp mmrl".split(),
 )
 def test_every_method_runs_on_siglip(method, siglip, tiny_dataset, tmp_path):
     if method == "lora":
@@ -84,7 +85,7 @@ def test_methods_run_on_naflex(method, tiny_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("method", "options"),
     [("zero_shot", {}), ("random", {}), ("nnn", {}), ("clip_adapter", {"side": "both"}),
-     ("dcar", {"depth": 0, "beta": 0.0})],
+     ("dcar", {"depth": 0})],
 )  # fmt: skip
 def test_methods_on_pooled_features_run_on_a_plain_encoder(method, options, align, tiny_dataset):
     asked = {"options": options} if options else {}
@@ -111,7 +112,7 @@ def test_a_method_that_does_not_work_is_refused_before_loading(method, tiny_data
     with pytest.raises(
         FdrdError,
         match=rf"{method} needs .*, which the backbone st:model does not offer; these methods work on it: "
-        r"clip_adapter, dcar \(-M depth=0 -M beta=0\), dcar_plus \(-M depth=0 -M beta=0\), nnn, random, "
+        r"clip_adapter, dcar \(-M depth=0\), dcar_plus \(-M depth=0\), nnn, random, "
         r"zero_shot",
     ):
         run_selected([method], tiny_dataset, backbone="st:model", options=SMALL.get(method, {}))

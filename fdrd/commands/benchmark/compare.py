@@ -16,7 +16,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
     against: Annotated[
         str | None,
-        typer.Option(help="Method to compare with; by default dcar if present, else zero_shot."),
+        typer.Option(help="Method to compare with; by default the one with the highest MRR."),
     ] = None,
     json: Json = False,
 ) -> None:

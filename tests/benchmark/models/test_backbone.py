@@ -1,7 +1,6 @@
 """An unmodified CLIP that holds prompts only during a call."""
 
 import threading
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from PIL import Image
 from tokenizers import processors
 
-from benchmark.models.backbone import Features, Prompts, WeightPlace, concatenate
+from benchmark.models.backbone import Features, Prompts, concatenate
 from benchmark.models.clip import CLIPBackbone
 from benchmark.models.image_batches import Images
 from fdrd.errors import FdrdError
@@ -84,7 +83,7 @@ def test_placeholder_tokens_in_slots_have_no_effect(tiny_clip, monkeypatch):
     context = Prompts(text=drawn_prompts(1, 3, tiny_clip.text_width))
     before = tiny_clip.encode_text(CAPTIONS, context).pooled
     monkeypatch.setattr(tiny_clip.towers, "bos", 5)
-    ids = tiny_clip.encode_text(CAPTIONS, context, tokens=True).token_ids
+    ids, _ = tiny_clip.towers.tokenize(CAPTIONS, 21)
     assert 5 not in ids[:, :1]  # the slots changed, BOS did not
     assert torch.equal(tiny_clip.encode_text(CAPTIONS, context).pooled, before)
 
@@ -142,7 +141,7 @@ def test_no_hook_is_left_after_an_exception(tiny_clip, monkeypatch):
 
     prompts = Prompts(
         text=drawn_prompts(3, 2, tiny_clip.text_width),
-        word_weights=torch.ones(3, tiny_clip._tokenize(CAPTIONS, 22)[0].shape[1]),
+        token_weights=torch.ones(3, tiny_clip._tokenize(CAPTIONS, 22)[0].shape[1]),
     )
     with monkeypatch.context() as patch:
         patch.setattr(layers[1], "forward", fail)
@@ -169,14 +168,16 @@ def test_captions_encoded_by_length_keep_their_order(tiny_clip):
     chance = torch.Generator().manual_seed(0)
     weights = 0.5 + torch.rand(valid.shape, generator=chance)
     context = torch.randn(40, 2, tiny_clip.text_width, generator=chance)
-    together = tiny_clip.encode_text(captions, Prompts(text=[context], word_weights=weights)).pooled
+    together = tiny_clip.encode_text(
+        captions, Prompts(text=[context], token_weights=weights)
+    ).pooled
     for row, caption in enumerate(captions):
         own = int(valid[row].sum()) + 2
-        alone = Prompts(text=[context[row]], word_weights=weights[row : row + 1, :own])
+        alone = Prompts(text=[context[row]], token_weights=weights[row : row + 1, :own])
         assert close(tiny_clip.encode_text([caption], alone).pooled[0], together[row])
 
 
-def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip):
+def test_token_weights_scale_the_embedding_of_their_token_alone(tiny_clip):
     """Weight 0 on token 2 makes its embedding 0 and leaves the others unchanged."""
     seen = []
     embed = tiny_clip.model.text_model.embeddings
@@ -190,7 +191,7 @@ def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip):
     weights = torch.ones(features.valid.shape)
     weights[0, 2] = 0
     try:
-        tiny_clip.encode_text(CAPTIONS[:1], Prompts(text=text, word_weights=weights))
+        tiny_clip.encode_text(CAPTIONS[:1], Prompts(text=text, token_weights=weights))
     finally:
         handle.remove()
     plain, weighted = seen[0][0], seen[1][0]
@@ -199,49 +200,10 @@ def test_word_weights_scale_the_embedding_of_their_token_alone(tiny_clip):
     assert close(weighted[5], torch.zeros(tiny_clip.text_width))
 
 
-@pytest.mark.parametrize("kernel", ["eager", "sdpa"])
-def test_weights_in_the_attention_multiply_the_shares_of_tokens_by_hand(tiny_clip, kernel):
-    """In the first layer, shares of a softmax times the weights, divided by their sum; slots have weight 1."""
-    layer, seen = tiny_clip.model.text_model.encoder.layers[0].self_attn, []
-    text = drawn_prompts(1, 2, tiny_clip.text_width)
-    valid = tiny_clip.encode_text(CAPTIONS[:1], tokens=True, reserve=2).valid
-    weights = torch.ones(valid.shape)
-    weights[0, 1:3] = torch.tensor([0.5, 4.0])
-    every = torch.cat([weights[:, :1], torch.ones(1, 2), weights[:, 1:]], dim=1)[0]
-    handle = layer.register_forward_hook(
-        lambda _module, args, given, out: seen.append(
-            (args[0] if args else given["hidden_states"], out[0])
-        ),
-        with_kwargs=True,
-    )
-    tiny_clip.model.set_attn_implementation(kernel)
-    try:
-        for place in ("embedding", "attention"):
-            given = torch.ones(valid.shape) if place == "embedding" else weights
-            tiny_clip.encode_text(
-                CAPTIONS[:1], Prompts(text=text, word_weights=given, weight_place=place)
-            )
-    finally:
-        handle.remove()
-        tiny_clip.model.set_attn_implementation("eager")
-    (hidden, _), (again, found) = seen
-    assert torch.equal(hidden, again)  # the embeddings stay
-    query, key, value = (
-        project(hidden[0]).unflatten(1, (layer.num_heads, -1)).transpose(0, 1)
-        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
-    )
-    shares = ((query @ key.mT) * layer.scale).exp() * every
-    shares = shares.tril() / shares.tril().sum(dim=2, keepdim=True)
-    expected = layer.out_proj((shares @ value).transpose(0, 1).flatten(1))
-    assert close(found.view_as(expected), expected)
-    assert no_hooks(tiny_clip)
-
-
-@pytest.mark.parametrize("place", get_args(WeightPlace))
-def test_word_weights_of_another_length_are_refused(place, tiny_clip):
+def test_token_weights_of_another_length_are_refused(tiny_clip):
     for width in (3, 40):
-        weights = Prompts(word_weights=torch.ones(3, width), weight_place=place)
-        with pytest.raises(ValueError, match=f"word weights for {width} tokens"):
+        weights = Prompts(token_weights=torch.ones(3, width))
+        with pytest.raises(ValueError, match=f"weights of {width} tokens"):
             tiny_clip.encode_text(CAPTIONS, weights)
     assert no_hooks(tiny_clip)
 
@@ -252,16 +214,17 @@ def test_long_captions_lose_words_but_never_eos(tiny_clip):
     for n_ctx in (0, 4):
         prompts = Prompts(text=drawn_prompts(1, n_ctx, tiny_clip.text_width) if n_ctx else ())
         features = tiny_clip.encode_text([long], prompts, tokens=True)
-        assert features.token_ids.shape[1] == 24 - n_ctx
-        assert features.token_ids[0, -1] == tiny_clip.model.config.text_config.eos_token_id
-        assert int(features.valid.sum()) == 22 - n_ctx
+        ids, _ = tiny_clip.towers.tokenize([long], 24 - n_ctx)
+        assert ids[0, -1] == tiny_clip.model.config.text_config.eos_token_id
+        assert features.valid.tolist() == [[False, *[True] * (22 - n_ctx), False]]
 
 
 def test_reserved_slots_are_those_of_the_prompted_pass(tiny_clip):
     prompts = Prompts(text=drawn_prompts(1, 4, tiny_clip.text_width))
     plain = tiny_clip.encode_text(["red " * 60], tokens=True, reserve=4)
     prompted = tiny_clip.encode_text(["red " * 60], prompts, tokens=True)
-    assert torch.equal(plain.token_ids, prompted.token_ids)
+    assert plain.valid.shape == (1, 20)
+    assert torch.equal(plain.valid, prompted.valid)
 
 
 def test_too_many_context_vectors_are_refused(tiny_clip):
@@ -270,10 +233,10 @@ def test_too_many_context_vectors_are_refused(tiny_clip):
         tiny_clip.encode_text(CAPTIONS, prompts)
 
 
-def test_all_tokens_of_a_word_have_its_number(tiny_clip):
-    """`red zebra` is BOS red z ##e ##b ##r ##a EOS: word 0, then word 1 five times."""
-    features = tiny_clip.encode_text(["red zebra"], tokens=True)
-    assert features.words.tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1]]
+def test_valid_tokens_are_those_of_the_caption(tiny_clip):
+    """`red zebra` is BOS red z ##e ##b ##r ##a EOS; a shorter caption is padded."""
+    features = tiny_clip.encode_text(["red zebra", "red"], tokens=True)
+    assert features.valid.int().tolist() == [[0, 1, 1, 1, 1, 1, 1, 0], [0, 1, 0, 0, 0, 0, 0, 0]]
 
 
 def test_token_features_have_unit_length_and_no_slots(tiny_clip, tiny_dataset):
@@ -307,6 +270,17 @@ def test_pooled_is_the_token_feature_at_eos(tiny_clip):
     features = tiny_clip.encode_text(CAPTIONS, tokens=True)
     ends = 1 + features.valid.sum(dim=1)
     assert close(features.tokens[torch.arange(3), ends], features.pooled)
+
+
+def test_rows_and_batches_of_features_keep_their_captions():
+    features = Features(torch.eye(3), captions=("a", "b", "c"))
+    assert features[1:].captions == ("b", "c")
+    assert features[torch.tensor([2, 0])].captions == ("c", "a")
+    assert features[torch.tensor([True, False, True])].captions == ("a", "c")
+    assert features[np.array([1, 1])].captions == ("b", "b")
+    assert features.to("cpu").captions == features.captions
+    assert concatenate([features[2:], features[:1]]).captions == ("c", "a")
+    assert concatenate([Features(torch.eye(3))]).captions is None
 
 
 def test_images_outside_a_dataset_are_encoded(tiny_clip, tiny_dataset):

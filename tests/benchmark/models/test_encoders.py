@@ -2,7 +2,6 @@
 
 import json
 from itertools import pairwise
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark import FrozenFeatures, Images, Prompts, load_backbone
-from benchmark.models.backbone import ALL, PROMPTS, TOKENS, WeightPlace
+from benchmark.models.backbone import ALL, PROMPTS, TOKENS
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
 from fdrd.errors import FdrdError
@@ -235,27 +234,26 @@ def test_batch_mates_change_nothing_under_prompts(name, encoders):
 
 
 @promptable
-@pytest.mark.parametrize("place", get_args(WeightPlace))
-def test_word_weights_of_one_change_nothing_and_others_do(place, name, encoders):
+def test_token_weights_of_one_change_nothing_and_others_do(name, encoders):
     encoder, given = encoders[name], prompts(encoders[name])
     shape = encoder.encode_text(CAPTIONS, tokens=True, reserve=2).valid.shape
     plain = encoder.encode_text(CAPTIONS, Prompts(text=given.text)).pooled
-    other = torch.linspace(0.5, 2, shape[1]).expand(
-        shape
-    )  # equal weights would cancel in a softmax
+    other = torch.linspace(0.5, 2, shape[1]).expand(shape)
     for weights, same in ((torch.ones(shape), True), (other, False)):
-        weighted = Prompts(text=given.text, word_weights=weights, weight_place=place)
+        weighted = Prompts(text=given.text, token_weights=weights)
         assert close(encoder.encode_text(CAPTIONS, weighted).pooled, plain) == same
 
 
 @promptable
-def test_words_are_numbered_as_they_are_spelled(name, encoders):
+def test_valid_tokens_are_neither_special_nor_padding(name, encoders):
     encoder = encoders[name]
-    (numbers,) = encoder.encode_text(["red zebra cat"], tokens=True).words.tolist()
-    assert encoder.words(["red zebra cat"]) == [["red", "zebra", "cat"]]
-    own = [number for number in numbers if number >= 0]
-    assert own == sorted(own)
-    assert set(own) == {0, 1, 2}
+    valid = encoder.encode_text(["red zebra cat", "red"], tokens=True).valid
+    special = len(encoder.tokenizer("red")["input_ids"]) - len(
+        encoder.tokenizer("red", add_special_tokens=False)["input_ids"]
+    )
+    assert valid.sum(1).tolist() == [
+        count - special for count in encoder.count_tokens(["red zebra cat", "red"])
+    ]
 
 
 @promptable

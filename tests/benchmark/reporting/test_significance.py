@@ -61,7 +61,7 @@ def test_a_clear_winner_a_clear_loser_and_no_difference(measured, tmp_path):
         made(measured, "maple", [4] * 24),
         made(measured, "vpt", [1, *[2] * 22, 3]),
     )
-    tests = compare(paths)
+    tests = compare(paths, "zero_shot")
     assert (tests.comparisons[0].against.label, tests.left_out) == ("zero_shot", [])
     verdicts = {
         row["method"]: (row["mean"]["verdict"], round(row["mean"]["difference"], 4))
@@ -88,11 +88,11 @@ def test_differences_without_significance_are_marked(measured, tmp_path):
     assert "≈" not in apart
 
 
-def test_the_reference_is_dcar_then_zero_shot_then_the_first(measured, tmp_path):
-    names = ("coop", "maple", "zero_shot", "dcar")
-    paths = written(tmp_path, *(made(measured, name, [1, 2] * 12) for name in names))
-    for count, expected in ((4, "dcar"), (3, "zero_shot"), (2, "coop")):
-        assert compare(paths[:count]).comparisons[0].against.label == expected
+def test_the_reference_has_the_highest_mrr(measured, tmp_path):
+    ranks = {"coop": [2] * 24, "maple": [1, 2] * 12, "zero_shot": [3] * 24, "vpt": [1, 2] * 12}
+    paths = written(tmp_path, *(made(measured, *each) for each in ranks.items()))
+    assert compare(paths).comparisons[0].against.label == "maple"  # the first of two
+    assert compare([paths[0], paths[2]]).comparisons[0].against.label == "coop"
     assert compare(paths, "maple").comparisons[0].against.label == "maple"
     with pytest.raises(FdrdError, match=r"--against mapel: .*choose from 'zero_shot', 'coop'"):
         compare(paths, "mapel")
@@ -104,13 +104,13 @@ def test_two_sets_of_options_need_a_full_label(measured, tmp_path):
 
     paths = written(
         tmp_path,
-        made(measured, "dcar", [1] * 24, **depth(1)),
-        made(measured, "dcar", [2] * 24, **depth(9)),
+        made(measured, "vpt", [1] * 24, **depth(1)),
+        made(measured, "vpt", [2] * 24, **depth(9)),
         made(measured, "zero_shot", [3] * 24),
     )
-    with pytest.raises(FdrdError, match=r"2 rows are of dcar; .* one of 'dcar \(depth=1\)'"):
-        compare(paths)
-    assert compare(paths, "dcar (depth=9)").comparisons[0].against.label == "dcar (depth=9)"
+    with pytest.raises(FdrdError, match=r"2 rows are of vpt; .* one of 'vpt \(depth=1\)'"):
+        compare(paths, "vpt")
+    assert compare(paths, "vpt (depth=9)").comparisons[0].against.label == "vpt (depth=9)"
 
 
 def test_seeds_are_averaged_query_by_query(measured, tmp_path):
@@ -120,7 +120,7 @@ def test_seeds_are_averaged_query_by_query(measured, tmp_path):
         made(measured, "coop", ranks, seed=seed)
         for seed, ranks in enumerate(([1, 4] * 12, [4, 1] * 12))
     ]
-    tests = compare(written(tmp_path, mean, *seeds))
+    tests = compare(written(tmp_path, mean, *seeds), "zero_shot")
     (found,) = tests.comparisons[0].differences
     assert found["mean"].value == pytest.approx((1 + 0.25) / 2 - 0.5)
     assert found["mean"].interval == pytest.approx((0.125, 0.125))  # every query gains the same
@@ -233,7 +233,7 @@ def test_intervals_over_seeds_and_categories_stand_beside_those_over_images(meas
         for number, (name, sides) in enumerate(measured.metrics.by_category.items())
     }
     reference = made(measured, "zero_shot", [2] * 24)
-    tests = compare(written(tmp_path, reference, *seeds))
+    tests = compare(written(tmp_path, reference, *seeds), "zero_shot")
     seeds[0] = dataclasses.replace(
         seeds[0], metrics=dataclasses.replace(seeds[0].metrics, by_category=shifted)
     )

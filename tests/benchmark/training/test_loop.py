@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.training.context import TrainContext
 from benchmark.training.loop import TrainConfig, batches, fit, learning_rate
 from benchmark.training.prompt_learners import ContextVectors
 from benchmark.training.row_selection import few_shot, training_rows
@@ -53,7 +54,7 @@ def test_patience_stops_after_epochs_without_improvement(tiny_dataset):
         config = TrainConfig(epochs=6, batch_size=8, learning_rate=0.01, patience=patience)
         log = fit(
             learner, learner.loss, lambda: next(scores), tiny_dataset["train"], config, 0,
-            device=torch.device("cpu"), progress=lambda *told: seen.append(told),
+            device=torch.device("cpu"), context=TrainContext(lambda *told: seen.append(told)),
         )  # fmt: skip
         return log, learner.value.item()
 
@@ -120,7 +121,7 @@ def test_progress_reports_loss_and_validation_mrr(tiny_dataset):
     fit(
         learner, learner.loss, lambda: next(scores), tiny_dataset["train"],
         TrainConfig(epochs=2, batch_size=12), 0,
-        device=torch.device("cpu"), progress=lambda *each: told.append(each),
+        device=torch.device("cpu"), context=TrainContext(lambda *each: told.append(each)),
     )  # fmt: skip
     assert told[1] == ("untrained | validation MRR 0.125", 1, 1)
     assert told[2] == ("train | epoch 1 of 2, loss 1.000, validation MRR 0.125", 1, 4)

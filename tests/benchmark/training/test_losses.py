@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
+from benchmark.training.context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import contrastive_loss, info_nce, sigmoid_loss
@@ -109,15 +110,14 @@ def test_a_wrong_scale_is_refused(given):
         TrainConfig().changed({"scale": given})
 
 
-def test_adapters_have_a_rate_of_their_own():
+def test_parts_of_a_learner_may_have_a_share_of_the_rate():
     learner = torch.nn.ModuleDict(
         {"prompts": torch.nn.Linear(2, 2), "adapter": Adapter(4, "residual", 1, 1.0, 0)}
     )
-    config = TrainConfig(learning_rate=0.01, adapter_learning_rate=0.001)
-    groups = _groups(learner, LogitScale(Scaled(), "learned"), config)
+    groups = _groups(learner, LogitScale(Scaled(), "learned"), {"adapter": 0.1})
     sizes = [[each.numel() for each in group["params"]] for group in groups]
     assert sizes == [[4, 2], [16, 16], [1, 1]]
-    assert [group["factor"] for group in groups] == [1, pytest.approx(0.1), 1]
+    assert [group["factor"] for group in groups] == [1, 0.1, 1]
     optimizer = _optimizer(groups, TrainConfig(optimiser="adamw"))
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.01, 0]
 
@@ -161,8 +161,9 @@ def test_a_killed_training_with_a_learned_scale_resumes_exactly(
 
         learner = ContextVectors(tiny_clip, 2, "", 1, 0)
         method = PromptMethod(tiny_clip, learner, config, loss="sigmoid")
-        with resumable(tmp_path / place):
-            return method.fit(tiny_dataset["train"], tiny_dataset["validation"], tell), learner
+        with resumable(tmp_path / place) as saved:
+            context = TrainContext(tell, saved=saved)
+            return method.fit(tiny_dataset["train"], tiny_dataset["validation"], context), learner
 
     log, learner = trained("whole")
     with pytest.raises(RuntimeError, match="killed"):

@@ -14,6 +14,7 @@ from torch import nn
 
 import benchmark
 import benchmark.training.loop
+from benchmark.training.context import TrainContext
 from benchmark.training.loop import TrainConfig, fit
 from benchmark.training.resumable import ResumableState, Snapshot, resumable
 from fdrd.dataset import RetrievalDataset
@@ -71,16 +72,16 @@ class Run:
         self.validations += 1
         return SCORES[self.steps[-1]] if self.steps else SCORES[0]
 
-    def fit(self):
+    def fit(self, saved):
         torch.rand(3)  # whatever was drawn before must not matter
         return fit(
             self.learner, self.loss, self.validate, self.rows, self.config, self.seed,
-            device=torch.device("cpu"),
+            device=torch.device("cpu"), context=TrainContext(saved=saved),
         )  # fmt: skip
 
     def run(self):
-        with resumable(self.path):
-            return self.fit()
+        with resumable(self.path) as saved:
+            return self.fit(saved)
 
 
 def equal(one, other):
@@ -140,8 +141,8 @@ def test_a_training_killed_repeatedly_finishes(tiny_dataset, path):
 def test_the_state_of_a_finished_training_stays_until_the_run_ends(tiny_dataset, path):
     """Killed while the test split is encoded, say."""
     first = Run(tiny_dataset["train"], path)
-    with pytest.raises(Killed), resumable(path):  # noqa: PT012 - one process
-        first.fit()
+    with pytest.raises(Killed), resumable(path) as saved:  # noqa: PT012 - one process
+        first.fit(saved)
         raise Killed
     second = Run(tiny_dataset["train"], path)
     second.run()
@@ -251,12 +252,12 @@ def test_a_second_ctrl_c_is_immediate_and_saves_no_partial_step(tiny_dataset, pa
 
 def test_the_callback_runs_before_each_write(path):
     seen = []
-    with pytest.raises(Killed), resumable(path, lambda: seen.append(path.exists())):  # noqa: PT012
-        ResumableState("a").write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
+    with pytest.raises(Killed), resumable(path, lambda: seen.append(path.exists())) as saved:  # noqa: PT012
+        ResumableState("a", saved).write(Snapshot({"x": torch.ones(2)}, {"n": 1}))
         raise Killed
     assert seen == [False]
-    with resumable(path):
-        kept = ResumableState("a").read()
+    with resumable(path) as saved:
+        kept = ResumableState("a", saved).read()
     assert kept.metadata == {"n": 1}
     assert torch.equal(kept.tensors["x"], torch.ones(2))
 
@@ -269,8 +270,8 @@ def test_writing_that_is_slow_is_rare(path, monkeypatch):
     def slow():
         now[0] += 2
 
-    with resumable(path, slow):
-        kept = ResumableState("a")
+    with resumable(path, slow) as saved:
+        kept = ResumableState("a", saved)
         assert kept.is_due(0)
         assert not kept.is_due(30)
         kept.write(Snapshot({}, {}))
@@ -279,7 +280,7 @@ def test_writing_that_is_slow_is_rare(path, monkeypatch):
         assert not kept.is_due(0)
         now[0] += 2
         assert kept.is_due(0)
-    assert not ResumableState("a").is_due(0)  # nothing is kept outside
+    assert not ResumableState("a", None).is_due(0)
 
 
 @pytest.mark.usefixtures("kept_often")

@@ -225,17 +225,17 @@ def test_an_ablation_compares_every_variant_with_the_full_method(built):
     first = fdrd(*command, cwd=built)
     assert first.returncode == 0, first.stderr
     assert "MRR against dcar, whole" in " ".join(first.stdout.split())
-    compared = fdrd("compare", "ablation", cwd=built)
+    compared = fdrd("compare", "ablation", "--against", "dcar, whole", cwd=built)
     assert "MRR against dcar, whole" in " ".join(compared.stdout.split())
     page = fdrd("report", "ablation", cwd=built).stdout
     assert "| dcar, whole without prompts |" in page
     again = fdrd(*command, "--json", cwd=built)
     given = [result["settings"]["options_given"] for result in json.loads(again.stdout)]
     assert {"n_ctx": 2} in given
-    assert {"n_ctx": 2, "depth": 0, "beta": 0.0} in given
-    failed = fdrd(*command, "-M", "alpha=-1", "--results", "failed", cwd=built)
+    assert {"n_ctx": 2, "depth": 0} in given
+    failed = fdrd(*command, "-M", "epsilon=-1", "--results", "failed", cwd=built)
     assert failed.returncode == 2
-    assert "alpha=-1.0: must be at least 0" in failed.stderr
+    assert "epsilon=-1: must be at least 0" in failed.stderr
     assert not (built / "failed").exists()  # wrong options fail before any variant runs
     assert "Traceback" not in failed.stderr
     assert len(given) == len({json.dumps(each, sort_keys=True) for each in given}) > 10

@@ -10,7 +10,7 @@ import torch
 
 from benchmark.evaluation.galleries import rank_galleries
 from benchmark.evaluation.ranking import BothRanks
-from benchmark.evaluation.scoring import Leak, Reranker
+from benchmark.evaluation.scoring import Leak
 from benchmark.models.backbone import Encoder, Features, concatenate
 from benchmark.models.image_batches import Images
 from benchmark.registry import Method
@@ -98,7 +98,6 @@ def rank_split(
     texts: Features,
     dataset: RetrievalDataset,
     gallery: Gallery = "domain",
-    reranker: Reranker | None = None,
 ) -> BothRanks:
     """Return the ranks of all queries of a split under a method's similarity."""
     return rank_galleries(
@@ -109,5 +108,4 @@ def rank_split(
         dataset.row_category,
         dataset.image_domain,
         gallery,
-        reranker,
     )

@@ -8,7 +8,6 @@ from dataclasses import fields
 import numpy as np
 
 from benchmark.evaluation.ranking import BothRanks, Ranks, Similarity, rank
-from benchmark.evaluation.scoring import Reranker
 from benchmark.models.backbone import Features
 from benchmark.result import KS
 from benchmark.settings import Gallery
@@ -59,7 +58,6 @@ def rank_galleries(
     category: Indices,
     image_domain: Indices,
     gallery: Gallery,
-    reranker: Reranker | None = None,
 ) -> BothRanks:
     """Call `rank` for every gallery of a split, and combine the ranks by image number and by row."""
     to_text, to_image = _empty(len(images)), _empty(len(pairs))
@@ -73,7 +71,6 @@ def rank_galleries(
             texts[caption_numbers],
             np.stack([image, caption], axis=1),
             category[rows],
-            reranker=reranker,
         )
         is_query = np.isin(image_numbers, queries)
         for whole, part, place, chosen in (
@@ -86,6 +83,5 @@ def rank_galleries(
 
 
 def _empty(queries: int) -> Ranks:
-    strict, caption, ceiling, category = np.zeros((4, queries), dtype=np.int64)
-    expected = np.zeros((queries, len(KS)))
-    return Ranks(strict, expected, caption, ceiling, category, np.zeros(queries))
+    strict, caption, ceiling = np.zeros((3, queries), dtype=np.int64)
+    return Ranks(strict, np.zeros((queries, len(KS))), caption, ceiling, np.zeros(queries))

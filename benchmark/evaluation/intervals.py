@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.result import Interval
 
 if TYPE_CHECKING:  # this imports torch
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 

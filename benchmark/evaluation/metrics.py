@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.evaluation.intervals import score_interval
 from benchmark.evaluation.ranking import BothRanks, Ranks
-from benchmark.evaluation.score_blocks import Floats
+from benchmark.evaluation.score_tiles import Floats
 from benchmark.result import (
     DIRECTIONS,
     KS,
@@ -118,13 +118,12 @@ def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Directi
 
     ceilings = [recalls(part.ceiling) for part in parts]
     expected = np.mean([part.expected.mean(axis=0) for part in parts], axis=0)
-    known = all(part.category.all() for part in parts)  # rank 0: the query has no category
+    known = not any(np.isnan(part.category).any() for part in parts)
     return Direction(
         strict=_mean([summarize(part.strict) for part in parts]),
         caption=_mean([summarize(part.caption) for part in parts]),
         ceiling={name: float(np.mean([each[name] for each in ceilings])) for name in ceilings[0]},
-        category_recall_1=mean(lambda part: float(np.mean(part.category == 1))) if known else None,
-        category_map=mean(lambda part: float(np.mean(part.average_precision))) if known else None,
+        category_recall_1=mean(lambda part: float(np.mean(part.category))) if known else None,
         interval=interval,
         recall_expected=dict(zip(RECALLS, expected.tolist(), strict=True)),
     )

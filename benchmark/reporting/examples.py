@@ -16,7 +16,7 @@ from fdrd.dataset import Indices, RetrievalDataset, load
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
 
 PREFERRED = "dcar"
 """The method that examples are about if it is one of the rows; else the one with the highest MRR."""

@@ -134,8 +134,6 @@ class Direction:
     """strict recalls of a perfect method; below 1 if images share a caption"""
     category_recall_1: Fraction | None
     """share of queries whose first result has the right category; None if rows have no category"""
-    category_map: Fraction | None
-    """mean average precision if all items of the right category are relevant; None as above"""
     interval: dict[str, Interval]
     """95 % intervals of the strict recalls and of `mrr`, for other images like these"""
     recall_expected: dict[str, Fraction] | None = None

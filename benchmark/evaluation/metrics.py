@@ -67,13 +67,12 @@ def _direction(parts: Sequence[Ranks], computed: RankMetrics, name: str) -> Dire
 
     ceilings = [recalls(part.ceiling) for part in parts]
     expected = np.mean([part.expected.mean(axis=0) for part in parts], axis=0)
-    known = all(part.category.all() for part in parts)  # rank 0: the query has no category
+    known = not any(np.isnan(part.category).any() for part in parts)
     return Direction(
         strict=computed.strict[name],
         caption=computed.caption[name],
         ceiling={name: float(np.mean([each[name] for each in ceilings])) for name in ceilings[0]},
-        category_recall_1=mean(lambda part: float(np.mean(part.category == 1))) if known else None,
-        category_map=mean(lambda part: float(np.mean(part.average_precision))) if known else None,
+        category_recall_1=mean(lambda part: float(np.mean(part.category))) if known else None,
         interval=computed.interval[name],
         recall_expected=dict(zip(RECALLS, expected.tolist(), strict=True)),
     )

@@ -23,7 +23,7 @@ from benchmark.result import DIRECTIONS, RECALLS, BenchResult, Interval, numbers
 from benchmark.settings import NO_BACKBONE, Settings
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
     from fdrd.dataset import Indices
 
 REFERENCE = "zero_shot"

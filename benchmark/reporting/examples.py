@@ -17,7 +17,7 @@ from fdrd.dataset import Indices, RetrievalDataset, load
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
 
 FLOOR = "random"
 """Not a competitor, since it only finds images by chance."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.score_blocks import Floats
+from benchmark.evaluation.score_tiles import Floats
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
 from benchmark.result import DIRECTIONS, BenchResult, numbers, read_result, result_files

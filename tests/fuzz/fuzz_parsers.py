@@ -191,7 +191,7 @@ def _result_seed():
     computed = rank_metrics(first, first, QueryGroups(np.arange(2), np.arange(2), joint=False))
     side = {
         "strict": _summary(2), "caption": _summary(2), "ceiling": recall, "category_recall_1": 1.0,
-        "category_map": 1.0, "interval": computed.interval["image_to_text"],
+        "interval": computed.interval["image_to_text"],
     }  # fmt: skip
     one, both = ({way: _summary(n) for way in computed.strict} for n in (1, 2))
     named = {"name": "x", "fingerprint": _DIGEST}

@@ -1,4 +1,4 @@
-"""A build, a push, captioning and a training meet a kill or an error at random file events, and the next run finishes.
+"""Jobs that write files meet a kill or an error at random file events, and the next run finishes.
 
 FDRD_POINTS sets the number of points of each job.
 """
@@ -22,11 +22,14 @@ import pytest
 
 import benchmark
 import fdrd
+from benchmark.models.encoders.stored import write_features
 from fdrd.build_config import BuildConfig
 from fdrd.errors import FdrdError
+from fdrd.fetching.fetching_run import FetchOptions, fetch_set
 from fdrd.pipeline import builder, collect
 from fdrd.pipeline.builder import build
 from fdrd.sources.reading.source_folder import SourceFolder
+from tests.fdrd.fetching.test_fetch import archive, one_file
 from tests.folders import digests
 
 POINTS = int(os.environ.get("FDRD_POINTS", "3"))
@@ -52,19 +55,54 @@ def run_training(folder, backbone, splits):
     benchmark.run("coop", splits, backbone=backbone, train=train, results=folder / "out")
 
 
+def run_experiment(folder, backbone, splits):
+    rows = [{"method": "coop", "train": {"epochs": 1}}, "zero_shot"]
+    content = {
+        "data": "birds",
+        "backbones": ["tiny"],
+        "methods": rows,
+        "results": str(folder / "out"),
+    }
+    benchmark.run_experiment(
+        benchmark.to_experiment(content), data={"birds": splits}, backbones={"tiny": backbone}
+    )
+
+
+def run_export(folder, *_):
+    fdrd.export(folder.parent / "dataset", folder / "out", to="coco")
+
+
+def run_features(folder, backbone, splits):
+    write_features(backbone, splits.values(), folder / "out")
+
+
+def run_fetch(folder, chosen):
+    fetch_set(chosen, folder / "out", FetchOptions(downloads=folder / "downloads"))
+
+
 def written(folder):
     """Return what a job wrote: digests of files, without the times in results."""
     found = {name: each for name, each in digests(folder / "out").items() if ".partial" not in name}
     for path in (folder / "out").glob("*.json"):
         value = json.loads(path.read_bytes())
-        if "fit" in value:
-            for part in (value, *value["fit"]["epochs"]):
+        if "settings" in value:
+            for part in (value, *(value["fit"] or {"epochs": []})["epochs"]):
                 part.pop("seconds")
             found[path.name] = {**value, "peak_megabytes": None}
     return found
 
 
-JOBS = {"build": run_build, "captioning": run_captioning, "training": run_training}
+JOBS = {
+    "build": run_build,
+    "captioning": run_captioning,
+    "training": run_training,
+    "experiment": run_experiment,
+    "export": run_export,
+    "features": run_features,
+    "fetch": run_fetch,
+}
+ONCE = ("export", "features", "fetch")
+"""Jobs that take a new or empty folder."""
 
 
 def in_child(job, arguments, fault, moment):
@@ -118,10 +156,16 @@ def uncaptioned(birds, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", JOBS)
 def test_the_next_run_finishes_what_a_fault_interrupted(
-    name, birds, uncaptioned, tmp_path, make_clip, tiny_dataset
+    name, birds, uncaptioned, tmp_path, make_clip, tiny_dataset, server
 ):
     job, warm, reference = JOBS[name], tmp_path / "warm", tmp_path / "reference"
-    more = (make_clip(), tiny_dataset) if name == "training" else ()
+    more = (make_clip(), tiny_dataset) if name in ("training", "experiment", "features") else ()
+    if name == "export":
+        build(birds, tmp_path / "dataset", config=SMALL, workers=1)
+    if name == "fetch":
+        content = archive("a.tar", {f"{each}.txt": b"A wren." for each in range(40)})
+        server.files["a.tar"] = content
+        more = (one_file(f"{server.url}/a.tar", content),)
     warm.mkdir()
     reference.mkdir()
     job(warm, *more)  # imports in this process what each child would import
@@ -136,6 +180,8 @@ def test_the_next_run_finishes_what_a_fault_interrupted(
         one_line = code != REFUSED or len(error.splitlines()) == 1
         if code not in (DONE, REFUSED, -signal.SIGKILL) or not one_line:
             wrong.append((fault, moment, error))
+        if name in ONCE and (folder / "out").is_dir() and written(folder) == wanted:
+            continue  # complete, so a second run is refused
         again, _, error = in_child(job, (folder, *more), None, 0)
         if again != DONE or written(folder) != wanted:
             wrong.append((fault, moment, "the next run differs", error))

@@ -53,7 +53,7 @@ class FineTuned(TrainedMethod):
             if callable(loss):
                 return loss(batch, negatives)
             return pair_loss(
-                self, batch, backbone.logit_scale, loss, negatives, backbone.logit_bias
+                self, batch, batch.scale_of(backbone), loss, negatives, batch.bias_of(backbone)
             )
 
         super().__init__(backbone, learner, train, seed, loss=batch_loss, trains="backbone")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.models.backbone import Backbone
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.loop import Batch
 from benchmark.training.losses import PairLoss
 from benchmark.training.trained_method import TrainedMethod, learn, pair_loss

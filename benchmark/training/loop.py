@@ -26,7 +26,7 @@ from benchmark.models.image_batches import Images
 from benchmark.models.precision import towers_in
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset

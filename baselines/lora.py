@@ -22,6 +22,8 @@ from benchmark.models.backbone import WEIGHTS
 from fdrd.errors import FdrdError
 
 Towers = Literal["both", "image", "text"]
+HIGHEST_RANK = 1024
+"""As wide as the towers of most models; a checkpoint of a stranger states its own rank."""
 _TOWERS = {"image": "vision_model", "text": "text_model", "both": "(vision|text)_model"}
 
 
@@ -38,11 +40,12 @@ def add_low_rank(
         seed: of the random A.
 
     Raises:
-        FdrdError: `peft` is not installed, or rank or alpha is below 1.
+        FdrdError: `peft` is not installed, or rank or alpha is outside its range.
     """
-    for name, value in (("rank", rank), ("alpha", alpha)):
-        if value < 1:
-            raise FdrdError(f"lora: {name}={value}: must be at least 1")
+    if not 1 <= rank <= HIGHEST_RANK:
+        raise FdrdError(f"lora: rank={rank}: must be between 1 and {HIGHEST_RANK}")
+    if alpha < 1:
+        raise FdrdError(f"lora: alpha={alpha}: must be at least 1")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:

@@ -30,8 +30,12 @@ from benchmark import (
 )
 from benchmark.models.backbone import PROMPTS, TOKENS
 from benchmark.registry import Needs
+from benchmark.training.prompt_learners import MOST_TOKENS
 from benchmark.training.trained_method import TrainedMethod, cosine
 from fdrd.errors import FdrdError
+
+WIDEST = 8192
+"""Largest width of the shared space; a checkpoint of a stranger states its own."""
 
 
 class SharedTokens(nn.Module):
@@ -107,7 +111,7 @@ def mmrl(
         seed: of the initial values and the order of the rows.
 
     Raises:
-        FdrdError: a weight outside its range, or a layer that a tower lacks.
+        FdrdError: a number outside its range, or a layer that a tower lacks.
     """
     if not 0 <= weight <= 1 or consistency < 0:
         raise FdrdError(
@@ -116,11 +120,11 @@ def mmrl(
         )
     layers = min(backbone.text_layers, backbone.vision_layers)
     first = round(layers * 5 / 12) if first_layer == -1 else first_layer - 1
-    if n_tokens < 1 or not 0 <= first < layers:
-        raise FdrdError(
-            f"mmrl: n_tokens={n_tokens}, first_layer={first + 1}: need at least one token, and a layer "
-            f"from 1 to {layers}"
-        )
+    for name, value, most in (("n_tokens", n_tokens, MOST_TOKENS), ("width", width, WIDEST)):
+        if not 1 <= value <= most:
+            raise FdrdError(f"mmrl: {name}={value}: must be between 1 and {most}")
+    if not 0 <= first < layers:
+        raise FdrdError(f"mmrl: first_layer={first + 1}: choose 1 to {layers}")
     learner = SharedTokens(backbone, n_tokens, width, first, seed)
 
     def similarity(images: Features, texts: Features) -> Tensor:

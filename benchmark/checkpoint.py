@@ -6,7 +6,8 @@
     method.encode_text(["a black car on a brick driveway"]).pooled      # (1, d)
 
 A checkpoint holds tensors and JSON, no code. It names a registered method and the backbone it belongs to,
-and loading it with another backbone is an error.
+and loading it with another backbone is an error. It is untrusted: its header is checked like options of the command
+line, and its tensors must have the digest that the header states.
 """
 
 from __future__ import annotations
@@ -14,49 +15,54 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import msgspec
 import safetensors
 import safetensors.torch
-from torch import nn
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
 
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import DEFAULT_BACKBONE, cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes
-from benchmark.settings import Settings, TrainConfig
+from benchmark.settings import Digest, Seed, Settings, TrainConfig
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
+from fdrd.kinds import refuse_other
 from fdrd.options import read_options
+from fdrd.text.controls import visible
 
 WEIGHTS = "model.safetensors"
 """File name of the checkpoint in a model repository; the Hub counts and inspects this name."""
 
+_LONGEST = 300  # characters of a library's message
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@.+)?")
+
+
+Text = Annotated[str, Meta(max_length=1000)]
 
 
 @dataclass(frozen=True)
 class CheckpointHeader:
     """Metadata of a checkpoint."""
 
-    method: str
-    options: dict[str, Any]
-    backbone: str
-    backbone_fingerprint: str
-    train_fingerprint: str
+    method: Text
+    options: dict[str, Text | bool | int | float]
+    backbone: Text
+    backbone_fingerprint: Digest
+    train_fingerprint: Digest
     """of the training rows"""
-    train: dict[str, Any]
-    seed: int | None
-
-    def train_config(self) -> TrainConfig | None:
-        """Return how it was trained; None if that is unknown, in a file of another version."""
-        try:
-            return msgspec.convert(self.train, TrainConfig) if self.train else None
-        except (msgspec.ValidationError, FdrdError):
-            return None
+    train: TrainConfig | None
+    """None if it was not trained by gradient steps"""
+    seed: Seed | None
+    tensors: Digest | None = None
+    """digest of the learned tensors, filled in by `save_checkpoint`"""
 
     @classmethod
     def of(cls, settings: Settings) -> CheckpointHeader:
@@ -67,7 +73,7 @@ class CheckpointHeader:
             backbone=settings.backbone.name,
             backbone_fingerprint=settings.backbone.fingerprint,
             train_fingerprint=settings.learned_from["train"],
-            train=asdict(settings.train) if settings.train else {},
+            train=settings.train,
             seed=settings.seed,
         )
 
@@ -77,9 +83,25 @@ def save_checkpoint(path: Path, learner: nn.Module, header: CheckpointHeader) ->
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in learner.state_dict().items()
     }
-    metadata = {"fdrd": json.dumps(asdict(header), sort_keys=True)}
     with atomic_write(path) as file:
-        file.write(safetensors.torch.save(tensors, metadata))
+        file.write(checkpoint_bytes(tensors, header))
+
+
+def checkpoint_bytes(tensors: Mapping[str, Tensor], header: CheckpointHeader) -> bytes:
+    """Return the content of a checkpoint, with the digest of its tensors in the header."""
+    header = replace(header, tensors=tensors_digest(tensors))
+    metadata = {"fdrd": json.dumps(asdict(header), sort_keys=True)}
+    return safetensors.torch.save(dict(tensors), metadata)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and values of tensors."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        values = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_header(path: Path) -> CheckpointHeader:
@@ -92,13 +114,37 @@ def read_header(path: Path) -> CheckpointHeader:
         with safetensors.safe_open(path, "pt") as file:
             return msgspec.json.decode(file.metadata()["fdrd"], type=CheckpointHeader)
     except (
-        *(OSError, KeyError, TypeError, ValueError, RecursionError),
+        *(OSError, KeyError, TypeError, ValueError, RecursionError, FdrdError),
         *(safetensors.SafetensorError, msgspec.MsgspecError),
     ) as error:
         raise FdrdError(
-            f"{path} is not a checkpoint of fdrd ({error}); give the .safetensors file that "
-            f"`fdrd bench` wrote next to a result"
+            f"{path} is not a checkpoint of fdrd ({_one_line(error)}); give the .safetensors file "
+            f"that `fdrd bench` wrote next to a result"
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(visible(str(error)).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def learned_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the learned tensors of a checkpoint.
+
+    Raises:
+        FdrdError: the file is not a checkpoint, or its tensors are not those that its header states.
+    """
+    header = read_header(path)
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:  # a type that torch lacks
+        raise FdrdError(f"{path} cannot be read ({_one_line(error)}); get it again") from error
+    if tensors_digest(tensors) != header.tensors:
+        raise FdrdError(
+            f"{path}: its tensors are not those that were trained (their digest differs from the "
+            f"header's); delete it to train again, or get it again"
+        )
+    return tensors
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -123,10 +169,17 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
             f"{header.backbone_fingerprint[:12]}, but this backbone has "
             f"{backbone_fingerprint[:12]}; give the same --backbone"
         )
+    tensors, learned = learned_tensors(path), learner.state_dict()
+    for name, value in tensors.items():
+        if name in learned and value.dtype != learned[name].dtype:
+            raise FdrdError(
+                f"{path} does not fit {header.method}: {name} holds {value.dtype}, "
+                f"expected {learned[name].dtype}"
+            )
     try:
-        learner.load_state_dict(safetensors.torch.load_file(path))
+        learner.load_state_dict(tensors)
     except RuntimeError as error:
-        raise FdrdError(f"{path} does not fit {header.method}: {error}") from error
+        raise FdrdError(f"{path} does not fit {header.method}: {_one_line(error)}") from error
 
 
 def file_digest(path: Path) -> str:
@@ -142,12 +195,13 @@ def find_checkpoint(spec: str | Path) -> Path:
         FdrdError: there is no such checkpoint, or the download failed.
     """
     path, name = Path(spec).expanduser(), str(spec)
+    refuse_other(path, "a trained method", "checkpoint", "weights", "results")
     if path.is_file():
         return path
     if path.is_dir():
         if (path / WEIGHTS).is_file():
             return path / WEIGHTS
-        raise FdrdError(f"{path} holds no {WEIGHTS}; give the .safetensors file itself")
+        raise FdrdError(f"{path} holds no {WEIGHTS}; give a .safetensors file of `fdrd bench`")
     if not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
         raise FdrdError(
             f"no checkpoint {name}: give the .safetensors file that `fdrd bench` wrote next to a "
@@ -210,8 +264,7 @@ def load_method(
             device=device,
             allow_code=allow_code and backbone is not None,
         )
-    trained = header.train_config()
-    given = {"train": trained} if trained else {}
+    given = {"train": header.train} if header.train else {}
     method = make_method(name, options, backbone=tower, seed=header.seed or 0, **given)
     if method.learner is None:
         raise FdrdError(f"{path} belongs to {name}, which learns nothing; give --method {name}")

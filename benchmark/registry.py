@@ -13,11 +13,10 @@ The names of built-in methods are known without an import; a method is imported 
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
+import logging
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.result import FitLog
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from benchmark.models.image_batches import AnyImages
     from benchmark.train_context import TrainContext
     from fdrd.dataset import RetrievalDataset
+
+log = logging.getLogger(__name__)
 
 BUILT_IN = ("baselines", "dcar")
 """Packages with methods that need no `load_plugin`."""
@@ -328,22 +330,25 @@ def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
     return chosen
 
 
-def source_digest(name: str) -> str:
-    """Return the digest of the file that defines a method and of its imports from the same package.
+def source_digest(name: str) -> str | None:
+    """Return the digest of a method's code and of what it refers to, see `benchmark.code_digest`.
 
-    An edited method therefore runs again, even if a result with the same settings exists.
+    An edited method therefore runs again, even if a result with the same settings exists. None, with a warning,
+    means that the method refers to a value without a stable content, so that its results must not be reused.
     """
-    factory = get_method(name)
-    home = sys.modules[factory.__module__]
-    package = factory.__module__.partition(".")[0]
-    named = {factory.__module__}
-    named |= {getattr(value, "__module__", None) or "" for value in vars(home).values()}
-    digest = hashlib.sha256()
-    for module in sorted(named):
-        path = getattr(sys.modules.get(module), "__file__", None)
-        if path and module.partition(".")[0] == package:
-            digest.update(Path(path).read_bytes())
-    return digest.hexdigest()
+    try:
+        return code_digest(get_method(name))
+    except NoIdentityError as error:
+        _warn_once(
+            f"{name}: results are not reused, because its code refers to {error}, whose content cannot be "
+            f"compared; create it inside the method to reuse them"
+        )
+        return None
+
+
+@cache
+def _warn_once(text: str) -> None:
+    log.warning(text)
 
 
 def _location(factory: Callable[..., Method]) -> str:

@@ -20,6 +20,20 @@ SCHEMA_VERSION: Literal[2] = 2
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 OptionValue = str | bool | int | float
+
+MOST_SEED = 2**53
+"""Largest seed: every reader of JSON keeps it."""
+MOST_SEEDS = 10_000
+"""Largest number of seeds of a run or an experiment."""
+Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
+
+
+def check_seed(seed: int) -> None:
+    """Raise `FdrdError` for a seed that generators of random numbers do not take."""
+    if not 0 <= seed <= MOST_SEED:
+        raise FdrdError(f"seed {seed}: must be between 0 and {MOST_SEED}")
+
+
 Half = Literal["base", "new"]
 HALVES: tuple[Half, Half] = ("base", "new")
 Gallery = Literal["domain", "joint"] | Annotated[int, Meta(ge=2)]
@@ -149,7 +163,7 @@ class Settings:
     train: TrainConfig | None
     """None if nothing is trained"""
     train_given: dict[str, OptionValue]
-    seed: int | None
+    seed: Seed | None
     """None if the seed has no effect"""
     split: Literal["train", "validation", "test"]
     domain: str | None
@@ -176,8 +190,8 @@ class Settings:
     label: str = ""
     """name of the row in tables, if an experiment file gave one"""
 
-    def identity(self) -> str:
-        """Return the digest of all that determines the numbers; names, labels and remarks do not count."""
+    def determining(self) -> dict[str, Any]:
+        """Return all that determines the numbers; names, labels and remarks do not count."""
         fields = dataclasses.asdict(self)
         for name in ("options_given", "train_given", "remarks", "label"):
             del fields[name]
@@ -186,7 +200,17 @@ class Settings:
         if self.hard_negatives:  # results of earlier versions keep their names
             del fields["hard_negatives"]
         fields["schema_version"] = SCHEMA_VERSION
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return fields
+
+    def identity(self) -> str:
+        """Return the digest of all that determines the numbers."""
+        said = json.dumps(self.determining(), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def different(self, other: Settings) -> list[str]:
+        """Return the names of the settings that give other numbers than those of `other`."""
+        mine, theirs = self.determining(), other.determining()
+        return [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
 
     def file_name(self) -> str:
         """Return the name of the result file, the same for equal settings."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from traceback import print_exception
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from fdrd.commands import app, err, out
 from fdrd.commands.console import shown
 from fdrd.errors import CheckError, FdrdError
 from fdrd.files.cache import is_of_cache
+from fdrd.files.disk_errors import remedy_of
 from fdrd.shadowing import hidden_packages
 
 
@@ -27,22 +30,48 @@ def main() -> None:
     try:
         if hidden := hidden_packages():
             raise FdrdError(hidden)
-        app()
+        with _written_output():
+            app()
     except (FdrdError, OSError) as error:
-        if isinstance(error, OSError) and not (error.filename and error.strerror):
-            raise  # not a disk or a folder, e.g. a pipe that was closed
+        if not (text := _line(error)):
+            raise
         err.quiet = False  # neither --quiet nor being one of several processes hides an error
         if shown.tracebacks:
             print_exception(error)
         process = os.environ.get("RANK", "0")  # set by torchrun
         name = "fdrd:" if process == "0" else f"fdrd, process {process}:"
         err.print(name, style="bold red", end=" ")
-        text = str(error)
-        if isinstance(error, OSError):
-            remedy = "; FDRD_CACHE names another cache" if is_of_cache(error.filename) else ""
-            text = f"{error.filename}: {error.strerror}{remedy}"
         err.print(text, soft_wrap=True)
         sys.exit(1 if isinstance(error, CheckError) else 2)
+
+
+@contextmanager
+def _written_output() -> Iterator[None]:
+    """Write what was printed when the block ends: at the end of the process an error would be lost."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            # What could not be written stays in the buffer, and Python would try again.
+            with suppress(OSError, ValueError), open(os.devnull, "w") as nothing:  # noqa: PTH123
+                os.dup2(nothing.fileno(), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):  # a pipe that was closed, e.g. by `head`
+                raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def _line(error: FdrdError | OSError) -> str:
+    """Return the error as one line; empty if it concerns neither the user nor a disk, e.g. a closed pipe."""
+    if isinstance(error, FdrdError):
+        return str(error)
+    remedy = remedy_of(error)
+    if not (error.strerror and (error.filename or remedy)):
+        return ""
+    if error.filename and is_of_cache(error.filename):
+        remedy = "FDRD_CACHE names another cache"
+    text = f"{error.filename or 'a file or the output cannot be written'}: {error.strerror}"
+    return f"{text}; {remedy}" if remedy else text
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ class BuildConfig:
     """All options that determine the bytes of a dataset."""
 
     name: str = "fdrd"
-    """Name for `load_dataset` on the machine that built it."""
+    """Name for `load_dataset` on the machine that built it, if no other folder has it."""
     seed: int = 0
     """Changes hashed splits and hard negatives."""
     negatives: int = 4

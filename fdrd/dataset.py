@@ -18,8 +18,12 @@ import numpy.typing as npt
 from fdrd.columns import CATEGORY_NAME
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
+from fdrd.images.check import opened_image
 from fdrd.images.pixels import upright_rgb
+from fdrd.kinds import refuse_other
+from fdrd.progress import Progress, silent
 from fdrd.record import SPLITS, Attribute, Negative, category_name
+from fdrd.storage.checked_shards import DamageError, check_rows, columns_flaw, row_flaws
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
 from fdrd.storage.shard_file import PARQUET
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Indices = npt.NDArray[np.int64]
+_BATCH = 64
 
 
 class RetrievalDataset:
@@ -74,6 +79,7 @@ class RetrievalDataset:
         number = {domain: index for index, domain in enumerate(self.domains)}
         row_domain = np.asarray([number[domain] for domain in columns["domain"]], dtype=np.int64)
         self.image_domain = row_domain[self._row_of_image]
+        self._checked = np.zeros(len(self.image_digests), dtype=bool)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -95,17 +101,69 @@ class RetrievalDataset:
             )
 
     def images(self, numbers: Iterable[int]) -> list[Image]:
-        """Return the images with these numbers, decoded, upright, in RGB."""
-        rows = [int(self._row_of_image[number]) for number in numbers]
-        return [upright_rgb(image) for image in self._rows.select_columns("image")[rows]["image"]]
+        """Return the images with these numbers, decoded, upright, in RGB.
+
+        Raises:
+            FdrdError: as `files`, or an image does not decode.
+        """
+        numbers = list(numbers)
+        return [
+            self._decoded(data, number)
+            for data, number in zip(self.files(numbers), numbers, strict=True)
+        ]
 
     def files(self, numbers: Iterable[int]) -> list[bytes]:
-        """Return the file bytes of the images with these numbers."""
+        """Return the file bytes of the images with these numbers.
+
+        Raises:
+            FdrdError: bytes are not those of the image's digest.
+        """
+        wanted = [int(number) for number in numbers]
+        images = self._files[[int(self._row_of_image[number]) for number in wanted]]["image"]
+        contents = [(image or {}).get("bytes") or b"" for image in images]
+        for number, content in zip(wanted, contents, strict=True):
+            if self._checked[number]:
+                continue
+            if hashlib.sha256(content).hexdigest() != self.image_digests[number]:
+                raise DamageError(self._place(number), "the image does not match its digest")
+            self._checked[number] = True
+        return contents
+
+    def checked_digests(self, numbers: Iterable[int]) -> list[str]:
+        """Return the digests of the images with these numbers, computed from their bytes at least once.
+
+        Raises:
+            FdrdError: as `files`.
+        """
+        wanted = [int(number) for number in numbers]
+        self.files(number for number in wanted if not self._checked[number])
+        return [self.image_digests[number] for number in wanted]
+
+    def check_images(self, progress: Progress = silent) -> None:
+        """Compare all images with their digests, so that `fingerprint` holds for their bytes.
+
+        Raises:
+            FdrdError: as `files`.
+        """
+        wanted = np.flatnonzero(~self._checked)
+        for start in range(0, len(wanted), _BATCH):
+            self.files(wanted[start : start + _BATCH])
+            progress(f"check images of {self.split}", min(start + _BATCH, len(wanted)), len(wanted))
+
+    @cached_property
+    def _files(self) -> datasets.Dataset:
+        """Column of image files, not decoded."""
         from datasets import Image
 
-        rows = [int(self._row_of_image[number]) for number in numbers]
-        files = self._rows.select_columns("image").cast_column("image", Image(decode=False))
-        return [image["bytes"] for image in files[rows]["image"]]
+        return self._rows.select_columns("image").cast_column("image", Image(decode=False))
+
+    def _decoded(self, data: bytes, number: int) -> Image:
+        with opened_image(data, self._place(number)) as image:
+            return upright_rgb(image)
+
+    def _place(self, number: int) -> str:
+        row = int(self._row_of_image[number])
+        return f"{self.name}: {self._rows.select_columns('id')[row]['id']}"
 
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return all columns of these rows except the image, with the category as a name."""
@@ -143,17 +201,15 @@ class RetrievalDataset:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of images, captions, categories and negatives of all rows, in order."""
-        digest = hashlib.sha256()
-        for row in range(len(self)):
-            image, caption = self.pairs[row]
-            content = [
+        return rows_digest(
+            (
                 self.image_digests[image],
                 self.captions[caption],
                 category_name(self.row_category[row], self.categories),
                 [negative.caption for negative in self.negatives[row]],
-            ]
-            digest.update(json.dumps(content, ensure_ascii=False).encode())
-        return digest.hexdigest()
+            )
+            for row, (image, caption) in enumerate(self.pairs)
+        )
 
     def select(self, rows: Sequence[int] | Indices) -> RetrievalDataset:
         """Return a view of these rows only, in this order."""
@@ -181,6 +237,14 @@ class RetrievalDataset:
         return self.select(np.flatnonzero(wanted))
 
 
+def rows_digest(rows: Iterable[tuple[str, str, str, list[str]]]) -> str:
+    """Return the digest of rows in order: image digest, caption, category, and captions of negatives."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
 def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDataset:
     """Load one split of a dataset.
 
@@ -190,7 +254,7 @@ def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDa
         domain: load only this domain.
 
     Raises:
-        FdrdError: there is no such dataset, split or domain.
+        FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
     return RetrievalDataset(load_dataset(name, domain, split), name=str(name), split=split)
 
@@ -207,17 +271,19 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
         A `datasets.Dataset`, or without `split` a `datasets.DatasetDict`.
 
     Raises:
-        FdrdError: there is no such dataset, split or domain.
+        FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
     import datasets
 
     if split not in (None, *SPLITS):
         raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
-    shards = _local_shards(name, domain)
+    shards = _local_shards(name, domain, split)
     if shards is None:
         with hub_or_cache() as connected:
             try:
-                return datasets.load_dataset(str(name), domain or "default", split=split)
+                found = datasets.load_dataset(str(name), domain or "default", split=split)
+                _check_hub_rows(found, name)
+                return found
             except FdrdError:
                 raise
             except Exception as error:  # the files of a stranger make `datasets` raise anything
@@ -235,23 +301,42 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
     return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
 
 
-def _local_shards(name: str | Path, domain: str | None) -> dict[str, list[Path]] | None:
-    """Return the shards of each split of a folder or a registered name; None if it is neither."""
+def _check_hub_rows(found: Any, name: str | Path) -> None:
+    """Raise `DamageError` for what would break a reader of rows of the Hub."""
+    for rows in found.values() if isinstance(found, dict) else [found]:
+        names = getattr(rows.features.get("category"), "names", [])
+        if flaw := columns_flaw(rows.features.arrow_schema, names):
+            raise DamageError(name, flaw)
+        first = 0
+        for batch in rows.data.to_batches():
+            if flaws := row_flaws(batch, len(names)):
+                raise DamageError(f"{name}: row {first + flaws[0].row}", flaws[0].what)
+            first += batch.num_rows
+
+
+def _local_shards(
+    name: str | Path, domain: str | None, split: str | None
+) -> dict[str, list[Path]] | None:
+    """Return the shards of each split, or of one, of a folder or a registered name; None if it is neither.
+
+    Raises:
+        DamageError: one of them is missing or damaged.
+    """
     folder = Path(name)
-    manifest = folder / "manifest.json"
     shards: dict[str, list[Path]] = {}
-    if manifest.is_file():
-        for shard in read_manifest(folder)["shards"]:
-            if domain in (None, shard["domain"]):
+    if folder.is_dir():
+        manifest = read_manifest(folder)
+        for shard in manifest["shards"]:
+            if domain in (None, shard["domain"]) and split in (None, shard["split"]):
+                check_rows(folder / shard["path"], shard, manifest["categories"])
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards
-    if folder.is_dir():
-        raise FdrdError(
-            f"{folder} contains no manifest.json; build it with `fdrd build --out {folder}`"
-        )
-    for split in SPLITS:
-        if files := registered_shards(str(name), domain or "default", split):
-            shards[split] = files
+    refuse_other(folder, "a dataset")
+    found = registered_shards(str(name), domain or "default")
+    shards = {each: found[each] for each in SPLITS if each in found and split in (None, each)}
+    for files in shards.values():
+        for file in files:
+            check_rows(file)
     return shards if shards or registered_folder(str(name)) else None
 
 
@@ -277,6 +362,8 @@ def load_splits(
     for each in SPLITS:
         try:
             loaded.append(load(name, each, domain))
+        except DamageError:
+            raise
         except FdrdError as error:  # not every dataset has all three
             missing.append(error)
     if not loaded:

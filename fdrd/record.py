@@ -111,6 +111,17 @@ def to_json(record: Record) -> dict[str, Any]:
     return value
 
 
+def id_in_domain(record: Record) -> str:
+    """Return the id without the name of the domain, which the name of a folder decides.
+
+    Seeds and order are computed from it, so that a renamed source gives the same rows and negatives.
+
+    >>> id_in_domain(Record("birds/a/1.jpg", ImageRef(""), "", "", Source(""), domain="birds"))
+    'a/1.jpg'
+    """
+    return record.id.removeprefix(f"{record.domain}/")
+
+
 def all_texts(record: Record) -> list[str]:
     """Return all strings of a record."""
     image, source = record.image, record.source

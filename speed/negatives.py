@@ -13,6 +13,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from fdrd.negatives import draw_batch, make_catalog
+from fdrd.negatives.given import plain
 from fdrd.pipeline.stage import ROWS
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
@@ -59,7 +60,7 @@ def main() -> None:
     print(f"catalog of {len(records):,} captions: {time.process_time() - start:.2f} s")
 
     def draw(batch: list[Record], n_attribute: int) -> object:
-        captions = [[record.caption] for record in batch]
+        captions = [{plain(record.caption)} for record in batch]
         return draw_batch(batch, captions, catalog, k=[4] * len(batch), n_attribute=n_attribute)
 
     tasks: dict[str, Callable[[list[Record]], object]] = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.evaluation.intervals import score_interval
+from benchmark.intervals import score_interval
 
 Floats = npt.NDArray[np.float64]
 

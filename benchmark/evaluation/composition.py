@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmark.evaluation.composition_files import Choice, Choices, ManyMatches
 from benchmark.evaluation.encoding import BATCH
-from benchmark.evaluation.score_blocks import distinct
+from benchmark.evaluation.ranking import distinct
 from benchmark.models.backbone import Features, concatenate
 from benchmark.registry import Method
 from fdrd.checks.text_only import text_only_scores

@@ -83,6 +83,5 @@ def rank_galleries(
 
 
 def _empty(queries: int) -> Ranks:
-    strict, caption, ceiling, category = np.zeros((4, queries), dtype=np.int64)
-    expected = np.zeros((queries, len(KS)))
-    return Ranks(strict, expected, caption, ceiling, category, np.zeros(queries))
+    strict, caption, ceiling = np.zeros((3, queries), dtype=np.int64)
+    return Ranks(strict, np.zeros((queries, len(KS))), caption, ceiling, np.zeros(queries))

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.evaluation.ranking import Similarity
-from benchmark.evaluation.score_blocks import distinct
+from benchmark.evaluation.ranking import Similarity, distinct
 from benchmark.models.backbone import Features
 from benchmark.result import Share
 from fdrd.dataset import RetrievalDataset

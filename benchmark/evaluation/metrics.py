@@ -11,50 +11,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmark.evaluation.intervals import score_interval
 from benchmark.evaluation.ranking import BothRanks, Ranks
-from benchmark.evaluation.score_blocks import Floats
-from benchmark.result import (
+from benchmark.rank_metrics import (
     DIRECTIONS,
-    KS,
     RECALLS,
-    Direction,
-    Interval,
-    RetrievalMetrics,
-    Share,
+    ByDirection,
+    QueryGroups,
+    RankMetrics,
     Summary,
+    rank_metrics,
+    recalls,
+    summarize,
 )
+from benchmark.result import Direction, RetrievalMetrics, Share
 from benchmark.settings import Gallery
-from fdrd.dataset import Indices, RetrievalDataset
-
-
-def summarize(ranks: Indices) -> Summary:
-    """Return recalls and averages of ranks.
-
-    Raises:
-        ValueError: there are no ranks.
-
-    >>> summarize(np.array([1, 2, 4, 20])).mrr
-    0.45
-    """
-    if not len(ranks):
-        raise ValueError("no queries, so no recall")
-    return Summary(
-        queries=len(ranks),
-        recall=recalls(ranks),
-        mrr=float(np.mean(1 / ranks)),
-        median_rank=float(np.median(ranks)),
-        mean_rank=float(np.mean(ranks)),
-    )
-
-
-def recalls(ranks: Indices) -> dict[str, float]:
-    """Return the share of ranks up to each K.
-
-    >>> recalls(np.array([1, 6]))
-    {'R@1': 0.5, 'R@5': 0.5, 'R@10': 1.0}
-    """
-    return {f"R@{k}": float(np.mean(ranks <= k)) for k in KS}
+from fdrd.dataset import RetrievalDataset
 
 
 def measure(
@@ -64,46 +35,24 @@ def measure(
     hard_negatives: dict[str, Share],
 ) -> RetrievalMetrics:
     """Return all metrics of a split from the ranks of its queries."""
-    image = dataset.pairs[:, 0]
-    # Per direction: the image and the category of each query.
-    query_image = (np.arange(len(dataset.image_digests)), image)
-    query_category = (dataset.image_category, dataset.row_category)
-    groups = [0] if gallery == "joint" else range(len(dataset.domains))
-    domain = np.zeros_like(dataset.image_domain) if gallery == "joint" else dataset.image_domain
-    parts = [
-        BothRanks(*(r[domain[of] == group] for r, of in zip(ranks, query_image, strict=True)))
-        for group in groups
-    ]
-    clusters = [
-        tuple(np.unique(of[domain[of] == group], return_inverse=True)[1] for of in query_image)
-        for group in groups
-    ]
-    tables = [_by_image(part, of) for part, of in zip(parts, clusters, strict=True)]
-
-    def interval(*columns: int) -> Interval:
-        """Return the interval of the mean of these columns over the domains."""
-        return score_interval([(sums[:, columns], counts[:, columns]) for sums, counts in tables])
-
-    names = [*RECALLS, "mrr"]
-    directions = [
-        _direction(
-            [part[side] for part in parts],
-            {name: interval(len(names) * side + n) for n, name in enumerate(names)},
-        )
-        for side in (0, 1)
-    ]
-    low, high = interval(0, 1, 2, 4, 5, 6)  # the recalls
+    groups = QueryGroups(dataset.pairs[:, 0], dataset.image_domain, gallery == "joint")
+    strict, caption = (
+        ByDirection(*(getattr(side, kind) for side in ranks)) for kind in ("strict", "caption")
+    )
+    computed = rank_metrics(strict, caption, groups)
+    directions = []
+    for side, name in enumerate(DIRECTIONS):
+        parts = [ranks[side][chosen[side]] for chosen in groups.averaged()]
+        directions.append(_direction(parts, computed, name))
     return RetrievalMetrics(
         gallery=gallery,
         image_to_text=directions[0],
         text_to_image=directions[1],
-        rsum=sum(sum(direction.strict.recall.values()) for direction in directions),
-        rsum_interval=(6 * low, 6 * high),
+        rsum=computed.rsum,
+        rsum_interval=computed.rsum_interval,
         hard_negatives=hard_negatives,
-        by_domain=_breakdown(
-            ranks, tuple(dataset.image_domain[of] for of in query_image), dataset.domains
-        ),
-        by_category=_breakdown(ranks, query_category, dataset.categories),
+        by_domain=dict(zip(dataset.domains, computed.by_domain, strict=True)),
+        by_category=_by_category(strict, dataset),
     )
 
 
@@ -112,58 +61,31 @@ def mean_mrr(ranks: BothRanks) -> float:
     return float(np.mean([np.mean(1 / direction.strict) for direction in ranks]))
 
 
-def _direction(parts: Sequence[Ranks], interval: dict[str, Interval]) -> Direction:
+def _direction(parts: Sequence[Ranks], computed: RankMetrics, name: str) -> Direction:
     def mean(value: Callable[[Ranks], float]) -> float:
         return float(np.mean([value(part) for part in parts]))
 
     ceilings = [recalls(part.ceiling) for part in parts]
     expected = np.mean([part.expected.mean(axis=0) for part in parts], axis=0)
-    known = all(part.category.all() for part in parts)  # rank 0: the query has no category
+    known = not any(np.isnan(part.category).any() for part in parts)
     return Direction(
-        strict=_mean([summarize(part.strict) for part in parts]),
-        caption=_mean([summarize(part.caption) for part in parts]),
+        strict=computed.strict[name],
+        caption=computed.caption[name],
         ceiling={name: float(np.mean([each[name] for each in ceilings])) for name in ceilings[0]},
-        category_recall_1=mean(lambda part: float(np.mean(part.category == 1))) if known else None,
-        category_map=mean(lambda part: float(np.mean(part.average_precision))) if known else None,
-        interval=interval,
+        category_recall_1=mean(lambda part: float(np.mean(part.category))) if known else None,
+        interval=computed.interval[name],
         recall_expected=dict(zip(RECALLS, expected.tolist(), strict=True)),
     )
 
 
-def _mean(summaries: Sequence[Summary]) -> Summary:
-    """Return the unweighted mean over domains; queries are summed."""
-    return Summary(
-        queries=sum(each.queries for each in summaries),
-        recall={
-            name: float(np.mean([each.recall[name] for each in summaries]))
-            for name in summaries[0].recall
-        },
-        mrr=float(np.mean([each.mrr for each in summaries])),
-        median_rank=float(np.mean([each.median_rank for each in summaries])),
-        mean_rank=float(np.mean([each.mean_rank for each in summaries])),
-    )
-
-
-def _breakdown(
-    ranks: BothRanks, of_query: tuple[Indices, ...], names: Sequence[str]
-) -> dict[str, dict[str, Summary]]:
-    """Return strict metrics of the queries of each domain or category that occurs."""
+def _by_category(strict: ByDirection, dataset: RetrievalDataset) -> dict[str, dict[str, Summary]]:
+    """Return strict metrics of the queries of each category that occurs."""
+    of_query = (dataset.image_category, dataset.row_category)
     return {
-        names[number]: {
-            direction: summarize(side.strict[of == number])
-            for direction, side, of in zip(DIRECTIONS, ranks, of_query, strict=True)
+        dataset.categories[number]: {
+            direction: summarize(ranks[of == number])
+            for direction, ranks, of in zip(DIRECTIONS, strict, of_query, strict=True)
         }
-        for number in np.unique(of_query[0])
+        for number in np.unique(dataset.image_category)
         if number >= 0
     }
-
-
-def _by_image(ranks: BothRanks, of_query: tuple[Indices, ...]) -> tuple[Floats, Floats]:
-    """Return sums and numbers, (I, 8), of the recalls and MRR of both directions, by image."""
-    n_images = int(of_query[0].max()) + 1
-    sums, counts = [], []
-    for side, of in zip(ranks, of_query, strict=True):
-        values = [*(side.strict <= k for k in KS), 1 / side.strict]
-        sums += [np.bincount(of, weights=value, minlength=n_images) for value in values]
-        counts += [np.bincount(of, minlength=n_images)] * len(values)
-    return np.stack(sums, axis=1), np.stack(counts, axis=1)

@@ -22,7 +22,7 @@ import numpy as np
 from benchmark.result import DIRECTIONS, Interval
 
 if TYPE_CHECKING:  # these import torch
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
     from fdrd.dataset import Indices
 
 PARTS = (*DIRECTIONS, "mean")

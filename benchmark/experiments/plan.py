@@ -22,7 +22,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,15 +32,21 @@ from msgspec import Meta, Struct
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.settings import (
     HALVES,
+    MOST_SEEDS,
     Gallery,
     Half,
     OptionValue,
+    Seed,
     TrainConfig,
     training_options,
 )
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, read_options
+
+MOST_CELLS = 100_000
+"""Largest number of combinations in an experiment."""
 
 Count = Annotated[int, Meta(ge=1)]
 Split = Literal["train", "validation", "test"]
@@ -82,7 +88,7 @@ class Tuning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     steps: Count
     first_rung: Count = 50
-    seed: int = 0
+    seed: Seed = 0
 
 
 class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,7 +193,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     methods: Annotated[list[str | MethodRow], Meta(min_length=1)]
     backbones: list[str] = []
     protocols: list[Protocols] = []
-    seeds: Count | list[int] = 1
+    seeds: Annotated[int, Meta(ge=1, le=MOST_SEEDS)] | list[Seed] = 1
     train: Options = {}
     tuning: Tuning | None = None
     results: str = "runs"
@@ -226,18 +232,23 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             given: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
 
         Raises:
-            FdrdError: as of `rows`, or there are no cells.
+            FdrdError: as of `rows`, or there are no cells, or more than `MOST_CELLS`.
         """
         rows = self.rows()
         backbones: list[str | None] = [*self.backbones]
         seeds = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
         found: dict[str, list[Cell]] = {}
+        count = 0
         for data in [self.data] if isinstance(self.data, str) else self.data:
-            protocols = [
-                each
-                for protocols in self.protocols or [Protocols()]
-                for each in protocols.each((given or {}).get(data, data))
-            ]
+            splits = (given or {}).get(data, data)
+            every = (p.each(splits) for p in self.protocols or [Protocols()])
+            protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
+            count += len(protocols) * len(backbones or [None]) * len(rows) * len(seeds)
+            if count > MOST_CELLS:
+                raise FdrdError(
+                    f"more than {MOST_CELLS:,} combinations of data, backbones, protocols, methods "
+                    f"and seeds; shorten a list, or write several files"
+                )
             for backbone, row, protocol, seed in product(
                 backbones or [None], rows, protocols, seeds
             ):
@@ -297,6 +308,7 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         FdrdError: it is missing, not TOML, or a key or value is wrong; the message names the file and the key.
     """
+    refuse_other(path, "an experiment file", "experiment")
     try:
         return to_experiment(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:

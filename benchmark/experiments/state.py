@@ -9,7 +9,6 @@ from benchmark.experiments.plan import Cell, Experiment
 from benchmark.experiments.presets import TAG
 from benchmark.result import BenchResult, read_results
 from benchmark.training.row_selection import Data, training_domain
-from fdrd.errors import FdrdError
 
 
 def states(
@@ -23,11 +22,12 @@ def states(
     Args:
         experiment: what is to be run.
         given: splits by a name in the experiment.
+
+    Raises:
+        FdrdError: a file in the folder of results is invalid.
     """
-    try:
-        found = read_results(Path(experiment.results))
-    except FdrdError:  # no results yet
-        found = []
+    folder = Path(experiment.results)
+    found = read_results(folder) if any(folder.glob("*.json")) else []
     return [
         (cell, "finished" if any(_is_of(cell, result) for result in found) else "to do")
         for cell in experiment.cells(given)

@@ -3,7 +3,7 @@
 Optuna draws options (TPE) and stops trials that are not among the best third at a rung (asynchronous successive
 halving, arXiv 1810.05934). The first trial has the values that the row itself gives. The trials of a method share one
 budget of steps, so methods with equal budgets have equal tuning effort. A killed search continues from its journal, and
-its last trial resumes.
+its last trial resumes: it ends with the trials of a search that was not killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 RunTrial = Callable[[MethodRow, Path, Observer], BenchResult]
 """Trains a row and measures it on validation, with files in a folder, and an observer of its curves."""
+
+_KILLED = "killed"
+"""Attribute of a study: options and reports of the trial that was killed last."""
 
 _EXHAUSTED = 50
 """A search ends after this many trials in a row that took no step, e.g. because their options were tried before."""
@@ -61,14 +64,17 @@ def tuned_row(
     while (left := tuning.steps - _spent(study)) > 0 and without_steps < _EXHAUSTED:
         # The sampler's state is not in the journal, so each trial has a seed of its own.
         ended = sum("steps" in each.user_attrs for each in study.trials)
-        study.sampler = optuna.samplers.TPESampler(seed=tuning.seed + ended)
+        study.sampler = optuna.samplers.TPESampler(seed=(tuning.seed + ended) % 2**32)
         trial = study.ask()
         row = _drawn(cell.row, trial)
         meter = _Meter(trial, left)
         value = None
         if not _tried_before(study, trial):
             try:
-                value = _mrr(run_trial(row, home, meter))
+                meter.replay(study)
+                result = run_trial(row, home, meter)
+                meter.finish(result)
+                value = _mrr(result)
             except _Stopped:
                 pass
             except FdrdError as error:
@@ -99,14 +105,33 @@ class _Meter:
         if curve == "loss":
             self._earlier += self._step if step <= self._step else 0
             self._step = step
-        elif curve == "validation_mrr" and self.steps > self._reported:
-            # A later stage starts with an evaluation where the earlier stage ended with one.
-            self._reported = self.steps
-            self._trial.report(value, self.steps)
-            if self._trial.should_prune():
-                raise _Stopped
+        elif curve == "validation_mrr":
+            self._step = max(self._step, step)  # a training that resumes here has no loss before it
+            if self.steps > self._reported:
+                # A later stage starts with an evaluation where the earlier stage ended with one.
+                self._report(self.steps, value)
         if self.steps > self._budget:
             raise _Stopped
+
+    def _report(self, step: int, value: float) -> None:
+        self._reported = step
+        self._trial.report(value, step)
+        if self._trial.should_prune():
+            raise _Stopped
+
+    def replay(self, study: optuna.Study) -> None:
+        """Repeat the reports of this trial before it was killed; a training that resumes has them behind it."""
+        killed = study.user_attrs.get(_KILLED, {})
+        for step, value in (
+            killed.get("reports", []) if killed.get("params") == self._trial.params else []
+        ):
+            self._step = step
+            self._report(step, value)
+
+    def finish(self, result: BenchResult) -> None:
+        """Count the steps of a training that had ended before the search was killed."""
+        if result.fit is not None:
+            self._step = max(self._step, result.fit.steps - self._earlier)
 
 
 def _study_name(cell: Cell, tuning: Tuning) -> str:
@@ -117,7 +142,7 @@ def _study_name(cell: Cell, tuning: Tuning) -> str:
 
 
 def _study(home: Path, tuning: Tuning) -> optuna.Study:
-    """Open the study of a folder; a trial that was killed comes first, with the same options."""
+    """Open the study of a folder, without a trial that was killed: it is drawn again, with the same options."""
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -125,17 +150,35 @@ def _study(home: Path, tuning: Tuning) -> optuna.Study:
     except ImportError as error:
         raise FdrdError(f"tuning needs Optuna ({error}); pip install 'fdrd[tuning]'") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        study_name="tuning",
-        storage=JournalStorage(JournalFileBackend(str(home / "journal.log"))),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(tuning.first_rung, reduction_factor=3),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+
+    def opened(journal: Path) -> optuna.Study:
+        return optuna.create_study(
+            study_name="tuning",
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(tuning.first_rung, reduction_factor=3),
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    study = opened(home / "journal.log")
+    states = optuna.trial.TrialState
+    if killed := study.get_trials(states=[states.RUNNING]):
+        # Its values at rungs would decide about other trials, and about itself.
+        again = home / "journal.again"
+        again.unlink(missing_ok=True)
+        copy = opened(again)
+        copy.add_trials(study.get_trials(states=[states.COMPLETE, states.PRUNED]))
+        copy.set_user_attr(_KILLED, _reports(killed[-1], study.user_attrs.get(_KILLED, {})))
+        again.replace(home / "journal.log")
+        study = opened(home / "journal.log")
     return study
+
+
+def _reports(killed: optuna.trial.FrozenTrial, earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return options and reports of a killed trial, with those that it had when it was killed before."""
+    before = earlier["reports"] if earlier.get("params") == killed.params else []
+    reports = dict(before) | killed.intermediate_values
+    return {"params": killed.params, "reports": sorted(reports.items())}
 
 
 def _given(row: MethodRow) -> dict[str, OptionValue]:

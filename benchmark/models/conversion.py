@@ -12,10 +12,11 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmark.models.open_clip import CONFIG, WEIGHTS, OpenClipConfig, clip_parts, configuration_of
 from benchmark.models.open_clip import read_config as read_open_clip_config
-from benchmark.models.tensor_files import read_tensors
+from benchmark.models.tensor_files import read_tensors, refuse_integers, writing_tensors
 from benchmark.models.tokenizer import has_tokenizer, tokenizer_of
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_folder
+from fdrd.kinds import refuse_other
 
 _FILES = (*WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin")
 _CLIP_MODEL = "vision_model.embeddings.class_embedding"
@@ -48,6 +49,7 @@ def convert(
     if source.is_dir():
         found = [source / name for name in _FILES if (source / name).is_file()]
         if not found:
+            refuse_other(source, "the weights of a model")
             raise FdrdError(f"{source} holds none of {', '.join(_FILES)}; give the file itself")
         weights = found[0]
     with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part
@@ -65,8 +67,9 @@ def convert(
             said = _open_clip_config(weights, tensors, chosen, quick_gelu)
             coding = tokenizer_of(tokenizer, context=said.context)
             parts = clip_parts(said, tensors, coding, name=str(weights))
-        for part in parts:
-            part.save_pretrained(folder)
+        with writing_tensors(out):
+            for part in parts:
+                part.save_pretrained(folder)
     return out
 
 
@@ -93,9 +96,10 @@ def _from_transformers(
     try:
         said = CLIPConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
         model = CLIPModel(said).eval()
+        refuse_integers({key: value.dtype for key, value in tensors.items()}, model, str(weights))
         # Older versions saved the numbers 0, 1, 2, ... among the weights.
         model.load_state_dict({k: v for k, v in tensors.items() if not k.endswith("position_ids")})
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (AttributeError, OSError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise FdrdError(f"{weights} does not fit {config} ({reason})") from error
     if weights.with_name("preprocessor_config.json").is_file():

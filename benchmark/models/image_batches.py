@@ -1,4 +1,4 @@
-"""Images on their way to a tower: identified by digest, decoded only when a tower needs pixels."""
+"""Images on their way to a tower: identified by the digest of their bytes, decoded only when a tower needs pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Images:
     """Some images of a dataset.
 
     A method passes them to `Backbone.encode_image`. If features are cached, they are found by digest and
-    no image is opened.
+    no image is decoded.
 
     Attributes:
         dataset: holds the images.
@@ -60,7 +60,7 @@ def decoded(images: AnyImages) -> list[Image]:
 def digests(images: AnyImages) -> list[str]:
     """Return an identifier of each image: the SHA-256 of its file, or of its upright RGB pixels."""
     if isinstance(images, Images):
-        return [images.dataset.image_digests[number] for number in images.numbers]
+        return images.dataset.checked_digests(images.numbers)
     return [  # after conversion: the same bytes with another palette are another image
         hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
         for image in map(upright_rgb, images)

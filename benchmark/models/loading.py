@@ -20,6 +20,7 @@ from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
 
 EMBEDDED = "embedded"
@@ -116,6 +117,8 @@ def load_backbone(
             raise FdrdError(
                 "this installation has no embedded backbone; name another with --backbone"
             )
+    if kind == "hf":  # a model may come with images
+        refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
     place = chosen_device(device)
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
     with _access(kind, target):

@@ -17,6 +17,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
+from benchmark.models.tensor_files import refuse_integers
 from fdrd.errors import FdrdError
 
 CONFIG = "open_clip_config.json"
@@ -150,7 +151,9 @@ def clip_model(
         raise FdrdError(f"{name} cannot become a CLIPModel: it has {'; '.join(obstacles)}")
     model = CLIPModel(_config(model_cfg, bos, eos)).eval()
     try:
-        model.load_state_dict(_renamed(tensors))
+        renamed = _renamed(tensors)
+        refuse_integers({key: value.dtype for key, value in renamed.items()}, model, name)
+        model.load_state_dict({key: value.float().contiguous() for key, value in renamed.items()})
     except RuntimeError as error:  # names tensors that are missing, unknown or of another shape
         reason = " ".join(str(error).split())[:400]
         raise FdrdError(f"{name} does not fit its configuration: {reason}") from error
@@ -278,7 +281,7 @@ def _config(model_cfg: Mapping[str, Any], bos: int, eos: int) -> CLIPConfig:
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under CLIPModel's names, float32, without what only the loss needs."""
+    """Return the tensors under CLIPModel's names, without what only the loss needs."""
     found: dict[str, Tensor] = {}
     for key, value in tensors.items():
         name = key.removeprefix("text.")  # where a model with `custom_text` keeps its text tower
@@ -291,7 +294,7 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             found[name] = value.T
         elif name != "logit_bias":
             found[name] = value.reshape(()) if name == "logit_scale" else value
-    return {key: value.float().contiguous() for key, value in found.items()}
+    return found
 
 
 def _square(size: Any) -> int:

@@ -1,4 +1,4 @@
-"""Read tensors from a file that may hold more, without executing any of it.
+"""Read tensors from a file that may hold more, without executing any of it; name folders in errors of writing.
 
 A `.pt` file is a pickle, which is a program. PyTorch's restricted unpickler accepts tensors and plain
 containers and stops at anything else.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIX = re.compile(r"^(?:module\.|_orig_mod\.)+")
@@ -50,6 +51,40 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise FdrdError(f"{path} holds a {type(content).__name__}, not a state_dict")
     return tensors
+
+
+@contextmanager
+def writing_tensors(out: Path) -> Iterator[None]:
+    """Raise `FdrdError` if safetensors cannot write a file into the folder, e.g. on a full disk."""
+    try:
+        yield
+    except safetensors.SafetensorError as error:
+        raise FdrdError(f"{out} cannot be written: {first_line(error)}") from error
+
+
+def refuse_integers(types: Mapping[str, object], model: nn.Module, name: str) -> None:
+    """Refuse weights that are stored as integers: loading would take them for the weights themselves.
+
+    Args:
+        types: type of each stored tensor by name, as safetensors or torch spells it.
+        model: its parameters are floating-point.
+        name: of the model in the message.
+
+    Raises:
+        FdrdError: a parameter is stored as an integer.
+    """
+    spelled = {key: str(kind).removeprefix("torch.") for key, kind in types.items()}
+    wrong = sorted(
+        key
+        for key, _ in model.named_parameters()
+        if not spelled.get(key, "F").startswith(("F", "BF", "float", "bfloat"))
+    )
+    if wrong:
+        more = f" and {len(wrong) - 3} more" * (len(wrong) > 3)
+        raise FdrdError(
+            f"{name}: {', '.join(wrong[:3])}{more} are stored as {spelled[wrong[0]]}, and without their "
+            f"scale such numbers are not weights; save the model in float32, bfloat16 or float16"
+        )
 
 
 def _unpickled(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from contextlib import nullcontext
 from importlib.resources import files
@@ -10,10 +11,14 @@ from typing import Any
 
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
-from fdrd.text.tokens import CLIP_LIMIT, CLIP_MERGES, TokenCounter, clip_vocabulary, counter_of
+from fdrd.text.tokens import CLIP_LIMIT, TokenCounter, counter_of
 
 CLIP_TOKENIZER = "openai/clip-vit-base-patch32@d15b5f29721ca72dac15f8526b284be910de18be"
 """default tokenizer of open_clip's models"""
+
+_MERGES = 49152 - 256 - 2
+"""merges of the published vocabulary file that CLIP uses"""
+_BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
 
 FILES = ("tokenizer.json", "vocab.json")
 """a folder with a fast tokenizer has one of these"""
@@ -34,9 +39,9 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
     from transformers import AutoTokenizer, CLIPTokenizer
 
     if source is not None and source.endswith((".txt.gz", ".txt")):
-        vocab, merges = clip_vocabulary(Path(source))
-        if len(merges) < CLIP_MERGES:
-            raise FdrdError(f"{source} is not CLIP's list of {CLIP_MERGES:,} byte pairs")
+        vocab, merges = _clip_vocabulary(Path(source))
+        if len(merges) < _MERGES:
+            raise FdrdError(f"{source} is not CLIP's list of {_MERGES:,} byte pairs")
         return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=context)
     name, _, at = (source or CLIP_TOKENIZER).partition("@")
     try:
@@ -51,6 +56,26 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
             f"`fdrd convert` with --tokenizer: a folder, a Hub id, or the file "
             f"bpe_simple_vocab_16e6.txt.gz that open_clip and CLIP ship"
         ) from error
+
+
+def _clip_vocabulary(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Read CLIP's BPE file and return token ids and merges (arXiv 2103.00020, section 2.4).
+
+    Raises:
+        FdrdError: the file is not a list of byte pairs.
+    """
+    from tokenizers import pre_tokenizers
+
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        lines = text.split("\n")[1 : 1 + _MERGES]  # the first line is a comment
+        merges = [(first, second) for first, second in (line.split(" ") for line in lines if line)]
+    except (OSError, ValueError, EOFError) as error:
+        raise FdrdError(f"{path} is not a list of byte pairs ({error})") from error
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # one printable letter for each byte
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
+    return {token: id for id, token in enumerate([*tokens, _BEGIN, _END])}, merges
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -19,11 +19,11 @@ from benchmark.evaluation.paired_tests import (
     seed_intervals,
     unit_intervals,
 )
-from benchmark.result import DIRECTIONS, RECALLS, BenchResult, Interval
+from benchmark.result import DIRECTIONS, RECALLS, BenchResult, Interval, numbers, query_groups
 from benchmark.settings import NO_BACKBONE, Settings
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
     from fdrd.dataset import Indices
 
 REFERENCE = "zero_shot"
@@ -215,11 +215,9 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
 
 
 def _clusters(row: Row) -> Clusters:
-    first = row.results[0]
-    image_of_row = numbers(first.queries.image_of_row)
-    domain = numbers(first.queries.domain_of_image)
-    joint = first.settings.gallery == "joint"
-    return Clusters(image_of_row, np.zeros_like(domain) if joint else domain)
+    groups = query_groups(row.results[0])
+    domain = groups.domain_of_image
+    return Clusters(groups.image_of_row, np.zeros_like(domain) if groups.joint else domain)
 
 
 def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:
@@ -286,11 +284,6 @@ def label(settings: Settings) -> str:
 
 def _tags(settings: Settings) -> str:
     return "".join(f" [{tag}]" for tag in settings.remarks)
-
-
-def numbers(text: str) -> Indices:
-    """Return numbers separated by spaces as an array."""
-    return np.array(text.split(), dtype=np.int64)
 
 
 def _rows(results: Sequence[BenchResult]) -> list[Row]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.reporting.comparison import Comparison, Row, numbers
+from benchmark.reporting.comparison import Comparison, Row
+from benchmark.result import numbers
 from benchmark.settings import Settings
 from fdrd.dataset import Indices, RetrievalDataset, load
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.score_blocks import Floats
+    from benchmark.evaluation.score_tiles import Floats
 
 FLOOR = "random"
 """Not a competitor, since it only finds images by chance."""

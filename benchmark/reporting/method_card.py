@@ -101,7 +101,7 @@ def method_card(
     public = is_public(header.backbone)
     settings = [
         *sorted(header.options.items()),
-        *sorted(header.train.items()),
+        *sorted(vars(header.train).items() if header.train else ()),
         ("seed", header.seed),
         ("fingerprint of the backbone", header.backbone_fingerprint),
         ("fingerprint of the training rows", header.train_fingerprint),

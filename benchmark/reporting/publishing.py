@@ -16,12 +16,15 @@ import safetensors.torch
 from benchmark.checkpoint import (
     WEIGHTS,
     CheckpointHeader,
+    checkpoint_bytes,
     find_checkpoint,
+    learned_tensors,
     load_method,
     read_header,
 )
 from benchmark.models.backbone import ALL
 from benchmark.models.backbone import WEIGHTS as TRAINED_WEIGHTS
+from benchmark.models.tensor_files import writing_tensors
 from benchmark.registry import method_names, obstacle
 from benchmark.reporting.method_card import is_public, method_card, public_name, published_results
 from benchmark.result import BenchResult, read_result, to_json
@@ -96,15 +99,16 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
         FdrdError: the method leaves the backbone frozen.
     """
     path = find_checkpoint(checkpoint)
-    method: Any = load_method(path, backbone=backbone, allow_code=backbone is not None)
-    if method.trains != "backbone":
-        raise FdrdError(
-            f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
-            f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
-        )
     header = _public_header(path)
-    with atomic_folder(out) as folder:
-        method.save_pretrained(folder)
+    with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part
+        method: Any = load_method(path, backbone=backbone, allow_code=backbone is not None)
+        if method.trains != "backbone":
+            raise FdrdError(
+                f"{checkpoint} leaves its backbone frozen, so there is no model to write; "
+                f"give --checkpoint {checkpoint} to `fdrd bench` and `fdrd search`"
+            )
+        with writing_tensors(out):
+            method.save_pretrained(folder)
         (folder / TRAINING).write_text(json.dumps(asdict(header), indent=1), encoding="utf-8")
         (folder / "results").mkdir()
         for name, content in _as_files(published_results(path, header.method)).items():
@@ -115,9 +119,8 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
 def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
     header = _public_header(checkpoint)
     results = published_results(checkpoint, header.method)
-    tensors = safetensors.torch.load_file(checkpoint)
-    metadata = {"fdrd": json.dumps(asdict(header), sort_keys=True)}
-    content = {WEIGHTS: safetensors.torch.save(tensors, metadata), **_as_files(results)}
+    tensors = learned_tensors(checkpoint)
+    content = {WEIGHTS: checkpoint_bytes(tensors, header), **_as_files(results)}
     parameters = sum(value.numel() for value in tensors.values())
     notes = []
     if not is_public(header.backbone):

@@ -161,14 +161,13 @@ def rank_table(comparison: Comparison) -> Table:
             f"{fmean(side.strict.median_rank for side in sides):.1f}",
             f"{fmean(side.strict.mean_rank for side in sides):.1f}",
             percent(side.category_recall_1 for side in sides),
-            percent(side.category_map for side in sides),
         ]
 
     rows = []
     for row in comparison.rows:
         sides = [[r.metrics.direction(each) for r in row.results] for each in DIRECTIONS]
         rows.append([row.label, *cells(sides[0]), *cells(sides[1])])
-    names = ["R@1, equal captions relevant", "median rank", "mean rank", "category R@1", "mAP"]
+    names = ["R@1, equal captions relevant", "median rank", "mean rank", "category R@1"]
     head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in names]
     return Table("Ranks and categories, means over seeds:", ["method", *head], rows)
 

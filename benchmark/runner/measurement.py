@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
+from benchmark.checkpoint import tensors_digest
 from benchmark.evaluation.encoding import encode_split, rank_split
 from benchmark.evaluation.hard_negatives import hard_negative_shares
 from benchmark.evaluation.metrics import measure
@@ -40,7 +41,7 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         learned_parameters=sum(each.numel() for each in learned if each.requires_grad),
         fit=training.fit,
         metrics=metrics,
-        queries=Queries(_as_text(measured.pairs[:, 0]), _as_text(measured.image_domain)),
+        queries=measured_queries(plan),
         ranks={
             direction: QueryRanks(_as_text(side.strict), _as_text(side.caption))
             for direction, side in zip(DIRECTIONS, ranks, strict=True)
@@ -49,7 +50,14 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         versions=_installed_versions(),
         peak_megabytes=max(filter(None, peaks), default=None),
         truncated=_truncated(plan),
+        learned=tensors_digest(method.learner.state_dict()) if method.learner is not None else None,
     )
+
+
+def measured_queries(plan: Plan) -> Queries:
+    """Return which image each row of the measured split belongs to, and which domain each image."""
+    measured = plan.measured
+    return Queries(_as_text(measured.pairs[:, 0]), _as_text(measured.image_domain))
 
 
 def _truncated(plan: Plan) -> float | None:

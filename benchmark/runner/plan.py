@@ -6,7 +6,9 @@ The plan holds the `Settings` of the result file, which also name the file and t
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +105,11 @@ def plan_of(request: RunRequest) -> Plan:
     compared = request.hard_negatives and any(measured.negatives)
     baseline_rows = train_split(data, domain) if compared else None
     random = takes(name, "seed") or (trains and shots is not None)
+    for each in (measured, *rows.values()):
+        each.check_images(request.progress)
     settings = Settings(
         method=name,
-        code=source_digest(name),
+        code=source_digest(name) or _new_digest(),
         options=complete_options(name, given),
         options_given=given,
         train=config if trains else None,
@@ -129,6 +133,12 @@ def plan_of(request: RunRequest) -> Plan:
     return Plan(request, settings, method, tower, rows, measured, baseline_rows, checkpoint)
 
 
+def _new_digest() -> str:
+    """Return a digest that no other run has, the same in all processes."""
+    number = int(processes.agreed(secrets.randbits(53)))  # a float64 holds it
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
 def _with_checkpoint(
     request: RunRequest,
 ) -> tuple[RunRequest, Path | None, TrainConfig | None]:
@@ -144,7 +154,7 @@ def _with_checkpoint(
     request = dataclasses.replace(request, options=header.options)
     if request.backbone is None:
         request = dataclasses.replace(request, backbone=header.backbone, allow_code=False)
-    return request, path, header.train_config()
+    return request, path, header.train
 
 
 def open_backbone(

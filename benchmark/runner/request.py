@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models.backbone import Backbone
-from benchmark.settings import Gallery, Half
+from benchmark.settings import Gallery, Half, check_seed
 from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data
 from fdrd.progress import Progress, silent
@@ -71,3 +71,6 @@ class RunRequest:
     allow_code: bool = False
     progress: Progress = silent
     observers: tuple[Observer, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)

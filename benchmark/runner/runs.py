@@ -15,11 +15,11 @@ from benchmark.models.backbone import Encoder
 from benchmark.peak_memory import reset_peak
 from benchmark.registry import chosen_methods, distribute, takes, variants_of
 from benchmark.result import BenchResult, read_result, write_result
-from benchmark.runner.measurement import measured_result
-from benchmark.runner.plan import check_names, open_backbone, plan_of
+from benchmark.runner.measurement import measured_queries, measured_result
+from benchmark.runner.plan import Plan, check_names, open_backbone, plan_of
 from benchmark.runner.request import RunRequest
 from benchmark.runner.training import check_common_folder, train
-from benchmark.settings import HALVES
+from benchmark.settings import HALVES, check_seed
 from benchmark.train_context import TrainContext
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
@@ -65,11 +65,12 @@ def run(request: RunRequest) -> BenchResult:
     path = Path(request.results, settings.file_name()) if request.results else None
     partial = path.with_suffix(".partial.safetensors") if path and plan.rows else None
     if path is not None:
+        _check_free(path)
         finished = processes.agreed(path.is_file())
         check_common_folder(path.parent, [each.is_file() for each in (path, partial) if each])
         if finished:
             request.progress(f"finished before: {path}", 1, 1)
-            return read_result(path)
+            return _finished(path, plan)
     tracker = tracked(
         request.log if plan.rows else None,
         settings.file_name().removesuffix(".json"),
@@ -92,6 +93,36 @@ def run(request: RunRequest) -> BenchResult:
                 header = CheckpointHeader.of(settings)
                 save_checkpoint(path.with_suffix(".safetensors"), learner, header)
             write_result(result, path)
+    return result
+
+
+def _check_free(path: Path) -> None:
+    """Raise `FdrdError` if a result, its checkpoint or its training state cannot be written here."""
+    if path.parent.exists() and not path.parent.is_dir():
+        raise FdrdError(f"{path.parent} is not a folder; give --results a folder")
+    for suffix in (".json", ".safetensors", ".partial.safetensors"):
+        if path.with_suffix(suffix).is_dir():
+            raise FdrdError(
+                f"{path.with_suffix(suffix)} is a folder, where this run writes a file; "
+                f"move it away, or give another --results"
+            )
+
+
+def _finished(path: Path, plan: Plan) -> BenchResult:
+    """Return the result of a finished run of these settings on these queries.
+
+    Raises:
+        FdrdError: the file is invalid, or holds something else under the name of this run.
+    """
+    result = read_result(path)
+    different = plan.settings.different(result.settings)
+    if not different and result.queries != measured_queries(plan):
+        different = ["queries"]
+    if different:
+        raise FdrdError(
+            f"{path} is not the result of this run (different {', '.join(different)}); "
+            f"delete it to run again"
+        )
     return result
 
 
@@ -124,6 +155,8 @@ def _run_each(
     options: Mapping[str, Mapping[str, Any]],
     shared: RunRequest,
 ) -> tuple[list[BenchResult], dict[str, FdrdError]]:
+    for seed in seeds:  # before the first run, not when its turn comes
+        check_seed(seed)
     found: list[BenchResult] = []
     failed: dict[str, FdrdError] = {}
     for name in dict.fromkeys(methods):

@@ -63,12 +63,17 @@ def _trained_before(settings: Settings, results: Path) -> tuple[Path, BenchResul
     wanted = dataclasses.replace(CheckpointHeader.of(settings), backbone="")
     for path in sorted(results.glob(f"{settings.method}-*.safetensors")):
         try:  # the header first: result files are long
-            if dataclasses.replace(read_header(path), backbone="") != wanted:
+            header = read_header(path)
+            if dataclasses.replace(header, backbone="", tensors=None) != wanted:
                 continue
             result = read_result(path.with_suffix(".json"))
         except FdrdError:  # an interrupted run, or another version's file
             continue
         other = result.settings
-        if (other.code, other.learned_from) == (settings.code, settings.learned_from):
+        if (other.code, other.learned_from, result.learned) == (
+            settings.code,
+            settings.learned_from,
+            header.tensors,
+        ):
             return path, result
     return None

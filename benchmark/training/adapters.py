@@ -32,13 +32,13 @@ class Adapter(nn.Module):
         seed: of the initial weights.
 
     Raises:
-        FdrdError: the reduction is not above 0, or the ratio outside (0, 1].
+        FdrdError: the reduction is below 0.01, or the ratio outside (0, 1].
     """
 
     def __init__(self, dim: int, form: AdapterForm, reduction: float, ratio: float, seed: int):
         super().__init__()
-        if reduction <= 0:
-            raise FdrdError(f"reduction={reduction:g}: must be above 0")
+        if not reduction >= 0.01:
+            raise FdrdError(f"reduction={reduction:g}: must be at least 0.01")
         if not 0 < ratio <= 1:
             raise FdrdError(f"ratio={ratio}: must be above 0 and at most 1")
         self.form = form

@@ -55,12 +55,12 @@ class ContextVectors(nn.Module):
         seed: of the initial values.
 
     Raises:
-        FdrdError: n_ctx is below 1, or the tower has fewer layers.
+        FdrdError: n_ctx is below 1 or leaves no room for a caption, or the tower has fewer layers.
     """
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, depth: int, seed: int):
         super().__init__()
-        check_size("n_ctx", n_ctx, "depth", depth, backbone.text_layers)
+        check_size("n_ctx", n_ctx, "depth", depth, backbone.text_layers, backbone.context - 3)
         self.text = drawn_prompts(n_ctx, backbone.text_width, depth, seed)
         if depth:
             start_from_words(self.text[0], backbone, words)
@@ -178,13 +178,19 @@ def drawn_prompts(n: int, width: int, depth: int, seed: int) -> nn.ParameterList
     )
 
 
-def check_size(count: str, n: int, deep: str, depth: int, layers: int) -> None:
+MOST_TOKENS = 1000
+"""Largest number of learned tokens per layer; a checkpoint of a stranger states theirs."""
+
+
+def check_size(
+    count: str, n: int, deep: str, depth: int, layers: int, most: int = MOST_TOKENS
+) -> None:
     """Check that a tower has room for the prompts.
 
     Raises:
-        FdrdError: fewer than one token per layer, or more layers than the tower has.
+        FdrdError: fewer than one token per layer or more than `most`, or more layers than the tower has.
     """
-    if n < 1:
-        raise FdrdError(f"{count}={n}: must be at least 1")
+    if not 1 <= n <= most:
+        raise FdrdError(f"{count}={n}: must be between 1 and {most}")
     if not 0 <= depth <= layers:
         raise FdrdError(f"{deep}={depth}: the tower has {layers} layers; choose 0 to {layers}")

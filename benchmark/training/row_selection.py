@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.evaluation.base_to_new import CategoryList, half_of
 from fdrd.dataset import RetrievalDataset, load, load_splits
 from fdrd.errors import FdrdError
+from fdrd.storage.checked_shards import DamageError
 
 Data = str | Path | Mapping[str, RetrievalDataset]
 """A dataset by name, or its splits by name."""
@@ -31,6 +32,8 @@ def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:
     """Return all training rows, of one domain if given; None if there are none."""
     try:
         return split_of(data, "train", domain)
+    except DamageError:
+        raise
     except FdrdError:
         return None
 

@@ -12,7 +12,7 @@ from fdrd.dataset import RetrievalDataset
 from fdrd.negatives import draw_negatives
 from fdrd.negatives.annotate import make_catalogs
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import ImageRef, Negative, Record, Source, category_name
+from fdrd.record import ImageRef, Negative, Record, Source, category_name, id_in_domain
 
 POOL = 16
 """Negatives per caption; a fixed pool lets features of frozen towers be cached."""
@@ -43,7 +43,8 @@ class TrainingNegatives:
     def draw(self, row: int, epoch: int, k: int, n_attribute: int) -> list[Negative]:
         """Return up to `k` negatives of a row, category swaps first; either kind fills up for the other."""
         pool = self._pool(row)
-        draws = SeededRandom(self._seed, epoch, self._records[row].id, "training negatives")
+        name = id_in_domain(self._records[row])
+        draws = SeededRandom(self._seed, epoch, name, "training negatives")
         order = sorted(range(len(pool)), key=lambda place: draws.uniform())
         of_kind = {
             kind: [pool[place] for place in order if pool[place].kind == kind]

@@ -18,6 +18,7 @@ from fdrd.captioning.rounds import CaptionSettings, ImageState, caption_images
 from fdrd.captioning.session import CaptioningSession, Score
 from fdrd.captioning.uncaptioned import CaptionSource, UncaptionedImage, find_uncaptioned
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import sole_writer
 from fdrd.progress import Progress, silent
 
 _DRAFT_CHARACTERS = 250  # of a draft, to estimate the cost of its evaluation
@@ -104,7 +105,8 @@ def caption(
         progress: Called as the run advances.
 
     Raises:
-        FdrdError: An argument is invalid, or the captioner cannot answer at all. Answers so far are in the cache.
+        FdrdError: An argument is invalid, another process is writing `out`, or the captioner cannot answer at all.
+            Answers so far are in the cache.
     """
     root, out, settings = Path(source), Path(out), settings or CaptionSettings()
     check_out(out, root)
@@ -125,10 +127,14 @@ def caption(
         estimate = estimate_run(images, settings, session)
         if not confirm(estimate):
             return CaptioningRun(estimate, (), {}, session.usage(), "")
-        states = tuple(_run(images, contents, settings, session, progress))
-    made_by = {"captioner": dict(writer.identity), "evaluator": judge and dict(judge.identity)}
-    summary = made_by | _summary(states, len(images), contents, settings)
-    removed = write_captions(out, root, contents, states, made_by, summary)
+        with sole_writer(out):
+            states = tuple(_run(images, contents, settings, session, progress))
+            made_by = {
+                "captioner": dict(writer.identity),
+                "evaluator": judge and dict(judge.identity),
+            }
+            summary = made_by | _summary(states, len(images), contents, settings)
+            removed = write_captions(out, root, contents, states, made_by, summary)
     return CaptioningRun(estimate, states, summary, session.usage(), session.stopped, removed)
 
 

@@ -22,7 +22,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, write_text
 from fdrd.files.safe_open import resolve_inside
 from fdrd.images.check import read_image
-from fdrd.record import Record
+from fdrd.record import Record, id_in_domain
 from fdrd.sources.domain_file import NAME as DOMAIN_FILE
 from fdrd.storage.manifest import dump
 from fdrd.storage.publish import link_or_copy
@@ -73,7 +73,9 @@ def write_captions(
     def put(record: Record, caption: str, **more: object) -> None:
         place = _place(record, source.folders[record.domain])
         name = f"captions_{record.split}.json" if record.split else "captions.json"
-        entries[out / record.domain / name][_key(record)] = _entry(record, place, caption) | more
+        entries[out / record.domain / name][id_in_domain(record)] = (
+            _entry(record, place, caption) | more
+        )
         copy_image(record, place)
 
     for record in source.given:
@@ -171,7 +173,7 @@ def _history(state: ImageState) -> dict[str, Any]:
 def _rejection(state: ImageState, place: str) -> str:
     """Return a line of `rejected_captions.jsonl`. No key is a column of an annotation table."""
     line = {
-        "key": _key(state.image.record),
+        "key": id_in_domain(state.image.record),
         "picture": place,
         "subject": state.image.record.category,
         "reason": state.reason,
@@ -181,10 +183,6 @@ def _rejection(state: ImageState, place: str) -> str:
         "problems": [list(problems) for problems in state.problems],
     }
     return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _key(record: Record) -> str:
-    return record.id.removeprefix(f"{record.domain}/")
 
 
 def _copy_image(root: Path, record: Record, target: Path) -> None:

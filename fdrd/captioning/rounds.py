@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 
 from fdrd.captioning.interface import Answer, Failure, Question
 from fdrd.captioning.noise import FILTERS, Draft, first_problem
@@ -26,7 +25,7 @@ from fdrd.captioning.uncaptioned import UncaptionedImage
 from fdrd.captioning.wording import fill, make_caption
 from fdrd.errors import FdrdError
 from fdrd.options import unknown
-from fdrd.text.tokens import CLIP_LIMIT, TokenCounter, clip_bpe, estimate_clip_tokens
+from fdrd.text.tokens import CLIP_LIMIT, ESTIMATE, TokenCounter
 
 BATCH = 256
 """Images that go through all rounds together."""
@@ -34,13 +33,8 @@ BATCH = 256
 _MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
 
 
-@cache
-def default_tokens() -> TokenCounter:
-    """Return the counter of CLIP's tokenizer if a package with its vocabulary is installed, else an estimate."""
-    estimate = TokenCounter(
-        "estimate", CLIP_LIMIT - _MARGIN, lambda captions: [*map(estimate_clip_tokens, captions)]
-    )
-    return clip_bpe() or estimate
+DEFAULT_TOKENS = replace(ESTIMATE, limit=CLIP_LIMIT - _MARGIN)
+"""counts tokens where no backbone is named"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class CaptionSettings:
     opening: str = ""
     without: frozenset[str] = frozenset()
     min_clip_score: float | None = None
-    tokens: TokenCounter = field(default_factory=default_tokens)
+    tokens: TokenCounter = DEFAULT_TOKENS
     sample: int | None = None
     max_pixels: int = 50_000_000
 

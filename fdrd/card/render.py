@@ -83,21 +83,22 @@ def render_card(
 
 
 def load_section(manifest: Mapping[str, Any], repo_id: str | None = None) -> str:
-    """Return how to load the dataset, from the Hub or on the machine that built it."""
-    name = repo_id or manifest["name"]
-    where = "" if repo_id else "  # on the machine that built it, from any folder"
+    """Return how to load the dataset, from the Hub or from its folder."""
+    name = repo_id or "path/to/this/folder"
     one = code(f'load_dataset("{name}", "{next(iter(manifest["splits"]))}")')
+    copy = (
+        ' From a copy of this repository:\n`load_dataset("path/to/the/copy")`.' if repo_id else ""
+    )
     return f"""## Load it
 
 ```python
 from datasets import load_dataset
 
-dataset = load_dataset("{name}"){where}
+dataset = load_dataset("{name}")
 stream = load_dataset("{name}", streaming=True)  # row by row, nothing is stored
 ```
 
-One domain: {one}. From a copy of this repository:
-`load_dataset("path/to/the/copy")`."""
+One domain: {one}.{copy}"""
 
 
 def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
+from fdrd.storage.checked_shards import read_checked
 from fdrd.storage.manifest import read_manifest
-from fdrd.storage.shard_file import read_batches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +45,25 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
     """Return the counts of every split of the dataset in `folder`, in the order of the manifest.
 
     Raises:
-        FdrdError: there is no valid manifest.
+        FdrdError: there is no valid manifest, or a shard is damaged.
     """
     manifest = read_manifest(Path(folder))
     tokens = (manifest["tokens"] or {"splits": {}})["splits"]
     found = []
     for domain, splits in manifest["splits"].items():
         for split in splits:
-            paths = [
-                Path(folder, shard["path"])
+            batches = (
+                batch
                 for shard in manifest["shards"]
                 if (shard["domain"], shard["split"]) == (domain, split)
-            ]
+                for batch in read_checked(
+                    Path(folder, shard["path"]), shard, manifest["categories"], images=False
+                )
+            )
             lengths = tokens.get(domain, {}).get(split, {})
             found.append(
                 replace(
-                    _count(domain, split, paths),
+                    _count(domain, split, batches),
                     tokens_median=lengths.get("median"),
                     tokens_max=lengths.get("max"),
                     over_limit=lengths.get("over"),
@@ -65,21 +72,20 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
     return found
 
 
-def _count(domain: str, split: str, paths: Sequence[Path]) -> SplitStats:
+def _count(domain: str, split: str, batches: Iterable[pa.RecordBatch]) -> SplitStats:
     captions: Counter[str] = Counter()
     images: set[str] = set()
     categories: set[int] = set()
     words: list[int] = []
     negatives = attributes = 0
-    for path in paths:
-        for batch in read_batches(path, images=False):
-            texts = batch["caption"].to_pylist()
-            captions.update(texts)
-            words += [len(text.split()) for text in texts]
-            categories.update(batch["category"].drop_null().to_pylist())
-            images.update(source["sha256"] for source in batch["source"].to_pylist())
-            negatives += sum(len(row) for row in batch["negatives"].to_pylist())
-            attributes += sum(len(row) for row in batch["attributes"].to_pylist())
+    for batch in batches:
+        texts = batch["caption"].to_pylist()
+        captions.update(texts)
+        words += [len(text.split()) for text in texts]
+        categories.update(batch["category"].drop_null().to_pylist())
+        images.update(source["sha256"] for source in batch["source"].to_pylist())
+        negatives += sum(len(row) for row in batch["negatives"].to_pylist())
+        attributes += sum(len(row) for row in batch["attributes"].to_pylist())
     pairs = captions.total()
     return SplitStats(
         domain=domain,

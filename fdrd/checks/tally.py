@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
 
@@ -119,6 +119,36 @@ class KeySet:
         """Return whether a key is in the set."""
         place = bisect_left(self._keys, key)
         return place < len(self._keys) and self._keys[place] == key
+
+
+@dataclass(frozen=True, slots=True)
+class TrueTexts:
+    """The true texts of the images that have more than one, in eight bytes per text."""
+
+    keys: KeySet
+    """`image_key` of the image XOR `text_key` of the text"""
+
+    def of(self, record: Record) -> Container[str]:
+        """Return the true texts of the image of a record, normalized by `plain`."""
+        own, image = plain(record.caption), image_key(record.source.sha256)
+        several = text_key(own) ^ image in self.keys
+        return _TextsOfImage(image, self.keys) if several else {own}
+
+
+@dataclass(frozen=True, slots=True)
+class _TextsOfImage:
+    """The true texts of one image."""
+
+    image: int
+    keys: KeySet
+
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and text_key(text) ^ self.image in self.keys
+
+
+def image_key(sha256: str) -> int:
+    """Return the leading 64 bits of the digest of an image."""
+    return int(sha256[:16], 16)
 
 
 def true_captions(captions: Iterable[str]) -> KeySet:

@@ -9,19 +9,22 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fdrd.columns import arrow_schema
 from fdrd.curation.leaks import CLUSTER
 from fdrd.curation.near_duplicates import NearImages, find_near_images
+from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
 from fdrd.images.check import check_image_bytes
 from fdrd.policy import Policy, resolve
 from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.record import category_name
+from fdrd.storage.checked_shards import UNREADABLE, file_flaw, row_flaws, schema_flaw
+from fdrd.storage.file_states import distrust
 from fdrd.storage.manifest import read_manifest, schema
 from fdrd.storage.shard_file import read_batches, read_schema
 
@@ -50,8 +53,15 @@ def validate(
     """
     path = Path(folder)
     manifest = read_manifest(path)
-    problems = [*_check_sums(path, manifest), *_check_shards(path, manifest, progress)]
-    return problems + (validate_images(path, progress) if images else [])
+    problems = [
+        *_check_sums(path, manifest),
+        *_check_croissant(path, manifest),
+        *_check_shards(path, manifest, progress),
+        *(validate_images(path, progress) if images else []),
+    ]
+    if problems:
+        distrust(path)  # so that the next build finds damage that changed no time and no size
+    return problems
 
 
 def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
@@ -69,26 +79,50 @@ def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
     fingerprints: dict[str, str] = {}
     done = 0
     for shard in manifest["shards"]:
-        path = folder / shard["path"]
-        whole = path.is_file() and sha256_of(path) == shard["sha256"]
-        for batch in read_batches(path) if whole else ():
-            for row in batch.select(["id", "image", "source"]).to_pylist():
-                digest = row["source"]["sha256"]
-                if digest in rows:
-                    continue
+        for row in _rows_with_images(folder / shard["path"], manifest, shard):
+            digest = row["source"]["sha256"]
+            if digest not in rows:
                 rows[digest] = _Row(row["id"], shard["split"], shard["path"])
                 found = check_image_bytes(row["image"]["bytes"], manifest["config"]["max_pixels"])
                 if found.reason:
                     what = f"{row['id']}: {found.reason}: {found.detail}"
                     problems.append(Problem(shard["path"], what))
                 fingerprints[digest] = found.features
-            done += batch.num_rows
-            progress("decoding images", done, manifest["records"]["kept"])
+            done += 1
+            if done % 64 == 0:
+                progress("decoding images", done, manifest["records"]["kept"])
+    progress("decoding images", manifest["records"]["kept"], manifest["records"]["kept"])
     policy = resolve(manifest["config"]["policy"])
     for near in find_near_images(fingerprints):
         if policy[f"{near.kind}_image_in_other_split"] != "keep":
             problems += _near_leaks(rows, near)
     return problems
+
+
+def _rows_with_images(
+    path: Path, manifest: dict[str, Any], shard: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield id, image and source of the rows of an undamaged shard."""
+    if _damage(path, manifest, shard):
+        return
+    with suppress(*UNREADABLE):
+        for batch in read_batches(path):
+            flawed = {flaw.row for flaw in row_flaws(batch, len(manifest["categories"]))}
+            for number, row in enumerate(batch.select(["id", "image", "source"]).to_pylist()):
+                if number not in flawed:
+                    yield row
+
+
+def _damage(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> str:
+    """Return what is wrong with a shard as a whole, or an empty text."""
+    if flaw := file_flaw(path):
+        return f"{flaw}; build again"
+    try:
+        if sha256_of(path) != shard["sha256"]:
+            return "does not match its sha256 in the manifest; build again"
+        return schema_flaw(read_schema(path), manifest["categories"])
+    except UNREADABLE as error:
+        return f"cannot be read ({first_line(error)}); build again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +161,30 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
         if total != records["kept"]:
             yield Problem("manifest.json", f"{what} add up to {total}, kept are {records['kept']}")
     rejected = folder / "rejected.jsonl"
-    lines = rejected.read_text(encoding="utf-8").splitlines() if rejected.is_file() else []
+    text = rejected.read_text("utf-8", "replace") if rejected.is_file() else ""
+    lines = text.splitlines()
     if len(lines) != records["rejected"]:
         what = f"has {len(lines)} lines, the manifest counts {records['rejected']} rejected"
         yield Problem("rejected.jsonl", what)
     for number, line in enumerate(lines, 1):
         try:
             known = json.loads(line)["reason"] in REASONS | REVIEW_REASONS
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = False
         if not known:
             yield Problem("rejected.jsonl", f"line {number} is not a rejected record")
+
+
+def _check_croissant(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
+    """Compare the digests in `croissant.json`, which other tools check, with those of the manifest."""
+    try:
+        listed = json.loads((folder / "croissant.json").read_bytes())["distribution"]
+        found = {each["contentUrl"]: each["sha256"] for each in listed if "sha256" in each}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        yield Problem("croissant.json", f"cannot be read ({first_line(error)}); build again")
+        return
+    if found != {shard["path"]: shard["sha256"] for shard in manifest["shards"]}:
+        yield Problem("croissant.json", "its digests are not those of the manifest; build again")
 
 
 def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) -> Iterator[Problem]:
@@ -149,11 +196,11 @@ def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) ->
     done = 0
     for shard in manifest["shards"]:
         path = folder / shard["path"]
-        if not path.is_file():
-            yield Problem(shard["path"], "is missing; build again")
-        elif sha256_of(path) != shard["sha256"]:
-            yield Problem(shard["path"], "does not match its sha256 in the manifest; build again")
+        if damage := _damage(path, manifest, shard):
+            yield Problem(shard["path"], damage)
         else:
+            if flaw := file_flaw(path, shard["bytes"]):
+                yield Problem(shard["path"], flaw)
             yield from _check_rows(path, manifest, shard, seen)
         done += shard["rows"]
         progress("checking rows", done, manifest["records"]["kept"])
@@ -162,39 +209,47 @@ def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) ->
 def _check_rows(
     path: Path, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
 ) -> Iterator[Problem]:
-    expected = arrow_schema(manifest["categories"])
-    validator = schema("record")
-    found = read_schema(path)
-    if not found.equals(expected) or found.metadata != expected.metadata:
-        yield Problem(shard["path"], "its columns or class labels are not those of the manifest")
-        return
     rows = 0
-    for batch in read_batches(path):
-        for row in batch.to_pylist():
-            place = f"{shard['path']}: row {rows}"
-            rows += 1
-            image = row.pop("image")["bytes"]
-            row["category"] = category_name(row["category"], manifest["categories"])
-            record = {
-                **row,
-                "image": {"path": row["source"]["file"], "member": ""},
-                "split": shard["split"],
-                "rules": [],
-            }
-            for error in validator.iter_errors(record):
-                yield Problem(place, f"{error.json_path}: {error.message}")
-            for what in _flaws(row, image, shard, seen):
-                yield Problem(place, f"{row['id']}: {what}")
+    try:
+        for batch in read_batches(path):
+            flaws = row_flaws(batch, len(manifest["categories"]), shard["domain"])
+            for flaw in flaws:
+                yield Problem(f"{shard['path']}: row {rows + flaw.row}", flaw.what)
+            flawed = {flaw.row for flaw in flaws}
+            for number, row in enumerate(batch.to_pylist(), rows):
+                if number - rows not in flawed:
+                    yield from _check_row(
+                        row, f"{shard['path']}: row {number}", manifest, shard, seen
+                    )
+            rows += batch.num_rows
+    except UNREADABLE as error:
+        yield Problem(shard["path"], f"cannot be read ({first_line(error)}); build again")
+        return
     if rows != shard["rows"]:
         yield Problem(shard["path"], f"has {rows} rows, the manifest says {shard['rows']}")
+
+
+def _check_row(
+    row: dict[str, Any], place: str, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
+) -> Iterator[Problem]:
+    image = row.pop("image")["bytes"]
+    row["category"] = category_name(row["category"], manifest["categories"])
+    record = {
+        **row,
+        "image": {"path": row["source"]["file"], "member": ""},
+        "split": shard["split"],
+        "rules": [],
+    }
+    for error in schema("record").iter_errors(record):
+        yield Problem(place, f"{error.json_path}: {error.message}")
+    for what in _flaws(row, image, shard, seen):
+        yield Problem(place, f"{row['id']}: {what}")
 
 
 def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen) -> Iterator[str]:
     sha256 = row["source"]["sha256"]
     if hashlib.sha256(image).hexdigest() != sha256:
         yield "the image does not match its digest"
-    if row["domain"] != shard["domain"]:
-        yield f"domain {row['domain']!r} in a shard of {shard['domain']!r}"
     if row["id"] in seen.ids:
         yield f"the same id is in {seen.ids[row['id']]}"
     seen.ids[row["id"]] = shard["path"]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from benchmark.settings import MOST_SEEDS
 from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import app, err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.dataset.build_summary import tokens_of
@@ -21,7 +22,9 @@ def demo(
         typer.Argument(help="Folder for the data, the results and the report; default: demo."),
     ] = None,
     target: SameTarget = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of training seeds.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEEDS, help="Number of training seeds.")
+    ] = 1,
 ) -> None:
     """Draw a source, build a dataset, train methods and rank them: a few minutes on two cores, offline.
 
@@ -51,7 +54,8 @@ def demo(
             progress=bar,
         )
         err.print("2/4  Building the dataset: checks, splits, attributes, hard negatives, shards")
-        build(raw, data, config=BuildConfig(backbone="embedded"), tokens=tokens_of, progress=bar)
+        config = BuildConfig(name="fdrd-demo", backbone="embedded")
+        build(raw, data, config=config, tokens=tokens_of, progress=bar)
         err.print(f"3/4  Training and measuring {', '.join(row.name for row in plan.rows())}")
         outcome = benchmark.run_experiment(plan, progress=bar)
         raise_failed(outcome)

@@ -53,8 +53,17 @@ Target = Annotated[Path | None, typer.Argument(help="New or empty folder to writ
 SameTarget = Annotated[
     Path | None, typer.Option("--out", "-o", help="Same as the argument FOLDER.")
 ]
-OUT = Path("data/fdrd")
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the dataset.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder of the dataset; default: data/fdrd, or data/NAME-OF-SOURCE if another source has it.",
+    ),
+]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace a dataset of another source in --out.")
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
 ]

@@ -30,7 +30,7 @@ from fdrd.text.tokens import TokenLengths
 def decide(
     pairs: PairTable,
     config: BuildConfig,
-    lengths: TokenLengths | None = None,
+    lengths: TokenLengths,
     progress: Progress = silent,
 ) -> None:
     """Decide about all pairs."""

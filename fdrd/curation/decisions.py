@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from fdrd.curation.source_contents import SourceContents
@@ -21,12 +23,24 @@ from fdrd.errors import FdrdError, first_line
 from fdrd.policy import reject
 from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
 from fdrd.record import SPLITS, Attribute, Record
+from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
+from fdrd.sources.reading.pairs import MAX_LISTED
 from fdrd.text.attributes import TYPES, find_attributes
-from fdrd.text.normalize import normalize_category, normalize_described
+from fdrd.text.controls import is_unicode
+from fdrd.text.normalize import (
+    MAX_MARKS,
+    has_too_many_marks,
+    normalize_category,
+    normalize_described,
+)
 
 ACTIONS = ("accept", "caption", "category", "attributes", "negative", "drop", "keep", "undo", "comment")  # fmt: skip
 CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
 _VERDICTS = frozenset({"accept", "drop"})
+MAX_BYTES = 2**30
+"""Size of a file of decisions: some millions of them."""
+_LONGEST = 200
+"""Characters of a message, which may repeat any part of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +89,18 @@ def content_digest(image: str, caption: str, category: str, attributes: Iterable
     return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def parse_decisions(data: bytes) -> list[Decision]:
+def parse_decisions(data: bytes, first: int = 1) -> list[Decision]:
     """Parse a file of decisions. An unfinished last line was never acknowledged and is ignored.
+
+    Args:
+        data: lines.
+        first: number of the first line, for messages.
 
     Raises:
         FdrdError: a line is not a decision.
     """
-    return [_parse_line(line, n) for n, line in enumerate(data.split(b"\n")[:-1], 1) if line]
+    lines = data.split(b"\n")[:-1]
+    return [_parse_line(line, n) for n, line in enumerate(lines, first) if line]
 
 
 def read_decisions(path: Path) -> tuple[list[Decision], str]:
@@ -91,6 +110,12 @@ def read_decisions(path: Path) -> tuple[list[Decision], str]:
         FdrdError: the file cannot be read, or a line is not a decision.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a device or a pipe may never end
+            raise FdrdError(f"{path} is not a file; `fdrd view --review` writes one")
+        if path.stat().st_size > MAX_BYTES:
+            raise FdrdError(
+                f"{path} has over {MAX_BYTES:,} bytes; `fdrd view --review` writes less"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise FdrdError(f"{path}: {error.strerror}; `fdrd view --review` writes it") from None
@@ -108,34 +133,54 @@ def to_line(decision: Decision) -> bytes:
 
 def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
     """Return the decisions that were not undone. `undo` takes back the reviewer's last one on the record."""
-    kept: list[Decision] = []
-    for decision in decisions:
+    kept: dict[int, Decision] = {}
+    by_reviewer: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, decision in enumerate(decisions):
+        indices = by_reviewer[decision.record, decision.reviewer]
         if decision.action != "undo":
-            kept.append(decision)
-            continue
-        for place in range(len(kept) - 1, -1, -1):
-            if (kept[place].record, kept[place].reviewer) == (decision.record, decision.reviewer):
-                del kept[place]
-                break
-    return kept
+            kept[index] = decision
+            indices.append(index)
+        elif indices:
+            del kept[indices.pop()]
+    return list(kept.values())
+
+
+def value_flaw(action: str, value: object) -> str:
+    """Return what is wrong with a value whatever the record, or an empty text. Limits are those of sources."""
+    if action == "attributes":
+        if not isinstance(value, list):
+            return "attributes are a list of {type, start, end}"
+        return f"over {MAX_LISTED:,} attributes" if len(value) > MAX_LISTED else ""
+    if not isinstance(value, str):
+        return f"the value is a {type(value).__name__}, not a string"
+    most = MAX_NAME if action in ("category", "keep") else MAX_CAPTION
+    if len(value) > most:
+        return f"the {action} has over {most:,} characters"
+    if not is_unicode(value):
+        return f"the {action} is not valid Unicode"
+    if has_too_many_marks(value):
+        return f"the {action} has over {MAX_MARKS:,} combining marks in a row"
+    return ""
 
 
 def apply_to_record(record: Record, decision: Decision) -> Record:
     """Return the record with one correction applied.
 
     Raises:
-        FdrdError: the correction does not fit the record.
+        FdrdError: the value has the wrong type or is too long, or the correction does not fit the record.
     """
     value = decision.value
+    if flaw := value_flaw(decision.action, value):
+        raise FdrdError(flaw)
     if decision.action == "caption":
-        caption, _ = normalize_described(str(value), record.category)
+        caption, _ = normalize_described(value, record.category)
         if not caption:
             raise FdrdError("the new caption is empty")
         return replace(
             record, caption=caption, attributes=find_attributes(caption, record.category)
         )
     if decision.action == "category":
-        category, _ = normalize_category(str(value))
+        category, _ = normalize_category(value)
         if not category:
             raise FdrdError("the new category is empty")
         return replace(record, category=category, negatives=())
@@ -159,13 +204,16 @@ def review(
     """
     of_record: dict[str, list[Decision]] = defaultdict(list)
     kept_after_all: dict[str, list[Decision]] = defaultdict(list)
+    found = Reviewed()
     for decision in in_effect(decisions):
         if decision.action == "keep":
-            kept_after_all[decision.record].append(decision)
+            if flaw := value_flaw("keep", decision.value):
+                found.stale.append((decision, flaw))
+            else:
+                kept_after_all[decision.record].append(decision)
         elif decision.action != "comment":
             of_record[decision.record].append(decision)
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
-    found = Reviewed()
     applied, verified = 0, set()
     numbers = iter(contents.image_of)
     true_texts: dict[str, list[str]] = defaultdict(list)
@@ -181,7 +229,7 @@ def review(
                 verified.add(item.id)
             for each in outcome.applied:
                 if each.action == "negative":
-                    true_texts[image].append(str(each.value))
+                    true_texts[image].append(each.value)
             if outcome.dropped:
                 verified.discard(item.id)
                 item = reject(item, DROPPED_IN_REVIEW, f"{item.image}: {outcome.dropped.reviewer}")
@@ -246,33 +294,43 @@ def review_record(record: Record, image: str, decisions: Iterable[Decision]) -> 
     return outcome
 
 
+class _Span(Struct, frozen=True, order=True):
+    start: int
+    end: int
+    type: str
+
+
 def _spans(value: Any, caption: str) -> tuple[Attribute, ...]:
     """Return the attributes of a decision, sorted, if they are spans of the caption that do not overlap."""
-    spans, end = [], 0
     try:
-        places = sorted((int(each["start"]), int(each["end"]), str(each["type"])) for each in value)
-    except (TypeError, KeyError, ValueError):
-        raise FdrdError("attributes are a list of {type, start, end}") from None
-    for start, stop, type_ in places:
-        if type_ not in TYPES:
-            raise FdrdError(f"unknown attribute type {type_!r}; known are {', '.join(TYPES)}")
-        if not end <= start < stop <= len(caption):
+        spans = sorted(convert(value, list[_Span]))
+    except ValidationError as error:
+        raise FdrdError(f"attributes are a list of {{type, start, end}} ({error})") from None
+    attributes, end = [], 0
+    for span in spans:
+        if span.type not in TYPES:
             raise FdrdError(
-                f"the span {start}-{stop} is empty, overlaps another, or leaves the caption"
+                f"unknown attribute type {span.type[:80]!r}; known are {', '.join(TYPES)}"
             )
-        spans.append(Attribute(type_, caption[start:stop], start, stop))
-        end = stop
-    return tuple(spans)
+        if not end <= span.start < span.end <= len(caption):
+            raise FdrdError("a span is empty, overlaps another, or leaves the caption")
+        text = caption[span.start : span.end]
+        attributes.append(Attribute(span.type, text, span.start, span.end))
+        end = span.end
+    return tuple(attributes)
 
 
 def _parse_line(line: bytes, number: int) -> Decision:
     try:
         decision = Decision(**json.loads(line))
-        texts = [
-            getattr(decision, name) for name in ("record", "digest", "reviewer", "time", "action")
-        ]
+        texts = [decision.record, decision.digest, decision.reviewer, decision.time]
         if not all(isinstance(text, str) for text in texts) or decision.action not in ACTIONS:
             raise ValueError("a field has the wrong type, or the action is unknown")
+        if max(map(len, texts)) > MAX_CAPTION:
+            raise ValueError(f"a field has over {MAX_CAPTION:,} characters")
+        if not is_unicode(decision.reviewer):
+            raise ValueError("the reviewer is not valid Unicode")
     except (ValueError, TypeError, RecursionError) as error:
-        raise FdrdError(f"line {number} is not a decision ({first_line(error)})") from None
+        reason = first_line(error)[:_LONGEST]
+        raise FdrdError(f"line {number} is not a decision ({reason})") from None
     return decision

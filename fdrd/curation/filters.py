@@ -15,7 +15,7 @@ from fdrd.curation.source_contents import Item
 from fdrd.policy import Policy, reject
 from fdrd.reasons import REASONS
 from fdrd.record import Record, all_texts
-from fdrd.text.tokens import TokenLengths, require_tokenizer
+from fdrd.text.tokens import TokenLengths
 
 
 def encodable(items: Iterable[Item]) -> Iterator[Item]:
@@ -96,20 +96,12 @@ def without_visible_flaws(pairs: PairTable, policy: Policy) -> None:
             pairs.apply_policy(rows[flaw == number], reason, detail, policy)
 
 
-def within_tokens(pairs: PairTable, lengths: TokenLengths | None, policy: Policy) -> None:
-    """Apply the policy to records whose caption the text tower would truncate.
-
-    Raises:
-        FdrdError: the policy requires token counts, but there is no tokenizer.
-    """
-    reason = "caption_over_tokens"
-    if lengths is None:
-        require_tokenizer(policy, reason)
-        return
+def within_tokens(pairs: PairTable, lengths: TokenLengths, policy: Policy) -> None:
+    """Apply the policy to records whose caption the text tower would truncate."""
     rows = pairs.rows
     pairs.apply_policy(
         rows[lengths.of[rows] > lengths.limit],
-        reason,
+        "caption_over_tokens",
         lambda row: f"{lengths.of[row]} tokens of {lengths.name}, the tower reads {lengths.limit}",
         policy,
     )

@@ -23,7 +23,7 @@ from fdrd.images.perceptual import BAND, FLAWS, Features, unpack, visible_flaws
 from fdrd.negatives.given import plain as plain_text
 from fdrd.policy import Policy, reject
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Rejection
-from fdrd.record import SPLITS, Record, Split
+from fdrd.record import SPLITS, Record, Split, id_in_domain
 from fdrd.text.keys import text_key
 
 Integers = npt.NDArray[np.signedinteger[Any]]
@@ -38,7 +38,7 @@ _BATCH = 4096
 
 def sort_key(record: Record) -> bytes:
     """Return the sort key of rows: a hash, so that categories are mixed the same way in every build."""
-    return hashlib.sha256(record.id.encode()).digest()
+    return hashlib.sha256(id_in_domain(record).encode()).digest()
 
 
 class Numbering(dict[T, int]):

@@ -14,11 +14,11 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fdrd.engines.protocol import TASKS_AHEAD, Result, Task
+from fdrd.engines.protocol import TASKS_AHEAD, Result, Task, available_cores
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 class LocalEngine:
     """A pool of processes that starts when it is first needed. One worker means this process alone.
 
+    There are never more processes than tasks, or cores while the tasks are not known. A pool that is too small for the
+    tasks of a run is replaced by a larger one, and ends when it has finished its own.
+
     Workers do not import the main script again (loky), so it needs no `if __name__ == "__main__"`.
     """
 
     def __init__(self, workers: int):
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._size = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._shared = 0
 
@@ -63,7 +67,10 @@ class LocalEngine:
         running: deque[Future[Result]] = deque()
         shared = ""
         try:
-            for task in islice(waiting, ahead * self.workers):
+            first = list(islice(waiting, self.workers)) if self._size < self.workers else []
+            if first:
+                self._start(len(first))
+            for task in chain(first, islice(waiting, ahead * self.workers - len(first))):
                 shared = shared or self._share(common)
                 running.append(self._submit(function, task, shared))
             while running:
@@ -80,20 +87,27 @@ class LocalEngine:
 
     def prepare(self, function: Callable[..., Any]) -> None:
         """Start the workers; each imports the module of `function` when it unpickles the name."""
+        if self.workers <= 1:
+            return
         with suppress(BrokenProcessPool):  # `run` reports it
-            for _ in range(self.workers if self.workers > 1 else 0):
-                self._started().submit(_receive, function)
+            pool = self._start(min(self.workers, available_cores()))
+            for _ in range(self._size):
+                pool.submit(_receive, function)
 
     def _submit(self, function: Callable[..., Result], task: Any, shared: str) -> Future[Result]:
-        future: Future[Result] = self._started().submit(_call, function, task, shared)
+        future: Future[Result] = self._start(1).submit(_call, function, task, shared)
         return future
 
-    def _started(self) -> ProcessPoolExecutor:
-        if not self._pool:
+    def _start(self, least: int) -> ProcessPoolExecutor:
+        """Return a pool of at least so many processes."""
+        if not self._pool or self._size < least:
             from loky import ProcessPoolExecutor
 
+            if self._pool:
+                self._pool.shutdown(wait=False)
+            self._size = least
             self._pool = ProcessPoolExecutor(
-                self.workers, initializer=_start_worker, initargs=(os.getpid(),)
+                least, initializer=_start_worker, initargs=(os.getpid(),)
             )
         return self._pool
 

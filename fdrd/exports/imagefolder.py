@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fdrd.exports.samples import (
-    DomainExport,
-    Row,
-    Sample,
-    as_line,
-    folder_name,
-    samples,
-    write_lines,
-)
+from fdrd.exports.samples import DomainExport, Row, Sample, as_line, samples, write_lines
+from fdrd.files.names import category_folder
 
 NOT_CARRIED = (
     "File names are replaced by digests; the annotation file of each caption is left out. "
@@ -36,7 +29,7 @@ def write_domain(export: DomainExport) -> None:
 
 def _lines(target: Path, found: Iterator[Sample]) -> Iterator[Row]:
     for sample in found:
-        category = folder_name(sample.rows[0]["category"])
+        category = category_folder(sample.rows[0]["category"])
         name = sample.save(target / category)
         for row in sample.rows:
             yield as_line(row, f"{category}/{name}" if category else name, sample.split)

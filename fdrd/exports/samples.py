@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
-
 from fdrd.dataset import RetrievalDataset
 from fdrd.exports.formats import Task
+from fdrd.files.names import digest_name
+from fdrd.images.check import opened_image
 from fdrd.progress import Progress, silent
 
 Row = dict[str, Any]
@@ -28,8 +26,9 @@ _LEFT_OUT = ("domain", "source", "width", "height")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A distinct image of a split. `file` holds its bytes, unless they were not asked for."""
+    """A distinct image of a split of `data`. `file` holds its bytes, unless they were not asked for."""
 
+    data: str
     number: int
     split: str
     rows: list[Row]
@@ -40,11 +39,17 @@ class Sample:
         """Return the captions, each on one line."""
         return [" ".join(row["caption"].splitlines()) for row in self.rows]
 
+    @property
+    def place(self) -> str:
+        """Return the name of the dataset and the id of the first record, for errors."""
+        return f"{self.data}: {self.rows[0]['id']}"
+
     def save(self, folder: Path) -> str:
         """Write the unchanged bytes under a name made of their digest; return the name."""
-        with Image.open(io.BytesIO(self.file)) as image:
+        with opened_image(self.file, self.place) as image:
             kind = image.format or "bin"
-        name = f"{self.rows[0]['source']['sha256'][:32]}.{_SUFFIXES.get(kind, kind.lower())}"
+        digest = digest_name(self.rows[0]["source"]["sha256"])
+        name = f"{digest[:32]}.{_SUFFIXES.get(kind, kind.lower())}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(self.file)
         return name
@@ -92,7 +97,7 @@ def samples(
             rows = view.records(rows_of[image])
             for each in rows:
                 each["category"] = plain_category(each["category"], domain)
-            yield Sample(image, view.split, rows, content)
+            yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 
 
@@ -117,15 +122,6 @@ def caption_extras(row: Row) -> Row:
 def plain_id(row: Row) -> str:
     """Return the id of a record without its domain."""
     return str(row["id"]).removeprefix(f"{row['domain']}/")
-
-
-def folder_name(category: str) -> str:
-    """Return a name that is safe as a folder, empty for no category.
-
-    >>> folder_name("House Wren"), folder_name("../a/b"), folder_name("")
-    ('House Wren', '_a_b', '')
-    """
-    return re.sub(r"[^\w ()&'-]+", "_", category)[:100].strip()
 
 
 def write_json(path: Path, **members: object) -> None:

@@ -22,10 +22,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fdrd.dataset import RetrievalDataset
-from fdrd.exports.samples import DomainExport, plain_category, samples
+from fdrd.exports.samples import DomainExport, Sample, plain_category, samples
+from fdrd.images.check import opened_image
 from fdrd.images.pixels import display_rules
 from fdrd.progress import Progress
 
@@ -69,7 +69,7 @@ def _samples(
 ) -> Iterator[Files]:
     """Yield the distinct images in order, with their captions or, given `numbers`, their class."""
     for sample in samples(view, domain, progress):
-        extension, content = _readable(sample.file, view, sample.number)
+        extension, content = _readable(sample, view)
         text = json.dumps({"rows": sample.rows}, ensure_ascii=False, sort_keys=True)
         files = {extension: content, "json": text.encode("utf-8", "backslashreplace")}
         if numbers is None:
@@ -79,15 +79,15 @@ def _samples(
         yield files
 
 
-def _readable(file: bytes, view: RetrievalDataset, number: int) -> tuple[str, bytes]:
+def _readable(sample: Sample, view: RetrievalDataset) -> tuple[str, bytes]:
     """Return extension and bytes that any reader decodes to the image in the dataset."""
-    with Image.open(io.BytesIO(file)) as image:
+    with opened_image(sample.file, sample.place) as image:
         extension = _EXTENSIONS.get(image.format or "")
         unchanged = not _CONVERSIONS.intersection(display_rules(image))
     if extension and unchanged:
-        return extension, file
+        return extension, sample.file
     png = io.BytesIO()
-    view.images([number])[0].save(png, "PNG")
+    view.images([sample.number])[0].save(png, "PNG")
     return "png", png.getvalue()
 
 

@@ -9,6 +9,8 @@ from fdrd.errors import FdrdError
 from fdrd.exports.formats import ExportedSplit, FormatName, Task, format_module
 from fdrd.exports.samples import DomainExport
 from fdrd.files.atomic import atomic_folder
+from fdrd.files.names import domain_folder
+from fdrd.pipeline.locking import disk_errors
 from fdrd.progress import Progress, silent
 
 
@@ -36,19 +38,21 @@ def export(
         progress: called with the number of images.
 
     Raises:
-        FdrdError: the format, dataset, split, or domain does not exist, or `out` is not empty.
+        FdrdError: the format, dataset, split, or domain does not exist, the dataset is damaged, `out` is not empty,
+            or the disk is full.
     """
     form = format_module(to)
     if task != "zeroshot_retrieval" and to != "webdataset":
         raise FdrdError(f"--task {task} is for --to webdataset; leave it out with --to {to}")
-    with atomic_folder(Path(out)) as stage:  # checked before loading, which takes time
+    # The folder is checked before loading, which takes time.
+    with disk_errors(Path(out)), atomic_folder(Path(out)) as stage:
         domains: dict[str, list[RetrievalDataset]] = {}
         for view in load_splits(data, split, domain):
             for name in view.domains if domain is None else [domain]:
                 domains.setdefault(name, []).append(view.of_domain(name))
         found = []
         for name, views in sorted(domains.items()):
-            folder = stage / _folder(name)
+            folder = stage / domain_folder(name)
             folder.mkdir()
             form.write_domain(DomainExport(folder, name, views, progress, task, shard_bytes))
             found += [_counted(folder, name, view) for view in views]
@@ -58,10 +62,3 @@ def export(
 def _counted(folder: Path, domain: str, view: RetrievalDataset) -> ExportedSplit:
     shards = len(list((folder / view.split).glob("*.tar")))
     return ExportedSplit(domain, view.split, len(view.image_digests), len(view), shards)
-
-
-def _folder(domain: str) -> str:
-    """Return a domain name from an untrusted dataset if it is safe as a folder name."""
-    if domain in ("", ".", "..") or any(mark in domain for mark in "/\\\0"):
-        raise FdrdError(f"the domain name {domain!r} cannot be used as a folder name")
-    return domain

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ ATTEMPTS = 6
 def download(url: str, name: str, digest: str, folder: Path, progress: Progress) -> Path:
     """Return the file in the folder; download it unless it is there with this digest.
 
-    A cut connection is resumed, now or by the next call.
+    A cut connection is resumed, now or by the next call. Processes that share the folder take turns.
 
     Args:
         url: of the file.
@@ -33,8 +35,9 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
 
     pooch.get_logger().setLevel(logging.ERROR)
     try:
-        downloader = _Resuming(folder / f".{name}.part", progress)
-        path = pooch.retrieve(url, digest or None, name, folder, downloader=downloader)
+        with _only_download(folder, f"download {name}", progress):
+            downloader = _Resuming(folder / f".{name}.part", progress)
+            path = pooch.retrieve(url, digest or None, name, folder, downloader=downloader)
     except httpx2.HTTPError as error:
         raise FdrdError(
             f"{url}: download failed ({first_line(error)}); run the command again to resume, or give --mirror or --from"
@@ -56,6 +59,28 @@ def check_digest(path: Path, digest: str) -> None:
         raise FdrdError(
             f"{path} does not have the digest {digest}; replace it by the original file"
         )
+
+
+@contextmanager
+def _only_download(folder: Path, stage: str, progress: Progress) -> Iterator[None]:
+    """Wait until no other process downloads into the folder; remove what `pooch` left there in killed ones."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress(f"{stage} | another process is downloading", 0, 2)
+        lock.acquire()
+        progress(stage, 1, 1)
+    try:
+        for path in folder.glob("tmp????????"):
+            if path.is_file() and not path.stat().st_size:
+                path.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 
 `taxonomy` defines categories by their traits, `sighting` draws what one image shows at random,
 `meta_categories/`, `scene` and `rendering` turn it into pixels, `caption` into words.
-Imports `fdrd.record` and `fdrd.errors` alone.
+Imports `fdrd.files`, `fdrd.engines` and the types below them.
 """
 
 from fdrd.field_guide.plate import Plate, draw

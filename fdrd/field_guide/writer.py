@@ -19,6 +19,7 @@ from fdrd.errors import FdrdError
 from fdrd.field_guide.plate import EXTENSION, Plate, draw
 from fdrd.field_guide.sighting import IMAGES_OF_ONE
 from fdrd.field_guide.taxonomy import Pool, categories
+from fdrd.files.atomic import name_in_errors, sole_writer
 from fdrd.progress import Progress, silent
 from fdrd.record import Split
 
@@ -80,32 +81,39 @@ def sample(
         True if anything was drawn.
 
     Raises:
-        FdrdError: the arguments are invalid, or `out` holds something else.
+        FdrdError: the arguments are invalid, `out` holds something else, or another process is writing it.
     """
     order = Order(categories, pairs, seed, size, pool, first)
     _check(order)
-    out = Path(out).absolute()
-    if _holds(out, order):
+    if _holds(Path(out), order):  # before the lock, which is written next to the folder
         return False
+    with sole_writer(Path(out)) as real, name_in_errors(Path(out)):
+        if _holds(real, order):
+            return False
+        _draw(real, order, workers, progress)
+    return True
+
+
+def _draw(out: Path, order: Order, workers: int | None, progress: Progress) -> None:
+    """Draw into a draft of the folder, after what an earlier call left there, and rename it."""
     draft = out.with_name(f".{out.name}.unfinished")
     done_before = _prepare(draft, order)
 
-    todo = [position for position in range(categories) if position not in done_before]
+    todo = [position for position in range(order.categories) if position not in done_before]
     done = sum(order.images_of(position) for position in done_before)
-    progress("drawing", done, pairs)
+    progress("drawing", done, order.pairs)
     with LocalEngine(min(workers or available_cores(), len(todo))) as engine:
         for position in engine.run(_write_category, todo, draft, order):
             done += order.images_of(position)
-            progress("drawing", done, pairs)
+            progress("drawing", done, order.pairs)
 
     with (draft / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as whole:
-        for position in range(categories):
+        for position in range(order.categories):
             whole.write(_part(draft, position).read_text(encoding="utf-8"))
     shutil.rmtree(_part(draft, 0).parent)
     if out.exists():
         out.rmdir()  # `_holds` found it empty
     draft.rename(out)
-    return True
 
 
 def splits(images: int) -> list[Split]:

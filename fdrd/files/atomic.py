@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,8 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from fdrd.errors import FdrdError
-
-_DISK_ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from fdrd.files.disk_errors import DISK_FULL
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def name_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_ERRORS and not error.filename:
+        if error.errno in (*DISK_FULL, errno.EIO) and not error.filename:
             error.filename = str(path)
         raise
 
@@ -59,29 +59,74 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
+def sole_writer(folder: Path) -> Iterator[Path]:
+    """Lock a folder for writing until the block ends; yield its path with links resolved.
+
+    The lock is a hidden file next to the folder. It is removed at the end, or by the next writer after a kill.
+
+    Raises:
+        FdrdError: another process has the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    real = Path(os.path.realpath(folder))  # one lock for all names of a folder
+    real.parent.mkdir(parents=True, exist_ok=True)
+    file = real.with_name(f".{real.name}.lock")
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FdrdError(
+            f"another process is writing {folder}; wait for it, or choose another folder"
+        ) from None
+    try:
+        yield real
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            file.unlink()  # before the release, so that a later writer locks a new file
+        lock.release()
+
+
+@contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Create a folder that is renamed to `path` when the block ends, and removed if the block raises.
 
     A kill can leave a hidden partial folder, which the next call removes.
 
     Raises:
-        FdrdError: `path` is a file or a folder with contents.
+        FdrdError: `path` is a file or a folder with contents, or another process is writing it.
     """
+    _check_empty(path)  # before the lock, which creates the parent folders
+    with sole_writer(path) as real:
+        _check_empty(path)
+        _remove_partials(real)
+        partial = real.with_name(f".{real.name}.{secrets.token_hex(4)}.partial")
+        partial.mkdir()
+        try:
+            with name_in_errors(path):
+                yield partial
+            if real.is_dir():
+                real.rmdir()
+            partial.rename(real)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _check_empty(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise FdrdError(f"{path} is a file; give a new or empty folder")
     if path.is_dir() and any(path.iterdir()):
         raise FdrdError(f"{path} contains files already; give a new or empty folder")
-    partial = path.absolute().with_name(f".{path.absolute().name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if path.is_dir():
-            path.rmdir()
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+
+
+def _remove_partials(folder: Path) -> None:
+    """Remove what killed writers of a folder left; the caller has its lock."""
+    # Version 0.1 had no digits in the name.
+    left = re.compile(re.escape(f".{folder.name}") + r"(\.[0-9a-f]{8})?\.partial")
+    for path in folder.parent.iterdir():
+        if left.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 from PIL import Image, UnidentifiedImageError
 
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.files.safe_open import real_path_inside
 from fdrd.images.containers import read_member
 from fdrd.images.perceptual import features_of, thumbnail
@@ -185,3 +186,26 @@ def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:
         raise FdrdError(f"{path}: {check.detail}")
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return upright_rgb(image)
+
+
+_NOT_DECODED = "the image does not decode"
+_LISTED = "`fdrd validate --images` lists all such images"
+
+
+@contextmanager
+def opened_image(data: bytes, place: str) -> Iterator[Image.Image]:
+    """Open an image of a dataset, whose bytes may be anything; `place` names it in an error.
+
+    Raises:
+        FdrdError: the image does not decode, here or while the block uses it.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            yield image
+    except FdrdError:
+        raise
+    except UnidentifiedImageError:
+        why = f"it is none of {', '.join(FORMATS)}"
+        raise FdrdError(f"{place}: {_NOT_DECODED} ({why}); {_LISTED}") from None
+    except Exception as error:  # Pillow raises many types for broken files
+        raise FdrdError(f"{place}: {_NOT_DECODED} ({first_line(error)}); {_LISTED}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ def with_given(record: Record, catalog: Catalog) -> Record:
 
 def annotate(
     records: Sequence[Record],
-    captions_of_images: Sequence[Collection[str]],
+    true_texts: Sequence[Container[str]],
     catalog: Catalog,
     config: AnnotateConfig,
 ) -> list[Record]:
@@ -46,30 +46,30 @@ def annotate(
 
     Args:
         records: N records.
-        captions_of_images: (N,) all true captions of each image.
+        true_texts: (N,) the true texts of each image, in the form of `fdrd.negatives.given.plain`.
         catalog: of the domain.
         config: what to draw.
     """
     named = [with_given(each, catalog) if each.negatives else each for each in records]
     given = [
-        clean_given(record.negatives, captions) if record.negatives else ((), ())
-        for record, captions in zip(named, captions_of_images, strict=True)
+        clean_given(record.negatives, true) if record.negatives else ((), ())
+        for record, true in zip(named, true_texts, strict=True)
     ]
     drawn = draw_batch(
         records,
-        captions_of_images,
+        true_texts,
         catalog,
         k=[config.negatives + len(usable) for usable, _ in given],
         n_attribute=config.attribute_negatives,
         seed=config.seed,
     )
     annotated = []
-    for record, (usable, rules), negatives, captions in zip(
-        named, given, drawn, captions_of_images, strict=True
+    for record, (usable, rules), negatives, true in zip(
+        named, given, drawn, true_texts, strict=True
     ):
         if usable:
             # A drawn negative that repeats a given one is not a flaw of the source, so its rule is not counted.
-            negatives, _ = clean_given((*usable, *negatives), captions)
+            negatives, _ = clean_given((*usable, *negatives), true)
             negatives = negatives[: max(config.negatives, len(usable))]
         annotated.append(replace(record, negatives=negatives, rules=(*record.rules, *rules)))
     return annotated

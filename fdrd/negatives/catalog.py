@@ -18,7 +18,7 @@ from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
 from fdrd.negatives.odds import Odds, make_odds
 from fdrd.record import Record
-from fdrd.text.mentions import find_mentions, key
+from fdrd.text.mentions import NameIndex, find_mentions, key
 
 _IN_MEMORY = 20_000  # records; more are read again in each pass over them
 
@@ -32,6 +32,8 @@ class Catalog:
     """index of each name in `categories`"""
     place_of_key: Mapping[str, int] = field(repr=False)
     """index of each normalized spelling, including plurals"""
+    index: NameIndex = field(repr=False)
+    """finds the categories that a caption may name"""
     odds: Odds = field(repr=False)
     """of category swaps"""
     edits: Edits = field(repr=False)
@@ -105,6 +107,7 @@ def _catalog(categories: tuple[Category, ...], odds: Odds, edits: Edits) -> Cata
         categories=categories,
         place={category.name: place for place, category in enumerate(categories)},
         place_of_key=places,
+        index=NameIndex([(*each.pattern.plurals, each.name) for each in categories]),
         odds=odds,
         edits=edits,
         digest=_digest(categories, odds, edits),

@@ -10,7 +10,14 @@ from itertools import accumulate
 from fdrd.negatives.short_names import ShortNames, find_short_names
 from fdrd.record import Record
 from fdrd.text.grammar import has_article, looks_plural, plural
-from fdrd.text.mentions import MentionPattern, find_mentions, key, mention_pattern, spoken
+from fdrd.text.mentions import (
+    MentionPattern,
+    find_mentions,
+    key,
+    longer_names,
+    mention_pattern,
+    spoken,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,8 @@ def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, 
     names = list(records)
     keys = [key(name) for name in names]
     plurals = [key(plural(spoken(name))) for name in names]
-    patterns = [
-        # The pattern tries longer names first, so that "A380" is not found in "A380-800".
-        mention_pattern(
-            name, [names[i] for i, text in enumerate(keys) if own in text and own != text]
-        )
-        for name, own in zip(names, keys, strict=True)
-    ]
+    # The pattern tries longer names first, so that "A380" is not found in "A380-800".
+    patterns = list(map(mention_pattern, names, longer_names(names)))
     short = find_short_names(records, patterns)
     with_key, with_plural = _places(keys), _places(plurals)
     found = []

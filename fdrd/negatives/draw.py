@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from itertools import islice
 
 from fdrd.negatives.catalog import Catalog
 from fdrd.negatives.category_swap import category_swaps
 from fdrd.negatives.given import plain
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import Attribute, Negative, Record
+from fdrd.record import Attribute, Negative, Record, id_in_domain
 from fdrd.text.grammar import with_article
 
 
@@ -28,7 +28,7 @@ def draw_negatives(
     None equals a caption of the image or names the record's own category under another spelling.
 
     Args:
-        record: only id, caption, category and attributes are used.
+        record: only id, domain, caption, category and attributes are used.
         captions_of_image: all true captions of the image.
         catalog: of the record's domain.
         k: number of negatives. Fewer are returned if the caption does not allow more.
@@ -38,7 +38,7 @@ def draw_negatives(
     """
     return draw_batch(
         [record],
-        [captions_of_image],
+        [{plain(caption) for caption in captions_of_image}],
         catalog,
         k=[k],
         n_attribute=n_attribute,
@@ -49,7 +49,7 @@ def draw_negatives(
 
 def draw_batch(
     records: Sequence[Record],
-    captions_of_images: Sequence[Collection[str]],
+    true_texts: Sequence[Container[str]],
     catalog: Catalog,
     *,
     k: Sequence[int],
@@ -61,7 +61,7 @@ def draw_batch(
 
     Args:
         records: N records.
-        captions_of_images: (N,) all true captions of each image.
+        true_texts: (N,) the true captions of each image, in the form of `fdrd.negatives.given.plain`.
         catalog: as for `draw_negatives`.
         k: (N,) number of negatives.
         n_attribute: as for `draw_negatives`.
@@ -70,7 +70,7 @@ def draw_batch(
     """
 
     def randoms(*names: object) -> list[SeededRandom]:
-        return [SeededRandom(seed, epoch, record.id, *names) for record in records]
+        return [SeededRandom(seed, epoch, id_in_domain(record), *names) for record in records]
 
     n_category = [each - min(each, n_attribute) for each in k]
     of_category = category_swaps(records, catalog, n_category, randoms("category"))
@@ -80,27 +80,29 @@ def draw_batch(
         of_attribute = list(map(_attribute_swaps, records, edits))
     return [
         _chosen(
-            {plain(caption) for caption in (record.caption, *captions)},
+            {plain(record.caption)},
+            true,
             each,
             first,
             category,
             attribute,
         )
-        for record, captions, each, first, category, attribute in zip(
-            records, captions_of_images, k, n_category, of_category, of_attribute, strict=True
+        for record, true, each, first, category, attribute in zip(
+            records, true_texts, k, n_category, of_category, of_attribute, strict=True
         )
     ]
 
 
 def _chosen(
     seen: set[str],
+    true: Container[str],
     k: int,
     n_category: int,
     of_category: Iterator[Negative],
     of_attribute: Iterator[Negative],
 ) -> tuple[Negative, ...]:
     """Return up to `k` new negatives, `n_category` of them category swaps unless one kind runs out."""
-    of_category, of_attribute = _new(of_category, seen), _new(of_attribute, seen)
+    of_category, of_attribute = _new(of_category, seen, true), _new(of_attribute, seen, true)
     category = list(islice(of_category, n_category))
     attribute = list(islice(of_attribute, k - len(category)))
     category += islice(of_category, k - len(category) - len(attribute))
@@ -117,9 +119,9 @@ def _attribute_swaps(record: Record, edits: Iterable[tuple[Attribute, str]]) -> 
         yield Negative(caption, record.category, "attribute", span.type)
 
 
-def _new(negatives: Iterable[Negative], seen: set[str]) -> Iterator[Negative]:
+def _new(negatives: Iterable[Negative], seen: set[str], true: Container[str]) -> Iterator[Negative]:
     for negative in negatives:
         text = plain(negative.caption)
-        if text not in seen:
+        if text not in seen and text not in true:
             seen.add(text)
             yield negative

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 
 from msgspec.structs import replace
 
 from fdrd.negatives.catalog import Catalog
 from fdrd.record import Negative
-from fdrd.text.mentions import find_mentions, fix_articles, key
+from fdrd.text.mentions import WORD, find_mentions, fix_articles, key
 
 
 def parse_given(caption: str, positive: str, category: str, catalog: Catalog) -> Negative:
@@ -49,18 +49,21 @@ def name_given(
 
 
 def clean_given(
-    negatives: Iterable[Negative], captions_of_image: Collection[str]
+    negatives: Iterable[Negative], true: Container[str]
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
     """Return the usable negatives, and the rule by which each of the others was dropped.
 
     The rules are "negative_equal" and "negative_repeated" of `fdrd.reasons.RULES`. Case and white space
     are ignored in comparisons.
 
+    Args:
+        negatives: of one record.
+        true: true texts of the image, in the form of `plain`.
+
     >>> swap = Negative("A cat.", "cat", "category")
-    >>> clean_given([swap, swap, Negative("a dog.", "dog", "category")], ["A dog."])[1]
+    >>> clean_given([swap, swap, Negative("A Dog.", "dog", "category")], {"a dog."})[1]
     ('negative_repeated', 'negative_equal')
     """
-    true = {plain(caption) for caption in captions_of_image}
     kept: dict[str, Negative] = {}
     rules = []
     for negative in negatives:
@@ -103,7 +106,8 @@ def _inserted_name(caption: str, positive: str, category: str, catalog: Catalog)
     starts = [*(mention.start for mention in mentions), len(positive)]
     parts = [re.escape(positive[end:start]) for end, start in zip(ends, starts, strict=True)]
     # The first mention captures the name. The others repeat it, in the plural or with other capitals.
-    later = r"(?:(?P=name)\w*)" if len(parts) > 2 else ""
+    # The rest of a word is matched at once: trying its parts would take exponential time.
+    later = rf"(?:(?P=name)(?:{WORD})*+)" if len(parts) > 2 else ""
     pattern = parts[0] + "(?P<name>.+?)" + later.join(parts[1:])
     found = re.fullmatch(_either_article(pattern), caption, re.IGNORECASE | re.DOTALL)
     return found["name"] if found else None
@@ -114,6 +118,5 @@ def _either_article(pattern: str) -> str:
 
 
 def _named(caption: str, catalog: Catalog) -> set[str]:
-    return {
-        category.name for category in catalog.categories if find_mentions(caption, category.pattern)
-    }
+    possible = (catalog.categories[place] for place in catalog.index.find(caption))
+    return {category.name for category in possible if find_mentions(caption, category.pattern)}

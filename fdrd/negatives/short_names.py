@@ -101,6 +101,8 @@ def find_short_names(
 
 def _counted(name: str, records: Sequence[Record], pattern: MentionPattern) -> dict[ShortName, int]:
     """Return the number of captions with each candidate."""
+    if len(records) < _MIN_CAPTIONS:
+        return {}  # without compiling patterns
     candidates = ShortNames(dict.fromkeys(_candidates(name), 0))
     counts: Counter[ShortName] = Counter()
     if candidates.counts:
@@ -138,10 +140,11 @@ def _usual(samples: Mapping[str, Sequence[Record]], texts: set[str]) -> dict[str
     """Return the share of captions with each word, among the categories whose names lack it."""
     words = {key(text) for text in texts}
     said: Counter[str] = Counter()
-    lacking: Counter[str] = Counter()
+    having: Counter[str] = Counter()  # captions of the categories whose names have the word
     for name, records in samples.items():
-        others = words.difference(key(name).split())
+        own = words.intersection(key(name).split())
         for record in records:
-            said.update(others.intersection(_WORD.findall(record.caption.lower())))
-        lacking.update(dict.fromkeys(others, len(records)))
-    return {text: said[key(text)] / max(1, lacking[key(text)]) for text in texts}
+            said.update(words.intersection(_WORD.findall(record.caption.lower())) - own)
+        having.update(dict.fromkeys(own, len(records)))
+    total = sum(map(len, samples.values()))
+    return {text: said[key(text)] / max(1, total - having[key(text)]) for text in texts}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
 from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
-from fdrd.pipeline.locking import lock_output, open_source
+from fdrd.pipeline.locking import check_outside, lock_output, open_source
 from fdrd.pipeline.memory import return_freed_memory
 from fdrd.pipeline.parts import read_common, read_parts
 from fdrd.pipeline.stage import stage_shards
@@ -37,12 +37,23 @@ from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.sources import SourceOptions, unused_files
 from fdrd.storage import publish, resume
+from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
     describe_domain,
     dump,
     library_versions,
     make_manifest,
     read_manifest,
+)
+from fdrd.storage.origin import (
+    DEFAULT_NAME,
+    DEFAULT_OUT,
+    Origin,
+    check_same_source,
+    choose_default,
+    origin_of,
+    recorded_origin,
+    write_origin,
 )
 from fdrd.storage.registration import register
 from fdrd.storage.rejected_list import nothing_kept, write_rejected
@@ -61,7 +72,9 @@ class Build:
         configs: config names for `load_dataset(<name>, <config>)` on this machine.
         stale: reviewers' decisions that were not applied, each with the reason.
         unused: files of the source that look like annotations and were not read, each with the reason.
-        replaced: another dataset that the name pointed to before.
+        instead_of: the default folder, if it holds the dataset of another source and `out` and the name of the
+            dataset therefore follow the source.
+        name_owner: another folder that the name belongs to; `load_dataset(<name>)` loads that dataset.
         not_registered: why the name or the working folder does not point to the dataset, which is complete: caches
             that cannot be written.
     """
@@ -73,17 +86,19 @@ class Build:
     configs: Sequence[str]
     stale: Sequence[tuple[Decision, str]] = ()
     unused: Sequence[tuple[str, str]] = ()
-    replaced: Path | None = None
+    instead_of: Path | None = None
+    name_owner: Path | None = None
     not_registered: Sequence[str] = ()
 
 
 def build(
     source: str | Path,
-    out: str | Path = "data/fdrd",
+    out: str | Path | None = None,
     *,
     config: BuildConfig | None = None,
     options: SourceOptions | None = None,
     decisions: str | Path | None = None,
+    replace: bool = False,
     workers: int | None = None,
     engine: str = "local",
     tokens: CounterOf | None = None,
@@ -94,30 +109,32 @@ def build(
     Args:
         source: folder of one domain or of several domains in a layout of `fdrd.sources`, or a zip, tar or
             Parquet file of them.
-        out: folder of the dataset. `<out>.work` next to it stores what a later run can reuse.
+        out: folder of the dataset. `<out>.work` next to it stores what a later run can reuse. By default
+            `data/fdrd`, or `data/<name of the source>` if that holds the dataset of another source.
         config: options that determine the bytes.
         options: layout, columns and categories of the source; detected by default.
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
+        replace: replace a dataset of another source (`fdrd.storage.origin`) in `out`.
         workers: number of processes, by default one per core.
         engine: one of `fdrd.engines.ENGINES`.
-        tokens: returns a token counter for a backbone. By default CLIP's BPE counts tokens, if a package
-            contains it.
+        tokens: returns a token counter for a backbone. By default CLIP's tokens are estimated.
         progress: called for each step.
 
     Raises:
         FdrdError: the source or the target is unusable, all records were rejected, the policy fails the
             build, another build is writing to the target, or the disk is full.
     """
-    config = config or BuildConfig()
-    with (
-        open_source(Path(source), Path(out), options) as (folder, domains),
-        lock_output(Path(out)) as target,
-        open_engine(engine, workers) as opened,
-    ):
-        made = read_decisions(Path(decisions)) if decisions else None
-        run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens), made)
-        settings = [asdict(config), run.tokenizer, *([made[1]] if made else [])]
+    with open_source(Path(source), options) as (folder, domains), ExitStack() as stack:
         fingerprint = resume.fingerprint_source(folder)
+        origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
+        target = _target(out, config or BuildConfig(), origin, replace)
+        check_outside(target.out, Path(source))
+        target = target.locked(stack)
+        opened = stack.enter_context(open_engine(engine, workers))
+        made = read_decisions(Path(decisions)) if decisions else None
+        config = target.config
+        run = _Run(target, opened, progress, counter_for(config.backbone, tokens), made)
+        settings = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
         unused = list(unused_files(folder, domains))
         built = run.build(
             resume.inputs_digest(settings, domains, fingerprint.digest),
@@ -125,20 +142,21 @@ def build(
             str(folder),
             lambda contents: check_items(
                 contents, read_items(folder, domains), config.max_pixels,
-                publish.ledger_path(target), opened, progress, expected=fingerprint.files,
+                publish.ledger_path(target.out), opened, progress, expected=fingerprint.files,
             ),
             str(source),
             "".join(f". {file} was not used: {why}" for file, why in unused[:5]),
         )  # fmt: skip
         if not built.nothing_to_do:
-            resume.forget_if_changed(target, folder, fingerprint)
-        return replace(built, unused=unused)
+            resume.forget_if_changed(target.out, folder, fingerprint)
+        return with_fields(built, unused=unused)
 
 
 def merge(
     parts: Sequence[str | Path],
-    out: str | Path = "data/fdrd",
+    out: str | Path | None = None,
     *,
+    replace: bool = False,
     workers: int | None = None,
     engine: str = "local",
     tokens: CounterOf | None = None,
@@ -149,6 +167,7 @@ def merge(
     Args:
         parts: folders that `build_part` wrote: all parts of one build, in any order.
         out: as for `build`.
+        replace: as for `build`.
         workers: as for `build`.
         engine: as for `build`.
         tokens: as for `build`.
@@ -158,16 +177,19 @@ def merge(
         FdrdError: a part is missing, damaged, or of another build; or as `build`.
     """
     folders = [Path(part).resolve() for part in parts]
-    with lock_output(Path(out)) as target, open_engine(engine, workers) as opened:
-        common = read_common(folders)
-        config = BuildConfig(**common["config"])
+    common = read_common(folders)
+    origin = origin_of(common.pop("origin"))
+    target = _target(out, BuildConfig(**common["config"]), origin, replace)
+    with ExitStack() as stack:
+        target = target.locked(stack)
+        opened = stack.enter_context(open_engine(engine, workers))
         if library_versions() != common["libraries"]:
             raise FdrdError(
                 f"the parts were built with {common['libraries']}, but this environment has "
                 f"{library_versions()}; merge with the versions that built the parts"
             )
-        run = _Run(target, config, opened, progress, counter_for(config.backbone, tokens))
-        inputs = resume.inputs_digest([common, run.tokenizer], (), "")
+        run = _Run(target, opened, progress, counter_for(target.config.backbone, tokens))
+        inputs = resume.inputs_digest([common, run.tokens.name], (), target.config.name)
         return run.build(
             inputs,
             common["domains"],
@@ -178,20 +200,58 @@ def merge(
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """One build of a locked target."""
+class _Target:
+    """Where a build goes.
+
+    Attributes:
+        out: folder of the dataset.
+        config: options, with the final name.
+        origin: source of the build.
+        replace: whether the dataset of another source may be replaced.
+        instead_of: the default folder, if another source has it.
+    """
 
     out: Path
     config: BuildConfig
+    origin: Origin
+    replace: bool
+    instead_of: Path | None = None
+
+    def locked(self, stack: ExitStack) -> _Target:
+        """Return the target with links resolved, locked until the stack is closed."""
+        return with_fields(self, out=stack.enter_context(lock_output(self.out)))
+
+
+def _target(out: str | Path | None, config: BuildConfig, origin: Origin, replace: bool) -> _Target:
+    """Return the named folder, or else the default or the one that is named after the source."""
+    if out is not None:
+        return _Target(Path(out), config, origin, replace)
+    chosen, name = choose_default(origin, replace)
+    if chosen == DEFAULT_OUT:
+        return _Target(chosen, config, origin, replace)
+    if config.name == DEFAULT_NAME:
+        config = with_fields(config, name=name)
+    return _Target(chosen, config, origin, replace, DEFAULT_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One build of a locked target."""
+
+    target: _Target
     engine: Engine
     progress: Progress
-    tokens: TokenCounter | None
+    tokens: TokenCounter
     decisions: tuple[list[Decision], str] | None = None
     """Reviewers' decisions, and the digest of their file."""
 
     @property
-    def tokenizer(self) -> str | None:
-        return self.tokens.name if self.tokens else None
+    def out(self) -> Path:
+        return self.target.out
+
+    @property
+    def config(self) -> BuildConfig:
+        return self.target.config
 
     def build(
         self,
@@ -206,14 +266,16 @@ class _Run:
         publish.recover(self.out)
         publish.check_target(self.out)
         if resume.is_built_from(self.out, inputs):
+            if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
+                write_origin(self.out, self.target.origin)
             manifest = read_manifest(self.out)
             return self._register(Build(self.out, manifest, 0, True, ()))
+        if not self.target.replace:
+            check_same_source(self.out, self.target.origin)
 
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
             contents = stack.enter_context(SourceContents.in_folder(work, root))
-            if self.tokens:  # reads its vocabulary while workers decode images
-                threading.Thread(target=_read_vocabulary, args=[self.tokens], daemon=True).start()
             read(contents)
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
@@ -245,6 +307,8 @@ class _Run:
         write_rejected(stage, rejected)
         write_documents(stage, manifest, self.progress, self.engine, staged.counted)
         write_text(stage / "manifest.json", dump(manifest))
+        record_states(self.out, manifest)
+        write_origin(self.out, self.target.origin)
         publish.publish_stage(self.out)
         if root:
             remove_unpacked({Path(root, path) for path in unpacked})
@@ -256,9 +320,14 @@ class _Run:
     def _register(self, built: Build) -> Build:
         """Make the finished dataset known on this machine."""
         forgotten, named = remember_build(self.out), register(self.out, built.manifest)
+        refresh_states(self.out)
         failures = [each for each in (forgotten, named.failure) if each]
-        return replace(
-            built, configs=named.configs, replaced=named.replaced, not_registered=failures
+        return with_fields(
+            built,
+            configs=named.configs,
+            instead_of=self.target.instead_of,
+            name_owner=named.owner,
+            not_registered=failures,
         )
 
     def _check_usable(self, kept: int, rejected: list[Rejection], source: str, hint: str) -> None:
@@ -270,9 +339,3 @@ class _Run:
         if fails:
             raise policy_error(fails, listed)
         raise FdrdError(f"{source}: {nothing_kept(rejected)}{hint}. See {listed}")
-
-
-def _read_vocabulary(tokens: TokenCounter) -> None:
-    """Let a counter read its vocabulary; what is wrong with it is said when captions are counted."""
-    with suppress(FdrdError):
-        tokens.count([""])

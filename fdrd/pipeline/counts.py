@@ -11,7 +11,7 @@ from typing import Any
 
 from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import named_records
-from fdrd.checks.tally import KeySet, Tally, true_key
+from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
 from fdrd.negatives import Catalog
 from fdrd.record import Record
 from fdrd.storage.json_rows import JsonRow, RowsTask, make_rows
@@ -43,10 +43,14 @@ Made = tuple[list[JsonRow], Counter[str], Counts]
 """Rows, the rules of `make_rows`, and the counts of the rows."""
 
 
-def make_counted(task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions) -> Made:
+def make_counted(
+    task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions, of_images: TrueTexts
+) -> Made:
     """Return what `make_rows` returns, and the counts of the rows."""
     counts = Counts(Summary(task.domain))
-    rows, rules = make_rows(task, catalogs, lambda record: counts.count(record, true[task.domain]))
+    rows, rules = make_rows(
+        task, catalogs, of_images.of, lambda record: counts.count(record, true[task.domain])
+    )
     return rows, rules, counts
 
 

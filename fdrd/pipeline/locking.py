@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fdrd.errors import FdrdError
+from fdrd.files.disk_errors import remedy_of
 from fdrd.sources import Domain, SourceOptions, find_domains
 from fdrd.sources.single_file import as_folder
 from fdrd.storage.publish import work_folder
-
-_NO_SPACE = "free some space or choose another --out"
-_NO_PERMISSION = "change the permissions, or choose another folder"
-_REMEDIES = {
-    errno.ENOSPC: _NO_SPACE,
-    errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: _NO_SPACE,
-    errno.EROFS: _NO_PERMISSION,
-    errno.EACCES: _NO_PERMISSION,
-    errno.EIO: "check the disk",
-}
 
 
 @contextmanager
@@ -34,9 +23,9 @@ def lock_output(out: Path) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     if out.is_symlink() or not out.name:  # the work folder belongs next to the real folder
-        out = out.resolve()
+        out = resolved(out)
     try:
-        with _disk_errors(out):
+        with disk_errors(out):
             work_folder(out).mkdir(parents=True, exist_ok=True)
             with FileLock(work_folder(out) / "lock", timeout=0):
                 yield out
@@ -46,30 +35,44 @@ def lock_output(out: Path) -> Iterator[Path]:
         ) from None
 
 
+def resolved(path: Path) -> Path:
+    """Return a path with its links resolved; raise `FdrdError` for a link that leads to itself."""
+    with suppress(RuntimeError):  # from a loop, before Python 3.13
+        found = path.resolve()
+        if not any(part.is_symlink() for part in (found, *found.parents)):
+            return found
+    loop = next(part for part in (*reversed(path.parents), path) if part.is_symlink())
+    raise FdrdError(f"{loop} is a link that leads to itself; remove it or choose another folder")
+
+
 @contextmanager
-def _disk_errors(place: Path) -> Iterator[None]:
+def disk_errors(place: Path) -> Iterator[None]:
+    """Raise an error of the disk in the block as an `FdrdError` with the remedy; `place` is named if it names none."""
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "check the disk" if error.filename else None)
-        if remedy is None:
+        remedy = remedy_of(error, "--out") or ("check the disk" if error.filename else "")
+        if not remedy:
             raise
         raise FdrdError(
-            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again to resume"
+            f"{error.filename or place}: {error.strerror}; {remedy}, then run the command again"
         ) from error
 
 
 @contextmanager
 def open_source(
-    source: Path, out: Path, options: SourceOptions | None = None
+    source: Path, options: SourceOptions | None = None
 ) -> Iterator[tuple[Path, list[Domain]]]:
     """Yield the folder and the domains of a source, which is a folder or a file that `as_folder` takes.
 
     Raises:
-        FdrdError: there are no domains, or the target is inside the source.
+        FdrdError: there are no domains.
     """
-    with _disk_errors(source), as_folder(source) as folder:
-        domains = find_domains(folder, options or SourceOptions())
-        if out.resolve().is_relative_to(source.resolve()):
-            raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
-        yield folder, domains
+    with disk_errors(source), as_folder(source) as folder:
+        yield folder, find_domains(folder, options or SourceOptions())
+
+
+def check_outside(out: Path, source: Path) -> None:
+    """Raise `FdrdError` if the target is inside the source."""
+    if resolved(out).is_relative_to(resolved(source)):
+        raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")

@@ -12,7 +12,7 @@ from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
-from fdrd.pipeline.locking import lock_output, open_source
+from fdrd.pipeline.locking import check_outside, lock_output, open_source
 from fdrd.pipeline.parts import (
     VERSION,
     Part,
@@ -25,6 +25,7 @@ from fdrd.progress import Progress, silent
 from fdrd.sources import SourceOptions
 from fdrd.storage import resume
 from fdrd.storage.manifest import describe_domain, library_versions
+from fdrd.storage.origin import Origin
 from fdrd.storage.publish import ledger_path, work_folder
 
 
@@ -49,11 +50,12 @@ def build_part(
     """
     config = config or BuildConfig()
     with (
-        open_source(Path(source), Path(out), options) as (folder, domains),
-        lock_output(Path(out)) as target,
-        open_engine(engine, workers) as opened,
+        open_source(Path(source), options) as (folder, domains),
         ExitStack() as stack,
     ):
+        check_outside(Path(out), Path(source))
+        target = stack.enter_context(lock_output(Path(out)))
+        opened = stack.enter_context(open_engine(engine, workers))
         check_part_target(target)
         fingerprint = resume.fingerprint_source(folder)
         inputs = resume.inputs_digest([asdict(config), asdict(part)], domains, fingerprint.digest)
@@ -78,6 +80,7 @@ def build_part(
             "config": asdict(config),
             "libraries": library_versions(),
             "domains": [describe_domain(domain) for domain in domains],
+            "origin": asdict(Origin(str(Path(source).resolve()), fingerprint.lasting)),
         }
         write_part(target, contents, share, about)
         remove_unpacked({folder / each.image.path for each in contents.images if each.image.member})

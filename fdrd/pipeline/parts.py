@@ -31,13 +31,14 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.images.check import ImageCheck, read_image
 from fdrd.images.containers import tar_member
+from fdrd.kinds import refuse_other
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, from_json
 from fdrd.storage.manifest import dump
 
 FILES = ("items.jsonl", "images.jsonl", "images.tar")
 MARKER = "part.json"
-VERSION = 1
+VERSION = 2
 _COMMON = ("of", "config", "libraries", "domains", "source")  # equal in all parts of a build
 _HEADER = 512  # bytes of a tar header before each member
 
@@ -135,7 +136,7 @@ def write_part(
 
 
 def read_common(folders: Sequence[Path]) -> dict[str, Any]:
-    """Return what the `part.json` of all parts of a build have in common.
+    """Return what the `part.json` of all parts of a build have in common, and the origin that the first one has.
 
     Raises:
         FdrdError: a part is missing, damaged, given twice, or of another build.
@@ -143,6 +144,7 @@ def read_common(folders: Sequence[Path]) -> dict[str, Any]:
     markers = [_read_marker(folder) for folder in folders]
     _check_complete(folders, markers)
     common = {key: value for key, value in markers[0].items() if key in _COMMON}
+    common["origin"] = min(markers, key=itemgetter("part"))["origin"]
     common["parts"] = sorted(json.dumps(marker["files"]) for marker in markers)
     return common
 
@@ -190,6 +192,7 @@ def _read_marker(folder: Path) -> dict[str, Any]:
         marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         files = {name: sha256_of(folder / name) for name in FILES}
     except (OSError, ValueError) as error:
+        refuse_other(folder, "a part of a build", "part")
         raise FdrdError(
             f"{folder} is not a complete part ({error}); run `fdrd build --part I/N --out {folder}`"
         ) from None

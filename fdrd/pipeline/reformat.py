@@ -13,9 +13,10 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
 from fdrd.pipeline.documents import write_documents
 from fdrd.progress import Progress, silent
+from fdrd.storage.checked_shards import DamageError, file_flaw, read_checked
 from fdrd.storage.manifest import digest_of_shards, dump, read_manifest
 from fdrd.storage.publish import link_or_copy, work_folder
-from fdrd.storage.shard_file import encode_row, open_shard, read_batches, with_name
+from fdrd.storage.shard_file import encode_row, open_shard, with_name
 
 
 def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
@@ -41,13 +42,13 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     for shard in manifest["shards"]:
         progress(f"writing {format}", sum(each["rows"] for each in shards), rows)
         source = folder / shard["path"]
-        check_shard(source, shard)
+        _check_digest(source, shard)
         path = shard["path"].rpartition(".")[0] + f".{format}"
         with (
             atomic_write(copy / path) as file,
             open_shard(file, columns, format) as write,
         ):
-            for batch in read_batches(source):
+            for batch in read_checked(source, shard, manifest["categories"]):
                 found = batch.to_pylist()
                 images = [row["image"]["bytes"] for row in found]
                 if format == "parquet":
@@ -70,13 +71,13 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     return copy
 
 
-def check_shard(path: Path, shard: Mapping[str, Any]) -> None:
-    """Raise `FdrdError` if a shard does not have the digest that the manifest lists."""
-    if sha256_of(path) != shard["sha256"]:
-        raise FdrdError(
-            f"{path}: its bytes differ from the manifest; run `fdrd validate` for details, or "
-            "`fdrd build` to rebuild it"
-        )
+def _check_digest(path: Path, shard: Mapping[str, Any]) -> None:
+    """Raise `DamageError` if a shard is missing or does not have the digest that the manifest lists."""
+    flaw = file_flaw(path)
+    if not flaw and sha256_of(path) != shard["sha256"]:
+        flaw = "its bytes differ from the manifest"
+    if flaw:
+        raise DamageError(path, flaw)
 
 
 def _is_copy_of(copy: Path, manifest: dict[str, Any]) -> bool:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
-from msgspec.msgpack import Decoder
 
 from fdrd.build_config import BuildConfig
 from fdrd.card.summary import Summary
-from fdrd.checks.tally import KeySet
+from fdrd.checks.tally import KeySet, TrueTexts, image_key, true_key
 from fdrd.columns import CATEGORY_NAME, arrow_schema
 from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
@@ -89,18 +87,21 @@ def stage_shards(
         settings.append(sorted(true_negatives.items()))
 
     true = {domain: KeySet(pairs.plain[of_domain[domain]]) for domain in catalogs}
+    of_images = true_texts(pairs, true_negatives or {})
     plans = plan_shards(pairs, config.shard_bytes, config.format)
     # Large shards first, so that little remains to be written when all rows are made.
     plans.sort(key=lambda plan: -len(plan.rows))
     writing = _Writing(
         pairs, labels, schema, annotating, settings, catalogs, stage, resume.reusable_shards(out),
-        SeveralCaptions(pairs, true_negatives or {}), progress,
+        progress,
     )  # fmt: skip
     work = publish.work_folder(out)
     with (
         StructFile(work / "rows.partial", ShardRow) as rows,
         StructFile(work / "json_rows.partial", JsonRow) as json_rows,
-        closing(engine.run(make_counted, writing.rows_tasks(plans, rows), catalogs, true)) as made,
+        closing(
+            engine.run(make_counted, writing.rows_tasks(plans, rows), catalogs, true, of_images)
+        ) as made,
         closing(engine.run(write_shard, writing.shard_tasks(made, json_rows), ahead=1)) as written,
     ):
         for entry in written:
@@ -125,7 +126,6 @@ class _Writing:
         catalogs: by domain.
         stage: the stage folder.
         reusable: by key, the folder and the manifest entry of each shard of an earlier run.
-        several: the true texts of images.
         progress: called when rows were made.
         begun: the shards whose rows are being made.
         entries: manifest entries of reused and written shards.
@@ -140,7 +140,6 @@ class _Writing:
     catalogs: Mapping[str, Catalog]
     stage: Path
     reusable: Mapping[str, tuple[Path, dict[str, Any]]]
-    several: SeveralCaptions
     progress: Progress
     begun: deque[_Begun] = field(default_factory=deque)
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -155,7 +154,7 @@ class _Writing:
             columns = (CATEGORY_NAME,) if named else ()
             digest = start_key(plan, self.settings, self.catalogs[plan.domain].digest, *columns)
             start = len(rows)
-            for row in _shard_rows(self.pairs, plan, self.several):
+            for row in _shard_rows(self.pairs, plan):
                 add_to_key(digest, row.record)
                 rows.append(row)
             key = digest.hexdigest()
@@ -218,45 +217,26 @@ def _check_visible(shard: Path) -> None:
         )
 
 
-def _shard_rows(pairs: PairTable, plan: ShardPlan, several: SeveralCaptions) -> Iterator[ShardRow]:
+def _shard_rows(pairs: PairTable, plan: ShardPlan) -> Iterator[ShardRow]:
     """Yield the records of a shard, each with what a worker needs to know about its image."""
     for row in plan.rows.tolist():
         record = pairs.record(row)
         place = pairs.contents.packed.get(record.source.sha256)
-        yield ShardRow(record, several.of_row(row), place)
+        yield ShardRow(record, place)
 
 
-class _Caption(Struct):
-    """The caption of a record that is read without the rest."""
-
-    caption: str
-
-
-class SeveralCaptions:
-    """The true texts of images that have more than one: captions, and negatives that reviewers found to be true."""
-
-    def __init__(self, pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]):
-        self._pairs = pairs
-        self._true_negatives = true_negatives
-        self._rows = pairs.rows[np.argsort(pairs.digest[pairs.rows], kind="stable")]
-        self._begins = np.searchsorted(
-            pairs.digest[self._rows], np.arange(len(pairs.images.digests) + 1)
-        )
-        self._decoder = Decoder(_Caption)
-
-    def of_row(self, row: int) -> tuple[str, ...]:
-        """Return the true texts of the image of a row, in source order; none if it has one only."""
-        digest = self._pairs.digest[row]
-        start, end = self._begins[digest], self._begins[digest + 1]
-        also = (
-            self._true_negatives.get(self._pairs.images.name(digest), ())
-            if self._true_negatives
-            else ()
-        )
-        if end - start + len(also) < 2:
-            return ()
-        records = self._pairs.contents.records
-        captions = (
-            records.read_as(each, self._decoder).caption for each in self._rows[start:end].tolist()
-        )
-        return (*captions, *also)
+def true_texts(pairs: PairTable, true_negatives: Mapping[str, tuple[str, ...]]) -> TrueTexts:
+    """Return the true texts of images: captions, and negatives that reviewers found to be true."""
+    digest, digests = pairs.digest[pairs.rows], pairs.images.digests
+    times = np.bincount(digest, minlength=len(digests))
+    names = np.array(sorted(true_negatives), digests.dtype)
+    times[np.isin(digests, names)] += 1
+    rows = pairs.rows[times[digest] > 1]
+    images = np.zeros(len(digests), np.uint64)
+    for image in np.unique(pairs.digest[rows]).tolist():
+        images[image] = image_key(pairs.images.name(image))
+    captions = images[pairs.digest[rows]] ^ pairs.plain[rows]
+    negatives = [
+        image_key(name) ^ true_key(text) for name, texts in true_negatives.items() for text in texts
+    ]
+    return TrueTexts(KeySet(np.concatenate([captions, np.array(negatives, np.uint64)])))

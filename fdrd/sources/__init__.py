@@ -20,6 +20,7 @@ from typing import Protocol, cast
 from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
+from fdrd.kinds import SOURCES, refuse_other
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources import layouts
@@ -68,6 +69,7 @@ class Reader(Protocol):
 
 _FALLBACK, _NESTED = "image_folder", "nested_folders"
 _LAST = ("coop_splits", "json_captions", "table", _FALLBACK, _NESTED)  # the general layouts
+_UNLIKE_SOURCES = ("results", "export")  # unless a reader recognizes the folder
 _ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml", ".tar", ".zip")
 
 READERS: dict[str, Reader] = {
@@ -100,7 +102,7 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
         options: for all domains; they override those of `domain.toml`.
 
     Raises:
-        FdrdError: the folder is missing or empty, has no known layout, or two domains share a name.
+        FdrdError: the folder is missing, empty or of another kind, has no known layout, or two domains share a name.
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
@@ -108,8 +110,7 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     if not any(root.iterdir()):
         raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
     source = SourceFolder(root, options)
-    if b'"schema_version"' in source.start("manifest.json"):
-        raise FdrdError(f"{root} is a built dataset; --source takes the folder it was built from")
+    refuse_other(root, "a raw source", *SOURCES, *_UNLIKE_SOURCES)
     domain = _recognize(source, ".", root.resolve().name)
     if domain and (options.layout or domain.reader not in (_FALLBACK, _NESTED)):
         return [domain]
@@ -124,6 +125,7 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     elif domain and not domains:
         return [domain]
     if not domains:
+        refuse_other(root, "a raw source", *SOURCES)
         raise FdrdError(_unknown_layout(source))
     for name, times in Counter(domain.name for domain in domains).items():
         if times > 1:

@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
+from fdrd.kinds import SOURCES, refuse_other
+from fdrd.sources.reading.archives import MAX_RATIO, expands_too_far
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".tar.gz": gzip.GzipFile,
@@ -23,7 +25,6 @@ _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".tar.xz": lzma.LZMAFile,
 }
 _AS_IT_IS = (".zip", ".tar", ".parquet")
-_MAX_RATIO = 50  # times its compressed size that a tar archive may have
 
 
 @contextmanager
@@ -41,6 +42,7 @@ def as_folder(source: Path) -> Iterator[Path]:
         return
     kind = next((end for end in (*_OPENERS, *_AS_IT_IS) if source.name.lower().endswith(end)), "")
     if not kind:
+        refuse_other(source, "a raw source", *SOURCES)
         known = ", ".join((*_AS_IT_IS, *_OPENERS))
         raise FdrdError(
             f"{source} is a file; give the folder that holds it and its images, or one of {known}"
@@ -49,11 +51,13 @@ def as_folder(source: Path) -> Iterator[Path]:
     with _temporary_folder() as temporary:
         folder = temporary / name
         folder.mkdir()
+        file = folder / f"{name}{kind if kind in _AS_IT_IS else '.tar'}"
         try:
-            _fill(source, kind, folder / f"{name}{kind if kind in _AS_IT_IS else '.tar'}")
+            _fill(source, kind, file)
             yield folder
         except FdrdError as error:  # the user knows the file, not the folder
-            raise type(error)(str(error).replace(str(folder), str(source))) from error
+            message = str(error).replace(str(file), str(source)).replace(str(folder), str(source))
+            raise type(error)(message) from error
 
 
 @contextmanager
@@ -97,15 +101,13 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _decompress(source: Path, opened: IO[bytes], target: Path) -> None:
-    left = _MAX_RATIO * source.stat().st_size
+    left = MAX_RATIO * source.stat().st_size
     try:
         with target.open("wb") as out:
             while block := opened.read(2**20):
                 left -= len(block)
                 if left < 0:
-                    raise FdrdError(
-                        f"{source} expands to over {_MAX_RATIO} times its size; unpack it"
-                    )
+                    raise expands_too_far(source)
                 out.write(block)
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno:  # e.g. the disk is full

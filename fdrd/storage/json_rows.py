@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,10 @@ from fdrd.storage.shard_file import encode_row, with_name
 class ShardRow(msgspec.Struct, frozen=True, gc=False):
     """A record of a shard, and what a worker needs to know about its image.
 
-    `captions` has all true texts of the image if it has more than one. `place` is empty for an image below
-    the root.
+    `place` is empty for an image below the root.
     """
 
     record: Record
-    captions: tuple[str, ...] = ()
     place: ImageLocation | None = None
 
 
@@ -59,13 +57,17 @@ class RowsTask:
 
 
 def make_rows(
-    task: RowsTask, catalogs: Mapping[str, Catalog], count: Callable[[Record], None]
+    task: RowsTask,
+    catalogs: Mapping[str, Catalog],
+    true_texts: Callable[[Record], Container[str]],
+    count: Callable[[Record], None],
 ) -> tuple[list[JsonRow], Counter[str]]:
     """Return the rows of a task, and how often each rule fixed or dropped a given negative.
 
     Args:
         task: the rows.
         catalogs: by domain, the captions that negatives are drawn from.
+        true_texts: returns the true texts of the image of a record, as `annotate` needs them.
         count: called with each record as written.
 
     Raises:
@@ -76,9 +78,10 @@ def make_rows(
     rules: Counter[str] = Counter()
     made = []
     rows = list(task.rows)
-    captions = [row.captions or (row.record.caption,) for row in rows]
     records = [row.record for row in rows]
-    annotated = annotate(records, captions, catalogs[task.domain], task.config)
+    annotated = annotate(
+        records, list(map(true_texts, records)), catalogs[task.domain], task.config
+    )
     for given, record in zip(rows, annotated, strict=True):
         rules.update(record.rules[len(given.record.rules) :])
         count(record)

@@ -21,6 +21,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.curation.pair_table import PairTable
 from fdrd.curation.source_contents import annotation_file
 from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
 from fdrd.reasons import REASONS, Rejection
 from fdrd.record import SPLITS, class_labels
 
@@ -54,14 +55,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a built dataset.
 
     Raises:
-        FdrdError: there is no manifest, or it is not valid under `schemas/manifest.schema.json`.
+        FdrdError: there is no manifest, or it is not valid under `schemas/manifest.schema.json`. A folder of another
+            kind is named.
     """
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        refuse_other(folder, "a dataset")
+        flaw = "contains no manifest.json" if folder.is_dir() else "is not a folder"
         raise FdrdError(
-            f"{folder} contains no manifest.json; `fdrd build --out {folder}` writes one"
+            f"{folder} {flaw}; `fdrd build SOURCE --out {folder}` writes a dataset"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
@@ -69,7 +73,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         flaw = f"{invalid.json_path}: {invalid.message}"
         flaw = flaw if len(flaw) < _LONGEST else f"{flaw[:_LONGEST]}..."
         raise FdrdError(f"{path}: {flaw}; build the dataset again")
+    if flaw := _inconsistency(manifest):
+        raise FdrdError(f"{path}: {flaw}; build the dataset again")
     return manifest
+
+
+def _inconsistency(manifest: Mapping[str, Any]) -> str:
+    """Return what is wrong between the parts of a valid manifest, or an empty text."""
+    counted = {(domain, split) for domain, of in manifest["splits"].items() for split in of}
+    paths = [shard["path"] for shard in manifest["shards"]]
+    for shard in manifest["shards"]:
+        if not shard["path"].startswith(f"data/{shard['domain']}/{shard['split']}-"):
+            return f"the shard {shard['path']} is listed for another domain or split"
+    if {(shard["domain"], shard["split"]) for shard in manifest["shards"]} != counted:
+        return "the domains and splits of the shards are not those that are counted"
+    return "a shard is listed twice" if len(set(paths)) < len(paths) else ""
 
 
 def make_manifest(

@@ -3,7 +3,8 @@
 `datasets.load_dataset` asks the Hub first, where the name may be another dataset; `fdrd.load_dataset` does not.
 
 The shards are linked into the cache of `datasets`, where its loader looks if the Hub has no dataset of that
-name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this layout.
+name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this layout, and of several folders take
+the newest. A name belongs to the first folder that took it, until that folder is gone or has another name.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep, time, time_ns
 from typing import Any
 
 import pyarrow as pa
@@ -26,25 +28,31 @@ from fdrd.storage.shard_file import PARQUET, read_batches, read_schema
 
 VERSION = "0.0.0"
 MARKER = "registered_by_fdrd.txt"
+_INFO = "dataset_info.json"
+_SECOND = 1_000_000_000  # in nanoseconds, and the coarsest time of change that file systems keep
+_READING = 0.5
+"""Seconds in which a process that found a folder opens its files."""
+_DAY = 24 * 60 * 60
+"""Seconds after which no process still reads a list of folders."""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A name that now stands for a build.
+    """The names under which a build can be loaded.
 
     Attributes:
         configs: names for `load_dataset(<name>, <config>)`: one per domain, and `default` for all of them.
-        replaced: the folder that the name pointed to before, if that dataset still exists.
-        failure: why the name does not stand for the build, e.g. a cache that cannot be written.
+        owner: the other folder that the name belongs to, if it does; the build is then not registered.
+        failure: why the build is not registered otherwise, e.g. a cache that cannot be written.
     """
 
     configs: Sequence[str]
-    replaced: Path | None = None
+    owner: Path | None = None
     failure: str = ""
 
 
 def register(folder: Path, manifest: dict[str, Any]) -> Registration:
-    """Register a built dataset under its name, replacing an earlier registration.
+    """Register a built dataset under its name, unless the name belongs to the dataset of another folder.
 
     A lock keeps builds of several projects apart: the name stands for one of them, never for a mixture.
     A cache that cannot be written is no error, because the dataset is complete without a registration.
@@ -55,21 +63,41 @@ def register(folder: Path, manifest: dict[str, Any]) -> Registration:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root.with_name(f".{root.name}.fdrd.lock")):
-            before = registered_folder(root.name)
-            configs = _register(folder, manifest, root)
+            owner = registered_folder(root.name)
+            if owner not in (None, folder.resolve()):
+                return Registration([], owner)
+            return Registration(_register(folder, manifest, root))
     except OSError as error:
         return Registration([], failure=f"{error.filename or root}: {error.strerror or error}")
-    moved = before is not None and before != folder.resolve()
-    return Registration(configs, before if moved else None)
 
 
 def registered_folder(name: str) -> Path | None:
     """Return the folder of the build that a name stands for, or None."""
-    for marker in _root(name).glob(f"*/*/*/{MARKER}") if _is_name(name) else ():
+    for marker in _markers(name, "*"):
         folder = Path(marker.read_text(encoding="utf-8").strip())
-        if (folder / "manifest.json").is_file():
+        if _has_name(folder, name):
             return folder
     return None
+
+
+def _has_name(folder: Path, name: str) -> bool:
+    """Return whether a folder is a dataset that was built under a name. A damaged one still owns its name."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except OSError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(manifest, dict) or manifest.get("name", name) == name
+
+
+def _markers(name: str, config: str) -> list[Path]:
+    """Return the markers of the folders of a config, the newest first, which the loader takes."""
+    if not _is_name(name):
+        return []
+    found = _root(name).glob(f"{config}/{VERSION}/*/{MARKER}")
+    shown = [marker for marker in found if not marker.parent.name.startswith(".")]
+    return sorted(shown, key=lambda marker: marker.parent.stat().st_mtime_ns, reverse=True)
 
 
 def _root(name: str) -> Path:
@@ -88,7 +116,6 @@ def _is_name(text: str) -> bool:
 
 
 def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
-    # `default` comes last because the loader takes the newest folder if no config is named.
     configs = [*sorted(manifest["splits"]), "default"]
     # The loader needs a different digest for each config.
     targets = {
@@ -99,18 +126,60 @@ def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
         config: [each for each in manifest["shards"] if config in ("default", each["domain"])]
         for config in configs
     }
-    if all(_is_complete(folder, targets[config], len(shards[config])) for config in configs):
+    _remove(root.glob(f"*/{VERSION}/.*"))  # a kill left them
+    _remove(
+        path
+        for path in root.glob(f"*/{VERSION}/*")
+        if _is_retired(path) and path.stat().st_mtime < time() - _DAY
+    )
+    earlier = [path for path in root.glob(f"*/{VERSION}/*") if (path / MARKER).is_file()]
+    replaced = set(earlier) - set(targets.values())
+    missing = [
+        config
+        for config in configs
+        if not _is_complete(folder, targets[config], len(shards[config]))
+    ]
+    if not missing and not replaced:
         return configs
-    _clear(root)
-    for config in configs:
-        try:
-            _write_config(
+    try:
+        for config in missing:
+            _write_hidden(
                 folder, targets[config], root.name, config, shards[config], manifest["categories"]
             )
-        except OSError:
-            _clear(root)  # the loader would take one domain for all
-            raise
+        _show(targets, earlier)
+    except OSError:
+        _remove(earlier)  # no name for what is no longer in the folder
+        raise
+    finally:
+        _remove(root.glob(f"*/{VERSION}/.*"))
+    if replaced:
+        sleep(_READING)
+        for path in replaced:
+            _retire(path)
     return configs
+
+
+def _show(targets: dict[str, Path], earlier: list[Path]) -> None:
+    """Rename complete hidden folders, so that a reader finds the old dataset or the new one at any time.
+
+    The loader takes the newest folder, of all configs if none is named. So `default` is the newest and comes first.
+    """
+    latest = max((path.stat().st_mtime_ns for path in earlier), default=0)
+    now = max(time_ns(), latest + 2 * _SECOND)
+    for config in ("default", *(config for config in targets if config != "default")):
+        target, hidden = targets[config], _hidden(targets[config])
+        changed = now if config == "default" else now - _SECOND
+        if hidden.is_dir():
+            os.utime(hidden, ns=(changed, changed))
+            if target.exists():  # incomplete, or of a folder that is gone
+                target.rename(target.with_name(f"{hidden.name}.old"))
+            hidden.rename(target)
+        else:
+            os.utime(target, ns=(changed, changed))
+
+
+def _hidden(target: Path) -> Path:
+    return target.with_name(f".{target.name}")  # a leading dot hides it from the loader
 
 
 def _is_complete(folder: Path, target: Path, shards: int) -> bool:
@@ -119,40 +188,55 @@ def _is_complete(folder: Path, target: Path, shards: int) -> bool:
     return (
         marker.is_file()
         and marker.read_text(encoding="utf-8").strip() == os.fspath(folder.resolve())
-        and (target / "dataset_info.json").is_file()
+        and (target / _INFO).is_file()
         and len(list(target.glob("*.arrow"))) == shards
     )
 
 
-def _clear(root: Path) -> None:
-    """Remove earlier registrations, and what a kill left of one."""
-    for path in root.glob(f"*/{VERSION}/*"):
-        if (path / MARKER).is_file() or path.name.startswith("."):
-            shutil.rmtree(path)
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in list(folders):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def registered_shards(name: str, config: str, split: str) -> list[Path]:
-    """Return the registered shards of a split, or an empty list. Unlike `load_dataset`, never ask the Hub."""
+def _retire(folder: Path) -> None:
+    """Remove all but the description of what a folder held: the loader fails if one that it listed is gone.
+
+    The time of change stays, so it never takes this one.
+    """
+    if not (folder / _INFO).is_file():
+        shutil.rmtree(folder)
+        return
+    changed, hidden = folder.stat().st_mtime_ns, _hidden(folder)
+    retired = folder.with_name(f"{hidden.name}.retired")
+    retired.mkdir()
+    shutil.copyfile(folder / _INFO, retired / _INFO)
+    os.utime(retired, ns=(changed, changed))
+    folder.rename(hidden)
+    retired.rename(folder)
+    shutil.rmtree(hidden)
+
+
+def _is_retired(folder: Path) -> bool:
+    return [path.name for path in folder.iterdir()] == [_INFO]
+
+
+def registered_shards(name: str, config: str) -> dict[str, list[Path]]:
+    """Return the registered shards of each split, all of one build. Unlike `load_dataset`, never ask the Hub."""
     from datasets import DatasetInfo
     from datasets.naming import filenames_for_dataset_split
 
-    if not _is_name(name):
-        return []
-    for marker in _root(name).glob(f"{glob.escape(config)}/*/*/{MARKER}"):
-        splits = DatasetInfo.from_directory(str(marker.parent)).splits or {}
-        if split in splits:
+    for marker in _markers(name, glob.escape(config)):
+        found = {}
+        for split, info in (DatasetInfo.from_directory(str(marker.parent)).splits or {}).items():
             files = filenames_for_dataset_split(
-                str(marker.parent),
-                name,
-                split,
-                filetype_suffix="arrow",
-                shard_lengths=splits[split].shard_lengths,
-            )
-            return [Path(file) for file in files]
-    return []
+                str(marker.parent), name, split, filetype_suffix="arrow", shard_lengths=info.shard_lengths,
+            )  # fmt: skip
+            found[split] = [Path(file) for file in files]
+        return found
+    return {}
 
 
-def _write_config(
+def _write_hidden(
     folder: Path,
     target: Path,
     name: str,
@@ -160,8 +244,7 @@ def _write_config(
     shards: list[dict[str, Any]],
     categories: list[str],
 ) -> None:
-    partial = target.with_name(f".{target.name}")  # a leading dot hides it from the loader
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = _hidden(target)
     partial.mkdir(parents=True)
     splits: dict[str, dict[str, Any]] = {}
     for split in dict.fromkeys(shard["split"] for shard in shards):
@@ -188,11 +271,8 @@ def _write_config(
         "splits": splits,
         "dataset_size": sum(shard["bytes"] for shard in shards),
     }
-    (partial / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    (partial / _INFO).write_text(json.dumps(info), encoding="utf-8")
     (partial / MARKER).write_text(f"{os.fspath(folder.resolve())}\n", encoding="utf-8")
-    if target.exists():
-        shutil.rmtree(target)
-    partial.rename(target)
 
 
 def _link_as_arrow(shard: Path, target: Path) -> None:

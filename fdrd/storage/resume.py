@@ -18,6 +18,7 @@ from typing import Any
 
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of, write_text
+from fdrd.storage.file_states import are_unchanged, is_own_manifest
 from fdrd.storage.manifest import dump, library_versions, read_manifest
 from fdrd.storage.publish import ledger_path, stage_folder, work_folder
 
@@ -27,15 +28,19 @@ _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class SourceFingerprint:
-    """Digest of the paths, sizes and modification times of all files of a source, and their number."""
+    """Digest of the paths, sizes and modification times of all files of a source, and their number.
+
+    `lasting` leaves out the times: a copy of the source has it, too.
+    """
 
     digest: str
     files: int
+    lasting: str
 
 
 def fingerprint_source(root: Path) -> SourceFingerprint:
     """Fingerprint all files below a folder without opening them. Links to folders are not followed."""
-    digest, files = hashlib.sha256(), 0
+    digest, lasting, files = hashlib.sha256(), hashlib.sha256(), 0
     top = os.fspath(root)
     folders = [top]
     while folders:
@@ -50,14 +55,17 @@ def fingerprint_source(root: Path) -> SourceFingerprint:
                     status = entry.stat()
                 except OSError:  # a broken link
                     status = entry.stat(follow_symlinks=False)
-                lines.append(f"{entry.name}\0{status.st_size} {status.st_mtime_ns}\n")
+                lines.append((f"{entry.name}\0{status.st_size}", status.st_mtime_ns))
         if lines:  # names contain no NUL, and only a folder's is followed by the end of the line
             lines.sort()
-            text = f"{folder[len(top) :]}\0\n{''.join(lines)}"
-            digest.update(text.encode("utf-8", "surrogatepass"))
+            head = f"{folder[len(top) :]}\0\n"
+            text = "".join(f"{line} {time}\n" for line, time in lines)
+            digest.update(f"{head}{text}".encode("utf-8", "surrogatepass"))
+            text = "".join(f"{line}\n" for line, _ in lines)
+            lasting.update(f"{head}{text}".encode("utf-8", "surrogatepass"))
         folders += sorted(below)
         files += len(lines)
-    return SourceFingerprint(digest.hexdigest(), files)
+    return SourceFingerprint(digest.hexdigest(), files, lasting.hexdigest())
 
 
 def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
@@ -73,18 +81,17 @@ def inputs_digest(settings: Any, domains: Iterable[object], source: str) -> str:
 
 
 def is_built_from(out: Path, inputs: str) -> bool:
-    """Return whether the dataset was built from these inputs and all shards have their sizes."""
+    """Return whether the dataset was built from these inputs and all its files are as they were written."""
     last = work_folder(out) / "last.json"
     if not last.is_file() or not (out / "manifest.json").is_file():
         return False
     try:
         if json.loads(last.read_bytes())["inputs"] != inputs:
             return False
-        shards = read_manifest(out)["shards"]
+        manifest = read_manifest(out)
     except (FdrdError, *_DAMAGED):
         return False
-    files = [(out / shard["path"], shard["bytes"]) for shard in shards]
-    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+    return are_unchanged(out, manifest)
 
 
 def log_build(out: Path, inputs: str | None, started: float, workers: int) -> None:
@@ -129,7 +136,7 @@ def reusable_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     Every file is hashed again, so a damaged shard is not reused.
     """
     candidates: list[tuple[Path, dict[str, Any]]] = []
-    if (out / "manifest.json").is_file():
+    if (out / "manifest.json").is_file() and is_own_manifest(out):
         with suppress(FdrdError):  # written by another version of fdrd
             candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
     if _journal(out).is_file():

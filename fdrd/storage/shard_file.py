@@ -36,7 +36,7 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writ
     if format == "parquet":
         import pyarrow.parquet as pq
 
-        schema = arrow_schema(_class_names(schema), named=True)
+        schema = arrow_schema(class_names(schema), named=True)
         writer = pq.ParquetWriter(
             file,
             schema,
@@ -110,7 +110,7 @@ def _table(rows: Sequence[bytes], images: Sequence[bytes], schema: pa.Schema) ->
     return table.set_column(place, schema.field(place), image)
 
 
-def _class_names(schema: pa.Schema) -> list[str]:
+def class_names(schema: pa.Schema) -> list[str]:
     """Return the categories that the metadata of a schema lists."""
     names: list[str] = json.loads(schema.metadata[_FEATURES])["info"]["features"]["category"][
         "names"

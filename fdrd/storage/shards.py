@@ -24,8 +24,9 @@ from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.files.struct_file import StructRange
 from fdrd.images.check import read_image
 from fdrd.record import Record, Split, category_name, from_json
+from fdrd.storage.checked_shards import read_checked
 from fdrd.storage.json_rows import JsonRow
-from fdrd.storage.shard_file import open_shard, read_batches
+from fdrd.storage.shard_file import open_shard
 
 BATCH_BYTES = 32 * 2**20
 """Maximum size of a record batch. It bounds the memory of workers and of readers."""
@@ -122,9 +123,14 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
 
 
 def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield the records of a built dataset in shard order, without image bytes."""
+    """Yield the records of a built dataset in shard order, without image bytes.
+
+    Raises:
+        DamageError: a shard is missing or damaged.
+    """
     for shard in manifest["shards"]:
-        for batch in read_batches(folder / shard["path"], images=False):
+        path, categories = folder / shard["path"], manifest["categories"]
+        for batch in read_checked(path, shard, categories, images=False):
             for row in batch.to_pylist():
                 row["category"] = category_name(row["category"], manifest["categories"])
                 image = {"path": row["source"]["file"], "member": ""}

@@ -30,6 +30,19 @@ JSON_ESCAPES = {
 """For `str.translate` of JSON, where they mean the same characters."""
 
 
+def is_unicode(text: str) -> bool:
+    r"""Return whether a text has no lone surrogate, which JSON and file names can have but UTF-8 cannot.
+
+    >>> is_unicode("caf\u00e9"), is_unicode("\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def visible(text: str) -> str:
     r"""Return text with control, bidirectional and invisible characters as escapes.
 

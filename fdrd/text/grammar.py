@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import inflect
 
+MAX_LETTERS = 1000
+MAX_WORDS = 50
+"""Longer phrases are not given a plural: the time of `inflect` grows with the square of letters and words."""
+
 _ENGLISH = re.compile(r"[A-Za-z][A-Za-z'’ -]*[A-Za-z]")
 _ARTICLE_BEFORE = re.compile(r"(?<![^\W_])(an?)[\s_]+$", re.IGNORECASE)
 _MAY_END_ARTICLE = frozenset("aAnN_")  # without white space after it
@@ -36,12 +40,12 @@ def _engine() -> inflect.engine:
 
 @lru_cache(maxsize=65_536)
 def plural(phrase: str) -> str:
-    """Return the plural of a noun phrase, or the phrase itself if no plural is known.
+    """Return the plural of a noun phrase, or the phrase itself if no plural is known or it is very long.
 
     >>> plural("bird of paradise"), plural("mayfly"), plural("scissors"), plural("A380")
     ('birds of paradise', 'mayflies', 'scissors', 'A380')
     """
-    if not _ENGLISH.fullmatch(phrase) or looks_plural(phrase):
+    if _is_long(phrase) or not _ENGLISH.fullmatch(phrase) or looks_plural(phrase):
         return phrase
     return str(_engine().plural_noun(phrase) or phrase)
 
@@ -53,7 +57,11 @@ def looks_plural(phrase: str) -> bool:
     >>> looks_plural("canterbury bells"), looks_plural("cactus"), looks_plural("great pyrenees")
     (True, False, True)
     """
-    if not _ENGLISH.fullmatch(phrase) or phrase.lower().endswith(_SINGULAR_ENDINGS):
+    if (
+        _is_long(phrase)
+        or not _ENGLISH.fullmatch(phrase)
+        or phrase.lower().endswith(_SINGULAR_ENDINGS)
+    ):
         return False
     return bool(_engine().singular_noun(phrase.split()[-1]))
 
@@ -90,6 +98,10 @@ def with_article(before: str, phrase: str) -> str:
 def has_article(before: str) -> bool:
     """Check if `before` ends with an indefinite article."""
     return _article_before(before) is not None
+
+
+def _is_long(phrase: str) -> bool:
+    return len(phrase) > MAX_LETTERS or phrase.count(" ") >= MAX_WORDS
 
 
 def _article_before(text: str) -> re.Match[str] | None:

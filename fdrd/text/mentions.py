@@ -7,7 +7,7 @@ of the catalog ("A380" in "A380-800"). Scripts without spaces between words have
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -24,7 +24,11 @@ _UNSPACED = (
 )
 # A letter, a digit, or a combining mark (accents, Indic vowel signs). The pattern is case-sensitive here,
 # where case makes no difference, because case folding makes each pattern take 20 ms to compile.
-_WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
+WORD = rf"(?-i:[^\W_{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])"
+"""Pattern of a character of a word, in scripts with spaces between words."""
+
+_TOKEN = re.compile(rf"(?:{WORD})+|.", re.DOTALL)
+_MAX_LONGER = 4000  # letters of the longer names that one search considers; real captions have few
 
 _AFTER_ARTICLE = re.compile(r"an?[\s_]+(?=([^\s_]))", re.IGNORECASE)
 
@@ -37,7 +41,7 @@ class _Alphabet(NamedTuple):
     apostrophe: str
 
 
-_ANY = _Alphabet(_WORD, r"[\s_\-‐‑–]+", "['’]")
+_ANY = _Alphabet(WORD, r"[\s_\-‐‑–]+", "['’]")
 _ASCII = _Alphabet(r"[^\W_]", r"[\s_\-]+", "'")
 """for ASCII captions: compiles many times as fast, which matters for thousands of names"""
 
@@ -82,7 +86,20 @@ class MentionPattern:
         return self._fitting(caption).sub(replacement, caption)
 
     def _fitting(self, caption: str) -> re.Pattern[str]:
-        return self._ascii if caption.isascii() else self._any
+        pattern = self._narrowed(caption) if self.longer else self
+        return pattern._ascii if caption.isascii() else pattern._any
+
+    def _narrowed(self, caption: str) -> MentionPattern:
+        """Return the pattern without longer names that the caption lacks, which would take long to compile."""
+        text = _folded(caption)
+        found, letters = [], 0
+        for forms in self.longer:
+            if any(form in text for form in _folded_forms(forms)):
+                letters += len(forms[-1])
+                if letters > _MAX_LONGER:
+                    break
+                found.append(forms)
+        return _shared_pattern(tuple(found), self.plurals, self.name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without compiled patterns."""
@@ -95,6 +112,13 @@ class MentionPattern:
     @cached_property
     def _any(self) -> re.Pattern[str]:
         return _compiled(self, _ANY)
+
+
+@lru_cache(maxsize=8192)
+def _shared_pattern(
+    longer: tuple[tuple[str, ...], ...], plurals: tuple[str, ...], name: str
+) -> MentionPattern:
+    return MentionPattern(longer, plurals, name)
 
 
 @lru_cache(maxsize=8192)  # readers, filters and catalogs make equal patterns
@@ -112,10 +136,22 @@ def mention_pattern(name: str, longer: Iterable[str] = ()) -> MentionPattern:
     """Return the pattern of a name. The `longer` names contain it."""
     ordered = sorted(longer, key=lambda other: (-len(other), other))
     return MentionPattern(
-        longer=tuple((*_plurals(other), other) for other in ordered),
+        longer=tuple(map(_forms, ordered)),
         plurals=tuple(text for text in _plurals(name) if key(text) != key(name)),
         name=name,
     )
+
+
+def longer_names(names: Sequence[str]) -> list[list[str]]:
+    """Return, for each name, the names in which it is mentioned."""
+    keys = [key(name) for name in names]
+    index = NameIndex([(name,) for name in names])
+    longer: list[list[str]] = [[] for _ in names]
+    for name, text in zip(names, keys, strict=True):
+        for inner in index.find(name):
+            if keys[inner] in text and keys[inner] != text:
+                longer[inner].append(name)
+    return longer
 
 
 @lru_cache(maxsize=8192)
@@ -144,6 +180,66 @@ def same_name(name: str, other: str) -> bool:
     return one == two or key(plural(spoken(name))) == two or one == key(plural(spoken(other)))
 
 
+@dataclass(frozen=True)
+class NameIndex:
+    """Finds which of many names a text may mention, in time that does not grow with their number.
+
+    It misses no mention. It may report one that the pattern of the name does not find.
+    """
+
+    names: Sequence[tuple[str, ...]]
+    """forms of each name"""
+
+    def find(self, text: str) -> set[int]:
+        """Return the indices of the names."""
+        tokens = _TOKEN.findall(_folded(text))
+        found: set[int] = set()
+        for start in range(len(tokens)):
+            node = self._tree
+            for place in range(start, len(tokens)):
+                if tokens[place] not in node:
+                    break
+                node = node[tokens[place]]
+                if _END in node:
+                    found.update(node[_END])
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the tree."""
+        return {"names": self.names}
+
+    @cached_property
+    def _tree(self) -> dict[str, Any]:
+        """Each node has the next tokens of names, and the indices of the names that end there."""
+        root: dict[str, Any] = {}
+        for index, forms in enumerate(self.names):
+            for form in forms:
+                node = root
+                for token in _TOKEN.findall(_folded(form)):
+                    node = node.setdefault(token, {})
+                node.setdefault(_END, []).append(index)
+        return root
+
+
+_END = ""  # no token
+
+
+def _folded(text: str) -> str:
+    """Return `key(text)` with the letters equal that patterns find equal beyond case folding."""
+    return key(text if text.isascii() else text.replace("İ", "i").replace("ı", "i"))
+
+
+@lru_cache(maxsize=8192)
+def _folded_forms(forms: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(_folded, forms)))
+
+
+@lru_cache(maxsize=8192)
+def _forms(name: str) -> tuple[str, ...]:
+    """Return the plurals of a name, and the name."""
+    return (*_plurals(name), name)
+
+
 def _plurals(name: str) -> tuple[str, ...]:
     """Return the plural and the regular plural that captions also use: "mayflys", "Siameses"."""
     regular = f"{name}s" if name[-1:].isascii() and name[-1:].isalpha() else name
@@ -164,7 +260,7 @@ def _spelled(name: str, alphabet: _Alphabet) -> str:
 
 
 def _bounded(letter: str) -> bool:
-    return re.match(_WORD, letter) is not None
+    return re.match(WORD, letter) is not None
 
 
 def fix_articles(caption: str, category: str) -> str:

@@ -14,7 +14,7 @@ from fdrd.viewer.facets import ORDERS, PAGE
 from fdrd.viewer.images import TYPE, encode, image_bytes, placeholder, thumbnail
 from fdrd.viewer.index import Index
 from fdrd.viewer.rejections import LEAKS, Rejected, read_rejected, reasons, rejected_image
-from fdrd.viewer.review import corrected
+from fdrd.viewer.review import corrected, with_reasons
 
 _FOREVER = {"Cache-Control": "private, max-age=86400"}
 _PAIRS = 24
@@ -55,10 +55,11 @@ class BrowsePages:
             (review.path.parent.name, review.of(record["id"])) for review in self.context.readable
         ]
         decisions = [decision for _, several in reviews for decision in several]
+        outcome = corrected(record, decisions)
         return self.context.page(
             request, "record.html", record=record, same=same if record["image"] else [], near=near,
             ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
-            decisions=decisions, corrected=corrected(record, decisions),
+            decisions=with_reasons(decisions, outcome), corrected=outcome.record,
         )  # fmt: skip
 
     def thumb(self, request: Request) -> Response:

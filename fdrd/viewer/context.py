@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -19,7 +20,16 @@ from fdrd.progress import Progress, silent
 from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.text.controls import visible
 from fdrd.viewer.decision_log import Review, decisions_path, review_folder
-from fdrd.viewer.facets import Mask, Selection, State, parse_state, query_url, select
+from fdrd.viewer.facets import (
+    MOST_CHOSEN,
+    SHOWN,
+    Mask,
+    Selection,
+    State,
+    parse_state,
+    query_url,
+    select,
+)
 from fdrd.viewer.highlight import attribute_parts, changed_parts
 from fdrd.viewer.index import Index, content_key
 from fdrd.viewer.library import Library
@@ -49,7 +59,7 @@ class Context:
 
     def selection(self, index: Index, state: State, all_of: str = "") -> Selection:
         """Return what a state selects."""
-        version = sum(len(each.decisions()) for each in self.readable)
+        version = tuple(each.version for each in self.readable)
         key = (index, version, state.key, all_of)
         found = self._selections.get(key)
         if found is None:
@@ -120,8 +130,15 @@ def open_context(
 
 
 def state_of(request: Request) -> State:
-    """Return what the URL selects."""
-    return parse_state(request.query_params.multi_items())
+    """Return what the URL selects.
+
+    Raises:
+        HTTPException: it has too many filters.
+    """
+    state = parse_state(request.query_params.multi_items())
+    if (count := sum(map(len, state.chosen.values()))) > MOST_CHOSEN:
+        raise HTTPException(400, f"The address has {count:,} filters, of at most {MOST_CHOSEN}.")
+    return state
 
 
 def link(path: str, **values: object) -> str:
@@ -156,6 +173,7 @@ def _templates() -> Environment:
         "attribute_parts": attribute_parts,
         "changed_parts": changed_parts,
         "content_key": content_key,
+        "SHOWN": SHOWN,
         "REASONS": REASONS | REVIEW_REASONS,
     }
     return environment

@@ -6,16 +6,19 @@ A decision is on the disk before `add` returns. Several servers may append to on
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from filelock import FileLock
 
 from fdrd.curation.decisions import (
     CORRECTIONS,
+    MAX_BYTES,
     Decision,
     in_effect,
     parse_decisions,
@@ -24,6 +27,7 @@ from fdrd.curation.decisions import (
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sync_folder
 
+_TAIL = 4096
 _VERDICT = {"accept": "accept", "drop": "drop", **dict.fromkeys(CORRECTIONS, "correct")}
 
 
@@ -52,41 +56,76 @@ class Review:
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.Lock()
-        self._read = 0
+        self._replaced = 0
+        self._forget()
+        self._effective: tuple[object, list[Decision], dict[str, list[Decision]]] = (None, [], {})
+
+    def _forget(self) -> None:
+        self._replaced += 1
+        self._file: tuple[int, ...] = ()
+        """Device and number of the file that was read."""
+        self._read = self._lines = 0
+        self._tail = b""
+        """The last bytes that were read, by which a file that took its place is recognized."""
         self._decisions: list[Decision] = []
-        self._effective: tuple[int, list[Decision], dict[str, list[Decision]]] = (-1, [], {})
 
     def decisions(self) -> list[Decision]:
         """Return all decisions in the file, those of other servers included.
 
         Raises:
-            FdrdError: a line is not a decision.
+            FdrdError: the file is a folder or a device, or a line is not a decision.
         """
+        return self._current()[1]
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """What changes whenever the decisions do: files that were read, and decisions in the last one."""
+        return self._current()[0]
+
+    def _current(self) -> tuple[tuple[int, int], list[Decision]]:
         with self._lock:
             try:
-                size = self.path.stat().st_size
-            except FileNotFoundError:
-                size = 0
-            if size < self._read:  # another file took its place
-                self._read, self._decisions = 0, []
-            if size > self._read:
+                if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would wait for ever
+                    raise FdrdError(f"{self.path} is not a file; move it, or name another --review")
                 with self.path.open("rb") as file:
-                    file.seek(self._read)
-                    data = file.read(size - self._read)
-                whole = data[: data.rfind(b"\n") + 1]
-                try:
-                    self._decisions.extend(parse_decisions(whole))
-                except FdrdError as error:
-                    raise FdrdError(f"{self.path}: {error}") from None
-                self._read += len(whole)
-            return self._decisions
+                    self._read_new(file)
+            except FileNotFoundError:
+                if self._read:
+                    self._forget()
+            return (self._replaced, len(self._decisions)), self._decisions
+
+    def _read_new(self, file: IO[bytes]) -> None:
+        """Read what was appended, or everything if another file took the place of the one that was read."""
+        status = os.fstat(file.fileno())
+        if status.st_size > MAX_BYTES:
+            raise FdrdError(f"{self.path} has over {MAX_BYTES:,} bytes; name another --review")
+        file.seek(self._read - len(self._tail))
+        identity = (status.st_dev, status.st_ino)
+        if identity != self._file or file.read(len(self._tail)) != self._tail:
+            self._forget()
+            self._file = identity
+            file.seek(0)
+        data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            return
+        try:
+            self._decisions.extend(parse_decisions(whole, self._lines + 1))
+        except FdrdError as error:
+            raise FdrdError(f"{self.path}: {error}") from None
+        self._read += len(whole)
+        self._lines += whole.count(b"\n")
+        self._tail = (self._tail + whole)[-_TAIL:]
 
     def add(self, decision: Decision) -> None:
         """Append a decision; it is on the disk when this returns.
 
         Raises:
+            FdrdError: it could not be read again, e.g. because the name of the reviewer is too long.
             OSError: the disk did not take it.
         """
+        line = to_line(decision)
+        parse_decisions(line)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             new = not self.path.exists()
@@ -95,7 +134,6 @@ class Review:
                 end = _end_of_whole_lines(descriptor)
                 os.ftruncate(descriptor, end)  # what a kill cut short was never acknowledged
                 os.lseek(descriptor, end, os.SEEK_SET)
-                line = to_line(decision)
                 while line:
                     line = line[os.write(descriptor, line) :]
                 os.fsync(descriptor)
@@ -106,14 +144,15 @@ class Review:
 
     def effective(self) -> tuple[list[Decision], dict[str, list[Decision]]]:
         """Return the decisions that were not undone, and the same by record."""
-        decisions = self.decisions()
-        if self._effective[0] != len(decisions):
-            effective = in_effect(list(decisions))
-            by_record: dict[str, list[Decision]] = defaultdict(list)
+        version, decisions = self._current()
+        known, effective, by_record = self._effective
+        if known != version:
+            effective, grouped = in_effect(decisions[: version[1]]), defaultdict(list)
             for each in effective:
-                by_record[each.record].append(each)
-            self._effective = len(decisions), effective, dict(by_record)
-        return self._effective[1], self._effective[2]
+                grouped[each.record].append(each)
+            by_record = dict(grouped)
+            self._effective = version, effective, by_record
+        return effective, by_record
 
     def of(self, record_id: str) -> list[Decision]:
         """Return the decisions on a record that are in effect."""

@@ -33,6 +33,8 @@ ORDERS = {"dataset": "Dataset order", "random": "Random", "short": "Shortest", "
 PAGE = 48
 SHOWN, MOST = 8, 1000
 """Values of a facet that are listed, and the most where all are asked for."""
+MOST_CHOSEN = 500
+"""Values that an address may choose."""
 
 
 _quoted = lru_cache(1 << 16)(quote_plus)  # a page has hundreds of links, and most values come again
@@ -72,7 +74,11 @@ class State:
         """Return the state with a value of a facet chosen, or no longer chosen."""
         old = self.chosen.get(name, ())
         new = tuple(v for v in old if v != value) if value in old else (*old, value)
-        chosen = {**self.chosen, name: new}
+        return self.choosing(name, new)
+
+    def choosing(self, name: str, values: Sequence[str]) -> State:
+        """Return the state with these values of a facet chosen, and no others of it."""
+        chosen = {**self.chosen, name: tuple(values)}
         return replace(
             self, chosen={key: values for key, values in chosen.items() if values}, page=1
         )
@@ -89,18 +95,18 @@ def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
     >>> parse_state([("q", "red"), ("split", "test"), ("page", "-2"), ("evil", "1")])
     State(q='red', chosen={'split': ('test',)}, order='dataset', page=1)
     """
-    chosen: dict[str, tuple[str, ...]] = {}
+    chosen: dict[str, dict[str, None]] = {}
     q, order, page = "", "dataset", 1
     for name, value in pairs:
         if name in TITLES:
-            chosen[name] = tuple(dict.fromkeys((*chosen.get(name, ()), value)))
+            chosen.setdefault(name, {})[value] = None
         elif name == "q":
             q = value.strip()[:200]
         elif name == "order" and value in ORDERS:
             order = value
         elif name == "page" and value.isascii() and value.isdecimal():
             page = min(max(1, int(value)), 10**6)
-    return State(q, chosen, order, page)
+    return State(q, {name: tuple(values) for name, values in chosen.items()}, order, page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """The values of a facet, chosen ones first, then the most frequent, and how many more there are."""
+    """The values of a facet, the first chosen ones, then the most frequent, and how many more there are."""
 
     name: str
     title: str
@@ -232,8 +238,10 @@ def _facet(
     labels = columns.labels[name]
     present = np.flatnonzero(counts)
     first = present[np.argsort(-counts[present], kind="stable")[:limit]].tolist()
-    values = [Value(label, columns.count(name, label, counts), True) for label in chosen]
-    values += [Value(labels[n], int(counts[n]), False) for n in first if labels[n] not in chosen]
+    # Each is a link with all filters: to list all chosen ones would take time in the square of their number.
+    values = [Value(label, columns.count(name, label, counts), True) for label in chosen[:SHOWN]]
+    listed = set(chosen)
+    values += [Value(labels[n], int(counts[n]), False) for n in first if labels[n] not in listed]
     return Facet(name, TITLES[name], values, max(0, len(present) - limit))
 
 

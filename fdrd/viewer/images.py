@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from PIL import Image
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.files.cache import cache_folder
+from fdrd.files.names import digest_name
 from fdrd.images.pixels import upright_rgb
 from fdrd.storage.shard_file import PARQUET
 
 SIDE = 320
 """Greatest width and height of a thumbnail, in pixels."""
 TYPE = "image/webp"
+_LARGE = 2**24
+"""Pixels above which images are decoded one at a time: a page asks for many at once."""
+_one_large = threading.Lock()
 
 
 def image_bytes(shard: Path, place: int, digest: str) -> bytes:
@@ -44,7 +49,7 @@ def thumbnail(folder: Path, shard: str, record: Mapping[str, Any]) -> bytes:
     Raises:
         FdrdError: as `image_bytes`, or the image does not decode.
     """
-    digest = str(record["image"])
+    digest = digest_name(record["image"])
     kept = cache_folder() / "viewer" / "thumbnails" / digest[:2] / f"{digest}.webp"
     if kept.is_file():
         return kept.read_bytes()
@@ -62,9 +67,11 @@ def encode(data: bytes, side: int = 0) -> bytes:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
+            is_large = image.width * image.height > _LARGE
             if side:
                 image.draft("RGB", (side * 2, side * 2))
-            shown = upright_rgb(image)
+            with _one_large if is_large else nullcontext():
+                shown = upright_rgb(image)
         if side:
             shown.thumbnail((side, side))
         file = io.BytesIO()
@@ -118,5 +125,7 @@ def decoded(shard: Path, record: Mapping[str, Any]) -> Image.Image:
     try:
         with Image.open(io.BytesIO(image_bytes(shard, record["place"], record["image"]))) as image:
             return upright_rgb(image)
-    except OSError as error:
+    except FdrdError:
+        raise
+    except Exception as error:  # Pillow raises many types for broken files
         raise FdrdError(f"the image does not decode: {error}") from None

@@ -1,62 +1,134 @@
 """The viewer's index: an SQLite file in the cache with one row per record, built once from the shards.
 
-It can be recomputed at any time. Its name is the digest of the manifest, so a rebuilt dataset gets a new one.
+It can be recomputed at any time. Its name is a digest of the manifest and of what identifies each shard, so a dataset
+that was rebuilt, copied, damaged, or repaired gets a new one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from fdrd.curation.leaks import CLUSTER
-from fdrd.files.atomic import sha256_of
+from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import read_manifest
+from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
-from fdrd.viewer.indexing import FIELDS, shard_rows, write_index
+from fdrd.viewer.indexing import FIELDS, write_index
 
-VERSION = 1
+_VERSION = 2
+_UNFINISHED = ".unfinished"
 
 
-def index_path(folder: Path) -> Path:
-    """Return the path of the index of a dataset."""
-    digest = sha256_of(folder / "manifest.json")
-    return cache_folder() / "viewer" / f"{digest[:32]}-{VERSION}.sqlite"
+def files_now(folder: Path, manifest: Mapping[str, Any]) -> list[list[int]]:
+    """Return what identifies the content of the manifest and of each shard without reading them; [] for no file.
+
+    The files of a copy differ, so its flaws are never shown for the original.
+    """
+    found: list[list[int]] = []
+    for name in ("manifest.json", *(shard["path"] for shard in manifest["shards"])):
+        try:
+            status = (folder / name).stat()
+            found.append([status.st_ino, status.st_size, status.st_mtime_ns])
+        except (OSError, ValueError):  # a name with a NUL
+            found.append([])
+    return found
 
 
 def open_index(folder: Path, progress: Progress = silent) -> Index:
-    """Open the index of a dataset; build it first where there is none.
+    """Open the index of a dataset; build it first where there is none. An index with errors is not kept.
 
     Raises:
-        FdrdError: the folder holds no dataset.
+        FdrdError: the folder holds no dataset, or the index cannot be written.
     """
     manifest = read_manifest(folder)
-    path = index_path(folder)
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{threading.get_ident()}.partial")
-        partial.unlink(missing_ok=True)
+    files = files_now(folder, manifest)
+    key = json.dumps([_VERSION, manifest, files[1:]], ensure_ascii=False)
+    if not is_unicode(key):
+        raise FdrdError(f"{folder / 'manifest.json'} is not valid Unicode; build the dataset again")
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = cache_folder() / "viewer" / f"{digest[:32]}.sqlite"
+    if path.is_file():
         try:
-            write_index(partial, manifest["shards"], shard_rows(folder, manifest), progress)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    return Index(path, folder, manifest)
+            return Index(path, folder, manifest, files)
+        except (sqlite3.DatabaseError, ValueError):  # cut short, e.g. by a power failure
+            path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(path.parent)
+    unfinished = _IndexFolder(path.parent)
+    new = unfinished.folder / "index.sqlite"
+    try:
+        errors = write_index(new, folder, manifest, progress)
+        if errors or files_now(folder, manifest) != files:
+            return Index(new, folder, manifest, files, unfinished)
+        new.replace(path)
+        index = Index(path, folder, manifest, files)
+    except sqlite3.Error as error:
+        unfinished.remove()
+        raise FdrdError(f"{path.parent}: {error}; FDRD_CACHE names another cache") from error
+    except BaseException:
+        unfinished.remove()
+        raise
+    unfinished.remove()
+    return index
+
+
+class _IndexFolder:
+    """A folder for an index that is being written, or is not kept. It is locked while this process lives."""
+
+    def __init__(self, parent: Path):
+        self.folder = Path(mkdtemp(_UNFINISHED, "", parent))
+        self._lock = FileLock(self.folder / "lock", thread_local=False)
+        self._lock.acquire()
+        self.remove = weakref.finalize(self, _remove, self._lock, self.folder)
+
+
+def _remove(lock: FileLock, folder: Path) -> None:
+    lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unfinished(parent: Path) -> None:
+    """Remove what killed processes left behind."""
+    for folder in parent.glob(f"*{_UNFINISHED}"):
+        if (folder / "lock").is_file():
+            with suppress(Timeout, OSError), FileLock(folder / "lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Index:
     """An open index: rows by number or id, full-text search, and the columns that facets count."""
 
-    def __init__(self, path: Path, folder: Path, manifest: dict[str, Any]):
-        self.folder, self.manifest = folder, manifest
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        manifest: dict[str, Any],
+        files: list[list[int]],
+        unfinished: _IndexFolder | None = None,
+    ):
+        """`files` are those that were indexed (`files_now`); `unfinished` keeps `path` as long as this is open."""
+        self.folder, self.manifest, self.files, self._unfinished = (
+            folder,
+            manifest,
+            files,
+            unfinished,
+        )
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
         self.columns = Columns(
@@ -126,7 +198,7 @@ class Index:
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
         found: dict[str, int] = {}
-        wanted = list(ids)
+        wanted = [each for each in ids if is_unicode(each)]
         for start in range(0, len(wanted), 500):
             some = wanted[start : start + 500]
             marks = ",".join("?" * len(some))
@@ -136,6 +208,8 @@ class Index:
     def _records(
         self, where: str, values: Sequence[object], spans: bool = True
     ) -> list[dict[str, Any]]:
+        if not all(is_unicode(each) for each in values if isinstance(each, str)):
+            return []  # e.g. a file name: no record has it
         rows = self._all(f"SELECT * FROM records WHERE {where}", values)
         return [_as_record(row, spans) for row in rows]
 

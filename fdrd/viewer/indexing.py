@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import ValidationError
+
 from fdrd.checks.flaws import caption_flaws
+from fdrd.columns import arrow_schema
 from fdrd.curation.leaks import CLUSTER
+from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress
-from fdrd.record import category_name
-from fdrd.storage.shard_file import read_batches
+from fdrd.record import category_name, from_json
+from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
+from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
 FIELDS = """row id shard place image caption category meta_category domain split license cluster file origin width
@@ -37,6 +44,8 @@ CREATE INDEX by_cluster ON records (cluster) WHERE cluster LIKE 'near-%';
 CREATE INDEX by_file ON records (file);
 """
 _LENGTHS = (10, 20, 40, 80)
+_LONGEST = 300
+"""Characters of a reason, which may repeat any part of a shard."""
 
 
 def length_label(words: int) -> str:
@@ -67,72 +76,76 @@ class _Column:
             self.rows.append(row)
 
 
-def shard_rows(
-    folder: Path, manifest: Mapping[str, Any]
-) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Yield shard number, row, and error of each record; a record that cannot be read has nothing but its error."""
-    for number, shard in enumerate(manifest["shards"]):
-        path, read = folder / shard["path"], 0
-        error = _damage(path, shard)
-        base = {"domain": shard["domain"], "split": shard["split"]}
-        try:
-            for batch in read_batches(path, images=False):
-                for row in batch.to_pylist():
-                    row["category"] = category_name(row["category"], manifest["categories"])
-                    yield number, {**row, **base, "place": read}, error
-                    read += 1
-        except Exception as failure:  # a damaged shard may fail in any way
-            error = f"{shard['path']} cannot be read: {failure or type(failure).__name__}"
-        for place in range(read, shard["rows"]):
-            missing = error or f"{shard['path']} has fewer rows than the manifest says"
-            yield (
-                number,
-                {**_EMPTY, **base, "id": f"{shard['path']}#{place}", "place": place},
-                missing,
-            )
+@dataclass(slots=True)
+class _Damage:
+    """What is wrong with a shard: reasons for the whole of it, and rows that cannot be shown."""
 
+    shard: str
+    reasons: list[str]
+    rows: int = 0
+    first: str = ""
 
-_EMPTY: dict[str, Any] = {
-    "caption": "", "category": "(unreadable)", "meta_category": "", "group": "", "attributes": [], "negatives": [],
-    "source": {"file": "", "sha256": "", "license": "unknown", "origin": ""}, "width": 0, "height": 0,
-}  # fmt: skip
+    def add_row(self, row: int, reason: str) -> None:
+        self.rows += 1
+        self.first = self.first or f"row {row}, {reason[:_LONGEST]}"
 
-
-def _damage(path: Path, shard: Mapping[str, Any]) -> str:
-    """Return how a shard differs from the manifest, or an empty text."""
-    try:
-        same = path.stat().st_size == shard["bytes"] and sha256_of(path) == shard["sha256"]
-    except OSError as error:
-        return f"{shard['path']}: {error.strerror}"
-    return "" if same else f"{shard['path']} is damaged: its digest is not that of the manifest"
+    def __str__(self) -> str:
+        left_out = f"rows that cannot be shown: {self.rows:,}, first {self.first}"
+        reasons = [*self.reasons, left_out] if self.rows else self.reasons
+        return f"{self.shard}: {'; '.join(reasons)}" if reasons else ""
 
 
 def write_index(
-    path: Path,
-    shards: Sequence[Mapping[str, Any]],
-    rows: Iterator[tuple[int, dict[str, Any], str]],
-    progress: Progress,
-) -> None:
-    """Write the index of some rows."""
-    total = sum(shard["rows"] for shard in shards)
+    path: Path, folder: Path, manifest: Mapping[str, Any], progress: Progress
+) -> dict[str, str]:
+    """Write the index of a dataset; return what is wrong with it, by shard.
+
+    Rows that the viewer could not show, e.g. without a caption or with the id of another row, are left out.
+    """
+    total = sum(int(shard["rows"]) for shard in manifest["shards"])
     columns = {name: _Column() for name in (*SINGLE, *MULTIPLE, "words")}
-    connection = sqlite3.connect(path)
-    connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
-    damaged: dict[int, str] = {}
-    batch: list[tuple[Any, ...]] = []
-    for number, (shard, row, error) in enumerate(rows):
-        if error:
-            damaged[shard] = error
-        batch.append(_values(number, shard, row, error))
-        _count(columns, number, row, bool(error))
-        if len(batch) >= 5000:
-            _insert(connection, batch)
-            batch.clear()
-            progress("indexing records", number, total)
-    _insert(connection, batch)
+    damages: dict[str, _Damage] = {}
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
+        row = 0
+        for index, shard in enumerate(manifest["shards"]):
+            name = shard["path"]
+            if name in damages:
+                damages[name].reasons.append("listed several times in the manifest")
+                continue
+            damage = damages[name] = _Damage(name, _file_flaws(folder / name, shard))
+            for batch in _shown_rows(folder / name, shard, manifest["categories"], damage):
+                known = _known_ids(connection, batch)
+                values = []
+                for each in batch:
+                    if each["id"] in known:
+                        damage.add_row(
+                            each["place"], f"the id {each['id'][:80]!r} is that of another row"
+                        )
+                        continue
+                    known.add(each["id"])
+                    values.append(_values(row, index, each))
+                    _count(columns, row, each)
+                    row += 1
+                _insert(connection, values)
+                progress("indexing records", min(row, total), total)
+        errors = {name: text for name, damage in damages.items() if (text := str(damage))}
+        _finish(connection, manifest["shards"], errors, columns)
+    progress("indexing records", total, total)
+    return errors
+
+
+def _finish(
+    connection: sqlite3.Connection,
+    shards: Sequence[Mapping[str, Any]],
+    errors: Mapping[str, str],
+    columns: Mapping[str, _Column],
+) -> None:
+    """Write what is known when all rows are written: errors, columns, and indexes."""
+    listed = {shard["path"]: index for index, shard in reversed(list(enumerate(shards)))}
     connection.executemany(
         "INSERT INTO shards VALUES (?, ?, ?)",
-        [(n, shard["path"], damaged.get(n, "")) for n, shard in enumerate(shards)],
+        [(index, path, errors.get(path, "")) for path, index in listed.items()],
     )
     for name, column in columns.items():
         multiple = column.rows.tobytes() if name in MULTIPLE else None
@@ -141,8 +154,72 @@ def write_index(
         connection.execute("INSERT INTO columns VALUES (?, ?, ?, ?)", values)
     connection.executescript(_INDEXES)
     connection.commit()
-    connection.close()
-    progress("indexing records", total, total)
+
+
+def _file_flaws(path: Path, shard: Mapping[str, Any]) -> list[str]:
+    """Return how the file of a shard differs from the manifest."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return ["not a file"]
+        same = status.st_size == shard["bytes"] and sha256_of(path) == shard["sha256"]
+    except (OSError, ValueError) as error:  # a name with a NUL
+        return [getattr(error, "strerror", None) or str(error)]
+    return [] if same else ["damaged, its digest is not that of the manifest"]
+
+
+def _shown_rows(
+    path: Path, shard: Mapping[str, Any], categories: Sequence[str], damage: _Damage
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a shard that can be shown, in batches; add to the damage what cannot."""
+    read, count, error = 0, int(shard["rows"]), str(damage)
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return
+        if not read_schema(path).equals(arrow_schema(categories), check_metadata=False):
+            raise ValueError("its columns are not those of a dataset")
+        for batch in read_batches(path, images=False):
+            rows = []
+            for row in batch.to_pylist():
+                if flaw := _flaw(row, categories):
+                    damage.add_row(read, flaw)
+                else:
+                    rows.append({**row, "domain": shard["domain"], "split": shard["split"],
+                                 "category": category_name(row["category"], categories),
+                                 "place": read, "error": error})  # fmt: skip
+                read += 1
+            yield rows
+    except Exception as failure:  # a damaged shard may fail in any way
+        damage.reasons.append(f"cannot be read ({first_line(failure)[:_LONGEST]})")
+    if read != count:
+        damage.reasons.append(f"{read:,} rows can be read, the manifest counts {count:,}")
+
+
+def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
+    """Return what keeps a row from being shown, or an empty text."""
+    label = row["category"]
+    if label is not None and not -1 <= label < len(categories):
+        return f"the category {label} is not one of the {len(categories):,} in the manifest"
+    try:
+        record = from_json({**row, "category": "", "image": {"path": "", "member": ""}})
+    except ValidationError as error:
+        return str(error)
+    if max(len(record.caption), *(len(each.caption) for each in record.negatives), 0) > MAX_CAPTION:
+        return f"a caption has over {MAX_CAPTION:,} characters"
+    if len(category_name(label, categories)) > 2 * MAX_NAME:  # with the domain
+        return f"the category has over {2 * MAX_NAME:,} characters"
+    return ""
+
+
+def _known_ids(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return those ids of rows that the index has already."""
+    found: set[str] = set()
+    for start in range(0, len(rows), 500):
+        some = [row["id"] for row in rows[start : start + 500]]
+        marks = ",".join("?" * len(some))
+        query = f"SELECT id FROM records WHERE id IN ({marks})"
+        found.update(name for (name,) in connection.execute(query, some))
+    return found
 
 
 def _insert(connection: sqlite3.Connection, batch: list[tuple[Any, ...]]) -> None:
@@ -153,17 +230,17 @@ def _insert(connection: sqlite3.Connection, batch: list[tuple[Any, ...]]) -> Non
     )
 
 
-def _values(number: int, shard: int, row: Mapping[str, Any], error: str) -> tuple[Any, ...]:
+def _values(number: int, shard: int, row: Mapping[str, Any]) -> tuple[Any, ...]:
     source = row["source"]
     return (
         number, row["id"], shard, row["place"], source["sha256"], row["caption"], row["category"],
         row["meta_category"], row["domain"], row["split"], source["license"], row["group"], source["file"],
         source["origin"], row["width"], row["height"], json.dumps(row["attributes"], ensure_ascii=False),
-        json.dumps(row["negatives"], ensure_ascii=False), error,
+        json.dumps(row["negatives"], ensure_ascii=False), row["error"],
     )  # fmt: skip
 
 
-def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any], bad: bool) -> None:
+def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any]) -> None:
     """Add one row to all columns."""
     columns["domain"].add(row["domain"])
     columns["split"].add(row["split"])
@@ -179,5 +256,5 @@ def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any], 
     for value in {f"{span['type']}: {span['value'].lower()}" for span in row["attributes"]}:
         columns["value"].add(value, number)
     category = row["category"].removeprefix(f"{row['domain']}: ")
-    for flaw in ["damaged"] if bad else caption_flaws(row["caption"], category):
+    for flaw in ["damaged"] if row["error"] else caption_flaws(row["caption"], category):
         columns["flag"].add(flaw, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,6 +53,8 @@ def read_rejected(folder: Path) -> list[Rejected]:
         status = path.stat()
     except OSError:
         return []
+    if not stat.S_ISREG(status.st_mode):
+        return []
     return _read(path, status.st_mtime_ns, status.st_size)
 
 
@@ -82,6 +85,7 @@ def _read(path: Path, _changed: int, _size: int) -> list[Rejected]:
         try:
             item: dict[str, Any] = json.loads(line)
             texts = {name: str(item[name]) for name in ("file", "key", "reason", "detail")}
+            texts["reason"].encode()  # part of links
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
         found.append(_parsed(number, texts))

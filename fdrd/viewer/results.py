@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.score_blocks import Floats
+from benchmark.evaluation.score_tiles import Floats
 from benchmark.reporting.comparison import group_results, heading
 from benchmark.reporting.significance import PairedComparison, compare
-from benchmark.result import DIRECTIONS, BenchResult, read_result
+from benchmark.result import DIRECTIONS, BenchResult, numbers, read_result, result_files
 from benchmark.settings import Settings
+from fdrd.dataset import rows_digest
 from fdrd.errors import FdrdError
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
@@ -54,7 +53,7 @@ class Runs:
         self.paths = list(paths)
         self._file: dict[int, Path] = {}
         results = []
-        for path in _files(paths):
+        for path in result_files(paths):
             result = read_result(path)
             self._file[id(result)] = path
             results.append(result)
@@ -77,13 +76,13 @@ class Runs:
             rows = _rows_of(index, comparison.settings)
             matches = (
                 rows is not None
-                and fingerprint(index, rows) == comparison.settings.data.fingerprint
+                and rows_digest(index.texts(rows)) == comparison.settings.data.fingerprint
             )
-            numbers = np.array(comparison.rows[0].results[0].queries.image_of_row.split(), np.int32)
+            images = numbers(comparison.rows[0].results[0].queries.image_of_row)
             found = None
-            if rows is not None and matches and len(numbers) == len(rows):
-                first = rows[np.unique(numbers, return_index=True)[1]]
-                found = Queries(rows, numbers, first)
+            if rows is not None and matches and len(images) == len(rows):
+                first = rows[np.unique(images, return_index=True)[1]]
+                found = Queries(rows, images.astype(np.int32), first)
             self._queries[key] = found
         return self._queries[key]
 
@@ -194,14 +193,6 @@ class Runs:
         return weights.is_file() or (result.fit is None and result.settings.method == "zero_shot")
 
 
-def fingerprint(index: Index, rows: Indices) -> str:
-    """Return the digest of rows as `fdrd.dataset.RetrievalDataset.fingerprint` computes it."""
-    digest = hashlib.sha256()
-    for said in index.texts(rows):
-        digest.update(json.dumps(list(said), ensure_ascii=False).encode())
-    return digest.hexdigest()
-
-
 def _rows_of(index: Index, settings: Settings) -> Indices | None:
     """Return the rows of the split and domain that were measured, in the order of the dataset."""
     columns = index.columns
@@ -210,16 +201,6 @@ def _rows_of(index: Index, settings: Settings) -> Indices | None:
         mask = mask & columns.mask("domain", [settings.domain])
     rows = np.flatnonzero(mask).astype(np.int32)
     return rows if len(rows) else None
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    found: dict[Path, None] = {}
-    for path in paths:
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        if not files or not path.exists():
-            raise FdrdError(f"{path}: no results; `fdrd bench` writes them")
-        found.update(dict.fromkeys(files))
-    return list(found)
 
 
 @lru_cache(16)

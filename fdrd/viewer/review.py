@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fdrd.curation.decisions import Decision, content_digest, review_record
+from fdrd.curation.decisions import Decision, Outcome, content_digest, review_record
 from fdrd.record import Attribute, ImageRef, Negative, Record, Source
 from fdrd.viewer.facets import Indices, mixed
 
@@ -40,14 +40,17 @@ def digest_of(row: Mapping[str, Any]) -> str:
     return content_digest(row["image"], record.caption, record.category, record.attributes)
 
 
-def corrected(
-    row: Mapping[str, Any], decisions: Sequence[Decision]
-) -> tuple[Record, list[Decision]]:
-    """Return a record as decisions change it, and those of them that no longer fit its content."""
-    outcome = review_record(
+def corrected(row: Mapping[str, Any], decisions: Sequence[Decision]) -> Outcome:
+    """Return a record as decisions change it, with those of them that were not applied and the reasons."""
+    return review_record(
         as_record(row), row["image"], [d for d in decisions if d.action not in ("comment", "keep")]
     )
-    return outcome.record, [decision for decision, _ in outcome.stale]
+
+
+def with_reasons(decisions: Sequence[Decision], outcome: Outcome) -> list[tuple[Decision, str]]:
+    """Return decisions, each with the reason that it was not applied or an empty text."""
+    reasons = {id(decision): reason for decision, reason in outcome.stale}
+    return [(decision, reasons.get(id(decision), "")) for decision in decisions]
 
 
 def new_decision(row: Mapping[str, Any], reviewer: str, action: str, value: Any = "") -> Decision:

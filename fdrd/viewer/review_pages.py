@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from fdrd.curation.decisions import Decision
+from fdrd.curation.decisions import Decision, value_flaw
 from fdrd.errors import FdrdError
 from fdrd.record import Attribute
 from fdrd.text.attributes import TYPES
@@ -29,6 +29,7 @@ from fdrd.viewer.review import (
     keep_decision,
     new_decision,
     queue,
+    with_reasons,
 )
 
 _MOST = 65536
@@ -56,9 +57,11 @@ class ReviewPages:
         row = self._next(request, index, review, rows, reviewer)
         record = index.records([row])[0] if row is not None else None
         decisions = review.of(record["id"]) if record else []
+        outcome = corrected(record, decisions) if record else None
         return self.context.page(
             request, "review.html", state=state, kind=kind, queues=QUEUES, reviewer=reviewer, record=record,
-            decisions=decisions, corrected=corrected(record, decisions) if record else None,
+            decisions=with_reasons(decisions, outcome) if outcome else [],
+            corrected=outcome.record if outcome else None,
             categories=index.columns.labels["category"], types=TYPES, size=len(rows),
             progress=review.progress(), agreement=review.agreement(), last=review.last_of(reviewer),
             digest=digest_of(record) if record else "", without=_without, retyped=_retyped, spans_json=_spans_json,
@@ -92,9 +95,12 @@ class ReviewPages:
                 decision = self._keep(index, form, reviewer)
             else:
                 decision = _decision(index, review, form, reviewer)
+            review.add(decision)
         except FdrdError as error:
             return RedirectResponse(_with(back, problem=str(error), id=form.get("record", "")), 303)
-        review.add(decision)
+        except OSError as error:
+            problem = f"Not saved: {review.path}: {error.strerror or error}"
+            return RedirectResponse(_with(back, problem=problem, id=form.get("record", "")), 303)
         if action == "undo":
             return RedirectResponse(_with(back, saved="undo", id=decision.record), 303)
         if action in _ADVANCES:
@@ -153,16 +159,19 @@ def _decision(index: Index, review: Review, form: dict[str, str], reviewer: str)
     elif action == "attributes":
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise FdrdError("attributes are a JSON list") from None
     elif action in ("accept", "drop"):
         value = ""
     else:
         raise FdrdError("unknown action")
+    if flaw := value_flaw(action, value):
+        raise FdrdError(f"Not saved: {flaw}")
     decision = new_decision(record, reviewer, action, value)
-    _, stale = corrected(record, [*review.of(record["id"]), decision])
-    if decision in stale:
-        raise FdrdError("the correction does not fit the caption as it is now")
+    outcome = corrected(record, [*review.of(record["id"]), decision])
+    for each, reason in outcome.stale:
+        if each is decision:
+            raise FdrdError(f"Not saved: {reason}")
     return decision
 
 

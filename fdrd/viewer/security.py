@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from html import escape
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +28,24 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+@contextmanager
+def redirect_file(address: str) -> Iterator[Path]:
+    """Yield a page that only this user can read and that leads to an address; it is removed when the block ends.
+
+    A browser is started with its name, because everyone on a machine can read command lines, and an address with a
+    token gives access.
+    """
+    with TemporaryDirectory(prefix="fdrd-view-") as folder:
+        page = Path(folder, "open.html")
+        page.touch(0o600)
+        page.write_text(
+            f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={escape(address)}">'
+            f'<a href="{escape(address)}">Open the viewer</a>\n',
+            encoding="utf-8",
+        )
+        yield page
 
 
 class Guard:
@@ -68,7 +90,13 @@ class Guard:
             path = "/" + quote(
                 scope["path"].lstrip("/")
             )  # never to another site, as `//host` would
-            answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
+            target = f"{path}?{rest}" if rest else path
+            answer: Response = RedirectResponse(target, 303)
+            if headers.get("sec-fetch-site") == "cross-site":
+                # After a redirect that another site began, e.g. `redirect_file`, browsers send no strict cookie.
+                answer = PlainTextResponse(
+                    f"Open {target}", headers={"Refresh": f"0; url={target}"}
+                )
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return answer
         try:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
+import sqlite3
 from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -20,8 +24,15 @@ from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
 from fdrd.viewer.security import Guard
 
+if TYPE_CHECKING:
+    import uvicorn
+
 _ANYWHERE = ("0.0.0.0", "::")
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_EXPLAINED = (FdrdError, OSError, sqlite3.Error)
+"""What a damaged file or a full disk raises while the viewer is open: a page names it."""
+_GRACE = 2
+"""Seconds that a request may take after Ctrl-C."""
 
 
 def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
@@ -45,7 +56,14 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
         Route("/review/reviewer", review.set_reviewer, methods=["POST"]),
         Mount("/static", StaticFiles(packages=[("fdrd.viewer", "static")])),
     ]
-    app = Starlette(routes=routes, exception_handlers={FdrdError: _explained})
+
+    def explained(request: Request, error: Exception) -> Response:
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        return context.page(request, "problem.html", 503, problem=text)
+
+    app = Starlette(routes=routes, exception_handlers=dict.fromkeys(_EXPLAINED, explained))
     names = (*_LOCAL, f"[{host}]" if ":" in host else host)
     known = {f"{name}:{port}" for name in names}
     return Guard(app, token, known, f"fdrd_view_{port}", host in _ANYWHERE)
@@ -64,20 +82,50 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
     Raises:
         FdrdError: the port cannot be bound.
     """
-    import uvicorn
-
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    app = application(context, token, host, port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60
-        )
-    )
+    server = server_of(application(context, token, host, port))
     shown = "127.0.0.1" if host in _ANYWHERE else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/?token={token}")
     with contextlib.suppress(KeyboardInterrupt), listener:
+        run(server, listener)
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """Return the server of an application; requests that are half sent do not keep it from ending."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60,
+        timeout_graceful_shutdown=_GRACE,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run a server until it is told to end. A request that is cut off by the end is no error."""
+    logger = logging.getLogger("uvicorn.error")
+
+    def is_running(_: logging.LogRecord) -> bool:
+        return not server.should_exit
+
+    logger.addFilter(is_running)
+    try:
         server.run(sockets=[listener])
+    finally:
+        logger.removeFilter(is_running)
+
+
+def is_local(host: str) -> bool:
+    """Return whether only this machine can reach an address to bind to.
+
+    >>> is_local("127.0.0.1"), is_local("::1"), is_local("localhost"), is_local("0.0.0.0"), is_local("example.org")
+    (True, True, True, False, False)
+    """
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -92,7 +140,3 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
     listener.listen(128)
     return listener
-
-
-def _explained(request: Request, error: Exception) -> Response:
-    return PlainTextResponse(f"{error}\n", 500)

@@ -80,7 +80,7 @@ def test_training_on_cached_features_runs_no_tower(make_clip, tiny_dataset, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reduction": 0}, "reduction=0: must be above 0"),
+        ({"reduction": 0}, "reduction=0: must be at least 0.01"),
         ({"ratio": 1.5}, r"ratio=1.5: must be above 0 and at most 1"),
     ],
 )

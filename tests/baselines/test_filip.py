@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from baselines.filip import late_interaction
 from benchmark import Images, get_method
-from benchmark.evaluation.score_blocks import distinct
+from benchmark.evaluation.ranking import distinct
 from benchmark.models.backbone import concatenate
 
 

@@ -108,7 +108,10 @@ def test_without_peft_the_remedy_is_named(tiny_clip, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"rank": 0}, "rank=0: must be at least 1"), ({"alpha": 0}, "alpha=0: must be at least 1")],
+    [
+        ({"rank": 0}, "rank=0: must be between 1 and 1024"),
+        ({"alpha": 0}, "alpha=0: must be at least 1"),
+    ],
 )
 def test_impossible_updates_are_refused(tiny_clip, options, message):
     with pytest.raises(FdrdError, match=message):

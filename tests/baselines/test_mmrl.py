@@ -37,8 +37,8 @@ def test_the_computed_context_depends_on_the_caption(tiny_clip):
     ("name", "options", "message"),
     [
         ("mmrl", {"weight": 1.5}, "mmrl: weight=1.5.*between 0 and 1"),
-        ("mmrl", {"first_layer": 4}, "mmrl:.*first_layer=4.*from 1 to 3"),
-        ("mmrl", {"first_layer": 0}, "mmrl:.*first_layer=0.*from 1 to 3"),
+        ("mmrl", {"first_layer": 4}, "mmrl: first_layer=4: choose 1 to 3"),
+        ("mmrl", {"first_layer": 0}, "mmrl: first_layer=0: choose 1 to 3"),
         ("tcp", {"layer": 1}, "tcp: layer=1: choose 2 to 3"),
         ("tcp", {"consistency": -1.0}, "tcp: consistency=-1: must be at least 0"),
     ],

@@ -14,6 +14,7 @@ from benchmark.registry import get_method, method_names, method_options, takes
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
+from fdrd.kinds import kind_of
 from tests.encoding import features
 
 TRAIN = TrainConfig(
@@ -203,7 +204,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_cl
 
 
 def header(name, backbone):
-    return CheckpointHeader(name, dict(SMALL), backbone.name, backbone.fingerprint, "0", {}, 0)
+    return CheckpointHeader(
+        name, dict(SMALL), backbone.name, backbone.fingerprint, "0" * 64, None, 0
+    )
 
 
 @every_learner
@@ -211,6 +214,7 @@ def test_a_checkpoint_gives_the_same_features_again(
     trained, name, tiny_clip, tiny_dataset, tmp_path
 ):
     save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
+    assert kind_of(tmp_path / "c.safetensors") == "checkpoint"
     fresh = make(name, tiny_clip, seed=5)
     load_checkpoint(tmp_path / "c.safetensors", fresh.learner, tiny_clip.fingerprint)
     for one, other in zip(

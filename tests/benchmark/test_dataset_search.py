@@ -145,7 +145,7 @@ def test_an_offline_hub_is_an_error():
 def test_an_unregistered_method_is_named(trained, tiny_clip):
     from benchmark.checkpoint import CheckpointHeader, save_checkpoint
 
-    header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, {}, 0)
+    header = CheckpointHeader("theirs", {}, "tiny", tiny_clip.fingerprint, "0" * 64, None, 0)
     learner = make_method("coop", {"n_ctx": 4}, backbone=tiny_clip, seed=0).learner
     path = trained.with_name("theirs.safetensors")
     save_checkpoint(path, learner, header)

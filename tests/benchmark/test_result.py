@@ -13,6 +13,7 @@ from benchmark.reporting.tables import command
 from benchmark.reporting.terminal import table
 from benchmark.result import read_result, read_results, to_json, write_result
 from fdrd.errors import FdrdError
+from fdrd.kinds import kind_of
 
 QUICK = {"epochs": 2, "batch_size": 8}
 
@@ -48,6 +49,8 @@ def result(results):
 def test_a_result_is_the_same_after_writing_and_reading(result, tmp_path):
     write_result(result, tmp_path / "r.json")
     assert read_result(tmp_path / "r.json") == result
+    assert kind_of(tmp_path / "r.json") == "result"
+    assert kind_of(tmp_path) == "results"
 
 
 def change(value, path, new):

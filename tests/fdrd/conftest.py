@@ -81,4 +81,5 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("FDRD_CACHE", str(cache / "fdrd"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+    monkeypatch.setattr("fdrd.storage.registration._READING", 0)  # no other process reads
     return cache

@@ -128,7 +128,7 @@ def test_a_result_file_cannot_control_a_report(form, tiny_clip, tiny_dataset, ca
         out.print(table(results))
         text = capsys.readouterr().out
     elif form == "card":
-        header = CheckpointHeader(fence, {NAME: NAME}, fence, "0", "0", {NAME: 1}, 0)
+        header = CheckpointHeader(fence, {NAME: NAME}, fence, "0", "0", None, 0)
         text = method_card("method_card.md", "org/name", header, results, 1, {"license": NAME})
         assert yaml.safe_load(text.split("\n---\n")[0])["license"] == NAME
     else:

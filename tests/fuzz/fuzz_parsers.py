@@ -14,6 +14,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -25,6 +26,7 @@ from benchmark.experiments.plan import read_experiment
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.open_clip import read_config
 from benchmark.models.tensor_files import read_tensors
+from benchmark.rank_metrics import ByDirection, QueryGroups, rank_metrics
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
 from fdrd.captioning.answer_cache import AnswerCache
@@ -62,8 +64,7 @@ def _header(file):
     start = tensors.replace(b'"X"', text)
     length = int.from_bytes(tensors[:8], "little") + len(text) - 3
     file.write_bytes(length.to_bytes(8, "little") + start[8:])
-    header = read_header(file)
-    header.train_config()
+    read_header(file)
 
 
 def _manifest(file):
@@ -186,11 +187,13 @@ def _summary(queries):
 
 def _result_seed():
     recall = {f"R@{k}": 1.0 for k in (1, 5, 10)}
+    first = ByDirection(np.ones(2, int), np.ones(2, int))
+    computed = rank_metrics(first, first, QueryGroups(np.arange(2), np.arange(2), joint=False))
     side = {
         "strict": _summary(2), "caption": _summary(2), "ceiling": recall, "category_recall_1": 1.0,
-        "category_map": 1.0, "interval": {key: [0.5, 1.0] for key in (*recall, "mrr")},
+        "interval": computed.interval["image_to_text"],
     }  # fmt: skip
-    both = {"image_to_text": _summary(2), "text_to_image": _summary(2)}
+    one, both = ({way: _summary(n) for way in computed.strict} for n in (1, 2))
     named = {"name": "x", "fingerprint": _DIGEST}
     settings = {
         "method": "zero_shot", "code": _DIGEST, "options": {}, "options_given": {}, "train": None,
@@ -201,23 +204,23 @@ def _result_seed():
     share = {"accuracy": 0.5, "rows": 2, "chance": 0.2, "blind": None}
     metrics = {
         "gallery": "domain", "image_to_text": side, "text_to_image": side, "rsum": 6.0,
-        "rsum_interval": [5.0, 6.0], "hard_negatives": {"all": share, "category": share},
-        "by_domain": {"d": both, "e": both}, "by_category": {"cat": both},
+        "rsum_interval": computed.rsum_interval, "hard_negatives": {"all": share, "category": share},
+        "by_domain": {"d": one, "e": one}, "by_category": {"cat": both},
     }  # fmt: skip
     ranks = {"strict": "1 1", "caption": "1 1"}
     epoch = {"loss": 1.0, "validation_mrr": 0.5, "seconds": 1.0, "step": 3}
     return {
         "schema_version": 2, "settings": settings, "learned_parameters": 0,
         "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": metrics,
-        "queries": {"image_of_row": "0 1", "domain_of_image": "0 0"},
+        "queries": {"image_of_row": "0 1", "domain_of_image": "0 1"},
         "ranks": {"image_to_text": ranks, "text_to_image": ranks},
         "seconds": {"fit": 0.0, "encode": 1.0, "measure": 1.0}, "versions": {"torch": "2"},
     }  # fmt: skip
 
 
 _HEADER = {
-    "method": "coop", "options": {"n_ctx": 2}, "backbone": "embedded", "backbone_fingerprint": "f",
-    "train_fingerprint": "t", "train": {"epochs": 1}, "seed": 0,
+    "method": "coop", "options": {"n_ctx": 2}, "backbone": "embedded", "backbone_fingerprint": _DIGEST,
+    "train_fingerprint": _DIGEST, "train": {"epochs": 1}, "seed": 0, "tensors": _DIGEST,
 }  # fmt: skip
 _PUBLISHED = {
     "source": "x", "domains": {"d": {"CLIP": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}}, "ours": {"DCAR": "dcar"},

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
+from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -30,7 +31,7 @@ from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
 from benchmark.models.promptable import fingerprint
 from benchmark.models.siglip import SiglipBackbone
-from benchmark.models.tensor_files import read_tensors
+from benchmark.models.tensor_files import read_tensors, refuse_integers
 from benchmark.models.tokenizer import FILES as TOKENIZER_FILES
 from benchmark.models.tokenizer import tokenizer_of
 from fdrd.errors import FdrdError, first_line
@@ -49,7 +50,7 @@ PROMPTABLE: dict[str, type[CLIPBackbone] | type[SiglipBackbone]] = {
 def can(target: str) -> frozenset[str]:
     """Return what a model offers beyond pooled features, from its configuration alone."""
     name, _, revision = target.partition("@")
-    kind = _config(name, revision or "main").get("model_type", "clip")
+    kind = str(_config(name, revision or "main").get("model_type", "clip"))
     if kind not in PROMPTABLE:
         return frozenset()
     return ALL - {TOKENS} if kind == "siglip2" else ALL
@@ -150,6 +151,7 @@ def _parts(place: str, revision: str, name: str) -> tuple[Any, Any, Any]:
         ignore_mismatched_sizes=True,  # refused below, by name
     )
     _refuse_damaged(report, model.config.model_type, name)
+    refuse_integers(_stored_types(place, revision), model, f"backbone {name!r}")
     return (
         model,
         AutoTokenizer.from_pretrained(place, revision=revision),
@@ -158,7 +160,7 @@ def _parts(place: str, revision: str, name: str) -> tuple[Any, Any, Any]:
 
 
 def _refuse_unknown(config: dict[str, Any], name: str) -> None:
-    kind = config.get("model_type", "")
+    kind = str(config.get("model_type", ""))
     try:
         known = MODEL_MAPPING[type(AutoConfig.for_model(kind))]
     except (KeyError, ValueError):
@@ -275,7 +277,29 @@ def _converted(place: str, revision: str, described: Path) -> tuple[Any, Any, An
 def _config(place: str, revision: str) -> dict[str, Any]:
     """Return `config.json`, or nothing if there is none."""
     path = _file(place, revision, "config.json")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    if path is None:
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+        return found
+    except (OSError, ValueError, RecursionError) as error:
+        raise FdrdError(
+            f"{path} is not a model's configuration ({first_line(error)}); save the model again with "
+            f"save_pretrained"
+        ) from error
+
+
+def _stored_types(place: str, revision: str) -> dict[str, str]:
+    """Return the type of each tensor in the safetensors files, by name."""
+    files = ["model.safetensors"]
+    if index := _file(place, revision, "model.safetensors.index.json"):
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    found: dict[str, str] = {}
+    for path in filter(None, (_file(place, revision, file) for file in files)):
+        with safe_open(path, "pt") as tensors:
+            found |= {key: tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
     return found
 
 

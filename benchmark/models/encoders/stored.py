@@ -16,9 +16,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -56,13 +58,21 @@ def load(
         try:
             rows = np.load(folder / f"{side}.npy", mmap_mode="r", allow_pickle=False)
             keys = json.loads((folder / f"{side}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise FdrdError(f"backbone {name!r}: {side} cannot be read ({error})") from error
         fits = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
         if not fits or rows.ndim != 2 or len(rows) != len(keys) or rows.dtype.kind != "f":
             raise FdrdError(
                 f"backbone {name!r}: {side}.npy must have a row of floating-point numbers for each "
                 f"string in {side}.json"
+            )
+        with np.errstate(over="ignore"):  # a float64 may be too large for float32
+            finite = np.isfinite(rows.astype(np.float32)).all(axis=1)
+        if not finite.all():
+            raise FdrdError(
+                f"backbone {name!r}: {side}.npy has NaN or infinite numbers in "
+                f"{np.count_nonzero(~finite)} of {len(rows)} rows, e.g. that of "
+                f"{keys[int(finite.argmin())]!r}; compute these features again"
             )
         sides[side] = {key: row for row, key in enumerate(keys)}, rows
         digest.update(np.ascontiguousarray(rows).data)
@@ -108,28 +118,37 @@ def write_features(
         datasets: splits.
         out: a new or empty folder.
         progress: called with the number of rows.
+
+    Raises:
+        FdrdError: `out` is occupied, or an image does not match its digest.
     """
-    images: dict[str, Tensor] = {}
-    captions: dict[str, None] = {}
-    for dataset in datasets:
-        every = Images.of(dataset)
-        for start in range(0, len(every), BATCH):
-            some = every[start : start + BATCH]
-            pooled = backbone.encode_image(some).pooled.cpu()
-            images.update(zip(digests(some), pooled, strict=True))
-            progress(f"encode images of {dataset.split}", start + len(some), len(every))
-        captions.update(dict.fromkeys(dataset.captions))
-        for negatives in dataset.negatives:
-            captions.update(dict.fromkeys(negative.caption for negative in negatives))
-    texts = list(captions)
-    rows = []
-    for start in range(0, len(texts), BATCH):
-        rows.append(backbone.encode_text(texts[start : start + BATCH]).pooled.cpu())
-        progress("encode captions", len(texts[: start + BATCH]), len(texts))
-    with atomic_folder(out) as folder:
-        np.save(folder / "images.npy", torch.stack(list(images.values())).numpy())
-        np.save(folder / "texts.npy", torch.cat(rows).numpy())
+    with atomic_folder(out) as folder:  # refuse an occupied folder before the slow part
+        images: dict[str, Tensor] = {}
+        captions: dict[str, None] = {}
+        for dataset in datasets:
+            every = Images.of(dataset)
+            for start in range(0, len(every), BATCH):
+                some = every[start : start + BATCH]
+                pooled = backbone.encode_image(some).pooled.cpu()
+                images.update(zip(digests(some), pooled, strict=True))
+                progress(f"encode images of {dataset.split}", start + len(some), len(every))
+            captions.update(dict.fromkeys(dataset.captions))
+            for negatives in dataset.negatives:
+                captions.update(dict.fromkeys(negative.caption for negative in negatives))
+        texts = list(captions)
+        rows = []
+        for start in range(0, len(texts), BATCH):
+            rows.append(backbone.encode_text(texts[start : start + BATCH]).pooled.cpu())
+            progress("encode captions", len(texts[: start + BATCH]), len(texts))
+        _save(folder / "images.npy", torch.stack(list(images.values())).numpy())
+        _save(folder / "texts.npy", torch.cat(rows).numpy())
         for side, keys in (("images", list(images)), ("texts", texts)):
             text = json.dumps(keys, ensure_ascii=False)
             (folder / f"{side}.json").write_text(text, encoding="utf-8")
     return out
+
+
+def _save(path: Path, rows: npt.NDArray[np.float32]) -> None:
+    with path.open("wb") as file:
+        # With the file itself, numpy writes by `tofile`, whose error on a full disk has no number.
+        np.save(SimpleNamespace(write=file.write), rows)

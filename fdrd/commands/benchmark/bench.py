@@ -129,6 +129,7 @@ def _checked_name(dataset: str | None, data: str | None, split: str, train: dict
     name = str(dataset or data or last_build())
     read_options(options_of(TrainConfig), train, "training")
     load_dataset(name, split=split)
+    load_dataset(name)  # a run may need the other splits, too
     return name
 
 

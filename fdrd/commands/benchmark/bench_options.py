@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmark.settings import MOST_SEED, MOST_SEEDS
+
 _what = partial(typer.Option, rich_help_panel="Methods")
 _rows = partial(typer.Option, rich_help_panel="Data")
 _training = partial(typer.Option, rich_help_panel="Training")
@@ -85,8 +87,12 @@ LearningRate = Annotated[
     str | None, _training("--lr", metavar="RATE", help="Short for -T learning_rate=RATE.")
 ]
 BatchSize = Annotated[str | None, _training(metavar="N", help="Short for -T batch_size=N.")]
-Seed = Annotated[int, _training(help="Seed of training and of the few-shot draw.")]
-Seeds = Annotated[int, _training(min=1, help="Number of seeds to run, starting at --seed.")]
+Seed = Annotated[
+    int, _training(min=0, max=MOST_SEED, help="Seed of training and of the few-shot draw.")
+]
+Seeds = Annotated[
+    int, _training(min=1, max=MOST_SEEDS, help="Number of seeds to run, starting at --seed.")
+]
 TrainOptions = Annotated[
     list[str] | None,
     _training(

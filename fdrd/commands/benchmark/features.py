@@ -26,12 +26,14 @@ def features(
     """
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o stored/"))
     quiet_transformers()
+    from fdrd.dataset import load_splits
+
+    splits = load_splits(data, split)  # before torch is imported
     from benchmark.models.encoders.stored import write_features
     from benchmark.runner import open_backbone
-    from fdrd.dataset import load_splits
 
     encoder = open_backbone(backbone, data, device=device, allow_code=backbone is not None)
     with show_progress("Cached features stay; the same command continues.") as progress:
-        write_features(encoder, load_splits(data, split), home, progress)
+        write_features(encoder, splits, home, progress)
     out.print(f"Wrote {home}")
     print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from fdrd.commands.console import app, print_json, print_table, quiet_transformers, show_progress
 from fdrd.commands.options import Backbone, Data, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
+from fdrd.kinds import is_image_name, kind_of
 
 
 @app.command(epilog='Example:  fdrd search data/fdrd "a black car on a brick driveway"')
@@ -47,26 +49,42 @@ def search(
         raise FdrdError(
             'give either a text, e.g. "a black car on a brick driveway", or --image FILE'
         )
+    _check_order(data, query)
     quiet_transformers()
     from dataclasses import asdict
 
     from benchmark.registry import chosen_methods
+    from fdrd.dataset import load_splits
 
     load_plugins(plugin)
     chosen_methods([method])
+    splits = load_splits(data, split, domain)  # before torch is imported
     from benchmark.dataset_search import search as run_search
     from fdrd.images.check import open_image
 
     wanted: Any = query if image is None else open_image(image)
     with show_progress("Encoded features are saved; the same command continues.") as bar:
         hits = run_search(
-            data, wanted, method=method, checkpoint=checkpoint, backbone=backbone, split=split,
-            domain=domain, k=k, device=device, allow_code=True, progress=bar,
+            splits, wanted, method=method, checkpoint=checkpoint, backbone=backbone, k=k, device=device,
+            allow_code=True, progress=bar,
         )  # fmt: skip
     if json:
         print_json([asdict(hit) for hit in hits])
     else:
         _print_hits(hits)
+
+
+def _check_order(data: str, query: str | None) -> None:
+    """Raise `FdrdError` if the query is the path of an image, or dataset and query are swapped."""
+    first, second = Path(data), Path(query or "")
+    if query and kind_of(first) != "dataset" and kind_of(second) == "dataset":
+        swapped = ["--image", data] if is_image_name(data) else [data]
+        command = shlex.join(["fdrd", "search", query, *swapped])
+        raise FdrdError(f"{query} is a dataset, which comes first: {command}")
+    if query and is_image_name(second.name) and (kind_of(second) or " " not in query):
+        raise FdrdError(
+            f"{query} is the name of an image, not a description; give --image {shlex.quote(query)}"
+        )
 
 
 def _print_hits(hits: Any) -> None:

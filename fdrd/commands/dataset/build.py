@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fdrd.commands.console import app, out, print_hint, show_progress
 from fdrd.commands.dataset import build_options as of
 from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
-from fdrd.commands.options import OUT, Engine, Json, Out, Workers, one_of
+from fdrd.commands.options import Engine, Json, Out, Replace, Workers, one_of
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def build(
     category: of.Category = None,
     category_from: of.CategoryFrom = None,
     explain: of.Explain = False,
-    target: Out = OUT,
+    target: Out = None,
+    replace: Replace = False,
     name: of.Name = "fdrd",
     shard_mb: of.ShardMb = 64,
     format: of.Format = "arrow",
@@ -93,7 +94,7 @@ def build(
         with show_progress(resume_hint(target)) as progress:
             built = run_build(
                 folder, target, config=config, options=options, decisions=decisions,
-                workers=workers, engine=engine, tokens=tokens_of, progress=progress,
+                replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
             )  # fmt: skip
         print_build(built, json, on_hub())
     elif decisions is not None:
@@ -113,7 +114,7 @@ def _explain(source: Path, options: SourceOptions) -> None:
 
 def _build_part(
     source: Path,
-    target: Path,
+    target: Path | None,
     text: str,
     config: BuildConfig,
     options: SourceOptions,
@@ -124,7 +125,7 @@ def _build_part(
     from fdrd.pipeline.parts import parse_part
 
     part = parse_part(text)
-    if target == OUT:
+    if target is None:
         target = Path("data/parts") / f"{part.number}-of-{part.of}"
     with show_progress(resume_hint(target)) as progress:
         built = build_part(

@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from fdrd.text.tokens import TokenCounter
 
 
-def resume_hint(target: Path) -> str:
-    """Return the text that Ctrl-C prints during a build."""
-    return f"Finished work is kept in {target}.work; run the same command again to resume."
+def resume_hint(target: Path | None) -> str:
+    """Return the text that Ctrl-C prints during a build; without a target the build chooses one."""
+    kept = f" in {target}.work" if target else ""
+    return f"Finished work is kept{kept}; run the same command again to resume."
 
 
 def tokens_of(backbone: str) -> TokenCounter | None:
-    """Return a token counter for a backbone, or None, with a message, if its tokenizer is unavailable."""
+    """Return a token counter for a backbone, or None, with a message, if its tokenizer is not available."""
     from benchmark.models.tokenizer import token_counter
 
     try:
         return token_counter(backbone)
     except FdrdError as error:
-        err.print(f"{error}; counting tokens with CLIP's BPE instead", style="dim")
+        err.print(f"{error}; estimating CLIP's tokens instead", style="dim")
         return None
 
 
@@ -46,8 +47,20 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             f"fdrd bench --data {built.out}",
             soft_wrap=True,
         )
+    if built.instead_of:
+        err.print(
+            f"{built.instead_of} holds the dataset of another source, so this one is {built.out}, named {name}; "
+            "--out and --name choose otherwise",
+            soft_wrap=True,
+        )
+    if built.name_owner:
+        err.print(
+            f"The name {name} belongs to {built.name_owner}; load this dataset by its folder, {built.out}, or build "
+            "it with another --name",
+            soft_wrap=True,
+        )
     if json:
-        print_json({"nothing_to_do": built.nothing_to_do, **manifest})
+        print_json({"folder": str(built.out), "nothing_to_do": built.nothing_to_do, **manifest})
         return
     records = manifest["records"]
     rows = []
@@ -74,11 +87,6 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         shards = len(manifest["shards"])
         out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
     _print_tokens(manifest["tokens"])
-    if built.replaced:
-        err.print(
-            f"The name {name} pointed to {built.replaced} before; use --name to keep both.",
-            soft_wrap=True,
-        )
     if built.configs:
         out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
     if built.configs and not on_hub:
@@ -86,13 +94,8 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     print_hint(f"Next:  fdrd bench --method zero_shot --data {built.out}")
 
 
-def _print_tokens(tokens: dict[str, Any] | None) -> None:
-    """Print how many captions are truncated, or how to find out."""
-    if tokens is None:
-        from fdrd.text.tokens import HOW_TO_GET
-
-        out.print(f"Caption lengths in tokens were not counted: {HOW_TO_GET}.", style="dim")
-        return
+def _print_tokens(tokens: dict[str, Any]) -> None:
+    """Print how many captions are truncated."""
     splits = [split for splits in tokens["splits"].values() for split in splits.values()]
     longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
     out.print(

@@ -49,7 +49,7 @@ def export(
             data, home, to=to, task=task, split=split, domain=domain,
             shard_bytes=shard_mb * 10**6, progress=progress,
         )  # fmt: skip
-    err.print(f"Not carried over: {not_carried(to)}", soft_wrap=True)
+    err.print(f"Wrote {home}. Not carried over: {not_carried(to)}", soft_wrap=True)
     if json:
         print_json([asdict(each) for each in found])
         return

@@ -9,13 +9,14 @@ import typer
 
 from fdrd.commands.console import app, show_progress
 from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
-from fdrd.commands.options import OUT, Engine, Json, Out, Workers
+from fdrd.commands.options import Engine, Json, Out, Replace, Workers
 
 
 @app.command(epilog="Example:  fdrd merge data/parts/* --out data/fdrd")
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="Folders of all parts, in any order.")],
-    target: Out = OUT,
+    target: Out = None,
+    replace: Replace = False,
     workers: Workers = None,
     engine: Engine = "local",
     json: Json = False,
@@ -33,6 +34,7 @@ def merge(
     on_hub = start_name_check(read_common(parts)["config"]["name"])
     with show_progress(resume_hint(target)) as progress:
         built = run_merge(
-            parts, target, workers=workers, engine=engine, tokens=tokens_of, progress=progress
-        )
+            parts, target, replace=replace, workers=workers, engine=engine, tokens=tokens_of,
+            progress=progress,
+        )  # fmt: skip
     print_build(built, json, on_hub())

@@ -11,6 +11,7 @@ import typer
 from fdrd.commands.console import app, err, out, print_json, show_progress
 from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import FdrdError
+from fdrd.kinds import kind_of
 
 if TYPE_CHECKING:
     from fdrd.hub.publisher import PushPlan, PushResult
@@ -68,6 +69,10 @@ def push(
     """
     from fdrd.hub.publisher import PushOptions, execute, prepare
 
+    if kind_of(folder) == "results":
+        raise FdrdError(
+            f"{folder} is a folder of results; give a dataset, or a .safetensors file of `fdrd bench`"
+        )
     is_model = folder.suffix == ".safetensors" or (folder / "config.json").is_file()
     if is_model and (format or rights):
         raise FdrdError("--format and --i-have-the-rights are for datasets; remove them")

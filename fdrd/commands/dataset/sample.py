@@ -23,9 +23,10 @@ def sample(
 ) -> None:
     """Draw a raw source: images of made-up species and objects, with captions and attributes."""
     from fdrd.field_guide import sample as draw_sample
+    from fdrd.pipeline.locking import disk_errors
 
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. fdrd sample raw/"))
-    with show_progress("Run the same command again to resume.") as progress:
+    with show_progress("Run the same command again to resume.") as progress, disk_errors(home):
         draw_sample(
             home, categories=categories, pairs=pairs, seed=seed, size=size, workers=workers,
             progress=progress,

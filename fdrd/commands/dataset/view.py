@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, quiet_transformers, show_progress
+from fdrd.commands.console import app, err, out, quiet_transformers, show_progress
 from fdrd.commands.options import OptionalFolder, Plugins, load_plugins
 from fdrd.errors import FdrdError
 
@@ -48,10 +49,12 @@ def view(
     except ImportError as error:
         raise FdrdError(f"{error.name} is not installed; run `pip install 'fdrd[view]'`") from None
     import secrets
+    import webbrowser
 
     from fdrd.files.cache import last_build
     from fdrd.viewer.context import open_context
-    from fdrd.viewer.server import serve
+    from fdrd.viewer.security import redirect_file
+    from fdrd.viewer.server import is_local, serve
 
     if results:
         quiet_transformers()
@@ -63,16 +66,22 @@ def view(
         )  # fmt: skip
 
     def ready(address: str) -> None:
+        if not is_local(host):
+            err.print(
+                f"Warning: others can reach {host} over plain HTTP, which shows the token to the network. "
+                "Use --host 127.0.0.1 and an SSH tunnel where you do not trust it.",
+                style="yellow", soft_wrap=True,
+            )  # fmt: skip
         out.print(f"Viewing {context.library.folder} at {address}")
         if context.review:
             out.print(f"Decisions go to {context.review.path}")
         out.print("Ctrl-C ends it.", style="dim")
         if not no_browser:
-            import webbrowser
+            with suppress(OSError):  # e.g. a full disk: the address was printed
+                webbrowser.open(stack.enter_context(redirect_file(address)).as_uri())
 
-            webbrowser.open(address)
-
-    serve(context, secrets.token_urlsafe(24), host, port, ready)
+    with ExitStack() as stack:
+        serve(context, secrets.token_urlsafe(24), host, port, ready)
 
 
 def _login() -> str:

@@ -14,11 +14,16 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
+from fdrd.errors import FdrdError
 from fdrd.files.safe_open import open_inside
 from fdrd.images.containers import deflated_member, tar_member
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.names import is_absolute, is_image, leaves_root
 
+MAX_RATIO = 50
+"""Times its compressed size that an archive may have. Images barely compress; text compresses tenfold."""
+FREE_BYTES = 2**26
+"""Bytes that any zip archive may have, because drawings in small ones compress more."""
 _MAX_BYTES = 2**30  # uncompressed bytes that any member may have
 _MAX_RATIO = 1000  # larger members may have this many times their compressed size
 _MAX_IMAGE = 2**28  # bytes of an image
@@ -43,12 +48,18 @@ class Archive(Protocol):
 
 
 def open_archive(root: Path, file: str) -> Archive | None:
-    """Return an archive, or None for other files and for tar archives of samples, which `webdataset` reads."""
+    """Return an archive, or None for other files and for tar archives of samples, which `webdataset` reads.
+
+    Raises:
+        FdrdError: a zip archive expands to far more than its size.
+    """
     suffix = PurePosixPath(file).suffix.lower()
     try:
         if suffix == ".zip":
             return _Zip(root, file)
         archive = _Tar(root, file) if suffix == ".tar" else None
+    except FdrdError:
+        raise
     except Exception:  # zipfile and tarfile raise many types on damaged archives
         return None
     return None if archive is None or archive.holds_samples else archive
@@ -59,6 +70,10 @@ class _Zip:
         self._file = open_inside(root, file)
         self._size = os.fstat(self._file.fileno()).st_size
         self._zip = zipfile.ZipFile(self._file)
+        # Reading enforces these sizes: it ends at the size that the directory of the archive says.
+        total = sum(info.file_size for info in self._zip.infolist())
+        if total > max(FREE_BYTES, MAX_RATIO * self._size):
+            raise expands_too_far(root / file)
         self.refused: list[Rejection] = []
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
@@ -140,6 +155,11 @@ class _Tar:
     def place(self, name: str) -> str:
         info = self._members[name]
         return tar_member(info.offset_data, info.size, name)
+
+
+def expands_too_far(archive: Path) -> FdrdError:
+    """Return the error for an archive that would fill the disk."""
+    return FdrdError(f"{archive} expands to over {MAX_RATIO} times its size; unpack it")
 
 
 def _is_hidden(name: str) -> bool:

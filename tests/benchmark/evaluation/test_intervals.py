@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from interval_coverage import Setting, coverage
 
-from benchmark.evaluation.intervals import score_interval
+from benchmark.intervals import score_interval
 
 
 @pytest.mark.parametrize(

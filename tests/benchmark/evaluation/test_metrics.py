@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.evaluation.galleries import galleries, rank_galleries
-from benchmark.evaluation.metrics import measure, recalls, summarize
+from benchmark.evaluation.metrics import measure
 from benchmark.evaluation.ranking import BothRanks, rank
 from benchmark.models.backbone import Features
+from benchmark.rank_metrics import recalls, summarize
 from fdrd.errors import FdrdError
 
 
@@ -44,12 +45,8 @@ def diagonal(n):
 def reference(scores, pairs, category):
     """Everything from one full matrix of rows by rows, sorted, irrelevant items first among equals."""
 
-    def first_and_precision(values, relevant):
-        order = np.lexsort((relevant, -values))
-        hits = relevant[order]
-        places = 1 + np.flatnonzero(hits)
-        # Rank among the irrelevant: the places of relevant items before it do not count.
-        return int(places[0]), float(np.mean(np.arange(1, len(places) + 1) / places))
+    def first(values, relevant):
+        return 1 + int(np.argmax(relevant[np.lexsort((relevant, -values))]))
 
     image, caption = pairs.T
     out = {}
@@ -61,21 +58,17 @@ def reference(scores, pairs, category):
         mine = image == i
         row = scores[i, caption]
         same_text = np.isin(caption, caption[mine])
-        put("i2t strict", first_and_precision(row, mine)[0])
-        put("i2t caption", first_and_precision(row, same_text)[0])
-        place, precision = first_and_precision(row, category == category[mine][0])
-        put("i2t category", place)
-        put("i2t precision", precision)
+        put("i2t strict", first(row, mine))
+        put("i2t caption", first(row, same_text))
+        put("i2t category", int(first(row, category == category[mine][0]) == 1))
     image_category = np.array([category[image == i][0] for i in range(scores.shape[0])])
     for n in range(len(pairs)):
         column = scores[:, caption[n]]
         numbers = np.arange(scores.shape[0])
-        put("t2i strict", first_and_precision(column, numbers == image[n])[0])
+        put("t2i strict", first(column, numbers == image[n]))
         with_text = np.isin(numbers, image[caption == caption[n]])
-        put("t2i caption", first_and_precision(column, with_text)[0])
-        place, precision = first_and_precision(column, image_category == category[n])
-        put("t2i category", place)
-        put("t2i precision", precision)
+        put("t2i caption", first(column, with_text))
+        put("t2i category", int(first(column, image_category == category[n]) == 1))
     return {name: np.array(values) for name, values in out.items()}
 
 
@@ -87,7 +80,6 @@ def as_dict(found):
             ("strict", side.strict),
             ("caption", side.caption),
             ("category", side.category),
-            ("precision", side.average_precision),
         )
     }
 
@@ -238,6 +230,44 @@ def test_the_scores_that_a_method_keeps_are_not_touched():
         np.zeros(4, dtype=np.int64),
     )
     assert torch.equal(kept, before)
+
+
+def test_each_tile_is_scored_once_and_those_with_relevant_pairs_twice_at_most(monkeypatch):
+    """Captions come in another order than their images; still, relevant pairs lie in few tiles."""
+    monkeypatch.setattr("benchmark.evaluation.score_tiles.KEPT_BYTES", 0)
+    order = np.random.default_rng(0).permutation(60)
+    calls = []
+
+    def counted(images, texts):
+        calls.append((len(images), len(texts)))
+        return dot(images, texts)
+
+    rng = np.random.default_rng(1)
+    images, texts = (Features(torch.from_numpy(rng.normal(size=(60, 4)))) for _ in range(2))
+    rank(
+        counted,
+        images,
+        texts,
+        np.stack([np.arange(60), order], axis=1),
+        np.arange(60) % 7,
+        block=10,
+    )
+    assert set(calls) == {(10, 10)}
+    assert len(calls) == 36 + 6
+    monkeypatch.undo()
+    calls.clear()
+    rank(counted, images, texts, diagonal(60), np.arange(60) % 7, block=10)
+    assert len(calls) == 36
+
+
+def test_a_pair_with_two_scores_is_an_error(monkeypatch):
+    monkeypatch.setattr("benchmark.evaluation.score_tiles.KEPT_BYTES", 0)
+    calls = iter(range(9))
+    features = Features(torch.ones(1, 1))
+    with pytest.raises(FdrdError, match="two scores"):
+        rank(
+            lambda i, t: dot(i, t) - next(calls), features, features, diagonal(1), np.zeros(1, int)
+        )
 
 
 def test_nan_scores_are_an_error():

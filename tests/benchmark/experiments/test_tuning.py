@@ -6,7 +6,7 @@ import benchmark
 from benchmark.experiments.plan import Search, Tuning
 from benchmark.experiments.state import states
 from benchmark.experiments.tuning import _Meter
-from benchmark.result import read_results
+from benchmark.result import read_results, write_result
 from fdrd.errors import FdrdError
 
 BUDGET = 40
@@ -93,25 +93,55 @@ def test_the_first_trial_has_the_values_of_the_row_that_lie_in_the_space(given, 
     assert first["-M ctx_init"] in ("", "a")
 
 
-def test_a_killed_search_continues_with_the_same_options(given, tmp_path):
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    pass
 
-    steps = 0
 
-    def kill(stage, done, total):
-        nonlocal steps
-        steps += "train" in stage and "validating" not in stage
-        if steps == 14:  # in the second trial or later
+@pytest.fixture(scope="module")
+def whole(tiny_dataset, tiny_clip, tmp_path_factory):
+    """The record of a search that nothing interrupted."""
+    data = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
+    return (
+        benchmark.run_experiment(plan(tmp_path_factory.mktemp("whole")), **data).results[-1].tuning
+    )
+
+
+@pytest.mark.parametrize("calls", [(30, 25), (45,), (60,), (120,)])
+def test_a_killed_search_ends_with_the_trials_of_one_that_was_not(
+    given, tmp_path, whole, calls, monkeypatch
+):
+    """Killed in a first trial and again where it resumes, in later ones, and with all that it had saved."""
+    monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
+    monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
+    for call in calls:
+        left = iter(range(call))
+
+        def kill(_stage, _done, _total, left=left):
+            if next(left, None) is None:
+                raise Killed
+
+        with pytest.raises(Killed):
+            benchmark.run_experiment(plan(tmp_path), progress=kill, **given)
+    assert benchmark.run_experiment(plan(tmp_path), **given).results[-1].tuning == whole
+    assert {trial.state.name for trial in trials_in(tmp_path)} == {"COMPLETE", "PRUNED"}
+
+
+@pytest.mark.parametrize("trial", [1, 2])
+def test_a_search_killed_when_a_trial_was_written_counts_its_steps(
+    given, tmp_path, whole, trial, monkeypatch
+):
+    written = []
+
+    def write(result, path):
+        write_result(result, path)
+        written.append(path)
+        if len(written) == 1 + trial:  # zero-shot is first
             raise Killed
 
+    monkeypatch.setattr("benchmark.runner.runs.write_result", write)
     with pytest.raises(Killed):
-        benchmark.run_experiment(plan(tmp_path), progress=kill, **given)
-    found = benchmark.run_experiment(plan(tmp_path), **given)
-    assert BUDGET <= found.results[-1].tuning.steps <= BUDGET + 1
-    trials = trials_in(tmp_path)
-    (killed,) = [each for each in trials if each.state.name == "FAIL"]
-    assert trials[killed.number + 1].params == killed.params
+        benchmark.run_experiment(plan(tmp_path), **given)
+    assert benchmark.run_experiment(plan(tmp_path), **given).results[-1].tuning == whole
 
 
 @pytest.mark.parametrize(

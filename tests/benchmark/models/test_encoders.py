@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,7 @@ from benchmark.models.backbone import ALL, PROMPTS, TOKENS
 from benchmark.models.encoders.stored import write_features
 from benchmark.models.loading import capabilities
 from fdrd.errors import FdrdError
+from fdrd.kinds import kind_of
 
 CAPTIONS = [
     "a red circle on the left",
@@ -377,9 +379,22 @@ def test_options_that_an_encoder_does_not_have_are_refused(spec, message, folder
         load_backbone(f"{folders[name]}#{options}")
 
 
+def test_a_full_disk_names_the_folder_of_features(encoders, tiny_dataset, tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large: .*stored'"):
+            write_features(encoders["align"], [tiny_dataset["test"]], tmp_path / "stored")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "stored").exists()
+
+
 def test_stored_features_are_those_that_were_written(encoders, tiny_dataset, tmp_path):
     encoder, dataset = encoders["align"], tiny_dataset["test"]
     write_features(encoder, [dataset], tmp_path / "stored")
+    assert kind_of(tmp_path / "stored") == "features"
     stored = load_backbone(f"features:{tmp_path / 'stored'}")
     assert stored.can == frozenset()
     assert close(
@@ -420,3 +435,71 @@ def test_kinds_are_named_by_prefix(folders):
     ):
         with pytest.raises(FdrdError, match=message):
             load_backbone(name)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e300])
+@pytest.mark.parametrize("side", ["images", "texts"])
+def test_stored_features_that_are_not_finite_are_refused(side, value, tmp_path):
+    for each in ("images", "texts"):
+        rows = np.ones((3, 2))
+        if each == side:
+            rows[1, 1] = value
+        np.save(tmp_path / f"{each}.npy", rows)
+        (tmp_path / f"{each}.json").write_text('["a", "b", "c"]')
+    with pytest.raises(
+        FdrdError, match=rf"{side}\.npy has NaN or infinite .* 1 of 3 rows, e\.g\. that of 'b'"
+    ):
+        load_backbone(f"features:{tmp_path}")
+    rows[1, 1] = float(np.finfo(np.float32).max)
+    np.save(tmp_path / f"{side}.npy", rows)
+    assert load_backbone(f"features:{tmp_path}").dim == 2
+
+
+def test_features_are_not_encoded_for_an_occupied_folder(encoders, tiny_dataset, tmp_path):
+    (tmp_path / "note.txt").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoders["align"], "encode_image", lambda _: pytest.fail("encoded"))
+        with pytest.raises(FdrdError, match="contains files already"):
+            write_features(encoders["align"], [tiny_dataset["test"]], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff{}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[]",
+        "",
+        "{",
+        '{"model_type": ["clip"]}',
+        "\x00",
+    ],
+)
+def test_a_damaged_configuration_is_one_line(content, folders, tmp_path):
+    damaged = _copy(folders["clip"], tmp_path / "damaged", lambda tensors: tensors)
+    (damaged / "config.json").write_text(content, encoding="utf-8")
+    for load in (capabilities, load_backbone):
+        if load is capabilities and "model_type" in content:
+            assert load(str(damaged)) == frozenset()
+            continue
+        with pytest.raises(FdrdError, match=r"config|model_type") as error:
+            load(str(damaged))
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 500
+
+
+@every
+def test_weights_stored_as_integers_are_refused_by_name(name, folders, tmp_path):
+    model = AutoModel.from_pretrained(folders[name])
+    key = max(key for key, value in model.named_parameters() if value.dim() > 1)
+
+    def as_type(kind):
+        def change(tensors):
+            return {**tensors, key: tensors[key].to(kind)}
+
+        return str(_copy(folders[name], tmp_path / str(kind), change))
+
+    with pytest.raises(FdrdError, match=rf"{key} are stored as I8, .* save the model in float32"):
+        load_backbone(as_type(torch.int8))
+    assert load_backbone(as_type(torch.bfloat16)).dim

@@ -185,6 +185,10 @@ def test_what_a_clip_model_cannot_express_is_refused_by_name(coding, part, chang
             lambda t: t.update(text_projection=torch.ones(64, 8)),
             r"text_projection\.weight.*\[8, 64\].*\[16, 64\]",
         ),
+        (
+            lambda t: t.update(text_projection=t["text_projection"].to(torch.int8)),
+            r"^it: text_projection\.weight are stored as int8",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(coding, change, reason):

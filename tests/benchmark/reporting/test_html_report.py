@@ -13,7 +13,7 @@ import benchmark
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.examples import examples
 from benchmark.reporting.pages import html_page
-from benchmark.result import QueryRanks
+from tests.ranked import with_ranks
 
 PLAIN = {
     *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "section", "div"),
@@ -117,14 +117,6 @@ def built(tiny_dataset, monkeypatch, tmp_path):
         "benchmark.reporting.examples.load", lambda _name, split, _domain: tiny_dataset[split]
     )
     return str(tmp_path)
-
-
-def with_ranks(result, to_text, to_image):
-    ranks = {
-        direction: QueryRanks(*[" ".join(map(str, each))] * 2)
-        for direction, each in (("image_to_text", to_text), ("text_to_image", to_image))
-    }
-    return dataclasses.replace(result, ranks=ranks)
 
 
 def test_examples_show_the_largest_gains_and_losses(results, tiny_dataset, built):

@@ -1,19 +1,21 @@
 """Significance tests from result files: which methods are compared, and the verdicts."""
 
 import dataclasses
-from statistics import fmean
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark.reporting.comparison import differences, group_results
+from benchmark.rank_metrics import summarize
+from benchmark.reporting.comparison import all_intervals, differences, group_results
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.significance import compare
 from benchmark.reporting.terminal import significance_table
-from benchmark.result import DIRECTIONS, QueryRanks, write_result
+from benchmark.result import DIRECTIONS, write_result
 from benchmark.settings import Named
 from fdrd.errors import FdrdError
+from tests.ranked import with_ranks
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +26,17 @@ def measured(tiny_clip, tiny_dataset):
 
 def made(like, method, ranks, **said):
     """A result of a method with these ranks, in both directions."""
-    text = " ".join(map(str, ranks))
-    mrr = fmean(1 / rank for rank in ranks)
-    sides = {}
-    for each in DIRECTIONS:
-        side = getattr(like.metrics, each)
-        sides[each] = dataclasses.replace(side, strict=dataclasses.replace(side.strict, mrr=mrr))
-    return dataclasses.replace(
-        like,
-        settings=dataclasses.replace(like.settings, method=method, **said),
-        metrics=dataclasses.replace(like.metrics, **sides),
-        ranks=dict.fromkeys(DIRECTIONS, QueryRanks(text, text)),
+    settings = dataclasses.replace(like.settings, method=method, **said)
+    by_category = {
+        name: dict.fromkeys(
+            DIRECTIONS, summarize(np.array(ranks)[np.arange(24) // 2 % 3 == number])
+        )
+        for number, name in enumerate(like.metrics.by_category)
+    }
+    metrics = dataclasses.replace(
+        like.metrics, gallery=settings.gallery, by_category=by_category, hard_negatives={}
     )
+    return with_ranks(dataclasses.replace(like, settings=settings, metrics=metrics), ranks, ranks)
 
 
 def written(folder, *results):
@@ -228,14 +229,16 @@ def test_differences_are_those_of_the_printed_mrr(
 def test_intervals_over_seeds_and_categories_stand_beside_those_over_images(measured, tmp_path):
     seeds = [made(measured, "coop", [rank] * 24, seed=n) for n, rank in enumerate([1, 4])]
     shifted = {
-        name: {way: dataclasses.replace(side, mrr=0.01) for way, side in sides.items()}
-        for name, sides in measured.metrics.by_category.items()
+        name: {way: dataclasses.replace(side, mrr=0.01 * number) for way, side in sides.items()}
+        for number, (name, sides) in enumerate(measured.metrics.by_category.items())
     }
+    reference = made(measured, "zero_shot", [2] * 24)
+    tests = compare(written(tmp_path, reference, *seeds), "zero_shot")
     seeds[0] = dataclasses.replace(
         seeds[0], metrics=dataclasses.replace(seeds[0].metrics, by_category=shifted)
     )
-    tests = compare(written(tmp_path, made(measured, "zero_shot", [2] * 24), *seeds), "zero_shot")
-    found = tests.comparisons[0].differences[0]["mean"]
+    first, other = group_results([reference, *seeds])[0].rows
+    found = all_intervals(first, [other])[0]["mean"]
     assert found.interval == pytest.approx((0.125, 0.125))
     assert found.over_seeds == pytest.approx((-0.25, 0.5))
     assert found.over_categories[0] < found.over_categories[1] < 0

@@ -173,7 +173,7 @@ def test_context_starts_from_the_words_and_is_drawn_for_the_rest(tiny_clip):
 @pytest.mark.parametrize(
     ("n_ctx", "words", "depth", "message"),
     [
-        (0, "", 1, "n_ctx=0: must be at least 1"),
+        (0, "", 1, "n_ctx=0: must be between 1 and 21"),
         (2, "", 4, "depth=4: the tower has 3 layers; choose 0 to 3"),
     ],
 )

@@ -15,6 +15,7 @@ from fdrd.captioning import CaptionSettings, caption
 from fdrd.captioning.output import check_out
 from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
+from fdrd.kinds import kind_of
 from fdrd.pipeline.builder import build
 from fdrd.storage.shards import read_records
 
@@ -251,3 +252,21 @@ def test_a_source_inside_the_output_is_refused(source, tmp_path):
     (tmp_path / "captioning.json").write_text("{}")
     with pytest.raises(FdrdError, match="choose another --out"):
         check_out(tmp_path, source)
+
+
+def test_a_second_run_into_the_folder_is_refused_before_it_asks(source, tmp_path):
+    refused = []
+
+    def second(stage, *_):
+        if stage.startswith("Captions") and not refused:
+            with pytest.raises(FdrdError, match="another process is writing") as error:
+                caption_from_template(source, tmp_path / "out", "A {category}.")
+            refused.append(error.value)
+
+    options = {"text": TEXT}
+    caption(source, tmp_path / "out", captioner="template", options=options, progress=second)
+    caption_from_template(source, tmp_path / "alone")
+    assert refused
+    assert tree(tmp_path / "out") == tree(tmp_path / "alone")
+    assert kind_of(tmp_path / "out") == "captions"
+    assert list(tmp_path.glob(".*")) == []

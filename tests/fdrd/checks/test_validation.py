@@ -43,8 +43,13 @@ def rewrite(folder, change):
     change(rows)
     with shard.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
         stream.write_table(pa.Table.from_pylist(rows, schema=table.schema))
-    digest = hashlib.sha256(shard.read_bytes()).hexdigest()
-    edit_manifest(folder, lambda manifest: manifest["shards"][0].update(sha256=digest))
+    data = shard.read_bytes()
+    entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    edit_manifest(folder, lambda manifest: manifest["shards"][0].update(entry))
+    croissant = folder / "croissant.json"
+    croissant.write_text(
+        croissant.read_text().replace(manifest["shards"][0]["sha256"], entry["sha256"])
+    )
 
 
 def test_a_valid_dataset_has_no_problems(built):

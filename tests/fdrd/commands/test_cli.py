@@ -302,7 +302,47 @@ def test_an_error_at_a_folder_above_the_cache_does_not_name_the_variable(
 
     monkeypatch.setattr(cli, "app", refuse)
     monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    assert called()[2] == f"fdrd: {tmp_path}: Permission denied\n"
+    message = called()[2]
+    assert message.startswith(f"fdrd: {tmp_path}: Permission denied; change the permissions")
+    assert "FDRD_CACHE" not in message
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_is_one_line_even_if_no_file_is_named(called, monkeypatch, code):
+    def refuse():
+        raise OSError(code, os.strerror(code))  # as of `write`
+
+    monkeypatch.setattr(cli, "app", refuse)
+    status, _, message = called()
+    assert (status, len(message.splitlines())) == (2, 1)
+    assert f"{os.strerror(code)}; free some space" in message
+
+
+def test_an_error_that_no_user_can_fix_keeps_its_traceback(monkeypatch):
+    def refuse():
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(cli, "app", refuse)
+    with pytest.raises(OSError, match="Bad file"):
+        cli.main()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("flush", ["", "sys.stdout.flush()"], ids=["at the end", "at once"])
+def test_output_that_cannot_be_written_is_one_line(tmp_path, flush):
+    code = (
+        "import sys; from fdrd import __main__ as cli\n"
+        f"def app():\n    print('a table'); {flush}\n"
+        "cli.app = app; cli.main()"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "standard output: No space left on device; free some space" in done.stderr
 
 
 TWO = ["--method", "zero_shot", "--method", "random", "--backbone", "tiny.py:load"]

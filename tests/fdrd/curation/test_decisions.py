@@ -1,7 +1,8 @@
 """Reviewers' decisions: what a build applies, what it reports as stale, and that its bytes stay reproducible."""
 
 import json
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 
 import pytest
 from msgspec import structs
@@ -168,6 +169,80 @@ def test_undo_reverts_the_last_decision_of_that_reviewer_on_that_record():
 def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(tmp_path, value):
     items, found = reviewed(tmp_path, decide(PAIR, "attributes", value))
     assert (items, len(found.stale), found.verified) == ([PAIR], 1, frozenset())
+
+
+TYPES = [None, True, 7, 1e400, [], ["a", {"b": 1}], {"a": 1}, 10**30]
+TEXTS = ("caption", "category", "negative", "drop", "accept")
+WRONG = [
+    *((action, value, "not a string") for action in TEXTS for value in TYPES),
+    *(("attributes", value, "attributes are a list") for value in TYPES if value != []),
+    ("attributes", [{"type": "colour", "start": 1e400, "end": 2}], "attributes are a list"),
+    ("attributes", [{"type": "colour", "start": 2, "end": 10**400}], "leaves the caption"),
+    ("attributes", [{"type": "\ud800", "start": 2, "end": 5}], "unknown attribute type"),
+    ("attributes", [{"type": "colour", "start": 2, "end": 5}] * 1001, "over 1,000 attributes"),
+    ("caption", "a \ud800 wren", "not valid Unicode"),
+    ("category", "wren \udfff", "not valid Unicode"),
+    ("category", "x" * 1001, "over 1,000 characters"),
+    ("caption", "x" * 20_001, "over 20,000 characters"),
+    ("negative", "x" * 20_001, "over 20,000 characters"),
+    ("caption", "e" + "\u0301" * 1001, "combining marks"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "value", "reason"), WRONG)
+def test_a_value_of_the_wrong_type_or_length_is_refused(tmp_path, action, value, reason):
+    made = decide(PAIR, action, value)
+    (tmp_path / "d.jsonl").write_text(json.dumps(asdict(made)) + "\n")
+    decisions, _ = read_decisions(tmp_path / "d.jsonl")
+    items, found = reviewed(tmp_path, *decisions)
+    assert items == [PAIR]
+    ((_, why),) = found.stale
+    assert reason in why
+    assert len(why) < 400
+    assert (found.applied, found.verified, found.true_negatives) == (0, frozenset(), {})
+
+
+def test_values_at_the_limits_are_applied(tmp_path):
+    longest = decide(PAIR, "category", "x" * 1000), decide(PAIR, "caption", "y" * 20_000)
+    (record,), found = reviewed(tmp_path, *longest)
+    assert (len(record.category), len(record.caption), found.stale) == (1000, 20_000, [])
+
+
+def test_the_reason_to_keep_a_record_is_a_text(tmp_path):
+    keep = [Decision("x.json: 1", "", "ann", "", "keep", value) for value in (None, "too_short")]
+    (record,), found = reviewed(tmp_path, *keep)
+    assert (found.applied, record.rules) == (1, ("kept_in_review",))
+    assert [why for _, why in found.stale] == ["the value is a NoneType, not a string"]
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "/dev/zero", "folder", "pipe", "none", "huge"])
+def test_decisions_come_from_a_file(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 2**30 + 1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FdrdError, match="`fdrd view --review` writes") as error:
+        read_decisions(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def line_of(**values):
+    return json.dumps(
+        {"record": "", "digest": "", "reviewer": "", "time": "", "action": "drop", **values}
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "7", '{"record": 1e400}', "[" * 100_000, '{"record": ' + "9" * 5000 + "}", "\udcff",
+             '{"' + "x" * 50_000 + '": 1}', line_of(reviewer="\ud800"), line_of(action=["drop"]),
+             line_of(record="x" * 20_001), line_of(time=None)],
+)  # fmt: skip
+def test_a_line_that_is_no_decision_is_named_in_one_line(tmp_path, line):
+    (tmp_path / "d.jsonl").write_bytes(line.encode("utf-8", "surrogateescape") + b"\n")
+    with pytest.raises(FdrdError, match="line 1 is not a decision") as error:
+        read_decisions(tmp_path / "d.jsonl")
+    assert len(str(error.value).removeprefix(str(tmp_path))) < 300
+    assert "\n" not in str(error.value)
 
 
 def test_a_decision_on_an_unknown_record_is_reported(tmp_path):

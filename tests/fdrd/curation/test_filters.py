@@ -1,13 +1,19 @@
 """Each filter rejects with its reason, and leak filters do not depend on the order of records."""
 
+import io
+
+import numpy as np
 import pytest
 from msgspec.structs import replace
 from PIL import Image, ImageEnhance, ImageFilter
 
+from fdrd.build_config import BuildConfig
 from fdrd.curation.filters import (
     good_images,
     unique_ids,
     unique_pairs,
+    within_limits,
+    within_tokens,
     without_visible_flaws,
 )
 from fdrd.curation.leaks import (
@@ -19,6 +25,7 @@ from fdrd.images.check import ImageCheck, check_image_bytes
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+from fdrd.text.tokens import TokenLengths
 from tests.curated import curated
 from tests.scenes import encoded, scene
 
@@ -71,6 +78,44 @@ def test_visible_flaws_are_reported_or_dropped(change, reason):
         dropping = resolve({reason: "drop"})
         found = curated(without_visible_flaws, [pair("1")], dropping, checks=checks)
         assert rejections(found) == [("1", reason)]
+
+
+LIMITS = BuildConfig(max_pixels=300, min_side=10, max_aspect=2, max_caption=6)
+
+
+@pytest.mark.parametrize(
+    ("size", "caption", "reason"),
+    [
+        ((15, 20), "A cat.", ""),
+        ((15, 21), "A cat.", "image_too_large"),
+        ((10, 20), "A cat.", ""),
+        ((9, 18), "A cat.", "image_too_small"),
+        ((18, 9), "A cat.", "image_too_small"),
+        ((10, 21), "A cat.", "image_too_narrow"),
+        ((21, 10), "A cat.", "image_too_narrow"),
+        ((15, 20), "A cat!?", "caption_too_long"),
+        ((15, 20), "A", ""),
+        ((15, 20), "", "caption_missing"),
+    ],
+)
+def test_what_is_at_a_limit_is_kept_and_what_is_beyond_is_rejected(size, caption, reason):
+    record = replace(pair("1", caption=caption), width=size[0], height=size[1])
+    found = rejections(curated(within_limits, [record], LIMITS))
+    assert found == ([("1", reason)] if reason else [])
+
+
+def test_a_caption_may_have_as_many_tokens_as_the_tower_reads():
+    lengths = TokenLengths("words", 5, np.array([4, 5, 6], np.int32))
+    dropping = resolve({"caption_over_tokens": "drop"})
+    found = curated(within_tokens, [pair("1"), pair("2"), pair("3")], lengths, dropping)
+    assert rejections(found) == [("3", "caption_over_tokens")]
+
+
+def test_an_image_may_have_as_many_pixels_as_the_limit():
+    data = encoded(scene(3))
+    width, height = Image.open(io.BytesIO(data)).size
+    assert check_image_bytes(data, width * height).reason == ""
+    assert check_image_bytes(data, width * height - 1).reason == "image_too_large"
 
 
 def test_an_image_stays_in_the_split_of_the_highest_rank():

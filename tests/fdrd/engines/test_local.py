@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fdrd.engines import LocalEngine, open_engine
+from fdrd.engines import LocalEngine, available_cores, open_engine
 from fdrd.engines.protocol import TASKS_AHEAD
 from fdrd.errors import FdrdError
 
@@ -55,6 +55,39 @@ def test_results_of_a_run_can_be_tasks_of_another(workers):
     with LocalEngine(workers) as engine:
         differences = engine.run(operator.sub, range(20), 7)
         assert list(engine.run(operator.mul, differences, 2, ahead=1)) == list(range(-14, 26, 2))
+
+
+def processes_of(tasks, workers, prepared=0):
+    """Return how many processes there were after each of two runs, the first one over fewer tasks."""
+    found = []
+    with LocalEngine(workers) as engine:
+        if prepared:
+            engine.prepare(operator.neg)
+        for count in (1, tasks):
+            assert list(engine.run(operator.neg, range(count))) == [-task for task in range(count)]
+            found.append(len(engine._pool._processes))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "expected"), [(2, 8, [1, 2]), (3, 3, [1, 3]), (9, 3, [1, 3])]
+)
+def test_there_are_no_more_processes_than_tasks_or_workers(tasks, workers, expected):
+    assert processes_of(tasks, workers) == expected
+
+
+def test_as_many_processes_as_cores_are_prepared_for_unknown_tasks():
+    cores = available_cores()
+    assert processes_of(2, cores + 6, prepared=1) == [cores, max(2, cores)]
+
+
+def test_a_run_goes_on_while_another_one_replaces_the_processes():
+    with LocalEngine(4) as engine:
+        first = engine.run(time.sleep, [0.05] * 3)
+        next(first)
+        assert list(engine.run(operator.neg, range(20))) == [-task for task in range(20)]
+        assert list(first) == [None, None]
+        assert len(engine._pool._processes) == 4
 
 
 def test_an_error_in_a_task_reaches_the_caller_and_the_engine_stays_usable():

@@ -85,6 +85,6 @@ def test_the_command_says_what_is_not_carried_over(shared_birds, tmp_path):
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "Not carried over: File names are replaced by digests" in done.stderr
+    assert "Wrote coco. Not carried over: File names are replaced by digests" in done.stderr
     assert done.stdout.split()[:4] == ["domain", "split", "images", "captions"]
     assert (tmp_path / "coco/shore/annotations/captions_val.json").is_file()

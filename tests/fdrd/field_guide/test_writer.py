@@ -158,3 +158,19 @@ def test_invalid_arguments_are_refused_with_a_remedy(tmp_path, change, message):
     with pytest.raises(FdrdError, match=message):
         sample(tmp_path / "raw", **{**SMALL, **change}, workers=1)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("other", [{}, {"seed": 1}], ids=["same", "other"])
+@pytest.mark.parametrize("step", [0, 3, 11])
+def test_a_second_sample_into_the_folder_is_refused(drawn, tmp_path, step, other):
+    calls = []
+
+    def second(*_):
+        calls.append(1)
+        if len(calls) == step + 1:
+            with pytest.raises(FdrdError, match="another process is writing"):
+                sample(tmp_path / "raw", **{**SMALL, **other}, workers=1)
+
+    assert sample(tmp_path / "raw", **SMALL, workers=1, progress=second)
+    assert digests(tmp_path / "raw") == digests(drawn)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]

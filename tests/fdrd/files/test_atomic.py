@@ -4,7 +4,8 @@ import errno
 
 import pytest
 
-from fdrd.files.atomic import write_text
+from fdrd.field_guide import sample
+from fdrd.files.atomic import atomic_folder, write_text
 from fdrd.images.check import ImageCheck
 from fdrd.record import ImageRef
 from fdrd.storage.ledger import append_ledger
@@ -36,3 +37,12 @@ def test_a_folder_that_cannot_be_synced_names_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr("fdrd.files.atomic.sync_folder", fail)
     with pytest.raises(OSError, match=r"error: .*summary\.json"):
         write_text(tmp_path / "summary.json", "x")
+
+
+def test_a_folder_of_which_the_disk_refuses_a_file_is_named(tmp_path, small_disk):
+    refused = pytest.raises(OSError, match=r"too large: .*out'")
+    with refused, atomic_folder(tmp_path / "out") as stage:
+        (stage / "big.txt").write_text("x" * 2000)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match=r"too large: .*raw'"):
+        sample(tmp_path / "raw", categories=1, pairs=4, size=256, workers=1)

@@ -119,7 +119,7 @@ def served(hub, things, tmp_path, monkeypatch, clip_parts):
     model = tmp_path / "root/model"
     for part in clip_parts():
         part.save_pretrained(model)
-    header = CheckpointHeader("coop", {}, "org/clip", "f", "t", {}, 0)
+    header = CheckpointHeader("coop", {}, "org/clip", "f" * 64, "0" * 64, None, 0)
     save_checkpoint(model.parent / "weights/model.safetensors", torch.nn.Linear(1, 1), header)
     for name, kind, folder in (
         ("org/birds", "dataset", things[1] / "repo"),

@@ -254,7 +254,7 @@ def test_a_batch_draws_what_single_records_draw(n_attribute):
     catalog = make_catalog(PAIRS)
     pairs = [record("A dog.", "pug"), *PAIRS, record("A cat.", "unknown"), record("", ""), PAIRS[0]]
     k = [number % 5 for number in range(len(pairs))]
-    true = [[pair.caption] for pair in pairs]
+    true = [{plain(pair.caption)} for pair in pairs]
     batch = draw_batch(pairs, true, catalog, k=k, n_attribute=n_attribute, seed=3)
     alone = [
         draw_negatives(pair, captions, catalog, k=each, n_attribute=n_attribute, seed=3)
@@ -425,7 +425,7 @@ def test_equal_and_repeated_given_negatives_are_dropped_with_their_rules():
     provided = [
         Negative(text, "", "category") for text in ("A cat.", "a  CAT.", "A dog.", "A van.")
     ]
-    kept, rules = clean_given(provided, ["A dog.", "A fox."])
+    kept, rules = clean_given(provided, {"a dog.", "a fox."})
     assert [n.caption for n in kept] == ["A cat.", "A van."]
     assert rules == ("negative_repeated", "negative_equal")
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from benchmark.training.training_negatives import TrainingNegatives
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate
 from fdrd.dataset import load
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
+from fdrd.storage.shard_file import read_batches
 from tests.folders import digests
 
 SMALL = BuildConfig(shard_bytes=800)  # several shards for a few images
@@ -36,6 +38,30 @@ def test_the_bytes_do_not_depend_on_workers_or_location(birds, tmp_path):
     build(tmp_path / "elsewhere" / "raw", tmp_path / "two", config=SMALL, workers=2)
     assert len(digests(tmp_path / "one")) > 6
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_the_name_of_the_folder_changes_the_domain_and_nothing_else(write, draw, tmp_path):
+    """Splits, order of the rows, and negatives depend on content: another name is the same benchmark."""
+    for number in range(40):
+        category = ("wren", "robin", "heron", "finch", "swift")[number % 5]
+        color = ("red", "green", "blue", "black", "white")[number // 5 % 5]
+        path = f"{category}/{number:02d}"
+        write(f"{path}.png", draw(number))
+        write(f"{path}.txt", f"A small {category} with {color} wings sits on branch {number}.")
+    shutil.copytree(tmp_path / "raw", tmp_path / "photos")
+    found = []
+    for name in ("raw", "photos"):
+        built = build(tmp_path / name, tmp_path / f"built-{name}", workers=1)
+        rows = [
+            {**row, "id": row["id"].removeprefix(f"{name}/"), "domain": "", "image": None}
+            for shard in built.manifest["shards"]
+            for batch in read_batches(built.out / shard["path"])
+            for row in batch.to_pylist()
+        ]
+        drawn = TrainingNegatives(load(built.out, "train"), seed=0, size=4)
+        found.append((rows, [drawn.draw(row, 0, 2, 1) for row in range(10)]))
+    assert len({negative["caption"] for row in found[0][0] for negative in row["negatives"]}) > 50
+    assert found[0] == found[1]
 
 
 def test_a_second_run_does_nothing(birds, tmp_path):
@@ -238,7 +264,8 @@ def test_a_dataset_of_fdrd_0_1_is_valid_and_its_work_is_reused(birds, tmp_path):
     ledger.write_text(ledger.read_text().replace('"features":', '"look":'))
     checked = ledger.read_text()
     assert list(validate(tmp_path / "out")) == []
-    (tmp_path / "out.work/last.json").unlink()
+    for name in ("last.json", "states.json"):
+        (tmp_path / "out.work" / name).unlink()
     assert build(birds, tmp_path / "out", config=SMALL, workers=1).shards_written == 0
     assert ledger.read_text() == checked
     assert digests(tmp_path / "out") == before

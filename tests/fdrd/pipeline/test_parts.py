@@ -113,7 +113,7 @@ def test_a_part_does_not_overwrite_other_files(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
     with pytest.raises(FdrdError, match="its own --out"):
         build_part(birds, tmp_path / "out", Part(1, 2), workers=1)
-    with pytest.raises(FdrdError, match="not a complete part"):
+    with pytest.raises(FdrdError, match="is a built dataset, not a part of a build"):
         merge([tmp_path / "out"], tmp_path / "merged")
 
 

@@ -1,14 +1,17 @@
 """What would take time that grows with its square is rejected, and says why (`speed/readers.py` measures)."""
 
 import json
+import zipfile
 
 import pytest
 
+from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts import table
-from fdrd.sources.reading import lines
+from fdrd.sources.reading import archives, lines
 from fdrd.sources.reading.image_search import MAX_SAME_NAME, ImageIndex
+from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import MAX_MARKS, MAX_MOVED, move_spans
@@ -27,6 +30,8 @@ def read(write, draw, **fields):
 @pytest.mark.parametrize(
     ("fields", "detail"),
     [
+        ({"caption": "A" * (MAX_CAPTION + 1)}, f'"caption" has over {MAX_CAPTION} characters'),
+        ({"category": "A" * (MAX_NAME + 1)}, f'"category" has over {MAX_NAME} characters'),
         ({"caption": ZALGO + "\u0301"}, "combining marks in a row"),
         ({"negatives": [ZALGO + "\u0301"]}, "combining marks in a row"),
         ({"negatives": ["A robin."] * (MAX_LISTED + 1)}, f"a list of {MAX_LISTED + 1}"),
@@ -44,8 +49,29 @@ def test_what_is_within_the_limits_is_kept(write, draw):
     (found,) = read(write, draw, caption=ZALGO, negatives=["A robin."] * MAX_LISTED)
     assert isinstance(found, Record)
     assert len(found.negatives) == MAX_LISTED
+    (found,) = read(write, draw, caption="A" * MAX_CAPTION, category="B" * MAX_NAME)
+    assert (len(found.caption), len(found.category)) == (MAX_CAPTION, MAX_NAME)
     long = "red " + "a " * MAX_MOVED
     assert move_spans((), long, long) == ()
+
+
+@pytest.mark.parametrize("limits", [(1000, 0), (0, 1000)])
+def test_a_zip_archive_may_expand_to_its_limit(write, monkeypatch, limits):
+    """The limit is either fixed or a multiple of the size of the archive."""
+    file = write("a.zip", b"")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", bytes(999))
+        archive.writestr("folder/b.txt", b"b")
+    fixed, multiple = limits
+
+    def members(less):
+        monkeypatch.setattr(archives, "FREE_BYTES", fixed - less)
+        monkeypatch.setattr(archives, "MAX_RATIO", (multiple - less) / file.stat().st_size)
+        return SourceFolder(file.parent).files
+
+    assert members(0) == ["a.zip", "a.txt", "folder/b.txt"]
+    with pytest.raises(FdrdError, match=r"a\.zip expands to over .* times its size; unpack it"):
+        members(1)
 
 
 def test_every_caption_of_a_row_has_its_negatives_and_its_own_attributes(write, draw):

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import json
 import shutil
 import zipfile
@@ -69,6 +70,13 @@ def test_a_file_names_the_domain(tmp_path, name):
     assert (domains, len(found)) == (["my_birds"], 8 * LAYOUTS[name].captions)
 
 
+def zipped(image):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("wren/1.png", image)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -79,6 +87,7 @@ def test_a_file_names_the_domain(tmp_path, name):
         ("a.tar.bz2", b"no bzip2", "cannot be decompressed"),
         ("a.tgz", gzip.compress(b"no tar", mtime=0), "a.tgz: unknown layout"),
         ("a.zip", b"no zip", "a.zip: unknown layout"),
+        ("a.zip", zipped(bytes(2**26 + 1)), "expands to over 50 times its size; unpack it"),
     ],
 )
 def test_other_files_are_refused_by_their_name(tmp_path, name, data, message):

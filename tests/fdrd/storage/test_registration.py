@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -16,7 +17,9 @@ from fdrd.dataset import load, load_dataset
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage import registration
-from fdrd.storage.registration import registered_folder
+from fdrd.storage.registration import register, registered_folder
+
+SMALL = BuildConfig(shard_bytes=800)
 
 READ = """
 import hashlib, json, sys
@@ -70,8 +73,15 @@ def test_a_new_build_replaces_the_old_registration(birds, tmp_path, own_cache):
     build(birds, tmp_path / "out", workers=1)
     captions = [row[1] for rows in read(tmp_path, own_cache, False, None).values() for row in rows]
     assert "A wren, as new." in captions
-    folders = list((own_cache / "datasets" / "fdrd").glob("*/*/*"))
-    assert len(folders) == 2
+    root = own_cache / "datasets" / "fdrd"
+    assert len(list(root.glob("*/*/*/*-train.arrow"))) == 2
+    retired = [path for path in root.glob("*/*/*") if len(list(path.iterdir())) == 1]
+    assert len(retired) == 2
+    for path in retired:
+        os.utime(path, (0, 0))
+    metadata.write_text(metadata.read_text().replace("as new", "again"))
+    build(birds, tmp_path / "out", workers=1)
+    assert not any(path.exists() for path in retired)
 
 
 def test_shards_are_linked_not_copied(birds, tmp_path, own_cache):
@@ -97,8 +107,6 @@ def test_a_second_run_keeps_a_complete_registration_and_repairs_a_broken_one(
     next(iter(written)).unlink()
     build(birds, tmp_path / "out", workers=1)
     assert links().keys() == written.keys()
-    shutil.copytree(tmp_path / "out", tmp_path / "copy")
-    assert build(birds, tmp_path / "copy", workers=1).replaced == (tmp_path / "out").resolve()
 
 
 @pytest.mark.parametrize("format", ["arrow", "parquet"])
@@ -123,16 +131,95 @@ def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeyp
     assert not asked
 
 
-def test_a_name_that_is_taken_over_is_reported_until_the_other_dataset_is_gone(birds, tmp_path):
+def test_a_name_belongs_to_the_first_folder_until_it_is_gone_or_renamed(birds, tmp_path, capsys):
     first = build(birds, tmp_path / "first", workers=1)
-    assert first.replaced is None
-    assert build(birds, tmp_path / "first", workers=1).replaced is None
-    second = build(birds, tmp_path / "second", workers=1)
-    assert second.replaced == first.out.resolve()
-    assert registered_folder("fdrd") == second.out.resolve()
+    assert first.name_owner is None
+    assert build(birds, tmp_path / "first", workers=1).name_owner is None
+    second = build(birds, tmp_path / "second", config=SMALL, workers=1)
+    assert (second.name_owner, second.configs) == (first.out.resolve(), [])
+    assert registered_folder("fdrd") == first.out.resolve()
+    print_build(second, json=False)
+    done = capsys.readouterr()
+    assert re.search(f"belongs to {first.out}; .* {second.out}, .* --name", done.err)
+    assert "Load it in any project" not in done.out
+
+    build(birds, tmp_path / "first", config=BuildConfig(name="finches"), workers=1)
+    assert registered_folder("fdrd") is None
+    assert build(birds, tmp_path / "second", config=SMALL, workers=1).configs == ["raw", "default"]
+    assert registered_folder("finches") == first.out.resolve()
     shutil.rmtree(second.out)
     assert registered_folder("fdrd") is None
-    assert build(birds, tmp_path / "third", workers=1).replaced is None
+    assert build(birds, tmp_path / "third", config=SMALL, workers=1).name_owner is None
+    assert registered_folder("fdrd") == (tmp_path / "third").resolve()
+
+
+READ_ON = """
+import json, sys
+from pathlib import Path
+from datasets import load_dataset
+
+log, stop = map(Path, sys.argv[1:])
+found, errors = set(), []
+for _ in range(2000):
+    try:
+        for config in (None, "birds"):
+            rows = load_dataset("fdrd", config)
+            found.add((config, sum(split.num_rows for split in rows.values())))
+    except Exception as error:
+        errors.append(repr(error))
+    with log.open("a") as file:
+        file.write(".")
+    if stop.exists():
+        break
+print(json.dumps([sorted(found, key=str), errors]))
+"""
+
+
+def test_a_reader_finds_the_old_dataset_or_the_new_one(
+    two_domains, tmp_path, own_cache, monkeypatch
+):
+    """Another process loads all domains and one of them without a pause while two states replace each other."""
+    out, states = tmp_path / "out", []
+    for kept in (two_domains / "birds/train/wren/02.png", two_domains / "pets/cat/1.png"):
+        built = build(two_domains, out, workers=1)
+        states.append((out.rename(tmp_path / f"state-{len(states)}"), built.manifest))
+        kept.unlink()
+        (tmp_path / "out.work/last.json").unlink()
+    assert [state[1]["records"]["kept"] for state in states] == [79, 78]
+    log, stop = tmp_path / "log", tmp_path / "stop"
+    log.touch()
+    command = [sys.executable, "-c", READ_ON, str(log), str(stop)]
+    environment = {**os.environ, "HF_HOME": str(own_cache), "HF_HUB_OFFLINE": "1"}
+    reader = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+    def until_it_read_again(_):
+        """Wait as `register` does, for what was being read, and then for a load of the new state."""
+        loads = log.stat().st_size
+        while log.stat().st_size < loads + 2 and reader.poll() is None:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(registration, "sleep", until_it_read_again)
+    try:
+        for turn in range(12):
+            state, manifest = states[turn % 2]
+            state.rename(out)
+            assert register(out, manifest).configs == ["birds", "pets", "default"]
+            out.rename(state)
+        stop.touch()
+        found, errors = json.loads(reader.communicate(timeout=60)[0])
+    finally:
+        reader.kill()
+    # `datasets` checks that a folder is there before it opens it, which a removal can fall between.
+    assert len(errors) <= 1, errors
+    assert found == [["birds", 48], ["birds", 49], [None, 78], [None, 79]]
+
+
+def test_a_damaged_dataset_keeps_its_name(birds, tmp_path):
+    first = build(birds, tmp_path / "first", workers=1)
+    (first.out / "manifest.json").write_text("damaged")
+    assert build(birds, tmp_path / "second", workers=1).name_owner == first.out.resolve()
 
 
 @pytest.mark.parametrize("cache", ["datasets", "fdrd"])

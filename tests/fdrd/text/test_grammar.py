@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from fdrd.text.grammar import MAX_LETTERS, MAX_WORDS, plural
+
 
 @pytest.mark.parametrize("earlier", ["typeguard", "sys"])
 def test_typeguard_works_before_and_after_inflect_was_imported(earlier):
@@ -15,3 +17,12 @@ def test_typeguard_works_before_and_after_inflect_was_imported(earlier):
         "import typeguard; typeguard.check_type(1, int)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_phrases_beyond_a_limit_have_no_plural():
+    words = "very " * (MAX_WORDS - 1) + "bird"
+    assert plural(words) == f"{words}s"
+    assert plural(f"very {words}") == f"very {words}"
+    letters = "x" * MAX_LETTERS
+    assert plural(letters) == f"{letters}s" or plural(letters) == f"{letters}es"
+    assert plural(f"x{letters}") == f"x{letters}"

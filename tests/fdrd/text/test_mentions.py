@@ -3,10 +3,17 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdrd.text.mentions import find_mentions, is_mentioned, mention_pattern, same_name
+from fdrd.text.mentions import (
+    NameIndex,
+    find_mentions,
+    is_mentioned,
+    longer_names,
+    mention_pattern,
+    same_name,
+)
 
 NAMES = ["Shiba Inu", "A380", "A380-800", "bird-of-paradise", "o'neill’s finch", "mayfly", "ſtar", "Käfer",
-         "2CV", "柴犬"]  # fmt: skip
+         "2CV", "柴犬", "İlk", "c++"]  # fmt: skip
 TEXT = st.text(
     alphabet=st.sampled_from("aAsS38 0-_'.,;Kyh") | st.characters(max_codepoint=127), max_size=20
 )
@@ -28,6 +35,31 @@ def test_the_ascii_pattern_finds_the_same_mentions_as_the_general_pattern(
     assert caption.isascii()
     found = [match.span() for match in pattern._ascii.finditer(caption)]
     assert found == [match.span() for match in pattern._any.finditer(caption)]
+    assert found == [match.span() for match in pattern.finditer(caption)]
     copy = pickle.loads(pickle.dumps(pattern))
     assert find_mentions(caption, pattern) == find_mentions(caption, copy)
     assert is_mentioned(caption, pattern) == bool(find_mentions(caption, pattern))
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(CHANGES), TEXT), max_size=3))
+def test_an_index_misses_no_mention(parts):
+    caption = "".join(f"{change(name)}{between}" for name, change, between in parts)
+    patterns = list(map(mention_pattern, NAMES))
+    index = NameIndex([(*pattern.plurals, pattern.name) for pattern in patterns])
+    found = index.find(caption)
+    assert {n for n, pattern in enumerate(patterns) if is_mentioned(caption, pattern)} <= found
+    assert pickle.loads(pickle.dumps(index)).find(caption) == found
+
+
+def test_longer_names_are_those_that_mention_the_name():
+    names = ["cat", "wild cat", "bobcat", "wild cat of prey", "A380", "a380-800", "猫", "柴犬猫"]
+    assert longer_names(names) == [
+        ["wild cat", "wild cat of prey"], ["wild cat of prey"], [], [], ["a380-800"], [], ["柴犬猫"], [],
+    ]  # fmt: skip
+
+
+def test_a_pattern_considers_the_longer_names_that_a_caption_has():
+    names = ["bird", *(f"bird {number}" for number in range(3000))]
+    pattern = mention_pattern("bird", names[1:])
+    caption = "A bird 2999, two Bird  17 and a bird."
+    assert [caption[m.start :] for m in find_mentions(caption, pattern)] == ["bird."]

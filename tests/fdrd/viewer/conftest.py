@@ -12,7 +12,7 @@ import uvicorn
 from fdrd.field_guide.writer import sample
 from fdrd.pipeline.builder import build
 from fdrd.viewer.context import Context, open_context
-from fdrd.viewer.server import _listen, application
+from fdrd.viewer.server import _listen, application, run, server_of
 
 TOKEN = "secret-token"
 
@@ -23,6 +23,8 @@ class Site:
 
     context: Context
     port: int
+    server: uvicorn.Server
+    thread: threading.Thread
 
     @property
     def base(self):
@@ -89,14 +91,14 @@ def open_site():
         listener = _listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         app = application(context, TOKEN, "127.0.0.1", port)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        server = server_of(app)
+        thread = threading.Thread(target=run, args=[server, listener], daemon=True)
         thread.start()
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
         running.append((server, thread))
-        return Site(context, port)
+        return Site(context, port, server, thread)
 
     yield opened
     for server, thread in running:

@@ -9,6 +9,7 @@ import pytest
 from fdrd.dataset import load
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import read_manifest
+from fdrd.viewer.security import redirect_file
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
@@ -67,6 +68,16 @@ def test_browse_filter_search_and_open_a_record(page, measured, open_site):
     expect(page.locator("h2", has_text="Ranks")).to_be_visible()
     page.go_back()
     expect(page.locator(".bar strong")).to_be_visible()
+
+
+def test_the_file_that_opens_the_browser_leads_to_the_first_page(page, drawn, open_site):
+    site = open_site(drawn / "set")
+    with redirect_file(site.address) as file:
+        page.goto(file.as_uri())
+        sync_api.expect(page.locator(".bar strong")).to_have_text("90")
+    assert "token" not in page.url
+    page.goto(f"{site.base}/review")
+    sync_api.expect(page.locator("h1")).to_be_attached()
 
 
 def test_two_methods_are_compared_on_a_query(page, measured, open_site):

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 import numpy as np
 import pytest
 
-from fdrd.curation.decisions import Decision, parse_decisions
+from fdrd.curation.decisions import Decision, in_effect, parse_decisions
 from fdrd.errors import FdrdError
 from fdrd.viewer.decision_log import Review, decisions_path, krippendorff_alpha
 from fdrd.viewer.review import digest_of, queue
@@ -56,9 +56,65 @@ def test_many_writers_at_once_lose_nothing(tmp_path):
 
 
 def test_a_broken_line_is_named(tmp_path):
-    (tmp_path / "d.jsonl").write_text("{}\n")
-    with pytest.raises(FdrdError, match=r"d\.jsonl: line 1"):
+    review = Review(tmp_path / "d.jsonl")
+    review.add(decision())
+    review.decisions()
+    with review.path.open("a") as file:
+        file.write("{}\n")
+    for each in (review, Review(review.path)):
+        with pytest.raises(FdrdError, match=r"d\.jsonl: line 2"):
+            each.decisions()
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_only_a_file_is_read(tmp_path, make):
+    make(tmp_path / "d.jsonl")
+    with pytest.raises(FdrdError, match="is not a file"):
         Review(tmp_path / "d.jsonl").decisions()
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 9])
+@pytest.mark.parametrize("how", ["renamed", "overwritten"])
+def test_a_file_that_was_replaced_is_read_anew(tmp_path, count, how):
+    review, other = Review(tmp_path / "d.jsonl"), Review(tmp_path / "other")
+    for number in range(3):
+        review.add(decision(f"old {number}"))
+    assert len(review.status()) == 3
+    for number in range(count):
+        other.add(decision(f"new {number}", "drop"))
+    if how == "renamed":
+        other.path.replace(review.path)
+    else:
+        review.path.write_bytes(other.path.read_bytes())
+    assert review.status() == {f"new {number}": "dropped" for number in range(count)}
+    review.add(decision("more"))
+    assert len(review.status()) == count + 1
+    review.path.unlink()
+    assert review.status() == {}
+
+
+def test_a_decision_that_could_not_be_read_is_not_written(tmp_path):
+    review = Review(tmp_path / "d.jsonl")
+    for name in ("x" * 20_001, "\udcff"):
+        with pytest.raises(FdrdError, match="not a decision"):
+            review.add(decision(reviewer=name))
+    assert not review.path.exists()
+
+
+def test_the_time_for_undoing_grows_with_the_number_of_decisions():
+    calls = 0
+
+    class Counted(str):
+        def __eq__(self, other):
+            nonlocal calls
+            calls += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    many = [decision(Counted(n), action) for action in ("accept", "undo") for n in range(300)]
+    assert in_effect(many) == []
+    assert calls < 2 * len(many)
 
 
 def test_status_progress_and_the_last_decision(tmp_path):
@@ -120,6 +176,20 @@ def test_decisions_through_the_server(drawn, open_site):
     assert "problem" in decide(action="destroy")
     page = site.text("/review", id=record["id"])
     assert '<mark class="span type-colour" title="colour">blue</mark>' in page
+    deep = "[" * 20_000
+    for action, value, problem in (
+        ("category", "x" * 1001, "the category has over 1,000 characters"),
+        ("category", "x" * 60_000, "the category has over 1,000 characters"),
+        ("caption", "x" * 20_001, "the caption has over 20,000 characters"),
+        ("comment", "x" * 20_001, "the comment has over 20,000 characters"),
+        ("attributes", '[{"type": "colour", "start": 1e400, "end": 2}]', "got `float`"),
+        ("attributes", '[{"type": "colour", "start": 0, "end": 2.0}]', "got `float`"),
+        ("attributes", '{"type": "colour"}', "attributes are a list"),
+        ("attributes", deep, "attributes are a JSON list"),
+        ("attributes", f"[{'1,' * 1000}1]", "over 1,000 attributes"),
+    ):
+        assert problem in decide(action=action, value=value)["problem"]
+    assert "The category has" not in site.text("/review", id=record["id"])
     assert decide(action="accept") == {"saved": "accept"}
     assert decide(action="undo")["id"] == record["id"]
     assert (

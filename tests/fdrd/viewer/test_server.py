@@ -5,11 +5,15 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -20,8 +24,9 @@ from starlette.responses import PlainTextResponse
 from fdrd.build_config import BuildConfig
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import read_manifest
+from fdrd.viewer.facets import MOST_CHOSEN
 from fdrd.viewer.review import digest_of
-from fdrd.viewer.security import POLICY, Guard
+from fdrd.viewer.security import POLICY, Guard, redirect_file
 
 HOSTILE = (
     '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202edlrow\u2066\u200b'
@@ -56,6 +61,76 @@ def test_a_request_needs_the_token_and_gets_it_once_as_a_cookie(site):
 def test_a_redirect_never_leaves_the_site(site):
     answer = site.ask("//evil.example/?token=secret-token", Cookie="")
     assert answer.headers["location"].startswith("/evil.example")
+
+
+def test_the_file_that_opens_the_browser_is_private_and_is_removed():
+    with redirect_file("http://127.0.0.1:1/?token=a&b") as page:
+        assert stat.S_IMODE(page.stat().st_mode) == 0o600
+        assert stat.S_IMODE(page.parent.stat().st_mode) == 0o700
+        assert 'content="0; url=http://127.0.0.1:1/?token=a&amp;b"' in page.read_text()
+        assert "token" not in page.as_uri()
+    assert not page.parent.exists()
+
+
+def test_a_token_from_another_site_gets_a_page_that_goes_on(site):
+    headers = {"Cookie": "", "Sec-Fetch-Site": "cross-site"}
+    answer = site.ask("//evil.example/?token=secret-token&q=%0d%0a", **headers)
+    assert (answer.status, answer.headers["refresh"]) == (200, "0; url=/evil.example/?q=%0D%0A")
+    assert "samesite=strict" in answer.headers["set-cookie"].lower()
+    assert site.ask("/?token=wrong", **headers).status == 403
+
+
+def test_a_page_grows_with_its_filters_and_no_faster(site):
+    def size(count):
+        return len(site.text("/?" + "&".join(f"category=c{n}" for n in range(count))))
+
+    assert size(400) - size(200) < 1.2 * (size(300) - size(100))
+    assert "Remove 392 more" in site.text("/?" + "&".join(f"category=c{n}" for n in range(400)))
+    limit = "&".join(f"value=c{n}" for n in range(MOST_CHOSEN))
+    assert site.ask(f"/?{limit}").status == 200
+    answer = site.ask(f"/?{limit}&split=test")
+    assert (answer.status, answer.read()[:20]) == (400, b"The address has 501 ")
+
+
+def test_a_request_that_is_half_sent_does_not_keep_the_server_from_ending(drawn, open_site, capfd):
+    site = open_site(drawn / "set", review="half")
+    with socket.create_connection(("127.0.0.1", site.port)) as half:
+        half.sendall(
+            f"POST /review/decide HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nOrigin: {site.base}\r\n"
+            f"Cookie: fdrd_view_{site.port}=secret-token\r\nContent-Length: 60000\r\n\r\na".encode()
+        )
+        time.sleep(0.2)
+        site.server.should_exit = True
+        site.thread.join(30)
+    assert not site.thread.is_alive()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_breaks_while_the_viewer_is_open_is_named_on_the_page(drawn, tmp_path, open_site):
+    shutil.copytree(drawn / "set", tmp_path / "set")
+    site = open_site(tmp_path / "set", review="r")
+    file = tmp_path / "set.review" / "r" / "decisions.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}\n")
+    answer = site.ask("/")
+    page = answer.read().decode()
+    assert answer.status == 503
+    assert 'role="alert"' in page
+    assert "decisions.jsonl: line 1 is not a decision" in page
+    file.unlink()
+    file.mkdir()
+    assert "decisions.jsonl is not a file" in site.ask("/review").read().decode()
+    file.rmdir()
+    assert site.ask("/").status == 200
+    file.parent.rmdir()
+    file.parent.write_text("in the way")
+    form = {
+        "record": first_record(site)["id"],
+        "digest": digest_of(first_record(site)),
+        "action": "accept",
+    }
+    answer = site.post("/review/decide", **form)
+    assert "Not+saved" in answer.headers.get("location", "") or answer.status == 503
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1", ""])
@@ -227,13 +302,14 @@ def test_a_damaged_shard_shows_an_error_on_its_records(birds, tmp_path, open_sit
     page = site.text("/")
     assert page.count('role="alert"') == 2
     index = site.context.library.current()
-    assert index.columns.size == 49
-    bad = [record for record in index.records(range(49)) if record["error"]]
-    assert len(bad) == shards[0]["rows"] + shards[1]["rows"]
+    readable = 49 - shards[0]["rows"]
+    assert index.columns.size == readable
+    bad = [record for record in index.records(range(readable)) if record["error"]]
+    assert len(bad) == shards[1]["rows"]
     for record in bad:
         assert markup(record["error"]) in site.text("/record", id=record["id"])
         assert site.ask(f"/thumb?id={quote(record['id'])}").status == 200
-    good = next(record for record in index.records(range(49)) if not record["error"])
+    good = next(record for record in index.records(range(readable)) if not record["error"])
     assert site.ask(f"/thumb?id={quote(good['id'])}").headers["content-type"] == "image/webp"
 
 
@@ -283,23 +359,36 @@ def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):
 
 
 @pytest.mark.slow
-def test_the_command_prints_its_address_and_ends_cleanly_on_ctrl_c(drawn):
-    command = [
-        sys.executable,
-        "-m",
-        "fdrd",
-        "view",
-        str(drawn / "set"),
-        "--port",
-        "0",
-        "--no-browser",
-    ]
-    environment = {**os.environ, "FDRD_CACHE": str(drawn / "cache" / "fdrd")}
+def test_the_command_opens_the_browser_without_the_token_and_ends_on_ctrl_c(drawn, tmp_path):
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\n')
+    browser.chmod(0o755)
+    options = "--port 0 --host 0.0.0.0 --review ctrl-c".split()
+    command = [sys.executable, "-m", "fdrd", "view", str(drawn / "set"), *options]
+    environment = {**os.environ, "FDRD_CACHE": str(drawn / "cache/fdrd"), "BROWSER": f"{browser} %s",
+                   "TMPDIR": str(tmp_path), "DISPLAY": ":0"}  # fmt: skip
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
-    assert "/?token=" in server.stdout.readline()
-    server.send_signal(signal.SIGINT)
-    _, errors = server.communicate(timeout=60)
+    line = next(line for line in server.stdout if "/?token=" in line)
+    port, _, token = line.partition("http://127.0.0.1:")[2].strip().partition("/?token=")
+    for _ in range(200):
+        if (tmp_path / "arguments").is_file() and (tmp_path / "arguments").read_text():
+            break
+        time.sleep(0.05)
+    opened = (tmp_path / "arguments").read_text().strip()
+    assert token not in opened
+    page = Path(opened.removeprefix("file://"))
+    assert token in page.read_text()
+    with socket.create_connection(("127.0.0.1", int(port))) as half:
+        half.sendall(
+            f"POST /review/decide HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+            f"Cookie: fdrd_view_{port}={token}\r\nContent-Length: 60000\r\n\r\na".encode()
+        )
+        time.sleep(0.5)
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=60)
     assert server.returncode in (0, 130)
     assert "Traceback" not in errors
+    assert "Warning: others can reach 0.0.0.0 over plain HTTP" in errors
+    assert not page.exists()

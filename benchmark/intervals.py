@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmark.result import Interval
-
-if TYPE_CHECKING:  # this imports torch
-    from benchmark.evaluation.score_blocks import Floats
+Floats = npt.NDArray[np.float64]
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 
-def score_interval(domains: Sequence[tuple[Floats, Floats]]) -> Interval:
+def score_interval(domains: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:
     """Return the 95 % interval of a mean over domains, each the mean over M measures of the mean over queries.
 
     Args:

@@ -1,0 +1,621 @@
+"""Results and checkpoints of strangers: one line that names the file, or the numbers that the ranks give.
+
+FDRD_TAMPERED sets how many random changes the slow test makes to each kind of file.
+"""
+
+import copy
+import json
+import os
+import random
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+import benchmark
+from benchmark.checkpoint import load_method, read_header, tensors_digest
+from benchmark.experiments.state import states
+from benchmark.result import DIRECTIONS, numbers, read_result, write_result
+from benchmark.settings import MOST_SEED
+from fdrd import __main__ as cli
+from fdrd.errors import FdrdError
+from fdrd.viewer.results import Runs
+from tests.ranked import with_ranks
+
+TAMPERED = int(os.environ.get("FDRD_TAMPERED", "20"))
+QUICK = {"epochs": 1, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_clip, tiny_dataset, tmp_path_factory):
+    """Results of zero-shot and of CoOp, with its checkpoint."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("zero_shot", "coop"):
+        benchmark.run(
+            name, tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
+            options={"n_ctx": 4} if name == "coop" else None,
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def folder(measured, tmp_path):
+    """A copy of the results that a test may change."""
+    return shutil.copytree(measured, tmp_path / "runs")
+
+
+@pytest.fixture
+def coop(folder):
+    return next(folder.glob("coop-*.json"))
+
+
+@pytest.fixture
+def zero_shot(folder):
+    return next(folder.glob("zero_shot-*.json"))
+
+
+def edit(path, *changes):
+    """Set values of a JSON file, by their place."""
+    value = json.loads(path.read_text())
+    for place, new in changes:
+        *parents, last = place.split(".")
+        inside = value
+        for name in parents:
+            inside = inside[name]
+        inside[last] = new
+    path.write_text(json.dumps(value))
+
+
+READERS = [
+    *(
+        lambda folder, form=form: benchmark.report(folder, format=form)
+        for form in ("markdown", "html", "latex", "csv")
+    ),
+    benchmark.compare,
+    lambda folder: Runs([folder]),
+]
+
+
+def refusal(call, *args, **options):
+    """Return the message of the error that a call ends with, which is one line."""
+    with pytest.raises(FdrdError) as refused:
+        call(*args, **options)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 700
+    return str(refused.value)
+
+
+def ranks(count, first="1"):
+    return " ".join([first, *["1"] * (count - 1)])
+
+
+ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("strict", "caption")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([("ranks.image_to_text.strict", ranks(23))], "strict has 23 ranks, expected 24"),
+        ([("ranks.text_to_image.caption", ranks(25))], "caption has 25 ranks, expected 24"),
+        ([("ranks.image_to_text.strict", ranks(24, "25"))], "has rank 25 of 24 items for query 0"),
+        ([("ranks.image_to_text.strict", ranks(24, "9" * 30))], "matching regex"),
+        ([("ranks.image_to_text.strict", ranks(24, "9" * 5000))], "matching regex"),
+        ([("queries.image_of_row", "999999999999 0")], "matching regex"),
+        ([("queries.image_of_row", "999999999 0")], "image_of_row does not name each of the numbers 0 to 23"),
+        ([("queries.domain_of_image", "0")], "image_of_row does not name each of the numbers 0 to 0"),
+        ([("queries.domain_of_image", ranks(24))], "domain_of_image does not name each of the numbers 0 to 0"),
+        ([("metrics.image_to_text.strict.mrr", 0.99)], "metrics.image_to_text.strict.mrr is 0.99, but the ranks"),
+        ([("metrics.text_to_image.caption.recall.R@5", 0.99)], "text_to_image.caption.recall.R@5 is 0.99"),
+        ([("metrics.text_to_image.strict.recall.R@3", 0.99)], "strict.recall has 'R@1', 'R@5', 'R@10', 'R@3'"),
+        ([("metrics.image_to_text.strict.mean_rank", 1)], "metrics.image_to_text.strict.mean_rank is 1"),
+        ([("metrics.image_to_text.strict.queries", 10**15)], "strict.queries is 1e+15"),
+        ([("metrics.image_to_text.interval.mrr", [0, 1])], "image_to_text.interval.mrr is 0"),
+        ([("metrics.rsum", 6)], "metrics.rsum is 6"),
+        ([("metrics.rsum_interval", [5, 6])], "metrics.rsum_interval is 5"),
+        ([("metrics.by_domain.shapes.image_to_text.mrr", 0.99)], "by_domain.'shapes'.image_to_text.mrr is 0.99"),
+        ([("metrics.by_domain.other", {})], "missing image_to_text"),
+        ([("metrics.by_category.circle.image_to_text.mrr", 0.99)], "mrr of the categories does not agree"),
+        ([("metrics.by_category.circle.text_to_image.queries", 9)], "counts more than 24 queries"),
+        ([("metrics.image_to_text.recall_expected.R@10", 0)], "recall_expected is below the strict recall"),
+        ([("metrics.hard_negatives.category.accuracy", 0.777)], "is no share of 24 rows"),
+        ([("metrics.hard_negatives.category.rows", 25)], "counts more than 24 rows"),
+        ([("metrics.hard_negatives.all.accuracy", 1)], "does not agree with `all`"),
+        ([("metrics.gallery", "joint")], "metrics.gallery is joint, settings.gallery domain"),
+        ([("metrics.gallery", 99), ("settings.gallery", 99)], "settings.gallery is 99, of 24 images"),
+        ([("settings.seed", -5)], "`int` >= 0"),
+        ([("settings.seed", 10**30)], "`$.settings.seed`"),
+        ([("learned_parameters", 10**300)], "`$.learned_parameters`"),
+        (ONES, "but the ranks give"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("reader", READERS)
+def test_a_result_that_contradicts_itself_is_refused(coop, folder, changes, message, reader):
+    edit(coop, *changes)
+    said = refusal(reader, folder)
+    assert str(coop) in said
+    assert message in said
+    assert said.endswith("delete it to run again")
+
+
+@pytest.mark.parametrize("gallery", ["domain", "joint", 2])
+def test_every_number_of_a_run_is_the_one_that_its_ranks_give(
+    tiny_clip, make_row, make_dataset, make_drawing, tmp_path, gallery
+):
+    """Two domains, images with several captions, captions of several images: read as they were written."""
+    rows = []
+    for number in range(16):
+        domain, color = ("near", "far")[number % 2], ("red", "blue", "green")[number % 3]
+        image = make_drawing(color, "circle", ("left", "right")[number % 4 // 2])
+        caption = f"a {color} circle {'on the left' if number % 5 else ''}"
+        rows.append(make_row(number, image, caption, "circle", domain=domain))
+    splits = {"test": make_dataset(rows, "test")}
+    result = benchmark.run(
+        "zero_shot", splits, backbone=tiny_clip, gallery=gallery, results=tmp_path
+    )
+    (path,) = tmp_path.glob("*.json")
+    assert read_result(path) == result
+
+
+def test_ranks_with_the_numbers_that_they_give_are_accepted(coop, tmp_path):
+    """On both sides of the limit: the last item may be the first that is right, and no later one."""
+    result = replace(read_result(coop), metrics=replace(read_result(coop).metrics, by_category={}))
+    last = with_ranks(result, [24] * 24, [1] * 24)
+    write_result(last, tmp_path / "last.json")
+    assert read_result(tmp_path / "last.json") == last
+    with pytest.raises(FdrdError, match="rank 25 of 24 items"):
+        write_result(with_ranks(result, [25] * 24, [1] * 24), tmp_path / "later.json")
+
+
+def test_a_small_file_makes_nothing_large(coop, folder, monkeypatch):
+    """Numbers of the file never become lengths."""
+    edit(coop, ("queries.image_of_row", "999999999 " * 23 + "999999999"))
+    monkeypatch.setattr(np, "bincount", lambda *_a, **_k: pytest.fail("allocated by a number"))
+    refusal(read_result, coop)
+
+
+# A finished run
+
+
+def run(folder, tiny_clip, tiny_dataset, method="coop", **options):
+    if method == "coop":
+        options = {"options": {"n_ctx": 4}, **options}
+    seen = []
+    result = benchmark.run(
+        method, tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
+        progress=lambda stage, _done, _total: seen.append(stage.partition(":")[0]), **options,
+    )  # fmt: skip
+    return result, seen
+
+
+def test_a_foreign_file_under_the_name_of_a_run_is_refused(
+    coop, zero_shot, folder, tiny_clip, tiny_dataset
+):
+    shutil.copy(zero_shot, coop)
+    said = refusal(run, folder, tiny_clip, tiny_dataset)
+    assert f"{coop} is not the result of this run (different method, code, options" in said
+    results, failed = benchmark.run_each(
+        ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
+        options={"coop": {"n_ctx": 4}},
+    )  # fmt: skip
+    assert [each.settings.method for each in results] == ["zero_shot"]
+    assert list(failed) == ["coop"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "different"),
+    [
+        ("settings.data.fingerprint", "a" * 64, "data"),
+        ("settings.backbone.fingerprint", "a" * 64, "backbone"),
+        ("settings.code", "a" * 64, "code"),
+        ("settings.options.n_ctx", 8, "options"),
+        ("settings.train.epochs", 9, "train"),
+        ("settings.seed", 3, "seed"),
+        ("settings.learned_from.train", "a" * 64, "learned_from"),
+    ],
+)
+def test_an_edited_file_is_not_a_finished_run(
+    coop, folder, tiny_clip, tiny_dataset, place, value, different
+):
+    edit(coop, (place, value))
+    said = refusal(run, folder, tiny_clip, tiny_dataset)
+    assert f"{coop} is not the result of this run (different {different}); delete it" in said
+    coop.unlink()
+    result, _ = run(folder, tiny_clip, tiny_dataset)
+    assert read_result(coop) == result
+
+
+def test_names_and_labels_may_differ(coop, folder, tiny_clip, tiny_dataset):
+    edit(
+        coop,
+        ("metrics.image_to_text.recall_expected.R@3", 0),
+        ("settings.label", "CoOp"),
+        ("settings.data.name", "elsewhere"),
+    )
+    result, seen = run(folder, tiny_clip, tiny_dataset)
+    assert (result.settings.label, seen) == ("CoOp", ["finished before"])
+
+
+def test_queries_of_other_data_are_not_those_of_the_run(coop, folder, tiny_clip, tiny_dataset):
+    result = read_result(coop)
+    metrics = replace(result.metrics, by_category={})
+    queries = replace(result.queries, image_of_row=" ".join(map(str, reversed(range(24)))))
+    result = replace(result, queries=queries, metrics=metrics)
+    write_result(with_ranks(result, [1] * 24, [1] * 24), coop)
+    said = refusal(run, folder, tiny_clip, tiny_dataset)
+    assert "(different queries)" in said
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors", ".partial.safetensors"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_training(
+    coop, folder, tiny_clip, tiny_dataset, suffix, monkeypatch
+):
+    monkeypatch.setattr("benchmark.runner.runs.train", lambda _plan: pytest.fail("trained"))
+    for path in (coop, coop.with_suffix(".safetensors")):
+        path.unlink()
+    coop.with_suffix(suffix).mkdir()
+    said = refusal(run, folder, tiny_clip, tiny_dataset)
+    assert f"{coop.with_suffix(suffix)} is a folder" in said
+    said = refusal(run, coop.with_suffix(suffix) / "..", tiny_clip, tiny_dataset)
+    assert "is a folder" in said
+    file = folder.parent / "file"
+    file.touch()
+    assert "file is not a folder; give --results" in refusal(run, file, tiny_clip, tiny_dataset)
+
+
+def test_a_dry_run_names_a_broken_file(coop, folder):
+    experiment = benchmark.to_experiment(
+        {"data": "drawn", "methods": ["coop"], "results": str(folder)}
+    )
+    assert [state for _, state in states(experiment)] == ["to do"]
+    edit(coop, ("metrics.rsum", 6))
+    assert str(coop) in refusal(states, experiment)
+
+
+# Seeds
+
+
+@pytest.mark.parametrize("seed", [-5, 2**70])
+def test_an_impossible_seed_is_refused_before_the_first_run(tiny_clip, tiny_dataset, seed):
+    said = refusal(
+        benchmark.run_each, ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, seeds=[0, seed],
+    )  # fmt: skip
+    assert said == f"seed {seed}: must be between 0 and {MOST_SEED}"
+    assert str(seed) in refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 10**12}, "seeds: expected `int` <= 10000"),
+        ({"seeds": 10_001}, "seeds: expected `int` <= 10000"),
+        ({"seeds": 2**70}, "seeds"),
+        ({"seeds": [0, -1]}, "seeds[1]: expected `int` >= 0"),
+        ({"seeds": [MOST_SEED + 1]}, f"expected `int` <= {MOST_SEED}"),
+        ({"tuning": {"steps": 1, "seed": -1}}, "tuning.seed: expected `int` >= 0"),
+    ],
+)
+def test_impossible_seeds_of_an_experiment_are_refused(changes, message):
+    content = {"data": "d", "methods": ["zero_shot"], **changes}
+    assert message in refusal(benchmark.to_experiment, content)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--seed", -5),
+        ("--seed", 2**70),
+        ("--seeds", 10**12),
+        ("--seeds", 0),
+        ("--seed", MOST_SEED + 1),
+    ],
+)
+def test_the_command_line_refuses_a_seed_before_it_looks_at_the_data(
+    arguments, monkeypatch, capsys
+):
+    monkeypatch.setattr("fdrd.commands.benchmark.bench._checked_name", pytest.fail)
+    monkeypatch.setattr(
+        "sys.argv", ["fdrd", "bench", "none", "--method", "coop", *map(str, arguments)]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"Invalid value for '{arguments[0]}'" in said
+    assert "Traceback" not in said
+
+
+def test_seeds_up_to_the_limits_are_taken():
+    content = {"data": "d", "methods": ["random"]}
+    assert len(benchmark.to_experiment({**content, "seeds": 10_000}).cells()) == 10_000
+    (cell,) = benchmark.to_experiment({**content, "seeds": [MOST_SEED]}).cells()
+    assert cell.seed == MOST_SEED
+
+
+def test_an_experiment_of_too_many_cells_is_refused_before_they_are_listed():
+    content = {
+        "data": "d", "methods": ["random"], "seeds": 10_000,
+        "protocols": [{"shots": [*range(1, 1001)], "gallery": [*range(2, 1002)]}],
+    }  # fmt: skip
+    said = refusal(benchmark.to_experiment(content).cells)
+    assert "more than 100,000 combinations" in said
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def checkpoint(folder):
+    return next(folder.glob("coop-*.safetensors"))
+
+
+def rewrite(path, learned=None, **header):
+    """Write a checkpoint again, with the digest of its tensors, unless `header` has one."""
+    old = read_header(path)
+    learned = safetensors.torch.load_file(path) if learned is None else learned
+    value = {**asdict(old), "tensors": tensors_digest(learned), **header}
+    path.write_bytes(safetensors.torch.save(learned, {"fdrd": json.dumps(value)}))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"options": {"n_ctx": 10**9}}, "n_ctx=1000000000: must be between 1 and 21"),
+        ({"options": {"n_ctx": 22}}, "n_ctx=22: must be between 1 and 21"),
+        ({"options": {"n_ctx": 2**70}}, "must be between 1 and 21"),
+        ({"options": {"n_ctx": [1]}}, "$.options"),
+        ({"options": {"ctx_init": "word " * 10_000}}, "$.options"),
+        ({"options": {"depth": 3}}, "coop has no option 'depth'"),
+        ({"seed": 10**30}, "$.seed"),
+        ({"seed": -3}, "$.seed"),
+        ({"train": {"epochs": "x"}}, "$.train.epochs"),
+        ({"train": {"epochs": -1}}, "epochs=-1: must be at least 1"),
+        ({"backbone_fingerprint": "f"}, "$.backbone_fingerprint"),
+        ({"method": "x" * 5000}, "$.method"),
+        ({"tensors": "0" * 64}, "its tensors are not those that were trained"),
+        ({"tensors": None}, "its tensors are not those that were trained"),
+    ],
+)
+def test_a_header_is_checked_like_a_command_line(
+    checkpoint, tiny_clip, tiny_dataset, header, message
+):
+    rewrite(checkpoint, **header)
+    assert message in refusal(load_method, checkpoint, backbone=tiny_clip)
+    said = refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("vpt", {"n_vis": 10**9}, "n_vis=1000000000: must be between 1 and 1000"),
+        ("maple", {"n_ctx": 10**9}, "n_ctx=1000000000: must be between 1 and 1000"),
+        ("tcp", {"n_ctx": 10**9}, "n_ctx=1000000000: must be between 1 and 21"),
+        ("mmrl", {"n_tokens": 10**9}, "n_tokens=1000000000: must be between 1 and 1000"),
+        ("mmrl", {"width": 10**9}, "width=1000000000: must be between 1 and 8192"),
+        ("clip_adapter", {"reduction": 1e-9}, "reduction=1e-09: must be at least 0.01"),
+        ("lora", {"rank": 10**9}, "rank=1000000000: must be between 1 and 1024"),
+    ],
+)
+def test_no_option_allocates_without_limit(checkpoint, tiny_clip, method, options, message):
+    rewrite(checkpoint, method=method, options=options)
+    assert message in refusal(load_method, checkpoint, backbone=tiny_clip)
+
+
+def changed(tensors, change):
+    return {name: change(value) for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: changed(tensors, lambda each: (each * 1000).int()), "torch.int32, expected torch.float32"),
+        (lambda tensors: changed(tensors, lambda each: each.double()), "torch.float64, expected torch.float32"),
+        (lambda tensors: changed(tensors, lambda each: each[:1]), "size mismatch"),
+        (lambda tensors: {**tensors, "more": torch.zeros(1)}, "Unexpected key(s)"),
+        (lambda _tensors: {"other": torch.zeros(1)}, "Missing key(s)"),
+    ],
+)  # fmt: skip
+def test_tensors_that_do_not_fit_are_refused_in_one_line(checkpoint, tiny_clip, change, message):
+    rewrite(checkpoint, change(safetensors.torch.load_file(checkpoint)))
+    said = refusal(load_method, checkpoint, backbone=tiny_clip)
+    assert f"{checkpoint} does not fit coop" in said
+    assert message in said
+
+
+def test_replaced_tensors_are_not_what_was_trained_before(
+    coop, checkpoint, folder, tiny_clip, tiny_dataset
+):
+    """Under the old digest they are refused; under their own they are not those of the result, so CoOp trains."""
+    genuine, _ = run(folder, tiny_clip, tiny_dataset, split="validation")
+    other = changed(safetensors.torch.load_file(checkpoint), torch.rand_like)
+    (again,) = [path for path in folder.glob("coop-validation-*") if path.suffix == ".json"]
+    for path in (again, again.with_suffix(".safetensors")):
+        path.unlink()
+    rewrite(checkpoint, other, tensors=read_result(coop).learned)
+    said = refusal(run, folder, tiny_clip, tiny_dataset, split="validation")
+    assert f"{checkpoint}: its tensors are not those" in said
+    rewrite(checkpoint, other)
+    result, seen = run(folder, tiny_clip, tiny_dataset, split="validation")
+    assert "trained before" not in seen
+    assert (result.ranks, result.learned) == (genuine.ranks, genuine.learned)
+
+
+def test_a_result_holds_the_digest_of_what_was_learned(
+    coop, zero_shot, checkpoint, tiny_clip, tiny_dataset
+):
+    digest = tensors_digest(safetensors.torch.load_file(checkpoint))
+    assert read_header(checkpoint).tensors == read_result(coop).learned == digest
+    again = benchmark.run("coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint)
+    assert again.learned == digest
+    assert read_result(zero_shot).learned is None
+
+
+def test_the_digest_covers_names_types_shapes_and_values():
+    one = {"a": torch.arange(6.0), "b": torch.tensor(True)}
+    others = [
+        {"a": one["a"], "c": one["b"]},
+        {**one, "a": one["a"].reshape(2, 3)},
+        {**one, "a": one["a"].to(torch.bfloat16)},
+        {**one, "a": one["a"].flip(0)},
+        {**one, "b": torch.tensor(False)},
+    ]
+    assert len({tensors_digest(each) for each in [one, *others]}) == 6
+    assert tensors_digest(dict(reversed(one.items()))) == tensors_digest(one)
+
+
+# Random changes
+
+
+def leaves(value, place=()):
+    """Yield the place of every value, containers included."""
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for key, inner in items:
+        yield (*place, key)
+        yield from leaves(inner, (*place, key))
+
+
+WORDS = ["", "x", "0", "1 2", "9" * 400, "a\nb\x1b[2J", "../..", "é" * 3000, "f" * 64]
+EXTREMES = [
+    *WORDS,
+    0,
+    1,
+    -1,
+    2,
+    10**9,
+    10**30,
+    0.5,
+    1e308,
+    -0.0,
+    True,
+    None,
+    [],
+    {},
+    [1, 2],
+    {"a": 1},
+]
+
+
+def tampered(value, draw):
+    """Return a JSON value with one to three changes."""
+    value = copy.deepcopy(value)
+    for _ in range(draw.randint(1, 3)):
+        place = draw.choice(list(leaves(value)))
+        inside = value
+        for key in place[:-1]:
+            inside = inside[key]
+        old, how = inside[place[-1]], draw.randrange(4)
+        if how == 0:
+            del inside[place[-1]]
+        elif how == 1 and isinstance(old, int | float) and not isinstance(old, bool):
+            inside[place[-1]] = draw.choice([old + 1, old / 2, -old, old * 1e6])
+        elif how == 1 and isinstance(old, str) and " " in old:
+            words = old.split()
+            words[draw.randrange(len(words))] = draw.choice(
+                ["0", "1", "2", "999", "-1", "x", "1" * 30]
+            )
+            inside[place[-1]] = " ".join(words[: draw.choice([None, -1])])
+        else:
+            inside[place[-1]] = draw.choice(EXTREMES)
+    return value
+
+
+CHANGES = [
+    torch.rand_like,
+    torch.zeros_like,
+    torch.Tensor.half,
+    torch.Tensor.int,
+    lambda each: each[:0],
+]
+
+
+def ends_well(call, *args, **options):
+    """Return what a call returns; None if it ends in an `FdrdError` of one short line."""
+    try:
+        return call(*args, **options)
+    except FdrdError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 1500
+    return None
+
+
+def numbers_of(result):
+    return {
+        way: (
+            result.metrics.direction(way).strict.mrr,
+            float(np.mean(1 / numbers(result.ranks[way].strict))),
+        )
+        for way in DIRECTIONS
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(TAMPERED))
+def test_a_tampered_result_ends_in_one_line_or_the_right_numbers(
+    coop, folder, measured, tiny_clip, tiny_dataset, number
+):
+    draw = random.Random(number)
+    genuine = json.loads(coop.read_text())
+    text = json.dumps(tampered(genuine, draw))
+    if draw.random() < 0.2:  # bytes, too
+        place = draw.randrange(len(text))
+        text = (
+            text[:place]
+            + draw.choice(["", "\x00", "[" * 5000, "1e400"])
+            + text[place + draw.randrange(20) :]
+        )
+    coop.write_text(text)
+    read = ends_well(read_result, coop)
+    for reader in READERS:
+        assert (ends_well(reader, folder) is None) or read is not None
+    if read is not None:
+        assert all(one == pytest.approx(other) for one, other in numbers_of(read).values())
+    before = read_result(measured / coop.name)
+    found = ends_well(run, folder, tiny_clip, tiny_dataset)
+    if found is not None:
+        assert (found[0].ranks, numbers_of(found[0])) == (before.ranks, numbers_of(before))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(TAMPERED))
+def test_a_tampered_checkpoint_ends_in_one_line_or_the_right_numbers(
+    coop, checkpoint, folder, measured, tiny_clip, tiny_dataset, number
+):
+    draw = random.Random(number)
+    before = read_result(measured / coop.name)
+    tensors = safetensors.torch.load_file(checkpoint)
+    header = asdict(read_header(checkpoint))
+    how = draw.randrange(4)
+    if how == 0:  # the header, under the same tensors
+        header = tampered(header, draw)
+    elif how == 1:
+        name = draw.choice(list(tensors))
+        change = draw.choice(CHANGES)
+        tensors[name] = change(tensors[name])
+    content = safetensors.torch.save(tensors, {"fdrd": json.dumps(header)})
+    if how == 2:
+        content = bytearray(content)
+        for _ in range(draw.randint(1, 4)):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+    elif how == 3:
+        content = content[: draw.randrange(len(content))]
+    checkpoint.write_bytes(content)
+    given = ends_well(
+        benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, checkpoint=checkpoint
+    )
+    if given is not None:
+        assert (given.ranks, given.learned) == (before.ranks, before.learned)
+    coop.unlink()  # CoOp trains again, unless the checkpoint is that of another result
+    found = ends_well(run, folder, tiny_clip, tiny_dataset)
+    if found is not None:
+        assert (found[0].ranks, found[0].learned) == (before.ranks, before.learned)

@@ -1,0 +1,110 @@
+"""Two fetches at a time: into one folder, and into two folders with one cache of downloads."""
+
+import hashlib
+import io
+import tarfile
+import threading
+
+import pytest
+
+from fdrd.errors import FdrdError
+from fdrd.fetching.download import download
+from fdrd.fetching.fetching_run import FetchOptions, fetch_set
+from fdrd.fetching.table import PublicSet, RemoteFile
+from fdrd.progress import silent
+from tests.folders import digests
+
+FILES = {f"{number:03}.txt": bytes([number]) * 3000 for number in range(60)}
+
+
+@pytest.fixture
+def birds(server):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    server.files["a.tar"] = buffer.getvalue()
+    digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+    file = RemoteFile("a.tar", f"{server.url}/a.tar", digest)
+    return PublicSet("birds", "Birds", "CC0-1.0", server.url, (file,))
+
+
+def at_step(step, action):
+    """Return a progress function that acts once, at a step of the work."""
+    calls = []
+
+    def progress(*_):
+        calls.append(1)
+        if len(calls) == step + 1:
+            action()
+
+    return progress
+
+
+def complete(folder):
+    return digests(folder) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()
+    }
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_second_fetch_into_the_folder_is_refused_wherever_the_first_one_is(
+    birds, server, tmp_path, step
+):
+    options, errors = FetchOptions(downloads=tmp_path / "downloads"), []
+
+    def second():
+        with pytest.raises(FdrdError, match="another process is writing") as refused:
+            fetch_set(birds, tmp_path / "out", options)
+        errors.append(refused.value)
+
+    fetch_set(birds, tmp_path / "out", options, at_step(step, second))
+    assert len(errors) == 1
+    assert complete(tmp_path / "out")
+    assert len(server.ranges) == 1
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out"]
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_two_folders_share_one_download(birds, server, tmp_path, step):
+    options = FetchOptions(downloads=tmp_path / "downloads")
+    second = threading.Thread(target=fetch_set, args=(birds, tmp_path / "two", options))
+    fetch_set(birds, tmp_path / "one", options, at_step(step, second.start))
+    second.join()
+    assert complete(tmp_path / "one")
+    assert complete(tmp_path / "two")
+    assert server.ranges == [None]  # downloaded once
+
+
+def test_of_eight_fetches_at_once_all_succeed_and_one_downloads(birds, server, tmp_path):
+    options = FetchOptions(downloads=tmp_path / "downloads")
+    threads = [
+        threading.Thread(target=fetch_set, args=(birds, tmp_path / f"out{number}", options))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(complete(tmp_path / f"out{number}") for number in range(8))
+    assert server.ranges == [None]
+
+
+def test_what_a_killed_download_left_is_removed_and_nothing_else(server, tmp_path):
+    folder = tmp_path / "downloads/birds"
+    folder.mkdir(parents=True)
+    (folder / "tmpabcd1234").touch()  # as `pooch` names them
+    (folder / "tmpfull5678").write_bytes(b"not empty")
+    (folder / "empty.json").touch()
+    (folder / ".a.json.part").write_bytes(b"[1,")
+    server.files["a.json"] = b"[1, 2]"
+    path = download(f"{server.url}/a.json", "a.json", "", folder, silent)
+    assert path.read_bytes() == b"[1, 2]"
+    assert server.ranges == ["bytes=3-"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.json",
+        "empty.json",
+        "tmpfull5678",
+    ]

@@ -1,0 +1,130 @@
+"""Building again repairs what `validate` reports, and reads no shard that did not change."""
+
+import json
+import os
+
+import pytest
+
+import fdrd
+from fdrd.build_config import BuildConfig
+from fdrd.pipeline import builder
+from fdrd.pipeline.builder import build
+from fdrd.storage import file_states
+from tests.folders import digests
+from tests.tampering import edit_manifest, read_table, recompute, shard_of, write_table
+
+SMALL = BuildConfig(shard_bytes=2000)
+
+
+@pytest.fixture
+def out(birds, tmp_path):
+    return build(birds, tmp_path / "out", config=SMALL, workers=1).out
+
+
+def again(out):
+    return build(out.parent / "raw", out, config=SMALL, workers=1)
+
+
+def flip_bit(path):
+    """Flip a bit, keeping size and time of modification."""
+    times = path.stat()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def decay(out):
+    """Flip a bit as a failing disk does: no number of the file changes."""
+    flip_bit(shard_of(out))
+    path = out.with_name("out.work") / "states.json"
+    states = json.loads(path.read_text())
+    name = shard_of(out).relative_to(out).as_posix()
+    states["files"][name][1:] = file_states._numbers(shard_of(out))
+    path.write_text(json.dumps(states))
+
+
+def edit_value(out):
+    path = shard_of(out)
+    table = read_table(path)
+    rows = table.to_pylist()
+    rows[0]["category"] = -7
+    write_table(path, type(table).from_pylist(rows, schema=table.schema))
+    recompute(out)
+
+
+DAMAGES = {
+    "a flipped bit": lambda out: flip_bit(shard_of(out)),
+    "a flipped bit of a failing disk": decay,
+    "a missing shard": lambda out: shard_of(out).unlink(),
+    "an edited row with a new digest": edit_value,
+    "an edited count": lambda out: edit_manifest(
+        out, lambda found: found["records"].update(kept=7)
+    ),
+    "a damaged list of rejected records": lambda out: (out / "rejected.jsonl").write_text("{}\n"),
+    "a damaged croissant.json": lambda out: (out / "croissant.json").write_text("{"),
+    "digests of croissant.json": lambda out: (out / "croissant.json").write_text(
+        (out / "croissant.json").read_text().replace('"sha256": "', '"sha256": "0', 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_building_again_repairs_what_validate_reports(out, damage):
+    wanted = digests(out)
+    DAMAGES[damage](out)
+    assert fdrd.validate(out)
+    assert not again(out).nothing_to_do
+    assert fdrd.validate(out) == []
+    assert digests(out) == wanted
+
+
+def test_an_unchanged_dataset_is_not_hashed(out, monkeypatch):
+    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    assert again(out).nothing_to_do
+
+
+def test_a_link_elsewhere_costs_one_more_digest(out, tmp_path, monkeypatch):
+    os.link(shard_of(out), tmp_path / "link")
+    assert again(out).nothing_to_do
+    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    assert again(out).nothing_to_do
+
+
+def test_an_edited_card_stays(out):
+    with (out / "README.md").open("a") as card:
+        card.write("\nMine.\n")
+    assert again(out).nothing_to_do
+
+
+def test_a_build_without_states_is_hashed_once(out, monkeypatch):
+    (out.with_name("out.work") / "states.json").unlink()  # as fdrd 0.1 left it
+    assert again(out).nothing_to_do
+    monkeypatch.setattr(file_states, "sha256_of", lambda path: pytest.fail(f"{path} was hashed"))
+    assert again(out).nothing_to_do
+
+
+def test_shards_of_the_last_build_are_reused_after_a_kill_before_publishing(
+    out, birds, monkeypatch
+):
+    (birds / "metadata.jsonl").open("a").write(
+        '\n{"file_name": "test/robin/05.png", "caption": "One more."}'
+    )
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builder.publish, "publish_stage", killed)
+        with pytest.raises(KeyboardInterrupt):
+            again(out)
+    assert again(out).shards_written == 0
+    assert fdrd.validate(out) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"files": {"manifest.json": []}}', '{"files": 7}']
+)
+def test_damaged_states_cost_only_time(out, text):
+    (out.with_name("out.work") / "states.json").write_text(text)
+    assert again(out).nothing_to_do

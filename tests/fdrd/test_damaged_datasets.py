@@ -1,0 +1,192 @@
+"""Each damage of a dataset ends each command in one line that names file and remedy, and `fdrd validate` finds it."""
+
+import contextlib
+import hashlib
+import shutil
+
+import datasets
+import pytest
+
+from benchmark.models.encoders import pretrained
+from fdrd.dataset import load, load_dataset
+from fdrd.errors import FdrdError
+from fdrd.viewer.images import thumbnail
+from tests.folders import digests
+from tests.tampering import (
+    COMMANDS,
+    DAMAGES,
+    OF_IMAGES,
+    build_small,
+    drawing,
+    edit_manifest,
+    rewrite,
+    run,
+    run_fdrd,
+    shard_of,
+)
+
+NOT_NOTICED = {
+    "image null": {"stats", "audit"},
+    "image bytes null": {"stats", "audit"},
+    "digest of another image": {"stats", "audit", "push"},
+    "image does not decode": {"validate", "stats", "audit", "push"},
+    "image bomb": {"validate", "stats", "audit", "push"},
+    "image ends early": {"validate", "stats", "audit", "push", "export jsonl"},
+}
+"""Commands that give a right result, because they do not decode the image or do not use it."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FDRD_CACHE", str(folder / "cache"))
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "datasets")
+        return build_small(folder)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory, clip_parts):
+    folder = tmp_path_factory.mktemp("clip")
+    for part in clip_parts():
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def data(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "a" / "b" / "data")
+
+
+def shards(data):
+    return digests(data / "data")  # `fdrd audit` adds a section to the card
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damage_ends_every_command_in_one_line(
+    damage, data, backbone, tmp_path, monkeypatch, hub
+):
+    DAMAGES[damage](data)
+    before = shards(data)
+    if damage not in OF_IMAGES:  # found before any model is loaded
+
+        def refuse(*_, **__):
+            pytest.fail("a model was loaded")
+
+        monkeypatch.setattr(pretrained, "load", refuse)
+    for number, command in enumerate(COMMANDS):
+        out = tmp_path / "a" / f"out{number}"
+        code, printed, told = run(command, data, out, backbone)
+        errors = [line for line in told.splitlines() if line.startswith("fdrd:")]
+        if command in NOT_NOTICED.get(damage, ()):
+            assert (command, code, errors) == (command, 0, [])
+        elif command.startswith("validate"):
+            assert (command, code, errors) == (command, 1, [])
+            assert "test-00000-of-00001.arrow" in printed
+        else:
+            assert (command, code, len(errors)) == (command, 2, 1), told
+            assert str(data) in errors[0], told
+            assert "fdrd validate" in errors[0], told
+            assert not out.exists() or command == "bench"
+    assert shards(data) == before  # no command changes it
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_every_command_reads_an_intact_dataset(data, backbone, tmp_path, hub):
+    for number, command in enumerate(COMMANDS):
+        code, _, told = run(command, data, tmp_path / f"out{number}", backbone)
+        assert (command, code) == (command, 0), told
+
+
+@pytest.mark.parametrize(
+    "form", ["coco", "imagefolder", "karpathy", "label-studio", "mteb", "fiftyone"]
+)
+@pytest.mark.parametrize("damage", ["digest is a path", "domain is a path"])
+def test_no_format_writes_outside_of_its_folder(form, damage, data, tmp_path):
+    DAMAGES[damage](data)
+    code, _, told = run_fdrd("export", data, tmp_path / "a/b/c/out", "--to", form)
+    assert code == 2
+    assert len(told.splitlines()) == 1
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_a_damaged_training_split_is_not_left_out(data, tmp_path, backbone):
+    next((data / "data").rglob("train-*")).unlink()
+    for command in ("export jsonl", "bench", "features", "search"):
+        code, _, told = run(command, data, tmp_path / "out", backbone)
+        assert (command, code) == (command, 2)
+        assert "train-00000-of-00001.arrow: is missing" in told
+
+
+@pytest.mark.parametrize("change", [
+    lambda found: found["shards"][0].update(domain="../../escaped", path="data/../../escaped"),
+    lambda found: found["shards"][0].update(domain=".."),
+    lambda found: found["shards"][0].update(domain="other"),
+    lambda found: found["shards"][0].update(split="validation"),
+    lambda found: found["shards"].append(found["shards"][0]),
+    lambda found: found["splits"].update({"../escaped": found["splits"]["raw"]}),
+    lambda found: found["splits"]["raw"].pop("test"),
+    lambda found: found["domains"][0].update(name="a/b"),
+    lambda found: found["shards"][0].update(path=found["shards"][0]["path"] + "\n"),
+])  # fmt: skip
+def test_names_of_a_manifest_that_lead_elsewhere_are_refused(change, data, tmp_path):
+    edit_manifest(data, change)
+    for command in ("validate", "stats", "export jsonl"):
+        code, _, told = run(command, data, tmp_path / "out", "embedded")
+        assert (command, code, len(told.splitlines())) == (command, 2, 1)
+        assert f"{data}/manifest.json: " in told
+        assert "build the dataset again" in told
+
+
+OF_A_COPY = "missing", "truncated", "empty", "a column is missing", "caption null", "label negative"
+
+
+@pytest.mark.parametrize("damage", OF_A_COPY)
+def test_damage_of_a_registered_copy_is_found(damage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the repository has a folder `fdrd`
+    out = build_small(tmp_path)
+    linked = next((tmp_path / "cache/datasets/fdrd/default").rglob("*-test.arrow"))
+    DAMAGES[damage](out)
+    linked.unlink()
+    if shard_of(out).exists():
+        shutil.copyfile(shard_of(out), linked)
+    with pytest.raises(FdrdError, match=r"fdrd-test.arrow: .*; build the dataset again") as failure:
+        load("fdrd", "test")
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("change", [
+    lambda rows: rows.remove_columns("negatives"),
+    lambda rows: rows.remove_columns("category"),
+    lambda rows: rows.map(lambda row: {"caption": None}),
+    lambda rows: rows.map(lambda row: {"source": {**row["source"], "sha256": "../x"}}),
+    lambda rows: rows.map(lambda row: {"domain": ".."}),
+    lambda rows: rows.rename_column("caption", "text"),
+])  # fmt: skip
+def test_rows_of_the_hub_are_checked(change, data, monkeypatch):
+    rows = change(load_dataset(data, split="test"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
+    monkeypatch.setattr("fdrd.dataset.hub_or_cache", lambda: contextlib.nullcontext(True))
+    with pytest.raises(FdrdError, match=r"^org/x(: row 0)?: ") as failure:
+        load("org/x", "test")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_thumbnail_is_not_read_from_elsewhere(data, tmp_path, own_cache):
+    secret = tmp_path / "secret.webp"
+    secret.write_bytes(b"secret")
+    record = {"image": str(secret.with_suffix("")), "place": 0}
+    shard = shard_of(data).relative_to(data).as_posix()
+    with pytest.raises(FdrdError, match="not a SHA-256 digest"):
+        thumbnail(data, shard, record)
+
+
+def test_an_image_that_names_a_file_instead_of_bytes_is_not_opened(data, tmp_path):
+    """`datasets` would open the path."""
+    (tmp_path / "secret.png").write_bytes(drawing(1))
+    digest = hashlib.sha256(drawing(1)).hexdigest()
+    rewrite(data, lambda rows: rows[0].update(
+        image={"bytes": None, "path": str(tmp_path / "secret.png")}, source={**rows[0]["source"], "sha256": digest}
+    ))  # fmt: skip
+    with pytest.raises(FdrdError, match=r"image\.bytes is null"):
+        load(data, "test").images([0])

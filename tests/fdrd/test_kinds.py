@@ -1,0 +1,187 @@
+"""A path of another kind is answered with its kind and the command that takes it, by every command."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import fdrd
+from fdrd import __main__ as cli
+from fdrd.exports.formats import FORMATS
+from fdrd.kinds import KINDS, kind_of
+
+
+@pytest.fixture
+def paths(tmp_path, draw, monkeypatch):
+    """Return a path of each kind, with the least that makes it one."""
+
+    def put(name, content=b""):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+    tensors = {"a": np.zeros(1)}
+    result = {"schema_version": 2, "settings": {"method": "coop"}}
+    put("raw/train/wren/1.png", draw(1))
+    put("raw/captions.json", {})
+    put("dataset/manifest.json", {"schema_version": 1})
+    put("dataset/croissant.json", {})
+    put("part/part.json", {})
+    put("part/items.jsonl")
+    put("results/coop.json", result)
+    put("results/coop.safetensors", safetensors.numpy.save(tensors, {"fdrd": "{}"}))
+    put("results/plot.png", draw(2))
+    put("pushed/model.safetensors", safetensors.numpy.save(tensors, {"fdrd": "{}"}))
+    put("model/config.json", {})
+    put("model/model.safetensors", safetensors.numpy.save(tensors, {"format": "pt"}))
+    put("stored/images.npy")
+    put("stored/texts.npy")
+    put("captioned/captioning.json", {})
+    put("captioned/images/1.png", draw(3))
+    put("export/raw/samples.json", {})
+    put("export/raw/metadata.json", {})
+    put("wds/raw/dataset_type.txt", b"retrieval")
+    put("cells.toml", b"seeds = 3")
+    monkeypatch.chdir(tmp_path)
+    return {
+        "source": "raw", "dataset": "dataset", "part": "part", "results": "results",
+        "result": "results/coop.json", "checkpoint": "results/coop.safetensors", "model": "model",
+        "weights": "model/model.safetensors", "features": "stored", "captions": "captioned",
+        "export": "export", "webdataset": "wds", "experiment": "cells.toml",
+        "image": "raw/train/wren/1.png",
+    }  # fmt: skip
+
+
+def test_each_kind_is_recognized(paths):
+    assert paths.keys() == KINDS.keys()
+    assert {kind: kind_of(Path(path)) for kind, path in paths.items()} == {
+        kind: kind for kind in KINDS
+    }
+    assert kind_of(Path("pushed")) == "checkpoint"
+    assert kind_of(Path("export/raw")) == "export"
+
+
+def test_what_is_unknown_has_no_kind(paths, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.json").write_text("{}")
+    (tmp_path / "loop").symlink_to("loop")
+    unknown = ("nowhere", "nowhere.png", "empty", "notes.json", "loop", "dataset/manifest.json")
+    for path in (*unknown, "."):  # which holds datasets
+        assert kind_of(Path(path)) == "", path
+
+
+DATASET, RESULTS, SOURCE = "a dataset", "results", "a raw source"
+NO_DATASET = ("source", "results", "captions", "export", "webdataset", "model", "features", "part")
+NO_FILE = ("result", "checkpoint", "image", "experiment")
+COMMANDS = [  # arguments, what is wanted, kinds that are refused
+    (["validate", "{}"], DATASET, NO_DATASET),
+    (["stats", "{}"], DATASET, (*NO_DATASET, *NO_FILE)),
+    (["view", "{}", "--no-browser"], DATASET, NO_DATASET),
+    (["bench", "{}", "--method", "zero_shot"], DATASET, (*NO_DATASET, *NO_FILE)),
+    (["export", "{}", "out", "--to", "jsonl"], DATASET, (*NO_DATASET, *NO_FILE)),
+    (["search", "{}", "a bird", "--backbone", "embedded"], DATASET, NO_DATASET),
+    (["reproduce", "{}"], DATASET, NO_DATASET),
+    (["push", "{}", "--repo-id", "a/b", "--dry-run"], DATASET, ("source", "export", "features")),
+    (["audit", "{}"], SOURCE, ("results", "model", "features", "part")),
+    (["report", "{}"], RESULTS, ("dataset", *(each for each in NO_DATASET if each != "results"))),
+    (["compare", "{}"], RESULTS, ("dataset", "source", "checkpoint", "image", "captions")),
+    (["build", "{}"], SOURCE, ("dataset", "results", "model", "features", "part", *NO_FILE)),
+    (["caption", "{}", "--captioner", "template"], SOURCE, ("dataset", "results", "checkpoint")),
+    (["merge", "{}"], "a part of a build", ("dataset", "source", "results")),
+    (["run", "{}"], "an experiment file", ("dataset", "source", "results", "result")),
+    (["convert", "{}", "out"], "the weights of a model", ("dataset", "source", "results")),
+]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs the command line in this process: exit code and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fdrd", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(("command", "wanted", "kinds"), COMMANDS, ids=lambda each: each[0])
+def test_a_path_of_another_kind_is_named_with_the_command_that_takes_it(
+    paths, run, command, wanted, kinds
+):
+    for kind in kinds:
+        path, found = paths[kind], KINDS[kind]
+        code, text = run(*(each.format(path) for each in command))
+        expected = f"{path} is {found.what}, not {wanted}; {found.advice.replace('{}', path)}"
+        assert (code, text) == (2, f"fdrd: {expected}\n"), kind
+    assert not Path("out").exists()
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("kind", ["dataset", "source", "result", "features"])
+def test_a_checkpoint_of_another_kind_is_named(paths, kind):
+    from benchmark.checkpoint import find_checkpoint
+
+    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a trained method; "):
+        find_checkpoint(paths[kind])
+    assert find_checkpoint(paths["checkpoint"]) == Path(paths["checkpoint"])
+    assert find_checkpoint("pushed") == Path("pushed/model.safetensors")
+    with pytest.raises(fdrd.FdrdError, match=r"give a \.safetensors file of `fdrd bench`"):
+        find_checkpoint(paths["results"])
+
+
+@pytest.mark.parametrize("kind", ["dataset", "results", "checkpoint", "features"])
+def test_a_backbone_of_another_kind_is_named(paths, kind):
+    from benchmark.models.loading import load_backbone
+
+    with pytest.raises(fdrd.FdrdError, match=f"is {KINDS[kind].what}, not a model; "):
+        load_backbone(paths[kind])
+
+
+def test_a_folder_of_results_is_not_pushed(paths, run):
+    code, text = run("push", "results", "--repo-id", "a/b", "--dry-run")
+    assert code == 2
+    assert "results is a folder of results; give a dataset, or a .safetensors file" in text
+
+
+def test_a_file_that_is_no_result_is_never_to_be_deleted(paths, run):
+    for path in ("dataset/manifest.json", "dataset/croissant.json", "raw/captions.json"):
+        code, text = run("compare", path)
+        assert (code, text) == (
+            2,
+            f"fdrd: {path} is not a result file; `fdrd bench` writes results\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["dataset", "raw/train/wren/1.png"], "give --image raw/train/wren/1.png"),
+        (["dataset", "nowhere/a.JPG"], "not a description; give --image nowhere/a.JPG"),
+        (["a red wren", "dataset"], "comes first: fdrd search dataset 'a red wren'"),
+        (["raw/train/wren/1.png", "dataset"], "fdrd search dataset --image raw/train/wren/1.png"),
+    ],
+)
+def test_a_search_for_a_file_name_or_with_swapped_arguments_is_refused(
+    paths, run, arguments, expected
+):
+    code, text = run("search", *arguments)
+    assert (code, len(text.splitlines())) == (2, 1)
+    assert expected in text
+
+
+def test_what_fdrd_writes_is_recognized(birds, tmp_path):
+    fdrd.build(birds, tmp_path / "data", workers=1)
+    found = {"raw": kind_of(birds), "data": kind_of(tmp_path / "data")}
+    for form in FORMATS:
+        fdrd.export(tmp_path / "data", tmp_path / form, to=form)
+        found[form] = kind_of(tmp_path / form)
+    assert found == {
+        **{"raw": "source", "data": "dataset", "webdataset": "webdataset"},
+        **dict.fromkeys(("coco", "karpathy", "jsonl", "imagefolder"), "source"),
+        **dict.fromkeys(("fiftyone", "label-studio", "mteb"), "export"),
+    }

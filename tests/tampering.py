@@ -1,0 +1,240 @@
+"""A small dataset, ways to damage it, and every command that reads one, run in this process."""
+
+import contextlib
+import hashlib
+import io
+import json
+import struct
+import sys
+import zlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fdrd import __main__ as cli
+from fdrd.build_config import BuildConfig
+from fdrd.files.atomic import sha256_of
+from fdrd.pipeline.builder import build
+from fdrd.storage.manifest import digest_of_shards
+
+
+def drawing(seed):
+    image = Image.new("RGB", (24, 16), (seed * 37 % 256, seed * 91 % 256, seed * 11 % 256))
+    image.putpixel((seed % 24, seed // 24), (255, 255, 255))
+    image.putpixel((seed * 7 % 24, seed * 5 % 16), (0, 0, 0))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def build_small(folder, form="arrow"):
+    """Build a dataset of 24 pairs in three splits, with negatives and attributes; return its folder."""
+    lines = []
+    for number in range(24):
+        split = ("train", "train", "validation", "test")[number % 4]
+        category = ("wren", "robin")[number // 4 % 2]
+        path = folder / "raw" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawing(number))
+        caption = f"A small brown {category} sits on branch {number}."
+        lines.append({"file_name": path.name, "caption": caption, "category": category, "split": split,
+                      "license": "CC0-1.0"})  # fmt: skip
+    (folder / "raw/metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return build(folder / "raw", folder / "out", config=BuildConfig(format=form), workers=1).out
+
+
+def read_table(path):
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    return pa.ipc.open_stream(path.read_bytes()).read_all()
+
+
+def write_table(path, table):
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+        return
+    with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+
+
+def shard_of(folder, split="test"):
+    """Return the path of the shard of a split."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    return next(folder / each["path"] for each in manifest["shards"] if each["split"] == split)
+
+
+def edit_manifest(folder, change):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def recompute(folder):
+    """Make manifest and croissant.json fit to the shards, as somebody would who hides a change."""
+
+    def update(manifest):
+        for shard in manifest["shards"]:
+            path = folder / shard["path"]
+            shard.update(sha256=sha256_of(path), bytes=path.stat().st_size)
+        manifest["digest"] = digest_of_shards(manifest["shards"])
+        croissant = json.loads((folder / "croissant.json").read_bytes())
+        digests = {shard["path"]: shard["sha256"] for shard in manifest["shards"]}
+        for each in croissant["distribution"]:
+            if each.get("contentUrl") in digests:
+                each["sha256"] = digests[each["contentUrl"]]
+        (folder / "croissant.json").write_text(json.dumps(croissant))
+
+    edit_manifest(folder, update)
+
+
+def rewrite(folder, change, split="test"):
+    """Change the rows of a shard, and recompute all digests."""
+    path = shard_of(folder, split)
+    table = read_table(path)
+    rows = table.to_pylist()
+    change(rows)
+    write_table(path, pa.Table.from_pylist(rows, schema=table.schema))
+    recompute(folder)
+
+
+def with_table(change):
+    """Return a damage that replaces the table of the test shard."""
+
+    def damage(folder):
+        path = shard_of(folder)
+        write_table(path, change(read_table(path)))
+        recompute(folder)
+
+    return damage
+
+
+def with_row(change):
+    """Return a damage that changes the first row of the test shard."""
+    return lambda folder: rewrite(folder, lambda rows: change(rows[0]))
+
+
+def with_image(data):
+    """Return a damage that replaces an image; its digest fits."""
+
+    def change(row):
+        row["image"]["bytes"] = data
+        row["source"]["sha256"] = hashlib.sha256(data).hexdigest()
+
+    return with_row(change)
+
+
+def bomb():
+    """Return a PNG of a few bytes that claims 3,600 million pixels."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0"))
+        + chunk(b"IEND", b"")
+    )
+
+
+def replaced_by(make):
+    def damage(folder):
+        path = shard_of(folder)
+        path.unlink()
+        make(path)
+
+    return damage
+
+
+def bad_text(table):
+    """Return a table whose first caption is not UTF-8."""
+    captions = [each.encode() for each in table["caption"].to_pylist()]
+    column = pa.array([b"\xff\xfe", *captions[1:]], pa.binary()).view(pa.string())
+    return table.set_column(
+        table.schema.get_field_index("caption"), table.schema.field("caption"), column
+    )
+
+
+def as_binary(table):
+    column = table["caption"].cast(pa.binary())
+    return table.set_column(table.schema.get_field_index("caption"), "caption", column)
+
+
+def zeros(folder):
+    path = shard_of(folder)
+    path.write_bytes(bytes(path.stat().st_size))
+    recompute(folder)
+
+
+OF_FILES = {
+    "missing": replaced_by(lambda path: None),
+    "truncated": lambda folder: shard_of(folder).write_bytes(shard_of(folder).read_bytes()[:-50]),
+    "empty": lambda folder: shard_of(folder).write_bytes(b""),
+    "a folder": replaced_by(lambda path: path.mkdir()),
+    "a link to itself": replaced_by(lambda path: path.symlink_to(path.name)),
+    "zeros": zeros,
+}
+OF_ROWS = {
+    "a column is missing": with_table(lambda table: table.drop_columns(["negatives"])),
+    "a column of another type": with_table(as_binary),
+    "text that is not UTF-8": with_table(bad_text),
+    "fewer rows": lambda folder: rewrite(folder, lambda rows: rows.pop()),
+    "caption null": with_row(lambda row: row.update(caption=None)),
+    "source null": with_row(lambda row: row.update(source=None)),
+    "digest null": with_row(lambda row: row["source"].update(sha256=None)),
+    "negatives null": with_row(lambda row: row.update(negatives=None)),
+    "a negative null": with_row(lambda row: row["negatives"].append(None)),
+    "image null": with_row(lambda row: row.update(image=None)),
+    "image bytes null": with_row(lambda row: row["image"].update(bytes=None)),
+    "label too high": with_row(lambda row: row.update(category=99)),
+    "label just too high": with_row(lambda row: row.update(category=2)),
+    "label negative": with_row(lambda row: row.update(category=-7)),
+    "digest is a path": with_row(lambda row: row["source"].update(sha256="../../../../escaped")),
+    "domain is a path": with_row(lambda row: row.update(domain="../../escaped")),
+    "a negative of unknown kind": with_row(lambda row: row["negatives"][0].update(kind="x")),
+}
+OF_IMAGES = {
+    "digest of another image": with_row(lambda row: row["source"].update(sha256="0a" * 32)),
+    "image does not decode": with_image(b"<svg/>"),
+    "image ends early": with_image(drawing(200)[:-40]),
+    "image bomb": with_image(bomb()),
+}
+DAMAGES = {**OF_FILES, **OF_ROWS, **OF_IMAGES}
+
+COMMANDS = {
+    "validate": ["validate", "{data}"],
+    "validate --images": ["validate", "{data}", "--images"],
+    "stats": ["stats", "{data}", "--json"],
+    "audit": ["audit", "{data}", "--no-text-only"],
+    "export jsonl": ["export", "{data}", "{out}", "--to", "jsonl"],
+    "export webdataset": ["export", "{data}", "{out}", "--to", "webdataset"],
+    "bench": ["bench", "{data}", "--method", "zero_shot", "--backbone", "{backbone}", "--results", "{out}"],
+    "features": ["features", "{data}", "{out}", "--backbone", "{backbone}"],
+    "search": ["search", "{data}", "a wren", "--backbone", "{backbone}", "--json"],
+    "push": ["push", "{data}", "--repo-id", "org/x", "--dry-run"],
+}  # fmt: skip
+
+
+def run(command, data, out, backbone):
+    """Run a command as `main` does; return exit code, stdout and stderr. A traceback is raised."""
+    places = {"data": data, "out": out, "backbone": backbone}
+    arguments = [part.format(**places) for part in COMMANDS[command]]
+    return run_fdrd(*arguments)
+
+
+def run_fdrd(*arguments):
+    before, printed, told, code = sys.argv, io.StringIO(), io.StringIO(), 0
+    sys.argv = ["fdrd", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
+            cli.main()
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        sys.argv = before
+    return code, printed.getvalue(), told.getvalue()

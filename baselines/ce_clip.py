@@ -130,15 +130,15 @@ def ce_clip(
     learner.register_buffer("margin", torch.zeros(n_negatives))
 
     def batch_loss(batch: Batch, negatives: Sequence[str]) -> Tensor:
-        size = len(batch.captions)
+        size, scale = len(batch.captions), batch.scale_of(copied)
         images = copied.encode_image(batch.images).pooled
         texts = copied.encode_text([*batch.captions, *negatives]).pooled
         real = torch.tensor([bool(caption) for caption in negatives], device=texts.device)
-        logits = copied.logit_scale * images @ texts.T  # (B, B + B K)
+        logits = scale * images @ texts.T  # (B, B + B K)
         positive, every = logits[:, :size].diagonal(), logits[:, size:].view(size, size, -1)
         own = every[range(size), range(size)]  # (B, K)
         placed = real.view(size, -1)
-        between = copied.logit_scale * texts[:size] @ texts[size:].T
+        between = scale * texts[:size] @ texts[size:].T
         margin = learner.get_buffer("margin")
         ranked = rank_loss(positive, own, placed, margin)
         with torch.no_grad():

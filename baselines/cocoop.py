@@ -153,8 +153,8 @@ class CoCoOp:
         size = len(images)
         every = images.repeat_interleave(size, dim=0)  # (B * B, d): image by image
         scores = self._rescored(every, [*batch.captions] * size).view(size, size)
-        logits = self.backbone.logit_scale * scores
-        return contrastive_loss(logits, self.contrast, batch.repeats, self.backbone.logit_bias)
+        logits = batch.scale_of(self.backbone) * scores
+        return contrastive_loss(logits, self.contrast, batch.repeats, batch.bias_of(self.backbone))
 
     def encode_image(self, images: AnyImages) -> Features:
         """Return the frozen features of B images."""

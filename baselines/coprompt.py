@@ -90,7 +90,7 @@ def coprompt(
         with torch.no_grad():
             plain_images = backbone.encode_image(batch.images)
             plain_texts = backbone.encode_text(batch.captions, reserve=n_ctx)
-        logits = backbone.logit_scale * cosine(images, texts)
+        logits = batch.scale_of(backbone) * cosine(images, texts)
         far = inconsistency(images.pooled, plain_images.pooled)
         far = far + inconsistency(texts.pooled, plain_texts.pooled)
         return info_nce(logits, loss, batch.repeats) + consistency * far

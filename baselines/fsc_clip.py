@@ -108,7 +108,7 @@ def fsc_clip(
     copied = backbone.trainable_copy()
 
     def batch_loss(batch: Batch, negatives: Sequence[str]) -> Tensor:
-        size, scale = len(batch.captions), copied.logit_scale
+        size, scale = len(batch.captions), batch.scale_of(copied)
         images = copied.encode_image(batch.images, tokens=True)
         texts = copied.encode_text([*batch.captions, *negatives], tokens=True)
         assert images.tokens is not None

@@ -139,7 +139,7 @@ def mmrl(
             plain_texts = backbone.encode_text(batch.captions)
 
         def contrast(cosines: Tensor) -> Tensor:
-            return info_nce(backbone.logit_scale * cosines, loss, batch.repeats)
+            return info_nce(batch.scale_of(backbone) * cosines, loss, batch.repeats)
 
         far = inconsistency(images.pooled, plain_images.pooled)
         far = far + inconsistency(texts.pooled, plain_texts.pooled)

@@ -167,10 +167,10 @@ class Regularized:
         with torch.no_grad():
             plain_images = self.backbone.encode_image(batch.images)
             plain_texts = self.backbone.encode_text(batch.captions, reserve=self.n_ctx)
-        logits = self._logits(images, texts)
-        frozen = self._logits(plain_images, plain_texts)
+        scale = batch.scale_of(self.backbone)
+        logits, frozen = scale * cosine(images, texts), scale * cosine(plain_images, plain_texts)
         return (
-            contrastive_loss(logits, self.contrast, batch.repeats, self.backbone.logit_bias)
+            contrastive_loss(logits, self.contrast, batch.repeats, batch.bias_of(self.backbone))
             + self.text_weight * l1_loss(texts.pooled, plain_texts.pooled)
             + self.image_weight * l1_loss(images.pooled, plain_images.pooled)
             + self.logit_weight * divergence(logits, frozen, self.direction)
@@ -183,9 +183,6 @@ class Regularized:
     def encode_text(self, captions: Sequence[str]) -> Features:
         """Return features of B captions under the current prompts."""
         return self.backbone.encode_text(captions, self.learner())
-
-    def _logits(self, images: Features, texts: Features) -> Tensor:
-        return self.backbone.logit_scale * cosine(images, texts)
 
 
 @method("promptsrc", needs=PROMPTS)

@@ -120,7 +120,7 @@ def tcp(
 
     def near_the_frozen(batch: Batch) -> Tensor:
         texts = encode_text(batch.captions)
-        logits = backbone.logit_scale * cosine(backbone.encode_image(batch.images), texts)
+        logits = batch.scale_of(backbone) * cosine(backbone.encode_image(batch.images), texts)
         far = inconsistency(texts.pooled, plain(batch.captions))
         return info_nce(logits, loss, batch.repeats) + consistency * far
 

@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     )
     from benchmark.runner import RunRequest, open_backbone, run, run_each
     from benchmark.settings import Settings, TrainConfig
+    from benchmark.train_context import TrainContext
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator
-    from benchmark.training.context import TrainContext
     from benchmark.training.fine_tuning import FineTuned
     from benchmark.training.loop import Batch
     from benchmark.training.losses import LossDirection, PairLoss, info_nce

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from benchmark.models.backbone import Features
     from benchmark.models.image_batches import AnyImages
-    from benchmark.training.context import TrainContext
+    from benchmark.train_context import TrainContext
     from fdrd.dataset import RetrievalDataset
 
 log = logging.getLogger(__name__)

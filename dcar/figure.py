@@ -23,11 +23,11 @@ from benchmark import (
     Prompts,
     TrainConfig,
     TrainContext,
+    info_nce,
     learn,
     method,
 )
 from benchmark.models.backbone import PROMPTS
-from benchmark.training.losses import contrastive_loss
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import choice_loss
 from dcar.method import RATES, TRAIN, Learner
@@ -95,10 +95,8 @@ class DCARFigure(PromptMethod):
         images = self.encode_image(batch.images).pooled
         weights = caption_weights(backbone, prompts, images, batch.captions, self.beta)
         weighted = Prompts(text=prompts.text, token_weights=weights)
-        logits = (
-            backbone.logit_scale * images @ backbone.encode_text(batch.captions, weighted).pooled.T
-        )
-        contrast = contrastive_loss(logits, "symmetric", batch.repeats, backbone.logit_bias)
+        texts = backbone.encode_text(batch.captions, weighted).pooled
+        contrast = info_nce(batch.scale_of(backbone) * images @ texts.T, repeats=batch.repeats)
         return contrast + self._category_loss(batch, images, prompts.text[0].shape[-2])
 
     def _category_loss(self, batch: Batch, images: Tensor, n_ctx: int) -> Tensor:
@@ -107,7 +105,7 @@ class DCARFigure(PromptMethod):
         drawn = self.candidates.draw(batch)
         with torch.no_grad():
             plain = self.backbone.encode_text(drawn.captions, reserve=n_ctx).pooled
-        logits = self.backbone.logit_scale * (images @ self.adapter(plain).T)
+        logits = batch.scale_of(self.backbone) * (images @ self.adapter(plain).T)
         same = drawn.category == drawn.category[: len(images), None]
         logits = logits + same.to(images.device) * math.log(1 + self.alpha)
         own = torch.eye(*logits.shape, device=images.device)

@@ -175,8 +175,10 @@ class DCAR:
         weights = None
         if config.beta and prompts.text:
             weights = caption_weights(self.backbone, prompts, prompted, batch.captions, config.beta)
-        logits = self.backbone.logit_scale * cosine(images, self._texts(batch.captions, weights))
-        loss = contrastive_loss(logits, config.loss, batch.repeats, self.backbone.logit_bias)
+        logits = batch.scale_of(self.backbone) * cosine(
+            images, self._texts(batch.captions, weights)
+        )
+        loss = contrastive_loss(logits, config.loss, batch.repeats, batch.bias_of(self.backbone))
         if config.lambda_cate:
             loss = loss + config.lambda_cate * self._category_loss(batch, compared)
         return loss
@@ -242,7 +244,7 @@ class DCAR:
             self.learner.adapter(self._plain(drawn.captions)),
             drawn.category.to(images.device),
             drawn.allowed.to(images.device),
-            scale=self.backbone.logit_scale,
+            scale=batch.scale_of(self.backbone),
             epsilon=self.config.epsilon,
         )
 

@@ -29,8 +29,8 @@ from benchmark.registry import load_plugin, takes
 from benchmark.result import BenchResult, write_result
 from benchmark.runner import open_backbone, run
 from benchmark.settings import HALVES
+from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, split_of
-from benchmark.training.tracking import Observer
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 

@@ -18,7 +18,7 @@ import msgspec
 from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
 from benchmark.result import DIRECTIONS, BenchResult, TuningLog
 from benchmark.settings import OptionValue
-from benchmark.training.tracking import Observer
+from benchmark.train_context import Observer
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models.backbone import Backbone
 from benchmark.settings import Gallery, Half, check_seed
+from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data
-from benchmark.training.tracking import Observer
 from fdrd.progress import Progress, silent
 
 

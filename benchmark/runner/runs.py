@@ -20,7 +20,7 @@ from benchmark.runner.plan import Plan, check_names, open_backbone, plan_of
 from benchmark.runner.request import RunRequest
 from benchmark.runner.training import check_common_folder, train
 from benchmark.settings import HALVES, check_seed
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked

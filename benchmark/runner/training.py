@@ -12,7 +12,7 @@ from benchmark.models import processes
 from benchmark.result import BenchResult, FitLog, read_result
 from benchmark.runner.plan import Plan
 from benchmark.settings import Settings
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from fdrd.errors import FdrdError
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.models.backbone import Backbone
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.loop import Batch
 from benchmark.training.losses import PairLoss
 from benchmark.training.trained_method import TrainedMethod, learn, pair_loss
@@ -53,7 +53,7 @@ class FineTuned(TrainedMethod):
             if callable(loss):
                 return loss(batch, negatives)
             return pair_loss(
-                self, batch, backbone.logit_scale, loss, negatives, backbone.logit_bias
+                self, batch, batch.scale_of(backbone), loss, negatives, batch.bias_of(backbone)
             )
 
         super().__init__(backbone, learner, train, seed, loss=batch_loss, trains="backbone")

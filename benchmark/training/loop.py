@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.models import processes
+from benchmark.models.backbone import Encoder
 from benchmark.models.chunks import chunks_of
 from benchmark.models.image_batches import Images
 from benchmark.models.precision import towers_in
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.resumable import EVERY, ResumableState, Snapshot, delay_interrupt
 from fdrd.dataset import Indices, RetrievalDataset
@@ -50,6 +51,8 @@ class Batch:
         step: optimizer step, counted from 0.
         repeats: (B, B) other pairs of the batch that are right: the image is the same, or the caption. Losses
             leave them out. None if there are none, or if they count as wrong.
+        scale: factor of the similarities in the loss; None is the encoder's own, as in `scale_of`.
+        bias: added to the scaled similarities in a sigmoid loss; None is the encoder's own, as in `bias_of`.
     """
 
     epoch: int
@@ -58,6 +61,16 @@ class Batch:
     captions: list[str]
     step: int = 0
     repeats: Tensor | None = None
+    scale: float | Tensor | None = None
+    bias: float | Tensor | None = None
+
+    def scale_of(self, encoder: Encoder) -> float | Tensor:
+        """Return the factor of the similarities in the loss."""
+        return encoder.logit_scale if self.scale is None else self.scale
+
+    def bias_of(self, encoder: Encoder) -> float | Tensor:
+        """Return what a sigmoid loss adds to the scaled similarities."""
+        return encoder.logit_bias if self.bias is None else self.bias
 
 
 def steps_per_epoch(rows: int, size: int) -> int:
@@ -194,9 +207,9 @@ class _Training:
         with (
             chunks_of(self.config.chunk_size),
             towers_in(self.config.precision),
-            self.scale.applied(),
         ):
-            value = self.loss(batch)
+            scale, bias = self.scale.values()
+            value = self.loss(replace(batch, scale=scale, bias=bias))
         if not bool(value.isfinite()):
             self.saved.discard()
             raise FdrdError(

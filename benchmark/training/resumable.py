@@ -24,6 +24,7 @@ import safetensors.torch
 from torch import Tensor
 
 from benchmark.models import processes
+from benchmark.train_context import SaveLocation
 from fdrd.files.atomic import atomic_write
 
 EVERY = 30.0
@@ -50,19 +51,6 @@ class Snapshot:
 
 def _nothing() -> None:
     pass
-
-
-@dataclass(frozen=True)
-class SaveLocation:
-    """Where an unfinished training is saved.
-
-    Attributes:
-        path: file of the state.
-        before: called before each write, e.g. to flush what a resumed training needs.
-    """
-
-    path: Path
-    before: Callable[[], None] = _nothing
 
 
 @contextmanager

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.models import processes
+from benchmark.train_context import Observer
 from fdrd.errors import FdrdError
-
-Observer = Callable[[str, int, float], None]
-"""Called with the name of a curve, the step and the value of each point. It may raise to stop the training."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from benchmark.models.image_batches import AnyImages
 from benchmark.registry import Method
 from benchmark.result import FitLog
 from benchmark.settings import TrainConfig
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import SAME_RATE, Batch, fit
 from benchmark.training.losses import PairLoss, contrastive_loss
@@ -68,7 +68,7 @@ def learn(
     """Train a method's learner, and restore its best state.
 
     Args:
-        method: its `learner` is trained, and it is validated. The loss reads the scale from its `backbone`.
+        method: its `learner` is trained, and it is validated. The batch has the scale for the loss.
         loss: of a batch.
         train: the training rows.
         validation: the rows that select the state by the mean MRR of both directions.
@@ -143,7 +143,7 @@ class TrainedMethod:
             loss
             if callable(loss)
             else lambda batch: pair_loss(
-                self, batch, backbone.logit_scale, loss, bias=backbone.logit_bias
+                self, batch, batch.scale_of(backbone), loss, bias=batch.bias_of(backbone)
             )
         )
         self.trains: Literal["prompts", "backbone"] = trains

@@ -1,13 +1,14 @@
 """Losses leave out pairs that repeat, and read the scale that the configuration asks for."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from benchmark import Adapter, ContextVectors, PromptMethod, TrainConfig
-from benchmark.training.context import TrainContext
+from benchmark.train_context import TrainContext
 from benchmark.training.logit_scale import LogitScale
 from benchmark.training.loop import _groups, _optimizer, batches
 from benchmark.training.losses import contrastive_loss, info_nce, sigmoid_loss
@@ -66,23 +67,20 @@ class Scaled:
     logit_scale, logit_bias, device = 20.0, -3.0, torch.device("cpu")
 
 
-def test_a_number_replaces_the_scale_while_it_is_applied():
-    backbone = Scaled()
-    with LogitScale(backbone, "8").applied():
-        assert (backbone.logit_scale, backbone.logit_bias) == (8.0, -3.0)
-    assert backbone.logit_scale == 20.0
-    with LogitScale(backbone, "backbone").applied():
-        assert backbone.logit_scale == 20.0
+@pytest.mark.parametrize(("scale", "expected"), [("8", 8.0), ("backbone", 20.0)])
+def test_a_number_replaces_the_scale_in_the_loss(scale, expected, tiny_dataset):
+    batch = next(batches(tiny_dataset["train"], 2, seed=0, epoch=0))
+    factor, bias = LogitScale(Scaled(), scale).values()
+    batch = replace(batch, scale=factor, bias=bias)
+    assert (batch.scale_of(Scaled()), batch.bias_of(Scaled())) == (expected, -3.0)
 
 
 def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_100():
     backbone = Scaled()
     scale = LogitScale(backbone, "learned")
-    with scale.applied():
-        assert backbone.logit_scale.item() == pytest.approx(20)
-        assert backbone.logit_bias.item() == -3
-        (2 * backbone.logit_scale + backbone.logit_bias).backward()
-    assert backbone.logit_scale == 20.0
+    factor, bias = scale.values()
+    assert (factor.item(), bias.item()) == (pytest.approx(20), -3)
+    (2 * factor + bias).backward()
     log_scale, bias = scale.learned["log_scale"], scale.learned["bias"]
     assert (float(log_scale.grad), float(bias.grad)) == (pytest.approx(40), 1)
     with torch.no_grad():

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchmark.training.resumable import SaveLocation
-from benchmark.training.tracking import Observer
 from fdrd.progress import Progress, silent
+
+Observer = Callable[[str, int, float], None]
+"""Called with the name of a curve, the step and the value of each point. It may raise to stop the training."""
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class SaveLocation:
+    """Where an unfinished training is saved.
+
+    Attributes:
+        path: file of the state.
+        before: called before each write, e.g. to flush what a resumed training needs.
+    """
+
+    path: Path
+    before: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)

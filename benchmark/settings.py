@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from fdrd.errors import FdrdError
-from fdrd.options import options_of, read_options
+from fdrd.options import MOST_SEED, options_of, read_options
 
 SCHEMA_VERSION: Literal[2] = 2
 """Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
@@ -21,10 +21,6 @@ SCHEMA_VERSION: Literal[2] = 2
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 OptionValue = str | bool | int | float
 
-MOST_SEED = 2**53
-"""Largest seed: every reader of JSON keeps it."""
-MOST_SEEDS = 10_000
-"""Largest number of seeds of a run or an experiment."""
 Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
 
 

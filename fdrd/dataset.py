@@ -163,7 +163,7 @@ class RetrievalDataset:
 
     def _place(self, number: int) -> str:
         row = int(self._row_of_image[number])
-        return f"{self.name}: {self._rows.select_columns('id')[row]['id']}"
+        return f"{self.name}: {self._rows.select_columns('id')[row]['id']} in {self.split}"
 
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return all columns of these rows except the image, with the category as a name."""

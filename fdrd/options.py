@@ -14,6 +14,12 @@ from fdrd.errors import FdrdError
 ALIASES = {"optimizer": "optimiser", "lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
 
+MOST_SEED = 2**53
+"""Largest seed: every reader of JSON keeps it."""
+
+MOST_SEEDS = 10_000
+"""Largest number of seeds of a run or an experiment."""
+
 RESERVED = frozenset({"train", "seed"})
 """Arguments of a factory that the benchmark run provides."""
 

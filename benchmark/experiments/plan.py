@@ -32,7 +32,6 @@ from msgspec import Meta, Struct
 from benchmark.registry import chosen_methods, method_options, takes
 from benchmark.settings import (
     HALVES,
-    MOST_SEEDS,
     Gallery,
     Half,
     OptionValue,
@@ -43,7 +42,7 @@ from benchmark.settings import (
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
-from fdrd.options import ALIASES, read_options
+from fdrd.options import ALIASES, MOST_SEEDS, read_options
 
 MOST_CELLS = 100_000
 """Largest number of combinations in an experiment."""

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from benchmark.settings import MOST_SEEDS
 from fdrd.commands.benchmark.paper_run import raise_failed
 from fdrd.commands.console import app, err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.dataset.build_summary import tokens_of
 from fdrd.commands.options import SameTarget, one_of
+from fdrd.options import MOST_SEEDS
 
 
 @app.command(epilog="Example:  fdrd demo")

@@ -110,9 +110,6 @@ def write_index(
         row = 0
         for index, shard in enumerate(manifest["shards"]):
             name = shard["path"]
-            if name in damages:
-                damages[name].reasons.append("listed several times in the manifest")
-                continue
             damage = damages[name] = _Damage(name, _file_flaws(folder / name, shard))
             for batch in _shown_rows(folder / name, shard, manifest["categories"], damage):
                 known = _known_ids(connection, batch)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -94,8 +94,9 @@ class Guard:
             answer: Response = RedirectResponse(target, 303)
             if headers.get("sec-fetch-site") == "cross-site":
                 # After a redirect that another site began, e.g. `redirect_file`, browsers send no strict cookie.
-                answer = PlainTextResponse(
-                    f"Open {target}", headers={"Refresh": f"0; url={target}"}
+                answer = HTMLResponse(
+                    f'<link rel="icon" href="/static/icon.svg">Open {escape(target)}',
+                    headers={"Refresh": f"0; url={target}"},
                 )
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return answer

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchmark.settings import MOST_SEED, MOST_SEEDS
+from fdrd.options import MOST_SEED, MOST_SEEDS
 
 _what = partial(typer.Option, rich_help_panel="Methods")
 _rows = partial(typer.Option, rich_help_panel="Data")

@@ -10,7 +10,9 @@ from benchmark.models.image_batches import Images, digests
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
 
-REFUSED = r"^drawn: the image of shapes/{row} in {split} does not match its digest[^\n]*`fdrd validate drawn`"
+REFUSED = (
+    r"^drawn: shapes/{row} in {split}: the image does not match its digest[^\n]*`fdrd validate`"
+)
 
 
 def changed(view, change):

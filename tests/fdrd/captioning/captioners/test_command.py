@@ -13,7 +13,7 @@ from tests.command import start_fdrd
 
 PLUGIN = """
 from dataclasses import dataclass
-from fdrd.captioning import Answer, Expected, captioner
+from fdrd.captioning import Answer, captioner
 
 @captioner("mine")
 @dataclass
@@ -24,9 +24,6 @@ class Mine:
     converses = False
     free = True
     identity = property(lambda self: {"name": "mine", "word": self.word})
-
-    def expected(self, text):
-        return Expected()
 
     def answer(self, questions, keep):
         for question in questions:
@@ -74,15 +71,10 @@ def test_captioner_and_evaluator_share_one_budget(raw, chat):
     flags = [part for flag in ("-C", "-E") for option in options for part in (flag, option)]
     judge = ("--evaluator", "endpoint", "-E", "model=j", "-E", f"url={chat.url}")
     arguments = from_endpoint(chat, *judge, *flags, "--json")
-    _, out, _ = fdrd(raw.parent, *arguments, "--estimate")
-    expected = json.loads(out)
-    assert (expected["pictures"], expected["least"], expected["most"]) == (12, 24, 72)
-    assert len(chat.asked) == 0
     code, out, err = fdrd(raw.parent, *arguments, "--budget", "15")
     first = json.loads(out)
     assert (code, first["stopped"]) == (1, "budget_spent"), err
     assert 0 < first["asked"]["spent"] <= 15
-    assert "budget of 15" in err
     code, out, err = fdrd(raw.parent, *arguments, "--budget", "1000")
     second = json.loads(out)
     assert (code, second["kept"], second["unfinished"]) == (0, 12, 0), err
@@ -155,20 +147,6 @@ def test_a_kill_at_any_moment_loses_no_answer(tmp_path, make_raw, chat):
     assert sum(twice.values()) <= in_flight * kills
     code, out, _ = fdrd(tmp_path, *from_endpoint(chat))
     assert (code, "120 from the cache, 0 new" in out) == (0, True)
-
-
-@pytest.mark.slow
-def test_two_runs_at_once_share_the_questions(tmp_path, make_raw, chat):
-    make_raw(tmp_path / "raw", 60)
-    chat.delay = 0.05
-    arguments = from_endpoint(chat, "-C", "concurrency=2", "--out")
-    runs = [start_fdrd(tmp_path, *arguments, f"out{number}") for number in range(2)]
-    said = [run.communicate(timeout=120) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
-    assert len(chat.asked) == len(set(chat.asked)) == 60
-    assert chat.most_at_once > 2
-    one, two = ((tmp_path / f"out{n}" / "raw" / "captions.json").read_bytes() for n in range(2))
-    assert one == two
 
 
 @pytest.mark.slow

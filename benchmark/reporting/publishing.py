@@ -53,7 +53,7 @@ def push(
     pull_request: bool = False,
     progress: Progress = silent,
 ) -> PushResult:
-    """Push a trained method to the Hub in one verified commit.
+    """Push a trained method to the Hub in one commit.
 
     Args:
         trained: `.safetensors` file that `benchmark.run` wrote, whose results are published too, or a folder

@@ -36,7 +36,7 @@ def push(
     format: str = "parquet",
     progress: Progress = silent,
 ) -> PushResult:
-    """Push a built dataset to the Hub in one verified commit. Unchanged files are not uploaded again.
+    """Push a built dataset to the Hub in one commit. Unchanged files are not uploaded again.
 
     Args:
         folder: dataset that `fdrd.build` wrote.

@@ -78,8 +78,11 @@ class AnswerCache:
     def get(self, key: str) -> Answer | None:
         """Return the cached answer, or None."""
         columns = "text, input_tokens, output_tokens, cut"
-        rows = self._execute(f"SELECT {columns} FROM answers WHERE key = ?", key)
-        return Answer(*rows[0][:3], cut=bool(rows[0][3])) if rows else None
+        for text, read, written, cut in self._execute(
+            f"SELECT {columns} FROM answers WHERE key = ?", key
+        ):
+            return Answer(text, read, written, bool(cut))
+        return None
 
     def put(self, key: str, answer: Answer, model: str) -> None:
         """Store an answer. It is on disk when this returns."""

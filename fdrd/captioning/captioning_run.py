@@ -111,21 +111,16 @@ def _run(
 ) -> list[ImageState]:
     total, spending = len(images), session.spending
 
-    def money(done: int) -> str:
-        if not spending.spent:
-            return ""
-        left = spending.spent / done * (total - done) if done else 0.0
-        return f", {spending.spent:.4f} spent" + (f", about {left:.4f} to go" if left else "")
+    def money() -> str:
+        return f", {spending.spent:.4f} spent" if spending.spent else ""
 
     def report(stage: str, done: int) -> None:
         if done < total:
-            progress(f"Captions | {stage}{money(done)}", done, total)
+            progress(f"Captions | {stage}{money()}", done, total)
 
     states = list(caption_images(images, contents.categories, settings, session, report))
     kept = sum(state.is_good for state in states)
-    progress(
-        f"Captions | {kept:,} kept, {len(states) - kept:,} rejected{money(total)}", total, total
-    )
+    progress(f"Captions | {kept:,} kept, {len(states) - kept:,} rejected{money()}", total, total)
     return states
 
 

@@ -49,8 +49,12 @@ class LocalFile:
     sha256: str
 
     @classmethod
-    def of(cls, path: str, content: Path | bytes) -> LocalFile:
-        """Return the file with its size and digest."""
+    def read(cls, path: str, content: Path | bytes) -> LocalFile:
+        """Return the file with its size and digest.
+
+        Raises:
+            FdrdError: the file does not exist.
+        """
         if isinstance(content, bytes):
             return cls(path, content, len(content), hashlib.sha256(content).hexdigest())
         if not content.is_file():
@@ -76,9 +80,9 @@ class Publication:
     Attributes:
         card: README.md; hand edits on the Hub are merged into it.
         generated_keys: card metadata that a push overwrites.
-        files: compute all other files; called once.
+        files: function that returns all other files; called once.
         owned: pattern of paths that a push deletes when they are no longer part of the content.
-        note: shown to the user before the push.
+        note: note for the user before the push.
         usage: command that uses the repository; empty for a dataset, which `load_dataset` loads.
     """
 
@@ -112,9 +116,12 @@ class PushPlan:
     """Changes that make a repository hold a publication, as paths.
 
     Attributes:
-        head: commit that was compared; None if the repository does not exist yet.
+        head: commit that the plan was compared with; None if the repository does not exist yet.
         new_branch: whether the branch must be created.
         files: all files of the publication.
+        upload: paths that the repository lacks.
+        replace: paths with other content.
+        unchanged: paths with the same content.
         delete: paths that an earlier push created and this one lacks.
         foreign: other paths in the repository; they stay.
     """
@@ -204,7 +211,7 @@ def _plan(api: HfApi, publication: Publication, options: PushOptions) -> PushPla
     merged = merge_cards(
         publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
     )
-    files = [LocalFile.of(CARD, merged.encode()), *publication.files()]
+    files = [LocalFile.read(CARD, merged.encode()), *publication.files()]
     same = {file.path: file.matches(remote[file.path]) for file in files if file.path in remote}
     extra = sorted(remote.keys() - {file.path for file in files})
     # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.

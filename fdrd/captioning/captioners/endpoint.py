@@ -26,6 +26,7 @@ _JPEG_QUALITY = 92
 _MESSAGE_CHARACTERS = 200  # shown of a server's message
 _MAX_FAILURES = 5  # questions in a row that failed at every attempt
 _MAYBE_BILLED = ("timeout", "malformed_answer", "empty_answer")
+_OUTAGES = ("timeout", "unreachable", "rate_limited", "server_error", "malformed_answer")
 _NO_KEY = "EMPTY"  # the client requires a key, a local server does not
 
 
@@ -119,11 +120,11 @@ class Endpoint:
         """Return the number of questions in a row that failed, and raise `FdrdError` if a server seems to be down."""
         for future in done:
             answer = future.result()
-            failed = isinstance(answer, Failure) and answer.reason in (
-                "timeout", "unreachable", "rate_limited", "server_error", "malformed_answer",
-            )  # fmt: skip
-            failures = failures + 1 if failed else 0
-            if isinstance(answer, Failure) and failures >= _MAX_FAILURES:
+            if isinstance(answer, Answer) or answer.reason not in _OUTAGES:
+                failures = 0
+                continue
+            failures += 1
+            if failures >= _MAX_FAILURES:
                 raise FdrdError(
                     f"endpoint: {self.url} failed {failures} questions in a row, with up to {self.attempts} attempts "
                     f"each ({answer.reason}: {answer.detail}); answers so far are kept, and the same command resumes"
@@ -233,8 +234,8 @@ def _read_answer(completion: Any) -> Answer | Failure:
     if text is not None and not isinstance(text, str):
         raise TypeError(f"content is a {type(text).__name__}")
     if text and text.strip():
-        counts = (int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)) if usage else ()
-        return Answer(text, *counts, cut=finish == "length")
+        read, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        return Answer(text, int(read or 0), int(written or 0), cut=finish == "length")
     if finish == "content_filter":
         return Failure("question_refused", "the server's content filter blocked the answer")
     if finish == "length":

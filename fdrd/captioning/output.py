@@ -97,7 +97,8 @@ def write_captions(
             texts[out / domain / DOMAIN_FILE] = settings.read_text(encoding="utf-8")
     for file, text in texts.items():
         write_text(file, text)
-    for file in (*_annotations(out), *out.glob(f"*/{DOMAIN_FILE}")):
+    gone = (file for file in out.glob(f"*/{DOMAIN_FILE}") if file.parent.name not in source.folders)
+    for file in (*_annotations(out), *gone):
         if file not in texts:
             file.unlink()
     write_text(out / SUMMARY, dump(summary))

@@ -187,7 +187,8 @@ class Endpoint:
             return self._read_status(error)
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            return Failure("unreachable", f"{type(cause).__name__}: {first_line(cause)}")
+            detail = f"{type(cause).__name__}: {first_line(cause)}"
+            return Failure("unreachable", self._redact(detail))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             detail = f"{type(error).__name__}: {first_line(error)}"  # no chat completion
             return Failure("malformed_answer", self._redact(detail))

@@ -3,7 +3,7 @@
 A bootstrap interval is [1, 1] if every query succeeds, and covers 83 % of the time for a recall of 0.02 on 100
 images. The score interval of Wilson (1927) has neither flaw. The captions of one image fail together, so it is
 given the effective number of queries (Korn and Graubard 1998), from the variance between images.
-`tools/interval_coverage.py` simulates the coverage.
+`tests/benchmark/evaluation/test_intervals.py` simulates the coverage.
 """
 
 from __future__ import annotations

@@ -1,20 +1,13 @@
-"""Measure the search for near duplicates: its speed, and its recall and precision on altered copies.
+"""Measure recall and precision of the search for near duplicates, on altered copies of a sample of JPEGs.
 
-    python speed/near_duplicates.py                         # the search alone, compared with all pairs
-    python speed/near_duplicates.py FOLDER                  # and altered copies of a sample of its JPEGs
-    python speed/near_duplicates.py FOLDER --peers PYTHON   # also imagededup and cleanvision
+    python speed/near_duplicates.py FOLDER
 
-Codes are random 64-bit numbers, half of them near another one. Comparing all pairs is timed on a part and
-extrapolated quadratically. All originals and all copies are searched at once. A copy counts as found if it is linked
-with its original. A link is false if it leads to an image that its original is not linked with. PYTHON is an
-interpreter that has `imagededup` and `cleanvision`; it runs `near_duplicate_peers.py` on the same files.
+All originals and all copies are searched at once. A copy counts as found if it is linked with its original. A link is
+false if it leads to an image that its original is not linked with.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,15 +17,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from harness import describe_machine
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from fdrd.curation.near_duplicates import RADIUS, find_near_images
+from fdrd.curation.near_duplicates import find_near_images
 from fdrd.images.check import check_image_bytes
-from fdrd.images.near_search import pairs_within
 
-CODES, PART, SAMPLE, MAX_PIXELS = 100_000, 4_000, 300, 50_000_000
-
+SAMPLE, MAX_PIXELS = 300, 50_000_000
 
 Photo = Image.Image
 
@@ -64,8 +54,8 @@ def noisy(image: Photo) -> Photo:
 def watermarked(image: Photo) -> Photo:
     """Write half transparent white letters across the middle."""
     layer = Image.new("RGBA", image.size, (255, 255, 255, 0))
-    place, font = (image.width / 2, image.height / 2), letters(image.width / 10)
-    ImageDraw.Draw(layer).text(place, "SAMPLE PHOTO", (255, 255, 255, 128), font, anchor="mm")
+    center, font = (image.width / 2, image.height / 2), letters(image.width / 10)
+    ImageDraw.Draw(layer).text(center, "SAMPLE PHOTO", (255, 255, 255, 128), font, anchor="mm")
     return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
@@ -74,8 +64,8 @@ def labeled(image: Photo) -> Photo:
     image, (width, height) = image.copy(), image.size
     pen = ImageDraw.Draw(image)
     pen.rectangle((0.72 * width, 0.86 * height, 0.98 * width, 0.97 * height), fill="white")
-    place = (0.85 * width, 0.915 * height)
-    pen.text(place, "PHOTO", "black", letters(width / 16), anchor="mm")
+    center = (0.85 * width, 0.915 * height)
+    pen.text(center, "PHOTO", "black", letters(width / 16), anchor="mm")
     return image
 
 
@@ -125,78 +115,50 @@ CHANGES: dict[str, Callable[[Photo], Photo]] = {
 """Copies are saved as JPEG of quality 90 unless `QUALITY` says otherwise."""
 
 
-def search() -> None:
-    """Time the index and the comparison of all pairs."""
-    random = np.random.default_rng(0)
-    codes = random.integers(0, 2**64, CODES, dtype=np.uint64)
-    flips = np.uint64(1) << random.integers(0, 64, (RADIUS, CODES // 2), dtype=np.uint64)
-    codes[CODES // 2 :] = codes[: CODES // 2] ^ np.bitwise_or.reduce(flips)
-    start = time.perf_counter()
-    found = sum(len(first) for first, _ in pairs_within(codes, RADIUS))
-    index = time.perf_counter() - start
-    start = time.perf_counter()
-    for code in codes[:PART]:
-        np.flatnonzero(np.bitwise_count(codes ^ code) <= RADIUS)
-    every = (time.perf_counter() - start) * CODES / PART / 2
-    print(f"{describe_machine()}; {CODES:,} codes, radius {RADIUS}, one process")
-    print(
-        f"index {index:.1f} s, {found:,} pairs; all pairs {every:.1f} s, {every / index:.0f} times"
-    )
-
-
 Linked = Mapping[str, set[str]]
 """By image, the images that it is linked with."""
 
 
-def altered_copies(folder: Path, peers: str) -> None:
+def main(folder: Path) -> None:
     """Print recall and false links for each kind of change, as a Markdown table."""
     files = sorted([*folder.rglob("*.jpg"), *folder.rglob("*.jpeg")])
     if not files:
         sys.exit(f"{folder} contains no .jpg or .jpeg files")
-    with tempfile.TemporaryDirectory() as made:
-        original = write_copies(files, Path(made))
+    with tempfile.TemporaryDirectory() as copies_folder:
+        original = write_copies(files, Path(copies_folder))
         start = time.perf_counter()
-        tools = {"fdrd": fdrd_links(Path(made))}
-        print(
-            f"{len(files):,} images, {len(original):,} copies: {time.perf_counter() - start:.1f} s"
-        )
-        if peers:
-            script = Path(__file__).with_name("near_duplicate_peers.py")
-            done = subprocess.run([peers, script, made], check=True, stdout=subprocess.PIPE)
-            tools |= {
-                name: linked(pairs)
-                for name, pairs in json.loads(done.stdout.splitlines()[-1]).items()
-            }
-    print(f"| change | {' | '.join(tools)} |\n|---|{'---|' * len(tools)}")
-    of_change = defaultdict(list)
+        links = find_links(Path(copies_folder))
+        seconds = time.perf_counter() - start
+    print(f"{len(files):,} images, {len(original):,} copies: {seconds:.1f} s")
+    print("| change | fdrd |\n|---|---|")
+    copies_by_change = defaultdict(list)
     for copy in original:
-        of_change[list(CHANGES)[int(copy.split("-")[0])]].append(copy)
-    for change, copies in [*of_change.items(), ("all", list(original))]:
-        cells = [score(copies, original, links) for links in tools.values()]
-        print(f"| {change} | {' | '.join(cells)} |")
+        copies_by_change[list(CHANGES)[int(copy.split("-")[0])]].append(copy)
+    for change, copies in [*copies_by_change.items(), ("all", list(original))]:
+        print(f"| {change} | {score(copies, original, links)} |")
 
 
-def write_copies(files: list[Path], made: Path) -> dict[str, str]:
+def write_copies(files: list[Path], folder: Path) -> dict[str, str]:
     """Write copies of a sample, and links to all files; return the original of each copy."""
     original = {}
-    for number, file in enumerate(files):
-        name = f"original-{number}.jpg"
-        (made / name).symlink_to(file.resolve())
-        if number % max(1, len(files) // SAMPLE):
+    for index, file in enumerate(files):
+        name = f"original-{index}.jpg"
+        (folder / name).symlink_to(file.resolve())
+        if index % max(1, len(files) // SAMPLE):
             continue
         with Image.open(file) as opened:
             image = opened.convert("RGB")
         for kind, (change, make) in enumerate(CHANGES.items()):
-            copy = f"{kind}-{number}.jpg"
-            make(image).save(made / copy, quality=QUALITY.get(change, 90))
+            copy = f"{kind}-{index}.jpg"
+            make(image).save(folder / copy, quality=QUALITY.get(change, 90))
             original[copy] = name
     return original
 
 
-def fdrd_links(made: Path) -> Linked:
-    """Return the links of fdrd: near duplicates and mirror images."""
+def find_links(folder: Path) -> Linked:
+    """Return the links between near duplicates and mirror images."""
     checks = {
-        file.name: check_image_bytes(file.read_bytes(), MAX_PIXELS) for file in made.iterdir()
+        file.name: check_image_bytes(file.read_bytes(), MAX_PIXELS) for file in folder.iterdir()
     }
     pairs: list[tuple[str, str]] = []
     for graph in find_near_images({name: check.features for name, check in checks.items()}):
@@ -211,11 +173,11 @@ def fdrd_links(made: Path) -> Linked:
 
 def linked(pairs: Iterable[tuple[str, str]]) -> Linked:
     """Return symmetric links."""
-    found: dict[str, set[str]] = defaultdict(set)
+    links: dict[str, set[str]] = defaultdict(set)
     for one, other in pairs:
-        found[one].add(other)
-        found[other].add(one)
-    return found
+        links[one].add(other)
+        links[other].add(one)
+    return links
 
 
 def score(copies: list[str], original: Mapping[str, str], links: Linked) -> str:
@@ -229,10 +191,6 @@ def score(copies: list[str], original: Mapping[str, str], links: Linked) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--peers", default="")
-    options = parser.parse_args()
-    search()
-    if options.folder:
-        altered_copies(options.folder, options.peers)
+    if len(sys.argv) != 2:
+        sys.exit("usage: python speed/near_duplicates.py FOLDER")
+    main(Path(sys.argv[1]))

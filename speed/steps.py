@@ -36,17 +36,17 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=12)
-    given = parser.parse_args()
-    train = load(given.data, "train")
+    options = parser.parse_args()
+    train = load(options.data, "train")
     with tempfile.TemporaryDirectory() as cache:
         backbone = load_backbone(
-            given.backbone, allow_code=True, frozen=FrozenFeatures(Path(cache))
+            options.backbone, allow_code=True, frozen=FrozenFeatures(Path(cache))
         )
-        size: dict[str, Any] = {"n_ctx": given.n_ctx, "depth": given.depth}
+        size: dict[str, Any] = {"n_ctx": options.n_ctx, "depth": options.depth}
         maple = get_method("maple")(backbone, **size)
         whole: Any = get_method("dcar")(backbone, **size)
         whole.draw_from(train)
-        entering = CoupledPrompts(backbone, given.n_ctx, "", 1, "independent", seed=0)
+        entering = CoupledPrompts(backbone, options.n_ctx, "", 1, "independent", seed=0)
 
         def towers(batch: Batch) -> Any:
             prompts = entering()
@@ -62,13 +62,13 @@ def main() -> None:
             "opening": lambda batch: opening.of(batch.images),
         }
         seconds: dict[str, list[float]] = {name: [] for name in steps}
-        for batch in islice(batches(train, given.batch, 0, 0), given.steps):
+        for batch in islice(batches(train, options.batch, 0, 0), options.steps):
             ways = {name: partial(step, batch) for name, step in steps.items()}
             interleave(ways, 1)  # fills the cache
             for name, (spent,) in interleave(ways, 1).items():
                 seconds[name].append(spent)
     for name, spent in seconds.items():
-        print(f"{name:8s} {1000 * median(spent):8.1f} ms per step of {given.batch}")
+        print(f"{name:8s} {1000 * median(spent):8.1f} ms per step of {options.batch}")
     for one, other in (("dcar", "maple"), ("maple", "towers"), ("opening", "maple")):
         print(f"{one} / {other}: {median_ratio(seconds[one], seconds[other]):.2f}")
 

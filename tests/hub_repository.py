@@ -57,15 +57,6 @@ class Commit:
 
 
 @dataclass
-class Proposal:
-    """A pull request."""
-
-    number: int
-    title: str
-    author: str
-
-
-@dataclass
 class Repository:
     """A repository; `refs` maps full names, e.g. `refs/heads/main`, to commits."""
 
@@ -76,7 +67,6 @@ class Repository:
     commits: dict[str, Commit] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)
     """Uploaded LFS files by sha256, committed or not."""
-    proposals: dict[int, Proposal] = field(default_factory=dict)
 
     def __post_init__(self):
         files = {".gitattributes": File(GIT_ATTRIBUTES, len(GIT_ATTRIBUTES))}
@@ -146,11 +136,11 @@ class Repository:
         self.refs[ref] = self._keep(head.oid, files)
         return self.refs[ref]
 
-    def propose(self, title, author, base):
-        number = len(self.proposals) + 1
-        self.proposals[number] = Proposal(number, title, author)
+    def propose(self, base):
+        """Open a pull request; return its number."""
+        number = 1 + sum(ref.startswith("refs/pr/") for ref in self.refs)
         self.refs[f"refs/pr/{number}"] = self.refs[base]
-        return self.proposals[number]
+        return number
 
     def _check(self, path, file):
         if file.sha256:
@@ -159,8 +149,8 @@ class Repository:
             raise RefusedError(400, f"{path}: files above {REGULAR_LIMIT} bytes must be LFS files")
 
     def _keep(self, parent, files):
-        said = repr((len(self.commits), parent, [(p, f.oid) for p, f in sorted(files.items())]))
-        oid = hashlib.sha1(said.encode()).hexdigest()
+        content = repr((len(self.commits), parent, [(p, f.oid) for p, f in sorted(files.items())]))
+        oid = hashlib.sha1(content.encode()).hexdigest()
         self.commits[oid] = Commit(oid, parent, files)
         return oid
 

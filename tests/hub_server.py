@@ -27,9 +27,8 @@ from hub_repository import DATE, File, RefusedError, Repository
 
 WRITER, READER = "hf_writersecret", "hf_readersecret"  # tokens
 
-Outage = int | Literal["drop", "lose", "cut"] | Callable[["Reply"], "Reply"]
-"""A status; or where the connection ends: in the request ("drop"), after it was carried out but before the response
-("lose"), or in the response ("cut"); or a function that replaces the response."""
+Outage = int | Literal["drop"] | Callable[["Reply"], "Reply"]
+"""A status, a connection that ends in the request, or a function that replaces the response."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ class Fault:
     outage: Outage
     after: int
     times: int
-    retry_after: int | None
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,9 @@ class Hub:
             **{"NO_PROXY": local, "no_proxy": local},
         }
 
-    def fail(self, method, path, outage, *, after=0, times=1, retry_after=None):
+    def fail(self, method, path, outage, *, after=0, times=1):
         """Fail the next `times` requests with a matching path, after `after` successful ones."""
-        self._faults.append(Fault(method, path, outage, after, times, retry_after))
+        self._faults.append(Fault(method, path, outage, after, times))
 
     def heal(self):
         self._faults.clear()
@@ -159,14 +157,12 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length // 2 if outage == "drop" else length)
         if outage == "drop":
-            self._hang_up(path)
+            self.hub.requests.append(Request(self.command, path, 0))
+            self.close_connection = True
             return
         try:
             if isinstance(outage, int):
                 reply = _json({"error": "injected"}, outage)
-                if fault.retry_after is not None:
-                    headers = (*reply.headers, ("Retry-After", str(fault.retry_after)))
-                    reply = Reply(reply.status, reply.body, headers)
             else:
                 with self.hub.lock:
                     reply = self._route(path)
@@ -175,11 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             reply = _json({"error": error.message}, error.status, *(h for h in headers if h[1]))
         if callable(outage):
             reply = outage(reply)
-        if outage == "lose":
-            self._hang_up(path)
-            return
         self.hub.requests.append(Request(self.command, path, reply.status))
-        self._answer(reply, cut=outage == "cut")
+        self._answer(reply)
 
     def _route(self, path):
         for method, pattern, answer in ROUTES:
@@ -188,11 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return answer(self, *(unquote(group or "") for group in found.groups()))
         raise RefusedError(404, f"no such page: {self.command} {path}")
 
-    def _hang_up(self, path):
-        self.hub.requests.append(Request(self.command, path, 0))
-        self.close_connection = True
-
-    def _answer(self, reply, cut):
+    def _answer(self, reply):
         self.send_response(reply.status)
         self.send_header("X-Request-Id", f"request-{len(self.hub.requests)}")
         headers = dict(reply.headers)
@@ -201,17 +190,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body[: len(reply.body) // 2] if cut else reply.body)
-        if cut or int(headers["Content-Length"]) > len(reply.body):
+            self.wfile.write(reply.body)
+        if int(headers["Content-Length"]) > len(reply.body):
             self.close_connection = True
 
     def _user(self):
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        if not given:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        if not token:
             return None
-        if given not in self.hub.users:
+        if token not in self.hub.users:
             raise RefusedError(401, "Invalid credentials in Authorization header")
-        return self.hub.users[given]
+        return self.hub.users[token]
 
     def _may_write(self, namespace):
         user = self._signed_in()
@@ -335,10 +324,10 @@ class _Handler(BaseHTTPRequestHandler):
             oid, size = str(sent["oid"]), int(sent["size"])
             entry = {"oid": oid, "size": size}
             if oid not in repository.large:
-                place = f"/storage/{repository.kind}/{name}/{oid}/{size}"
-                signature = self.hub.sign("PUT", place)
+                path = f"/storage/{repository.kind}/{name}/{oid}/{size}"
+                signature = self.hub.sign("PUT", path)
                 entry["actions"] = {
-                    "upload": {"href": f"{self.hub.storage}{place}?signature={signature}"},
+                    "upload": {"href": f"{self.hub.storage}{path}?signature={signature}"},
                     "verify": {"href": f"{self.hub.url}/{kind}{name}.git/info/lfs/verify"},
                 }
             objects.append(entry)
@@ -359,7 +348,7 @@ class _Handler(BaseHTTPRequestHandler):
     def commit(self, kind, name, revision):
         proposing = "create_pr" in self.query
         repository = self._repository(kind, name, write=not proposing)
-        user = self._signed_in()
+        self._signed_in()
         header = {}
         changes = []
         for line in self.body.splitlines():
@@ -380,9 +369,9 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = f"{self.hub.url}/{'' if kind == 'model' else kind + '/'}{name}"
         reply = {"success": True, "hookOutput": ""}
         if proposing:
-            proposal = repository.propose(header["summary"], user.name, ref)
-            ref = f"refs/pr/{proposal.number}"
-            reply["pullRequestUrl"] = f"{prefix}/discussions/{proposal.number}"
+            number = repository.propose(ref)
+            ref = f"refs/pr/{number}"
+            reply["pullRequestUrl"] = f"{prefix}/discussions/{number}"
         oid = repository.commit(ref, header.get("parentCommit"), changes)
         return _json({**reply, "commitOid": oid, "commitUrl": f"{prefix}/commit/{oid}"})
 
@@ -391,11 +380,6 @@ class _Handler(BaseHTTPRequestHandler):
         if user is None:
             raise RefusedError(401, "Invalid username or password.")
         return user
-
-    def discussions(self, kind, name):
-        repository = self._repository(kind, name)
-        found = [_proposal(repository, each) for each in repository.proposals.values()]
-        return _json({"discussions": found, "count": len(found), "start": 0})
 
     def file(self, kind, name, revision, path):
         repository = self._repository(kind or "model", name)
@@ -407,9 +391,9 @@ class _Handler(BaseHTTPRequestHandler):
                          ("X-Error-Message", error.message), ("X-Repo-Commit", oid))  # fmt: skip
         if not file.sha256:
             return self._content(file.content, file.oid, ("X-Repo-Commit", oid))
-        place = f"/storage/{repository.kind}/{name}/{file.sha256}/{file.size}"
+        path = f"/storage/{repository.kind}/{name}/{file.sha256}/{file.size}"
         return Reply(302, b"", (
-            ("Location", f"{self.hub.storage}{place}?signature={self.hub.sign('GET', place)}"),
+            ("Location", f"{self.hub.storage}{path}?signature={self.hub.sign('GET', path)}"),
             ("X-Repo-Commit", oid), ("X-Linked-Size", str(file.size)),
             ("X-Linked-Etag", f'"{file.sha256}"'), ("ETag", f'"{file.sha256}"'),
         ))  # fmt: skip
@@ -422,8 +406,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _signature(self, method):
         if self.headers.get("Authorization"):
             raise RefusedError(400, "a token was sent to the store, which is another host")
-        given = self.query.get("signature", [""])[0]
-        if not hmac.compare_digest(given, self.hub.sign(method, urlsplit(self.path).path)):
+        signature = self.query.get("signature", [""])[0]
+        if not hmac.compare_digest(signature, self.hub.sign(method, urlsplit(self.path).path)):
             raise RefusedError(403, "SignatureDoesNotMatch")
 
     def _content(self, content, etag, *headers):
@@ -471,14 +455,6 @@ def _card_data(card):
         return None
 
 
-def _proposal(repository, proposal):
-    return {
-        "num": proposal.number, "title": proposal.title, "author": {"name": proposal.author},
-        "createdAt": DATE, "status": "open", "isPullRequest": True,
-        "repo": {"name": repository.name, "type": repository.kind},
-    }  # fmt: skip
-
-
 _REPO = "/api/(models|datasets)/([^/]+/[^/]+)"
 _GIT = r"/(datasets/|)([^/]+/[^/]+)\.git/info/lfs"
 _STORED = "/storage/(model|dataset)/([^/]+/[^/]+)/([0-9a-f]{64})/([0-9]+)"
@@ -495,7 +471,6 @@ ROUTES = [
     ("POST", f"{_REPO}/tag/([^/]+)", _Handler.new_tag),
     ("POST", f"{_REPO}/preupload/([^/]+)", _Handler.preupload),
     ("POST", f"{_REPO}/commit/([^/]+)", _Handler.commit),
-    ("GET", f"{_REPO}/discussions", _Handler.discussions),
     ("POST", f"{_GIT}/objects/batch", _Handler.lfs_batch),
     ("POST", f"{_GIT}/verify", _Handler.lfs_verify),
     ("PUT", _STORED, _Handler.store),

@@ -116,8 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Scores of probes that see one fact only.")
     parser.add_argument("--categories", type=int, default=120)
     parser.add_argument("--pairs", type=int, default=2400)
-    given = parser.parse_args()
-    found = galleries(given.categories, given.pairs)
+    options = parser.parse_args()
+    found = galleries(options.categories, options.pairs)
     rows = [
         ("category name only, pessimistic ties", [name_only(g, "against") for g in found]),
         ("category name only, random tie-breaking", [name_only(g, "random") for g in found]),

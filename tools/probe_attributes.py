@@ -90,8 +90,8 @@ def main() -> None:
     parser.add_argument("--categories", type=int, default=60)
     parser.add_argument("--images", type=int, default=20, help="of each category")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    found = probe(given.backbone, categories(given.categories), given.images, given.seed)
+    options = parser.parse_args()
+    found = probe(options.backbone, categories(options.categories), options.images, options.seed)
     print("| attribute type | correct | chance | choices |\n|---|---:|---:|---:|")
     for type_, (accuracy, chance, number) in found.items():
         print(f"| {type_} | {100 * accuracy:.1f} | {100 * chance:.1f} | {number:,} |")

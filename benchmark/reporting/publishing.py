@@ -55,16 +55,16 @@ def push(
     pull_request: bool = False,
     progress: Progress = silent,
 ) -> PushResult:
-    """Push a trained method to the Hub in one verified commit.
+    """Push a trained method to the Hub in one commit.
 
     Args:
         trained: `.safetensors` file that `benchmark.run` wrote, whose results are published too, or a folder
             that `export_model` wrote.
         repo_id: ORG/NAME.
-        private: make a new repository private.
+        private: whether a new repository is private.
         revision: branch, created if missing, or `refs/pr/N`.
         tag: tag for the new commit.
-        pull_request: open a pull request instead of committing.
+        pull_request: whether to open a pull request instead of committing.
         progress: called with each stage.
 
     Raises:
@@ -141,7 +141,7 @@ def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
             {"library_name": "fdrd"},
         ),
         generated_keys=("model-index",),
-        files=lambda: [LocalFile.of(path, data) for path, data in content.items()],
+        files=lambda: [LocalFile.read(path, data) for path, data in content.items()],
         note="\n".join(notes),
         usage=f"fdrd bench --checkpoint {repo_id}",
     )  # fmt: skip
@@ -170,7 +170,7 @@ def _model_publication(folder: Path, repo_id: str) -> Publication:
             {"library_name": "transformers", "pipeline_tag": "zero-shot-image-classification"},
         ),
         generated_keys=("model-index",),
-        files=lambda: [LocalFile.of(name, path) for name, path in files.items()],
+        files=lambda: [LocalFile.read(name, path) for name, path in files.items()],
         usage=f"fdrd bench --method zero_shot --backbone {repo_id}",
     )  # fmt: skip
 

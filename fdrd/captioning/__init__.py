@@ -5,11 +5,10 @@ questions about an image. May import pipeline, checks, storage, sources and the 
 """
 
 from fdrd.captioning.answer_cache import AnswerCache, default_cache
-from fdrd.captioning.captioning_run import CaptioningRun, Estimate, caption
+from fdrd.captioning.captioning_run import CaptioningRun, caption
 from fdrd.captioning.interface import (
     Answer,
     Captioner,
-    Expected,
     Failure,
     Question,
     captioner,
@@ -17,8 +16,8 @@ from fdrd.captioning.interface import (
     captioner_options,
     captioner_summary,
 )
-from fdrd.captioning.limits import Spending
 from fdrd.captioning.rounds import CaptionSettings
+from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import UncaptionedImage
 
 __all__ = [
@@ -27,8 +26,6 @@ __all__ = [
     "CaptionSettings",
     "Captioner",
     "CaptioningRun",
-    "Estimate",
-    "Expected",
     "Failure",
     "Question",
     "Spending",

@@ -1,8 +1,6 @@
 """The cache of paid answers: one SQLite file, one row per answer, committed before the answer counts.
 
-The key is a digest of image, question, model and parameters. Several runs can share the file on a local disk. A run
-claims a question before asking it, so that no other run asks it too. Claims expire when their process ends,
-because each run holds an operating system lock.
+The key is a digest of image, question, model and parameters. Several runs can share the file on a local disk.
 """
 
 from __future__ import annotations
@@ -10,14 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from fdrd.captioning.interface import Answer, Question
 from fdrd.errors import FdrdError, first_line
@@ -25,12 +19,11 @@ from fdrd.files.cache import cache_folder
 
 _VERSION = 1
 _BUSY_SECONDS = 60
-_TABLES = """
+_TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
     cut INTEGER NOT NULL, model TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, run TEXT NOT NULL) WITHOUT ROWID;
+) WITHOUT ROWID
 """
 
 
@@ -54,12 +47,9 @@ class AnswerCache:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._run = uuid.uuid4().hex
-        self._thread_lock = RLock()
-        self._run_lock = self._lock_of(self._run)
+        self._lock = Lock()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._run_lock.acquire()
             self._connection = sqlite3.connect(
                 file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -73,21 +63,17 @@ class AnswerCache:
                 raise FdrdError(
                     f"{file} was written by a later fdrd; choose another file with --cache"
                 )
-            with self._transaction():
-                for table in _TABLES.split(";"):
-                    self._execute(table)
+            self._execute(_TABLE)
             self._execute(f"PRAGMA user_version={_VERSION}")
         except BaseException:
-            self._release()
+            self._connection.close()
             raise
 
     def __enter__(self) -> AnswerCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drop this run's claims and close the file."""
-        self._execute("DELETE FROM claims WHERE run = ?", self._run)
-        self._release()
+        self._connection.close()
 
     def get(self, key: str) -> Answer | None:
         """Return the cached answer, or None."""
@@ -99,65 +85,18 @@ class AnswerCache:
         return None
 
     def put(self, key: str, answer: Answer, model: str) -> None:
-        """Store an answer and drop its claim. The answer is on disk when this returns."""
+        """Store an answer. It is on disk when this returns."""
         row = (answer.text, answer.input_tokens, answer.output_tokens, answer.cut, model)
-        with self._transaction():
-            self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", key, *row)
-            self._execute("DELETE FROM claims WHERE key = ?", key)
-
-    def claim(self, key: str) -> bool:
-        """Claim a question. Return False if it is answered or another live run has claimed it."""
-        with self._transaction():
-            if self._execute("SELECT 1 FROM answers WHERE key = ?", key):
-                return False
-            holder = self._execute("SELECT run FROM claims WHERE key = ?", key)
-            if holder and holder[0][0] != self._run and self._is_alive(holder[0][0]):
-                return False
-            self._execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", key, self._run)
-            return True
-
-    def unclaim(self, key: str) -> None:
-        """Drop this run's claim, so that any run may ask the question."""
-        self._execute("DELETE FROM claims WHERE key = ? AND run = ?", key, self._run)
+        self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", key, *row)
 
     def __len__(self) -> int:
         return int(self._execute("SELECT count(*) FROM answers")[0][0])
 
     def _execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._thread_lock:
+        with self._lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file gives any text
                 raise FdrdError(
                     f"{self.file}: {first_line(error)[:200]}; choose another file with --cache"
                 ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._thread_lock:
-            self._execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._execute("ROLLBACK")
-                raise
-
-    def _release(self) -> None:
-        self._connection.close()
-        self._run_lock.release()
-        Path(self._run_lock.lock_file).unlink(missing_ok=True)
-
-    def _lock_of(self, run: str) -> FileLock:
-        return FileLock(self.file.with_name(f"{self.file.name}.run-{run}.lock"), timeout=0)
-
-    def _is_alive(self, run: str) -> bool:
-        lock = self._lock_of(run)
-        try:
-            lock.acquire()
-        except Timeout:
-            return True
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-        return False

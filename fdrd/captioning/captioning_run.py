@@ -1,52 +1,24 @@
-"""One captioning run: from a source to a captioned source, with an estimate of questions and cost before it starts."""
+"""One captioning run: from a source to a captioned source."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fdrd.captioning import captioners  # noqa: F401 - registers the built-in captioners
-from fdrd.captioning.answer_cache import AnswerCache, default_cache, question_key
-from fdrd.captioning.interface import Captioner, Expected, make_captioner
-from fdrd.captioning.limits import Spending
+from fdrd.captioning.answer_cache import AnswerCache, default_cache
+from fdrd.captioning.interface import Captioner, make_captioner
 from fdrd.captioning.output import check_out, write_captions
-from fdrd.captioning.prompts import draft_question, evaluation_question
 from fdrd.captioning.rounds import CaptionSettings, ImageState, caption_images
 from fdrd.captioning.session import CaptioningSession, Score
+from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import CaptionSource, UncaptionedImage, find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sole_writer
 from fdrd.progress import Progress, silent
-
-_DRAFT_CHARACTERS = 250  # of a draft, to estimate the cost of its evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a run will ask. Costs are upper bounds, and None if prices are unknown.
-
-    Attributes:
-        images: Images without a caption.
-        known: Of these, images whose first draft is in the cache.
-        least: Questions if every first draft is good.
-        most: Questions if every image takes all rounds.
-        input_tokens: Input tokens of `least` questions.
-        output_tokens: Maximum output tokens of `least` questions.
-        asks_model: False if all captions are free.
-    """
-
-    images: int
-    known: int
-    least: int
-    most: int
-    least_cost: float | None
-    most_cost: float | None
-    input_tokens: int
-    output_tokens: int
-    asks_model: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +26,13 @@ class CaptioningRun:
     """The result of `caption`.
 
     Attributes:
-        estimate: The estimate before the run.
         states: Final states of the finished images.
-        summary: Contents of `captioning.json`; empty if the run was not confirmed.
-        usage: Answers from cache and captioner, failed attempts, tokens and money.
+        summary: Contents of `captioning.json`.
+        usage: Answers from cache and captioner, tokens and money.
         stopped: Why the run stopped early, or empty. The same call resumes.
         removed: Images of earlier runs that were removed, because they have no caption now or left the source.
     """
 
-    estimate: Estimate
     states: tuple[ImageState, ...]
     summary: Mapping[str, Any]
     usage: Mapping[str, Any]
@@ -82,13 +52,12 @@ def caption(
     score: Score | None = None,
     budget: float | None = None,
     cache: str | Path | None = None,
-    confirm: Callable[[Estimate], bool] = lambda estimate: True,
     progress: Progress = silent,
 ) -> CaptioningRun:
     """Write captions for the images of a source that have none.
 
     Every answer is cached before it counts. A run that was stopped or killed resumes with the same call, and a repeated
-    run asks nothing. For an estimate alone: `caption(..., confirm=lambda estimate: False).estimate`.
+    run asks nothing.
 
     Args:
         source: Folder of images in a layout of `fdrd build`. It is not changed.
@@ -101,7 +70,6 @@ def caption(
         score: Scores images and captions, e.g. `benchmark.models.clip_score.caption_scorer("embedded")`.
         budget: Maximum money to spend, in the currency of the prices in `options`.
         cache: File of cached answers; by default in the user's cache folder.
-        confirm: Called with the estimate before the first question. Return False to ask and write nothing.
         progress: Called as the run advances.
 
     Raises:
@@ -120,58 +88,18 @@ def caption(
         raise FdrdError(f"evaluator {evaluator} cannot answer questions; choose another one")
     if settings.min_clip_score is not None and score is None:
         raise FdrdError("--min-clip-score needs --backbone")
-    with AnswerCache(Path(cache) if cache else default_cache()) as answers:
+    with AnswerCache(Path(cache) if cache else default_cache()) as answers, sole_writer(out):
         contents = find_uncaptioned(root, settings.max_pixels, progress)
         images = contents.sample(settings.sample)
         session = CaptioningSession(writer, answers, judge, score, spending)
-        estimate = estimate_run(images, settings, session)
-        if not confirm(estimate):
-            return CaptioningRun(estimate, (), {}, session.usage(), "")
-        with sole_writer(out):
-            states = tuple(_run(images, contents, settings, session, progress))
-            made_by = {
-                "captioner": dict(writer.identity),
-                "evaluator": judge and dict(judge.identity),
-            }
-            summary = made_by | _summary(states, len(images), contents, settings)
-            removed = write_captions(out, root, contents, states, made_by, summary)
-    return CaptioningRun(estimate, states, summary, session.usage(), session.stopped, removed)
-
-
-def estimate_run(
-    images: Sequence[UncaptionedImage], settings: CaptionSettings, session: CaptioningSession
-) -> Estimate:
-    """Estimate how many questions a run will ask, and what they cost at most."""
-    writer, judge = session.captioner, session.evaluator
-    questions = [draft_question(image, settings.questions) for image in images]
-    drafts = [writer.expected(question.text) for question in questions]
-    verdicts: list[Expected] = []
-    if judge:
-        draft = "x" * _DRAFT_CHARACTERS
-        verdicts = [judge.expected(evaluation_question(image, draft).text) for image in images]
-    new = drafts
-    if not writer.free:
-        identity = writer.identity
-        known = [session.cache.get(question_key(identity, each)) is not None for each in questions]
-        new = [expected for expected, is_known in zip(drafts, known, strict=True) if not is_known]
-    least = [*new, *verdicts]
-    most = [*least, *(settings.rounds - 1 if writer.converses else 0) * [*drafts, *verdicts]]
-    return Estimate(
-        images=len(images),
-        known=len(drafts) - len(new),
-        least=len(least),
-        most=len(most),
-        least_cost=_cost(least),
-        most_cost=_cost(most),
-        input_tokens=sum(expected.input_tokens for expected in least),
-        output_tokens=sum(expected.output_tokens for expected in least),
-        asks_model=not writer.free or judge is not None,
-    )
-
-
-def _cost(expected: Sequence[Expected]) -> float | None:
-    costs = [each.cost for each in expected if each.cost is not None]
-    return sum(costs) if len(costs) == len(expected) else None
+        states = tuple(_run(images, contents, settings, session, progress))
+        made_by = {
+            "captioner": dict(writer.identity),
+            "evaluator": judge and dict(judge.identity),
+        }
+        summary = made_by | _summary(states, len(images), contents, settings)
+        removed = write_captions(out, root, contents, states, made_by, summary)
+    return CaptioningRun(states, summary, session.usage(), session.stopped, removed)
 
 
 def _run(
@@ -183,21 +111,16 @@ def _run(
 ) -> list[ImageState]:
     total, spending = len(images), session.spending
 
-    def money(done: int) -> str:
-        if not spending.spent:
-            return ""
-        left = spending.spent / done * (total - done) if done else 0.0
-        return f", {spending.spent:.4f} spent" + (f", about {left:.4f} to go" if left else "")
+    def money() -> str:
+        return f", {spending.spent:.4f} spent" if spending.spent else ""
 
     def report(stage: str, done: int) -> None:
         if done < total:
-            progress(f"Captions | {stage}{money(done)}", done, total)
+            progress(f"Captions | {stage}{money()}", done, total)
 
     states = list(caption_images(images, contents.categories, settings, session, report))
     kept = sum(state.is_good for state in states)
-    progress(
-        f"Captions | {kept:,} kept, {len(states) - kept:,} rejected{money(total)}", total, total
-    )
+    progress(f"Captions | {kept:,} kept, {len(states) - kept:,} rejected{money()}", total, total)
     return states
 
 
@@ -212,10 +135,10 @@ def _summary(
         "least_score": settings.min_clip_score,
         "tokenizer": settings.tokens.name,
         "most_tokens": settings.tokens.limit,
-        "pictures": total,
+        "images": total,
         "kept": len(states) - rejected.total(),
         "rejected": dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
         "unfinished": total - len(states),
-        "given": len(contents.given),
+        "copied": len(contents.captioned),
         "not_examined": len(contents.rejected),
     }

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from fdrd.captioning.limits import Spending
+from fdrd.captioning.spending import Spending
 from fdrd.captioning.uncaptioned import UncaptionedImage
 from fdrd.errors import FdrdError
 from fdrd.options import Option, options_of, read_options, unknown
@@ -26,8 +26,8 @@ FAILURES: dict[str, str] = {
     "unreachable": "the connection failed at every attempt",
     "rate_limited": "the server answered 429 at every attempt",
     "server_error": "the server failed (5xx) at every attempt",
-    "malformed_answer": "the server's response did not follow its protocol at any attempt",
-    "empty_answer": "the model's answer was empty at every attempt",
+    "malformed_answer": "the server's response is not a chat completion",
+    "empty_answer": "the model's answer was empty",
     "question_refused": "the server rejected this question (400, 413, 422)",
     "picture_unreadable": "the image could not be decoded for the model",
     "budget_spent": "the next question could have exceeded the budget",
@@ -61,15 +61,6 @@ class Failure:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Upper bounds for one question. `cost` is None if prices are unknown."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = 0.0
-
-
 Keep = Callable[[Question, Answer | Failure], None]
 """Stores an answer. Call it as soon as the answer arrives, from any thread."""
 
@@ -88,9 +79,6 @@ class Captioner(Protocol):
     @property
     def free(self) -> bool:
         """True if answers are so cheap that they are not cached."""
-
-    def expected(self, text: str) -> Expected:
-        """Return upper bounds for a question with this text."""
 
     def answer(self, questions: Iterator[Question], keep: Keep) -> str:
         """Answer questions one by one or in batches, and pass each answer to `keep`.

@@ -166,11 +166,11 @@ def first_problem(draft: Draft, without: Collection[str] = ()) -> str:
 
 
 def _other_categories(draft: Draft) -> Iterator[str]:
-    """Yield other categories that the caption names, unless their name is inside the image's own."""
-    own, text = key(draft.category), draft.caption.casefold()
+    """Yield other categories that the caption names, unless their name is part of its own category."""
+    category, text = key(draft.category), draft.caption.casefold()
     for other in draft.categories:
         name = key(other)
-        if name[:3] not in text or name in own or same_name(other, draft.category):
+        if name[:3] not in text or name in category or same_name(other, draft.category):
             continue  # three letters rule out most categories, which is fast
         if is_mentioned(draft.caption, _pattern_of(other, draft.categories)):
             yield other
@@ -178,8 +178,8 @@ def _other_categories(draft: Draft) -> Iterator[str]:
 
 @lru_cache(maxsize=65_536)
 def _pattern_of(name: str, names: tuple[str, ...]) -> MentionPattern:
-    own = key(name)
-    longer = [other for other in names if own in key(other) and own != key(other)]
+    plain = key(name)
+    longer = [other for other in names if plain in key(other) and plain != key(other)]
     return mention_pattern(name, longer)
 
 

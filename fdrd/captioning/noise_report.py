@@ -48,8 +48,8 @@ def count_noise(
 ) -> tuple[NoiseReport, ...]:
     """Count what each filter would reject, by domain. `scores` has the CLIP score of each record, or nothing."""
     domains: dict[str, list[tuple[Record, float | None]]] = defaultdict(list)
-    for number, record in enumerate(records):
-        domains[record.domain].append((record, scores[number] if scores else None))
+    for index, record in enumerate(records):
+        domains[record.domain].append((record, scores[index] if scores else None))
     return tuple(_count_domain(name, domains[name], min_score) for name in sorted(domains))
 
 

@@ -66,41 +66,40 @@ def write_captions(
     rejected: dict[Path, list[str]] = defaultdict(list)
     images: set[Path] = set()
 
-    def copy_image(record: Record, place: str) -> None:
-        images.add(out / record.domain / place)
-        _copy_image(root, record, out / record.domain / place)
+    def copy_image(record: Record) -> str:
+        path = _image_path(record, source.folders[record.domain])
+        images.add(out / record.domain / path)
+        _copy_image(root, record, out / record.domain / path)
+        return path
 
-    def put(record: Record, caption: str, **more: object) -> None:
-        place = _place(record, source.folders[record.domain])
+    def put(record: Record, caption: str, **history: object) -> None:
         name = f"captions_{record.split}.json" if record.split else "captions.json"
-        entries[out / record.domain / name][id_in_domain(record)] = (
-            _entry(record, place, caption) | more
-        )
-        copy_image(record, place)
+        entry = _entry(record, copy_image(record), caption) | history
+        entries[out / record.domain / name][id_in_domain(record)] = entry
 
-    for record in source.given:
+    for record in source.captioned:
         put(record, record.caption)
     for state in states:
         record = state.image.record
         if not state.reason:
             put(record, state.caption, captioning={**made_by, **_history(state)})
             continue
-        place = _place(record, source.folders[record.domain])
-        rejected[out / record.domain / REJECTED].append(_rejection(state, place))
+        path = _image_path(record, source.folders[record.domain])
+        rejected[out / record.domain / REJECTED].append(_rejection(state, path))
         if state.caption:
-            copy_image(record, place)
+            copy_image(record)
     removed = _remove_images(out, images)
-    for file, captions in entries.items():
-        write_text(file, dump(dict(sorted(captions.items()))))
-    for file, lines in rejected.items():
-        write_text(file, "".join(lines))
+    texts = {file: dump(dict(sorted(captions.items()))) for file, captions in entries.items()}
+    texts |= {file: "".join(lines) for file, lines in rejected.items()}
     for domain, folder in source.folders.items():
-        about = root / folder / DOMAIN_FILE
-        if about.is_file():
-            write_text(out / domain / DOMAIN_FILE, about.read_text(encoding="utf-8"))
+        settings = root / folder / DOMAIN_FILE
+        if settings.is_file():
+            texts[out / domain / DOMAIN_FILE] = settings.read_text(encoding="utf-8")
+    for file, text in texts.items():
+        write_text(file, text)
     gone = (file for file in out.glob(f"*/{DOMAIN_FILE}") if file.parent.name not in source.folders)
     for file in (*_annotations(out), *gone):
-        if file not in entries and file not in rejected:
+        if file not in texts:
             file.unlink()
     write_text(out / SUMMARY, dump(summary))
     return removed
@@ -112,19 +111,18 @@ def _annotations(out: Path) -> list[Path]:
 
 def _remove_images(out: Path, kept: Set[Path]) -> int:
     """Remove images that the annotations of an earlier run name, except those to keep. Return their number."""
-    found: set[Path] = set()
+    images: set[Path] = set()
+    damage = ValueError, LookupError, TypeError, AttributeError, RecursionError
     for file in _annotations(out):
-        with suppress(
-            ValueError, LookupError, TypeError, AttributeError, RecursionError
-        ):  # damaged
+        with suppress(*damage):
             text = file.read_text(encoding="utf-8")
             if file.name == REJECTED:
-                places = [json.loads(line)["picture"] for line in text.splitlines()]
+                paths = [json.loads(line)["picture"] for line in text.splitlines()]
             else:
-                places = [entry["file_path"] for entry in json.loads(text).values()]
-            found.update(file.parent / place for place in places)
+                paths = [entry["file_path"] for entry in json.loads(text).values()]
+            images.update(file.parent / path for path in paths)
     removed = 0
-    for image in found - kept:
+    for image in images - kept:
         with suppress(OSError, ValueError):
             resolve_inside(out, image.relative_to(out).as_posix())
             image.unlink()
@@ -132,11 +130,11 @@ def _remove_images(out: Path, kept: Set[Path]) -> int:
     return removed
 
 
-def _place(record: Record, folder: str) -> str:
+def _image_path(record: Record, folder: str) -> str:
     """Return the path of an image in its domain's output folder; never at its top, which is another layout.
 
     >>> from fdrd.record import ImageRef, Source
-    >>> _place(Record("d/1", ImageRef("birds/wren/1.jpg"), "", "wren", Source("")), "birds")
+    >>> _image_path(Record("d/1", ImageRef("birds/wren/1.jpg"), "", "wren", Source("")), "birds")
     'wren/1.jpg'
     """
     if record.image.member:  # of an archive or a table
@@ -148,11 +146,11 @@ def _place(record: Record, folder: str) -> str:
 
 
 def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
-    license_ = record.source.license
+    license = record.source.license
     optional = {
         "meta_category": record.meta_category,
         "group": record.group,
-        "license": "" if license_ == "unknown" else license_,
+        "license": "" if license == "unknown" else license,
     }
     return {
         "file_name": PurePosixPath(path).name,
@@ -170,11 +168,11 @@ def _history(state: ImageState) -> dict[str, Any]:
     return history if state.score is None else {**history, "clip_score": round(state.score, 4)}
 
 
-def _rejection(state: ImageState, place: str) -> str:
+def _rejection(state: ImageState, path: str) -> str:
     """Return a line of `rejected_captions.jsonl`. No key is a column of an annotation table."""
     line = {
         "key": id_in_domain(state.image.record),
-        "picture": place,
+        "picture": path,
         "subject": state.image.record.category,
         "reason": state.reason,
         "detail": state.detail,
@@ -191,7 +189,7 @@ def _copy_image(root: Path, record: Record, target: Path) -> None:
         data = read_image(str(root), record.image) if record.image.member else b""
         image = resolve_inside(root, record.image.path)
     except (OSError, LookupError, ValueError):
-        return  # image of a given pair, which was not checked: `fdrd build` reports it
+        return  # image of a captioned pair, which was not checked: `fdrd build` reports it
     if record.image.member:
         with atomic_write(target) as file:
             file.write(data)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fdrd.captioning.interface import Answer, Failure, Question
+from fdrd.captioning.interface import Answer, Captioner, Failure, Question
 from fdrd.captioning.noise import FILTERS, Draft, first_problem
 from fdrd.captioning.prompts import (
     QUESTIONS,
@@ -32,9 +32,8 @@ BATCH = 256
 
 _MARGIN = 3  # tokens; the estimate is at most 2 too low for 99 % of captions
 
-
 DEFAULT_TOKENS = replace(ESTIMATE, limit=CLIP_LIMIT - _MARGIN)
-"""counts tokens where no backbone is named"""
+"""The counter of tokens if no backbone is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +140,20 @@ class _Batch:
     report: Callable[[str, int], None]
 
     def run(self) -> list[ImageState]:
-        rounds = self.settings.rounds if self.session.captioner.converses else 1
+        session = self.session
+        rounds = self.settings.rounds if session.captioner.converses else 1
         active = finished = self.states
-        for number in range(rounds):
-            self._draft(active, self._progress("draft", number, rounds, len(active)))
+        for round_ in range(rounds):
+            self._draft(active, self._progress("draft", round_, rounds, len(active)))
             good = [state for state in active if state.is_good]
-            if self.session.evaluator:
-                self._evaluate(good, self._progress("evaluation", number, rounds, len(good)))
+            if session.evaluator:
+                report = self._progress("evaluation", round_, rounds, len(good))
+                self._evaluate(session.evaluator, good, report)
             again = [state for state in active if state.caption and state.reason]
-            if stopped := self.session.stopped:
-                open_ = [state for state in active if state.reason == stopped]
-                open_ += again if number + 1 < rounds else []
-                finished = [state for state in self.states if state not in open_]
+            if session.stopped:
+                unfinished = [state for state in active if state.reason == session.stopped]
+                unfinished += again if round_ + 1 < rounds else []
+                finished = [state for state in self.states if state not in unfinished]
                 break
             if not again:
                 break
@@ -165,7 +166,7 @@ class _Batch:
             draft_question(state.image, self.settings.questions, state.caption, state.feedback)
             for state in states
         ]
-        answers = self.session.ask_captioner(questions, report)
+        answers = self.session.ask(self.session.captioner, questions, report)
         for state, question, answer in zip(states, questions, answers, strict=True):
             self._take_draft(state, question, answer)
 
@@ -188,15 +189,19 @@ class _Batch:
             state.reject(("empty_answer",), "")
             return
         draft = Draft(
-            state.caption, record.category, self.categories[record.domain],
-            count(state.caption), tokens.limit, answer.cut,
-        )  # fmt: skip
+            state.caption,
+            record.category,
+            self.categories[record.domain],
+            tokens=count(state.caption),
+            max_tokens=tokens.limit,
+            cut=answer.cut,
+        )
         if problem := first_problem(draft, self.settings.without):
             state.reject((problem,), "", (FILTERS[problem][0],))
 
-    def _evaluate(self, states: list[ImageState], report: Report) -> None:
+    def _evaluate(self, evaluator: Captioner, states: list[ImageState], report: Report) -> None:
         questions = [evaluation_question(state.image, state.caption) for state in states]
-        answers = self.session.ask_evaluator(questions, report)
+        answers = self.session.ask(evaluator, questions, report)
         for state, answer in zip(states, answers, strict=True):
             if isinstance(answer, Answer):
                 verdict = read_verdict(answer.text)
@@ -205,10 +210,13 @@ class _Batch:
                 continue
             else:
                 verdict = Verdict(("evaluation_failed",), f"{answer.reason}: {answer.detail}")
-            problems = tuple(one for one in verdict.problems if one not in self.settings.without)
+            without = self.settings.without
+            problems = tuple(problem for problem in verdict.problems if problem not in without)
             if problems:
-                said = (verdict.advice,) if verdict.advice else tuple(VERDICTS[p] for p in problems)
-                state.reject(problems, verdict.advice, said)
+                advice = (
+                    (verdict.advice,) if verdict.advice else tuple(VERDICTS[p] for p in problems)
+                )
+                state.reject(problems, verdict.advice, advice)
 
     def _score(self, states: list[ImageState]) -> None:
         if not self.session.score or not states:
@@ -222,15 +230,14 @@ class _Batch:
             if limit is not None and score < limit:
                 state.reject(("clip_score",), f"{score:.4f}, the limit is {limit}")
 
-    def _progress(self, step: str, number: int, rounds: int, asked: int) -> Report:
+    def _progress(self, step: str, round_: int, rounds: int, asked: int) -> Report:
         """Return a callback that converts questions done in this step into images done in all."""
-        steps, index = rounds, number
-        if self.session.evaluator:
-            steps, index = 2 * rounds, 2 * number + (step == "evaluation")
+        steps = 2 if self.session.evaluator else 1
+        index = steps * round_ + (step == "evaluation")
 
         def report(done: int) -> None:
-            share = (index + done / max(1, asked)) / steps
-            text = f"{step} {number + 1}: {done:,} of {asked:,}"
+            share = (index + done / max(1, asked)) / (steps * rounds)
+            text = f"{step} {round_ + 1}: {done:,} of {asked:,}"
             self.report(text, self.start + int(share * len(self.states)))
 
         return report

@@ -38,10 +38,10 @@ def load_image(root: str, image: ImageRef, max_side: int = 0, sha256: str = "") 
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise OSError(f"{image} changed since it was checked; run the command again")
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-        seen = upright_rgb(opened)
-    if max_side and max(seen.size) > max_side:
-        seen.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-    return seen
+        pixels = upright_rgb(opened)
+    if max_side and max(pixels.size) > max_side:
+        pixels.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +68,23 @@ class CaptionSource:
 
     Attributes:
         images: Images without a caption.
-        given: Pairs that already have one.
+        captioned: Pairs that already have a caption.
         rejected: Unusable images and annotations.
         categories: Sorted category names of each domain.
         folders: Folder of each domain below the root; `.` for the root itself.
     """
 
     images: tuple[UncaptionedImage, ...]
-    given: tuple[Record, ...]
+    captioned: tuple[Record, ...]
     rejected: tuple[Rejection, ...]
     categories: dict[str, tuple[str, ...]] = field(repr=False)
     folders: dict[str, str]
 
-    def sample(self, number: int | None) -> tuple[UncaptionedImage, ...]:
+    def sample(self, count: int | None) -> tuple[UncaptionedImage, ...]:
         """Return a fixed sample of the images, chosen by digest; None for all of them."""
-        if number is None or number >= len(self.images):
+        if count is None or count >= len(self.images):
             return self.images
-        chosen = sorted(self.images, key=lambda image: (image.sha256, image.path))[:number]
+        chosen = sorted(self.images, key=lambda image: (image.sha256, image.path))[:count]
         return tuple(sorted(chosen, key=lambda image: image.path))
 
 

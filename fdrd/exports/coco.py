@@ -70,8 +70,8 @@ def _images(
         if folder:
             names.append(sample.save(folder))
         yield {
-            "id": sample.number + 1,
-            "file_name": names[sample.number],
+            "id": sample.index + 1,
+            "file_name": names[sample.index],
             "width": first["width"],
             "height": first["height"],
             "license": licenses.setdefault(first["source"]["license"], len(licenses) + 1),
@@ -80,30 +80,30 @@ def _images(
 
 def _licenses(licenses: dict[str, int]) -> Iterator[Row]:
     """Yield the licenses that the images before them named."""
-    yield from ({"id": number, "name": name, "url": ""} for name, number in licenses.items())
+    yield from ({"id": id_, "name": name, "url": ""} for name, id_ in licenses.items())
 
 
 def _captions(domain: str, view: RetrievalDataset) -> Iterator[Row]:
-    number = count(1)
+    ids = count(1)
     for sample in samples(view, domain, files=False):
         for row in sample.rows:
             yield {
-                "id": next(number),
-                "image_id": sample.number + 1,
+                "id": next(ids),
+                "image_id": sample.index + 1,
                 "caption": row["caption"],
                 **caption_extras(row),
             }
 
 
 def _instances(domain: str, view: RetrievalDataset) -> Iterator[Row]:
-    number = count(1)
+    ids = count(1)
     for sample in samples(view, domain, files=False):
         width, height = sample.rows[0]["width"], sample.rows[0]["height"]
-        category = int(view.image_category[sample.number])
+        category = int(view.image_category[sample.index])
         if category >= 0:
             yield {
-                "id": next(number),
-                "image_id": sample.number + 1,
+                "id": next(ids),
+                "image_id": sample.index + 1,
                 "category_id": category + 1,
                 "bbox": [0, 0, width, height],
                 "area": width * height,

@@ -23,12 +23,12 @@ def write_domain(export: DomainExport) -> None:
     for view in export.views:
         target = export.folder / view.split
         target.mkdir()
-        found = samples(view, export.domain, export.progress)
-        write_lines(target / "metadata.jsonl", _lines(target, found))
+        images = samples(view, export.domain, export.progress)
+        write_lines(target / "metadata.jsonl", _lines(target, images))
 
 
-def _lines(target: Path, found: Iterator[Sample]) -> Iterator[Row]:
-    for sample in found:
+def _lines(target: Path, images: Iterator[Sample]) -> Iterator[Row]:
+    for sample in images:
         category = category_folder(sample.rows[0]["category"])
         name = sample.save(target / category)
         for row in sample.rows:

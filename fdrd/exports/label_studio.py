@@ -27,10 +27,10 @@ def write_domain(export: DomainExport) -> None:
     types: dict[str, None] = {}
     write_rows(export.folder / "tasks.json", _tasks(export, types))
     categories = {
-        plain_category(view.categories[number], export.domain)
+        plain_category(view.categories[category], export.domain)
         for view in export.views
-        for number in set(view.row_category.tolist())
-        if number >= 0
+        for category in set(view.row_category.tolist())
+        if category >= 0
     }
     interface = _interface(sorted(types), sorted(categories))
     (export.folder / "labeling.xml").write_text(interface, "utf-8", "backslashreplace")
@@ -60,7 +60,7 @@ def _tasks(export: DomainExport, types: dict[str, None]) -> Iterator[Row]:
 
 def _prediction(row: Row) -> list[Row]:
     """Return what the dataset says of a pair, as results of the tags in the interface."""
-    found: list[Row] = [
+    results: list[Row] = [
         {
             "from_name": "attributes",
             "to_name": "text",
@@ -77,11 +77,11 @@ def _prediction(row: Row) -> list[Row]:
     texts = {"corrected": ("textarea", {"text": [row["caption"]]})}
     if row["category"]:
         texts["category"] = ("taxonomy", {"taxonomy": [[visible(row["category"])]]})
-    found += [
+    results += [
         {"from_name": name, "to_name": "image", "type": kind, "value": value}
         for name, (kind, value) in texts.items()
     ]
-    return [{"id": f"{number}", **each} for number, each in enumerate(found)]
+    return [{"id": f"{index}", **result} for index, result in enumerate(results)]
 
 
 def _interface(types: Sequence[str], categories: Sequence[str]) -> str:

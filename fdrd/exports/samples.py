@@ -29,7 +29,7 @@ class Sample:
     """A distinct image of a split of `data`. `file` holds its bytes, unless they were not asked for."""
 
     data: str
-    number: int
+    index: int
     split: str
     rows: list[Row]
     file: bytes
@@ -40,13 +40,13 @@ class Sample:
         return [" ".join(row["caption"].splitlines()) for row in self.rows]
 
     @property
-    def place(self) -> str:
+    def origin(self) -> str:
         """Return the name of the dataset and the id of the first record, for errors."""
         return f"{self.data}: {self.rows[0]['id']}"
 
     def save(self, folder: Path) -> str:
         """Write the unchanged bytes under a name made of their digest; return the name."""
-        with opened_image(self.file, self.place) as image:
+        with opened_image(self.file, self.origin) as image:
             kind = image.format or "bin"
         digest = digest_name(self.rows[0]["source"]["sha256"])
         name = f"{digest[:32]}.{_SUFFIXES.get(kind, kind.lower())}"
@@ -60,12 +60,12 @@ class DomainExport:
     """What a format writes: the splits of a domain, into an empty folder.
 
     Attributes:
-        folder: of the domain.
-        domain: its name.
-        views: one per split.
+        folder: folder of the domain.
+        domain: name of the domain.
+        views: splits of the domain.
         progress: called with the number of images.
-        task: of `webdataset`.
-        shard_bytes: of `webdataset`.
+        task: task of `webdataset`.
+        shard_bytes: size at which `webdataset` closes a shard.
     """
 
     folder: Path
@@ -95,8 +95,8 @@ def samples(
         for image, content in zip(batch, contents, strict=True):
             progress(stage, image, len(rows_of))
             rows = view.records(rows_of[image])
-            for each in rows:
-                each["category"] = plain_category(each["category"], domain)
+            for record in rows:
+                record["category"] = plain_category(record["category"], domain)
             yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 
@@ -127,9 +127,9 @@ def plain_id(row: Row) -> str:
 def write_json(path: Path, **members: object) -> None:
     """Write a JSON object. An iterator becomes a list, element by element."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _opened(path) as file:
-        for number, (key, value) in enumerate(members.items()):
-            file.write(f"{',' if number else '{'}\n{json.dumps(key)}: ")
+    with _open(path) as file:
+        for index, (key, value) in enumerate(members.items()):
+            file.write(f"{',' if index else '{'}\n{json.dumps(key)}: ")
             if isinstance(value, Iterator):
                 _write_list(file, value)
             else:
@@ -139,26 +139,26 @@ def write_json(path: Path, **members: object) -> None:
 
 def write_rows(path: Path, rows: Iterator[Row]) -> None:
     """Write a JSON list, row by row."""
-    with _opened(path) as file:
+    with _open(path) as file:
         _write_list(file, rows)
         file.write("\n")
 
 
 def write_lines(path: Path, rows: Iterable[Row]) -> None:
     """Write JSON lines."""
-    with _opened(path) as file:
+    with _open(path) as file:
         file.writelines(f"{dump(row)}\n" for row in rows)
 
 
-def _opened(path: Path) -> IO[str]:
+def _open(path: Path) -> IO[str]:
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _write_list(file: IO[str], values: Iterator[object]) -> None:
     """Write a JSON list, one element per line."""
     file.write("[")
-    for number, value in enumerate(values):
-        file.write(f"{',' if number else ''}\n{dump(value)}")
+    for index, value in enumerate(values):
+        file.write(f"{',' if index else ''}\n{dump(value)}")
     file.write("]")
 
 

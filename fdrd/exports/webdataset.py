@@ -48,7 +48,7 @@ def write_domain(export: DomainExport) -> None:
         for view in views:
             view.require_categories(f"--task {task}")
     categories = np.unique(np.concatenate([view.row_category for view in views]))
-    numbers = {int(category): number for number, category in enumerate(categories)}
+    classes = {int(category): index for index, category in enumerate(categories)}
     if task == "zeroshot_retrieval":
         _write(folder / "dataset_type.txt", "retrieval")
     else:
@@ -58,53 +58,53 @@ def write_domain(export: DomainExport) -> None:
     for view in views:
         target = folder / view.split
         target.mkdir()
-        classes = None if task == "zeroshot_retrieval" else numbers
-        found = _samples(view, domain, classes, export.progress)
-        shards = _write_shards(target, found, len(view.image_digests), export.shard_bytes)
+        labels = None if task == "zeroshot_retrieval" else classes
+        files = _samples(view, domain, labels, export.progress)
+        shards = _write_shards(target, files, len(view.image_digests), export.shard_bytes)
         _write(target / "nshards.txt", str(shards))
 
 
 def _samples(
-    view: RetrievalDataset, domain: str, numbers: dict[int, int] | None, progress: Progress
+    view: RetrievalDataset, domain: str, classes: dict[int, int] | None, progress: Progress
 ) -> Iterator[Files]:
-    """Yield the distinct images in order, with their captions or, given `numbers`, their class."""
+    """Yield the distinct images in order, with their captions or, with `classes`, their class."""
     for sample in samples(view, domain, progress):
         extension, content = _readable(sample, view)
         text = json.dumps({"rows": sample.rows}, ensure_ascii=False, sort_keys=True)
         files = {extension: content, "json": text.encode("utf-8", "backslashreplace")}
-        if numbers is None:
+        if classes is None:
             files["txt"] = "\n".join(sample.captions).encode("utf-8", "backslashreplace")
         else:
-            files["cls"] = str(numbers[int(view.image_category[sample.number])]).encode()
+            files["cls"] = str(classes[int(view.image_category[sample.index])]).encode()
         yield files
 
 
 def _readable(sample: Sample, view: RetrievalDataset) -> tuple[str, bytes]:
     """Return extension and bytes that any reader decodes to the image in the dataset."""
-    with opened_image(sample.file, sample.place) as image:
+    with opened_image(sample.file, sample.origin) as image:
         extension = _EXTENSIONS.get(image.format or "")
         unchanged = not _CONVERSIONS.intersection(display_rules(image))
     if extension and unchanged:
         return extension, sample.file
     png = io.BytesIO()
-    view.images([sample.number])[0].save(png, "PNG")
+    view.images([sample.index])[0].save(png, "PNG")
     return "png", png.getvalue()
 
 
-def _write_shards(folder: Path, found: Iterator[Files], total: int, shard_bytes: int) -> int:
+def _write_shards(folder: Path, samples: Iterator[Files], total: int, shard_bytes: int) -> int:
     """Write about as many samples to each shard, in order; return the number of shards."""
     parts = max(min(_MIN_SHARDS, total), -(-total // _MAX_IMAGES))
     shards, part = 0, -1
     tar: tarfile.TarFile | None = None
     with ExitStack() as stack:
-        for number, sample in enumerate(found):
-            if tar is None or number * parts // total != part or tar.offset >= shard_bytes:
+        for index, sample in enumerate(samples):
+            if tar is None or index * parts // total != part or tar.offset >= shard_bytes:
                 stack.close()
-                name, part = folder / f"{shards}.tar", number * parts // total
+                name, part = folder / f"{shards}.tar", index * parts // total
                 tar = stack.enter_context(tarfile.open(name, "w", format=tarfile.USTAR_FORMAT))
                 shards += 1
             for extension, content in sorted(sample.items()):
-                entry = tarfile.TarInfo(f"{number:07d}.{extension}")  # time 0 and owner 0
+                entry = tarfile.TarInfo(f"{index:07d}.{extension}")  # time 0 and owner 0
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
     return shards

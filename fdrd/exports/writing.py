@@ -30,11 +30,11 @@ def export(
     Args:
         data: folder, registered name, or Hub id.
         out: new or empty folder; a failed export leaves nothing behind.
-        to: one of `fdrd.exports.formats.FORMATS`.
-        task: captions for retrieval or, in `webdataset` only, class names for classification.
-        split: only this split.
-        domain: only this domain.
-        shard_bytes: close a shard of `webdataset` at this size.
+        to: name of a format in `fdrd.exports.formats.FORMATS`.
+        task: task of the export: captions for retrieval or, in `webdataset` only, class names for classification.
+        split: the only split to export.
+        domain: the only domain to export.
+        shard_bytes: size at which `webdataset` closes a shard.
         progress: called with the number of images.
 
     Raises:
@@ -50,15 +50,15 @@ def export(
         for view in load_splits(data, split, domain):
             for name in view.domains if domain is None else [domain]:
                 domains.setdefault(name, []).append(view.of_domain(name))
-        found = []
+        counts = []
         for name, views in sorted(domains.items()):
             folder = stage / domain_folder(name)
             folder.mkdir()
             form.write_domain(DomainExport(folder, name, views, progress, task, shard_bytes))
-            found += [_counted(folder, name, view) for view in views]
-    return found
+            counts += [_count(folder, name, view) for view in views]
+    return counts
 
 
-def _counted(folder: Path, domain: str, view: RetrievalDataset) -> ExportedSplit:
+def _count(folder: Path, domain: str, view: RetrievalDataset) -> ExportedSplit:
     shards = len(list((folder / view.split).glob("*.tar")))
     return ExportedSplit(domain, view.split, len(view.image_digests), len(view), shards)

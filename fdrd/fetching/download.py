@@ -1,18 +1,18 @@
-"""Download a file with `pooch`, which checks digests, through a downloader that resumes."""
+"""Download a file, resume it after a cut connection, and check its digest."""
 
 from __future__ import annotations
 
-import logging
-import shutil
+import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fdrd.errors import FdrdError, first_line
 from fdrd.progress import Progress
 
 ATTEMPTS = 6
+_LONGEST_PAUSE = 20.0  # seconds
 
 
 def download(url: str, name: str, digest: str, folder: Path, progress: Progress) -> Path:
@@ -21,49 +21,57 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
     A cut connection is resumed, now or by the next call. Processes that share the folder take turns.
 
     Args:
-        url: of the file.
-        name: of the file in the folder.
+        url: address of the file.
+        name: name of the file in the folder.
         digest: "md5:..." or "sha256:...", or empty to check none.
-        folder: created if missing.
+        folder: folder of the downloads, created if missing.
         progress: called with the number of bytes.
 
     Raises:
         FdrdError: the download failed, or the file has another digest.
     """
     import httpx2
-    import pooch
 
-    pooch.get_logger().setLevel(logging.ERROR)
-    try:
-        with _only_download(folder, f"download {name}", progress):
-            downloader = _Resuming(folder / f".{name}.part", progress)
-            path = pooch.retrieve(url, digest or None, name, folder, downloader=downloader)
-    except httpx2.HTTPError as error:
-        raise FdrdError(
-            f"{url}: download failed ({first_line(error)}); run the command again to resume, or give --mirror or --from"
-        ) from error
-    except ValueError as error:  # raised by pooch, which has removed the file
-        raise FdrdError(
-            f"{url}: the file does not have the digest {digest}, so it was deleted; try again, or "
-            "give --mirror or --from"
-        ) from error
-    return Path(path)
+    path, part = folder / name, folder / f".{name}.part"
+    with _only_download(folder, f"download {name}", progress):
+        if path.is_file() and _has_digest(path, digest):
+            return path
+        try:
+            _complete(url, part, f"download {name}", progress)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise FdrdError(
+                f"{url}: download failed ({first_line(error)}); run the command again to resume, or give --mirror "
+                "or --from"
+            ) from error
+        if not _has_digest(part, digest):
+            part.unlink()
+            raise FdrdError(
+                f"{url}: the file does not have the digest {digest}, so it was deleted; try again, or "
+                "give --mirror or --from"
+            )
+        part.replace(path)
+    return path
 
 
 def check_digest(path: Path, digest: str) -> None:
     """Raise `FdrdError` if the file has another digest; an empty digest checks nothing."""
-    import pooch
-
-    algorithm, _, wanted = digest.partition(":")
-    if digest and pooch.file_hash(str(path), algorithm) != wanted:
+    if not _has_digest(path, digest):
         raise FdrdError(
             f"{path} does not have the digest {digest}; replace it by the original file"
         )
 
 
+def _has_digest(path: Path, digest: str) -> bool:
+    algorithm, _, expected = digest.partition(":")
+    if not digest:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == expected
+
+
 @contextmanager
 def _only_download(folder: Path, stage: str, progress: Progress) -> Iterator[None]:
-    """Wait until no other process downloads into the folder; remove what `pooch` left there in killed ones."""
+    """Wait until no other process downloads into the folder."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,52 +83,39 @@ def _only_download(folder: Path, stage: str, progress: Progress) -> Iterator[Non
         lock.acquire()
         progress(stage, 1, 1)
     try:
-        for path in folder.glob("tmp????????"):
-            if path.is_file() and not path.stat().st_size:
-                path.unlink()
         yield
     finally:
         lock.release()
 
 
-@dataclass(frozen=True)
-class _Resuming:
-    """A downloader for `pooch` that keeps what it has in `part` and asks for the rest."""
+def _complete(url: str, part: Path, stage: str, progress: Progress) -> None:
+    """Append the rest of the file to `part`, in several attempts if connections end early."""
+    import httpx2
 
-    part: Path
-    progress: Progress
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _append(url, part, stage, progress)
+        except httpx2.TransportError:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(min(0.1 * 2**attempt, _LONGEST_PAUSE))
 
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        import httpx2
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-        retry = Retrying(
-            retry=retry_if_exception_type(httpx2.TransportError),
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential(0.2, max=20),
-            reraise=True,
-        )
-        retry(self._append, url)
-        shutil.move(self.part, output_file)
+def _append(url: str, part: Path, stage: str, progress: Progress) -> None:
+    import httpx2
 
-    def _append(self, url: str) -> None:
-        import httpx2
-
-        start = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        with httpx2.stream(
-            "GET", url, headers=headers, follow_redirects=True, timeout=60
-        ) as answer:
-            if answer.status_code == 416:  # nothing is left to send
-                return
-            if answer.status_code >= 500:
-                raise httpx2.ReadError(f"the server answered {answer.status_code}")
-            answer.raise_for_status()
-            start = start if answer.status_code == 206 else 0
-            total = start + int(answer.headers.get("Content-Length") or 0)
-            stage = f"download {self.part.name[1:-5]}"
-            with self.part.open("ab" if start else "wb") as file:
-                for block in answer.iter_raw():
-                    file.write(block)
-                    self.progress(stage, min(file.tell(), total - 1), total)
-        self.progress(stage, total, total)
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with httpx2.stream("GET", url, headers=headers, follow_redirects=True, timeout=60) as answer:
+        if answer.status_code == 416:  # nothing is left to send
+            return
+        if answer.status_code >= 500:
+            raise httpx2.ReadError(f"the server answered {answer.status_code}")
+        answer.raise_for_status()
+        start = start if answer.status_code == 206 else 0
+        total = start + int(answer.headers.get("Content-Length") or 0)
+        with part.open("ab" if start else "wb") as file:
+            for block in answer.iter_raw():
+                file.write(block)
+                progress(stage, min(file.tell(), total - 1), total)
+    progress(stage, total, total)

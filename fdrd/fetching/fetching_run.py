@@ -20,10 +20,10 @@ class FetchOptions:
     """Where files come from.
 
     Attributes:
-        local: a folder with files that are here already, in it or in its subfolder with the name of the set.
-        mirror: a URL that replaces those of the table; it serves `<set>/<file>`.
-        accept_unverified: use files of which no digest is known.
-        downloads: where downloads are kept; the cache by default.
+        local: folder with files that are here already, in it or in its subfolder with the name of the set.
+        mirror: URL that replaces those of the table; it serves `<set>/<file>`.
+        accept_unverified: whether files without a known digest are used.
+        downloads: folder of the downloads; in the cache by default.
     """
 
     local: Path | None = None
@@ -44,11 +44,11 @@ def fetch(
     """Fetch a public set for `build`. Who calls this accepts the license and terms of the set.
 
     Args:
-        name: a name that `fdrd fetch` lists.
+        name: name that `fdrd fetch` lists.
         out: new or empty folder; a failed call leaves nothing behind but downloads, which the next call uses.
         local: folder with files that are here already.
-        mirror: a URL with the files as `NAME/FILE`.
-        accept_unverified: use files of which no digest is known.
+        mirror: URL with the files as `NAME/FILE`.
+        accept_unverified: whether files without a known digest are used.
         progress: called with the number of bytes.
 
     Raises:
@@ -128,16 +128,16 @@ def _is_used(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> bool
 def _local(chosen: PublicSet, file: RemoteFile, options: FetchOptions) -> Path | None:
     if options.local is None:
         return None
-    places = [options.local / chosen.name / file.name, options.local / file.name]
-    return next((place for place in places if place.is_file()), None)
+    paths = [options.local / chosen.name / file.name, options.local / file.name]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _check_space(files: list[RemoteFile], out: Path) -> None:
     """Raise `FdrdError` if the disk has no room for archives and contents."""
     needed = int(sum(file.mb for file in files) * 10**6 * 2)
-    place = next(each for each in out.absolute().parents if each.exists())
-    free = shutil.disk_usage(place).free
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise FdrdError(
-            f"about {needed / 1e9:,.0f} GB are needed, and {place} has {free / 1e9:,.0f} GB free"
+            f"about {needed / 1e9:,.0f} GB are needed, and {folder} has {free / 1e9:,.0f} GB free"
         )

@@ -1,4 +1,4 @@
-"""Hub client with retries and one-line error messages. A message never contains a token."""
+"""The client of the Hub, and its errors as one line. A message never contains a token."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential
-
 from fdrd.connection import guard_client
 from fdrd.errors import FdrdError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_LONGEST_WAIT = 600.0  # seconds, whatever the Hub asks for
 _CONFLICT = 412
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError)
@@ -39,16 +35,6 @@ def open_client(*, must_write: bool) -> HfApi:
             "no Hub token found; run `hf auth login`, or set HF_TOKEN to a token with write access"
         )
     return HfApi(library_name="fdrd")
-
-
-def retrying(attempts: int = 6) -> Retrying:
-    """Return a caller that repeats a request after a transient error or a commit conflict."""
-    return Retrying(
-        retry=retry_if_exception(_is_retryable),
-        wait=_wait,
-        stop=stop_after_attempt(attempts),
-        reraise=True,
-    )
 
 
 @contextmanager
@@ -110,7 +96,7 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
     if status is None and _is_network(error):
         return f"no connection to {constants.ENDPOINT} ({first}); {_RESUME}"
     if status in _TRANSIENT:
-        return f"the Hub returned {status} after several retries; {_RESUME}"
+        return f"the Hub returned {status}; {_RESUME}"
     if isinstance(error, RuntimeError) or type(error).__module__.startswith("hf_xet"):
         return f"the upload failed ({first}); {_RESUME}"
     messages = {
@@ -118,7 +104,7 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
         401: "the Hub requires a token with write access; run `hf auth login`, or set HF_TOKEN",
         403: f"this token cannot write to {repo_id.split('/')[0]}; use a token with write access, choose "
         f"another --repo-id, or open a pull request with --pr ({detail or 'forbidden'})",
-        _CONFLICT: f"{repo_id} kept changing during the push; run the command again",
+        _CONFLICT: f"{repo_id} changed during the push, which would undo it; run the command again",
     }
     return messages.get(status, f"the Hub refused the request ({status}): {detail or first}")
 
@@ -126,22 +112,6 @@ def _explain(error: BaseException, repo_id: str) -> str | None:
 def is_of_hub(error: BaseException) -> bool:
     """Return whether the Hub or the connection to it is to blame, not the content of its files."""
     return _status(_cause(error)) is not None or _is_network(_cause(error))
-
-
-def _is_retryable(error: BaseException) -> bool:
-    status = _status(_cause(error))
-    return _is_network(_cause(error)) if status is None else status in (*_TRANSIENT, _CONFLICT)
-
-
-def _wait(state: RetryCallState) -> float:
-    """Return the seconds the Hub asks for, else 1, 2, 4, 8, 16."""
-    error = state.outcome.exception() if state.outcome else None
-    response = getattr(_cause(error), "response", None) if error else None
-    backoff = wait_exponential(max=16)(state)
-    try:
-        return min(float(getattr(response, "headers", {})["Retry-After"]), _LONGEST_WAIT)
-    except (KeyError, ValueError):
-        return backoff
 
 
 def _cause(error: BaseException) -> BaseException:

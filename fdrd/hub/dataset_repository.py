@@ -36,16 +36,16 @@ def push(
     format: str = "parquet",
     progress: Progress = silent,
 ) -> PushResult:
-    """Push a built dataset to the Hub in one verified commit. Unchanged files are not uploaded again.
+    """Push a built dataset to the Hub in one commit. Unchanged files are not uploaded again.
 
     Args:
         folder: dataset that `fdrd.build` wrote.
         repo_id: ORG/NAME.
-        private: make a new repository private.
+        private: whether a new repository is private.
         revision: branch, created if missing, or `refs/pr/N`.
         tag: tag for the new commit.
-        pull_request: open a pull request instead of committing.
-        have_rights: confirm that you may publish rows with an unknown license.
+        pull_request: whether to open a pull request instead of committing.
+        have_rights: whether you may publish rows with an unknown license.
         format: `parquet`, which other tools read and the Hub shows, or `arrow`.
         progress: called with each stage.
 
@@ -91,17 +91,17 @@ def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress)
     croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
     plots = sorted(folder.glob("plots/*.png"))  # of a card by an earlier version
     paths = ["manifest.json", "rejected.jsonl", *(f"plots/{path.name}" for path in plots)]
-    files = [LocalFile.of("croissant.json", croissant)]
-    files += [LocalFile.of(path, folder / path) for path in paths]
-    for number, shard in enumerate(manifest["shards"], 1):
-        file = LocalFile.of(shard["path"], folder / shard["path"])
+    files = [LocalFile.read("croissant.json", croissant)]
+    files += [LocalFile.read(path, folder / path) for path in paths]
+    for count, shard in enumerate(manifest["shards"], 1):
+        file = LocalFile.read(shard["path"], folder / shard["path"])
         if file.sha256 != shard["sha256"]:
             raise FdrdError(
                 f"{folder / file.path}: its bytes differ from the manifest; run `fdrd validate {folder}` "
                 "for details, or `fdrd build` to rebuild it"
             )
         files.append(file)
-        progress("hashing shards", number, len(manifest["shards"]))
+        progress("hashing shards", count, len(manifest["shards"]))
     return files
 
 

@@ -21,8 +21,6 @@ def start_name_check(name: str) -> Callable[[], bool]:
     found = threading.Event()
 
     def ask() -> None:
-        from huggingface_hub import HfApi
-
         with contextlib.suppress(Exception):  # whatever the client raises: there is no answer
             from huggingface_hub import HfApi  # with an HTTP client, which no other build needs
 

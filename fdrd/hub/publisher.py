@@ -1,6 +1,7 @@
-"""Publish files to a Hub repository: plan by digest, upload resumably, commit once, verify.
+"""Publish files to a Hub repository: plan by digest, upload what changed, commit once.
 
-Readers never see a partial push: files are uploaded first, then one commit makes them visible.
+Readers never see a partial push: files are uploaded first, then one commit makes them visible. The client repeats
+uploads that fail, and skips files that the Hub has.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fdrd.card.front_matter import merge_cards
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of
-from fdrd.hub.client import open_client, quiet_client, readable_errors, retrying
+from fdrd.hub.client import open_client, quiet_client, readable_errors
 from fdrd.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 _UPLOAD_BATCH = 8
-_COMMIT_ATTEMPTS = 4
-_ATTEMPTS = 3
-"""Of requests that the client repeats, too; before huggingface_hub 2 it gives up when a connection is dropped."""
 _MB = 10**6
 
 
@@ -51,8 +49,12 @@ class LocalFile:
     sha256: str
 
     @classmethod
-    def of(cls, path: str, content: Path | bytes) -> LocalFile:
-        """Return the file with its size and digest."""
+    def read(cls, path: str, content: Path | bytes) -> LocalFile:
+        """Return the file with its size and digest.
+
+        Raises:
+            FdrdError: the file does not exist.
+        """
         if isinstance(content, bytes):
             return cls(path, content, len(content), hashlib.sha256(content).hexdigest())
         if not content.is_file():
@@ -78,9 +80,9 @@ class Publication:
     Attributes:
         card: README.md; hand edits on the Hub are merged into it.
         generated_keys: card metadata that a push overwrites.
-        files: compute all other files; called once.
+        files: function that returns all other files; called once.
         owned: pattern of paths that a push deletes when they are no longer part of the content.
-        note: shown to the user before the push.
+        note: note for the user before the push.
         usage: command that uses the repository; empty for a dataset, which `load_dataset` loads.
     """
 
@@ -114,9 +116,12 @@ class PushPlan:
     """Changes that make a repository hold a publication, as paths.
 
     Attributes:
-        head: commit that was compared; None if the repository does not exist yet.
+        head: commit that the plan was compared with; None if the repository does not exist yet.
         new_branch: whether the branch must be created.
         files: all files of the publication.
+        upload: paths that the repository lacks.
+        replace: paths with other content.
+        unchanged: paths with the same content.
         delete: paths that an earlier push created and this one lacks.
         foreign: other paths in the repository; they stay.
     """
@@ -140,12 +145,11 @@ class PushPlan:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """Outcome of a push: addresses, commit, and number of files whose digest was checked."""
+    """Outcome of a push: addresses and commit."""
 
     url: str
     commit: str
     pull_request: str | None
-    verified: int
 
 
 def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = False) -> PushPlan:
@@ -168,64 +172,38 @@ def prepare(publication: Publication, options: PushOptions, *, dry_run: bool = F
 
 
 def execute(plan: PushPlan, *, progress: Progress = silent) -> PushResult:
-    """Carry out a plan and verify every file on the Hub.
-
-    If someone else commits in the meantime, the push is planned again so that their edits are kept.
+    """Carry out a plan.
 
     Raises:
-        FdrdError: the Hub refused a request, the connection failed, or a file arrived damaged.
+        FdrdError: the Hub refused a request, the connection failed, or someone else committed since the plan.
     """
-    publication, options, retry = plan.publication, plan.options, retrying()
+    publication, options = plan.publication, plan.options
     repo, branch = publication.repo, options.revision
     api = open_client(must_write=True)
     with readable_errors(publication.repo_id), quiet_client():
         if plan.head is None:
-            retry(api.create_repo, **repo, private=options.private, exist_ok=True)
+            api.create_repo(**repo, private=options.private, exist_ok=True)
         if plan.new_branch or (plan.head is None and branch != "main"):
-            retry(api.create_branch, **repo, branch=branch, exist_ok=True)
-        if plan.head is None or plan.new_branch:
-            plan = _plan(api, publication, options, plan.files)
+            api.create_branch(**repo, branch=branch, exist_ok=True)
         commit, pull_request = plan.head or "", None
-        for attempt in retrying(_COMMIT_ATTEMPTS):
-            if attempt.retry_state.attempt_number > 1:
-                # Either someone else committed, or the response to our own commit was lost.
-                if options.pull_request and (found := _find_pull_request(api, plan)):
-                    commit, pull_request = found
-                    break
-                plan = _plan(api, publication, options, plan.files)
-            if plan.is_done:
-                commit = plan.head or ""
-                break
-            operations = _upload(api, plan, progress)
-            with attempt:
-                info = api.create_commit(
-                    **repo,
-                    operations=operations,
-                    commit_message=publication.title,
-                    commit_description=publication.description,
-                    revision=branch,
-                    create_pr=options.pull_request,
-                    # A pull request may branch from any commit.
-                    parent_commit=None if options.pull_request else plan.head,
-                )
-                commit, pull_request = str(info.oid), info.pr_url
-        if wrong := _mismatches(plan, _files_at(api, publication, commit)):
-            raise FdrdError(
-                f"{publication.repo_id}: {len(wrong)} files arrived damaged, the first is {wrong[0]}; "
-                "run the command again"
+        if not plan.is_done:
+            info = api.create_commit(
+                **repo,
+                operations=_upload(api, plan, progress),
+                commit_message=publication.title,
+                commit_description=publication.description,
+                revision=branch,
+                create_pr=options.pull_request,
+                # A pull request may branch from any commit.
+                parent_commit=None if options.pull_request else plan.head,
             )
-        progress("verifying", len(plan.files), len(plan.files))
+            commit, pull_request = str(info.oid), info.pr_url
         if options.tag:
-            retry(api.create_tag, **repo, tag=options.tag, revision=commit, exist_ok=True)
-    return PushResult(publication.url, commit, pull_request, len(plan.files))
+            api.create_tag(**repo, tag=options.tag, revision=commit, exist_ok=True)
+    return PushResult(publication.url, commit, pull_request)
 
 
-def _plan(
-    api: HfApi,
-    publication: Publication,
-    options: PushOptions,
-    files: Sequence[LocalFile] | None = None,
-) -> PushPlan:
+def _plan(api: HfApi, publication: Publication, options: PushOptions) -> PushPlan:
     """Return what it takes to make the current repository hold the publication."""
     head, new_branch = _head(api, publication, options)
     remote = _files_at(api, publication, head) if head else {}
@@ -233,8 +211,7 @@ def _plan(
     merged = merge_cards(
         publication.card, card, publication.generated_keys, f"{CARD} of {publication.repo_id}"
     )
-    others = publication.files() if files is None else files
-    files = [LocalFile.of(CARD, merged.encode()), *(file for file in others if file.path != CARD)]
+    files = [LocalFile.read(CARD, merged.encode()), *publication.files()]
     same = {file.path: file.matches(remote[file.path]) for file in files if file.path in remote}
     extra = sorted(remote.keys() - {file.path for file in files})
     # Without a manifest the repository was not created by `fdrd push`, and nothing in it is ours.
@@ -258,13 +235,13 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
     """Return the commit to compare with, and whether the branch must be created."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    retry, repo, new_branch = retrying(_ATTEMPTS), publication.repo, False
+    repo, new_branch = publication.repo, False
     try:
-        info = retry(api.repo_info, **repo, revision=options.revision)
+        info = api.repo_info(**repo, revision=options.revision)
     except RevisionNotFoundError:
         if options.revision.startswith("refs/"):
             raise
-        info, new_branch = retry(api.repo_info, **repo), True
+        info, new_branch = api.repo_info(**repo), True
     except RepositoryNotFoundError as error:
         if "credentials" in str(error) or options.revision.startswith("refs/"):
             raise
@@ -274,7 +251,7 @@ def _head(api: HfApi, publication: Publication, options: PushOptions) -> tuple[s
             f"{publication.repo_id} is public already, and --private only applies to new repositories; "
             "change it in the repository's settings, or choose another --repo-id"
         )
-    tags = retry(api.list_repo_refs, **repo).tags if options.tag else []
+    tags = api.list_repo_refs(**repo).tags if options.tag else []
     if any(ref.name == options.tag for ref in tags):
         raise FdrdError(
             f"{publication.repo_id} already has a tag {options.tag}; choose another --tag"
@@ -286,21 +263,21 @@ def _files_at(api: HfApi, publication: Publication, revision: str) -> dict[str, 
     """Return the files of a commit by path, with sizes and digests."""
     from huggingface_hub.hf_api import RepoFile
 
-    asked = {**publication.repo, "recursive": True, "revision": revision}
-    tree = retrying(_ATTEMPTS)(lambda: list(api.list_repo_tree(**asked)))
+    tree = api.list_repo_tree(**publication.repo, recursive=True, revision=revision)
     return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
 def _card_at(api: HfApi, publication: Publication, revision: str) -> str:
     """Return the card of a commit, bypassing the client's cache."""
     with tempfile.TemporaryDirectory() as folder:
-        place = {"revision": revision, "cache_dir": folder}
-        path: Any = retrying()(api.hf_hub_download, **publication.repo, filename=CARD, **place)
+        path = api.hf_hub_download(
+            **publication.repo, filename=CARD, revision=revision, cache_dir=folder
+        )
         return Path(path).read_text(encoding="utf-8")
 
 
 def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
-    """Upload LFS files in batches, skipping those the Hub already has; return the operations of the commit."""
+    """Upload large files in batches, to show the progress; return the operations of the commit."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     files = [file for file in plan.files if file.path not in plan.unchanged]
@@ -312,8 +289,7 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
         additions = [CommitOperationAdd(file.path, file.content) for file in batch]
         for addition, file in zip(additions, batch, strict=True):
             addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # do not read it twice
-        retrying(_ATTEMPTS)(
-            api.preupload_lfs_files,
+        api.preupload_lfs_files(
             **plan.publication.repo,
             additions=additions,
             revision=plan.options.revision,
@@ -322,23 +298,3 @@ def _upload(api: HfApi, plan: PushPlan, progress: Progress) -> list[Any]:
         operations += additions
     progress("uploading (MB)", total, total)
     return operations + [CommitOperationDelete(path) for path in plan.delete]
-
-
-def _find_pull_request(api: HfApi, plan: PushPlan) -> tuple[str, str] | None:
-    """Return an open pull request that already holds the files, after a lost response."""
-    publication = plan.publication
-    for proposal in api.get_repo_discussions(
-        **publication.repo, discussion_type="pull_request", discussion_status="open"
-    ):
-        info = api.repo_info(**publication.repo, revision=f"refs/pr/{proposal.num}")
-        if not _mismatches(plan, _files_at(api, publication, str(info.sha))):
-            return str(info.sha), f"{publication.url}/discussions/{proposal.num}"
-    return None
-
-
-def _mismatches(plan: PushPlan, remote: dict[str, RepoFile]) -> list[str]:
-    """Return the paths that are not as planned."""
-    return [
-        *(file.path for file in plan.files if not file.matches(remote.get(file.path))),
-        *(path for path in plan.delete if path in remote),
-    ]

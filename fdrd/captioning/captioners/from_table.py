@@ -13,8 +13,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from fdrd.captioning.interface import Answer, Expected, Failure, Keep, Question, captioner
-from fdrd.captioning.limits import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
+from fdrd.captioning.spending import Spending
 from fdrd.captioning.wording import fill
 from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
@@ -52,12 +52,15 @@ class Table:
         for depth in range(len(path.parts)):
             name = "/".join(path.parts[depth:])
             if name in self.by_file:
-                own = self.by_file[name]
+                row = self.by_file[name]
                 other = self._matched.setdefault(name, record.image.path)
-                if own is None or other != record.image.path:
-                    what = "is in several rows" if own is None else f"matches {other} and {path}"
-                    raise FdrdError(f"file_name {name!r} in the table {what}; write full paths")
-                return values | own
+                if row is None:
+                    problem = "is in several rows"
+                elif other != record.image.path:
+                    problem = f"matches {other} and {path}"
+                else:
+                    return values | row
+                raise FdrdError(f"file_name {name!r} in the table {problem}; write full paths")
         return values
 
 
@@ -100,10 +103,6 @@ class _FreeCaptioner(ABC):
 
     converses: ClassVar[bool] = False
     free: ClassVar[bool] = True
-
-    def expected(self, text: str) -> Expected:
-        """Expect no cost."""
-        return Expected()
 
     def answer(self, questions: Iterator[Question], keep: Keep) -> str:
         """Look up each image."""

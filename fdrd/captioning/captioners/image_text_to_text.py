@@ -1,8 +1,7 @@
 """Any image-text-to-text model of `transformers`, by Hub id or folder, on a GPU or CPU.
 
 Weights are read from safetensors only, and no code from a repository runs. `-C device_map=auto` spreads a large model
-over several GPUs. To use several GPUs for speed, start the same command on each (`CUDA_VISIBLE_DEVICES=1 fdrd caption
-...`): the runs share the questions through the cache.
+over several GPUs.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from fdrd.captioning.interface import Answer, Expected, Failure, Keep, Question, captioner
-from fdrd.captioning.limits import Spending
+from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
+from fdrd.captioning.spending import Spending
 from fdrd.errors import FdrdError, first_line
 
 
@@ -28,8 +27,8 @@ class ImageTextToText:
     Attributes:
         spending: Account of the run; nothing is spent.
         model: Hub id, ORG/NAME@REVISION, or a folder.
-        precision: Of weights and arithmetic; auto is bfloat16 on a GPU and float32 on a CPU.
-        device_map: For accelerate, e.g. `auto` to spread a model over several GPUs; empty for one device.
+        precision: Precision of weights and arithmetic; auto is bfloat16 on a GPU and float32 on a CPU.
+        device_map: Device map of accelerate, e.g. `auto` to spread a model over several GPUs; empty for one device.
         batch_size: Images per batch.
         max_tokens: Maximum tokens of an answer.
         max_side: Maximum width and height in pixels before the model's own preprocessing.
@@ -63,10 +62,6 @@ class ImageTextToText:
             "max_tokens": self.max_tokens,
             "max_side": self.max_side,
         }
-
-    def expected(self, text: str) -> Expected:
-        """Assume an answer of full length; it costs no money."""
-        return Expected(len(text) // 3, self.max_tokens, 0.0)
 
     def answer(self, questions: Iterator[Question], keep: Keep) -> str:
         """Answer one batch at a time."""
@@ -105,7 +100,7 @@ class ImageTextToText:
         answers = []
         for row, mask in zip(written, inputs["attention_mask"], strict=True):
             tokens = row[inputs["input_ids"].shape[1] :].tolist()
-            stop = next((place for place, token in enumerate(tokens) if token in ends), None)
+            stop = next((index for index, token in enumerate(tokens) if token in ends), None)
             text = processor.decode(tokens[:stop], skip_special_tokens=True)
             answers.append(Answer(text, int(mask.sum()), len(tokens[:stop]), cut=stop is None))
         return answers

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_hint, print_json, show_progress
+from fdrd.commands.console import app, out, print_hint, print_json, show_progress
 from fdrd.commands.dataset import caption_options as of
 from fdrd.commands.options import Json, Plugins, one_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from fdrd.captioning import CaptioningRun, CaptionSettings, Estimate
+    from fdrd.captioning import CaptioningRun, CaptionSettings
 
 
 @app.command(
@@ -38,7 +36,6 @@ def caption(
     min_clip_score: of.MinClipScore = None,
     sample: of.Sample = None,
     budget: of.Budget = None,
-    estimate: of.Estimate = False,
     answers_file: of.AnswersFile = None,
     max_pixels: of.MaxPixels = 50_000_000,
     plugin: Plugins = None,
@@ -66,16 +63,6 @@ def caption(
         without=frozenset(without), min_clip_score=min_clip_score, sample=sample,
         max_pixels=max_pixels)  # fmt: skip
 
-    def confirm(expected: Estimate) -> bool:
-        if estimate and json:
-            from dataclasses import asdict
-
-            values = asdict(expected)
-            print_json({"pictures": values.pop("images"), **values})
-        elif estimate or expected.asks_model:
-            _print_estimate(expected, budget, out if estimate else err)
-        return not estimate
-
     with (
         show_progress("All answers are stored: the same command resumes.") as progress,
         as_folder(local_source(given)) as folder,
@@ -85,10 +72,8 @@ def caption(
             options=split_assignments(option, "-C"), evaluator=evaluator,
             evaluator_options=split_assignments(evaluator_option, "-E"), settings=settings,
             score=_scorer(backbone) if backbone else None, budget=budget, cache=answers_file,
-            confirm=confirm, progress=progress,
+            progress=progress,
         )  # fmt: skip
-    if estimate:
-        return
     if json:
         print_json(
             {**run.summary, "stopped": run.stopped, "asked": run.usage, "removed": run.removed}
@@ -127,44 +112,22 @@ def _scorer(backbone: str):  # type: ignore[no-untyped-def]
     return caption_scorer(backbone, allow_code=True)
 
 
-def _print_estimate(expected: Estimate, budget: float | None, console: Console) -> None:
-    console.print(
-        f"{expected.images:,} images without a caption; the first draft of {expected.known:,} is cached."
-    )
-    console.print(
-        f"Questions: {expected.least:,} if every first draft is good, at most {expected.most:,}. The former read "
-        f"about {expected.input_tokens:,} tokens and write up to {expected.output_tokens:,}."
-    )
-    if expected.least_cost is None:
-        console.print("Cost unknown; set prices with -C input_price= and -C output_price=.")
-    elif expected.most_cost:
-        console.print(
-            f"Cost: up to {expected.least_cost:.4f}, at most {expected.most_cost:.4f}, if an image takes "
-            "picture_tokens, a token has three characters, and every answer has full length."
-        )
-    if budget is not None:
-        console.print(f"The run stops before it spends more than the budget of {budget:g}.")
-
-
 def _print_run(run: CaptioningRun, target: Path) -> None:
     summary, usage = run.summary, run.usage
     for reason, count in summary["rejected"].items():
         out.print(f"  {count:,} rejected: {reason}")
-    for name, failed in usage["attempts_failed"].items():
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in failed.items())
-        out.print(f"  failed attempts of the {name}: {reasons}")
     cached, answered, spent = usage["cached"], usage["answered"], usage["spent"]
-    if run.estimate.asks_model:
+    if cached + answered:
         money = f", {spent:.4f} spent" if spent else ""
         out.print(
             f"{cached + answered:,} answers: {cached:,} from the cache, {answered:,} new{money}"
         )
     out.print(
-        f"{summary['pictures']:,} images = {summary['kept']:,} captions + "
+        f"{summary['images']:,} images = {summary['kept']:,} captions + "
         f"{sum(summary['rejected'].values()):,} rejected + {summary['unfinished']:,} unfinished"
     )
-    if summary["given"]:
-        out.print(f"{summary['given']:,} captions copied from the source")
+    if summary["copied"]:
+        out.print(f"{summary['copied']:,} captions copied from the source")
     if summary["not_examined"]:
         out.print(f"{summary['not_examined']:,} entries are unusable; `fdrd build` says why")
     if run.removed:

@@ -50,9 +50,6 @@ Budget = Annotated[
     float | None,
     typer.Option(min=0, help="Stop before spending more, in the prices' currency."),
 ]
-Estimate = Annotated[
-    bool, typer.Option("--estimate", help="Print the expected questions and cost, and stop.")
-]
 AnswersFile = Annotated[
     Path | None, typer.Option("--cache", help="Answer file; by default in the user's cache.")
 ]

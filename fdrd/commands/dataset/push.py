@@ -123,7 +123,7 @@ def _print_result(plan: PushPlan, result: PushResult) -> None:
     if plan.is_done:
         out.print(f"Nothing to do: {result.url} already holds these files.")
     else:
-        out.print(f"{result.verified} files verified by digest in commit {commit}.")
+        out.print(f"{len(plan.files)} files in commit {commit}.")
     if options.tag:
         out.print(f"Tagged commit {commit} as {options.tag}.")
     if result.pull_request:

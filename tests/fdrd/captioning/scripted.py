@@ -1,6 +1,6 @@
 """A captioner or evaluator whose answers are known."""
 
-from fdrd.captioning import Answer, Expected, Failure
+from fdrd.captioning import Answer, Failure
 
 
 class Scripted:
@@ -9,14 +9,11 @@ class Scripted:
     converses = True
     free = False
 
-    def __init__(self, name, said, stop_after=None):
+    def __init__(self, name, reply, stop_after=None):
         self.identity = {"name": name, "model": name}
-        self.said = said
+        self.reply = reply
         self.asked = []
         self.stop_after = stop_after
-
-    def expected(self, text):
-        return Expected()
 
     def answer(self, questions, keep):
         while self.stop_after is None or len(self.asked) < self.stop_after:
@@ -24,8 +21,8 @@ class Scripted:
             if question is None:
                 return ""
             self.asked.append(question.text)
-            said = self.said(question.text) if callable(self.said) else self.said
-            if isinstance(said, type):
-                raise said
-            keep(question, said if isinstance(said, Failure) else Answer(said))
+            reply = self.reply(question.text) if callable(self.reply) else self.reply
+            if isinstance(reply, type):
+                raise reply
+            keep(question, reply if isinstance(reply, Failure) else Answer(reply))
         return "budget_spent"

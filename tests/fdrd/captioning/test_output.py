@@ -62,7 +62,7 @@ def source(write, draw, tmp_path):
 
 def test_a_build_keeps_every_image_and_all_information_of_the_source(source, tmp_path):
     done = caption_from_template(source, tmp_path / "captioned")
-    assert (done.summary["kept"], done.summary["given"]) == (23, 1)
+    assert (done.summary["kept"], done.summary["copied"]) == (23, 1)
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
     assert built.manifest["records"] == {"read": 24, "kept": 24, "rejected": 0}
     records = {record.id: record for record in read_records(tmp_path / "data", built.manifest)}
@@ -159,7 +159,7 @@ def test_a_sample_hardly_changes_when_images_are_added(source, tmp_path, write, 
     assert len(few & set(find_uncaptioned(source).sample(6))) >= 5
     settings = CaptionSettings(sample=5)
     run = caption(source, tmp_path / "captioned", captioner="template", settings=settings)
-    assert run.summary["pictures"] == 5
+    assert run.summary["images"] == 5
 
 
 def test_images_at_the_top_of_a_domain_are_built(write, draw, tmp_path):
@@ -232,7 +232,7 @@ def test_images_outside_the_source_are_not_copied(source, tmp_path):
         (source / "cats" / "tabby" / f"{name}.png").symlink_to(secret)
     (source / "cats" / "tabby" / "described.txt").write_text("A tabby with a caption of its own.")
     done = caption_from_template(source, tmp_path / "captioned")
-    assert (done.summary["not_examined"], done.summary["given"]) == (1, 2)
+    assert (done.summary["not_examined"], done.summary["copied"]) == (1, 2)
     assert b"secret" not in tree(tmp_path / "captioned").values()
 
 

@@ -62,7 +62,7 @@ def problems(states):
 def test_images_without_a_caption_are_found(source):
     found = find_uncaptioned(source)
     assert [image.path for image in found.images] == [f"wren/{number}.png" for number in range(4)]
-    assert [record.caption for record in found.given] == ["A robin that has its caption."]
+    assert [record.caption for record in found.captioned] == ["A robin that has its caption."]
     assert found.categories == {"raw": ("robin", "wren")}
 
 

@@ -1,4 +1,4 @@
-"""What would take time that grows with its square is rejected, and says why (`speed/readers.py` measures)."""
+"""What would take time that grows with its square is rejected, and says why."""
 
 import json
 import zipfile

@@ -38,7 +38,7 @@ class Chat:
     answer: Callable[[str, int], str] | None = None
     finish: str = "stop"
     delay: float = 0.0
-    retry_after: str = "0.05"
+    retry_after: str = "0.01"
     key: str = ""
     dies_after: int | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Chat:
             handler.connection.close()
         elif fault.isdigit():
             message = f"out of memory, {sent}" if fault == "500" else "slow down"
-            headers = {"Retry-After": self.retry_after} if fault == "429" else {}
+            headers = {"Retry-After": self.retry_after}
             send(handler, int(fault), {"error": {"message": message}}, headers)
         elif fault == "malformed":
             send(handler, 200, b'{"choices": [{"mess')
@@ -141,6 +141,7 @@ class Chat:
 def send(handler, status, body, headers=None):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     handler.send_response(status)
+    handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(data)))
     for name, value in (headers or {}).items():
         handler.send_header(name, value)

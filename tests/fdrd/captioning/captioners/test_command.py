@@ -1,5 +1,6 @@
-"""`fdrd caption` in a process of its own: its output, errors, interrupts and kills."""
+"""`fdrd caption`: its output and errors, and in a process of its own interrupts and kills."""
 
+import contextlib
 import json
 import random
 import signal
@@ -10,10 +11,11 @@ import pytest
 
 from fdrd.captioning import AnswerCache
 from tests.command import start_fdrd
+from tests.tampering import run_fdrd
 
 PLUGIN = """
 from dataclasses import dataclass
-from fdrd.captioning import Answer, Expected, captioner
+from fdrd.captioning import Answer, captioner
 
 @captioner("mine")
 @dataclass
@@ -25,9 +27,6 @@ class Mine:
     free = True
     identity = property(lambda self: {"name": "mine", "word": self.word})
 
-    def expected(self, text):
-        return Expected()
-
     def answer(self, questions, keep):
         for question in questions:
             keep(question, Answer(f"A {self.word} {question.image.record.category} in the shade."))
@@ -35,9 +34,16 @@ class Mine:
 """
 
 
-def fdrd(folder, *arguments, **variables):
-    """Return exit code, stdout and stderr."""
-    process = start_fdrd(folder, *arguments, **variables)
+def fdrd(folder, *arguments):
+    """Run a command in this process; return exit code, stdout and stderr."""
+    with contextlib.chdir(folder):
+        code, out, err = run_fdrd(*arguments)
+    return code, out, " ".join(err.split())
+
+
+def fdrd_process(folder, *arguments):
+    """Run a command in a process of its own; return exit code, stdout and stderr."""
+    process = start_fdrd(folder, *arguments)
     out, err = process.communicate()
     assert "Traceback" not in err
     return process.returncode, out, " ".join(err.split())
@@ -52,9 +58,10 @@ def from_endpoint(chat, *more):
     return ("caption", "--source", "raw", "--captioner", "endpoint", *options, *more)
 
 
-def test_an_api_key_is_never_printed(raw, chat):
+def test_an_api_key_is_never_printed(raw, chat, monkeypatch):
     chat.key = "sk-right"
-    code, out, err = fdrd(raw.parent, *from_endpoint(chat), OPENAI_API_KEY="sk-wrong-0123456789")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-0123456789")
+    code, out, err = fdrd(raw.parent, *from_endpoint(chat))
     assert code == 2
     assert "$OPENAI_API_KEY" in err
     assert "sk-wrong" not in out + err
@@ -62,10 +69,12 @@ def test_an_api_key_is_never_printed(raw, chat):
 
 def test_a_template_then_a_build(raw):
     folder = raw.parent
-    code, out, err = fdrd(folder, *from_template("--out", "mine"))
+    code, out, err = fdrd_process(folder, *from_template("--out", "mine"))
     assert code == 0, err
     assert "12 images = 12 captions + 0 rejected + 0 unfinished" in out
-    code, out, err = fdrd(folder, "build", "--source", "mine", "--out", "data", "--workers", "1")
+    code, out, err = fdrd_process(
+        folder, "build", "--source", "mine", "--out", "data", "--workers", "1"
+    )
     assert (code, "12 read = 12 kept" in out) == (0, True), err
 
 
@@ -74,15 +83,10 @@ def test_captioner_and_evaluator_share_one_budget(raw, chat):
     flags = [part for flag in ("-C", "-E") for option in options for part in (flag, option)]
     judge = ("--evaluator", "endpoint", "-E", "model=j", "-E", f"url={chat.url}")
     arguments = from_endpoint(chat, *judge, *flags, "--json")
-    _, out, _ = fdrd(raw.parent, *arguments, "--estimate")
-    expected = json.loads(out)
-    assert (expected["pictures"], expected["least"], expected["most"]) == (12, 24, 72)
-    assert len(chat.asked) == 0
     code, out, err = fdrd(raw.parent, *arguments, "--budget", "15")
     first = json.loads(out)
     assert (code, first["stopped"]) == (1, "budget_spent"), err
     assert 0 < first["asked"]["spent"] <= 15
-    assert "budget of 15" in err
     code, out, err = fdrd(raw.parent, *arguments, "--budget", "1000")
     second = json.loads(out)
     assert (code, second["kept"], second["unfinished"]) == (0, 12, 0), err
@@ -122,7 +126,7 @@ def test_the_captioners_are_listed(tmp_path):
 def test_a_custom_captioner_is_one_file(raw):
     (raw.parent / "mine.py").write_text(PLUGIN)
     arguments = ("--plugin", "mine", "--captioner", "mine", "-C", "word=green")
-    code, _, err = fdrd(raw.parent, "caption", "--source", "raw", *arguments)
+    code, _, err = fdrd_process(raw.parent, "caption", "--source", "raw", *arguments)
     assert code == 0, err
     assert "A green robin in the shade." in (raw.parent / "captioned/raw/captions.json").read_text()
 
@@ -153,22 +157,8 @@ def test_a_kill_at_any_moment_loses_no_answer(tmp_path, make_raw, chat):
     twice = Counter(asked for asked, times in Counter(chat.asked).items() if times > 1)
     assert len(chat.asked) - 120 <= in_flight * kills
     assert sum(twice.values()) <= in_flight * kills
-    code, out, _ = fdrd(tmp_path, *from_endpoint(chat))
+    code, out, _ = fdrd_process(tmp_path, *from_endpoint(chat))
     assert (code, "120 from the cache, 0 new" in out) == (0, True)
-
-
-@pytest.mark.slow
-def test_two_runs_at_once_share_the_questions(tmp_path, make_raw, chat):
-    make_raw(tmp_path / "raw", 60)
-    chat.delay = 0.05
-    arguments = from_endpoint(chat, "-C", "concurrency=2", "--out")
-    runs = [start_fdrd(tmp_path, *arguments, f"out{number}") for number in range(2)]
-    said = [run.communicate(timeout=120) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
-    assert len(chat.asked) == len(set(chat.asked)) == 60
-    assert chat.most_at_once > 2
-    one, two = ((tmp_path / f"out{n}" / "raw" / "captions.json").read_bytes() for n in range(2))
-    assert one == two
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ def captions(raw, tmp_path):
         """Return what a captioner says about each image, by path; nothing of it is cached."""
         questions = [Question(image, "") for image in find_uncaptioned(raw).images]
         with AnswerCache(tmp_path / "answers.sqlite") as cache:
-            answers = CaptioningSession(captioner, cache).ask_captioner(questions)
+            answers = CaptioningSession(captioner, cache).ask(captioner, questions)
             assert len(cache) == 0
         return {
             question.image.path: getattr(answer, "text", answer)

@@ -1,12 +1,7 @@
-"""Cached answers: found by what was asked, never asked twice, not even by two processes."""
+"""Cached answers: found by what was asked, and never asked for twice."""
 
 import hashlib
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 
 import pytest
@@ -23,16 +18,6 @@ from tests.fdrd.captioning.scripted import Scripted
 
 RECORD = Record("d/1", ImageRef("1.png"), "", "wren", Source("1.png"), domain="birds")
 IMAGE = UncaptionedImage("raw", RECORD, "ab" * 32)
-CLAIMER = """
-import sys
-from pathlib import Path
-from fdrd.captioning import Answer, AnswerCache
-with AnswerCache(Path(sys.argv[1])) as cache:
-    assert cache.claim("a") and cache.claim("b")
-    cache.put("b", Answer("kept"), "m")
-    print("ready", flush=True)
-    sys.stdin.readline()
-"""
 
 
 @pytest.fixture
@@ -83,47 +68,13 @@ def test_an_answer_survives_the_run(file):
         assert cache.get("k") is None
         cache.put("k", answer, "m")
     with AnswerCache(file) as cache:
-        assert (cache.get("k"), len(cache), cache.claim("k")) == (answer, 1, False)
+        assert (cache.get("k"), len(cache)) == (answer, 1)
 
 
-def test_a_claim_keeps_other_runs_out_until_it_is_dropped(file):
+def test_an_answer_of_another_run_is_found(file):
     with AnswerCache(file) as one, AnswerCache(file) as other:
-        assert one.claim("k")
-        assert one.claim("k")
-        other.unclaim("k")
-        assert not other.claim("k")
-        one.unclaim("k")
-        assert other.claim("k")
-
-
-def test_claims_last_as_long_as_their_process(file, tmp_path):
-    other = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CLAIMER), str(file)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ,
-    )  # fmt: skip
-    assert other.stdout.readline() == "ready\n"
-    with AnswerCache(file) as cache:
-        assert not cache.claim("a")
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-        assert cache.claim("a")
-        assert cache.get("b") == Answer("kept")
-    assert list(tmp_path.glob("*.lock")) == []
-
-
-def test_a_run_waits_for_the_answer_that_another_run_is_getting(file, monkeypatch):
-    question = Question(IMAGE, "what is it")
-    captioner = Scripted("m", {"what is it": "asked twice"}.get)
-    with AnswerCache(file) as one, AnswerCache(file) as other:
-        key = question_key(captioner.identity, question)
-        assert other.claim(key)
-        monkeypatch.setattr(
-            "fdrd.captioning.session.time.sleep",
-            lambda _: other.put(key, Answer("asked once"), "m"),
-        )
-        session = CaptioningSession(captioner, one)
-        assert session.ask_captioner([question]) == [Answer("asked once")]
-        assert (captioner.asked, session.drafts.cached, session.drafts.answered) == ([], 1, 0)
+        other.put("k", Answer("asked once"), "m")
+        assert one.get("k") == Answer("asked once")
 
 
 def test_an_answer_is_stored_before_it_is_reported(cache):
@@ -131,7 +82,7 @@ def test_an_answer_is_stored_before_it_is_reported(cache):
     reported = []
     questions = [Question(IMAGE, text) for text in "aba"]
     session = CaptioningSession(captioner, cache)
-    session.ask_captioner(questions, lambda done: reported.append((done, len(cache))))
+    session.ask(captioner, questions, lambda done: reported.append((done, len(cache))))
     assert captioner.asked == ["a", "b"]
     assert all(done <= stored for done, stored in reported)
     assert reported[-1][0] == 2
@@ -141,10 +92,10 @@ def test_after_an_error_the_rest_is_asked(file):
     questions = [Question(IMAGE, text) for text in "abc"]
     broken = Scripted("m", {"a": "one", "b": ZeroDivisionError}.get)
     with AnswerCache(file) as cache, pytest.raises(ZeroDivisionError):
-        CaptioningSession(broken, cache).ask_captioner(questions)
+        CaptioningSession(broken, cache).ask(broken, questions)
     captioner = Scripted("m", {"a": "-", "b": "two", "c": "three"}.get)
     with AnswerCache(file) as cache:
-        answers = CaptioningSession(captioner, cache).ask_captioner(questions)
+        answers = CaptioningSession(captioner, cache).ask(captioner, questions)
     assert [answer.text for answer in answers] == ["one", "two", "three"]
     assert captioner.asked == ["b", "c"]
 

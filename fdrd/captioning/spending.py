@@ -1,9 +1,8 @@
-"""Limits of a captioning run: the budget and the request rate. Both are safe to share between threads."""
+"""The account of a captioning run, safe to share between threads."""
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 
 
@@ -49,28 +48,3 @@ class Spending:
             self.spent += cost or 0.0
             self.input_tokens += input_tokens
             self.output_tokens += output_tokens
-
-
-class RequestRate:
-    """A request rate shared by all threads: a pause in seconds between requests, and longer holds on demand."""
-
-    def __init__(self, pause: float = 0.0) -> None:
-        self._pause = pause
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self, stop: threading.Event) -> bool:
-        """Wait until the caller may send a request. Return False if `stop` was set first."""
-        while not stop.is_set():
-            with self._lock:
-                delay = self._next - time.monotonic()
-                if delay <= 0:
-                    self._next = time.monotonic() + self._pause
-                    return True
-            stop.wait(delay)
-        return False
-
-    def hold(self, seconds: float) -> None:
-        """Send no request for this many seconds."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)

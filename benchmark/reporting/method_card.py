@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmark.checkpoint import CheckpointHeader, file_digest
 from benchmark.models.loading import EMBEDDED
-from benchmark.result import DIRECTIONS, BenchResult, read_result
+from benchmark.result import BenchResult, read_result
+from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import Named
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.errors import FdrdError
@@ -179,13 +180,12 @@ def _result_table(results: Sequence[BenchResult]) -> str:
 
 
 def _metrics(result: BenchResult) -> Iterator[tuple[str, str, float]]:
-    """Yield (type, name, fraction) of the strict recalls and MRR in both directions."""
-    for direction in DIRECTIONS:
-        side, shown = result.metrics.direction(direction).strict, direction.replace("_", "-")
-        for cutoff, value in side.recall.items():
-            k = cutoff.removeprefix("R@")
-            yield f"{direction}_recall_at_{k}", f"{shown} {cutoff}", value
-        yield f"{direction}_mrr", f"{shown} MRR", side.mrr
+    """Yield (type, heading, fraction) of the main metrics that were measured."""
+    for column in main_columns():
+        value = column.value(result.metrics)
+        if value is not None and column.unit == "%":
+            slug = column.name.replace("R@", "recall_at_").replace(" ", "_").rstrip(".").lower()
+            yield f"{column.direction}_{slug}", column.title, value
 
 
 def _subset(result: BenchResult) -> list[str]:

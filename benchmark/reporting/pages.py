@@ -13,12 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from benchmark.reporting.comparison import (
-    SHORT,
-    Comparison,
-    group_results,
-    heading,
-)
+from benchmark.reporting.comparison import Comparison, group_results, heading
 from benchmark.reporting.examples import Example, Examples, examples
 from benchmark.reporting.latex import latex
 from benchmark.reporting.records import to_csv
@@ -30,24 +25,25 @@ from benchmark.reporting.tables import (
     commands,
     cost_table,
     domain_table,
+    further_table,
     gallery_text,
     interval_table,
     legend,
     main_table,
     negatives_table,
-    rank_table,
     settings_table,
     summary,
     versions,
 )
 from benchmark.result import BenchResult, read_results
+from benchmark.retrieval_metrics import SHORT
 from fdrd.files.atomic import write_text
 from fdrd.text.controls import visible
 from fdrd.text.markup import escape, fenced, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
 BREAKDOWNS = (negatives_table, domain_table)
-DETAILS = (interval_table, rank_table, cost_table, settings_table)
+DETAILS = (interval_table, further_table, cost_table, settings_table)
 
 
 def report(

@@ -153,8 +153,7 @@ def _by_shots(rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
     """Return the MRR by training images per category, if there are several numbers of them."""
     found: dict[str, dict[int | None, list[float]]] = defaultdict(dict)
     for row in rows:
-        sides = [[r.metrics.direction(way).strict.mrr for way in DIRECTIONS] for r in row.results]
-        found[_name(row)][row.results[0].settings.shots] = [100 * fmean(side) for side in sides]
+        found[_name(row)][row.results[0].settings.shots] = [100 * each.mrr for each in row.results]
     numbers = {shots for of in found.values() for shots in of if shots is not None}
     untrained = {_name(row) for row in rows if not _is_trained(row)}
     everything = any(None in of for name, of in found.items() if name not in untrained)

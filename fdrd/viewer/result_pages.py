@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.requests import Request
@@ -15,6 +16,11 @@ from fdrd.errors import FdrdError
 from fdrd.viewer.context import Context
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
+
+if TYPE_CHECKING:
+    from benchmark.reporting.comparison import Row
+    from benchmark.result import Interval
+    from benchmark.retrieval_metrics import Column
 
 _PAGE = 25
 _MOST_CATEGORIES = 40
@@ -40,20 +46,19 @@ class ResultPages:
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        from benchmark.reporting.comparison import MAIN_COLUMNS
         from benchmark.reporting.result_plots import plots_of
         from benchmark.reporting.significance import verdict
-        from benchmark.reporting.svg_plots import svg
+        from benchmark.retrieval_metrics import main_columns
 
         index, number = self.context.library.current(), self._number(request)
-        comparison, columns = runs.comparisons[number], MAIN_COLUMNS
+        comparison, columns = runs.comparisons[number], main_columns()
         order = _integer(request, "sort", 0, len(columns))
         rows = [
-            (place, row, [_cell(row, n) for n in range(len(columns))])
+            (place, row, [_cell(row, column) for column in columns])
             for place, row in enumerate(comparison.rows)
         ]
         if order:
-            rows.sort(key=lambda row: -(row[2][order - 1] or (0.0,))[0])
+            rows.sort(key=lambda row: -cell[1] if (cell := row[2][order - 1]) else math.inf)
         against = request.query_params.get("against") or None
         problem = ""
         try:
@@ -164,26 +169,14 @@ class ResultPages:
         return _integer(request, "c", 0, len(self.context.runs.comparisons) - 1)
 
 
-def _cell(row: Any, number: int) -> tuple[float, tuple[float, float] | None] | None:
-    """Return the mean of a column over seeds, and its interval where there is one seed."""
-    from benchmark.reporting.comparison import MAIN_COLUMNS
-
-    column = MAIN_COLUMNS[number]
-    values = [column.value(result) for result in row.results]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+def _cell(row: Row, column: Column) -> tuple[str, float, Interval | None] | None:
+    """Return text and mean of a column over seeds, and its interval in percent if there is one seed."""
+    values = row.values(column)
+    if len(values) < len(row.results):
         return None
-    interval = None
-    if len(row.results) == 1:
-        metrics = row.results[0].metrics
-        if column.direction:
-            name = column.title.split()[-1]
-            interval = metrics.direction(column.direction).interval.get(
-                "mrr" if name == "MRR" else name
-            )
-        elif column.title == "R-sum":
-            interval = metrics.rsum_interval
-    return fmean(known), interval
+    interval = column.interval(row.results[0].metrics) if len(values) == 1 else None
+    mean = fmean(values)
+    return column.text(mean), mean if column.better == "higher" else -mean, interval
 
 
 def _chosen(a: Any, b: Any, k: int, show: str) -> Indices:

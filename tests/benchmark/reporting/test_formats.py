@@ -48,12 +48,12 @@ def test_csv_has_one_record_per_result(folder, results):
     assert len(rows) == len(results) == 7
     for row, result in zip(rows, results, strict=True):
         assert row["method"] == result.settings.method
-        assert float(row["image_to_text_mrr"]) == result.metrics.image_to_text.strict.mrr
+        assert float(row["I2T MRR"]) == result.metrics.by_direction["image_to_text"]["MRR"]
         assert row["steps"] == (
             str(result.fit.steps) if result.fit and result.settings.train else row["steps"]
         )
     frame = benchmark.to_pandas(results)
-    assert frame.groupby("method")["rsum"].count().to_dict() == {"coop": 6, "zero_shot": 1}
+    assert frame.groupby("method")["R-sum"].count().to_dict() == {"coop": 6, "zero_shot": 1}
 
 
 def test_latex_escapes_names_and_marks_the_best(folder):
@@ -153,14 +153,14 @@ def test_models_of_single_domains_get_a_table_of_their_means(results):
     first = results[0]
 
     def of_domain(name, recall):
-        strict = dataclasses.replace(
-            first.metrics.image_to_text.strict,
-            recall=dict.fromkeys(("R@1", "R@5", "R@10"), recall),
-        )
-        side = dataclasses.replace(first.metrics.image_to_text, strict=strict)
+        side = first.metrics.by_direction["image_to_text"]
+        values = side.values | dict.fromkeys(("R@1", "R@5", "R@10"), recall)
+        sides = first.metrics.by_direction | {
+            "image_to_text": dataclasses.replace(side, values=values)
+        }
         data = dataclasses.replace(first.settings.data, fingerprint=name[0] * 64)
         settings = dataclasses.replace(first.settings, domain=name, data=data)
-        metrics = dataclasses.replace(first.metrics, image_to_text=side)
+        metrics = dataclasses.replace(first.metrics, by_direction=sides)
         return dataclasses.replace(first, settings=settings, metrics=metrics)
 
     page = benchmark.markdown([of_domain("a", 0.25), of_domain("b", 0.75)])

@@ -289,10 +289,10 @@ def rank_metrics(
             sums, counts = [], []
             for direction, name in columns:
                 side = DIRECTIONS.index(direction)
-                weights = values[direction][name][part[side]]
-                sums.append(np.bincount(cluster[side], weights, len(np.unique(cluster[0]))))
-                counts.append(np.bincount(cluster[side]))
-            tables.append((np.stack(sums, axis=1), np.stack(counts, axis=1)))
+                found = values[direction][name][part[side]]
+                sums.append(np.bincount(cluster[side], found))
+                counts.append(np.bincount(cluster[side]).astype(float))
+            tables.append((np.stack(sums, axis=1).astype(float), np.stack(counts, axis=1)))
         return score_interval(tables)
 
     by_direction = {

@@ -261,6 +261,15 @@ def read_results(paths: str | Path | Sequence[str | Path]) -> list[BenchResult]:
     return [read_result(file) for file in result_files(paths)]
 
 
+def open_results(
+    results: str | Path | BenchResult | Sequence[str | Path | BenchResult],
+) -> list[BenchResult]:
+    """Return results as they are, and those of result files and of folders, as `read_results`."""
+    items = [results] if isinstance(results, str | Path | BenchResult) else results
+    ready = [each for each in items if isinstance(each, BenchResult)]
+    return ready + read_results([each for each in items if not isinstance(each, BenchResult)])
+
+
 def result_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return result files and those of folders, each once, folders in order of file name.
 
@@ -365,11 +374,7 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
     }
     metrics = result.metrics
     computed, by_domain = rank_metrics(ranks, query_groups(result))
-    for way in DIRECTIONS:
-        _check_expected(metrics.by_direction.get(way), way)
-        _check_categories(metrics.by_category.values(), ranks[way]["strict"], way)
-    _check_hard_negatives(metrics.hard_negatives, len(ranks["text_to_image"]["strict"]))
-    return dataclasses.replace(
+    completed = dataclasses.replace(
         metrics,
         by_direction=_completed(metrics.by_direction, computed, "metrics.by_direction"),
         by_domain={
@@ -377,6 +382,11 @@ def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
             for (name, sides), expected in zip(metrics.by_domain.items(), by_domain, strict=True)
         },
     )
+    for way in DIRECTIONS:
+        _check_expected(completed.by_direction[way], way)
+        _check_categories(metrics.by_category.values(), ranks[way]["strict"], way)
+    _check_hard_negatives(metrics.hard_negatives, len(ranks["text_to_image"]["strict"]))
+    return completed
 
 
 def _completed(
@@ -398,10 +408,9 @@ def _completed(
     return sides
 
 
-def _check_expected(side: MetricValues | None, way: str) -> None:
-    values = side.values if side else {}
+def _check_expected(side: MetricValues, way: str) -> None:
     for name in RECALLS:
-        if values.get(f"expected {name}", 1.0) < values.get(name, 0.0) - 1e-9:
+        if side.values.get(f"expected {name}", 1.0) < side[name] - 1e-9:
             raise ValueError(f"metrics.by_direction.{way}.expected {name} is below {name}")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness import describe_machine, run_python
 
-from benchmark.reporting.svg_plots import Plot, Series, svg
+from benchmark.reporting.plots import Plot, Series, write_plot
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def draw(measured: list[tuple[int, float, float]], folder: Path) -> None:
     for name, values, unit in (("time", seconds, "seconds"), ("memory", mebibytes, "MiB")):
         title = f"{name.capitalize()} of fdrd build"
         plot = Plot(f"build-{name}", title, pairs, [Series("fdrd build", values, 1)], "pairs", unit)
-        (folder / f"{plot.name}.svg").write_text(svg(plot, standalone=True), encoding="utf-8")
+        write_plot(plot, folder / f"{plot.name}.svg")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmark.checkpoint import CheckpointHeader, file_digest
 from benchmark.models.loading import EMBEDDED
+from benchmark.rank_metrics import BOTH
 from benchmark.result import BenchResult, read_result
 from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import Named
@@ -184,8 +185,9 @@ def _metrics(result: BenchResult) -> Iterator[tuple[str, str, float]]:
     for column in main_columns():
         value = column.value(result.metrics)
         if value is not None and column.unit == "%":
-            slug = column.name.replace("R@", "recall_at_").replace(" ", "_").rstrip(".").lower()
-            yield f"{column.direction}_{slug}", column.title, value
+            words = column.name.replace("R@", "recall at ").lower()
+            direction = [] if column.direction == BOTH else [column.direction]
+            yield "_".join([*direction, *re.findall(r"\w+", words)]), column.title, value
 
 
 def _subset(result: BenchResult) -> list[str]:

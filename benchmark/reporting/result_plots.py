@@ -1,4 +1,4 @@
-"""The plots of a comparison: recall curves, the distribution of ranks, the curves of trainings, and MRR by shots.
+"""The plots of a comparison: recall curves, the distribution of ranks, the curves of training runs, and MRR by shots.
 
 MRR is in percent, as in the tables. Bands show the standard deviation over seeds.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.reporting.comparison import REFERENCE, Comparison, Row, label
-from benchmark.reporting.svg_plots import Plot, Series
+from benchmark.reporting.plots import Plot, Series
 from benchmark.result import DIRECTIONS, FitLog
 
 if TYPE_CHECKING:

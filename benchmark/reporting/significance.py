@@ -18,7 +18,7 @@ from benchmark.reporting.comparison import (
     label,
     measured,
 )
-from benchmark.result import BenchResult, read_results
+from benchmark.result import BenchResult, open_results
 from benchmark.settings import Settings
 from fdrd.errors import FdrdError
 
@@ -104,13 +104,11 @@ def compare(
         FdrdError: there is nothing to compare, or `against` does not name a single row.
     """
     items = [results] if isinstance(results, str | Path) else results
-    ready = [each for each in items if isinstance(each, BenchResult)]
-    paths = [Path(each) for each in items if not isinstance(each, BenchResult)]
-    files = read_results([path for path in paths if not path.is_dir()])
-    named = group_results([*ready, *files])
+    folders = [each for each in items if isinstance(each, str | Path) and Path(each).is_dir()]
+    named = group_results(open_results([each for each in items if each not in folders]))
     if len(named) > 1:
         raise FdrdError(f"these runs cannot be compared: {_mismatch(named[0], named[1])}")
-    found = group_results([*ready, *read_results(paths)])
+    found = group_results(open_results(items))
     pairs = [comparison for comparison in found if len(comparison.rows) > 1]
     if not pairs:
         reason = _mismatch(found[0], found[1]) if len(found) > 1 else "all are seeds of one method"

@@ -19,9 +19,11 @@ from fdrd.viewer.index import Index
 
 if TYPE_CHECKING:
     from benchmark.reporting.comparison import Row
+    from benchmark.reporting.plots import Plot
     from benchmark.result import Interval
     from benchmark.retrieval_metrics import Column
 
+_MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 _PAGE = 25
 _MOST_CATEGORIES = 40
 _CONFUSIONS = 20
@@ -40,13 +42,13 @@ class ResultPages:
 
     def __init__(self, context: Context):
         self.context = context
+        self._drawn: dict[int, list[tuple[Plot, str]]] = {}
 
     def results(self, request: Request) -> Response:
         """Show the methods of a comparison as a table, with plots and paired tests."""
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        from benchmark.reporting.result_plots import plots_of
         from benchmark.reporting.significance import verdict
         from benchmark.retrieval_metrics import main_columns
 
@@ -70,7 +72,7 @@ class ResultPages:
         categories = runs.breakdown(index, number, "category")
         return self.context.page(
             request, "results.html", number=number, headings=[runs.heading(n) for n in range(len(runs.comparisons))],
-            columns=columns, rows=rows, order=order, plots=[(plot, svg(plot)) for plot in plots_of(comparison)],
+            columns=columns, rows=rows, order=order, plots=self._plots(number),
             versus=versus, verdict=verdict, against=against or "", problem=problem,
             types=runs.breakdown(index, number, "type"), categories=categories[:_MOST_CATEGORIES],
             more_categories=max(0, len(categories) - _MOST_CATEGORIES),
@@ -82,19 +84,29 @@ class ResultPages:
         )  # fmt: skip
 
     def plot(self, request: Request) -> Response:
-        """Give one plot as an SVG file."""
-        runs, name = self.context.runs, request.query_params.get("name", "")
-        if runs is not None:
-            from benchmark.reporting.result_plots import plots_of
-            from benchmark.reporting.svg_plots import svg
+        """Give one plot as a file in one of `_MEDIA_TYPES`."""
+        name, form = request.query_params.get("name", ""), request.path_params["form"]
+        if self.context.runs is not None and form in _MEDIA_TYPES:
+            from benchmark.reporting.plots import plot_bytes
 
-            for plot in plots_of(runs.comparisons[self._number(request)]):
+            for plot, _ in self._plots(self._number(request)):
                 if plot.name == name:
-                    headers = {"Content-Disposition": f'attachment; filename="{plot.name}.svg"'}
+                    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
                     return Response(
-                        svg(plot, standalone=True), media_type="image/svg+xml", headers=headers
+                        plot_bytes(plot, form), media_type=_MEDIA_TYPES[form], headers=headers
                     )
         return Response("no such plot", 404)
+
+    def _plots(self, number: int) -> list[tuple[Plot, str]]:
+        """Return the plots of a comparison and their SVG, which are drawn once."""
+        from benchmark.reporting.plots import inline_svg
+        from benchmark.reporting.result_plots import plots_of
+
+        if number not in self._drawn:
+            assert self.context.runs is not None
+            plots = plots_of(self.context.runs.comparisons[number])
+            self._drawn[number] = [(plot, inline_svg(plot, legend=False)) for plot in plots]
+        return self._drawn[number]
 
     def queries(self, request: Request) -> Response:
         """List queries by what two methods make of them."""

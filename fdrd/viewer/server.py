@@ -47,7 +47,7 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
         Route("/rejected/image", browse.rejected_image),
         Route("/duplicates", browse.duplicates),
         Route("/results", results.results),
-        Route("/results/plot.svg", results.plot),
+        Route("/results/plot.{form}", results.plot),
         Route("/results/queries", results.queries),
         Route("/results/query", results.query),
         Route("/results/top", results.top),

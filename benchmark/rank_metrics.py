@@ -200,7 +200,7 @@ class MetricValues:
 
     Attributes:
         queries: number of queries.
-        values: by metric; names that are not registered are kept and not shown.
+        values: numbers by metric; those that are not registered are kept and not shown.
         intervals: 95 % intervals by metric, for other images like these.
     """
 

@@ -86,7 +86,7 @@ class Row:
 
     def reciprocals(self) -> Reciprocals:
         """Return 1 / rank of each query, averaged over seeds."""
-        return Reciprocals(*(np.mean(of, axis=0) for of in zip(*self.by_seed(), strict=True)))
+        return Reciprocals(*(np.mean(seeds, axis=0) for seeds in zip(*self.by_seed(), strict=True)))
 
     def by_seed(self) -> list[Reciprocals]:
         """Return 1 / rank of each query, for each seed."""
@@ -172,18 +172,18 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
     """Return `differences` with their intervals over seeds and over categories, where these exist."""
     found = differences(reference, others)
     over_categories = _over_categories(reference, others)
-    for place, (row, parts) in enumerate(zip(others, found, strict=True)):
+    for index, (row, parts) in enumerate(zip(others, found, strict=True)):
         several = len(row.results) > 1 or len(reference.results) > 1
         over_seeds = (
             seed_intervals(reference.by_seed(), row.by_seed(), _clusters(reference))
             if several
             else {}
         )
-        found[place] = {
+        found[index] = {
             part: replace(
                 difference,
                 over_seeds=over_seeds.get(part),
-                over_categories=over_categories[place][part] if over_categories else None,
+                over_categories=over_categories[index][part] if over_categories else None,
             )
             for part, difference in parts.items()
         }
@@ -212,11 +212,12 @@ def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, In
         return []
 
     def mrr(row: Row) -> Floats:
-        of = [r.metrics.by_category for r in row.results]
-        values: Floats = np.mean(
-            [[[t[c][way]["MRR"] for way in DIRECTIONS] for c in tables] for t in of], axis=0
-        )
-        return values
+        by_seed = [
+            [[r.metrics.by_category[name][way]["MRR"] for way in DIRECTIONS] for name in tables]
+            for r in row.results
+        ]
+        mean: Floats = np.mean(by_seed, axis=0)
+        return mean
 
     sums = np.stack([(mrr(row) - mrr(reference)) * counts for row in others], axis=1)
     return unit_intervals(sums, counts.astype(float), np.zeros(len(tables), dtype=np.int64))
@@ -252,13 +253,13 @@ def across_domains(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
 
 def label(settings: Settings) -> str:
     """Return the label, or the method with the options that were given, as the name of a row."""
-    given = {} if settings.label else {**settings.options_given, **settings.train_given}
+    options = {} if settings.label else {**settings.options_given, **settings.train_given}
     for name, value in (("shots", settings.shots), ("train-domain", settings.train_domain)):
         if value is not None:
-            given[name] = value
+            options[name] = value
     if settings.checkpoint is not None:
-        given = {"checkpoint": settings.checkpoint[:8]}
-    words = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
+        options = {"checkpoint": settings.checkpoint[:8]}
+    words = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
     name = settings.label or settings.method
     return name + (f" ({words})" if words else "") + _tags(settings)
 

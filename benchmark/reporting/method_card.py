@@ -95,10 +95,10 @@ def method_card(
     Args:
         template: file name of the text.
         repo_id: ORG/NAME.
-        header: with the public name of the backbone.
-        results: of the training.
+        header: header of the checkpoint, with the public name of the backbone.
+        results: results of the training.
         parameters: number of published ones.
-        metadata: of the front matter, besides what every card has.
+        metadata: entries of the front matter, besides those that every card has.
     """
     public = is_public(header.backbone)
     settings = [

@@ -183,15 +183,15 @@ def _note(text: str) -> str:
 
 
 def _html(table: Table) -> str:
-    def row(cells: Sequence[str], tag: str = "td", kind: str = "", place: int = -1) -> str:
-        marks = [' class="best"' if (place, n) in table.best else "" for n in range(len(cells))]
+    def row(cells: Sequence[str], tag: str = "td", kind: str = "", index: int = -1) -> str:
+        marks = [' class="best"' if (index, n) in table.best else "" for n in range(len(cells))]
         shown = (
             f"<{tag}{mark}>{_literal(cell)}</{tag}>"
             for mark, cell in zip(marks, cells, strict=True)
         )
         return f"<tr{kind}>{''.join(shown)}</tr>"
 
-    body = [row(cells, place=place) for place, cells in enumerate(table.rows)]
+    body = [row(cells, index=index) for index, cells in enumerate(table.rows)]
     body += [row(cells, kind=' class="foot"') for cells in table.foot]
     lines = "\n".join(body)
     return (

@@ -123,7 +123,7 @@ def ablation(results: Sequence[BenchResult], full: Mapping[str, Any]) -> Signifi
     """Test the variants of a method against the full method.
 
     Args:
-        results: of the variants.
+        results: results of the variants.
         full: options of the full method; without a result of it nothing is tested.
     """
     labels = {label(r.settings): r.settings.options_given for r in results}

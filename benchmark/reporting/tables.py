@@ -76,10 +76,10 @@ def main_table(comparison: Comparison) -> Table:
     """Return the main metrics of both directions, one row per method, and ceilings."""
     shown, rows = main_columns(), comparison.rows
     best = set()
-    for place, column in enumerate(shown):
+    for index, column in enumerate(shown, 1):
         means = {n: mean for n, row in enumerate(rows) if (mean := row.mean(column)) is not None}
         top = (max if column.better == "higher" else min)(means.values(), default=0.0)
-        best |= {(n, 1 + place) for n, mean in means.items() if mean == top and top > 0}
+        best |= {(n, index) for n, mean in means.items() if mean == top and top > 0}
     ceilings = {
         (each.direction, each.name.removeprefix("ceiling ")): each.text(rows[0].mean(each))
         for each in columns()
@@ -129,10 +129,10 @@ def narrow_table(comparison: Comparison) -> Table:
 
 
 def summary(
-    comparisons: Sequence[Comparison], of: Callable[[Comparison], list[Table | str]]
+    comparisons: Sequence[Comparison], parts_of: Callable[[Comparison], list[Table | str]]
 ) -> list[Table | str]:
     """Return the parts of each comparison, then means over domains, and base-to-new results."""
-    parts = [part for comparison in comparisons for part in of(comparison)]
+    parts = [part for comparison in comparisons for part in parts_of(comparison)]
     parts += [mean_table(group) for group in across_domains(comparisons)]
     for base, new in base_to_new(comparisons):
         parts += [halves_table(base, new), HARMONIC]
@@ -177,7 +177,7 @@ def interval_table(comparison: Comparison) -> Table:
 
 def further_table(comparison: Comparison) -> Table:
     """Return the metrics that the main table lacks, one row per metric and direction."""
-    order = {name: place for place, name in enumerate(METRICS)}
+    order = {name: index for index, name in enumerate(METRICS)}
     rows = [
         [
             each.name,
@@ -197,8 +197,8 @@ def negatives_table(comparison: Comparison) -> Table | None:
 
     If training rows changed between runs, their text-only baselines may disagree. Then none is shown.
     """
-    of_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
-    every = [shares for row in of_row for shares in row]
+    by_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
+    every = [shares for row in by_row for shares in row]
     kinds = sorted(every[0])
     if not kinds:
         return None
@@ -207,8 +207,8 @@ def negatives_table(comparison: Comparison) -> Table | None:
         return percent(share.accuracy if share else None for share in shares)
 
     rows = [
-        [row.label, *(accuracy(each.get(kind) for each in own) for kind in kinds)]
-        for row, own in zip(comparison.rows, of_row, strict=True)
+        [row.label, *(accuracy(each.get(kind) for each in seeds) for kind in kinds)]
+        for row, seeds in zip(comparison.rows, by_row, strict=True)
     ]
     common = [every[0][kind] for kind in kinds]
     agreed = [len({each[kind].blind for each in every}) == 1 for kind in kinds]
@@ -297,15 +297,15 @@ def cost_table(comparison: Comparison) -> Table:
 
 def halves_table(base: Comparison, new: Comparison) -> Table:
     """Return base-to-new results of methods measured on both halves; one row per direction."""
-    of_new = {row.label: row for row in new.rows}
+    by_label = {row.label: row for row in new.rows}
     rows = []
     for row in base.rows:
-        for each in DIRECTIONS if row.label in of_new else ():
+        for each in DIRECTIONS if row.label in by_label else ():
             printed = [row.label, SHORT[each]]
             for name in _HALVES:
                 one, other = (
                     fmean(r.metrics.by_direction[each][name] for r in half.results)
-                    for half in (row, of_new[row.label])
+                    for half in (row, by_label[row.label])
                 )
                 printed += [f"{100 * n:.2f}" for n in (one, other, harmonic(one, other))]
             rows.append(printed)
@@ -390,8 +390,8 @@ def command(settings: Settings) -> str:
         words += [flag, str(value)] if value is not None else []
     words += [] if settings.hard_negatives else ["--no-hard-negatives"]
     if settings.checkpoint is None:
-        for flag, given in (("-M", settings.options_given), ("-T", settings.train_given)):
-            words += [w for name in sorted(given) for w in (flag, f"{name}={given[name]}")]
+        for flag, values in (("-M", settings.options_given), ("-T", settings.train_given)):
+            words += [w for name in sorted(values) for w in (flag, f"{name}={values[name]}")]
     return shlex.join(words)
 
 

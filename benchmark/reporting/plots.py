@@ -200,7 +200,7 @@ def _svg(drawn: Figure, plot: Plot, transparent: bool = False) -> str:
     text = _saved(drawn, "svg", transparent=transparent).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
-    text = re.sub(r' style="([^"]*)"', _attributes, text)
+    text = re.sub(r'(?<=[\w"]) style="([^"]*)"(?=[^<>]*>)', _attributes, text)
     text = re.sub(r'<g id="tip-(\d+)-([0-9a-f]*)">', _marked, text)
     text = re.sub(
         r'<g id="[^"]*">', "<g>", text

@@ -1,14 +1,17 @@
-"""What the ranks of the queries of a split determine: recalls, MRR, average ranks and their intervals.
+"""Every metric of ranks, each a function from the ranks of the queries of one direction to a value per query.
 
-The benchmark computes the metrics of a run here, and reading a result file computes them again, to compare
+A metric is added here and nowhere else: `@metric` registers it, and results, tables, CSV, pandas and cards have
+it. `benchmark.run` computes the metrics of a run here, and reading a result file computes them again, to compare
 them with those that the file states. This module imports no model code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,33 +22,199 @@ from benchmark.intervals import score_interval
 KS = (1, 5, 10)
 RECALLS = tuple(f"R@{k}" for k in KS)
 DIRECTIONS = ("image_to_text", "text_to_image")
+BOTH = "both"
+"""The name under which metrics of both directions are kept, next to `DIRECTIONS`."""
 
 LARGEST_COUNT = 2**53
 """Largest integer that every reader of JSON keeps; far more than there is of anything."""
 
+Number = Annotated[float, Meta(ge=-LARGEST_COUNT, le=LARGEST_COUNT)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0, le=LARGEST_COUNT)]
-AtLeastOne = Annotated[float, Meta(ge=1, le=LARGEST_COUNT)]
 Count = Annotated[int, Meta(ge=1, le=LARGEST_COUNT)]
 Interval = tuple[NonNegative, NonNegative]
 
 Indices: TypeAlias = npt.NDArray[np.int64]
+Values: TypeAlias = npt.NDArray[Any]
+"""One value per query, which may be NaN where a query has none; truth values are 1 and 0."""
+Mask: TypeAlias = npt.NDArray[np.bool_]
+RankArrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""The fields of `benchmark.evaluation.ranking.Ranks` that are known, by name; a result file has two of them."""
+
+Unit = Literal["%", ""]
+Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Recalls and averages of a list of ranks."""
+class Metric:
+    """A metric of one direction.
+
+    Attributes:
+        name: unique name, which is its heading, too.
+        unit: `%` for fractions in [0, 1], which tables print in percent; empty for other numbers.
+        better: the direction of a better value.
+        main: whether the main tables show it.
+        reduce: how the values of the queries become one number.
+        inputs: the fields of `Ranks` that `values` takes.
+        values: returns one value per query.
+        meaning: what the value of a query is, in words.
+    """
+
+    name: str
+    unit: Unit
+    better: Better
+    main: bool
+    reduce: Literal["mean", "median"]
+    inputs: tuple[str, ...]
+    values: Callable[..., Values]
+    meaning: str
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether `benchmark.intervals` gives its interval."""
+        return self.unit == "%" and self.reduce == "mean"
+
+
+@dataclass(frozen=True)
+class CombinedMetric:
+    """A sum or mean of some metrics over both directions, each in percent, where a higher value is better."""
+
+    name: str
+    parts: tuple[str, ...]
+    total: bool
+    """the sum; otherwise the mean"""
+    main: bool
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {}
+"""The metrics of one direction by name, in the order of the tables."""
+
+COMBINED = {
+    each.name: each
+    for each in (
+        CombinedMetric("R-sum", RECALLS, total=True, main=True, meaning="sum of the six recalls"),
+        CombinedMetric("MRR", ("MRR",), total=False, main=False, meaning="mean of both MRR"),
+    )
+}
+"""The metrics of both directions by name."""
+
+
+def metric(
+    name: str,
+    *,
+    unit: Unit,
+    better: Better,
+    cutoffs: Sequence[int] = (),
+    main: bool = False,
+    reduce: Literal["mean", "median"] = "mean",
+) -> Callable[[Callable[..., Values]], Callable[..., Values]]:
+    """Register a function as a metric.
+
+    Its parameters are named after the fields of `Ranks` that it needs. A metric of `strict` and `caption` ranks
+    is checked when a result is read, and one of `strict` ranks is broken down by domain and category.
+
+    Args:
+        name: name and heading; with `cutoffs`, it contains `{k}`.
+        unit: `%` for values in [0, 1].
+        better: the direction of a better value.
+        cutoffs: values of the parameter `k`, each of which makes a metric.
+        main: whether the main tables show it.
+        reduce: how the values of the queries become one number.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(function: Callable[..., Values]) -> Callable[..., Values]:
+        inputs = tuple(each for each in signature(function).parameters if each != "k")
+        meaning = (function.__doc__ or "").partition("\n")[0].removeprefix("Return ").rstrip(".")
+        for k in cutoffs or (None,):
+            title = name if k is None else name.format(k=k)
+            if title in METRICS:
+                raise ValueError(f"there is a metric {title} already")
+            values = function if k is None else partial(function, k=k)
+            METRICS[title] = Metric(title, unit, better, main, reduce, inputs, values, meaning)
+        return function
+
+    return register
+
+
+@metric("R@{k}", unit="%", better="higher", cutoffs=KS, main=True)
+def recall(strict: Indices, k: int) -> Values:
+    """Return whether an item of the same image is among the first K."""
+    return strict <= k
+
+
+@metric("MRR", unit="%", better="higher", main=True)
+def reciprocal_rank(strict: Indices) -> Values:
+    """Return 1 / rank of the first item of the same image."""
+    return 1 / strict
+
+
+@metric("median rank", unit="", better="lower", reduce="median")
+def median_rank(strict: Indices) -> Values:
+    """Return the rank of the first item of the same image."""
+    return strict
+
+
+@metric("mean rank", unit="", better="lower")
+def mean_rank(strict: Indices) -> Values:
+    """Return the rank of the first item of the same image."""
+    return strict
+
+
+@metric("expected R@{k}", unit="%", better="higher", cutoffs=KS)
+def expected_recall(expected: Values, k: int) -> Values:
+    """Return the chance of R@K if ties are broken at random, as other tools do."""
+    return expected[:, KS.index(k)]
+
+
+@metric("ceiling R@{k}", unit="%", better="higher", cutoffs=KS)
+def ceiling_recall(ceiling: Indices, k: int) -> Values:
+    """Return R@K of a perfect method; below 100 if images share captions."""
+    return ceiling <= k
+
+
+@metric("caption R@{k}", unit="%", better="higher", cutoffs=KS)
+def caption_recall(caption: Indices, k: int) -> Values:
+    """Return R@K if items with an equal caption are relevant, too."""
+    return caption <= k
+
+
+@metric("caption MRR", unit="%", better="higher")
+def caption_reciprocal_rank(caption: Indices) -> Values:
+    """Return MRR if items with an equal caption are relevant, too."""
+    return 1 / caption
+
+
+@metric("category R@1", unit="%", better="higher")
+def category_recall(category: Values) -> Values:
+    """Return whether the first item has the right category."""
+    return category
+
+
+@dataclass(frozen=True)
+class MetricValues:
+    """The metrics of some queries.
+
+    Attributes:
+        queries: number of queries.
+        values: numbers by metric; those that are not registered are kept and not shown.
+        intervals: 95 % intervals by metric, for other images like these.
+    """
 
     queries: Count
-    recall: dict[str, Fraction]
-    """`R@1`, `R@5`, `R@10`"""
-    mrr: Fraction
-    """mean of 1 / rank"""
-    median_rank: AtLeastOne
-    mean_rank: AtLeastOne
+    values: dict[str, Number]
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require(self.recall, RECALLS)
+        for name, value in self.values.items():
+            if name in METRICS and METRICS[name].unit == "%" and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value:g}, which is no fraction")
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
 
 
 def require(found: Iterable[str], names: Sequence[str]) -> None:
@@ -55,7 +224,7 @@ def require(found: Iterable[str], names: Sequence[str]) -> None:
 
 
 class ByDirection(NamedTuple):
-    """Strict or caption ranks of all queries: of I images, and of N rows."""
+    """A number of every query: of I images, and of N rows."""
 
     image_to_text: Indices
     text_to_image: Indices
@@ -66,8 +235,8 @@ class QueryGroups:
     """Which queries belong together.
 
     Attributes:
-        image_of_row: (N,) image number of each row.
-        domain_of_image: (I,) domain number of each image.
+        image_of_row: (N,) image index of each row.
+        domain_of_image: (I,) domain index of each image.
         joint: one gallery for all domains, so the metrics are not means over domains.
     """
 
@@ -76,161 +245,165 @@ class QueryGroups:
     joint: bool
 
     def images(self) -> ByDirection:
-        """Return the image number of each query."""
+        """Return the image index of each query."""
         return ByDirection(np.arange(len(self.domain_of_image)), self.image_of_row)
 
-    def averaged(self) -> list[tuple[npt.NDArray[np.bool_], ...]]:
+    def averaged(self) -> list[tuple[Mask, ...]]:
         """Return the queries of both directions over which each mean is taken, before the mean over domains."""
         if self.joint:
             return [tuple(np.ones(len(each), dtype=bool) for each in self.images())]
         return self.domains()
 
-    def domains(self) -> list[tuple[npt.NDArray[np.bool_], ...]]:
-        """Return which queries of both directions belong to each domain, in the order of their numbers."""
-        of_query = [self.domain_of_image[image] for image in self.images()]
-        numbers = np.unique(self.domain_of_image)
-        return [tuple(each == number for each in of_query) for number in numbers]
+    def domains(self) -> list[tuple[Mask, ...]]:
+        """Return which queries of both directions belong to each domain, in the order of their indices."""
+        domain_of_query = [self.domain_of_image[image] for image in self.images()]
+        domains = np.unique(self.domain_of_image)
+        return [tuple(each == domain for each in domain_of_query) for domain in domains]
 
 
-@dataclass(frozen=True)
-class RankMetrics:
-    """The metrics that ranks determine.
+def rank_metrics(
+    ranks: Mapping[str, RankArrays], groups: QueryGroups
+) -> tuple[dict[str, MetricValues], list[dict[str, MetricValues]]]:
+    """Return all metrics that these ranks determine, by direction and for both; and those of each domain.
 
-    Attributes:
-        strict: by direction.
-        caption: by direction.
-        interval: by direction, of the strict recalls and of `mrr`.
-        rsum: sum of the six strict recalls.
-        rsum_interval: its interval.
-        by_domain: strict metrics by direction, of each domain in the order of their numbers.
+    Args:
+        ranks: known fields of the ranks, by direction.
+        groups: the domain and image of each query.
     """
+    parts = groups.averaged()
+    values = {
+        direction: {
+            name: found
+            for name, each in METRICS.items()
+            if set(each.inputs) <= ranks[direction].keys()
+            and not np.isnan(found := _values(each, ranks[direction])).any()
+        }
+        for direction in DIRECTIONS
+    }
+    clusters = [_clusters(groups.images(), part) for part in parts]
 
-    strict: dict[str, Summary]
-    caption: dict[str, Summary]
-    interval: dict[str, dict[str, Interval]]
-    rsum: float
-    rsum_interval: Interval
-    by_domain: list[dict[str, Summary]]
+    def interval(columns: Sequence[tuple[str, str]]) -> Interval:
+        """Return the interval of the mean of these metrics, by direction and name, over the domains."""
+        tables = []
+        for part, cluster in zip(parts, clusters, strict=True):
+            sums, counts = [], []
+            for direction, name in columns:
+                side = DIRECTIONS.index(direction)
+                found = values[direction][name][part[side]]
+                sums.append(np.bincount(cluster[side], found))
+                counts.append(np.bincount(cluster[side]).astype(float))
+            tables.append((np.stack(sums, axis=1).astype(float), np.stack(counts, axis=1)))
+        return score_interval(tables)
 
-
-def rank_metrics(strict: ByDirection, caption: ByDirection, groups: QueryGroups) -> RankMetrics:
-    """Return all metrics that these ranks determine."""
-    averaged = groups.averaged()
-    tables = [
-        _by_image(_select(strict, chosen), _select(groups.images(), chosen)) for chosen in averaged
-    ]
-
-    def interval(*columns: int) -> Interval:
-        """Return the interval of the mean of these columns over the domains."""
-        return score_interval([(sums[:, columns], counts[:, columns]) for sums, counts in tables])
-
-    names = [*RECALLS, "mrr"]
-    strict_means = _means(strict, averaged)
-    low, high = interval(0, 1, 2, 4, 5, 6)  # the recalls
-    return RankMetrics(
-        strict=strict_means,
-        caption=_means(caption, averaged),
-        interval={
-            direction: {name: interval(len(names) * side + n) for n, name in enumerate(names)}
-            for side, direction in enumerate(DIRECTIONS)
-        },
-        rsum=sum(sum(each.recall.values()) for each in strict_means.values()),
-        rsum_interval=(6 * low, 6 * high),
-        by_domain=[
-            {
-                direction: summarize(ranks[queries])
-                for direction, ranks, queries in zip(DIRECTIONS, strict, chosen, strict=True)
-            }
-            for chosen in groups.domains()
-        ],
-    )
-
-
-def summarize(ranks: Indices) -> Summary:
-    """Return recalls and averages of ranks.
-
-    Raises:
-        ValueError: there are no ranks.
-
-    >>> summarize(np.array([1, 2, 4, 20])).mrr
-    0.45
-    """
-    if not len(ranks):
-        raise ValueError("no queries, so no recall")
-    return Summary(
-        queries=len(ranks),
-        recall=recalls(ranks),
-        mrr=float(np.mean(1 / ranks)),
-        median_rank=float(np.median(ranks)),
-        mean_rank=float(np.mean(ranks)),
-    )
-
-
-def recalls(ranks: Indices) -> dict[str, float]:
-    """Return the share of ranks up to each K.
-
-    >>> recalls(np.array([1, 6]))
-    {'R@1': 0.5, 'R@5': 0.5, 'R@10': 1.0}
-    """
-    return {f"R@{k}": float(np.mean(ranks <= k)) for k in KS}
-
-
-def _select(values: ByDirection, chosen: Sequence[npt.NDArray[np.bool_]]) -> ByDirection:
-    return ByDirection(*(each[queries] for each, queries in zip(values, chosen, strict=True)))
-
-
-def _means(
-    ranks: ByDirection, averaged: Sequence[Sequence[npt.NDArray[np.bool_]]]
-) -> dict[str, Summary]:
-    """Return the summary of each direction."""
-    parts = [_select(ranks, chosen) for chosen in averaged]
-    return {
-        direction: _mean([summarize(part[side]) for part in parts])
+    by_direction = {
+        direction: MetricValues(
+            queries=len(groups.images()[side]),
+            values={
+                name: float(np.mean([_reduced(METRICS[name], each[part[side]]) for part in parts]))
+                for name, each in values[direction].items()
+            },
+            intervals={
+                name: interval([(direction, name)])
+                for name in values[direction]
+                if METRICS[name].has_interval
+            },
+        )
         for side, direction in enumerate(DIRECTIONS)
     }
+    by_direction[BOTH] = _combined(by_direction, interval)
+    return by_direction, by_part(ranks, groups.domains())
 
 
-def _mean(summaries: Sequence[Summary]) -> Summary:
-    """Return the unweighted mean over domains; queries are summed."""
-    return Summary(
-        queries=sum(each.queries for each in summaries),
-        recall={
-            name: float(np.mean([each.recall[name] for each in summaries]))
-            for name in summaries[0].recall
-        },
-        mrr=float(np.mean([each.mrr for each in summaries])),
-        median_rank=float(np.mean([each.median_rank for each in summaries])),
-        mean_rank=float(np.mean([each.mean_rank for each in summaries])),
-    )
+def by_part(
+    ranks: Mapping[str, RankArrays], parts: Iterable[Sequence[Mask]]
+) -> list[dict[str, MetricValues]]:
+    """Return the metrics of strict ranks of parts of the queries, by direction.
 
+    Args:
+        ranks: fields of the ranks, by direction.
+        parts: which queries of both directions belong to each part; at least one of each.
 
-def _by_image(ranks: ByDirection, image: ByDirection) -> tuple[Any, Any]:
-    """Return sums and numbers, (I, 8), of the recalls and MRR of both directions, by image."""
-    sums, counts = [], []
-    clusters = [np.unique(numbers, return_inverse=True)[1] for numbers in image]
-    images = int(clusters[0].max()) + 1
-    for side, cluster in zip(ranks, clusters, strict=True):
-        values = [*(side <= k for k in KS), 1 / side]
-        sums += [np.bincount(cluster, weights=value, minlength=images) for value in values]
-        counts += [np.bincount(cluster, minlength=images)] * len(values)
-    return np.stack(sums, axis=1), np.stack(counts, axis=1)
+    Raises:
+        ValueError: a part has no queries.
 
-
-def first_difference(stated: object, computed: object, name: str) -> str:
-    """Return where stated numbers differ from computed ones; empty if they agree up to rounding.
-
-    >>> first_difference({"mrr": 0.99}, {"mrr": 0.5839}, "strict")
-    'strict.mrr is 0.99, but the ranks give 0.5839'
+    >>> ranks = {each: {"strict": np.array([1, 2, 4, 20])} for each in DIRECTIONS}
+    >>> found, = by_part(ranks, [(np.ones(4, bool), np.ones(4, bool))])
+    >>> found["image_to_text"]["MRR"], found["image_to_text"]["R@1"]
+    (0.45, 0.25)
     """
-    if isinstance(computed, Mapping):
-        found = stated if isinstance(stated, Mapping) else {}
-        if found.keys() != computed.keys():
-            return f"{name} has {', '.join(map(repr, found))}; expected {', '.join(map(repr, computed))}"
-        parts = (first_difference(found[key], computed[key], f"{name}.{key}") for key in computed)
-    elif isinstance(computed, tuple) and isinstance(stated, tuple):
-        parts = (first_difference(*pair, name) for pair in zip(stated, computed, strict=True))
-    elif np.isclose(float(stated), float(computed), rtol=1e-9, atol=1e-9):  # type: ignore[arg-type]
-        return ""
-    else:
-        return f"{name} is {stated:g}, but the ranks give {computed:g}"
-    return next(filter(None, parts), "")
+    metrics = [each for each in METRICS.values() if each.inputs == ("strict",)]
+    found = []
+    for part in parts:
+        if not all(mask.any() for mask in part):
+            raise ValueError("no queries, so no metrics")
+        sides = {
+            direction: {"strict": ranks[direction]["strict"][mask]}
+            for direction, mask in zip(DIRECTIONS, part, strict=True)
+        }
+        found.append(
+            {
+                direction: MetricValues(
+                    len(side["strict"]),
+                    {each.name: _reduced(each, _values(each, side)) for each in metrics},
+                )
+                for direction, side in sides.items()
+            }
+        )
+    return found
+
+
+def _values(each: Metric, ranks: RankArrays) -> Values:
+    return each.values(*(ranks[name] for name in each.inputs))
+
+
+def _reduced(each: Metric, values: Values) -> float:
+    return float(np.median(values) if each.reduce == "median" else np.mean(values))
+
+
+def _clusters(images: ByDirection, part: Sequence[Mask]) -> list[Indices]:
+    """Return the position of the image of each query of a part among its images, for both directions."""
+    return [
+        np.unique(image[mask], return_inverse=True)[1]
+        for image, mask in zip(images, part, strict=True)
+    ]
+
+
+def _combined(
+    sides: Mapping[str, MetricValues], interval: Callable[[Sequence[tuple[str, str]]], Interval]
+) -> MetricValues:
+    values, intervals = {}, {}
+    for name, each in COMBINED.items():
+        total = sum(sum(sides[direction][part] for part in each.parts) for direction in DIRECTIONS)
+        columns = [(direction, part) for direction in DIRECTIONS for part in each.parts]
+        low, high = interval(columns)
+        values[name] = total if each.total else total / len(columns)
+        factor = len(columns) if each.total else 1
+        intervals[name] = factor * low, factor * high
+    return MetricValues(sum(sides[each].queries for each in DIRECTIONS), values, intervals)
+
+
+def first_difference(stated: MetricValues, computed: MetricValues, name: str) -> str:
+    """Return where stated numbers differ from computed ones, empty if they agree up to rounding.
+
+    Numbers that only one of them has are not compared.
+
+    >>> one, other = (MetricValues(9, {"MRR": value}) for value in (0.99, 0.5839))
+    >>> first_difference(one, other, "shapes")
+    'shapes.MRR is 0.99, but the ranks give 0.5839'
+    """
+    pairs: list[tuple[str, float, float]] = [("queries", stated.queries, computed.queries)]
+    pairs += [
+        (key, stated.values[key], value)
+        for key, value in computed.values.items()
+        if key in stated.values
+    ]
+    pairs += [
+        (f"the interval of {key}", *ends)
+        for key, interval in computed.intervals.items()
+        if key in stated.intervals
+        for ends in zip(stated.intervals[key], interval, strict=True)
+    ]
+    for key, one, other in pairs:
+        if not np.isclose(one, other, rtol=1e-9, atol=1e-9):
+            return f"{name}.{key} is {one:g}, but the ranks give {other:g}"
+    return ""

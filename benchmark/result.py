@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -19,23 +19,28 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from benchmark.rank_metrics import DIRECTIONS as DIRECTIONS
-from benchmark.rank_metrics import KS as KS
 from benchmark.rank_metrics import (
+    BOTH,
     LARGEST_COUNT,
+    METRICS,
     ByDirection,
     Count,
     Fraction,
     Indices,
+    MetricValues,
     NonNegative,
     QueryGroups,
     first_difference,
     rank_metrics,
     require,
 )
+from benchmark.rank_metrics import DIRECTIONS as DIRECTIONS
+from benchmark.rank_metrics import KS as KS
 from benchmark.rank_metrics import RECALLS as RECALLS
 from benchmark.rank_metrics import Interval as Interval
-from benchmark.rank_metrics import Summary as Summary
+from benchmark.retrieval_metrics import RetrievalMetrics as RetrievalMetrics
+from benchmark.retrieval_metrics import Share as Share
+from benchmark.retrieval_metrics import columns, main_columns
 from benchmark.settings import SCHEMA_VERSION, Digest, Gallery, OptionValue, Settings
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
@@ -123,67 +128,6 @@ class TuningLog:
 
 
 @dataclass(frozen=True)
-class Direction:
-    """Metrics of one retrieval direction."""
-
-    strict: Summary
-    """relevant: rows of the same image"""
-    caption: Summary
-    """also relevant: rows with an equal caption"""
-    ceiling: dict[str, Fraction]
-    """strict recalls of a perfect method; below 1 if images share a caption"""
-    category_recall_1: Fraction | None
-    """share of queries whose first result has the right category; None if rows have no category"""
-    interval: dict[str, Interval]
-    """95 % intervals of the strict recalls and of `mrr`, for other images like these"""
-    recall_expected: dict[str, Fraction] | None = None
-    """strict recalls if ties are broken at random, as in other tools; None in files of earlier releases"""
-
-    def __post_init__(self) -> None:
-        require(self.ceiling, RECALLS)
-        require(self.interval, (*RECALLS, "mrr"))
-
-
-@dataclass(frozen=True)
-class Share:
-    """Share of rows whose caption scores above all its hard negatives of one kind; a tie is a loss."""
-
-    accuracy: Fraction
-    rows: Count
-    chance: Fraction
-    """accuracy of guessing"""
-    blind: Fraction | None
-    """accuracy of the text-only baseline; None without training captions"""
-
-
-@dataclass(frozen=True)
-class RetrievalMetrics:
-    """All metrics of one method on one split."""
-
-    gallery: Gallery
-    image_to_text: Direction
-    text_to_image: Direction
-    rsum: Annotated[float, Meta(ge=0, le=6)]
-    """sum of the six strict recalls"""
-    rsum_interval: Interval
-    hard_negatives: dict[str, Share]
-    """by `all`, kind and `attribute: type`; empty without negatives, or if they were not measured"""
-    by_domain: dict[str, dict[str, Summary]]
-    """domain -> direction -> strict metrics"""
-    by_category: dict[str, dict[str, Summary]]
-    """category -> direction -> strict metrics of the queries of that category"""
-
-    def __post_init__(self) -> None:
-        for breakdown in (self.by_domain, self.by_category):
-            for sides in breakdown.values():
-                require(sides, DIRECTIONS)
-
-    def direction(self, name: str) -> Direction:
-        """Return the metrics of one of `DIRECTIONS`."""
-        return self.image_to_text if name == "image_to_text" else self.text_to_image
-
-
-@dataclass(frozen=True)
 class Queries:
     """Which image each row belongs to, and which domain each image belongs to."""
 
@@ -199,11 +143,14 @@ class QueryRanks:
     caption: RankList
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BenchResult:
-    """Result of one method on one split. Metrics are fractions, times are seconds."""
+    """Result of one method on one split. Metrics are fractions, times are seconds.
 
-    schema_version: Literal[2]
+    `result["I2T R@1"]` is a metric by its heading.
+    """
+
+    schema_version: Literal[3]
     settings: Settings
     learned_parameters: CountFromZero
     fit: FitLog | None
@@ -227,18 +174,48 @@ class BenchResult:
         require(self.ranks, DIRECTIONS)
         require(self.seconds, ("fit", "encode", "measure"))
 
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.settings.method
+
+    @property
+    def mrr(self) -> float:
+        """MRR, the mean of both directions."""
+        return self.metrics.by_direction[BOTH]["MRR"]
+
+    def __getitem__(self, title: str) -> float:
+        for column in columns():
+            value = column.value(self.metrics) if column.title == title else None
+            if value is not None:
+                return value
+        known = [each.title for each in columns() if each.value(self.metrics) is not None]
+        raise KeyError(f"{title}: not measured; choose from {', '.join(known)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON data, as its file has it."""
+        return to_json(self)
+
+    def _title(self) -> str:
+        settings = self.settings
+        seed = "" if settings.seed is None else f", seed {settings.seed}"
+        return visible(f"{settings.method} on {settings.data.name}, {settings.split}{seed}")
+
+    def __repr__(self) -> str:
+        lines = [f"BenchResult: {self._title()}; percent"]
+        for direction in (*DIRECTIONS, BOTH):
+            shown = [each for each in main_columns() if each.direction == direction]
+            cells = (f"{each.title} {each.text(each.value(self.metrics))}" for each in shown)
+            lines.append(f"  {', '.join(cells)}")
+        return "\n".join(lines)
+
     def _repr_html_(self) -> str:
-        """Return the strict recalls and MRR as a table, for notebooks."""
-        rows = []
-        for way in DIRECTIONS:
-            strict = self.metrics.direction(way).strict
-            cells = (
-                f"<td>{100 * value:.2f}</td>" for value in (*strict.recall.values(), strict.mrr)
-            )
-            rows.append(f"<tr><th>{way.replace('_', ' ')}</th>{''.join(cells)}</tr>")
-        head = "".join(f"<th>{name}</th>" for name in ("percent", *RECALLS, "MRR"))
-        where = f"{self.settings.method} on {self.settings.data.name}, {self.settings.split}"
-        return f"<table><caption>{escape(where)}</caption><tr>{head}</tr>{''.join(rows)}</table>"
+        """Return the main metrics as a table, for notebooks."""
+        shown = main_columns()
+        head = "".join(f"<th>{escape(each.title)}</th>" for each in shown)
+        cells = "".join(f"<td>{each.text(each.value(self.metrics))}</td>" for each in shown)
+        caption = f"{escape(self._title())}; percent"
+        return f"<table><caption>{caption}</caption><tr>{head}</tr><tr>{cells}</tr></table>"
 
 
 def to_json(result: BenchResult) -> dict[str, Any]:
@@ -259,12 +236,13 @@ def write_result(result: BenchResult, path: Path) -> None:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def read_result(path: Path) -> BenchResult:
-    """Read a result file.
+def read_result(path: str | Path) -> BenchResult:
+    """Read a result file. Metrics that the ranks determine are computed again, also those that it lacks.
 
     Raises:
         FdrdError: the file is missing, not JSON, or a field is wrong; the message names the field.
     """
+    path = Path(path)
     try:
         value = msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
@@ -274,7 +252,7 @@ def read_result(path: Path) -> BenchResult:
     return _decode(value, path)
 
 
-def read_results(paths: Path | Sequence[Path]) -> list[BenchResult]:
+def read_results(paths: str | Path | Sequence[str | Path]) -> list[BenchResult]:
     """Read result files and folders of result files, as `result_files` lists them.
 
     Raises:
@@ -283,14 +261,23 @@ def read_results(paths: Path | Sequence[Path]) -> list[BenchResult]:
     return [read_result(file) for file in result_files(paths)]
 
 
-def result_files(paths: Path | Sequence[Path]) -> list[Path]:
+def open_results(
+    results: str | Path | BenchResult | Sequence[str | Path | BenchResult],
+) -> list[BenchResult]:
+    """Return results as they are, and those of result files and of folders, as `read_results`."""
+    items = [results] if isinstance(results, str | Path | BenchResult) else results
+    ready = [each for each in items if isinstance(each, BenchResult)]
+    return ready + read_results([each for each in items if not isinstance(each, BenchResult)])
+
+
+def result_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return result files and those of folders, each once, folders in order of file name.
 
     Raises:
         FdrdError: a path is missing or of another kind, or a folder has no results.
     """
     files: dict[Path, None] = {}
-    for path in [paths] if isinstance(paths, Path) else paths:
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.exists():
             raise FdrdError(f"{path}: no such file or folder; `fdrd bench` writes results")
         found = sorted(path.glob("*.json")) if path.is_dir() else [path]
@@ -307,14 +294,14 @@ def _decode(value: object, path: Path) -> BenchResult:
     try:
         result = msgspec.convert(value, BenchResult)
         _check_arrays(result)
-        _check_metrics(result)
+        metrics = _checked_metrics(result)
     except (msgspec.ValidationError, ValueError, FdrdError) as error:
         hint = "" if version == SCHEMA_VERSION else "another version of fdrd wrote it; "
         flaw = " ".join(visible(str(error)).split())
         if len(flaw) > _LONGEST:  # it quotes a value, and ends with the field
             flaw = f"{flaw[: _LONGEST // 2]}...{flaw[-_LONGEST // 2 :]}"
         raise FdrdError(f"{path}: {flaw}; {hint}delete it to run again") from error
-    return result
+    return dataclasses.replace(result, metrics=metrics)
 
 
 def numbers(text: str) -> Indices:
@@ -346,8 +333,6 @@ def _check_arrays(result: BenchResult) -> None:
         if not np.array_equal(np.unique(values), np.arange(limit)):
             raise ValueError(f"{name} does not name each of the numbers 0 to {limit - 1}")
     gallery = result.settings.gallery
-    if result.metrics.gallery != gallery:
-        raise ValueError(f"metrics.gallery is {result.metrics.gallery}, settings.gallery {gallery}")
     for way, items in zip(DIRECTIONS, _gallery_sizes(groups, gallery), strict=True):
         for kind in ("strict", "caption"):
             ranks, name = numbers(getattr(result.ranks[way], kind)), f"ranks.{way}.{kind}"
@@ -374,67 +359,81 @@ def _gallery_sizes(groups: QueryGroups, gallery: Gallery) -> ByDirection:
     return ByDirection(n_rows[groups.domain_of_image], n_images[domain_of_row])
 
 
-def _check_metrics(result: BenchResult) -> None:
-    """Raise `ValueError` if a metric is not the one that the ranks give, or cannot be one.
+def _checked_metrics(result: BenchResult) -> RetrievalMetrics:
+    """Return the metrics, with those that the ranks give.
 
-    Categories and scores of hard negatives are not in the file, so their metrics are checked for consistency only.
+    Categories, ties and scores of hard negatives are not in the file, so their metrics are checked for
+    consistency only.
+
+    Raises:
+        ValueError: a metric is not the one that the ranks give, or cannot be one.
     """
-    strict, caption = (
-        ByDirection(*(numbers(getattr(result.ranks[way], kind)) for way in DIRECTIONS))
-        for kind in ("strict", "caption")
-    )
-    computed = rank_metrics(strict, caption, query_groups(result))
-    metrics = result.metrics
-    stated = {way: metrics.direction(way) for way in DIRECTIONS}
-    pairs: list[tuple[str, object, object]] = [
-        (f"{way}.{kind}", getattr(stated[way], kind), getattr(computed, kind)[way])
+    ranks = {
+        way: {kind: numbers(getattr(result.ranks[way], kind)) for kind in ("strict", "caption")}
         for way in DIRECTIONS
-        for kind in ("strict", "caption", "interval")
-    ]
-    pairs += [
-        (name, getattr(metrics, name), getattr(computed, name))
-        for name in ("rsum", "rsum_interval")
-    ]
-    pairs += [
-        (f"by_domain.{name!r}.{way}", sides[way], expected[way])
-        for (name, sides), expected in zip(
-            metrics.by_domain.items(), computed.by_domain, strict=True
-        )
-        for way in DIRECTIONS
-    ]
-    for name, mine, theirs in pairs:
-        if difference := first_difference(_plain(mine), _plain(theirs), f"metrics.{name}"):
-            raise ValueError(difference)
-    for way, ranks in zip(DIRECTIONS, strict, strict=True):
-        random_ties, recall = stated[way].recall_expected, stated[way].strict.recall
-        if random_ties is not None and any(
-            random_ties.get(name, 0.0) < value - 1e-9 for name, value in recall.items()
-        ):
-            raise ValueError(f"metrics.{way}.recall_expected is below the strict recall")
-        _check_categories([sides[way] for sides in metrics.by_category.values()], ranks, way)
-    _check_hard_negatives(metrics.hard_negatives, len(strict.text_to_image))
-
-
-def _plain(value: object) -> object:
-    return dataclasses.asdict(value) if isinstance(value, Summary) else value
-
-
-def _check_categories(parts: Sequence[Summary], ranks: Indices, way: str) -> None:
-    """Raise `ValueError` unless the metrics by category can be those of parts of these queries."""
-    name = f"metrics.by_category, {way}"
-    if sum(each.queries for each in parts) > len(ranks):
-        raise ValueError(f"{name} counts more than {len(ranks)} queries")
-    complete = sum(each.queries for each in parts) == len(ranks)
-    sums: dict[str, tuple[list[float], float]] = {
-        f"R@{k}": ([each.recall[f"R@{k}"] for each in parts], float((ranks <= k).sum())) for k in KS
     }
-    sums["mrr"] = ([each.mrr for each in parts], float((1 / ranks).sum()))
-    sums["mean_rank"] = ([each.mean_rank for each in parts], float(ranks.sum()))
-    for column, (values, total) in sums.items():
-        found = sum(each.queries * value for each, value in zip(parts, values, strict=True))
-        slack = 1e-6 * max(1.0, total)
-        if found > total + slack or (complete and found < total - slack):
-            raise ValueError(f"{name}: {column} of the categories does not agree with the ranks")
+    metrics = result.metrics
+    computed, by_domain = rank_metrics(ranks, query_groups(result))
+    completed = dataclasses.replace(
+        metrics,
+        by_direction=_completed(metrics.by_direction, computed, "metrics.by_direction"),
+        by_domain={
+            name: _completed(sides, expected, f"metrics.by_domain.{name!r}")
+            for (name, sides), expected in zip(metrics.by_domain.items(), by_domain, strict=True)
+        },
+    )
+    for way in DIRECTIONS:
+        _check_expected(completed.by_direction[way], way)
+        _check_categories(metrics.by_category.values(), ranks[way]["strict"], way)
+    _check_hard_negatives(metrics.hard_negatives, len(ranks["text_to_image"]["strict"]))
+    return completed
+
+
+def _completed(
+    stated: Mapping[str, MetricValues], computed: Mapping[str, MetricValues], place: str
+) -> dict[str, MetricValues]:
+    """Return the computed metrics of each direction, and those that are only stated."""
+    sides = {}
+    for way, found in computed.items():
+        if way not in stated:
+            sides[way] = found
+            continue
+        if difference := first_difference(stated[way], found, f"{place}.{way}"):
+            raise ValueError(difference)
+        sides[way] = MetricValues(
+            found.queries,
+            {**stated[way].values, **found.values},
+            {**stated[way].intervals, **found.intervals},
+        )
+    return sides
+
+
+def _check_expected(side: MetricValues, way: str) -> None:
+    for name in RECALLS:
+        if side.values.get(f"expected {name}", 1.0) < side[name] - 1e-9:
+            raise ValueError(f"metrics.by_direction.{way}.expected {name} is below {name}")
+
+
+def _check_categories(
+    parts: Iterable[Mapping[str, MetricValues]], ranks: Indices, way: str
+) -> None:
+    """Raise `ValueError` unless the metrics by category can be those of parts of these queries."""
+    name, sides = f"metrics.by_category, {way}", [part[way] for part in parts]
+    queries = sum(each.queries for each in sides)
+    if queries > len(ranks):
+        raise ValueError(f"{name} counts more than {len(ranks)} queries")
+    for metric in METRICS.values():
+        known = all(metric.name in each.values for each in sides)
+        if metric.inputs != ("strict",) or metric.reduce != "mean" or not known:
+            continue
+        values = metric.values(ranks)
+        found, total = sum(each.queries * each[metric.name] for each in sides), float(values.sum())
+        slack = 1e-6 * max(1.0, abs(total))
+        bounded = queries < len(ranks) and (values >= 0).all()  # the other queries add to the sum
+        if found > total + slack or (not bounded and abs(found - total) > slack):
+            raise ValueError(
+                f"{name}: {metric.name} of the categories does not agree with the ranks"
+            )
 
 
 def _check_hard_negatives(shares: Mapping[str, Share], rows: int) -> None:

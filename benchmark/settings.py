@@ -15,7 +15,7 @@ from msgspec import Meta
 from fdrd.errors import FdrdError
 from fdrd.options import MOST_SEED, options_of, read_options
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 """Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]

@@ -29,8 +29,8 @@ def encoded_in_batches(
 
     Args:
         stage: name for the progress, which also reports items per second.
-        count: of the items.
-        size: of the first batch.
+        count: number of items.
+        size: size of the first batch.
         encode: features of the items of a slice.
         progress: receives each batch.
 

@@ -136,7 +136,7 @@ def seed_intervals(
     Args:
         reference: one per seed.
         other: one per seed.
-        clusters: as in `paired_differences`.
+        clusters: images of the queries, as in `paired_differences`.
         draws: bootstrap samples.
     """
     sums = np.stack([_sums(each, clusters) for each in (*other, *reference)], axis=1)

@@ -235,7 +235,7 @@ def distinct(features: Features, order: Indices | None = None) -> tuple[Features
     vector is scored once and counted as often as it occurs.
 
     Args:
-        features: of n rows.
+        features: features of n rows.
         order: rows in the order in which their vectors are listed, by default as they are.
 
     >>> vectors, vector = distinct(Features(Tensor([[1.0], [0.0], [1.0]])), np.array([1, 0, 2]))

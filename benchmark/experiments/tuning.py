@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
-from benchmark.result import DIRECTIONS, BenchResult, TuningLog
+from benchmark.result import BenchResult, TuningLog
 from benchmark.settings import OptionValue
 from benchmark.train_context import Observer
 from fdrd.errors import FdrdError, first_line
@@ -74,7 +74,7 @@ def tuned_row(
                 meter.replay(study)
                 result = run_trial(row, home, meter)
                 meter.finish(result)
-                value = _mrr(result)
+                value = result.mrr
             except _Stopped:
                 pass
             except FdrdError as error:
@@ -226,10 +226,6 @@ def _tried_before(study: optuna.Study, trial: optuna.Trial) -> bool:
 
 def _spent(study: optuna.Study) -> int:
     return sum(each.user_attrs.get("steps", 0) for each in study.trials)
-
-
-def _mrr(result: BenchResult) -> float:
-    return sum(result.metrics.direction(each).strict.mrr for each in DIRECTIONS) / len(DIRECTIONS)
 
 
 def _chosen(row: MethodRow, study: optuna.Study) -> tuple[MethodRow, TuningLog]:

@@ -19,7 +19,9 @@ from benchmark.evaluation.paired_tests import (
     seed_intervals,
     unit_intervals,
 )
-from benchmark.result import DIRECTIONS, RECALLS, BenchResult, Interval, numbers, query_groups
+from benchmark.rank_metrics import BOTH
+from benchmark.result import DIRECTIONS, BenchResult, Interval, numbers, query_groups
+from benchmark.retrieval_metrics import Column, main_columns
 from benchmark.settings import NO_BACKBONE, Settings
 
 if TYPE_CHECKING:
@@ -32,39 +34,6 @@ REFERENCE = "zero_shot"
 LEVEL = 0.05
 """Significance level of corrected p values."""
 
-SHORT = {"image_to_text": "I2T", "text_to_image": "T2I"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the main table: a number of one direction, or of both if `direction` is empty."""
-
-    direction: str
-    name: str
-
-    @property
-    def title(self) -> str:
-        """The heading."""
-        return f"{SHORT[self.direction]} {self.name}" if self.direction else self.name
-
-    def value(self, result: BenchResult) -> float | None:
-        """Return the number, None if the split has no hard negatives."""
-        metrics = result.metrics
-        if self.direction:
-            strict = metrics.direction(self.direction).strict
-            return strict.mrr if self.name == "MRR" else strict.recall[self.name]
-        if self.name == "R-sum":
-            return metrics.rsum
-        share = metrics.hard_negatives.get("all")
-        return share.accuracy if share else None
-
-
-MAIN_COLUMNS = (
-    *(Column(direction, name) for direction in SHORT for name in (*RECALLS, "MRR")),
-    Column("", "R-sum"),
-    Column("", "hard neg."),
-)
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -73,8 +42,8 @@ class Cell:
     mean: float
     deviation: float | None
     """sample standard deviation over seeds; None for a single seed"""
-    below: bool
-    """below zero-shot, in a column of one direction"""
+    worse: bool
+    """worse than zero-shot, in a column of one direction"""
     not_significant: bool
     """an MRR that is not significantly different from that of zero-shot"""
 
@@ -92,14 +61,19 @@ class Row:
         return self.results[0].settings.method
 
     def values(self, column: Column) -> list[float]:
-        """Return the known numbers of a column."""
-        return [each for each in map(column.value, self.results) if each is not None]
+        """Return the known numbers of a column, one per seed."""
+        found = (column.value(result.metrics) for result in self.results)
+        return [each for each in found if each is not None]
+
+    def mean(self, column: Column) -> float | None:
+        """Return the mean of a column over the seeds; None if it was not measured."""
+        values = self.values(column)
+        return fmean(values) if values else None
 
     def mrr(self, part: str) -> float:
         """Return the mean over seeds of the MRR of a direction, or of both."""
-        directions = [part] if part in DIRECTIONS else DIRECTIONS
-        values = [r.metrics.direction(d).strict.mrr for r in self.results for d in directions]
-        return sum(values) / len(values)
+        direction = part if part in DIRECTIONS else BOTH
+        return fmean(each.metrics.by_direction[direction]["MRR"] for each in self.results)
 
     def ranks(self, direction: str) -> list[Indices]:
         """Return the strict ranks of all queries, for each seed."""
@@ -112,7 +86,7 @@ class Row:
 
     def reciprocals(self) -> Reciprocals:
         """Return 1 / rank of each query, averaged over seeds."""
-        return Reciprocals(*(np.mean(of, axis=0) for of in zip(*self.by_seed(), strict=True)))
+        return Reciprocals(*(np.mean(seeds, axis=0) for seeds in zip(*self.by_seed(), strict=True)))
 
     def by_seed(self) -> list[Reciprocals]:
         """Return 1 / rank of each query, for each seed."""
@@ -132,7 +106,7 @@ class Comparison:
 
     @cached_property
     def cells(self) -> list[list[Cell | None]]:
-        """The cells of each row, in the order of `MAIN_COLUMNS`."""
+        """The cells of each row, in the order of `main_columns`."""
         reference = self.rows[0] if self.rows[0].label == REFERENCE else None
         others = self.rows[1:] if reference else []
         found = differences(reference, others) if reference else []
@@ -142,17 +116,19 @@ class Comparison:
             values = row.values(column)
             if not values:
                 return None
-            mean = fmean(values)
-            baseline = reference.values(column) if reference and column.direction else []
-            parts = tested.get(row.label) if column.name == "MRR" else None
+            mean, sign = fmean(values), 1 if column.better == "higher" else -1
+            one_way = column.direction != BOTH
+            baseline = reference.mean(column) if reference and one_way else None
+            parts = tested.get(row.label) if one_way and column.name == "MRR" else None
             return Cell(
                 mean,
                 stdev(values) if len(values) > 1 else None,
-                below=bool(baseline) and mean < fmean(baseline),
+                worse=baseline is not None and sign * mean < sign * baseline,
                 not_significant=parts is not None and parts[column.direction].holm >= LEVEL,
             )
 
-        return [[cell(row, column) for column in MAIN_COLUMNS] for row in self.rows]
+        shown = main_columns()
+        return [[cell(row, column) for column in shown] for row in self.rows]
 
 
 def group_results(results: Sequence[BenchResult]) -> list[Comparison]:
@@ -196,18 +172,18 @@ def all_intervals(reference: Row, others: Sequence[Row]) -> list[dict[str, Diffe
     """Return `differences` with their intervals over seeds and over categories, where these exist."""
     found = differences(reference, others)
     over_categories = _over_categories(reference, others)
-    for place, (row, parts) in enumerate(zip(others, found, strict=True)):
+    for index, (row, parts) in enumerate(zip(others, found, strict=True)):
         several = len(row.results) > 1 or len(reference.results) > 1
         over_seeds = (
             seed_intervals(reference.by_seed(), row.by_seed(), _clusters(reference))
             if several
             else {}
         )
-        found[place] = {
+        found[index] = {
             part: replace(
                 difference,
                 over_seeds=over_seeds.get(part),
-                over_categories=over_categories[place][part] if over_categories else None,
+                over_categories=over_categories[index][part] if over_categories else None,
             )
             for part, difference in parts.items()
         }
@@ -221,21 +197,27 @@ def _clusters(row: Row) -> Clusters:
 
 
 def _over_categories(reference: Row, others: Sequence[Row]) -> list[dict[str, Interval]]:
-    """Return intervals over categories, none unless these cover all queries and one mean over queries."""
+    """Return intervals over categories, none unless all rows have them, for all queries and one mean over queries."""
     first = reference.results[0]
     tables = first.metrics.by_category
     counts = np.array([[side[way].queries for way in DIRECTIONS] for side in tables.values()])
     queries = [len(numbers(first.ranks[way].strict)) for way in DIRECTIONS]
     one_mean = first.settings.gallery == "joint" or len(first.metrics.by_domain) == 1
-    if len(tables) < 2 or not one_mean or counts.sum(axis=0).tolist() != queries:
+    same = all(
+        each.metrics.by_category.keys() == tables.keys()
+        for row in (reference, *others)
+        for each in row.results
+    )
+    if len(tables) < 2 or not one_mean or not same or counts.sum(axis=0).tolist() != queries:
         return []
 
     def mrr(row: Row) -> Floats:
-        of = [r.metrics.by_category for r in row.results]
-        values: Floats = np.mean(
-            [[[t[c][way].mrr for way in DIRECTIONS] for c in tables] for t in of], axis=0
-        )
-        return values
+        by_seed = [
+            [[r.metrics.by_category[name][way]["MRR"] for way in DIRECTIONS] for name in tables]
+            for r in row.results
+        ]
+        mean: Floats = np.mean(by_seed, axis=0)
+        return mean
 
     sums = np.stack([(mrr(row) - mrr(reference)) * counts for row in others], axis=1)
     return unit_intervals(sums, counts.astype(float), np.zeros(len(tables), dtype=np.int64))
@@ -271,13 +253,13 @@ def across_domains(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
 
 def label(settings: Settings) -> str:
     """Return the label, or the method with the options that were given, as the name of a row."""
-    given = {} if settings.label else {**settings.options_given, **settings.train_given}
+    options = {} if settings.label else {**settings.options_given, **settings.train_given}
     for name, value in (("shots", settings.shots), ("train-domain", settings.train_domain)):
         if value is not None:
-            given[name] = value
+            options[name] = value
     if settings.checkpoint is not None:
-        given = {"checkpoint": settings.checkpoint[:8]}
-    words = ", ".join(f"{name}={value}" for name, value in sorted(given.items()))
+        options = {"checkpoint": settings.checkpoint[:8]}
+    words = ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
     name = settings.label or settings.method
     return name + (f" ({words})" if words else "") + _tags(settings)
 

@@ -32,8 +32,8 @@ class Example:
 
     Attributes:
         image: a JPEG as a data URI.
-        caption: of the image's first row.
-        ranks: by row label, in both directions; means over seeds.
+        caption: caption of the image's first row.
+        ranks: ranks in both directions by row label, means over seeds.
     """
 
     image: str

@@ -31,15 +31,15 @@ def latex(parts: Sequence[Table | str]) -> str:
 
 
 def _table(table: Table) -> str:
-    def line(cells: Sequence[str], place: int = -1) -> str:
+    def line(cells: Sequence[str], index: int = -1) -> str:
         shown = [
-            rf"\textbf{{{_text(cell)}}}" if (place, n) in table.best else _text(cell)
+            rf"\textbf{{{_text(cell)}}}" if (index, n) in table.best else _text(cell)
             for n, cell in enumerate(cells)
         ]
         return " & ".join(shown) + r" \\"
 
     columns = "l" * table.text_columns + "r" * (len(table.head) - table.text_columns)
-    body = [line(row, place) for place, row in enumerate(table.rows)]
+    body = [line(row, index) for index, row in enumerate(table.rows)]
     foot = [r"\midrule", *map(line, table.foot)] if table.foot else []
     rows = [
         rf"\begin{{tabular}}{{{columns}}}",

@@ -15,7 +15,9 @@ from typing import Any
 
 from benchmark.checkpoint import CheckpointHeader, file_digest
 from benchmark.models.loading import EMBEDDED
-from benchmark.result import DIRECTIONS, BenchResult, read_result
+from benchmark.rank_metrics import BOTH
+from benchmark.result import BenchResult, read_result
+from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import Named
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.errors import FdrdError
@@ -93,10 +95,10 @@ def method_card(
     Args:
         template: file name of the text.
         repo_id: ORG/NAME.
-        header: with the public name of the backbone.
-        results: of the training.
+        header: header of the checkpoint, with the public name of the backbone.
+        results: results of the training.
         parameters: number of published ones.
-        metadata: of the front matter, besides what every card has.
+        metadata: entries of the front matter, besides those that every card has.
     """
     public = is_public(header.backbone)
     settings = [
@@ -179,13 +181,13 @@ def _result_table(results: Sequence[BenchResult]) -> str:
 
 
 def _metrics(result: BenchResult) -> Iterator[tuple[str, str, float]]:
-    """Yield (type, name, fraction) of the strict recalls and MRR in both directions."""
-    for direction in DIRECTIONS:
-        side, shown = result.metrics.direction(direction).strict, direction.replace("_", "-")
-        for cutoff, value in side.recall.items():
-            k = cutoff.removeprefix("R@")
-            yield f"{direction}_recall_at_{k}", f"{shown} {cutoff}", value
-        yield f"{direction}_mrr", f"{shown} MRR", side.mrr
+    """Yield (type, heading, fraction) of the main metrics that were measured."""
+    for column in main_columns():
+        value = column.value(result.metrics)
+        if value is not None and column.unit == "%":
+            words = column.name.replace("R@", "recall at ").lower()
+            direction = [] if column.direction == BOTH else [column.direction]
+            yield "_".join([*direction, *re.findall(r"\w+", words)]), column.title, value
 
 
 def _subset(result: BenchResult) -> list[str]:

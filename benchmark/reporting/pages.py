@@ -13,45 +13,41 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from benchmark.reporting.comparison import (
-    SHORT,
-    Comparison,
-    group_results,
-    heading,
-)
+from benchmark.reporting.comparison import Comparison, group_results, heading
 from benchmark.reporting.examples import Example, Examples, examples
 from benchmark.reporting.latex import latex
+from benchmark.reporting.plots import FORMATS, MISSING, can_plot, inline_svg, write_plot
 from benchmark.reporting.records import to_csv
 from benchmark.reporting.result_plots import plots_of
-from benchmark.reporting.svg_plots import svg
 from benchmark.reporting.tables import (
     Table,
     category_table,
     commands,
     cost_table,
     domain_table,
+    further_table,
     gallery_text,
     interval_table,
     legend,
     main_table,
     negatives_table,
-    rank_table,
     settings_table,
     summary,
     versions,
 )
-from benchmark.result import BenchResult, read_results
+from benchmark.result import BenchResult, open_results
+from benchmark.retrieval_metrics import SHORT
 from fdrd.files.atomic import write_text
 from fdrd.text.controls import visible
 from fdrd.text.markup import escape, fenced, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
 BREAKDOWNS = (negatives_table, domain_table)
-DETAILS = (interval_table, rank_table, cost_table, settings_table)
+DETAILS = (interval_table, further_table, cost_table, settings_table)
 
 
 def report(
-    results: str | Path | Sequence[BenchResult],
+    results: str | Path | Sequence[str | Path | BenchResult],
     *,
     format: Format = "markdown",
     html: str | Path | None = None,
@@ -60,20 +56,21 @@ def report(
     """Return a report of results, as `fdrd report` prints it.
 
     Args:
-        results: a folder of result files, or results.
+        results: results, result files, and folders of result files.
         format: `markdown` has all tables, `latex` the main ones, `csv` one line per result. `html` adds plots, a
             table by category, and images if the dataset is on this machine as measured.
-        html: write an HTML file here, and return its text.
-        figures: write the plots as SVG files into this folder, too.
+        html: path of an HTML file to write; its text is returned.
+        figures: folder for the plots, each as SVG, PDF and PNG; needs the extra `report`.
 
     Raises:
         FdrdError: the folder holds no results, or a file is invalid.
     """
-    found = read_results(Path(results)) if isinstance(results, str | Path) else results
+    found = open_results(results)
     if figures is not None:
         for number, comparison in enumerate(group_results(found), 1):
             for plot in plots_of(comparison):
-                write_text(Path(figures, f"{number}-{plot.name}.svg"), svg(plot, standalone=True))
+                for suffix in FORMATS:
+                    write_plot(plot, Path(figures, f"{number}-{plot.name}.{suffix}"))
     if html is not None:
         text = html_page(found)
         write_text(Path(html), text)
@@ -142,10 +139,6 @@ def html_page(results: Sequence[BenchResult]) -> str:
 
 
 def _html_section(comparison: Comparison) -> str:
-    plots = (
-        f"<figure>{svg(plot, standalone=True)}\n<figcaption>{_literal(plot.title)}</figcaption></figure>\n"
-        for plot in plots_of(comparison)
-    )
     found = examples(comparison)
     shown, folded = (
         [table for build in builds if (table := build(comparison))]
@@ -156,7 +149,7 @@ def _html_section(comparison: Comparison) -> str:
         _note(gallery_text(comparison.settings)),
         _html(main_table(comparison)),
         _note(legend(comparison)),
-        _details("Plots", f'<div class="plots">\n{"".join(plots)}</div>', " open"),
+        _details("Plots", _html_plots(comparison), " open"),
         _html_examples(found) if found else "",
         *(_note(table.title) + _html(table) for table in shown),
         *(_details(table.title.rstrip(":"), _html(table)) for table in folded),
@@ -164,6 +157,16 @@ def _html_section(comparison: Comparison) -> str:
         f"<pre>{_literal(chr(10).join(commands(comparison)))}</pre>",
         _note(versions(comparison)),
     )
+
+
+def _html_plots(comparison: Comparison) -> str:
+    if not can_plot():
+        return _note(MISSING)
+    plots = (
+        f"<figure>{inline_svg(plot)}\n<figcaption>{_literal(plot.title)}</figcaption></figure>\n"
+        for plot in plots_of(comparison)
+    )
+    return f'<div class="plots">\n{"".join(plots)}</div>'
 
 
 def _section(title: str, *parts: str) -> str:
@@ -180,15 +183,15 @@ def _note(text: str) -> str:
 
 
 def _html(table: Table) -> str:
-    def row(cells: Sequence[str], tag: str = "td", kind: str = "", place: int = -1) -> str:
-        marks = [' class="best"' if (place, n) in table.best else "" for n in range(len(cells))]
+    def row(cells: Sequence[str], tag: str = "td", kind: str = "", index: int = -1) -> str:
+        marks = [' class="best"' if (index, n) in table.best else "" for n in range(len(cells))]
         shown = (
             f"<{tag}{mark}>{_literal(cell)}</{tag}>"
             for mark, cell in zip(marks, cells, strict=True)
         )
         return f"<tr{kind}>{''.join(shown)}</tr>"
 
-    body = [row(cells, place=place) for place, cells in enumerate(table.rows)]
+    body = [row(cells, index=index) for index, cells in enumerate(table.rows)]
     body += [row(cells, kind=' class="foot"') for cells in table.foot]
     lines = "\n".join(body)
     return (

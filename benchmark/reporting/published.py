@@ -22,9 +22,10 @@ from statistics import fmean
 
 import msgspec
 
-from benchmark.reporting.comparison import SHORT, Row, group_results
+from benchmark.reporting.comparison import Row, group_results
 from benchmark.reporting.tables import Table
 from benchmark.result import DIRECTIONS, RECALLS, BenchResult
+from benchmark.retrieval_metrics import SHORT
 from fdrd.errors import FdrdError
 
 PAPER = Path(__file__).with_name("dcar_paper.json")
@@ -91,7 +92,7 @@ def beside(results: Sequence[BenchResult], published: Published) -> list[Table]:
             theirs = published.values(domain, row.method)
             if theirs and row.results[0].settings.split == "test":
                 sides = [result.metrics.by_domain[domain] for result in row.results]
-                ours = [100 * fmean(side[way].recall[k] for side in sides) for way, k in COLUMNS]
+                ours = [100 * fmean(side[way][k] for side in sides) for way, k in COLUMNS]
                 both[domain][row.label] = ours, theirs
                 differs[row.label] = "; ".join(_differences(row))
     if not both:

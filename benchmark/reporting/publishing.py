@@ -65,7 +65,7 @@ def push(
         revision: branch, created if missing, or `refs/pr/N`.
         tag: tag for the new commit.
         pull_request: whether to open a pull request instead of committing.
-        progress: called with each stage.
+        progress: function that is called with each stage.
 
     Raises:
         FdrdError: there is nothing to push, or the Hub refused it.
@@ -91,9 +91,9 @@ def export_model(checkpoint: str | Path, out: Path, backbone: str | None = None)
     The folder also holds its tokenizer, its image processor and, for `push`, the results of the training.
 
     Args:
-        checkpoint: see `find_checkpoint`.
+        checkpoint: checkpoint, as `find_checkpoint` takes it.
         out: a new or empty folder, which `--backbone` takes, too.
-        backbone: by default the one that the checkpoint names.
+        backbone: name of the backbone, by default the one that the checkpoint names.
 
     Raises:
         FdrdError: the method leaves the backbone frozen.

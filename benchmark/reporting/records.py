@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmark.reporting.comparison import label
-from benchmark.result import DIRECTIONS, BenchResult
+from benchmark.result import BenchResult
+from benchmark.retrieval_metrics import columns
 from fdrd.text.controls import visible
 
 
@@ -64,11 +65,4 @@ def _record(result: BenchResult) -> dict[str, Any]:
         "peak_megabytes": result.peak_megabytes,
         **{f"seconds_{name}": value for name, value in result.seconds.items()},
     }
-    for way in DIRECTIONS:
-        strict = result.metrics.direction(way).strict
-        values = {**strict.recall, "mrr": strict.mrr, "median_rank": strict.median_rank}
-        found |= {f"{way}_{name}": value for name, value in values.items()}
-    found["rsum"] = result.metrics.rsum
-    shares = result.metrics.hard_negatives
-    found["hard_negatives"] = shares["all"].accuracy if "all" in shares else None
-    return found
+    return found | {each.title: each.value(result.metrics) for each in columns()}

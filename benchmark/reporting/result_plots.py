@@ -1,4 +1,4 @@
-"""The plots of a comparison: recall curves, the distribution of ranks, the curves of trainings, and MRR by shots.
+"""The plots of a comparison: recall curves, the distribution of ranks, the curves of training runs, and MRR by shots.
 
 MRR is in percent, as in the tables. Bands show the standard deviation over seeds.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.reporting.comparison import REFERENCE, Comparison, Row, label
-from benchmark.reporting.svg_plots import Plot, Series
+from benchmark.reporting.plots import Plot, Series
 from benchmark.result import DIRECTIONS, FitLog
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def plots_of(comparison: Comparison) -> list[Plot]:
     """Return all plots of a comparison, most of them for each number of shots."""
     names = dict.fromkeys(map(_name, comparison.rows))
     first = 0 if REFERENCE in names else 1
-    colors = {name: place for place, name in enumerate(names, first)}
+    colors = {name: index for index, name in enumerate(names, first)}
     groups = _by_training_images(comparison.rows)
     found = []
     for shots, rows in groups.items():
@@ -70,7 +70,7 @@ def _by_training_images(rows: Sequence[Row]) -> dict[int | None, list[Row]]:
 def _of_ranks(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
     """Return recall at each K, and how many queries have which rank, as means over seeds."""
     ranks = {_name(row): row.ranks(direction) for row in rows}
-    most = max(len(of) for seeds in ranks.values() for of in seeds)
+    most = max(len(seed) for seeds in ranks.values() for seed in seeds)
     ks = [k for k in _KS if k <= most] or [1]
     ends = [*_BINS[1:], np.inf]
     labels = [
@@ -79,13 +79,16 @@ def _of_ranks(direction: str, rows: Sequence[Row], colors: dict[str, int]) -> li
     ]
 
     def shares(seeds: list[Indices]) -> list[float]:
-        counts = [np.histogram(of, bins=[*_BINS, np.inf])[0] for of in seeds]
+        counts = [np.histogram(seed, bins=[*_BINS, np.inf])[0] for seed in seeds]
         mean: list[float] = (100 * np.mean(counts, axis=0) / len(seeds[0])).tolist()
         return mean
 
     recall = [
         _with_spread(
-            name, [[100 * float(np.mean(of <= k)) for k in ks] for of in seeds], colors[name], ks
+            name,
+            [[100 * float(np.mean(seed <= k)) for k in ks] for seed in seeds],
+            colors[name],
+            ks,
         )
         for name, seeds in ranks.items()
     ]
@@ -153,24 +156,23 @@ def _by_shots(rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
     """Return the MRR by training images per category, if there are several numbers of them."""
     found: dict[str, dict[int | None, list[float]]] = defaultdict(dict)
     for row in rows:
-        sides = [[r.metrics.direction(way).strict.mrr for way in DIRECTIONS] for r in row.results]
-        found[_name(row)][row.results[0].settings.shots] = [100 * fmean(side) for side in sides]
-    numbers = {shots for of in found.values() for shots in of if shots is not None}
+        found[_name(row)][row.results[0].settings.shots] = [100 * each.mrr for each in row.results]
+    numbers = {shots for values in found.values() for shots in values if shots is not None}
     untrained = {_name(row) for row in rows if not _is_trained(row)}
-    everything = any(None in of for name, of in found.items() if name not in untrained)
+    everything = any(None in values for name, values in found.items() if name not in untrained)
     x = sorted(numbers) + ([2 * max(numbers)] if numbers and everything else [])
     if len(x) < 2:
         return []
     series = []
-    for name, of in found.items():
-        if name in untrained and set(of) == {None}:
-            level = _horizontal(name, fmean(of[None]), x)
+    for name, values in found.items():
+        if name in untrained and set(values) == {None}:
+            level = _horizontal(name, fmean(values[None]), x)
             series.append(replace(level, color=colors[name]))
             continue
-        at = {x[-1] if shots is None else shots: values for shots, values in of.items()}
+        at = {x[-1] if shots is None else shots: mrr for shots, mrr in values.items()}
         points = sorted(at)
         means = [fmean(at[point]) for point in points]
-        several = min(len(values) for values in at.values()) > 1
+        several = min(map(len, at.values())) > 1
         spread = [stdev(at[point]) for point in points] if several else []
         series.append(Series(name, means, colors[name], points, spread))
     names = {float(x[-1]): "all"} if everything else {}

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from benchmark.evaluation.paired_tests import PARTS
+from benchmark.rank_metrics import BOTH, METRICS
 from benchmark.reporting.comparison import (
     LEVEL,
-    MAIN_COLUMNS,
     REFERENCE,
-    SHORT,
     Cell,
     Comparison,
     Row,
@@ -24,7 +23,8 @@ from benchmark.reporting.comparison import (
     heading,
 )
 from benchmark.reporting.significance import PairedComparison, SignificanceTests, left_out, verdict
-from benchmark.result import DIRECTIONS, RECALLS, Direction, Share
+from benchmark.result import DIRECTIONS, Share
+from benchmark.retrieval_metrics import SHORT, Column, columns, main_columns
 from benchmark.settings import NO_BACKBONE, Settings
 
 BELOW = "▼"
@@ -32,13 +32,16 @@ NOT_SIGNIFICANT = "≈"
 
 NEGATIVES = (
     "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
-    "baseline sees captions alone and learned from those of the training split; its accuracy needs no image."
+    "baseline sees captions only and learned from those of the training split; its accuracy needs no image."
 )
 
 HARMONIC = (
     "Percent. H: harmonic mean of base and new, each the mean over seeds and each with its own gallery. "
     "Only the listed categories were used for training."
 )
+
+_HALVES = ("R@1", "MRR")
+"""Metrics of the table of base and new categories."""
 
 PAIRED = (
     "Percent; means over seeds. Two-sided paired randomization test over images; Holm correction over "
@@ -70,52 +73,66 @@ class Table:
 
 
 def main_table(comparison: Comparison) -> Table:
-    """Return recalls and MRR of both directions, R-sum and hard negatives, one row per method."""
-    cells = comparison.cells
+    """Return the main metrics of both directions, one row per method, and ceilings."""
+    shown, rows = main_columns(), comparison.rows
     best = set()
-    for place, column in enumerate(zip(*cells, strict=True), start=1):
-        means = [-1.0 if cell is None else cell.mean for cell in column]
-        best |= {(row, place) for row, mean in enumerate(means) if mean == max(0.0, *means)}
-    metrics = comparison.rows[0].results[0].metrics
-    ceilings = [
-        f"{100 * metrics.direction(column.direction).ceiling[column.name]:.2f}"
-        if column.name in RECALLS
-        else ""
-        for column in MAIN_COLUMNS
-    ]
+    for index, column in enumerate(shown, 1):
+        means = {n: mean for n, row in enumerate(rows) if (mean := row.mean(column)) is not None}
+        top = (max if column.better == "higher" else min)(means.values(), default=0.0)
+        best |= {(n, index) for n, mean in means.items() if mean == top and top > 0}
+    ceilings = {
+        (each.direction, each.name.removeprefix("ceiling ")): each.text(rows[0].mean(each))
+        for each in columns()
+        if each.name.startswith("ceiling ")
+    }
     return Table(
         "",
-        ["method", *(column.title for column in MAIN_COLUMNS)],
-        [[row.label, *map(_number, own)] for row, own in zip(comparison.rows, cells, strict=True)],
-        [["ceiling", *ceilings]],
-        best=frozenset(best) if len(cells) > 1 else frozenset(),
+        ["method", *(column.title for column in shown)],
+        [
+            [row.label, *map(_number, cells, shown)]
+            for row, cells in zip(rows, comparison.cells, strict=True)
+        ],
+        [["ceiling", *(ceilings.get((each.direction, each.name), "") for each in shown)]],
+        best=frozenset(best) if len(rows) > 1 else frozenset(),
     )
 
 
 def narrow_table(comparison: Comparison) -> Table:
     """Return the main table with one row per method and direction, for terminals."""
-    wide, n = main_table(comparison), 1 + len(RECALLS)
+    wide, shown = main_table(comparison), main_columns()
+    names = list(dict.fromkeys((each.direction == BOTH, each.name) for each in shown))
 
-    def two_rows(rows: list[list[str]]) -> list[list[str]]:
+    def two_rows(label: str, cells: Sequence[str]) -> list[list[str]]:
+        found = {(each.direction, each.name): cell for each, cell in zip(shown, cells, strict=True)}
         return [
-            half
-            for name, *cells in rows
-            for half in (
-                [name, "I2T", *cells[:n], *cells[2 * n :]],
-                ["", "T2I", *cells[n : 2 * n], *([""] * len(cells[2 * n :]))],
-            )
+            [
+                label if way == DIRECTIONS[0] else "",
+                SHORT[way],
+                *(
+                    # Numbers of both directions are in the first row.
+                    (found[BOTH, name] if way == DIRECTIONS[0] else "")
+                    if of_both
+                    else found[way, name]
+                    for of_both, name in names
+                ),
+            ]
+            for way in DIRECTIONS
         ]
 
-    head = ["method", "", *RECALLS, "MRR", *wide.head[1 + 2 * n :]]
-    title = heading(comparison.settings)
-    return Table(title, head, two_rows(wide.rows), two_rows(wide.foot), text_columns=2)
+    return Table(
+        heading(comparison.settings),
+        ["method", "", *(name for _, name in names)],
+        [half for label, *cells in wide.rows for half in two_rows(label, cells)],
+        [half for label, *cells in wide.foot for half in two_rows(label, cells)],
+        text_columns=2,
+    )
 
 
 def summary(
-    comparisons: Sequence[Comparison], of: Callable[[Comparison], list[Table | str]]
+    comparisons: Sequence[Comparison], parts_of: Callable[[Comparison], list[Table | str]]
 ) -> list[Table | str]:
     """Return the parts of each comparison, then means over domains, and base-to-new results."""
-    parts = [part for comparison in comparisons for part in of(comparison)]
+    parts = [part for comparison in comparisons for part in parts_of(comparison)]
     parts += [mean_table(group) for group in across_domains(comparisons)]
     for base, new in base_to_new(comparisons):
         parts += [halves_table(base, new), HARMONIC]
@@ -124,52 +141,55 @@ def summary(
 
 def mean_table(domains: Sequence[Comparison]) -> Table:
     """Return the plain means over domains, for the rows that all of them have."""
-    of_row = [{row.label: row for row in domain.rows} for domain in domains]
-    columns = [column for column in MAIN_COLUMNS if column.direction]
+    by_label = [{row.label: row for row in domain.rows} for domain in domains]
+    shown = [column for column in main_columns() if column.direction != BOTH]
     rows = [
-        [
-            name,
-            *(percent(fmean(rows[name].values(c)) for rows in of_row) for c in columns),
-        ]
-        for name in of_row[0]
-        if all(name in rows for rows in of_row)
+        [label, *(_mean_text([rows[label] for rows in by_label], column) for column in shown)]
+        for label in by_label[0]
+        if all(label in rows for rows in by_label)
     ]
     names = ", ".join(sorted(str(domain.settings.domain) for domain in domains))
-    return Table(f"Mean over the domains {names}", ["method", *(c.title for c in columns)], rows)
+    return Table(f"Mean over the domains {names}", ["method", *(c.title for c in shown)], rows)
+
+
+def _mean_text(rows: Sequence[Row], column: Column) -> str:
+    """Return the mean of a column over rows; a dash if one of them lacks it."""
+    means = [mean for row in rows if (mean := row.mean(column)) is not None]
+    return column.text(fmean(means) if len(means) == len(rows) else None)
 
 
 def interval_table(comparison: Comparison) -> Table:
-    """Return confidence intervals by seed."""
+    """Return the confidence intervals of the main metrics by seed."""
+    results = [(row.label, result) for row in comparison.rows for result in row.results]
+    shown = [
+        each
+        for each in main_columns()
+        if any(each.interval(result.metrics) for _, result in results)
+    ]
     rows = []
-    for row in comparison.rows:
-        for result in row.results:
-            sides = [result.metrics.direction(each).interval for each in DIRECTIONS]
-            cells = [_ends(side[name], ".2f") for side in sides for name in ("R@1", "mrr")]
-            seed = "" if result.settings.seed is None else str(result.settings.seed)
-            rows.append([row.label, seed, *cells])
-    head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in ("R@1", "MRR")]
+    for label, result in results:
+        found = [each.interval(result.metrics) for each in shown]
+        seed = "" if result.settings.seed is None else str(result.settings.seed)
+        rows.append([label, seed, *(_ends(each, ".2f") if each else "–" for each in found)])
     title = "95 % intervals over images, by seed:"
-    return Table(title, ["method", "seed", *head], rows)
+    return Table(title, ["method", "seed", *(each.title for each in shown)], rows)
 
 
-def rank_table(comparison: Comparison) -> Table:
-    """Return rank statistics, and retrieval of the right category."""
-
-    def cells(sides: list[Direction]) -> list[str]:
-        return [
-            percent(side.caption.recall["R@1"] for side in sides),
-            f"{fmean(side.strict.median_rank for side in sides):.1f}",
-            f"{fmean(side.strict.mean_rank for side in sides):.1f}",
-            percent(side.category_recall_1 for side in sides),
+def further_table(comparison: Comparison) -> Table:
+    """Return the metrics that the main table lacks, one row per metric and direction."""
+    order = {name: index for index, name in enumerate(METRICS)}
+    rows = [
+        [
+            each.name,
+            SHORT.get(each.direction, each.direction),
+            *(each.text(row.mean(each)) for row in comparison.rows),
+            each.meaning,
         ]
-
-    rows = []
-    for row in comparison.rows:
-        sides = [[r.metrics.direction(each) for r in row.results] for each in DIRECTIONS]
-        rows.append([row.label, *cells(sides[0]), *cells(sides[1])])
-    names = ["R@1, equal captions relevant", "median rank", "mean rank", "category R@1"]
-    head = [f"{SHORT[each]} {name}" for each in DIRECTIONS for name in names]
-    return Table("Ranks and categories, means over seeds:", ["method", *head], rows)
+        for each in sorted(columns(), key=lambda column: order.get(column.name, len(order)))
+        if not each.main
+    ]
+    head = ["metric", "", *(row.label for row in comparison.rows), "meaning, for a query"]
+    return Table("Further metrics, means over seeds:", head, rows, text_columns=2)
 
 
 def negatives_table(comparison: Comparison) -> Table | None:
@@ -177,8 +197,8 @@ def negatives_table(comparison: Comparison) -> Table | None:
 
     If training rows changed between runs, their text-only baselines may disagree. Then none is shown.
     """
-    of_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
-    every = [shares for row in of_row for shares in row]
+    by_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
+    every = [shares for row in by_row for shares in row]
     kinds = sorted(every[0])
     if not kinds:
         return None
@@ -187,8 +207,8 @@ def negatives_table(comparison: Comparison) -> Table | None:
         return percent(share.accuracy if share else None for share in shares)
 
     rows = [
-        [row.label, *(accuracy(each.get(kind) for each in own) for kind in kinds)]
-        for row, own in zip(comparison.rows, of_row, strict=True)
+        [row.label, *(accuracy(each.get(kind) for each in seeds) for kind in kinds)]
+        for row, seeds in zip(comparison.rows, by_row, strict=True)
     ]
     common = [every[0][kind] for kind in kinds]
     agreed = [len({each[kind].blind for each in every}) == 1 for kind in kinds]
@@ -214,8 +234,8 @@ def domain_table(comparison: Comparison) -> Table | None:
         return None
 
     def cell(row: Row, name: str) -> str:
-        sides = [r.metrics.by_domain[name] for r in row.results]
-        return " / ".join(percent(s[each].recall["R@1"] for s in sides) for each in DIRECTIONS)
+        sides = [s for r in row.results if (s := r.metrics.by_domain.get(name))]
+        return " / ".join(percent(s[each]["R@1"] for s in sides) for each in DIRECTIONS)
 
     rows = [[row.label, *(cell(row, name) for name in domains)] for row in comparison.rows]
     return Table("R@1 by domain, I2T / T2I:", ["method", *domains], rows)
@@ -228,8 +248,8 @@ def category_table(comparison: Comparison) -> Table | None:
         return None
 
     def cell(row: Row, name: str) -> str:
-        sides = [r.metrics.by_category[name] for r in row.results]
-        return percent(fmean(s[each].mrr for each in DIRECTIONS) for s in sides)
+        found = (r.metrics.by_category.get(name) for r in row.results)
+        return percent(fmean(s[each]["MRR"] for each in DIRECTIONS) for s in found if s)
 
     rows = [
         [name, str(sides["image_to_text"].queries), *(cell(row, name) for row in comparison.rows)]
@@ -277,17 +297,19 @@ def cost_table(comparison: Comparison) -> Table:
 
 def halves_table(base: Comparison, new: Comparison) -> Table:
     """Return base-to-new results of methods measured on both halves; one row per direction."""
-    of_new = {row.label: row for row in new.rows}
+    by_label = {row.label: row for row in new.rows}
     rows = []
     for row in base.rows:
-        for each in DIRECTIONS if row.label in of_new else ():
+        for each in DIRECTIONS if row.label in by_label else ():
             printed = [row.label, SHORT[each]]
-            for column in MAIN_COLUMNS:
-                if column.direction == each and column.name in ("R@1", "MRR"):
-                    one, other = (fmean(r.values(column)) for r in (row, of_new[row.label]))
-                    printed += [f"{100 * n:.2f}" for n in (one, other, harmonic(one, other))]
+            for name in _HALVES:
+                one, other = (
+                    fmean(r.metrics.by_direction[each][name] for r in half.results)
+                    for half in (row, by_label[row.label])
+                )
+                printed += [f"{100 * n:.2f}" for n in (one, other, harmonic(one, other))]
             rows.append(printed)
-    head = [f"{name} {part}" for name in ("R@1", "MRR") for part in ("base", "new", "H")]
+    head = [f"{name} {part}" for name in _HALVES for part in ("base", "new", "H")]
     title = f"{heading(base.settings)} to new"
     return Table(title, ["method", "", *head], rows, text_columns=2)
 
@@ -368,8 +390,8 @@ def command(settings: Settings) -> str:
         words += [flag, str(value)] if value is not None else []
     words += [] if settings.hard_negatives else ["--no-hard-negatives"]
     if settings.checkpoint is None:
-        for flag, given in (("-M", settings.options_given), ("-T", settings.train_given)):
-            words += [w for name in sorted(given) for w in (flag, f"{name}={given[name]}")]
+        for flag, values in (("-M", settings.options_given), ("-T", settings.train_given)):
+            words += [w for name in sorted(values) for w in (flag, f"{name}={values[name]}")]
     return shlex.join(words)
 
 
@@ -387,7 +409,7 @@ def gallery_text(settings: Settings) -> str:
     sized = f"Galleries of {settings.gallery} images of one domain; queries are pooled."
     return (
         f"{where.get(str(settings.gallery), sized)} R@K is the share of queries with a relevant item "
-        f"among the first K. Relevant are the rows of the same image. A tie with an irrelevant item "
+        f"among the first K. An item is relevant if it belongs to the same image. A tie with an irrelevant item "
         f"counts against the method."
     )
 
@@ -399,7 +421,7 @@ def legend(comparison: Comparison) -> str:
     if any(cell.deviation is not None for cell in cells):
         text += " Mean ± standard deviation over seeds."
     if comparison.rows[0].label == REFERENCE:
-        text += f" {BELOW} below zero-shot."
+        text += f" {BELOW} worse than zero-shot."
     if any(cell.not_significant for cell in cells):
         text += (
             f" {NOT_SIGNIFICANT} MRR not significantly different from zero-shot (paired randomization "
@@ -427,13 +449,13 @@ def percent(values: Iterable[float | None]) -> str:
     return f"{100 * fmean(known):.2f}" if known else "–"
 
 
-def _number(cell: Cell | None) -> str:
+def _number(cell: Cell | None, column: Column) -> str:
     """Return a number of the main table with its signs."""
     if cell is None:
-        return "–"
-    signs = BELOW * cell.below + NOT_SIGNIFICANT * cell.not_significant
-    deviation = "" if cell.deviation is None else f" ±{100 * cell.deviation:.2f}"
-    return f"{100 * cell.mean:.2f}{signs}{deviation}"
+        return column.text(None)
+    signs = BELOW * cell.worse + NOT_SIGNIFICANT * cell.not_significant
+    deviation = "" if cell.deviation is None else f" ±{column.text(cell.deviation)}"
+    return f"{column.text(cell.mean)}{signs}{deviation}"
 
 
 def _ends(interval: Sequence[float], form: str) -> str:

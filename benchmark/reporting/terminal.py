@@ -79,15 +79,15 @@ def _grid(table: Table, hidden: Sequence[str]) -> rich.table.Table:
         pad_edge=False,
         padding=(0, 0, 0, 1),
     )
-    kept = [place for place, name in enumerate(table.head) if name not in hidden]
-    for place in kept:
-        is_text = place < table.text_columns
+    kept = [index for index, name in enumerate(table.head) if name not in hidden]
+    for index in kept:
+        is_text = index < table.text_columns
         grid.add_column(
-            Text(table.head[place]),
+            Text(table.head[index]),
             justify="left" if is_text else "right",
             overflow="fold",
-            no_wrap=is_text and place > 0,
+            no_wrap=is_text and index > 0,
         )
     for row in (*table.rows, *table.foot):
-        grid.add_row(*(Text(row[place]) for place in kept))
+        grid.add_row(*(Text(row[index]) for index in kept))
     return grid

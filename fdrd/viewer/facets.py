@@ -187,10 +187,10 @@ def select(
     """Select rows and count facets. The counts of a facet ignore its own choice, so that values can be added.
 
     Args:
-        columns: of the index.
+        columns: columns of the index.
         state: the filter.
         found: rows that the full-text search gave, if there was one.
-        reviewed: by label of the facet `verified`, the rows that it covers.
+        reviewed: rows by label of the facet `verified`.
         all_of: the facet of which all values are listed.
     """
     masks: dict[str, Mask] = {}

@@ -30,11 +30,11 @@ class Rejected:
     """A line of `rejected.jsonl`.
 
     Attributes:
-        number: of the line, from 0.
+        number: number of the line, from 0.
         item: the line.
         own: the image of the record below the source, where the line names one.
         other: the image or the id of the kept record that it met, where there is one.
-        split: of that record.
+        split: split of that record.
         keepable: whether a reviewer may keep it after all.
     """
 

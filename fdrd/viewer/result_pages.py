@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.requests import Request
@@ -16,6 +17,13 @@ from fdrd.viewer.context import Context
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.index import Index
 
+if TYPE_CHECKING:
+    from benchmark.reporting.comparison import Row
+    from benchmark.reporting.plots import Plot
+    from benchmark.result import Interval
+    from benchmark.retrieval_metrics import Column
+
+_MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 _PAGE = 25
 _MOST_CATEGORIES = 40
 _CONFUSIONS = 20
@@ -34,26 +42,25 @@ class ResultPages:
 
     def __init__(self, context: Context):
         self.context = context
+        self._drawn: dict[int, list[tuple[Plot, str]]] = {}
 
     def results(self, request: Request) -> Response:
         """Show the methods of a comparison as a table, with plots and paired tests."""
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
-        from benchmark.reporting.comparison import MAIN_COLUMNS
-        from benchmark.reporting.result_plots import plots_of
         from benchmark.reporting.significance import verdict
-        from benchmark.reporting.svg_plots import svg
+        from benchmark.retrieval_metrics import main_columns
 
         index, number = self.context.library.current(), self._number(request)
-        comparison, columns = runs.comparisons[number], MAIN_COLUMNS
+        comparison, columns = runs.comparisons[number], main_columns()
         order = _integer(request, "sort", 0, len(columns))
         rows = [
-            (place, row, [_cell(row, n) for n in range(len(columns))])
+            (place, row, [_cell(row, column) for column in columns])
             for place, row in enumerate(comparison.rows)
         ]
         if order:
-            rows.sort(key=lambda row: -(row[2][order - 1] or (0.0,))[0])
+            rows.sort(key=lambda row: -cell[1] if (cell := row[2][order - 1]) else math.inf)
         against = request.query_params.get("against") or None
         problem = ""
         try:
@@ -65,7 +72,7 @@ class ResultPages:
         categories = runs.breakdown(index, number, "category")
         return self.context.page(
             request, "results.html", number=number, headings=[runs.heading(n) for n in range(len(runs.comparisons))],
-            columns=columns, rows=rows, order=order, plots=[(plot, svg(plot)) for plot in plots_of(comparison)],
+            columns=columns, rows=rows, order=order, plots=self._plots(number),
             versus=versus, verdict=verdict, against=against or "", problem=problem,
             types=runs.breakdown(index, number, "type"), categories=categories[:_MOST_CATEGORIES],
             more_categories=max(0, len(categories) - _MOST_CATEGORIES),
@@ -77,19 +84,29 @@ class ResultPages:
         )  # fmt: skip
 
     def plot(self, request: Request) -> Response:
-        """Give one plot as an SVG file."""
-        runs, name = self.context.runs, request.query_params.get("name", "")
-        if runs is not None:
-            from benchmark.reporting.result_plots import plots_of
-            from benchmark.reporting.svg_plots import svg
+        """Give one plot as a file in one of `_MEDIA_TYPES`."""
+        name, form = request.query_params.get("name", ""), request.path_params["form"]
+        if self.context.runs is not None and form in _MEDIA_TYPES:
+            from benchmark.reporting.plots import plot_bytes
 
-            for plot in plots_of(runs.comparisons[self._number(request)]):
+            for plot, _ in self._plots(self._number(request)):
                 if plot.name == name:
-                    headers = {"Content-Disposition": f'attachment; filename="{plot.name}.svg"'}
+                    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
                     return Response(
-                        svg(plot, standalone=True), media_type="image/svg+xml", headers=headers
+                        plot_bytes(plot, form), media_type=_MEDIA_TYPES[form], headers=headers
                     )
         return Response("no such plot", 404)
+
+    def _plots(self, number: int) -> list[tuple[Plot, str]]:
+        """Return the plots of a comparison and their SVG, which are drawn once."""
+        from benchmark.reporting.plots import inline_svg
+        from benchmark.reporting.result_plots import plots_of
+
+        if number not in self._drawn:
+            assert self.context.runs is not None
+            plots = plots_of(self.context.runs.comparisons[number])
+            self._drawn[number] = [(plot, inline_svg(plot, legend=False)) for plot in plots]
+        return self._drawn[number]
 
     def queries(self, request: Request) -> Response:
         """List queries by what two methods make of them."""
@@ -164,26 +181,14 @@ class ResultPages:
         return _integer(request, "c", 0, len(self.context.runs.comparisons) - 1)
 
 
-def _cell(row: Any, number: int) -> tuple[float, tuple[float, float] | None] | None:
-    """Return the mean of a column over seeds, and its interval where there is one seed."""
-    from benchmark.reporting.comparison import MAIN_COLUMNS
-
-    column = MAIN_COLUMNS[number]
-    values = [column.value(result) for result in row.results]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+def _cell(row: Row, column: Column) -> tuple[str, float, Interval | None] | None:
+    """Return text and mean of a column over seeds, and its interval in percent if there is one seed."""
+    values = row.values(column)
+    if len(values) < len(row.results):
         return None
-    interval = None
-    if len(row.results) == 1:
-        metrics = row.results[0].metrics
-        if column.direction:
-            name = column.title.split()[-1]
-            interval = metrics.direction(column.direction).interval.get(
-                "mrr" if name == "MRR" else name
-            )
-        elif column.title == "R-sum":
-            interval = metrics.rsum_interval
-    return fmean(known), interval
+    interval = column.interval(row.results[0].metrics) if len(values) == 1 else None
+    mean = fmean(values)
+    return column.text(mean), mean if column.better == "higher" else -mean, interval
 
 
 def _chosen(a: Any, b: Any, k: int, show: str) -> Indices:

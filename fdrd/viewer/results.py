@@ -113,7 +113,7 @@ class Runs:
         for number, comparison in enumerate(self.comparisons):
             queries = self.queries(index, number)
             if queries is not None:
-                sums = [row.results[0].metrics.rsum for row in comparison.rows]
+                sums = [row.results[0]["R-sum"] for row in comparison.rows]
                 _, ranks = self.ranks(number, "text_to_image")[sums.index(max(sums))]
                 order = np.argsort(ranks, kind="stable")
                 return queries.rows[order[ranks[order] > 1]]

@@ -118,7 +118,7 @@ def top_ten(
         method: ready to encode and score.
         dataset: the split that was measured.
         joint: one gallery for all domains, not one for each.
-        progress: called for each batch.
+        progress: function that is called for each batch.
     """
     images, texts = encode_split(method, dataset, progress)
     row_of_caption = np.unique(dataset.pairs[:, 1], return_index=True)[1]

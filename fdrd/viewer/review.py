@@ -77,8 +77,8 @@ def queue(
 
     Args:
         kind: a key of `QUEUES`.
-        rows: of the selection.
-        category: of every row of the index.
+        rows: rows of the selection.
+        category: category of every row of the index.
         flagged: rows that the audit flagged.
         boundary: rows near the decision boundary of a method, nearest first.
     """

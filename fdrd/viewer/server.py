@@ -47,7 +47,7 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
         Route("/rejected/image", browse.rejected_image),
         Route("/duplicates", browse.duplicates),
         Route("/results", results.results),
-        Route("/results/plot.svg", results.plot),
+        Route("/results/plot.{form}", results.plot),
         Route("/results/queries", results.queries),
         Route("/results/query", results.query),
         Route("/results/top", results.top),
@@ -77,7 +77,7 @@ def serve(context: Context, token: str, host: str, port: int, ready: Callable[[s
         token: that the address carries.
         host: to bind to.
         port: to bind to; 0 for any that is free.
-        ready: called with the address.
+        ready: function that is called with the address.
 
     Raises:
         FdrdError: the port cannot be bound.

@@ -202,8 +202,8 @@ def test_a_fine_tuned_model_is_loaded_by_transformers(
         "zero_shot", tiny_dataset, backbone=load_backbone(f"hf:{folder}"), split="validation"
     )
     for direction in ("image_to_text", "text_to_image"):
-        found, wanted = (each.metrics.direction(direction).strict for each in (again, result))
-        assert found.recall == wanted.recall
+        found, wanted = (each.metrics.by_direction[direction] for each in (again, result))
+        assert found == wanted
 
 
 def test_a_pushed_model_is_loaded_by_transformers(hub, exported, siglip, tmp_path, monkeypatch):
@@ -225,7 +225,8 @@ def test_a_pushed_model_is_loaded_by_transformers(hub, exported, siglip, tmp_pat
     assert 'AutoModel.from_pretrained("org/tuned")' in card.text
     recalls = {each.metric_type: each.metric_value for each in card.data.eval_results}
     assert (
-        recalls["image_to_text_recall_at_5"] == (result.metrics.image_to_text.strict.recall["R@5"])
+        recalls["image_to_text_recall_at_5"]
+        == (result.metrics.by_direction["image_to_text"]["R@5"])
     )
     repository = hub.repository("org/tuned", "model")
     files = {path: repository.content(f) for path, f in repository.resolve("main").files.items()}

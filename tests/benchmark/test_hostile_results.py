@@ -93,6 +93,7 @@ def ranks(count, first="1"):
     return " ".join([first, *["1"] * (count - 1)])
 
 
+I2T, T2I = (f"metrics.by_direction.{way}" for way in DIRECTIONS)
 ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("strict", "caption")]
 
 
@@ -108,24 +109,25 @@ ONES = [(f"ranks.{way}.{kind}", ranks(24)) for way in DIRECTIONS for kind in ("s
         ([("queries.image_of_row", "999999999 0")], "image_of_row does not name each of the numbers 0 to 23"),
         ([("queries.domain_of_image", "0")], "image_of_row does not name each of the numbers 0 to 0"),
         ([("queries.domain_of_image", ranks(24))], "domain_of_image does not name each of the numbers 0 to 0"),
-        ([("metrics.image_to_text.strict.mrr", 0.99)], "metrics.image_to_text.strict.mrr is 0.99, but the ranks"),
-        ([("metrics.text_to_image.caption.recall.R@5", 0.99)], "text_to_image.caption.recall.R@5 is 0.99"),
-        ([("metrics.text_to_image.strict.recall.R@3", 0.99)], "strict.recall has 'R@1', 'R@5', 'R@10', 'R@3'"),
-        ([("metrics.image_to_text.strict.mean_rank", 1)], "metrics.image_to_text.strict.mean_rank is 1"),
-        ([("metrics.image_to_text.strict.queries", 10**15)], "strict.queries is 1e+15"),
-        ([("metrics.image_to_text.interval.mrr", [0, 1])], "image_to_text.interval.mrr is 0"),
-        ([("metrics.rsum", 6)], "metrics.rsum is 6"),
-        ([("metrics.rsum_interval", [5, 6])], "metrics.rsum_interval is 5"),
-        ([("metrics.by_domain.shapes.image_to_text.mrr", 0.99)], "by_domain.'shapes'.image_to_text.mrr is 0.99"),
+        ([(f"{I2T}.values.MRR", 0.99)], "metrics.by_direction.image_to_text.MRR is 0.99, but the ranks"),
+        ([(f"{T2I}.values.caption R@5", 0.99)], "by_direction.text_to_image.caption R@5 is 0.99"),
+        ([(f"{I2T}.values.mean rank", 1)], "image_to_text.mean rank is 1"),
+        ([(f"{I2T}.values.category R@1", 1.5)], "category R@1 is 1.5, which is no fraction"),
+        ([(f"{I2T}.values.R@3", 1e300)], "`float` <= "),
+        ([(f"{I2T}.queries", 10**15)], "image_to_text.queries is 1e+15"),
+        ([(f"{I2T}.intervals.MRR", [0, 1])], "the interval of MRR is 0"),
+        ([("metrics.by_direction.both.values.R-sum", 6)], "both.R-sum is 6"),
+        ([("metrics.by_direction.both.intervals.R-sum", [5, 6])], "the interval of R-sum is 5"),
+        ([("metrics.by_domain.shapes.image_to_text.values.MRR", 0.99)], "by_domain.'shapes'.image_to_text.MRR is 0.99"),
         ([("metrics.by_domain.other", {})], "missing image_to_text"),
-        ([("metrics.by_category.circle.image_to_text.mrr", 0.99)], "mrr of the categories does not agree"),
+        ([("metrics.by_category.circle.image_to_text.values", {})], "missing MRR"),
+        ([("metrics.by_category.circle.image_to_text.values.MRR", 0.99)], "MRR of the categories does not agree"),
         ([("metrics.by_category.circle.text_to_image.queries", 9)], "counts more than 24 queries"),
-        ([("metrics.image_to_text.recall_expected.R@10", 0)], "recall_expected is below the strict recall"),
+        ([(f"{I2T}.values.expected R@10", 0)], "expected R@10 is below R@10"),
         ([("metrics.hard_negatives.category.accuracy", 0.777)], "is no share of 24 rows"),
         ([("metrics.hard_negatives.category.rows", 25)], "counts more than 24 rows"),
         ([("metrics.hard_negatives.all.accuracy", 1)], "does not agree with `all`"),
-        ([("metrics.gallery", "joint")], "metrics.gallery is joint, settings.gallery domain"),
-        ([("metrics.gallery", 99), ("settings.gallery", 99)], "settings.gallery is 99, of 24 images"),
+        ([("settings.gallery", 99)], "settings.gallery is 99, of 24 images"),
         ([("settings.seed", -5)], "`int` >= 0"),
         ([("settings.seed", 10**30)], "`$.settings.seed`"),
         ([("learned_parameters", 10**300)], "`$.learned_parameters`"),
@@ -231,7 +233,7 @@ def test_an_edited_file_is_not_a_finished_run(
 def test_names_and_labels_may_differ(coop, folder, tiny_clip, tiny_dataset):
     edit(
         coop,
-        ("metrics.image_to_text.recall_expected.R@3", 0),
+        (f"{I2T}.values.R@3", 0),
         ("settings.label", "CoOp"),
         ("settings.data.name", "elsewhere"),
     )
@@ -271,7 +273,7 @@ def test_a_dry_run_names_a_broken_file(coop, folder):
         {"data": "drawn", "methods": ["coop"], "results": str(folder)}
     )
     assert [state for _, state in states(experiment)] == ["to do"]
-    edit(coop, ("metrics.rsum", 6))
+    edit(coop, ("metrics.by_direction.both.values.R-sum", 6))
     assert str(coop) in refusal(states, experiment)
 
 
@@ -552,7 +554,7 @@ def ends_well(call, *args, **options):
 def numbers_of(result):
     return {
         way: (
-            result.metrics.direction(way).strict.mrr,
+            result.metrics.by_direction[way]["MRR"],
             float(np.mean(1 / numbers(result.ranks[way].strict))),
         )
         for way in DIRECTIONS

@@ -147,7 +147,7 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     page = markdown(found)
     section = page[page.index("to new\n") :]
     row = next(line for line in section.splitlines() if line.startswith("| coop"))
-    mrr = [each.metrics.image_to_text.strict.mrr for each in found[2:]]
+    mrr = [each.metrics.by_direction["image_to_text"]["MRR"] for each in found[2:]]
     base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
     assert row.split(" | ")[1] == "I2T"
     assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.2f} |"

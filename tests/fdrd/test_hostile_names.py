@@ -16,7 +16,7 @@ from benchmark.checkpoint import CheckpointHeader
 from benchmark.reporting.latex import latex
 from benchmark.reporting.method_card import method_card
 from benchmark.reporting.pages import _html
-from benchmark.reporting.svg_plots import Plot, Series, svg
+from benchmark.reporting.plots import Plot, Series, inline_svg
 from benchmark.reporting.tables import Table
 from benchmark.reporting.terminal import rendered, table
 from fdrd.commands.console import out, print_json, print_line, print_table
@@ -73,8 +73,8 @@ SHOWN = {
     "Markdown code": lambda _: code(NAME),
     "HTML": lambda _: _html(TABLE),
     "LaTeX": lambda _: latex([TABLE, NAME]),
-    "SVG": lambda _: svg(
-        Plot(NAME, NAME, [NAME], [Series(NAME, [1.0], 0)], NAME, NAME, bars=True), standalone=True
+    "SVG": lambda _: inline_svg(
+        Plot(NAME, NAME, [NAME], [Series(NAME, [1.0], 0)], NAME, NAME, bars=True)
     ),
 }
 

@@ -26,7 +26,7 @@ from benchmark.experiments.plan import read_experiment
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.open_clip import read_config
 from benchmark.models.tensor_files import read_tensors
-from benchmark.rank_metrics import ByDirection, QueryGroups, rank_metrics
+from benchmark.rank_metrics import DIRECTIONS, QueryGroups, by_part, rank_metrics
 from benchmark.reporting.published import read_published
 from benchmark.result import read_result
 from fdrd.captioning.answer_cache import AnswerCache
@@ -179,20 +179,11 @@ def _json(value):
     return json.dumps(value).encode()
 
 
-def _summary(queries):
-    recall = {f"R@{k}": 1.0 for k in (1, 5, 10)}
-    return {"queries": queries, "recall": recall, "mrr": 1.0, "median_rank": 1.0, "mean_rank": 1.0}
-
-
 def _result_seed():
-    recall = {f"R@{k}": 1.0 for k in (1, 5, 10)}
-    first = ByDirection(np.ones(2, int), np.ones(2, int))
-    computed = rank_metrics(first, first, QueryGroups(np.arange(2), np.arange(2), joint=False))
-    side = {
-        "strict": _summary(2), "caption": _summary(2), "ceiling": recall, "category_recall_1": 1.0,
-        "interval": computed.interval["image_to_text"],
-    }  # fmt: skip
-    one, both = ({way: _summary(n) for way in computed.strict} for n in (1, 2))
+    first = {way: {"strict": np.ones(2, int), "caption": np.ones(2, int)} for way in DIRECTIONS}
+    groups = QueryGroups(np.arange(2), np.arange(2), joint=False)
+    by_direction, by_domain = rank_metrics(first, groups)
+    (by_category,) = by_part(first, [np.ones((2, 2), bool)])
     named = {"name": "x", "fingerprint": _DIGEST}
     settings = {
         "method": "zero_shot", "code": _DIGEST, "options": {}, "options_given": {}, "train": None,
@@ -202,14 +193,13 @@ def _result_seed():
     }  # fmt: skip
     share = {"accuracy": 0.5, "rows": 2, "chance": 0.2, "blind": None}
     metrics = {
-        "gallery": "domain", "image_to_text": side, "text_to_image": side, "rsum": 6.0,
-        "rsum_interval": computed.rsum_interval, "hard_negatives": {"all": share, "category": share},
-        "by_domain": {"d": one, "e": one}, "by_category": {"cat": both},
+        "by_direction": by_direction, "hard_negatives": {"all": share, "category": share},
+        "by_domain": dict(zip("de", by_domain, strict=True)), "by_category": {"cat": by_category},
     }  # fmt: skip
     ranks = {"strict": "1 1", "caption": "1 1"}
     epoch = {"loss": 1.0, "validation_mrr": 0.5, "seconds": 1.0, "step": 3}
     return {
-        "schema_version": 2, "settings": settings, "learned_parameters": 0,
+        "schema_version": 3, "settings": settings, "learned_parameters": 0,
         "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": metrics,
         "queries": {"image_of_row": "0 1", "domain_of_image": "0 1"},
         "ranks": {"image_to_text": ranks, "text_to_image": ranks},

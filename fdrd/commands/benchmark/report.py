@@ -30,8 +30,8 @@ def report(
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="Also write the plots as SVG files into this folder, e.g. validation MRR by optimizer steps "
-            "and MRR by shots."
+            help="Also write the plots as SVG, PDF and PNG files into this folder, e.g. validation MRR by "
+            "optimizer steps and MRR by shots."
         ),
     ] = None,
     published: Annotated[
@@ -45,8 +45,8 @@ def report(
 ) -> None:
     """Print the results in a folder as Markdown, or write them as HTML: tables, ceilings, settings.
 
-    The HTML file is self-contained. It adds a table by category, and the images on which DCAR, or else the best
-    method, gains and loses most.
+    The HTML file is self-contained. It adds a table by category, and the images on which the best method gains and
+    loses most.
     """
     from benchmark.reporting.pages import report as build_report
     from fdrd.files.atomic import write_text

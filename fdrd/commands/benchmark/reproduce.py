@@ -42,7 +42,7 @@ def reproduce(
 
     One model per domain learns from the train and validation splits, and its last step is measured on the whole
     test split. The backbone is CLIP ViT-B/32 unless another is given. The paper does not give steps or learning rates:
-    set them with -T. Finished cells are not repeated, and interrupted trainings resume.
+    set them with -T. Finished cells are not repeated, and interrupted training runs resume.
 
     Note:
         One parameter per option of the command line.

@@ -44,6 +44,7 @@ def view(
     """
     try:
         import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:

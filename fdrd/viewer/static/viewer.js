@@ -1,4 +1,4 @@
-// The little that HTML cannot do: theme, keyboard, search as you type, saving plots. No state is kept here but the theme.
+// The little that HTML cannot do: theme, keyboard, search as you type, series of plots. No state is kept here but the theme.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -24,8 +24,6 @@
       try { localStorage.setItem("theme", theme); } catch { /* private window */ }
     } else if (target.dataset.opens) {
       open(target.dataset.opens);
-    } else if (target.dataset.savePng) {
-      savePng(target.dataset.savePng, target.dataset.name);
     } else if (target.dataset.series !== undefined) {
       const off = target.getAttribute("aria-pressed") === "false";
       target.setAttribute("aria-pressed", String(off));
@@ -82,22 +80,6 @@
     const form = document.querySelector("[data-add-span]");
     if (form && text) form.dataset.selected = text;
   });
-
-  const savePng = async (url, name) => {
-    const answer = await fetch(url);
-    const image = new Image();
-    const address = URL.createObjectURL(new Blob([await answer.text()], { type: "image/svg+xml" }));
-    image.src = address;
-    await image.decode();
-    const canvas = document.createElement("canvas");
-    canvas.width = image.width * 2;
-    canvas.height = image.height * 2;
-    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    const link = document.createElement("a");
-    link.download = name;
-    canvas.toBlob((blob) => { link.href = URL.createObjectURL(blob); link.click(); });
-    URL.revokeObjectURL(address);
-  };
 
   document.addEventListener("change", (event) => {
     if (event.target.matches("form.search select, form.auto select, form.auto input")) event.target.form.requestSubmit();

@@ -47,7 +47,7 @@ def test_each_domain_has_a_model_of_its_own_from_train_and_validation(outcome, t
         both = two_domains["train"].joined(two_domains["validation"]).of_domain(domain)
         coop = by_cell["coop", domain]
         assert coop.settings.learned_from["train"] == both.fingerprint
-        assert coop.metrics.image_to_text.strict.queries == len(
+        assert coop.metrics.by_direction["image_to_text"].queries == len(
             two_domains["test"].of_domain(domain).image_digests
         )
         assert [e.step for e in coop.fit.epochs] == [2 * -(-len(both) // 8)]

@@ -38,7 +38,7 @@ def given(tiny_dataset, tiny_clip):
 
 def validation_mrr(result):
     return (
-        sum(result.metrics.direction(d).strict.mrr for d in ("image_to_text", "text_to_image")) / 2
+        sum(result.metrics.by_direction[d]["MRR"] for d in ("image_to_text", "text_to_image")) / 2
     )
 
 

@@ -42,7 +42,7 @@ def published(tmp_path):
 
 def test_rows_hold_ours_theirs_and_the_difference_and_their_means(results, published):
     edged, shapes, mean, notes = beside(results, published)
-    recall = 100 * results[0].metrics.image_to_text.strict.recall["R@1"]
+    recall = 100 * results[0].metrics.by_direction["image_to_text"]["R@1"]
     ours, theirs, gap = shapes.rows
     assert (shapes.title, ours[:3]) == (
         "shapes, next to a table",

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import benchmark
-from benchmark.rank_metrics import summarize
+from benchmark.rank_metrics import MetricValues, by_part
 from benchmark.reporting.comparison import all_intervals, differences, group_results
 from benchmark.reporting.pages import markdown
 from benchmark.reporting.significance import compare
@@ -27,15 +27,11 @@ def measured(tiny_clip, tiny_dataset):
 def made(like, method, ranks, **said):
     """A result of a method with these ranks, in both directions."""
     settings = dataclasses.replace(like.settings, method=method, **said)
-    by_category = {
-        name: dict.fromkeys(
-            DIRECTIONS, summarize(np.array(ranks)[np.arange(24) // 2 % 3 == number])
-        )
-        for number, name in enumerate(like.metrics.by_category)
-    }
-    metrics = dataclasses.replace(
-        like.metrics, gallery=settings.gallery, by_category=by_category, hard_negatives={}
-    )
+    strict = {way: {"strict": np.array(ranks)} for way in DIRECTIONS}
+    names = list(like.metrics.by_category)
+    parts = [[np.arange(24) // 2 % 3 == number] * 2 for number in range(len(names))]
+    by_category = dict(zip(names, by_part(strict, parts), strict=True))
+    metrics = dataclasses.replace(like.metrics, by_category=by_category, hard_negatives={})
     return with_ranks(dataclasses.replace(like, settings=settings, metrics=metrics), ranks, ranks)
 
 
@@ -222,14 +218,16 @@ def test_differences_are_those_of_the_printed_mrr(
     (comparison,) = group_results(results)
     (found,) = differences(comparison.rows[0], comparison.rows[1:])
     for each in DIRECTIONS:
-        one, other = (getattr(result.metrics, each).strict.mrr for result in results)
+        one, other = (result.metrics.by_direction[each]["MRR"] for result in results)
         assert found[each].value == pytest.approx(other - one)
 
 
 def test_intervals_over_seeds_and_categories_stand_beside_those_over_images(measured, tmp_path):
     seeds = [made(measured, "coop", [rank] * 24, seed=n) for n, rank in enumerate([1, 4])]
     shifted = {
-        name: {way: dataclasses.replace(side, mrr=0.01 * number) for way, side in sides.items()}
+        name: {
+            way: MetricValues(side.queries, {"MRR": 0.01 * number}) for way, side in sides.items()
+        }
         for number, (name, sides) in enumerate(measured.metrics.by_category.items())
     }
     reference = made(measured, "zero_shot", [2] * 24)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import benchmark
+from benchmark.result import DIRECTIONS
 from fdrd.pipeline.builder import build
 
 IMAGES = int(os.environ.get("FDRD_COCO_IMAGES", "5000"))
@@ -75,7 +76,6 @@ def test_zero_shot_recalls_of_coco_equal_an_independent_script(tmp_path):
     assert built.manifest["records"]["kept"] == len(coco["annotations"])
     result = benchmark.run("zero_shot", tmp_path / "out", split="validation", backbone="embedded")
     expected = independent_recalls(tmp_path / "raw", coco)
-    for direction, recalls in zip(
-        (result.metrics.image_to_text, result.metrics.text_to_image), expected, strict=True
-    ):
-        assert direction.strict.recall == pytest.approx(recalls, abs=2 / IMAGES)
+    for direction, recalls in zip(DIRECTIONS, expected, strict=True):
+        values = result.metrics.by_direction[direction].values
+        assert {name: values[name] for name in recalls} == pytest.approx(recalls, abs=2 / IMAGES)

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg
 from benchmark.reporting.result_plots import plots_of
-from benchmark.reporting.svg_plots import PALETTE, Plot, Series, svg
 from benchmark.result import DIRECTIONS
 from fdrd.dataset import load, rows_digest
 from fdrd.viewer.index import open_index
@@ -62,6 +62,8 @@ def test_the_pages_of_results_answer(measured, open_site):
     assert "no difference shown" in page or "better" in page or "worse" in page
     assert "Explore queries" in page
     assert site.text("/results/plot.svg", name="recall-text_to_image").startswith("<svg")
+    assert site.ask("/results/plot.pdf?name=recall-text_to_image").status == 200
+    assert site.ask("/results/plot.exe?name=recall-text_to_image").status == 404
     for show in ("a-not-b", "b-not-a", "neither", "both", "all"):
         assert "Queries" in site.text("/results/queries", show=show, k=5, direction="image_to_text")
     assert "rank" in site.text("/results/query", n=2)
@@ -109,15 +111,15 @@ def test_plots_are_xml_without_styles_or_scripts(runs):
         "p",
         "<script>\x07</script>",
         ["<a>", "b"],
-        [Series('"><x', [1.0, 2.0], 0)],
+        [Series('"><x $\\frac', [1.0, 2.0], 0)],
         "&",
         "<",
         bars=True,
     )
     for plot in (*plots, hostile):
-        for standalone in (False, True):
-            text = svg(plot, standalone)
-            root = ElementTree.fromstring(text)
-            assert not any(
-                "style" in each.attrib or each.tag.endswith("script") for each in root.iter()
-            )
+        root = ElementTree.fromstring(inline_svg(plot))
+        assert not any(
+            "style" in each.attrib or each.tag.endswith(("script", "style")) for each in root.iter()
+        )
+        series = {each.get("data-of") for each in root.iter()} - {None}
+        assert series == {str(n) for n in range(len(plot.series))}

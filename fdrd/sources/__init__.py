@@ -25,6 +25,7 @@ from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources import layouts
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
+from fdrd.sources.reading.extra import within_limit
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -181,6 +182,7 @@ def read_domain(
     prefix = "" if domain.path == "." else f"{domain.path}/"
     completer = DomainCompleter(domain.about)
     categories: dict[str, None] = {}
+    columns: dict[str, None] = {}
     folder = open_domain(root, domain)
     refused = (each for archive in folder.archives.values() for each in archive.refused)
     for found in chain(refused, READERS[domain.reader].read(folder, require_images)):
@@ -188,7 +190,7 @@ def read_domain(
             yield replace(found, file=prefix + found.file)
             continue
         categories[found.category] = None
-        found = completer.complete(found)
+        found = within_limit(completer.complete(found), columns)
         path, origin = posixpath.normpath(prefix + found.image.path), prefix + found.source.origin
         if require_captions and not found.caption:
             file, _, key = origin.partition(": ")

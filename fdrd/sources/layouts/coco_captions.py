@@ -17,10 +17,13 @@ from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.json_stream import Element, element_line, stream_elements
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import split_in_name
-from fdrd.sources.reading.pairs import exported_fields, pairs
+from fdrd.sources.reading.pairs import exported_fields, pairs, unknown_fields
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _OTHERS = ("instances", "person_keypoints", "panoptic", "stuff", "image_info")
+
+_IMAGE = ("id", "file_name", "width", "height", "license")  # `license` is a number
+_ANNOTATION = ("id", "image_id", "caption")
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -55,6 +58,7 @@ def _read_file(
 ) -> Iterator[Record | Rejection]:
     split = split_in_name(PurePosixPath(file).stem)
     names: dict[Any, object] = {}
+    extra: dict[Any, dict[str, Any]] = {}
     for element in stream_elements(folder, file, ("images", "annotations")):
         if not isinstance(element, Rejection) and element.array == "annotations" and names:
             break  # the images come first
@@ -67,6 +71,7 @@ def _read_file(
                 yield line.reject("duplicate_id", f"another image has the id {known}"[:200])
             else:
                 names[known] = line.fields.get("file_name")
+                extra[known] = unknown_fields(line.fields, _IMAGE)
         elif line and not isinstance(element, Rejection):  # what ends the file is reported below
             yield line
     categories = _categories(folder, file)
@@ -83,12 +88,14 @@ def _read_file(
             described.add(image)
             fields = {**exported_fields(line.fields), **categories.get(image, {})}
             fields["caption"] = line.fields.get("caption")
+            fields["extra"] = {**extra[image], **unknown_fields(line.fields, _ANNOTATION)}
             yield from _pairs(
                 folder, Line(file, line.key, fields), names[image], split, index, times
             )
     for image in names:
         if image not in described:
-            line = Line(file, f"image {image}"[:200], dict(categories.get(image, {})))
+            fields = {**categories.get(image, {}), "extra": extra[image]}
+            line = Line(file, f"image {image}"[:200], fields)
             yield from _pairs(folder, line, names[image], split, index, times)
 
 

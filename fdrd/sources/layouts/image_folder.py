@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from posixpath import normpath
+from typing import Any
 
 from msgspec.structs import replace
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import MAX_LINE, Line, read_jsonl, read_separated
+from fdrd.sources.reading.lines import MAX_LINE, Line, load_json, read_jsonl, read_separated
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_absolute, is_image, leaves_root
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
@@ -102,7 +103,8 @@ def _read_metadata(
         if isinstance(line, Rejection):
             yield line
             continue
-        fields = known_fields(line.fields, folder.options)
+        is_table = file.endswith(".parquet")  # which has its fields under their names already
+        fields = line.fields if is_table else known_fields(line.fields, folder.options)
         name = fields.get("image")
         if not isinstance(name, str) or not name:
             yield line.reject("bad_field", '"file_name" is missing or not a string')
@@ -129,6 +131,7 @@ def _lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
 
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
+    extra = _beside(folder, path, texts)
     if text not in texts:
         yield from pairs(folder.options, Line(path, "", {}), image, path)
         return
@@ -148,7 +151,18 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Rec
         return
     captions = [caption for caption in captions if caption.strip()]
     for number, caption in enumerate(captions or [""], 1):
-        line = Line(text, f"line {number}", {"caption": caption})
+        line = Line(text, f"line {number}", {"caption": caption, "extra": extra})
         for found in pairs(folder.options, line, image, path):
             name = path if number == 1 else f"{path}#{number}"
             yield replace(found, id=name) if isinstance(found, Record) else found
+
+
+def _beside(folder: SourceFolder, path: str, texts: set[str]) -> dict[str, Any]:
+    """Return the fields of the JSON object beside an image, which img2dataset writes; its caption is in the text."""
+    file = f"{path.rpartition('.')[0]}.json"
+    raw = folder.start(file, MAX_LINE) if file in texts else b""
+    try:
+        value = load_json(raw) if raw else {}
+    except ValueError:
+        return {}
+    return known_fields(value).get("extra", {}) if isinstance(value, dict) else {}

@@ -12,10 +12,13 @@ from fdrd.record import Record
 from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.json_stream import element_line, stream_elements
 from fdrd.sources.reading.lines import Line
-from fdrd.sources.reading.pairs import exported_fields, pairs
+from fdrd.sources.reading.pairs import exported_fields, pairs, unknown_fields
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _EXTRA = ("category", "meta_category", "group", "license")  # `fdrd export` writes them
+
+_IMAGE = (*_EXTRA, "filepath", "filename", "imgid", "sentids", "split", "sentences")
+_SENTENCE = ("raw", "tokens", "imgid", "sentid")
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -67,11 +70,22 @@ def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Recor
     split = line.fields.get("split")
     sentences = line.fields.get("sentences")
     fields = {name: line.fields.get(name) for name in _EXTRA}
+    of_image = unknown_fields(line.fields, _IMAGE)
     fields["split"] = "train" if split == "restval" else split
     shown = path if folder.options.category_from else ""  # its folders are not categories
-    if not isinstance(sentences, list) or not any(map(exported_fields, sentences)):
+    if not isinstance(sentences, list) or not any(map(_has_fields, sentences)):
         sentences = [sentences]
     for number, caption in enumerate(sentences, 1):
+        fields["extra"] = of_image
+        if isinstance(caption, dict):
+            fields["extra"] = {**of_image, **unknown_fields(caption, _SENTENCE)}
         own = Line(line.file, line.key, {**fields, **exported_fields(caption), "caption": caption})
         name = path if number == 1 else f"{path}#{number}"
         yield from pairs(folder.options, own, folder.image(path), shown, name=name)
+
+
+def _has_fields(sentence: object) -> bool:
+    """Return whether a sentence has fields of its own, so that it is a line of its own."""
+    return isinstance(sentence, dict) and bool(
+        exported_fields(sentence) or unknown_fields(sentence, _SENTENCE)
+    )

@@ -16,8 +16,10 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import Negative, Record, Source, Split
+from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
 from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name
+from fdrd.sources.reading.pairs import unknown_fields
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import (
     MAX_MARKS,
@@ -27,6 +29,7 @@ from fdrd.text.normalize import (
     normalize_described,
 )
 
+_KNOWN = "file_name file_path class_name positive negative meta_category group license captioning".split()
 _KEY = re.compile(r"^(?P<category>.+?)_(?:image_)?\d+$")  # "Sphynx_43", "monkshood_image_06422"
 
 
@@ -78,7 +81,7 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object that keeps repeated keys, which a dict would silently drop."""
 
     def fields(self) -> dict[str, Any]:
-        return dict(self)
+        return {key: value.fields() if isinstance(value, _Pairs) else value for key, value in self}
 
 
 def _record(
@@ -136,11 +139,14 @@ def _record(
     else:
         return Rejection(file, key, image.reason, image.detail)
     caption, caption_rules = normalize_described(caption, category)
+    columns, left_out = extra_columns(unknown_fields(fields, _KNOWN))
     rules = [*path_rules, *category_rules, *caption_rules]
     if not class_name:
         rules.append("category_from_key")
     elif "folder_joined_to_name" in path_rules and category != _named(path.rpartition("/")[0]):
         rules.append("category_differs_from_folder")
+    if left_out:
+        rules.append(LEFT_OUT)
     return Record(
         id=key,
         image=folder.image(path),
@@ -152,6 +158,7 @@ def _record(
         split=split,
         negatives=tuple(Negative(text, "", "category") for text in normal),
         rules=tuple(rules),
+        extra=columns,
     )
 
 

@@ -64,9 +64,12 @@ def find_columns(
 
 
 def known_fields(values: Mapping[str, Any], options: SourceOptions = NO_OPTIONS) -> dict[str, Any]:
-    """Return the values of an object by field, without those that belong to no field."""
+    """Return the values of an object by field; under `extra` those that belong to no field, by their own names."""
     columns = _columns(tuple(values), options)
-    return {field: merge([values[name] for name in names]) for field, names in columns.items()}
+    fields = {field: merge([values[name] for name in names]) for field, names in columns.items()}
+    used = {name for names in columns.values() for name in names}
+    extra = {name: value for name, value in values.items() if name not in used}
+    return fields | ({"extra": extra} if extra else {})
 
 
 @lru_cache(maxsize=1)  # neighboring objects have the same names

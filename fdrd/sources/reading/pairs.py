@@ -9,11 +9,12 @@ name of the image's folder if that may be a category), `meta_category`, `split`,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fdrd.reasons import Rejection
-from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
+from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Scalar, Source, Split
+from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.sources.reading.options import SourceOptions
@@ -63,11 +64,12 @@ def pairs(
             yield line.reject("bad_field", f'"{field}" has over {MAX_NAME} characters')
             return
     shared = _shared(line)
+    extra = extra_columns(line.fields.get("extra", {}))
     given, first = line.fields.get("caption"), texts["id"] or name
     *folders, _ = [part for part in path.split("/") if part not in ("", ".")] or [""]
     for number, caption in enumerate(captions_of(given) or [None], 1):
         texts["id"] = f"{first}#{number}" if number > 1 and first else first
-        yield _record(options, line, texts, image, tuple(folders), split, caption, shared)
+        yield _record(options, line, texts, image, tuple(folders), split, caption, shared, extra)
 
 
 def _shared(line: Line) -> tuple[list[Any], tuple[Negative, ...]] | str:
@@ -87,6 +89,7 @@ def _record(
     split: Split,
     caption: object,
     shared: tuple[list[Any], tuple[Negative, ...]] | str,
+    extra: tuple[dict[str, Scalar], bool],
 ) -> Record | Rejection:
     given = "" if caption is None else caption
     if not isinstance(given, str):
@@ -125,7 +128,8 @@ def _record(
         split=found or split,
         attributes=attributes,
         negatives=negatives,
-        rules=(*category_rules, *caption_rules),
+        rules=(*category_rules, *caption_rules, *([LEFT_OUT] if extra[1] else [])),
+        extra=extra[0],
     )
 
 
@@ -148,6 +152,20 @@ def exported_fields(caption: object) -> dict[str, Any]:
     record = caption.get("record")
     about = record if isinstance(record, dict) else {}
     return found | {key: about[key] for key in ("id", "group", "license") if key in about}
+
+
+def unknown_fields(fields: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Return the fields of an object that its layout does not know, with the `columns` that fdrd wrote into it.
+
+    >>> unknown_fields({"id": 1, "url": "x", "record": {"columns": {"year": 2000}}}, ("id",))
+    {'url': 'x', 'year': 2000}
+    """
+    written = fields.get("columns")
+    if isinstance(record := fields.get("record"), dict):
+        written = record.get("columns")
+    columns = written if isinstance(written, dict) else {}
+    known = {*known, "record", "columns", "attributes", "negatives"}
+    return {name: value for name, value in fields.items() if name not in known} | columns
 
 
 def captions_of(value: object) -> list[Any]:

@@ -18,9 +18,11 @@ import pyarrow.parquet as pq
 from fdrd.files.safe_open import resolve_inside
 from fdrd.reasons import Rejection
 from fdrd.sources.reading.columns import find_columns, merge
+from fdrd.sources.reading.extra import MAX_COLUMNS, NESTED
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.source_folder import SourceFolder
 
+MAX_READ = 4 * MAX_COLUMNS  # columns that fdrd does not know; most of a few rows may be null
 ROWS = 64  # converted to objects at a time
 _MAX_BYTES = 2**30  # uncompressed bytes that any file may have
 _MAX_RATIO = 1000  # larger files may have this many times their compressed size
@@ -61,7 +63,15 @@ def read_rows(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
                 raise ValueError(f"the column {image!r} holds {kind}, no path and no bytes")
             labels = _labels(table.schema)
             names = {field: labels[name] for field, (name, *_) in columns.items() if name in labels}
-            for row in table.rows(columns):
+            used = {name for names in columns.values() for name in names}
+            extra = [field for field in table.schema if field.name not in used]
+            read = [field.name for field in extra if _is_scalar(field.type)]
+            nested = {field.name: NESTED for field in extra if field.name not in read}
+            for row in table.rows(columns, read[:MAX_READ]):
+                row["extra"] = nested | {
+                    name: _class_name(value, labels.get(name))
+                    for name, value in row["extra"].items()
+                }
                 yield _named(Line(file, f"row {number}", row), names)
                 number += 1
     except PermissionError as error:
@@ -85,13 +95,13 @@ class _Parquet:
         ):
             raise ValueError(f"{found.num_rows} rows in {size} bytes would fill the memory")
 
-    def rows(self, columns: _Columns) -> Iterator[dict[str, Any]]:
+    def rows(self, columns: _Columns, extra: Sequence[str]) -> Iterator[dict[str, Any]]:
         inner = _path_inside(self.schema, columns["image"][0])
         wanted = [name for field, names in columns.items() if field != "image" for name in names]
         for batch in self._file.iter_batches(
-            ROWS, columns=[*wanted, *([inner] if inner else [])], use_threads=False
+            ROWS, columns=[*wanted, *extra, *([inner] if inner else [])], use_threads=False
         ):
-            yield from _rows(batch, self.schema, columns)
+            yield from _rows(batch, self.schema, columns, extra)
 
 
 class _Arrow:
@@ -107,12 +117,12 @@ class _Arrow:
             batches = iter(opened)
         self.schema, self._batches = opened.schema, batches
 
-    def rows(self, columns: _Columns) -> Iterator[dict[str, Any]]:
+    def rows(self, columns: _Columns, extra: Sequence[str]) -> Iterator[dict[str, Any]]:
         for batch in self._batches:
             # Offsets in an untrusted file may point anywhere; image bytes are not read for this.
             batch.validate(full=True)
             for start in range(0, batch.num_rows, ROWS):
-                yield from _rows(batch.slice(start, ROWS), self.schema, columns)
+                yield from _rows(batch.slice(start, ROWS), self.schema, columns, extra)
 
 
 def _open(folder: SourceFolder, file: str, stack: ExitStack) -> _Parquet | _Arrow:
@@ -128,7 +138,9 @@ def _open(folder: SourceFolder, file: str, stack: ExitStack) -> _Parquet | _Arro
     return _Parquet(stack.enter_context(opened), stack)
 
 
-def _rows(batch: pa.RecordBatch, schema: pa.Schema, columns: _Columns) -> Iterator[dict[str, Any]]:
+def _rows(
+    batch: pa.RecordBatch, schema: pa.Schema, columns: _Columns, extra: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Yield the fields of each row of a batch, without image bytes."""
     (image,) = columns["image"]
     kind = _kind(schema, image)
@@ -142,6 +154,7 @@ def _rows(batch: pa.RecordBatch, schema: pa.Schema, columns: _Columns) -> Iterat
         for field, names in columns.items()
         if field != "image"
     }
+    others = {name: batch.column(name).to_pylist() for name in extra}
     bytes_in = {} if _is_text(kind) else {"image_column": image}
     for number, path in enumerate(paths):
         yield {
@@ -150,6 +163,7 @@ def _rows(batch: pa.RecordBatch, schema: pa.Schema, columns: _Columns) -> Iterat
                 for field, found in values.items()
             },
             "image": path,
+            "extra": {name: column[number] for name, column in others.items()},
             **bytes_in,
         }
 
@@ -171,6 +185,20 @@ def _kind(schema: pa.Schema, column: str) -> pa.DataType:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    """Return whether a column may be an extra column (`reading.extra`)."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = "string large_string boolean integer floating date timestamp time decimal".split()
+    return any(getattr(pa.types, f"is_{name}")(kind) for name in tests)
+
+
+def _class_name(value: object, names: list[str] | None) -> object:
+    """Return the name of a class number, or the value of a column without class names."""
+    is_class = names and isinstance(value, int) and 0 <= value < len(names)
+    return names[value] if is_class else value
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -1,7 +1,8 @@
 """The same eight pairs in every layout that people have: `LAYOUTS` writes them, the tests read them back.
 
 Each writer gets an empty folder and the pairs. `option` is what `fdrd build` needs to read the layout, and
-its error message names; `has` says which of category, split and a column of its own (`photographer`) the layout can hold.
+its error message names; `has` says which of category, split and a column that fdrd does not know (`photographer`)
+the layout can hold.
 """
 
 from __future__ import annotations

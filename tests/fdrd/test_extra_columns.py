@@ -1,4 +1,4 @@
-"""A column of the source that fdrd does not know passes through every reader, the shards, every export and every page."""
+"""A column of the source that fdrd does not know passes every reader, the shards, every export and the pages."""
 
 import json
 from html import unescape
@@ -120,12 +120,8 @@ def test_captioning_carries_a_column(tmp_path):
             entry["positive"] = ""
         entries[min(entries)]["positive"] = "A small red bird."
         file.write_text(json.dumps(entries))
-    caption(
-        tmp_path / "raw",
-        tmp_path / "out",
-        captioner="template",
-        options={"text": "A small {category} sits on a mossy post."},
-    )
+    options = {"text": "A small {category} sits on a mossy post."}
+    caption(tmp_path / "raw", tmp_path / "out", captioner="template", options=options)
     (domain,) = find_domains(tmp_path / "out")
     records = list(read_domain(tmp_path / "out", domain))
     assert {record.extra["photographer"] for record in records} == PHOTOGRAPHERS
@@ -138,7 +134,7 @@ def test_stats_has_a_line_for_each_column(typed, capsys):
     assert found["photographer"] == (1, 2, None, None)
     print_stats(typed)
     shown = capsys.readouterr().out
-    assert "photographer" in shown and "1,999 to 1,999" in shown
+    assert all(text in shown for text in ("photographer", "1,999 to 1,999"))
 
 
 def test_the_record_page_shows_a_column_as_text(typed, open_site):  # noqa: F811

@@ -197,8 +197,9 @@ def _is_scalar(kind: pa.DataType) -> bool:
 
 def _class_name(value: object, names: list[str] | None) -> object:
     """Return the name of a class number, or the value of a column without class names."""
-    is_class = names and isinstance(value, int) and 0 <= value < len(names)
-    return names[value] if is_class else value
+    if names and isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    return value
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -102,6 +102,9 @@ class Record(Struct, frozen=True, gc=False):
     rules: tuple[str, ...] = ()
     extra: dict[str, Scalar] = {}
 
+    def __hash__(self) -> int:
+        return hash((self.id, self.caption))  # a dict has no hash
+
 
 def to_json(record: Record) -> dict[str, Any]:
     """Return the record as JSON (`schemas/record.schema.json`).

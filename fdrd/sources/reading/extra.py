@@ -45,7 +45,7 @@ def extra_columns(unknown: Mapping[str, Any]) -> tuple[dict[str, Scalar], bool]:
     for column, value in unknown.items():
         if value is None or value == "" or value != value:
             continue
-        name = _identifier(column)
+        name = _identifier(column[: 4 * MAX_COLUMN_NAME])
         if name in _MEASURED:
             continue
         scalar = _scalar(value)
@@ -83,7 +83,7 @@ def _identifier(column: str) -> str:
     """
     if not is_unicode(column):
         return ""
-    name = re.sub(r"\W+", "_", normalize("NFKC", column[: 4 * MAX_COLUMN_NAME])).strip("_")
+    name = re.sub(r"\W+", "_", normalize("NFKC", column)).strip("_")
     name = name if name.isidentifier() or not name else f"_{name}"
     name = name[: MAX_COLUMN_NAME - 1]
     return name if name.isidentifier() else ""

@@ -18,10 +18,13 @@ from msgspec.structs import replace
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import MAX_LINE, Line, load_json, read_jsonl, read_separated
+from fdrd.sources.reading.lines import MAX_LINE, Line, load_json
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_absolute, is_image, leaves_root
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.tables import read_table
+
+ORDER = 4  # any folder of images
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
@@ -99,13 +102,11 @@ def _read_metadata(
     folder: SourceFolder, file: str, require_images: bool
 ) -> Iterator[Record | Rejection]:
     parent = file.rpartition("/")[0] or "."
-    for line in _lines(folder, file):
+    for line in read_table(folder, file):
         if isinstance(line, Rejection):
             yield line
             continue
-        is_table = file.endswith(".parquet")  # which has its fields under their names already
-        fields = line.fields if is_table else known_fields(line.fields, folder.options)
-        name = fields.get("image")
+        name = line.fields.get("image")
         if not isinstance(name, str) or not name:
             yield line.reject("bad_field", '"file_name" is missing or not a string')
         elif (is_absolute(name) and not folder.relative(name)) or leaves_root(name):
@@ -113,20 +114,10 @@ def _read_metadata(
         else:
             path = folder.relative(name) or normpath(f"{parent}/{name}")
             if not require_images or path in folder.images:
-                yield from pairs(
-                    folder.options, Line(file, line.key, fields), folder.image(path), path
-                )
+                yield from pairs(folder.options, line, folder.image(path), path)
             else:
                 detail = f"{path[:200]} is not there, or has no ending of an image"
                 yield line.reject("image_missing", detail)
-
-
-def _lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    if file.endswith(".parquet"):
-        from fdrd.sources.reading.rows import read_rows
-
-        return read_rows(folder, file)
-    return (read_jsonl if file.endswith(".jsonl") else read_separated)(folder, file)
 
 
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:

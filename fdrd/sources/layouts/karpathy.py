@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.json_stream import element_line, stream_elements
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.pairs import exported_fields, pairs, unknown_fields
@@ -49,23 +49,22 @@ def used_files(folder: SourceFolder) -> list[str]:
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every image."""
-    index = ImageIndex(folder, require_images)
+    images = ImagePairs(folder, require_images, public=True)
     for file in used_files(folder):
         for element in stream_elements(folder, file, ("images",)):
             if isinstance(element, Rejection):
                 yield element
             elif element.array == "images":
                 line = element_line(file, element)
-                yield from [line] if isinstance(line, Rejection) else _read(folder, line, index)
+                yield from [line] if isinstance(line, Rejection) else _read(folder, line, images)
 
 
-def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Record | Rejection]:
+def _read(folder: SourceFolder, line: Line, images: ImagePairs) -> Iterator[Record | Rejection]:
     name, parent = line.fields.get("filename"), line.fields.get("filepath")
-    path = index.find(f"{parent}/{name}" if isinstance(parent, str) and parent else name, line.file)
-    if isinstance(path, tuple) and path[0] == "image_missing":
-        path = index.find(name, line.file)
-    if isinstance(path, tuple):
-        yield line.reject(*path)
+    names = (f"{parent}/{name}", name) if isinstance(parent, str) and parent else (name,)
+    path = images.find(line, *names)
+    if isinstance(path, Rejection):
+        yield path
         return
     split = line.fields.get("split")
     sentences = line.fields.get("sentences")

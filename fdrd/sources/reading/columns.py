@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +83,25 @@ def merge(values: list[Any]) -> Any:
         return values[0]
     lists = (value if isinstance(value, list) else [value] for value in values)
     return [value for values in lists for value in values if value not in (None, "")]
+
+
+def flaw_of_columns(
+    file: str,
+    names: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    fields: Iterable[str],
+    options: SourceOptions,
+    kind: str = "column",
+) -> str | None:
+    """Return which fields the columns of a file lack, and the option that names them; None if they lack none."""
+    found = find_columns(names, options)
+    missing = [field for field in fields if field not in found]
+    if not missing:
+        return None
+    return (
+        f"{file} has no {' or '.join(missing)} {kind}; its {kind}s are {', '.join(names)[:200]}; "
+        f"name it with {suggest_options(rows, missing)}"
+    )
 
 
 def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:

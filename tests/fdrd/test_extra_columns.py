@@ -4,6 +4,7 @@ import json
 from html import unescape
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from layouts import LAYOUTS, PAIRS
 from msgspec.structs import replace
@@ -206,3 +207,24 @@ def test_a_shard_with_other_extra_columns_than_the_manifest_is_damaged(typed, tm
     assert "'boxes' of the type list" in schema_flaw(hostile.schema, names)
     hostile = table.append_column("a b", pa.array([1] * len(table)))
     assert "'a b'" in schema_flaw(hostile.schema, names)
+
+
+def test_columns_of_one_name_and_parts_of_the_image_are_left_out(tmp_path):
+    columns = [
+        [pair.data for pair in PAIRS],
+        ["A bird."] * 8,
+        ["x"] * 8,
+        ["y"] * 8,
+        [b"z"] * 8,
+        ["w"] * 8,
+    ]
+    names = ["image", "caption", "tag", "tag", "raw_bytes", "image.note"]
+    arrays = [pa.array(values) for values in columns]
+    pq.write_table(
+        pa.Table.from_arrays([*arrays, pa.array(range(8))], [*names, "year"]),
+        tmp_path / "birds.parquet",
+    )
+    (domain,) = find_domains(tmp_path)
+    records = list(read_domain(tmp_path, domain))
+    assert [record.extra for record in records] == [{"year": number} for number in range(8)]
+    assert {record.rules for record in records} == {("column_left_out",)}

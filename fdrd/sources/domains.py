@@ -43,15 +43,15 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     """Return the domains of a source: the folder itself if its layout is known, else its subfolders.
 
     Args:
-        root: the source.
-        options: for all domains; they override those of `domain.toml`.
+        root: folder of the source.
+        options: options of all domains; they override those of `domain.toml`.
 
     Raises:
         FdrdError: the folder is missing, empty or of another kind, has no known layout, or two domains share a name.
     """
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise FdrdError(f"{root} {what}; --source takes a folder of images and captions")
+        flaw = "is a file" if root.exists() else "does not exist"
+        raise FdrdError(f"{root} {flaw}; --source takes a folder of images and captions")
     if not any(root.iterdir()):
         raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
     source = SourceFolder(root, options)

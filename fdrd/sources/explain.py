@@ -101,10 +101,10 @@ def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
 
 def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:
     yield f"{domain.name}: {domain.reader}, because {domain.why}"
-    given = [name for name, value in domain.about.to_json().items() if value]
-    given += ["group"] if domain.about.group else []
-    if given:
-        yield f"    domain.toml gives {', '.join(given)}"
+    facts = [name for name, value in domain.about.to_json().items() if value]
+    facts += ["group"] if domain.about.group else []
+    if facts:
+        yield f"    domain.toml gives {', '.join(facts)}"
     for name, reader in READERS.items():
         why = reader.detect(folder) if name != domain.reader else None
         if why:

@@ -77,25 +77,25 @@ def row_pairs(
     if isinstance(line, Rejection):
         yield line
         return
-    given, column = line.fields.pop("image", None), line.fields.pop("image_column", None)
+    name, column = line.fields.pop("image", None), line.fields.pop("image_column", None)
     if column is not None:
-        path = given if isinstance(given, str) and not is_absolute(given) else ""
+        path = name if isinstance(name, str) and not is_absolute(name) else ""
         number = line.key.removeprefix("row ")
         image = ImageRef(line.file, row_member(int(number), column))
         yield from pairs(folder.options, line, image, path, split, f"{line.file}#{number}")
         return
-    if not isinstance(given, str) or not given:
+    if not isinstance(name, str) or not name:
         yield line.reject("bad_field", "the image is missing or not a string")
         return
-    given = folder.relative(given) or given
-    if is_absolute(given) or leaves_root(given):
-        yield line.reject("path_outside", given[:200])
+    name = folder.relative(name) or name
+    if is_absolute(name) or leaves_root(name):
+        yield line.reject("path_outside", name[:200])
         return
-    path = images.find(line, given)
+    path = images.find(line, name)
     if isinstance(path, str):
         yield from images.of_image(line, path, split)
     elif path.reason == "image_missing":
-        beside = (PurePosixPath(line.file).parent / given).as_posix()
+        beside = (PurePosixPath(line.file).parent / name).as_posix()
         yield line.reject(path.reason, f"{beside[:200]} is not there, or has no ending of an image")
     else:
         yield path

@@ -48,16 +48,18 @@ def find_columns(
     >>> find_columns(["path", "caption_1", "caption_2"])["caption"]
     ('caption_1', 'caption_2')
     """
-    given = {_plain(name): name for name in reversed(list(names))}
+    by_plain = {_plain(name): name for name in reversed(list(names))}
     mapped = dict(options.columns)
     found = {}
     for field, known in COLUMNS.items():
         if field in mapped:
-            wanted = [given[_plain(name)] for name in mapped[field] if _plain(name) in given]
+            wanted = [by_plain[_plain(name)] for name in mapped[field] if _plain(name) in by_plain]
         else:
-            wanted = [given[name] for name in known if name in given][:1]
+            wanted = [by_plain[name] for name in known if name in by_plain][:1]
         if field == "caption" and field not in mapped and not wanted:
-            wanted = [name for plain, name in reversed(given.items()) if _NUMBERED.fullmatch(plain)]
+            wanted = [
+                name for plain, name in reversed(by_plain.items()) if _NUMBERED.fullmatch(plain)
+            ]
         if wanted:
             found[field] = tuple(wanted)
     return found

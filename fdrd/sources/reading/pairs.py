@@ -46,12 +46,12 @@ def pairs(
     """Yield a pair for each caption of a line, or one with an empty caption if it has none.
 
     Args:
-        options: of the source.
-        line: with fields named as in `fdrd.record.Record`.
-        image: of all its captions.
+        options: options of the source.
+        line: row with fields named as in `fdrd.record.Record`.
+        image: image of all its captions.
         path: path whose folders name category and split if the line does not.
-        split: the split if neither names one.
-        name: the id if the line has none, numbered from the second caption on.
+        split: split if neither names one.
+        name: id if the line has none, numbered from the second caption on.
     """
     texts: dict[str, str] = {}
     for field in _TEXT_FIELDS:
@@ -91,14 +91,14 @@ def _record(
     shared: tuple[list[Any], tuple[Negative, ...]] | str,
     extra: tuple[dict[str, Scalar], bool],
 ) -> Record | Rejection:
-    given = "" if caption is None else caption
-    if not isinstance(given, str):
-        return line.reject("bad_field", f'"caption" is a {type(given).__name__}')
-    if len(given) > MAX_CAPTION:
+    text = "" if caption is None else caption
+    if not isinstance(text, str):
+        return line.reject("bad_field", f'"caption" is a {type(text).__name__}')
+    if len(text) > MAX_CAPTION:
         return line.reject("bad_field", f'"caption" has over {MAX_CAPTION} characters')
-    if has_too_many_marks(given):
+    if has_too_many_marks(text):
         return line.reject("bad_field", f'"caption" has over {MAX_MARKS} combining marks in a row')
-    wanted = options.category_of(texts["category"], folders, given)
+    wanted = options.category_of(texts["category"], folders, text)
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"
         return line.reject("category_missing", detail)
@@ -107,12 +107,12 @@ def _record(
     if found is None:
         known = ", ".join(sorted(SPLIT_OF_WORD))
         return line.reject("bad_field", f'"split" is {texts["split"]!r}; known are {known}')
-    normal, caption_rules = normalize_described(given, category)
+    normal, caption_rules = normalize_described(text, category)
     if isinstance(shared, str):
         return line.reject("bad_field", f"attributes or negatives: {shared}")
     listed, negatives = shared
     try:
-        attributes = move_spans(_attributes(listed, given), given, normal) if listed else ()
+        attributes = move_spans(_attributes(listed, text), text, normal) if listed else ()
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         return line.reject("bad_field", f"attributes or negatives: {error}")
     return Record(

@@ -215,8 +215,8 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 def _holds_bytes(kind: pa.DataType) -> bool:
     """Return whether the type is a struct with bytes, as `datasets` stores an image."""
-    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
-    return place >= 0 and _is_bytes(kind.field(place).type)
+    index = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    return index >= 0 and _is_bytes(kind.field(index).type)
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:

@@ -207,6 +207,9 @@ def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
         return str(error)
     if max(len(record.caption), *(len(each.caption) for each in record.negatives), 0) > MAX_CAPTION:
         return f"a caption has over {MAX_CAPTION:,} characters"
+    texts = [value for value in extra_of(row).values() if isinstance(value, str)]
+    if max(map(len, texts), default=0) > MAX_CAPTION:
+        return f"a column has over {MAX_CAPTION:,} characters"
     if len(category_name(label, categories)) > 2 * MAX_NAME:  # with the domain
         return f"the category has over {2 * MAX_NAME:,} characters"
     return ""

@@ -15,11 +15,14 @@ from fdrd.checks.validation import validate
 from fdrd.commands.dataset.stats import stats as print_stats
 from fdrd.exports.formats import FORMATS, not_carried
 from fdrd.pipeline.reformat import convert_dataset
-from fdrd.record import ImageRef, Record, Source
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record, Source, to_json
 from fdrd.sources import READERS, find_domains, make_options, read_domain
 from fdrd.sources.reading.extra import MAX_COLUMNS, extra_columns, within_limit
+from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.checked_shards import schema_flaw
 from fdrd.storage.shards import read_records
+from fdrd.viewer.indexing import _flaw
 from tests.fdrd.viewer.conftest import open_site  # noqa: F401 - a fixture
 
 PHOTOGRAPHERS = {pair.photographer for pair in PAIRS}
@@ -228,3 +231,23 @@ def test_columns_of_one_name_and_parts_of_the_image_are_left_out(tmp_path):
     records = list(read_domain(tmp_path, domain))
     assert [record.extra for record in records] == [{"year": number} for number in range(8)]
     assert {record.rules for record in records} == {("column_left_out",)}
+
+
+def test_the_viewer_leaves_out_a_row_with_a_longer_text_than_a_reader_accepts(typed):
+    row = {**to_json(read_all(typed)[0]), "category": None}
+    assert _flaw({**row, "photographer": "a" * 20_000}, []) == ""
+    assert _flaw({**row, "photographer": "a" * 20_001}, []) == "a column has over 20,000 characters"
+
+
+@pytest.mark.parametrize("depth", [400, 900])
+def test_deeply_nested_columns_are_left_out_or_refused(tmp_path, depth):
+    LAYOUTS["authors_json"].write(tmp_path, PAIRS)
+    file = tmp_path / "birds_test.json"
+    nested = '{"a": ' * depth + "1" + "}" * depth
+    file.write_text(
+        file.read_text().replace('"negative": []', f'"negative": [], "boxes": {nested}', 1)
+    )
+    items = list(READERS["released"].read(SourceFolder(tmp_path)))
+    assert any("column_left_out" in getattr(item, "rules", ()) for item in items) or any(
+        isinstance(item, Rejection) for item in items
+    )

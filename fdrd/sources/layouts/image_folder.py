@@ -143,9 +143,8 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Rec
     captions = [caption for caption in captions if caption.strip()]
     for number, caption in enumerate(captions or [""], 1):
         line = Line(text, f"line {number}", {"caption": caption, "extra": extra})
-        for found in pairs(folder.options, line, image, path):
-            name = path if number == 1 else f"{path}#{number}"
-            yield replace(found, id=name) if isinstance(found, Record) else found
+        name = path if number == 1 else f"{path}#{number}"
+        yield from pairs(folder.options, line, image, path, name=name)
 
 
 def _beside(folder: SourceFolder, path: str, texts: set[str]) -> dict[str, Any]:

@@ -92,12 +92,8 @@ def _record(
     extra: tuple[dict[str, Scalar], bool],
 ) -> Record | Rejection:
     text = "" if caption is None else caption
-    if not isinstance(text, str):
-        return line.reject("bad_field", f'"caption" is a {type(text).__name__}')
-    if len(text) > MAX_CAPTION:
-        return line.reject("bad_field", f'"caption" has over {MAX_CAPTION} characters')
-    if has_too_many_marks(text):
-        return line.reject("bad_field", f'"caption" has over {MAX_MARKS} combining marks in a row')
+    if flaw := text_flaw("caption", text, MAX_CAPTION):
+        return line.reject("bad_field", flaw)
     wanted = options.category_of(texts["category"], folders, text)
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"
@@ -131,6 +127,17 @@ def _record(
         rules=(*category_rules, *caption_rules, *([LEFT_OUT] if extra[1] else [])),
         extra=extra[0],
     )
+
+
+def text_flaw(field: str, value: object, limit: int) -> str:
+    """Return what is wrong with a field that must be a text of at most `limit` characters; empty if nothing is."""
+    if not isinstance(value, str):
+        return f'"{field}" is a {type(value).__name__}'
+    if len(value) > limit:
+        return f'"{field}" has over {limit} characters'
+    if has_too_many_marks(value):
+        return f'"{field}" has over {MAX_MARKS} combining marks in a row'
+    return ""
 
 
 def exported_fields(caption: object) -> dict[str, Any]:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from fdrd.record import Record, Scalar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +23,19 @@ _ATTRIBUTE = {"type": _TEXT, "value": _TEXT, "start": _INTEGER, "end": _INTEGER}
 _NEGATIVE = dict.fromkeys(("caption", "category", "kind", "attribute_type"), _TEXT)
 
 
-def features(categories: Sequence[str], *, named: bool = False) -> dict[str, Any]:
+ExtraTypes = Mapping[str, str]
+"""The extra columns of a dataset and their types, in the order of the columns; a value may be null."""
+
+EXTRA_TYPES: dict[str, type] = {"string": str, "int64": int, "float64": float, "bool": bool}
+"""Types of extra columns, with the Python type of their values."""
+_NO_EXTRA: ExtraTypes = {}
+MAX_COLUMN_NAME = 64
+"""Characters in the name of an extra column."""
+
+
+def features(
+    categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
+) -> dict[str, Any]:
     """Return the columns of a dataset with these fine categories, in Parquet with their names.
 
     The form is that of `datasets.Features.to_dict`.
@@ -40,10 +54,69 @@ def features(categories: Sequence[str], *, named: bool = False) -> dict[str, Any
         "source": dict.fromkeys(("file", "sha256", "license", "origin"), _TEXT),
         "width": _INTEGER,
         "height": _INTEGER,
+        **{name: {"dtype": dtype, "_type": "Value"} for name, dtype in extra.items()},
     }
 
 
-def arrow_schema(categories: Sequence[str], *, named: bool = False) -> pa.Schema:
+KNOWN_COLUMNS = frozenset(features([], named=True))
+"""Columns that every dataset has; `category_name` only in Parquet."""
+
+
+def extra_types(records: Iterable[Record]) -> dict[str, str]:
+    """Return the extra columns of records, sorted by name. A column of mixed types is a string column.
+
+    >>> from fdrd.record import ImageRef, Source
+    >>> rows = [{"year": 1999, "tag": "a"}, {"year": 1.5, "tag": True}]
+    >>> extra_types(Record("1", ImageRef("a"), "", "", Source("a"), extra=row) for row in rows)
+    {'tag': 'string', 'year': 'float64'}
+    """
+    found: dict[str, set[type]] = {}
+    for record in records:
+        for name, value in record.extra.items():
+            found.setdefault(name, set()).add(type(value))
+    return {name: _dtype(found[name]) for name in sorted(found)}
+
+
+def _dtype(types: set[type]) -> str:
+    if types == {int, float}:
+        return "float64"
+    return next((name for name, each in EXTRA_TYPES.items() if types == {each}), "string")
+
+
+def extra_row(extra: Mapping[str, Scalar], types: ExtraTypes) -> dict[str, Scalar | None]:
+    """Return the extra columns of a row, each with a value of its type or None."""
+    return {
+        name: None if (value := extra.get(name)) is None else EXTRA_TYPES[dtype](value)
+        for name, dtype in types.items()
+    }
+
+
+def extra_of(row: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Return the extra columns of a row that are not null."""
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in KNOWN_COLUMNS and value is not None
+    }
+
+
+def extra_in_schema(schema: pa.Schema) -> dict[str, str]:
+    """Return the extra columns of a shard.
+
+    Raises:
+        ValueError: one of them has another type than extra columns have, or a name that is no identifier.
+    """
+    found = {field.name: field.type for field in schema if field.name not in KNOWN_COLUMNS}
+    types = {name: {"double": "float64"}.get(str(kind), str(kind)) for name, kind in found.items()}
+    for name, kind in types.items():
+        if kind not in EXTRA_TYPES or not name.isidentifier() or len(name) > MAX_COLUMN_NAME:
+            raise ValueError(f"the column {name[:MAX_COLUMN_NAME]!r} of the type {kind} is unknown")
+    return types
+
+
+def arrow_schema(
+    categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
+) -> pa.Schema:
     """Return the Arrow schema of a dataset, with the metadata that `datasets` reads."""
     import pyarrow as pa
 
@@ -59,14 +132,16 @@ def arrow_schema(categories: Sequence[str], *, named: bool = False) -> pa.Schema
                 return pa.list_(arrow_type(column["feature"]))
         return pa.struct({name: arrow_type(each) for name, each in column.items()})
 
-    columns = features(categories, named=named)
+    columns = features(categories, extra, named=named)
     metadata = json.dumps({"info": {"features": columns}})
     return pa.schema(arrow_type(columns)).with_metadata({"huggingface": metadata})
 
 
-def card_features(categories: Sequence[str], *, named: bool = False) -> list[dict[str, Any]]:
+def card_features(
+    categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
+) -> list[dict[str, Any]]:
     """Return the columns as in the YAML block of a card."""
-    return _named(features(categories, named=named))
+    return _named(features(categories, extra, named=named))
 
 
 def _named(columns: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fdrd.columns import CATEGORY_NAME
+from fdrd.columns import CATEGORY_NAME, extra_in_schema
 from fdrd.connection import hub_or_cache
 from fdrd.errors import FdrdError, first_line
 from fdrd.images.check import opened_image
@@ -26,7 +26,7 @@ from fdrd.record import SPLITS, Attribute, Negative, category_name
 from fdrd.storage.checked_shards import DamageError, check_rows, columns_flaw, row_flaws
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
-from fdrd.storage.shard_file import PARQUET
+from fdrd.storage.shard_file import PARQUET, read_schema
 
 if TYPE_CHECKING:
     import datasets
@@ -328,7 +328,10 @@ def _local_shards(
         manifest = read_manifest(folder)
         for shard in manifest["shards"]:
             if domain in (None, shard["domain"]) and split in (None, shard["split"]):
-                check_rows(folder / shard["path"], shard, manifest["categories"])
+                path = folder / shard["path"]
+                check_rows(path, shard, manifest["categories"])
+                if extra_in_schema(read_schema(path)) != manifest.get("columns", {}):
+                    raise DamageError(path, "its extra columns are not those of the manifest")
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards
     refuse_other(folder, "a dataset")

@@ -84,6 +84,7 @@ RULES: dict[str, str] = {
     "category_joined_to_name": "`category_name.jpg` in the annotation is `name.jpg` on disk",
     "category_from_key": "there is no category field; the key up to the number is the category",
     "category_differs_from_folder": "annotation and folder name different categories; the annotation wins",
+    "column_left_out": "a column that fdrd does not know holds lists, objects or a long text, or is one of over 32",
     "category_underscores": "underscores in the category name were replaced by spaces",
     "caption_underscores": "underscores inside the caption were replaced by spaces",
     "caption_glued": "a missing space between two sentences was added",

@@ -16,6 +16,7 @@ from msgspec import Struct, convert, to_builtins
 Split = Literal["train", "validation", "test", ""]
 Kind = Literal["category", "attribute"]
 KINDS: tuple[Kind, ...] = ("category", "attribute")
+Scalar = str | int | float | bool
 Labels = dict[tuple[str, str], str]
 """(domain, category) -> name of the class label."""
 
@@ -81,7 +82,8 @@ class Record(Struct, frozen=True, gc=False):
 
     `split` is empty if the source gives none. Records of one `group` (a video, a cluster of near duplicates)
     stay in one split. `rules` lists the normalizations that changed the record (keys of
-    `fdrd.reasons.RULES`). The manifest counts them; they are not a column.
+    `fdrd.reasons.RULES`). The manifest counts them; they are not a column. `extra` holds the columns of the
+    source that fdrd does not know, by name (`fdrd.sources.reading.extra`); each is a column of the shards.
     """
 
     id: str
@@ -98,6 +100,10 @@ class Record(Struct, frozen=True, gc=False):
     width: int = 0
     height: int = 0
     rules: tuple[str, ...] = ()
+    extra: dict[str, Scalar] = {}
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.caption))  # a dict has no hash
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -132,7 +138,8 @@ def all_texts(record: Record) -> list[str]:
         strings += [span.type, span.value]
     for negative in record.negatives:
         strings += [negative.caption, negative.category, negative.attribute_type or ""]
-    return strings
+    strings += record.extra
+    return strings + [value for value in record.extra.values() if isinstance(value, str)]
 
 
 def from_json(value: dict[str, Any]) -> Record:

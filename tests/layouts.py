@@ -1,7 +1,8 @@
 """The same eight pairs in every layout that people have: `LAYOUTS` writes them, the tests read them back.
 
 Each writer gets an empty folder and the pairs. `option` is what `fdrd build` needs to read the layout, and
-its error message names; `has` says which of category and split the layout can hold.
+its error message names; `has` says which of category, split and a column that fdrd does not know (`photographer`)
+the layout can hold.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ class Pair:
     captions: tuple[str, ...]
     category: str
     split: str
+
+    @property
+    def photographer(self):
+        """A column that fdrd does not know; layouts that `has` it keep it."""
+        return f"Ann {self.name[-2:]}"
 
     @property
     def data(self):
@@ -99,11 +105,15 @@ def table(rows, separator=","):
     return file.getvalue()
 
 
-@layout("table", "category", "split")
+@layout("table", "category", "split", "photographer")
 def csv_relative_paths(root, pairs):
     put_images(root, pairs, "img")
-    rows = [[f"img/{p.name}.png", c, p.category, p.split] for p in pairs for c in p.captions]
-    put(root, "pairs.csv", table([["image", "caption", "label", "split"], *rows]))
+    rows = [
+        [f"img/{p.name}.png", c, p.category, p.split, p.photographer]
+        for p in pairs
+        for c in p.captions
+    ]
+    put(root, "pairs.csv", table([["image", "caption", "label", "split", "photographer"], *rows]))
 
 
 @layout("table", "category")
@@ -141,9 +151,10 @@ def csv_numbered_captions(root, pairs):
     put(root, "pairs.csv", table([["filename", "caption_1", "caption_2"], *rows]))
 
 
-@layout("table", "category", captions=1)
+@layout("table", "category", "photographer", captions=1)
 def parquet_bytes_and_label(root, pairs):
     rows = {
+        "photographer": [p.photographer for p in pairs],
         "image": [p.data for p in pairs],
         "caption": [p.captions[0] for p in pairs],
         "label": [p.category for p in pairs],
@@ -173,7 +184,7 @@ def parquet_conversations(root, pairs):
     pq.write_table(pa.table(rows), root / "0.parquet")
 
 
-@layout("saved_dataset", "split")
+@layout("saved_dataset", "split", "photographer")
 def save_to_disk_sentences(root, pairs):
     from datasets import Dataset, DatasetDict
 
@@ -182,6 +193,7 @@ def save_to_disk_sentences(root, pairs):
         some = [p for p in pairs if p.split == split]
         rows = {
             "image": [{"bytes": p.data, "path": None} for p in some],
+            "photographer": [p.photographer for p in some],
             "sentences": [[{"raw": c, "sentid": 0} for c in p.captions] for p in some],
         }
         splits[split] = Dataset.from_dict(rows)
@@ -209,16 +221,20 @@ def text_files_in_nested_class_folders(root, pairs):
         put(root, f"animals/birds/{p.category}/{p.name}.txt", "\n".join(p.captions))
 
 
-@layout("image_folder", "split")
+@layout("image_folder", "split", "photographer")
 def imagefolder_metadata(root, pairs):
     for split in ("train", "val", "test"):
         some = [p for p in pairs if p.split == split]
         put_images(root, some, split)
-        rows = [{"file_name": f"{p.name}.png", "text": c} for p in some for c in p.captions]
+        rows = [
+            {"file_name": f"{p.name}.png", "text": c, "photographer": p.photographer}
+            for p in some
+            for c in p.captions
+        ]
         put(root, f"{split}/metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-@layout("image_folder", captions=1)
+@layout("image_folder", "photographer", captions=1)
 def img2dataset_files(root, pairs):
     for number, p in enumerate(pairs):
         put(root, f"00000/{number:09d}.png", p.data)
@@ -229,7 +245,7 @@ def img2dataset_files(root, pairs):
     put(root, "00000_stats.json", {"count": len(pairs)})
 
 
-@layout("webdataset", captions=1)
+@layout("webdataset", "photographer", captions=1)
 def img2dataset_webdataset(root, pairs):
     with tarfile.open(root / "00000.tar", "w") as archive:
         for number, p in enumerate(pairs):
@@ -239,21 +255,22 @@ def img2dataset_webdataset(root, pairs):
     put(root, "00000_stats.json", {"count": len(pairs)})
 
 
-@layout("table", captions=1)
+@layout("table", "photographer", captions=1)
 def img2dataset_parquet(root, pairs):
     rows = [{**img2dataset_json(p, n), "jpg": p.data} for n, p in enumerate(pairs)]
     pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet")
 
 
-@layout("webdataset")
+@layout("webdataset", "photographer")
 def webdataset_of_lines(root, pairs):
     with tarfile.open(root / "0.tar", "w") as archive:
         for p in pairs:
             add(archive, f"{p.name}.png", p.data)
-            add(archive, f"{p.name}.json", json.dumps({"captions": list(p.captions)}).encode())
+            fields = {"captions": list(p.captions), "photographer": p.photographer}
+            add(archive, f"{p.name}.json", json.dumps(fields).encode())
 
 
-@layout("coco_captions", "split")
+@layout("coco_captions", "split", "photographer")
 def coco(root, pairs):
     for split in ("train", "val", "test"):
         some = [(n, p) for n, p in enumerate(pairs) if p.split == split]
@@ -261,12 +278,12 @@ def coco(root, pairs):
         texts = [(n, c) for n, p in some for c in p.captions]
         put(root, f"annotations/captions_{split}2017.json", {
             "info": {}, "licenses": [],
-            "images": [{"id": n, "file_name": f"{p.name}.png"} for n, p in some],
+            "images": [{"id": n, "file_name": f"{p.name}.png", "photographer": p.photographer} for n, p in some],
             "annotations": [{"id": i, "image_id": n, "caption": c} for i, (n, c) in enumerate(texts)],
         })  # fmt: skip
 
 
-@layout("coco_captions", "category", "split")
+@layout("coco_captions", "category", "split", "photographer")
 def coco_with_instances(root, pairs):
     coco(root, pairs)
     names = ["wren", "robin"]
@@ -279,11 +296,11 @@ def coco_with_instances(root, pairs):
         })  # fmt: skip
 
 
-@layout("karpathy", "split")
+@layout("karpathy", "split", "photographer")
 def karpathy(root, pairs):
     put_images(root, pairs, "val2014")
     images = [
-        {"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n,
+        {"filepath": "val2014", "filename": f"{p.name}.png", "imgid": n, "photographer": p.photographer,
          "split": "restval" if p.split == "train" else p.split,
          "sentences": [{"raw": c, "tokens": c.split()} for c in p.captions]}
         for n, p in enumerate(pairs)
@@ -322,12 +339,16 @@ def flickr8k_captions_txt(root, pairs):
     put(root, "captions.txt", table([["image", "caption"], *rows]))
 
 
-@layout("json_captions", "split")
+@layout("json_captions", "split", "photographer")
 def blip_json_lists(root, pairs):
     put_images(root, pairs, "val2014")
     for split in ("train", "val", "test"):
         rows = [
-            {"image": f"val2014/{p.name}.png", "caption": list(p.captions)}
+            {
+                "image": f"val2014/{p.name}.png",
+                "caption": list(p.captions),
+                "photographer": p.photographer,
+            }
             for p in pairs
             if p.split == split
         ]
@@ -340,11 +361,16 @@ def json_file_to_captions(root, pairs):
     put(root, "captions.json", {f"{p.name}.png": list(p.captions) for p in pairs})
 
 
-@layout("json_captions", captions=1)
+@layout("json_captions", "photographer", captions=1)
 def llava_conversations(root, pairs):
     put_images(root, pairs, "images")
     rows = [
-        {"id": p.name, "image": f"images/{p.name}.png", "conversations": conversation(p)}
+        {
+            "id": p.name,
+            "image": f"images/{p.name}.png",
+            "conversations": conversation(p),
+            "photographer": p.photographer,
+        }
         for p in pairs
     ]
     put(root, "blip_laion_cc_sbu.json", rows)
@@ -366,7 +392,7 @@ def cub(root, pairs):
     put(root, "attributes/image_attribute_labels.txt", rows)
 
 
-@layout("coco_captions", "split")
+@layout("coco_captions", "split", "photographer")
 def zips_of_coco(root, pairs):
     coco(root / "unpacked", pairs)
     files = [path for path in sorted((root / "unpacked").rglob("*")) if path.is_file()]
@@ -390,7 +416,7 @@ def zip_of_a_deflated_folder(root, pairs):
             archive.writestr(f"birds/{p.category}/{p.name}.txt", "\n".join(p.captions))
 
 
-@layout("karpathy", "split")
+@layout("karpathy", "split", "photographer")
 def tar_of_karpathy(root, pairs):
     karpathy(root / "x", pairs)
     with tarfile.open(root / "flickr.tar", "w") as archive:
@@ -401,6 +427,21 @@ def tar_of_karpathy(root, pairs):
             else:
                 path.rmdir()
     (root / "x").rmdir()
+
+
+@layout("released", "category", "split", "photographer", captions=1)
+def authors_json(root, pairs):
+    put_images(root, pairs, "images")
+    for split in ("train", "val", "test"):
+        rows = {
+            f"{p.name}.png": {
+                "file_name": f"{p.name}.png", "class_name": p.category, "positive": p.captions[0],
+                "negative": [], "photographer": p.photographer,
+            }
+            for p in pairs
+            if p.split == split
+        }  # fmt: skip
+        put(root, f"birds_{split}.json", rows)
 
 
 def conversation(pair):
@@ -416,6 +457,7 @@ def img2dataset_json(pair, number):
     return {
         "caption": pair.captions[0], "url": f"https://example.org/{pair.name}.png", "key": f"{number:09d}",
         "status": "success", "error_message": None, "width": 24, "height": 16, "exif": "{}", "sha256": "",
+        "photographer": pair.photographer,
     }  # fmt: skip
 
 

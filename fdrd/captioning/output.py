@@ -159,6 +159,7 @@ def _entry(record: Record, path: str, caption: str) -> dict[str, Any]:
         "positive": caption,
         "negative": [negative.caption for negative in record.negatives],
         **{field: value for field, value in optional.items() if value},
+        **({"columns": record.extra} if record.extra else {}),
     }
 
 

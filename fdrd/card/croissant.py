@@ -17,6 +17,7 @@ from typing import Any
 from fdrd.card.front_matter import TAGS
 
 _TEMPLATE = Path(__file__).with_name("croissant_template.json")
+_TYPES = {"string": "Text", "int64": "Integer", "float64": "Float", "bool": "Boolean"}
 _FORMATS = {"parquet": "application/x-parquet", "arrow": "application/vnd.apache.arrow.stream"}
 
 
@@ -57,7 +58,10 @@ def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "recordSet": [
             _names(names_template, "splits", "cr:Split", splits),
             _names(names_template, "categories", "cr:Label", manifest["categories"]),
-            *(_records(records_template, config) for config in configs),
+            *(
+                _records(records_template, config, manifest.get("columns", {}))
+                for config in configs
+            ),
         ],
     }
 
@@ -99,10 +103,14 @@ def _names(
     return _fill(template, id=name, type=type) | {"data": data}
 
 
-def _records(template: Mapping[str, Any], config: str) -> dict[str, Any]:
-    """Return the record set of a config, with one record per image-caption pair."""
+def _records(template: Mapping[str, Any], config: str, extra: Mapping[str, str]) -> dict[str, Any]:
+    """Return the record set of a config, with one record per image-caption pair and the extra columns."""
     records = _fill(template, id=_id(config), config=config)
     split, *fields = records["field"]
+    fields += [
+        {"name": name, "description": "As in the source.", "dataType": f"sc:{_TYPES[dtype]}"}
+        for name, dtype in extra.items()
+    ]
     files = split["source"]["fileSet"]
     return records | {"field": [split, *(_field(_id(config), field, files) for field in fields)]}
 

@@ -187,7 +187,7 @@ def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         infos.append(
             {
                 "config_name": config,
-                "features": card_features(categories, named=named),
+                "features": card_features(categories, manifest.get("columns", {}), named=named),
                 "splits": splits,
                 "download_size": size,
                 "dataset_size": size,

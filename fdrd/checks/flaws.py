@@ -63,7 +63,7 @@ def flawed_negatives(record: Record, is_true: Callable[[str], bool]) -> Iterator
     """Yield the keys of `NEGATIVE_FLAWS` that apply, each with the negative.
 
     Args:
-        record: with its negatives.
+        record: record with its negatives.
         is_true: tells whether a text, normalized by `plain`, is the caption of some row.
     """
     own = plain(record.caption)

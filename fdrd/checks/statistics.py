@@ -8,13 +8,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fdrd.columns import ExtraTypes
 from fdrd.storage.checked_shards import read_checked
 from fdrd.storage.manifest import read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStats:
+    """Values of an extra column in one split. `low` and `high` are None for texts and booleans."""
+
+    name: str
+    type: str
+    distinct: int
+    nulls: int
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class SplitStats:
     tokens_max: int | None = None
     over_limit: int | None = None
     """rows whose caption has more tokens than the text tower reads"""
+    columns: tuple[ColumnStats, ...] = ()
+    """columns of the source that fdrd does not know"""
 
 
 def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
@@ -63,7 +78,7 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
             lengths = tokens.get(domain, {}).get(split, {})
             found.append(
                 replace(
-                    _count(domain, split, batches),
+                    _count(domain, split, batches, manifest.get("columns", {})),
                     tokens_median=lengths.get("median"),
                     tokens_max=lengths.get("max"),
                     over_limit=lengths.get("over"),
@@ -72,11 +87,14 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
     return found
 
 
-def _count(domain: str, split: str, batches: Iterable[pa.RecordBatch]) -> SplitStats:
+def _count(
+    domain: str, split: str, batches: Iterable[pa.RecordBatch], extra: ExtraTypes
+) -> SplitStats:
     captions: Counter[str] = Counter()
     images: set[str] = set()
     categories: set[int] = set()
     words: list[int] = []
+    values: dict[str, Counter[Any]] = {name: Counter() for name in extra}
     negatives = attributes = 0
     for batch in batches:
         texts = batch["caption"].to_pylist()
@@ -86,6 +104,8 @@ def _count(domain: str, split: str, batches: Iterable[pa.RecordBatch]) -> SplitS
         images.update(source["sha256"] for source in batch["source"].to_pylist())
         negatives += sum(len(row) for row in batch["negatives"].to_pylist())
         attributes += sum(len(row) for row in batch["attributes"].to_pylist())
+        for name, counted in values.items():
+            counted.update(batch[name].to_pylist())
     pairs = captions.total()
     return SplitStats(
         domain=domain,
@@ -99,4 +119,11 @@ def _count(domain: str, split: str, batches: Iterable[pa.RecordBatch]) -> SplitS
         negatives_per_pair=negatives / pairs,
         attributes_per_pair=attributes / pairs,
         shared_captions=sum(count for count in captions.values() if count > 1),
+        columns=tuple(_column(name, extra[name], counted) for name, counted in values.items()),
     )
+
+
+def _column(name: str, dtype: str, values: Counter[Any]) -> ColumnStats:
+    nulls = values.pop(None, 0)
+    bounds = (min(values), max(values)) if values and dtype in ("int64", "float64") else ()
+    return ColumnStats(name, dtype, len(values), nulls, *bounds)

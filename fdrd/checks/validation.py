@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fdrd.columns import KNOWN_COLUMNS, extra_in_schema, extra_of
 from fdrd.curation.leaks import CLUSTER
 from fdrd.curation.near_duplicates import NearImages, find_near_images
 from fdrd.errors import first_line
@@ -120,7 +121,12 @@ def _damage(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> str:
     try:
         if sha256_of(path) != shard["sha256"]:
             return "does not match its sha256 in the manifest; build again"
-        return schema_flaw(read_schema(path), manifest["categories"])
+        found = read_schema(path)
+        if flaw := schema_flaw(found, manifest["categories"]):
+            return flaw
+        if extra_in_schema(found) != manifest.get("columns", {}):
+            return "its extra columns are not those of the manifest"
+        return ""
     except UNREADABLE as error:
         return f"cannot be read ({first_line(error)}); build again"
 
@@ -235,10 +241,11 @@ def _check_row(
     image = row.pop("image")["bytes"]
     row["category"] = category_name(row["category"], manifest["categories"])
     record = {
-        **row,
+        **{name: value for name, value in row.items() if name in KNOWN_COLUMNS},
         "image": {"path": row["source"]["file"], "member": ""},
         "split": shard["split"],
         "rules": [],
+        "extra": extra_of(row),
     }
     for error in schema("record").iter_errors(record):
         yield Problem(place, f"{error.json_path}: {error.message}")

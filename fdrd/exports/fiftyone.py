@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fdrd.exports.samples import DomainExport, Row, write_json
+from fdrd.exports.samples import DomainExport, Row, extra_columns, write_json
 
 NOT_CARRIED = (
     "File names are replaced by digests. Attributes and hard negatives are fields of a sample, which "
@@ -28,6 +28,7 @@ def write_domain(export: DomainExport) -> None:
 def _samples(export: DomainExport) -> Iterator[Row]:
     for sample in export.samples():
         first, category = sample.rows[0], sample.rows[0]["category"]
+        extra = [extra_columns(row).get("columns", {}) for row in sample.rows]
         label = {"_cls": "Classification", "label": category, "tags": []} if category else None
         yield {
             "filepath": f"data/{sample.save(export.folder / 'data')}",
@@ -40,4 +41,5 @@ def _samples(export: DomainExport) -> Iterator[Row]:
             "meta_category": first["meta_category"],
             "group": first["group"],
             "license": first["source"]["license"],
+            **({"columns": extra} if any(extra) else {}),
         }

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
+from fdrd.columns import extra_of
 from fdrd.exports.samples import DomainExport, Row, plain_category, write_rows
 from fdrd.text.controls import visible
 
@@ -44,6 +45,7 @@ def _tasks(export: DomainExport, types: dict[str, None]) -> Iterator[Row]:
             types.update(dict.fromkeys(span["type"] for span in row["attributes"]))
             yield {
                 "data": {
+                    **extra_of(row),
                     "image": f"/data/local-files/?d={quote(f'{export.domain}/images/{name}')}",
                     "caption": row["caption"],
                     "id": row["id"],

@@ -17,7 +17,10 @@ from pathlib import Path
 
 from fdrd.exports.samples import DomainExport, Row, Sample, samples, write_json, write_lines
 
-NOT_CARRIED = "mteb ranks captions and images only: categories, attributes, hard negatives and groups are left out."
+NOT_CARRIED = (
+    "mteb ranks captions and images only: categories, attributes, hard negatives, groups and extra columns "
+    "are left out."
+)
 
 
 def write_domain(export: DomainExport) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from fdrd.columns import extra_of
 from fdrd.dataset import RetrievalDataset
 from fdrd.exports.formats import Task
 from fdrd.files.names import digest_name
@@ -97,6 +98,8 @@ def samples(
             rows = view.records(rows_of[image])
             for record in rows:
                 record["category"] = plain_category(record["category"], domain)
+                for name in [name for name, value in record.items() if value is None]:
+                    del record[name]  # an extra column without a value
             yield Sample(view.name, image, view.split, rows, content)
     progress(stage, len(rows_of), len(rows_of))
 
@@ -116,7 +119,14 @@ def as_line(row: Row, file_name: str, split: str) -> Row:
 def caption_extras(row: Row) -> Row:
     """Return the keys of a caption that only `fdrd build` reads, as `reading.pairs.exported_fields`."""
     about = {"id": plain_id(row), "group": row["group"], "license": row["source"]["license"]}
+    about |= extra_columns(row)
     return {"attributes": row["attributes"], "negatives": row["negatives"], "record": about}
+
+
+def extra_columns(row: Row) -> Row:
+    """Return the extra columns of a row under one key, which no format has; nothing if there are none."""
+    extra = extra_of(row)
+    return {"columns": extra} if extra else {}
 
 
 def plain_id(row: Row) -> str:

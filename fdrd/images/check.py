@@ -34,8 +34,8 @@ class ImageCheck(Struct, frozen=True, gc=False):
     Attributes:
         sha256: digest of the file.
         bytes: size of the file.
-        width: of the upright image.
-        height: of the upright image.
+        width: width of the upright image.
+        height: height of the upright image.
         reason: empty for a good image, else a key of `fdrd.reasons.REASONS`.
         detail: explains the reason.
         features: perceptual features (`fdrd.images.perceptual`).

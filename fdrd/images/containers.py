@@ -49,8 +49,8 @@ def member_name(member: str) -> str:
     >>> member_name(tar_member(512, 9, "a/b.jpg")), member_name(row_member(7, "image"))
     ('b.jpg', '7')
     """
-    place, _, name = member.partition(" ")
-    return PurePosixPath(name).name if "+" in place else place
+    position, _, name = member.partition(" ")
+    return PurePosixPath(name).name if "+" in position else position
 
 
 def read_member(file: Path, member: str) -> bytes:
@@ -60,13 +60,13 @@ def read_member(file: Path, member: str) -> bytes:
         LookupError: the row has no image.
         OSError: the file cannot be read, or has another format than its name says.
     """
-    place, _, name = member.partition(" ")
-    if "+" in place:
-        offset, _, sizes = place.partition("+")
+    position, _, name = member.partition(" ")
+    if "+" in position:
+        offset, _, sizes = position.partition("+")
         stored, _, size = sizes.partition("=")
         data = _read_at(file, int(offset), int(stored))
         return _inflate(data, int(size), file) if size else data
-    return _read_row(file, int(place), name.removeprefix("of "))
+    return _read_row(file, int(position), name.removeprefix("of "))
 
 
 def remove_unpacked(files: Iterable[Path]) -> None:

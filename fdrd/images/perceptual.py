@@ -30,23 +30,32 @@ from fdrd.images.pixels import small_grayscale
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.int8]
 
+# What is stored. A change changes all features, and so the ledgers of checked images.
 SIZE = 64  # side of the thumbnail in pixels
 BAND = 14  # frequencies stored
 COMPARED = 8  # frequencies compared; the others are needed for cropping only
 STEP = 11.2  # a frequency of c gray levels is stored as STEP * sqrt(|c|), since small ones matter
+SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
+
+# Thresholds, measured on altered copies and on photographs of similar things (docs/cleaning.md): a looser one finds
+# more copies, and links images that are none. A difference is relative to the contrast; ratios are squared.
 CROPS = (0.0, 0.015, 0.03, 0.045, 0.06)  # fractions of a side that may have been cropped
 BORDER = 0.03  # fraction of a side that the second hash leaves out
-MIN_CONTRAST = 3.0  # gray levels; images with less contrast are not compared
-LOW_CONTRAST = 10.0  # gray levels
-MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of those from 2 to 5
-SAMPLED = 16  # side, in pixels, of the image in which brightness is compared
-TONES = ((0.0, 64), (0.1, 192))
-"""Fraction of the pixels that may differ, and the least ratio of contrast to difference of the others, squared."""
-TONE_BITS = 8
-"""The greatest distance of the hashes of such images. Related motorbikes in one pose differ more."""
+ALIKE = 8  # least contrast to difference of two images that look alike
+EQUAL = 32  # least contrast to difference of nearly equal images
+MIN_CONTRAST = 3.0  # gray levels; with less, noise decides, and images are not compared
+LOW_CONTRAST = 10.0  # gray levels; with less, an image is reported
+MIN_DETAIL = 0.01  # energy of the frequencies from 10 up, relative to that of those from 2 to 5, in a sharp image
+TONES = (
+    (0.0, 64),
+    (0.1, 192),
+)  # share of pixels that may differ, least squared ratio of the others
+TONE_BITS = 8  # greatest distance of the hashes of such images; motorbikes in one pose differ more
 UNCUT = 225  # gray levels; a smoothed sample below was not cut at white
-LEAST_UNCUT, MOST_UNCUT = 0.3, 0.97  # fractions of such samples in an overexposed image
-EXPOSURE = 24  # the least ratio of contrast to difference in such images, squared
+LEAST_UNCUT = 0.3  # share of such samples in an overexposed image; with fewer, little is left
+MOST_UNCUT = 0.97  # with more, the image is not overexposed
+EXPOSURE = 24  # least squared ratio of contrast to difference in such images
+
 _UNIT = 1024  # represents 1 in a table
 _ONE = STEP * STEP  # represents a gray level in a spectrum
 
@@ -135,22 +144,23 @@ def visible_flaws(features: Features) -> npt.NDArray[np.int64]:
     detail = energy[:, _FREQUENCY >= 10].sum(axis=1)
     worst_last = [detail < MIN_DETAIL * coarse, levels < LOW_CONTRAST, levels < MIN_CONTRAST]
     flaw = np.zeros(len(features), np.int64)
-    for number, found in zip((3, 2, 1), worst_last, strict=True):
-        flaw[found] = number
+    for index, shown in zip((3, 2, 1), worst_last, strict=True):
+        flaw[shown] = index
     return flaw
 
 
 def nearly_equal(spectrum: Floats, other: Floats) -> npt.NDArray[np.bool_]:
-    """Return (N,) whether images differ from `other`, uncropped, by at most 1/32 of its contrast."""
+    """Return (N,) whether images differ from `other`, uncropped, by at most 1/`EQUAL` of its contrast."""
     difference = np.sum((spectrum - other)[:, :COMPARED, :COMPARED] ** 2, axis=(1, 2))
-    return np.asarray(difference <= _energy(other[None]) / 32**2)
+    return np.asarray(difference <= _energy(other[None]) / EQUAL**2)
 
 
 def alike(first: Floats, second: Floats) -> npt.NDArray[np.bool_]:
     """Return (P,) whether the images of (P, 14, 14) spectra look alike, pair by pair."""
-    bound = np.minimum(_energy(first), _energy(second)) / COMPARED**2
+    bound = np.minimum(_energy(first), _energy(second)) / ALIKE**2
     difference = np.sum((first - second)[:, :COMPARED, :COMPARED] ** 2, axis=(1, 2))
     result: npt.NDArray[np.bool_] = difference <= bound
+    # Cropping, tone and exposure take longer, so each is tried on the pairs that are left only.
     for one, other in ((first, second), (second, first)):
         todo = np.flatnonzero(~result)
         result[todo] = _least_difference(one[todo], other[todo]) <= bound[todo]
@@ -184,13 +194,17 @@ def _tone_difference(source: Floats, target: Floats, differing: float) -> Floats
     They are relative to the contrast of the target. The fraction `differing` of the pixels, those that fit
     worst, does not count, unless they have most of the contrast. A curve that falls gives infinity.
     """
+    # A curve fitted to a standardized level: its square and the level itself are of the same size.
     level = (source - source.mean(axis=1, keepdims=True)) / source.std(axis=1, keepdims=True)
     powers = np.stack([np.ones_like(level), level, level**2], axis=1)  # (P, 3, 256)
     last = round((1 - differing) * source.shape[1]) - 1
     used = np.ones_like(source)
+    # Fit, leave out the pixels that fit worst, and fit again: the watermark does not bend the curve.
     for _ in range(4 if differing else 1):
         weighted = powers * used[:, None]
-        square = weighted @ powers.transpose(0, 2, 1) + 1e-3 * np.eye(3)
+        square = weighted @ powers.transpose(0, 2, 1) + 1e-3 * np.eye(
+            3
+        )  # solvable for flat images, too
         curve = np.linalg.solve(square, weighted @ target[:, :, None])  # (P, 3, 1)
         # Rounded, so that equal differences remain equal.
         difference = np.rint((target - (curve * powers).sum(axis=1)) * 1024) / 1024
@@ -199,6 +213,7 @@ def _tone_difference(source: Floats, target: Floats, differing: float) -> Floats
     mean = (used * target).sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True)
     energy = (used * (target - mean) ** 2).sum(axis=1)
     ratio = (used * difference**2).sum(axis=1) / np.maximum(energy, 1e-9)
+    # A falling curve is a negative. Pixels without half of the contrast prove nothing about the others.
     comparable = (curve[:, 1, 0] > 0) & (energy >= target.var(axis=1) * source.shape[1] / 2)
     return np.where(comparable, ratio, np.inf)
 
@@ -221,7 +236,7 @@ def _exposes(source: Floats, target: Floats) -> npt.NDArray[np.bool_]:
     energy, energy_to = (used * from_**2).sum(axis=1), (used * to**2).sum(axis=1)
     common = (used * from_ * to).sum(axis=1)
     line = (common / np.maximum(energy, 1e-9))[:, None] * from_ + (target - to)
-    difference = ((np.minimum(line, 255) - target) ** 2).mean(axis=1)
+    difference = ((np.minimum(line, 255) - target) ** 2).mean(axis=1)  # cut as an exposure cuts it
     share = used.mean(axis=1)
     comparable = (
         (share >= LEAST_UNCUT)
@@ -243,6 +258,7 @@ def _least_difference(whole: Floats, part: Floats) -> Floats:
     The left and right strips are chosen first, then the upper and lower ones, and both once more.
     """
     target = part[:, :COMPARED, :COMPARED]
+    # Two passes over 25 crops of each direction instead of one over all 625 combinations.
     rows = np.zeros(len(whole), dtype=np.int64)  # number of the vertical crop, 0 crops nothing
     least = np.zeros(len(whole))
     for _ in range(2):
@@ -257,11 +273,11 @@ def _best(spectrum: Floats, target: Floats) -> tuple[npt.NDArray[np.int64], Floa
     spectrum = np.rint(spectrum)
     least = np.full(len(target), np.inf)
     best = np.zeros(len(target), dtype=np.int64)
-    for number, crop in enumerate(_CROPPING):
+    for index, crop in enumerate(_CROPPING):
         difference = np.rint(spectrum @ crop.T / _UNIT) - target
         squared = np.einsum("pij,pij->p", difference, difference)
         better = squared < least
-        best[better], least[better] = number, squared[better]
+        best[better], least[better] = index, squared[better]
     return best, least
 
 
@@ -273,7 +289,7 @@ def _energy(spectrum: Floats) -> Floats:
 def _waves(places: Floats, count: int) -> Floats:
     """Return (count, P) cosines over [0, 1] with a mean square of 1."""
     waves = [np.full(len(places), 1.0)]
-    waves += [math.sqrt(2) * np.cos(np.pi * places * number) for number in range(1, count)]
+    waves += [math.sqrt(2) * np.cos(np.pi * places * frequency) for frequency in range(1, count)]
     return np.stack(waves)
 
 

@@ -47,7 +47,7 @@ def annotate(
     Args:
         records: N records.
         true_texts: (N,) the true texts of each image, in the form of `fdrd.negatives.given.plain`.
-        catalog: of the domain.
+        catalog: catalog of the domain.
         config: what to draw.
     """
     named = [with_given(each, catalog) if each.negatives else each for each in records]

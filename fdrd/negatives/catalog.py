@@ -51,7 +51,7 @@ def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Cat
     """Return the catalog of the records of one domain.
 
     Args:
-        records: in any order; only caption, category and attributes are used.
+        records: records in any order; only caption, category and attributes are used.
         names: additional categories.
 
     >>> make_catalog([], names=["pug", "boxer"]).names
@@ -65,11 +65,11 @@ def catalogs_by_domain(
     records: Mapping[str, Selection[Record]], engine: Engine
 ) -> dict[str, Catalog]:
     """Return the catalogs of several domains. A worker makes the edits while this process does the rest."""
-    ordered = {domain: _ordered(of) for domain, of in records.items() if of}
-    tasks = [of for of, _ in ordered.values()]
+    ordered = {domain: _ordered(some) for domain, some in records.items() if some}
+    tasks = [some for some, _ in ordered.values()]
     with ThreadPoolExecutor(1) as thread:
         making = thread.submit(lambda: list(engine.run(_edits_of, tasks)))
-        named = [_make_names(_held(of), sizes) for of, sizes in ordered.values()]
+        named = [_make_names(_held(some), sizes) for some, sizes in ordered.values()]
         found = zip(ordered, named, making.result(), strict=True)
         return {domain: _catalog(*names, edits) for domain, names, edits in found}
 

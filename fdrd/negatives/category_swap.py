@@ -35,7 +35,7 @@ def category_swaps(
 
     Args:
         records: N records.
-        catalog: of their domain.
+        catalog: catalog of their domain.
         k: (N,) number of negatives that the odds are balanced for.
         randoms: (N,) one for each record.
     """

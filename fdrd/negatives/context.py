@@ -60,9 +60,9 @@ class Descriptions:
         """Return every step-th bag: its label and its words."""
         words = list(self._words)
         found = []
-        for number in range(0, len(self), step):
-            said = self._said[self._ends[number - 1] if number else 0 : self._ends[number]]
-            found.append((self._labels[number], [words[each] for each in said]))
+        for index in range(0, len(self), step):
+            indices = self._said[self._ends[index - 1] if index else 0 : self._ends[index]]
+            found.append((self._labels[index], [words[each] for each in indices]))
         return found
 
     def frequent(self) -> list[str]:

@@ -30,11 +30,11 @@ def draw_negatives(
     Args:
         record: only id, domain, caption, category and attributes are used.
         captions_of_image: all true captions of the image.
-        catalog: of the record's domain.
+        catalog: catalog of the record's domain.
         k: number of negatives. Fewer are returned if the caption does not allow more.
-        n_attribute: how many of them swap an attribute. If one kind runs out, the other fills in.
-        seed: changes all draws.
-        epoch: changes the draws of a training epoch.
+        n_attribute: number of attribute swaps among them. If one kind runs out, the other fills in.
+        seed: seed of all draws.
+        epoch: training epoch, which changes the draws.
     """
     return draw_batch(
         [record],
@@ -62,11 +62,11 @@ def draw_batch(
     Args:
         records: N records.
         true_texts: (N,) the true captions of each image, in the form of `fdrd.negatives.given.plain`.
-        catalog: as for `draw_negatives`.
+        catalog: catalog of the domain.
         k: (N,) number of negatives.
-        n_attribute: as for `draw_negatives`.
-        seed: as for `draw_negatives`.
-        epoch: as for `draw_negatives`.
+        n_attribute: number of attribute swaps among them.
+        seed: seed of all draws.
+        epoch: training epoch, which changes the draws.
     """
 
     def randoms(*names: object) -> list[SeededRandom]:

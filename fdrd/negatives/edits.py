@@ -98,8 +98,8 @@ class Edits:
         """Return the attributes that can be edited, and the indices of their values."""
         places = [self.place.get(_value(span), -1) for span in record.attributes]
         return (
-            [span for span, place in zip(record.attributes, places, strict=True) if place >= 0],
-            [place for place in places if place >= 0],
+            [span for span, index in zip(record.attributes, places, strict=True) if index >= 0],
+            [index for index in places if index >= 0],
         )
 
     def near(self, record: Record, spans: Sequence[Attribute]) -> list[list[int]]:
@@ -115,10 +115,10 @@ class Edits:
             own: (S,) the index of each span's value.
             near: (S, W) the rows of each span (`near`).
         """
-        sizes = np.array([len(self.others[place]) for place in own])
+        sizes = np.array([len(self.others[value]) for value in own])
         row = np.arange(len(own)).repeat(sizes)
-        column = np.concatenate([self.others[place] for place in own])
-        scores = np.concatenate([self.gain[place] for place in own])
+        column = np.concatenate([self.others[value] for value in own])
+        scores = np.concatenate([self.gain[value] for value in own])
         suggested = self.context.table[np.array(near).T[:, row], column]
         here = np.add.reduce(suggested, axis=0, dtype=np.int64)
         highest = np.maximum.reduceat(here, sizes.cumsum() - sizes)
@@ -186,9 +186,8 @@ def _noisy(edits: Edits, own: Integers, near: Integers) -> tuple[Integers, Integ
     for start in range(0, len(own), 1000):
         here = slice(start, start + 1000)
         row, column, scores = edits.scores(own[here], near[here])
-        # Gumbel noise as `RandomState.gumbel` makes it, with logarithms of what is used only.
-        uniform = 1 - stream.random_sample((len(own[here]), len(edits.values)))[row, column]
-        found.append((row + start, column, scores * STEP - np.log(-np.log(uniform))))
+        noise = stream.gumbel(size=(len(own[here]), len(edits.values)))
+        found.append((row + start, column, scores * STEP + noise[row, column]))
     row, column, keys = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return row, column, keys
 

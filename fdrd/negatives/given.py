@@ -31,10 +31,10 @@ def name_given(
     "negative_article" of `fdrd.reasons.RULES` is returned once for each negative that was fixed.
 
     Args:
-        negatives: with their category if the source has it.
-        positive: the true caption.
-        category: of the image.
-        catalog: of the domain.
+        negatives: negatives of the source, with their category if it has one.
+        positive: true caption.
+        category: category of the image.
+        catalog: catalog of the domain.
     """
     found, rules = [], []
     for negative in negatives:
@@ -57,7 +57,7 @@ def clean_given(
     are ignored in comparisons.
 
     Args:
-        negatives: of one record.
+        negatives: negatives of one record.
         true: true texts of the image, in the form of `plain`.
 
     >>> swap = Negative("A cat.", "cat", "category")

@@ -26,11 +26,11 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.signedinteger[Any]]
 
 _NEVER = -(1 << 40)
-_ROUNDS = 40
+_ROUNDS = 40  # steps of the fit
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
-_BLOCK = 1 << 16  # of these cells are computed together
-_MAX_BIAS = 24.0
+_BLOCK = 1 << 16  # of these cells are computed together: what fits into a processor's cache
+_MAX_BIAS = 24.0  # in log odds; a category that no caption suggests would rise without end
 _SPARE = 16  # columns of a row that are compared in addition to its highest
 _ROUNDING = 1e-6  # more than what rounding adds to a score
 _FIRST = 24  # categories that are sorted at once; a caption rarely needs more
@@ -53,14 +53,16 @@ class Odds:
 
         Args:
             own: (N,) index of each caption's true category.
-            bags: (N,) the words around its mentions (`fdrd.negatives.context.around`).
+            bags: (N,) words around its mentions (`fdrd.negatives.context.around`).
             k: (N,) number of negatives to draw.
         """
         scores = self.context.scores(bags)
+        # The caption's own category is left out first, or its high score would push all others to the floor.
         same = [self.same[place] for place in own]
         never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
         scores[never] = _NEVER
         scores -= scores.max(axis=1, keepdims=True, initial=_NEVER)
+        # The floor keeps every category possible, whatever the words suggest.
         np.maximum(scores, MIN_LOG_ODDS, out=scores)
         scores += self.bias[
             [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
@@ -78,15 +80,17 @@ class Odds:
         """Return iterators over the other categories of N captions, drawn by their odds without replacement.
 
         Args:
-            own: as for `scores`.
-            bags: as for `scores`.
-            k: (N,) how many categories are expected to be used.
-            randoms: (N,) one for each caption.
+            own: (N,) index of each caption's true category.
+            bags: (N,) words around its mentions.
+            k: (N,) number of categories that are expected to be used.
+            randoms: (N,) source of the draws of each caption.
         """
+        # Log odds with Gumbel noise, negated: their order is a draw without replacement by the odds.
         keys = self.scores(own, bags, k) * -STEP
         for row, random in zip(keys, randoms, strict=True):
             row -= random.gumbel(len(row))
         possible = np.count_nonzero(keys < _NEVER * -STEP / 2, axis=1)
+        # Few of many categories are used, so only the first are sorted here.
         if keys.shape[1] > _FIRST:
             head = keys.argpartition(_FIRST, axis=1)[:, :_FIRST]
         else:
@@ -106,8 +110,8 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     """Return odds by which each category is a negative as often as it is the true one.
 
     Args:
-        same: for each category, the categories that are not negatives of it.
-        captions: those that name their category. A fixed part of them is used if they are many.
+        same: for each category, those that are not negatives of it.
+        captions: captions that name their category. A fixed part of them is used if they are many.
     """
     size = len(same)
     bias = np.zeros((len(_BALANCED_FOR), size), dtype=np.int64)
@@ -117,10 +121,12 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
         return odds
     own, bags = zip(*sample, strict=True)
     scores = np.empty((len(sample), size))
-    noise = np.random.RandomState(0)  # its stream never changes
+    noise = np.random.RandomState(
+        0
+    )  # a legacy generator: NumPy promises that its stream never changes
     for rows in _blocks(scores):
         log_odds = odds.scores(own[rows], bags[rows], [1] * len(own[rows]))
-        scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `order`
+        scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
     fit = partial(_bias, scores, np.bincount(own, minlength=size))
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
@@ -132,6 +138,7 @@ def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
     """Return (C,) what to add to scores (N, C) so that their top k hold each category k * target times.
 
     A row is compared in its highest columns only, until the bias of another may have risen above their k-th.
+    The result is that of comparing all columns in every round.
     """
     count, size = scores.shape
     columns = np.zeros((count, min(size, k + _SPARE)), dtype=np.int64)
@@ -141,8 +148,9 @@ def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
     )  # the highest biased score of another column, when it was looked up
     since = np.zeros(count, dtype=np.int64)  # the round of that
     biases = [np.zeros(size)]
-    for number in range(_ROUNDS):
+    for turn in range(_ROUNDS):
         bias = biases[-1]
+        # No column rose by more than this since a round, so most rows need no second look at the others.
         rise = np.array([(bias - earlier).max() for earlier in biases])
         biased = known + bias[columns]
         top = np.partition(biased, -k, axis=1)[:, -k]
@@ -152,9 +160,10 @@ def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
             known[rows] = np.take_along_axis(scores[rows], columns[rows], axis=1)
             biased[rows] = known[rows] + bias[columns[rows]]
             top[rows] = np.partition(biased[rows], -k, axis=1)[:, -k]
-        since[stale] = number
-        found = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
-        counts = np.bincount(columns[found], minlength=size) / k
+        since[stale] = turn
+        drawn = (biased >= top[:, None]) & (known > _NEVER * STEP / 2)
+        counts = np.bincount(columns[drawn], minlength=size) / k
+        # Half of the whole step, because all categories move at once; 0.25 keeps counts of zero finite.
         change = 0.5 * np.log((target + 0.25) / (counts + 0.25))
         biases.append(np.clip(bias + change, -_MAX_BIAS, _MAX_BIAS))
     return biases[-1]

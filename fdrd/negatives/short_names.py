@@ -81,10 +81,10 @@ def find_short_names(
     records: Mapping[str, Sequence[Record]], patterns: Sequence[MentionPattern]
 ) -> list[ShortNames]:
     """Return the short names of each category, from its records and the pattern of its full name."""
-    samples = {name: of[:: 1 + len(of) // _MOST_CAPTIONS] for name, of in records.items()}
+    samples = {name: some[:: 1 + len(some) // _MOST_CAPTIONS] for name, some in records.items()}
     found = [
-        _counted(name, of, pattern)
-        for (name, of), pattern in zip(samples.items(), patterns, strict=True)
+        _counted(name, sample, pattern)
+        for (name, sample), pattern in zip(samples.items(), patterns, strict=True)
     ]
     usual = _usual(samples, {short.text for counts in found for short in counts})
     return [
@@ -92,10 +92,10 @@ def find_short_names(
             {
                 short: count
                 for short, count in counts.items()
-                if count >= _MIN_LIFT * len(of) * usual[short.text]
+                if count >= _MIN_LIFT * len(sample) * usual[short.text]
             }
         )
-        for counts, of in zip(found, samples.values(), strict=True)
+        for counts, sample in zip(found, samples.values(), strict=True)
     ]
 
 

@@ -47,7 +47,9 @@ def swappable(type_: str, value: str) -> bool:
 
 def contrasting_values() -> tuple[tuple[str, str], ...]:
     """Return all (type, value) pairs of the contrasts, sorted."""
-    return tuple(sorted((type_, value) for type_, of in _contrasts().items() for value in of))
+    return tuple(
+        sorted((type_, value) for type_, groups in _contrasts().items() for value in groups)
+    )
 
 
 def _groups(type_: str, value: str) -> tuple[tuple[int, int], ...]:

@@ -300,7 +300,7 @@ class _Run:
                 entry = decisions_entry(self.decisions[1], reviewed, pairs.records())
             manifest = make_manifest(
                 self.config, domains, pairs, rejected, staged.shards,
-                summary(pairs.by_split(), lengths), entry,
+                summary(pairs.by_split(), lengths), entry, staged.extra,
             )  # fmt: skip
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)

@@ -38,7 +38,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     shutil.rmtree(copy, ignore_errors=True)
     shards: list[dict[str, Any]] = []
     rows = manifest["records"]["kept"]
-    columns = arrow_schema(manifest["categories"])
+    columns = arrow_schema(manifest["categories"], manifest.get("columns", {}))
     for shard in manifest["shards"]:
         progress(f"writing {format}", sum(each["rows"] for each in shards), rows)
         source = folder / shard["path"]

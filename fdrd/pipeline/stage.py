@@ -15,7 +15,7 @@ import numpy as np
 from fdrd.build_config import BuildConfig
 from fdrd.card.summary import Summary
 from fdrd.checks.tally import KeySet, TrueTexts, image_key, true_key
-from fdrd.columns import CATEGORY_NAME, arrow_schema
+from fdrd.columns import CATEGORY_NAME, ExtraTypes, arrow_schema, extra_types
 from fdrd.curation.pair_table import PairTable
 from fdrd.engines import Engine
 from fdrd.errors import FdrdError
@@ -45,10 +45,14 @@ ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The shards of a build: their manifest entries, sorted by path, and the counts of newly written ones."""
+    """The shards of a build: their manifest entries, sorted by path, and the counts of newly written ones.
+
+    `extra` are the extra columns of the shards.
+    """
 
     shards: list[dict[str, Any]]
     counted: dict[str, Counts]
+    extra: ExtraTypes
 
 
 def stage_shards(
@@ -72,7 +76,8 @@ def stage_shards(
     stage = publish.stage_folder(out)
     (stage / "data").mkdir(parents=True, exist_ok=True)
     labels = class_labels(pairs.named_categories())
-    schema = arrow_schema(sorted(labels.values())).serialize().to_pybytes()
+    extra = extra_types(pairs[row] for row in pairs.rows.tolist())
+    schema = arrow_schema(sorted(labels.values()), extra).serialize().to_pybytes()
     progress("preparing negatives", 0, 1)
     of_domain = {domain: pairs.of_domain(domain) for domain in pairs.domains}
     records = pairs.contents.records.shared()
@@ -92,8 +97,8 @@ def stage_shards(
     # Large shards first, so that little remains to be written when all rows are made.
     plans.sort(key=lambda plan: -len(plan.rows))
     writing = _Writing(
-        pairs, labels, schema, annotating, settings, catalogs, stage, resume.reusable_shards(out),
-        progress,
+        pairs, labels, schema, extra, annotating, settings, catalogs, stage,
+        resume.reusable_shards(out), progress,
     )  # fmt: skip
     work = publish.work_folder(out)
     with (
@@ -110,7 +115,7 @@ def stage_shards(
             writing.entries.append(entry)
     publish.remove_others(stage, {entry["path"] for entry in writing.entries})
     entries = sorted(writing.entries, key=lambda entry: str(entry["path"]))
-    return Staged(entries, writing.counted)
+    return Staged(entries, writing.counted, extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,7 @@ class _Writing:
         pairs: the kept ones are written.
         labels: class labels.
         schema: serialized Arrow schema.
+        extra: extra columns of the shards.
         annotating: which negatives to draw.
         settings: all but plan, catalog and records that determines the bytes of a shard.
         catalogs: by domain.
@@ -135,6 +141,7 @@ class _Writing:
     pairs: PairTable
     labels: Labels
     schema: bytes
+    extra: ExtraTypes
     annotating: AnnotateConfig
     settings: list[Any]
     catalogs: Mapping[str, Catalog]
@@ -169,7 +176,9 @@ class _Writing:
             for first in range(start, len(rows), ROWS):
                 some = rows.range(first, min(first + ROWS, len(rows)))
                 root = self.pairs.contents.root
-                yield RowsTask(plan.domain, some, root, self.labels, named, self.annotating)
+                yield RowsTask(
+                    plan.domain, some, root, self.labels, named, self.annotating, self.extra
+                )
 
     def shard_tasks(self, made: Iterable[Made], rows: StructFile[JsonRow]) -> Iterator[ShardTask]:
         """Yield a task for each shard when all of its rows are made."""

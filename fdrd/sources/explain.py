@@ -1,25 +1,79 @@
-"""The text of `fdrd build --explain`: the layout of each folder, the reason, and near misses."""
+"""How a source is read, for `fdrd build --explain`, and what is not read, with the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import posixpath
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.sources import (
-    READERS,
-    Domain,
-    find_domains,
-    folders_beside,
-    near_misses,
-    open_domain,
-    read_domain,
-    unused_files,
-)
+from fdrd.sources.domains import Domain, find_domains, near_misses, open_domain, read_domain
+from fdrd.sources.readers import READERS
+from fdrd.sources.reading.names import is_image
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _SAMPLES = 3
+_ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml", ".tar", ".zip")
+
+
+def unread_folders(root: Path, domains: Sequence[Domain]) -> Iterator[Rejection]:
+    """Yield a rejection for each folder with images next to the domains whose layout is unknown."""
+    for name, folder in folders_beside(root, domains):
+        if image := next(filter(is_image, folder.files), None):
+            detail = (
+                f"it holds {image}, and no reader knows its layout; "
+                "`fdrd build --explain` says which layouts are close"
+            )
+            yield Rejection(name, "", "unreadable_annotations", detail)
+
+
+def folders_beside(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, SourceFolder]]:
+    """Yield path and folder of each entry next to the domains that is not one."""
+    known = {domain.path for domain in domains}
+    if known == {"."}:
+        return
+    parent, source = posixpath.dirname(domains[0].path), SourceFolder(root)
+    source = source.sub(parent) if parent else source
+    for name in source.folders:
+        if (path := posixpath.join(parent, name)) not in known:
+            yield path, source.sub(name)
+
+
+def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, str]]:
+    """Yield each file that looks like annotations and is not read, with the reason."""
+    for domain in domains:
+        folder = open_domain(root, domain)
+        used = {*READERS[domain.reader].used_files(folder), *folder.archives}
+        candidates = [
+            path
+            for path in folder.files
+            if path.count("/") <= 1 and path not in used and _looks_like_annotations(path)
+        ]
+        if not candidates:  # detection by every reader takes time in large folders
+            continue
+        prefix = "" if domain.path == "." else f"{domain.path}/"
+        readers = {
+            file: name
+            for name, reader in READERS.items()
+            if name != domain.reader and reader.detect(folder)
+            for file in reader.used_files(folder)
+        }
+        misses = list(filter(None, (reader.near_miss(folder) for reader in READERS.values())))
+        for path in candidates:
+            why = f"the folder is read as {domain.reader}"
+            if path in readers:
+                why += f"; --layout {readers[path]} reads this file instead"
+            elif miss := next((miss for miss in misses if miss.startswith(f"{path} ")), ""):
+                why = f"it{miss.removeprefix(path)}"
+            yield prefix + path, why
+
+
+def _looks_like_annotations(path: str) -> bool:
+    name = PurePosixPath(path)
+    if name.suffix.lower() in _ANNOTATIONS:
+        return not name.name.endswith("_stats.json")
+    return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
 
 
 def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
@@ -47,10 +101,10 @@ def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
 
 def _explain_domain(folder: SourceFolder, domain: Domain) -> Iterator[str]:
     yield f"{domain.name}: {domain.reader}, because {domain.why}"
-    given = [name for name, value in domain.about.to_json().items() if value]
-    given += ["group"] if domain.about.group else []
-    if given:
-        yield f"    domain.toml gives {', '.join(given)}"
+    facts = [name for name, value in domain.about.to_json().items() if value]
+    facts += ["group"] if domain.about.group else []
+    if facts:
+        yield f"    domain.toml gives {', '.join(facts)}"
     for name, reader in READERS.items():
         why = reader.detect(folder) if name != domain.reader else None
         if why:

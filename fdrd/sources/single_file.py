@@ -73,8 +73,8 @@ def _temporary_folder() -> Iterator[Path]:
             for left in kept.iterdir():
                 with suppress(Timeout, OSError), FileLock(left / "lock", timeout=0):
                     shutil.rmtree(left, ignore_errors=True)
-            made = tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True)
-            folder = Path(stack.enter_context(made))
+            temporary = tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(temporary))
             stack.enter_context(FileLock(folder / "lock"))
         yield folder
 

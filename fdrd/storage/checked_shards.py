@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fdrd.columns import arrow_schema
+from fdrd.columns import KNOWN_COLUMNS, arrow_schema, extra_in_schema
 from fdrd.errors import FdrdError, first_line
 from fdrd.files.names import DIGEST, is_folder_name
 from fdrd.record import KINDS
@@ -71,7 +71,10 @@ def schema_flaw(found: pa.Schema, categories: Sequence[str]) -> str:
     """Return how the schema of a shard differs from that of a dataset with these categories; empty if it does not."""
     if flaw := columns_flaw(found, categories):
         return flaw
-    expected = arrow_schema(categories)
+    try:
+        expected = arrow_schema(categories, extra_in_schema(found))
+    except ValueError as error:
+        return str(error)
     if not found.equals(expected) or found.metadata != expected.metadata:
         return "its columns or class labels are not those of the manifest"
     return ""
@@ -201,7 +204,7 @@ def _nulls(name: str, column: pa.Array | pa.ChunkedArray) -> Iterator[Flaw]:
     """Yield the rows in which a column or a part of it is null, unless it may be."""
     import pyarrow.compute as pc
 
-    if name in _MAY_BE_NULL:
+    if name in _MAY_BE_NULL or name.partition(".")[0] not in KNOWN_COLUMNS:
         return
     if column.null_count:
         nulls = column.is_null().to_pylist()

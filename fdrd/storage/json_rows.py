@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fdrd.columns import ExtraTypes, extra_row
 from fdrd.curation.source_contents import ImageLocation
 from fdrd.files.struct_file import StructRange
 from fdrd.images.containers import member_name
@@ -46,7 +47,10 @@ class JsonRow(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class RowsTask:
-    """Some neighboring rows of a shard; `named` if the file has a column with the names of categories."""
+    """Some neighboring rows of a shard; `named` if the file has a column with the names of categories.
+
+    `extra` are the extra columns of the dataset.
+    """
 
     domain: str
     rows: StructRange[ShardRow]
@@ -54,6 +58,7 @@ class RowsTask:
     labels: Labels
     named: bool
     config: AnnotateConfig
+    extra: ExtraTypes
 
 
 def make_rows(
@@ -89,6 +94,7 @@ def make_rows(
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
         name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
         row["image"] = {"path": name}
+        row |= extra_row(record.extra, task.extra)
         text = encode_row(row)
         size = text_bytes(text)
         if task.named:
@@ -106,7 +112,11 @@ def text_bytes(text: bytes) -> int:
 def _row(record: Record, labels: Labels) -> dict[str, Any]:
     """Return the columns of `fdrd.columns.features` except the image; negatives use class labels."""
     row = to_json(record)
-    for column in ("split", "rules"):  # the shard has the split, the manifest counts the rules
+    for column in (
+        "split",
+        "rules",
+        "extra",
+    ):  # the shard has the split, the manifest counts the rules
         del row[column]
     for negative in row["negatives"]:
         named = (record.domain, negative["category"])

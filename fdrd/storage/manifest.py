@@ -98,6 +98,7 @@ def make_manifest(
     shards: list[dict[str, Any]],
     tokens: dict[str, Any] | None = None,
     decisions: dict[str, Any] | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of a build.
 
@@ -109,6 +110,7 @@ def make_manifest(
         shards: entries from `fdrd.storage.shards.write_shard`.
         tokens: caption lengths, from `fdrd.text.tokens.summary`.
         decisions: counts of a review, from `fdrd.curation.decisions.decisions_entry`.
+        extra: types of the extra columns.
     """
     rules = pairs.rule_counts()
     for shard in shards:
@@ -139,6 +141,8 @@ def make_manifest(
     }
     if decisions is not None:
         manifest["decisions"] = decisions
+    if extra:
+        manifest["columns"] = dict(extra)
     schema("manifest").validate(manifest)
     return manifest
 

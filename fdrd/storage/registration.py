@@ -143,9 +143,8 @@ def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
         return configs
     try:
         for config in missing:
-            _write_hidden(
-                folder, targets[config], root.name, config, shards[config], manifest["categories"]
-            )
+            columns = features(manifest["categories"], manifest.get("columns", {}))
+            _write_hidden(folder, targets[config], root.name, config, shards[config], columns)
         _show(targets, earlier)
     except OSError:
         _remove(earlier)  # no name for what is no longer in the folder
@@ -242,7 +241,7 @@ def _write_hidden(
     name: str,
     config: str,
     shards: list[dict[str, Any]],
-    categories: list[str],
+    columns: dict[str, Any],
 ) -> None:
     partial = _hidden(target)
     partial.mkdir(parents=True)
@@ -264,7 +263,7 @@ def _write_hidden(
     # What `DatasetInfo.write_to_directory` writes.
     info = {
         **dict.fromkeys(("description", "citation", "homepage", "license"), ""),
-        "features": features(categories),
+        "features": columns,
         **dict.fromkeys(("builder_name", "dataset_name"), name),
         "config_name": config,
         "version": {"version_str": VERSION, "major": 0, "minor": 0, "patch": 0},

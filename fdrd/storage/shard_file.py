@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fdrd.columns import CATEGORY_NAME, arrow_schema
+from fdrd.columns import CATEGORY_NAME, arrow_schema, extra_in_schema
 from fdrd.record import category_name
 
 Writer = Callable[[Sequence[bytes], Sequence[bytes]], None]
@@ -36,7 +36,7 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writ
     if format == "parquet":
         import pyarrow.parquet as pq
 
-        schema = arrow_schema(class_names(schema), named=True)
+        schema = arrow_schema(class_names(schema), extra_in_schema(schema), named=True)
         writer = pq.ParquetWriter(
             file,
             schema,

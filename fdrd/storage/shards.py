@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from fdrd.columns import extra_of
 from fdrd.curation.pair_table import Integers, PairTable
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
@@ -134,7 +135,10 @@ def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
             for row in batch.to_pylist():
                 row["category"] = category_name(row["category"], manifest["categories"])
                 image = {"path": row["source"]["file"], "member": ""}
-                yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
+                extra = extra_of(row)
+                yield from_json(
+                    {**row, "image": image, "split": shard["split"], "rules": (), "extra": extra}
+                )
 
 
 def _batches(rows: Iterable[JsonRow]) -> Iterator[tuple[list[bytes], list[bytes]]]:

@@ -49,8 +49,8 @@ def markdown_table(
     """Return a Markdown table of cells that are Markdown already.
 
     Args:
-        head: the column headings.
-        rows: the cells of each row.
+        head: column headings.
+        rows: cells of each row.
         text_columns: number of left-aligned columns; the others are right-aligned. All by default.
 
     >>> print(markdown_table(("a", "b"), [("1", "2")], text_columns=1))

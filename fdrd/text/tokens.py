@@ -104,8 +104,8 @@ def measure(
     lengths, remaining = array("i"), iter(records)
     while batch := list(islice(remaining, _BATCH)):
         captions = list(dict.fromkeys(record.caption for record in batch))
-        of = dict(zip(captions, counter.count(captions), strict=True))
-        lengths.extend(of[record.caption] for record in batch)
+        count_of = dict(zip(captions, counter.count(captions), strict=True))
+        lengths.extend(count_of[record.caption] for record in batch)
         progress("counting tokens", len(lengths), max(total, len(lengths)))
     return TokenLengths(counter.name, counter.limit, np.array(lengths, np.int32))
 
@@ -117,8 +117,8 @@ def summary(
     """Return the manifest entry: the tokenizer, its limit, and lengths by domain and split.
 
     Args:
-        rows: by domain and split, the indices of the records.
-        lengths: of all records.
+        rows: indices of the records by domain and split.
+        lengths: lengths of all records.
     """
     splits: dict[str, dict[str, Any]] = {}
     for (domain, split), where in sorted(rows.items()):

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import ValidationError
 
 from fdrd.checks.flaws import caption_flaws
-from fdrd.columns import arrow_schema
+from fdrd.columns import arrow_schema, extra_in_schema, extra_of
 from fdrd.curation.leaks import CLUSTER
 from fdrd.errors import first_line
 from fdrd.files.atomic import sha256_of
@@ -26,14 +26,14 @@ from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
 FIELDS = """row id shard place image caption category meta_category domain split license cluster file origin width
-height attributes negatives error""".split()
+height attributes negatives extra error""".split()
 
 
 _TABLES = """
 CREATE TABLE records (
   row INTEGER PRIMARY KEY, id TEXT UNIQUE, shard INTEGER, place INTEGER, image TEXT, caption TEXT, category TEXT,
   meta_category TEXT, domain TEXT, split TEXT, license TEXT, cluster TEXT, file TEXT, origin TEXT, width INTEGER,
-  height INTEGER, attributes TEXT, negatives TEXT, error TEXT);
+  height INTEGER, attributes TEXT, negatives TEXT, extra TEXT, error TEXT);
 CREATE VIRTUAL TABLE words USING fts5(caption, category, content='', tokenize="unicode61 remove_diacritics 2");
 CREATE TABLE shards (number INTEGER PRIMARY KEY, path TEXT, error TEXT);
 CREATE TABLE columns (name TEXT PRIMARY KEY, labels TEXT, codes BLOB, rows BLOB);
@@ -173,7 +173,8 @@ def _shown_rows(
     try:
         if not path.is_file():  # a pipe would wait for ever
             return
-        if not read_schema(path).equals(arrow_schema(categories), check_metadata=False):
+        found = read_schema(path)
+        if not found.equals(arrow_schema(categories, extra_in_schema(found)), check_metadata=False):
             raise ValueError("its columns are not those of a dataset")
         for batch in read_batches(path, images=False):
             rows = []
@@ -181,7 +182,7 @@ def _shown_rows(
                 if flaw := _flaw(row, categories):
                     damage.add_row(read, flaw)
                 else:
-                    rows.append({**row, "domain": shard["domain"], "split": shard["split"],
+                    rows.append({**row, "extra": extra_of(row), "domain": shard["domain"], "split": shard["split"],
                                  "category": category_name(row["category"], categories),
                                  "place": read, "error": error})  # fmt: skip
                 read += 1
@@ -203,6 +204,9 @@ def _flaw(row: Mapping[str, Any], categories: Sequence[str]) -> str:
         return str(error)
     if max(len(record.caption), *(len(each.caption) for each in record.negatives), 0) > MAX_CAPTION:
         return f"a caption has over {MAX_CAPTION:,} characters"
+    texts = [value for value in extra_of(row).values() if isinstance(value, str)]
+    if max(map(len, texts), default=0) > MAX_CAPTION:
+        return f"a column has over {MAX_CAPTION:,} characters"
     if len(category_name(label, categories)) > 2 * MAX_NAME:  # with the domain
         return f"the category has over {2 * MAX_NAME:,} characters"
     return ""
@@ -233,7 +237,8 @@ def _values(number: int, shard: int, row: Mapping[str, Any]) -> tuple[Any, ...]:
         number, row["id"], shard, row["place"], source["sha256"], row["caption"], row["category"],
         row["meta_category"], row["domain"], row["split"], source["license"], row["group"], source["file"],
         source["origin"], row["width"], row["height"], json.dumps(row["attributes"], ensure_ascii=False),
-        json.dumps(row["negatives"], ensure_ascii=False), row["error"],
+        json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["extra"], ensure_ascii=False),
+        row["error"],
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example:  fdrd stats data/fdrd")
 def stats(folder: Folder, json: Json = False) -> None:
-    """Show counts, and median and maximum caption lengths, by domain and split."""
+    """Show counts, caption lengths (median and maximum) and the source's own columns, by domain and split."""
     from dataclasses import asdict
 
     from fdrd.checks.statistics import stats as count
@@ -27,6 +27,21 @@ def stats(folder: Folder, json: Json = False) -> None:
     out.print()
     headings = "domain split words/max tokens/max truncated negatives attributes"
     print_table(headings.split(), map(_texts, found))
+    if columns := [row for split in found for row in _columns(split)]:
+        out.print()
+        print_table("domain split column type distinct nulls range".split(), columns)
+
+
+def _columns(split: SplitStats) -> list[list[str]]:
+    """Return a row for each column of the source that fdrd does not know."""
+    return [
+        [
+            *(split.domain, split.split, column.name, column.type),
+            *(f"{column.distinct:,}", f"{column.nulls:,}"),
+            "" if column.low is None else f"{column.low:,} to {column.high:,}",
+        ]
+        for column in split.columns
+    ]
 
 
 def _counts(split: SplitStats) -> list[str]:

@@ -6,21 +6,24 @@ that of the objects with the largest area in it, and the meta-category their sup
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record, Split
-from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.record import Record
+from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.json_stream import Element, element_line, stream_elements
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import split_in_name
-from fdrd.sources.reading.pairs import exported_fields, pairs
+from fdrd.sources.reading.pairs import exported_fields, unknown_fields
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _OTHERS = ("instances", "person_keypoints", "panoptic", "stuff", "image_info")
+
+_IMAGE = ("id", "file_name", "width", "height", "license")  # `license` is a number
+_ANNOTATION = ("id", "image_id", "caption")
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -44,17 +47,15 @@ def used_files(folder: SourceFolder) -> list[str]:
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield a pair for every annotation, then the images that have none."""
-    index = ImageIndex(folder, require_images)
-    times: Counter[str] = Counter()
+    images = ImagePairs(folder, require_images, public=True)
     for file in used_files(folder):
-        yield from _read_file(folder, file, index, times)
+        yield from _read_file(folder, file, images)
 
 
-def _read_file(
-    folder: SourceFolder, file: str, index: ImageIndex, times: Counter[str]
-) -> Iterator[Record | Rejection]:
+def _read_file(folder: SourceFolder, file: str, images: ImagePairs) -> Iterator[Record | Rejection]:
     split = split_in_name(PurePosixPath(file).stem)
     names: dict[Any, object] = {}
+    extra: dict[Any, dict[str, Any]] = {}
     for element in stream_elements(folder, file, ("images", "annotations")):
         if not isinstance(element, Rejection) and element.array == "annotations" and names:
             break  # the images come first
@@ -67,6 +68,7 @@ def _read_file(
                 yield line.reject("duplicate_id", f"another image has the id {known}"[:200])
             else:
                 names[known] = line.fields.get("file_name")
+                extra[known] = unknown_fields(line.fields, _IMAGE)
         elif line and not isinstance(element, Rejection):  # what ends the file is reported below
             yield line
     categories = _categories(folder, file)
@@ -83,37 +85,19 @@ def _read_file(
             described.add(image)
             fields = {**exported_fields(line.fields), **categories.get(image, {})}
             fields["caption"] = line.fields.get("caption")
-            yield from _pairs(
-                folder, Line(file, line.key, fields), names[image], split, index, times
-            )
+            fields["extra"] = {**extra[image], **unknown_fields(line.fields, _ANNOTATION)}
+            yield from images.read(Line(file, line.key, fields), names[image], split)
     for image in names:
         if image not in described:
-            line = Line(file, f"image {image}"[:200], dict(categories.get(image, {})))
-            yield from _pairs(folder, line, names[image], split, index, times)
+            fields = {**categories.get(image, {}), "extra": extra[image]}
+            line = Line(file, f"image {image}"[:200], fields)
+            yield from images.read(line, names[image], split)
 
 
 def _line(file: str, element: Element | Rejection, array: str) -> Line | Rejection | None:
     if isinstance(element, Rejection):
         return element
     return element_line(file, element) if element.array == array else None
-
-
-def _pairs(
-    folder: SourceFolder,
-    line: Line,
-    name: object,
-    split: Split,
-    index: ImageIndex,
-    times: Counter[str],
-) -> Iterator[Record | Rejection]:
-    path = index.find(name, line.file)
-    if isinstance(path, tuple):
-        yield line.reject(*path)
-        return
-    times[path] += 1
-    id_ = path if times[path] == 1 else f"{path}#{times[path]}"
-    shown = path if folder.options.category_from else ""  # its folders are not categories
-    yield from pairs(folder.options, line, folder.image(path), shown, split, id_)
 
 
 def _categories(folder: SourceFolder, captions: str) -> dict[Any, dict[str, str]]:

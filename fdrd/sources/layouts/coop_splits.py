@@ -20,6 +20,8 @@ from fdrd.sources.reading.names import SPLIT_OF_WORD, clip_group, is_absolute, l
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
+ORDER = 1  # after the layouts with captions
+
 _SPLITS = ("train", "val", "test")
 _AIRCRAFT = [f"images_variant_{split}.txt" for split in _SPLITS]
 

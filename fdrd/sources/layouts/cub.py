@@ -101,12 +101,12 @@ def _read(
     captions = [
         each for each in lines if isinstance(each, Rejection) or each.fields["text"].strip()
     ]
-    for place, found in enumerate(captions or [Line(line.file, line.key, {"text": ""})], 1):
+    for count, found in enumerate(captions or [Line(line.file, line.key, {"text": ""})], 1):
         if isinstance(found, Rejection):
             yield found
             continue
         pair = Line(found.file, found.key, {**fields, "caption": found.fields["text"]})
-        id_ = path if place == 1 else f"{path}#{place}"
+        id_ = path if count == 1 else f"{path}#{count}"
         for item in pairs(folder.options, pair, folder.image(path), path, name=id_):
             known = facts.attributes.get(number, ()) if isinstance(item, Record) else ()
             yield _with_attributes(item, known) if isinstance(item, Record) and known else item

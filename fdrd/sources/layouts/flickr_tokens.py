@@ -6,15 +6,13 @@ The lists `*trainImages.txt`, `*devImages.txt` and `*testImages.txt` give the sp
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.lines import Line, read_lines
-from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _LIST = re.compile(r".*(train|dev|val|test)_?images\.txt", re.IGNORECASE)
@@ -43,7 +41,7 @@ def used_files(folder: SourceFolder) -> list[str]:
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield a pair for every line."""
-    index = ImageIndex(folder, require_images)
+    images = ImagePairs(folder, require_images, public=True)
     split_of: dict[str, str] = {}
     for file in _lists(folder):
         found = _LIST.fullmatch(PurePosixPath(file).name)
@@ -52,36 +50,21 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
                 yield line
             elif found:
                 split_of[line.fields["text"].strip()] = found[1].lower()
-    times: Counter[str] = Counter()
     for file in _token_files(folder):
         for line in read_lines(folder, file):
             if isinstance(line, Rejection):
                 yield line
             else:
-                yield from _read(folder, line, index, split_of, times)
+                yield from _read(line, images, split_of)
 
 
-def _read(
-    folder: SourceFolder,
-    line: Line,
-    index: ImageIndex,
-    split_of: dict[str, str],
-    times: Counter[str],
-) -> Iterator[Record | Rejection]:
+def _read(line: Line, images: ImagePairs, split_of: dict[str, str]) -> Iterator[Record | Rejection]:
     found = _TOKEN.fullmatch(line.fields["text"])
     if not found:
         yield line.reject("bad_field", "the line is not <image>#<number><tab><caption>")
         return
-    path = index.find(found["image"], line.file)
-    if isinstance(path, tuple):
-        yield line.reject(*path)
-        return
-    times[path] += 1
     fields = {"caption": found["caption"], "split": split_of.get(found["image"], "")}
-    id_ = path if times[path] == 1 else f"{path}#{times[path]}"
-    shown = path if folder.options.category_from else ""  # its folders are not categories
-    line = Line(line.file, line.key, fields)
-    yield from pairs(folder.options, line, folder.image(path), shown, name=id_)
+    yield from images.read(Line(line.file, line.key, fields), found["image"])
 
 
 def _token_files(folder: SourceFolder) -> list[str]:

@@ -11,16 +11,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from posixpath import normpath
+from typing import Any
 
 from msgspec.structs import replace
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
-from fdrd.sources.reading.lines import MAX_LINE, Line, read_jsonl, read_separated
+from fdrd.sources.reading.lines import MAX_LINE, Line, load_json
 from fdrd.sources.reading.names import SPLIT_OF_WORD, is_absolute, is_image, leaves_root
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.tables import read_table
+
+ORDER = 4  # any folder of images
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
@@ -98,12 +102,11 @@ def _read_metadata(
     folder: SourceFolder, file: str, require_images: bool
 ) -> Iterator[Record | Rejection]:
     parent = file.rpartition("/")[0] or "."
-    for line in _lines(folder, file):
+    for line in read_table(folder, file):
         if isinstance(line, Rejection):
             yield line
             continue
-        fields = known_fields(line.fields, folder.options)
-        name = fields.get("image")
+        name = line.fields.get("image")
         if not isinstance(name, str) or not name:
             yield line.reject("bad_field", '"file_name" is missing or not a string')
         elif (is_absolute(name) and not folder.relative(name)) or leaves_root(name):
@@ -111,24 +114,15 @@ def _read_metadata(
         else:
             path = folder.relative(name) or normpath(f"{parent}/{name}")
             if not require_images or path in folder.images:
-                yield from pairs(
-                    folder.options, Line(file, line.key, fields), folder.image(path), path
-                )
+                yield from pairs(folder.options, line, folder.image(path), path)
             else:
                 detail = f"{path[:200]} is not there, or has no ending of an image"
                 yield line.reject("image_missing", detail)
 
 
-def _lines(folder: SourceFolder, file: str) -> Iterator[Line | Rejection]:
-    if file.endswith(".parquet"):
-        from fdrd.sources.reading.rows import read_rows
-
-        return read_rows(folder, file)
-    return (read_jsonl if file.endswith(".jsonl") else read_separated)(folder, file)
-
-
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
+    extra = _beside(folder, path, texts)
     if text not in texts:
         yield from pairs(folder.options, Line(path, "", {}), image, path)
         return
@@ -148,7 +142,17 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Rec
         return
     captions = [caption for caption in captions if caption.strip()]
     for number, caption in enumerate(captions or [""], 1):
-        line = Line(text, f"line {number}", {"caption": caption})
-        for found in pairs(folder.options, line, image, path):
-            name = path if number == 1 else f"{path}#{number}"
-            yield replace(found, id=name) if isinstance(found, Record) else found
+        line = Line(text, f"line {number}", {"caption": caption, "extra": extra})
+        name = path if number == 1 else f"{path}#{number}"
+        yield from pairs(folder.options, line, image, path, name=name)
+
+
+def _beside(folder: SourceFolder, path: str, texts: set[str]) -> dict[str, Any]:
+    """Return the fields of the JSON object beside an image, which img2dataset writes; its caption is in the text."""
+    file = f"{path.rpartition('.')[0]}.json"
+    raw = folder.start(file, MAX_LINE) if file in texts else b""
+    try:
+        value = load_json(raw) if raw else {}
+    except ValueError:
+        return {}
+    return known_fields(value).get("extra", {}) if isinstance(value, dict) else {}

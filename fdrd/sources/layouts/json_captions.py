@@ -7,20 +7,20 @@ ShareGPT4V (the first answer is the caption), and lists below a key such as `dat
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
-from fdrd.record import Record, Split
-from fdrd.sources.reading.columns import find_columns, known_fields, suggest_options
-from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.record import Record
+from fdrd.sources.reading.columns import find_columns, flaw_of_columns, known_fields
+from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.json_stream import Element, element_line, stream_elements
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import is_image, split_in_name
-from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
+
+ORDER = 2  # a general layout
 
 _LISTS = ("data", "annotations", "images", "samples", "captions", "items", "train", "val", "test")
 
@@ -41,14 +41,12 @@ def near_miss(folder: SourceFolder) -> str | None:
     for file in _files(folder):
         element = _first(folder, file)
         if element and isinstance(element.value, dict) and (element.array or element.key == "0"):
-            keys = list(element.value)
-            columns = find_columns(keys, folder.options)
-            missing = [field for field in ("image", "caption") if field not in columns]
-            if missing:
-                return (
-                    f"{file} has no {' or '.join(missing)} key; its keys are {', '.join(keys)[:200]}; "
-                    f"name it with {suggest_options([element.value], missing)}"
-                )
+            value = element.value
+            flaw = flaw_of_columns(
+                file, list(value), [value], ("image", "caption"), folder.options, "key"
+            )
+            if flaw:
+                return flaw
     return None
 
 
@@ -59,45 +57,38 @@ def used_files(folder: SourceFolder) -> list[str]:
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every element."""
-    index = ImageIndex(folder, require_images)
-    times: Counter[str] = Counter()
+    images = ImagePairs(folder, require_images)
     for file in used_files(folder):
         first = _first(folder, file)
-        of_file = split_in_name(PurePosixPath(file).stem)
+        split = split_in_name(PurePosixPath(file).stem)
         for element in stream_elements(folder, file, _LISTS):
-            if isinstance(element, Rejection):
-                yield element
-            elif first and not first.array and is_image(first.key):
-                caption = element.value
-                line = Line(file, element.key[:200], {"image": element.key, "caption": caption})
-                if isinstance(caption, dict):
-                    line.fields.update(known_fields(caption, folder.options), image=element.key)
-                yield from _read(folder, line, index, of_file, times)
-            elif first and element.array == first.array:
-                found = element_line(file, element)
-                if isinstance(found, Line):
-                    split = (
-                        {"split": element.array}
-                        if element.array in ("train", "val", "test")
-                        else {}
-                    )
-                    fields = {**split, **known_fields(found.fields, folder.options)}
-                    yield from _read(folder, Line(file, found.key, fields), index, of_file, times)
-                else:
-                    yield found
+            line = _line(folder, file, element, first)
+            if isinstance(line, Rejection):
+                yield line
+            elif line:
+                line.fields.pop("id", None)  # often the number of the image
+                yield from images.read(line, line.fields.pop("image", None), split)
 
 
-def _read(
-    folder: SourceFolder, line: Line, index: ImageIndex, split: Split, times: Counter[str]
-) -> Iterator[Record | Rejection]:
-    path = index.find(line.fields.pop("image", None), line.file)
-    if isinstance(path, tuple):
-        yield line.reject(*path)
-        return
-    line.fields.pop("id", None)  # often the number of the image
-    times[path] += 1
-    id_ = path if times[path] == 1 else f"{path}#{line.file} {line.key}"
-    yield from pairs(folder.options, line, folder.image(path), path, split, id_)
+def _line(
+    folder: SourceFolder, file: str, element: Element | Rejection, first: Element | None
+) -> Line | Rejection | None:
+    """Return the fields of an element, or None if it is none like the first."""
+    if isinstance(element, Rejection) or not first:
+        return element if isinstance(element, Rejection) else None
+    if not first.array and is_image(first.key):
+        caption = element.value
+        fields = {"caption": caption}
+        if isinstance(caption, dict):
+            fields |= known_fields(caption, folder.options)
+        return Line(file, element.key[:200], {**fields, "image": element.key})
+    if element.array != first.array:
+        return None
+    line = element_line(file, element)
+    if isinstance(line, Rejection):
+        return line
+    split = {"split": element.array} if element.array in ("train", "val", "test") else {}
+    return Line(file, line.key, {**split, **known_fields(line.fields, folder.options)})
 
 
 def _files(folder: SourceFolder) -> list[str]:

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
-from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.json_stream import element_line, stream_elements
 from fdrd.sources.reading.lines import Line
-from fdrd.sources.reading.pairs import exported_fields, pairs
+from fdrd.sources.reading.pairs import exported_fields, pairs, unknown_fields
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _EXTRA = ("category", "meta_category", "group", "license")  # `fdrd export` writes them
+
+_IMAGE = (*_EXTRA, "filepath", "filename", "imgid", "sentids", "split", "sentences")
+_SENTENCE = ("raw", "tokens", "imgid", "sentid")
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -46,32 +49,42 @@ def used_files(folder: SourceFolder) -> list[str]:
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every image."""
-    index = ImageIndex(folder, require_images)
+    images = ImagePairs(folder, require_images, public=True)
     for file in used_files(folder):
         for element in stream_elements(folder, file, ("images",)):
             if isinstance(element, Rejection):
                 yield element
             elif element.array == "images":
                 line = element_line(file, element)
-                yield from [line] if isinstance(line, Rejection) else _read(folder, line, index)
+                yield from [line] if isinstance(line, Rejection) else _read(folder, line, images)
 
 
-def _read(folder: SourceFolder, line: Line, index: ImageIndex) -> Iterator[Record | Rejection]:
+def _read(folder: SourceFolder, line: Line, images: ImagePairs) -> Iterator[Record | Rejection]:
     name, parent = line.fields.get("filename"), line.fields.get("filepath")
-    path = index.find(f"{parent}/{name}" if isinstance(parent, str) and parent else name, line.file)
-    if isinstance(path, tuple) and path[0] == "image_missing":
-        path = index.find(name, line.file)
-    if isinstance(path, tuple):
-        yield line.reject(*path)
+    names = (f"{parent}/{name}", name) if isinstance(parent, str) and parent else (name,)
+    path = images.find(line, *names)
+    if isinstance(path, Rejection):
+        yield path
         return
     split = line.fields.get("split")
     sentences = line.fields.get("sentences")
     fields = {name: line.fields.get(name) for name in _EXTRA}
+    of_image = unknown_fields(line.fields, _IMAGE)
     fields["split"] = "train" if split == "restval" else split
     shown = path if folder.options.category_from else ""  # its folders are not categories
-    if not isinstance(sentences, list) or not any(map(exported_fields, sentences)):
+    if not isinstance(sentences, list) or not any(map(_has_fields, sentences)):
         sentences = [sentences]
     for number, caption in enumerate(sentences, 1):
+        fields["extra"] = of_image
+        if isinstance(caption, dict):
+            fields["extra"] = {**of_image, **unknown_fields(caption, _SENTENCE)}
         own = Line(line.file, line.key, {**fields, **exported_fields(caption), "caption": caption})
         name = path if number == 1 else f"{path}#{number}"
         yield from pairs(folder.options, own, folder.image(path), shown, name=name)
+
+
+def _has_fields(sentence: object) -> bool:
+    """Return whether a sentence has fields of its own, so that it is a line of its own."""
+    return isinstance(sentence, dict) and bool(
+        exported_fields(sentence) or unknown_fields(sentence, _SENTENCE)
+    )

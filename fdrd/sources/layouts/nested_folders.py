@@ -18,6 +18,8 @@ from fdrd.sources.reading.options import may_be_category
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import normalize_category
 
+ORDER = 5  # any deeper folder of images
+
 used_files = image_folder.used_files
 
 

@@ -16,17 +16,18 @@ from typing import Any
 
 from fdrd.reasons import Rejection
 from fdrd.record import Negative, Record, Source, Split
+from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
 from fdrd.sources.reading.image_search import ImagesByName, find_image, index_images, stem
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, clip_group, split_in_name
+from fdrd.sources.reading.pairs import text_flaw, unknown_fields
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import (
-    MAX_MARKS,
-    has_too_many_marks,
     normalize_caption,
     normalize_category,
     normalize_described,
 )
 
+_KNOWN = "file_name file_path class_name positive negative meta_category group license captioning".split()
 _KEY = re.compile(r"^(?P<category>.+?)_(?:image_)?\d+$")  # "Sphynx_43", "monkshood_image_06422"
 
 
@@ -78,7 +79,11 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object that keeps repeated keys, which a dict would silently drop."""
 
     def fields(self) -> dict[str, Any]:
-        return dict(self)
+        """Return the object, with its extra columns as an object, too."""
+        fields = dict(self)
+        if isinstance(columns := fields.get("columns"), _Pairs):
+            fields["columns"] = dict(columns)
+        return fields
 
 
 def _record(
@@ -99,18 +104,11 @@ def _record(
     name, class_name = fields.get("file_name") or key, fields.get("class_name") or ""
     extra = {field: fields.get(field) or "" for field in ("meta_category", "group", "license")}
     texts = {"positive": caption, "file_name": name, "class_name": class_name, **extra}
-    for field, found in texts.items():
-        if not isinstance(found, str):
-            return Rejection(file, key, "bad_field", f'"{field}" is a {type(found).__name__}')
-        limit = MAX_CAPTION if field == "positive" else MAX_NAME
-        if len(found) > limit:
-            return Rejection(file, key, "bad_field", f'"{field}" has over {limit} characters')
-        if has_too_many_marks(found):
-            detail = f'"{field}" has over {MAX_MARKS} combining marks in a row'
-            return Rejection(file, key, "bad_field", detail)
-    if not isinstance(negatives, list) or not all(
-        isinstance(text, str) and len(text) <= MAX_CAPTION and not has_too_many_marks(text)
-        for text in negatives
+    for field, text in texts.items():
+        if flaw := text_flaw(field, text, MAX_CAPTION if field == "positive" else MAX_NAME):
+            return Rejection(file, key, "bad_field", flaw)
+    if not isinstance(negatives, list) or any(
+        text_flaw("negative", text, MAX_CAPTION) for text in negatives
     ):
         detail = f'"negative" is not a list of strings of at most {MAX_CAPTION} characters'
         return Rejection(file, key, "bad_field", detail)
@@ -136,11 +134,14 @@ def _record(
     else:
         return Rejection(file, key, image.reason, image.detail)
     caption, caption_rules = normalize_described(caption, category)
+    columns, left_out = extra_columns(unknown_fields(fields, _KNOWN))
     rules = [*path_rules, *category_rules, *caption_rules]
     if not class_name:
         rules.append("category_from_key")
     elif "folder_joined_to_name" in path_rules and category != _named(path.rpartition("/")[0]):
         rules.append("category_differs_from_folder")
+    if left_out:
+        rules.append(LEFT_OUT)
     return Record(
         id=key,
         image=folder.image(path),
@@ -152,6 +153,7 @@ def _record(
         split=split,
         negatives=tuple(Negative(text, "", "category") for text in normal),
         rules=tuple(rules),
+        extra=columns,
     )
 
 

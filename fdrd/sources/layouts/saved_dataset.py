@@ -5,17 +5,16 @@ The columns are those of `table`. A dataset without splits has none here either;
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.layouts.table import row_pairs
-from fdrd.sources.reading.columns import find_columns
-from fdrd.sources.reading.image_search import ImageIndex
+from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.names import split_in_name
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.sources.reading.tables import read_table, table_flaw
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -29,13 +28,8 @@ def detect(folder: SourceFolder) -> str | None:
 
 def near_miss(folder: SourceFolder) -> str | None:
     """Return why the folder is a saved dataset without images, or None."""
-    from fdrd.sources.reading.rows import columns_of
-
     files = _files(folder)
-    columns = columns_of(folder, files[0]) if files else []
-    if columns and "image" not in find_columns(columns, folder.options):
-        return f"{files[0]} has no image column; its columns are {', '.join(columns)[:200]}"
-    return None
+    return table_flaw(folder, files[0], "image") if files else None
 
 
 def used_files(folder: SourceFolder) -> list[str]:
@@ -46,14 +40,11 @@ def used_files(folder: SourceFolder) -> list[str]:
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every split, row by row."""
-    from fdrd.sources.reading.rows import read_rows
-
-    times: Counter[str] = Counter()
-    index = ImageIndex(folder, require_images)
+    images = ImagePairs(folder, require_images)
     for file in _files(folder):
         split = split_in_name(PurePosixPath(file).parent.name)
-        for line in read_rows(folder, file):
-            yield from row_pairs(folder, line, index, split, times)
+        for line in read_table(folder, file):
+            yield from row_pairs(folder, line, images, split)
 
 
 def _files(folder: SourceFolder) -> list[str]:

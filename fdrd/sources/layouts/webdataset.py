@@ -34,6 +34,7 @@ from fdrd.sources.reading.source_folder import SourceFolder
 _MAX_TEXT = 2**24  # bytes of a text or JSON member
 _TEXTS = ("txt", "json", "cls")
 _ROWS = "rows"
+_OF_EXPORT = ("domain", "source")  # columns of `fdrd export` that a build determines
 
 
 def detect(folder: SourceFolder) -> str | None:
@@ -235,7 +236,7 @@ def _is_export(value: dict[str, Any]) -> bool:
 def _exported(row: dict[str, Any], options: SourceOptions) -> dict[str, Any]:
     """Return the fields of a row of `fdrd export`; its id starts with its domain."""
     source, domain = row.get("source"), row.get("domain")
-    fields = known_fields(row, options)
+    fields = known_fields({name: row[name] for name in row if name not in _OF_EXPORT}, options)
     if isinstance(source, dict):
         fields.setdefault("license", source.get("license"))
     if isinstance(row.get("id"), str) and isinstance(domain, str):

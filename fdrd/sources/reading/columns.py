@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -48,25 +48,30 @@ def find_columns(
     >>> find_columns(["path", "caption_1", "caption_2"])["caption"]
     ('caption_1', 'caption_2')
     """
-    given = {_plain(name): name for name in reversed(list(names))}
+    by_plain = {_plain(name): name for name in reversed(list(names))}
     mapped = dict(options.columns)
     found = {}
     for field, known in COLUMNS.items():
         if field in mapped:
-            wanted = [given[_plain(name)] for name in mapped[field] if _plain(name) in given]
+            wanted = [by_plain[_plain(name)] for name in mapped[field] if _plain(name) in by_plain]
         else:
-            wanted = [given[name] for name in known if name in given][:1]
+            wanted = [by_plain[name] for name in known if name in by_plain][:1]
         if field == "caption" and field not in mapped and not wanted:
-            wanted = [name for plain, name in reversed(given.items()) if _NUMBERED.fullmatch(plain)]
+            wanted = [
+                name for plain, name in reversed(by_plain.items()) if _NUMBERED.fullmatch(plain)
+            ]
         if wanted:
             found[field] = tuple(wanted)
     return found
 
 
 def known_fields(values: Mapping[str, Any], options: SourceOptions = NO_OPTIONS) -> dict[str, Any]:
-    """Return the values of an object by field, without those that belong to no field."""
+    """Return the values of an object by field; under `extra` those that belong to no field, by their own names."""
     columns = _columns(tuple(values), options)
-    return {field: merge([values[name] for name in names]) for field, names in columns.items()}
+    fields = {field: merge([values[name] for name in names]) for field, names in columns.items()}
+    used = {name for names in columns.values() for name in names}
+    extra = {name: value for name, value in values.items() if name not in used}
+    return fields | ({"extra": extra} if extra else {})
 
 
 @lru_cache(maxsize=1)  # neighboring objects have the same names
@@ -80,6 +85,25 @@ def merge(values: list[Any]) -> Any:
         return values[0]
     lists = (value if isinstance(value, list) else [value] for value in values)
     return [value for values in lists for value in values if value not in (None, "")]
+
+
+def flaw_of_columns(
+    file: str,
+    names: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    fields: Iterable[str],
+    options: SourceOptions,
+    kind: str = "column",
+) -> str | None:
+    """Return which fields the columns of a file lack, and the option that names them; None if they lack none."""
+    found = find_columns(names, options)
+    missing = [field for field in fields if field not in found]
+    if not missing:
+        return None
+    return (
+        f"{file} has no {' or '.join(missing)} {kind}; its {kind}s are {', '.join(names)[:200]}; "
+        f"name it with {suggest_options(rows, missing)}"
+    )
 
 
 def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:

@@ -52,22 +52,22 @@ class ImageIndex:
 
         Args:
             name: its path in the annotation.
-            beside: the annotation file; paths relative to its folder are tried, too.
+            beside: annotation file; paths relative to its folder are tried, too.
         """
         if not isinstance(name, str) or not name.strip():
             return "bad_field", "the image is missing or not a string"
-        given = self._folder.relative(name) or name.removeprefix("./")
-        if is_absolute(given) or leaves_root(given):
+        below = self._folder.relative(name) or name.removeprefix("./")
+        if is_absolute(below) or leaves_root(below):
             return "path_outside", name[:200]
-        near = (PurePosixPath(beside).parent / given).as_posix()
-        for path in (near, given):
+        near = (PurePosixPath(beside).parent / below).as_posix()
+        for path in (near, below):
             if path in self._folder.images:
                 return path
-        found = self._ending(given)
+        found = self._ending(below)
         if len(found) > 1:
             return "image_ambiguous", f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
         if found or not self._required:
-            return found[0] if found else given
+            return found[0] if found else below
         return "image_missing", f"no image is called {name[:200]!r}"
 
 
@@ -92,11 +92,11 @@ def find_image(
     """Return the path of the image that an annotation means and the rules that led there.
 
     Args:
-        name: the annotation's name of the file.
+        name: name of the file in the annotation.
         file_path: its path in the annotation.
-        category: as the annotation spells it.
-        images: of the source.
-        split: of the annotation; chooses between files with the same name in split folders.
+        category: category as the annotation spells it.
+        images: images of the source.
+        split: split of the annotation; chooses between files with the same name in split folders.
     """
     rules = []
     given = file_path if isinstance(file_path, str) else ""

@@ -36,7 +36,7 @@ def stream_elements(
     """Yield the elements of a JSON file; what ends it early is a rejection.
 
     Args:
-        folder: of the source.
+        folder: folder of the source.
         file: root array of elements, or root object.
         arrays: keys of the root object whose arrays are yielded element by element; all by default.
         skip: keys of the root object that are not read into memory.

@@ -54,9 +54,9 @@ class SourceOptions:
         """Return the category of a record, empty if it has none; None if it lacks the one asked for.
 
         Args:
-            given: the value of the category field.
+            given: value of the category field.
             folders: names of the folders above the image.
-            caption: of the record.
+            caption: caption of the record.
         """
         if self.category:
             return self.category

@@ -9,11 +9,12 @@ name of the image's folder if that may be a category), `meta_category`, `split`,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fdrd.reasons import Rejection
-from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Source, Split
+from fdrd.record import KINDS, Attribute, ImageRef, Negative, Record, Scalar, Source, Split
+from fdrd.sources.reading.extra import LEFT_OUT, extra_columns
 from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME, SPLIT_OF_WORD
 from fdrd.sources.reading.options import SourceOptions
@@ -45,12 +46,12 @@ def pairs(
     """Yield a pair for each caption of a line, or one with an empty caption if it has none.
 
     Args:
-        options: of the source.
-        line: with fields named as in `fdrd.record.Record`.
-        image: of all its captions.
+        options: options of the source.
+        line: row with fields named as in `fdrd.record.Record`.
+        image: image of all its captions.
         path: path whose folders name category and split if the line does not.
-        split: the split if neither names one.
-        name: the id if the line has none, numbered from the second caption on.
+        split: split if neither names one.
+        name: id if the line has none, numbered from the second caption on.
     """
     texts: dict[str, str] = {}
     for field in _TEXT_FIELDS:
@@ -63,11 +64,12 @@ def pairs(
             yield line.reject("bad_field", f'"{field}" has over {MAX_NAME} characters')
             return
     shared = _shared(line)
+    extra = extra_columns(line.fields.get("extra", {}))
     given, first = line.fields.get("caption"), texts["id"] or name
     *folders, _ = [part for part in path.split("/") if part not in ("", ".")] or [""]
     for number, caption in enumerate(captions_of(given) or [None], 1):
         texts["id"] = f"{first}#{number}" if number > 1 and first else first
-        yield _record(options, line, texts, image, tuple(folders), split, caption, shared)
+        yield _record(options, line, texts, image, tuple(folders), split, caption, shared, extra)
 
 
 def _shared(line: Line) -> tuple[list[Any], tuple[Negative, ...]] | str:
@@ -87,15 +89,12 @@ def _record(
     split: Split,
     caption: object,
     shared: tuple[list[Any], tuple[Negative, ...]] | str,
+    extra: tuple[dict[str, Scalar], bool],
 ) -> Record | Rejection:
-    given = "" if caption is None else caption
-    if not isinstance(given, str):
-        return line.reject("bad_field", f'"caption" is a {type(given).__name__}')
-    if len(given) > MAX_CAPTION:
-        return line.reject("bad_field", f'"caption" has over {MAX_CAPTION} characters')
-    if has_too_many_marks(given):
-        return line.reject("bad_field", f'"caption" has over {MAX_MARKS} combining marks in a row')
-    wanted = options.category_of(texts["category"], folders, given)
+    text = "" if caption is None else caption
+    if flaw := text_flaw("caption", text, MAX_CAPTION):
+        return line.reject("bad_field", flaw)
+    wanted = options.category_of(texts["category"], folders, text)
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"
         return line.reject("category_missing", detail)
@@ -104,12 +103,12 @@ def _record(
     if found is None:
         known = ", ".join(sorted(SPLIT_OF_WORD))
         return line.reject("bad_field", f'"split" is {texts["split"]!r}; known are {known}')
-    normal, caption_rules = normalize_described(given, category)
+    normal, caption_rules = normalize_described(text, category)
     if isinstance(shared, str):
         return line.reject("bad_field", f"attributes or negatives: {shared}")
     listed, negatives = shared
     try:
-        attributes = move_spans(_attributes(listed, given), given, normal) if listed else ()
+        attributes = move_spans(_attributes(listed, text), text, normal) if listed else ()
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         return line.reject("bad_field", f"attributes or negatives: {error}")
     return Record(
@@ -125,8 +124,20 @@ def _record(
         split=found or split,
         attributes=attributes,
         negatives=negatives,
-        rules=(*category_rules, *caption_rules),
+        rules=(*category_rules, *caption_rules, *([LEFT_OUT] if extra[1] else [])),
+        extra=extra[0],
     )
+
+
+def text_flaw(field: str, value: object, limit: int) -> str:
+    """Return what is wrong with a field that must be a text of at most `limit` characters; empty if nothing is."""
+    if not isinstance(value, str):
+        return f'"{field}" is a {type(value).__name__}'
+    if len(value) > limit:
+        return f'"{field}" has over {limit} characters'
+    if has_too_many_marks(value):
+        return f'"{field}" has over {MAX_MARKS} combining marks in a row'
+    return ""
 
 
 def exported_fields(caption: object) -> dict[str, Any]:
@@ -148,6 +159,20 @@ def exported_fields(caption: object) -> dict[str, Any]:
     record = caption.get("record")
     about = record if isinstance(record, dict) else {}
     return found | {key: about[key] for key in ("id", "group", "license") if key in about}
+
+
+def unknown_fields(fields: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Return the fields of an object that its layout does not know, with the `columns` that fdrd wrote into it.
+
+    >>> unknown_fields({"id": 1, "url": "x", "record": {"columns": {"year": 2000}}}, ("id",))
+    {'url': 'x', 'year': 2000}
+    """
+    written = fields.get("columns")
+    if isinstance(record := fields.get("record"), dict):
+        written = record.get("columns")
+    columns = written if isinstance(written, dict) else {}
+    known = {*known, "record", "columns", "attributes", "negatives"}
+    return {name: value for name, value in fields.items() if name not in known} | columns
 
 
 def captions_of(value: object) -> list[Any]:

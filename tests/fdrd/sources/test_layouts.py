@@ -58,11 +58,8 @@ def test_a_layout_gives_the_same_records(tmp_path, name):
     assert len({item.id for item in items}) == len(items) == len(found)
 
 
-def test_every_reader_but_those_of_the_paper_has_a_layout():
-    assert {layout.reader for layout in LAYOUTS.values()} == READERS.keys() - {
-        "released",
-        "coop_splits",
-    }
+def test_every_reader_of_captions_has_a_layout():
+    assert {layout.reader for layout in LAYOUTS.values()} == READERS.keys() - {"coop_splits"}
 
 
 def test_attributes_of_cub_become_spans_where_the_caption_says_them(tmp_path):

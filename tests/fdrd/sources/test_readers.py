@@ -6,6 +6,7 @@ import os
 import tarfile
 import tempfile
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from fuzz.driver import run_mutations
 from fuzz.fuzz_readers import FILES, SEEDS, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import LAYOUTS, PAIRS
 from PIL import Image
 
 from fdrd.reasons import Rejection
@@ -183,5 +185,23 @@ def test_a_negative_without_visible_text_is_rejected(file, text):
     assert check(bytes([number]) + json.dumps(value).encode()) > 0
 
 
-def test_every_reader_is_fuzzed():
-    assert {reader for reader, _ in FILES if reader} == READERS.keys()
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_damaged_annotations_break_no_reader(tmp_path, name):
+    LAYOUTS[name].write(tmp_path, PAIRS)
+    folder = SourceFolder(tmp_path)
+    reader, draw = READERS[LAYOUTS[name].reader], Random(0)
+    files = [
+        path for path in reader.used_files(folder) if path in folder and (tmp_path / path).is_file()
+    ]
+    for _ in range(4):
+        file = tmp_path / draw.choice(
+            files or [path for path in folder.files if (tmp_path / path).is_file()]
+        )
+        whole = file.read_bytes()
+        start, end = sorted(draw.randrange(len(whole) + 1) for _ in "ab")
+        file.write_bytes(
+            whole[:start] + draw.choice([b"", b"\xff\0", b'{"', whole[start:end] * 2]) + whole[end:]
+        )
+        for item in reader.read(SourceFolder(tmp_path)):
+            assert isinstance(item, Record | Rejection)
+        file.write_bytes(whole)

@@ -1,0 +1,178 @@
+"""The domains of a source: which folders are domains, by which layout, and what their readers yield."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from fdrd.errors import FdrdError
+from fdrd.kinds import SOURCES, refuse_other
+from fdrd.reasons import Rejection
+from fdrd.record import ImageRef, Record
+from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
+from fdrd.sources.readers import READERS
+from fdrd.sources.reading.extra import within_limit
+from fdrd.sources.reading.names import SPLIT_OF_WORD
+from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
+from fdrd.sources.reading.source_folder import SourceFolder
+
+_FALLBACK, _NESTED = "image_folder", "nested_folders"
+_UNLIKE_SOURCES = ("results", "export")  # unless a reader recognizes the folder
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A folder with one layout. `path` is relative to the source root, and `.` for the root itself."""
+
+    name: str
+    path: str
+    reader: str
+    why: str
+    about: DomainInfo = NO_INFO
+    options: SourceOptions = NO_OPTIONS
+
+
+def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain]:
+    """Return the domains of a source: the folder itself if its layout is known, else its subfolders.
+
+    Args:
+        root: folder of the source.
+        options: options of all domains; they override those of `domain.toml`.
+
+    Raises:
+        FdrdError: the folder is missing, empty or of another kind, has no known layout, or two domains share a name.
+    """
+    if not root.is_dir():
+        flaw = "is a file" if root.exists() else "does not exist"
+        raise FdrdError(f"{root} {flaw}; --source takes a folder of images and captions")
+    if not any(root.iterdir()):
+        raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
+    source = SourceFolder(root, options)
+    refuse_other(root, "a raw source", *SOURCES, *_UNLIKE_SOURCES)
+    domain = _recognize(source, ".", root.resolve().name)
+    if domain and (options.layout or domain.reader not in (_FALLBACK, _NESTED)):
+        return [domain]
+    domains = list(_domains_in(source))
+    if not domains and not domain and len(source.folders) == 1:  # it holds all the others
+        domains = list(_domains_in(source.sub(source.folders[0]), f"{source.folders[0]}/"))
+    # Image folders with annotations of their own are domains, not categories.
+    others = [each for each in domains if each.reader != _FALLBACK]
+    if domain and domain.reader == _FALLBACK:
+        if all(each.path.lower() in SPLIT_OF_WORD for each in others):
+            return [domain]
+    elif domain and not domains:
+        return [domain]
+    if not domains:
+        refuse_other(root, "a raw source", *SOURCES)
+        raise FdrdError(_unknown_layout(source))
+    for name, times in Counter(domain.name for domain in domains).items():
+        if times > 1:
+            raise FdrdError(f"{root}: two folders have the domain name {name!r}; rename one")
+    return domains
+
+
+def read_domain(
+    root: Path, domain: Domain, require_images: bool = True, *, require_captions: bool = True
+) -> Iterator[Record | Rejection]:
+    """Yield what the domain's reader yields, with paths relative to the source root and prefixed ids.
+
+    Records without a caption become rejections, unless `require_captions` is off.
+    """
+    prefix = "" if domain.path == "." else f"{domain.path}/"
+    completer = DomainCompleter(domain.about)
+    categories: dict[str, None] = {}
+    columns: dict[str, None] = {}
+    folder = open_domain(root, domain)
+    refused = (each for archive in folder.archives.values() for each in archive.refused)
+    for found in chain(refused, READERS[domain.reader].read(folder, require_images)):
+        if isinstance(found, Rejection):
+            yield replace(found, file=prefix + found.file)
+            continue
+        categories[found.category] = None
+        found = within_limit(completer.complete(found), columns)
+        path, origin = posixpath.normpath(prefix + found.image.path), prefix + found.source.origin
+        if require_captions and not found.caption:
+            file, _, key = origin.partition(": ")
+            detail = f"no caption for {path}; `fdrd caption` writes captions"
+            yield Rejection(file, key, "caption_missing", detail)
+            continue
+        yield replace(
+            found,
+            id=f"{domain.name}/{found.id}",
+            domain=domain.name,
+            image=ImageRef(path, found.image.member),
+            source=replace(found.source, file=path, origin=origin),
+        )
+    completer.check_names(categories, f"{root / domain.path}/domain.toml")
+
+
+def open_domain(root: Path, domain: Domain) -> SourceFolder:
+    """Return the folder of a domain with its options."""
+    folder = SourceFolder(root / domain.path)
+    if not folder.root.is_dir():  # it is in an archive
+        folder = SourceFolder(root)
+        for name in domain.path.split("/"):
+            folder = folder.sub(name)
+    folder.options = domain.options
+    return folder
+
+
+def near_misses(folder: SourceFolder) -> list[str]:
+    """Return what the folder lacks for each layout, and what hides its images from all readers."""
+    found = [
+        f"{name}: {why}" for name, reader in READERS.items() if (why := reader.near_miss(folder))
+    ]
+    for path in sorted(folder.root.iterdir()) if folder.root.is_dir() else ():
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.root.resolve()):
+            found.append(
+                f"{path.name} is a link out of the folder, which is not followed; move or copy it"
+            )
+        elif path.suffix.lower() in (".zip", ".rar", ".7z") and path.name not in folder.archives:
+            found.append(f"{path.name} is an archive that is not read in place; unpack it")
+    return [f"{folder.root.name}: {why}" for why in found]
+
+
+def _domains_in(source: SourceFolder, prefix: str = "") -> Iterator[Domain]:
+    for name in source.folders:
+        found = _recognize(source.sub(name), f"{prefix}{name}", name)
+        if found and found.reader != _NESTED:
+            yield found
+
+
+def _recognize(folder: SourceFolder, path: str, name: str) -> Domain | None:
+    about = read_domain_file(folder)
+    options = folder.options = folder.options.over(about.options)
+    if options.layout and options.layout not in READERS:
+        raise FdrdError(f"layout {options.layout!r}: choose from {', '.join(sorted(READERS))}")
+    for reader, module in READERS.items():
+        why = module.detect(folder) if options.layout in ("", reader) else None
+        if why:
+            return Domain(_domain_name(name), path, reader, why, about, options)
+    return None
+
+
+def _unknown_layout(source: SourceFolder) -> str:
+    folders = [source, *map(source.sub, source.folders)]
+    misses = [why for folder in folders for why in near_misses(folder)]
+    return (
+        f"{source.root}: unknown layout. "
+        + ("Closest: " + "; ".join(misses[:5]) + ". " if misses else "")
+        + f"Known layouts: {', '.join(sorted(READERS))}; `fdrd build --help` describes them"
+    )
+
+
+def _domain_name(folder: str) -> str:
+    """Return a name that works as a config of `datasets` and as a folder on every system.
+
+    >>> _domain_name("my pets: 2024"), _domain_name("default")
+    ('my_pets_2024', 'default_')
+    """
+    name = re.sub(r"[^\w.-]+", "_", folder).strip("._-") or "domain"
+    return f"{name}_" if name == "default" else name

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from benchmark.models.processes import all_agree
-from fdrd.files.atomic import atomic_write
+from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.files.cache import cache_folder
 
 Vectors = npt.NDArray[np.float32]
@@ -109,8 +109,7 @@ def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
     data = description.with_suffix(".npy")
     try:
         said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        with data.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(data)
         vectors = np.load(data, mmap_mode="r", allow_pickle=False)
         valid = (
             said["backbone"] == fingerprint

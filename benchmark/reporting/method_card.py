@@ -13,12 +13,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmark.checkpoint import CheckpointHeader, file_digest
+from benchmark.checkpoint import CheckpointHeader
 from benchmark.models.loading import EMBEDDED
 from benchmark.result import DIRECTIONS, BenchResult, read_result
 from benchmark.settings import Named
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import sha256_of
 from fdrd.text.markup import code, escape, markdown_table
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?(#[\w=,]+)?")
@@ -35,7 +36,7 @@ def published_results(checkpoint: Path, method: str) -> dict[str, BenchResult]:
     def public(named: Named) -> Named:
         return Named(public_name(named.name), named.fingerprint)
 
-    digest, own = file_digest(checkpoint), checkpoint.with_suffix(".json")
+    digest, own = sha256_of(checkpoint), checkpoint.with_suffix(".json")
     wanted = training(read_result(own)) if own.is_file() else None
     found = {}
     for path in sorted(checkpoint.parent.glob(f"{method}-*.json")):

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from benchmark.models import processes
 from benchmark.models.backbone import Encoder
-from benchmark.models.chunks import chunks_of
 from benchmark.models.image_batches import Images
-from benchmark.models.precision import towers_in
+from benchmark.models.step_numerics import step_numerics
+from benchmark.models.tensor_files import add_tensors
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
 from benchmark.train_context import TrainContext
@@ -204,10 +204,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(self.config, batch.step, self.steps)
         _seed(self.seed, batch.step)
-        with (
-            chunks_of(self.config.chunk_size),
-            towers_in(self.config.precision),
-        ):
+        with step_numerics(self.config.precision, self.config.chunk_size):
             scale, bias = self.scale.values()
             value = self.loss(replace(batch, scale=scale, bias=bias))
         if not bool(value.isfinite()):
@@ -350,11 +347,9 @@ def fit(
 
 def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, seed: int) -> str:
     """Return the digest of everything that determines a training: initial values, rows, order, options."""
-    said = [asdict(config), seed, train.fingerprint]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name, value in learner.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    settings = [asdict(config), seed, train.fingerprint]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    add_tensors(digest, learner.state_dict())
     return digest.hexdigest()
 
 

@@ -1,5 +1,7 @@
 """FSC-CLIP: focal and local losses."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import normalize

@@ -102,7 +102,7 @@ def load_backbone(
     Args:
         spec: a form of `KINDS`, with options after `#` (see `EncoderOptions`).
         allow_code: the name comes from the user, so it may be a function.
-        device: of torch; by default `cuda` if available, otherwise `cpu`.
+        device: device of torch; by default `cuda` if available, otherwise `cpu`.
         frozen: cache for features of unprompted towers.
 
     Raises:

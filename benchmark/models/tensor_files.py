@@ -68,7 +68,7 @@ def refuse_integers(types: Mapping[str, object], model: nn.Module, name: str) ->
     Args:
         types: type of each stored tensor by name, as safetensors or torch spells it.
         model: its parameters are floating-point.
-        name: of the model in the message.
+        name: name of the model in the message.
 
     Raises:
         FdrdError: a parameter is stored as an integer.

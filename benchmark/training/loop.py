@@ -88,13 +88,13 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield the rows in an order that depends on seed and epoch alone."""
     order = np.random.default_rng([seed, epoch]).permutation(len(dataset))
-    number = steps_per_epoch(len(order), size)
-    for place in range(number):
-        rows = order[place * size : (place + 1) * size]
+    steps = steps_per_epoch(len(order), size)
+    for index in range(steps):
+        rows = order[index * size : (index + 1) * size]
         image, caption = dataset.pairs[rows].T
-        captions = [dataset.captions[each] for each in caption]
+        captions = [dataset.captions[number] for number in caption]
         repeats = _repeats(image, caption) if mask_equal else None
-        step = epoch * number + place
+        step = epoch * steps + index
         yield Batch(epoch, rows, Images(dataset, image), captions, step, repeats)
 
 
@@ -262,8 +262,8 @@ class _Training:
 
     def _snapshot(self) -> Snapshot:
         of_optimizer = {
-            f"{number}/{name}": value
-            for number, state in self.optimizer.state_dict()["state"].items()
+            f"{index}/{name}": value
+            for index, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
             if value is not None
         }
@@ -274,7 +274,11 @@ class _Training:
             "state": of_optimizer,
         }
         return Snapshot(
-            {f"{group}/{name}": each for group, of in groups.items() for name, each in of.items()},
+            {
+                f"{group}/{name}": value
+                for group, tensors in groups.items()
+                for name, value in tensors.items()
+            },
             {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
         )
 
@@ -285,8 +289,8 @@ class _Training:
             groups[group][name] = value
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in groups["state"].items():
-            number, _, name = key.partition("/")
-            state.setdefault(int(number), {})[name] = value
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = value
         self.learner.load_state_dict(groups["learner"])
         self.scale.load_state_dict(groups["scale"])
         fresh = self.optimizer.state_dict()
@@ -319,14 +323,14 @@ def fit(
 
     Args:
         learner: module whose parameters are trained.
-        loss: of a batch.
+        loss: loss of a batch.
         validate: mean MRR of both directions on the validation split.
-        train: the rows.
+        train: training rows.
         config: training options.
-        seed: of the order of rows and of random draws.
-        device: of the towers.
+        seed: seed of the order of rows and of random draws.
+        device: device of the towers.
         context: what it reports to, and where it is saved.
-        scale: of the similarities in the loss, if the configuration decides it.
+        scale: scale of the similarities in the loss, if the configuration decides it.
         earlier: log of an earlier stage of the training, which this one continues.
         rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
 

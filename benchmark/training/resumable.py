@@ -41,7 +41,7 @@ class Snapshot:
     """Everything that a training needs to resume.
 
     Attributes:
-        tensors: of the learner, the optimizer and the best state, by name.
+        tensors: tensors of the learner, the optimizer and the best state, by name.
         metadata: everything else, as JSON data.
     """
 

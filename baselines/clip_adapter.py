@@ -47,7 +47,7 @@ def clip_adapter(
         ratio: share of the learned part in the result.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial weights and the order of the rows.
+        seed: seed of the initial weights and the order of the rows.
     """
     sides = ("image", "text") if side == "both" else (side,)
     adapters = nn.ModuleDict(

@@ -66,7 +66,7 @@ class ConditionalContext(nn.Module):
         backbone: gives the widths and word embeddings.
         n_ctx: context vectors.
         words: their first n_ctx tokens initialize the vectors; otherwise N(0, 0.02^2).
-        seed: of the random values.
+        seed: seed of the random values.
     """
 
     sample: Tensor
@@ -144,8 +144,7 @@ class CoCoOp:
         chosen = np.resize(order, SAMPLE)  # repeats captions if there are fewer
         plain = self.encode_text([train.captions[number] for number in chosen])
         self.learner.sample.copy_(plain.pooled)
-        device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, context)
+        return learn(self, train, validation, context)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return InfoNCE of a batch, from every image with every caption."""
@@ -217,7 +216,7 @@ def cocoop(
         pair_limit: pairs that may be rescored at a time before the run is refused.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial values, the order of the rows and the sample of captions.
+        seed: seed of the initial values, the order of the rows and the sample of captions.
 
     Raises:
         FdrdError: a share outside (0, 1].

@@ -70,7 +70,7 @@ def coprompt(
         consistency: weight of the consistency loss.
         loss: symmetric, or one direction only.
         train: training settings.
-        seed: of the initial values and the order of the rows.
+        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a negative weight, or depth is 0.

@@ -133,7 +133,7 @@ def filip(
         reduction: the bottleneck is this many times narrower than the joint space.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial weights and the order of the rows.
+        seed: seed of the initial weights and the order of the rows.
     """
     maps = nn.ModuleDict(
         {

@@ -95,15 +95,15 @@ def fsc_clip(
 
     Args:
         backbone: is copied.
-        n_negatives: of each caption, K.
+        n_negatives: negatives of each caption, K.
         n_attribute: how many of them swap an attribute, the others the category.
-        global_weight: of the choice by pooled features.
-        local_weight: of the choice by tokens and patches.
-        gamma: of the focal loss.
-        smoothing: of the labels.
+        global_weight: weight of the choice by pooled features.
+        local_weight: weight of the choice by tokens and patches.
+        gamma: gamma of the focal loss.
+        smoothing: smoothing of the labels.
         loss: direction of the contrastive loss.
         train: training settings.
-        seed: of the negatives and the order of the rows.
+        seed: seed of the negatives and the order of the rows.
     """
     copied = backbone.trainable_copy()
 

@@ -35,7 +35,7 @@ def full(
         backbone: is copied.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the order of the rows.
+        seed: seed of the order of the rows.
     """
     copied = backbone.trainable_copy()
     return FineTuned(copied, towers(copied), train, seed, loss)

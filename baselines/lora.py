@@ -34,10 +34,10 @@ def add_low_rank(
 
     Args:
         model: changed in place, and frozen except for the updates.
-        rank: of an update.
+        rank: rank of an update.
         alpha: an update is scaled by alpha / rank.
         towers: which towers to adapt.
-        seed: of the random A.
+        seed: seed of the random A.
 
     Raises:
         FdrdError: `peft` is not installed, or rank or alpha is outside its range.
@@ -81,12 +81,12 @@ def lora(
 
     Args:
         backbone: is copied.
-        rank: of an update.
+        rank: rank of an update.
         alpha: an update is scaled by alpha / rank.
         towers: which towers to adapt.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial updates and the order of the rows.
+        seed: seed of the initial updates and the order of the rows.
     """
     copied = backbone.trainable_copy()
     learner = add_low_rank(copied.model, rank, alpha, towers, seed)

@@ -53,7 +53,7 @@ def maple(
         coupling: linear as in the paper, a small mlp, or independent visual tokens.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial values and the order of the rows.
+        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: depth is 0, so nothing would be trained.

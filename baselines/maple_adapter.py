@@ -35,7 +35,7 @@ class PromptsAndAdapters(nn.Module):
 
     Args:
         backbone: stays frozen.
-        prompts: of both towers.
+        prompts: prompts of both towers.
         image: adapter of image features.
         text: adapter of text features.
     """
@@ -79,12 +79,12 @@ def maple_adapter(
         depth: layers of both towers with prompts; -1 is MaPLe's 9, or all if there are fewer.
         ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
         coupling: linear as in MaPLe, a small mlp, or independent visual tokens.
-        form: of the adapters, as in clip_adapter.
+        form: form of the adapters, as in clip_adapter.
         reduction: an adapter is this many times narrower than the joint space.
         ratio: share of the learned part in the result.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial values and the order of the rows.
+        seed: seed of the initial values and the order of the rows.
     """
     depth = prompted_layers(backbone, depth, "maple_adapter")
     learner = PromptsAndAdapters(

@@ -44,10 +44,10 @@ class SharedTokens(nn.Module):
     Args:
         backbone: gives the widths and numbers of layers.
         n_tokens: tokens per layer.
-        width: of the shared space.
+        width: width of the shared space.
         first: first layer that gets tokens, counted from 0; both towers get them up to the last layer of
             the shallower one.
-        seed: of the initial values.
+        seed: seed of the initial values.
     """
 
     def __init__(self, backbone: Backbone, n_tokens: int, width: int, first: int, seed: int):
@@ -101,14 +101,14 @@ def mmrl(
     Args:
         backbone: stays frozen.
         n_tokens: tokens per layer.
-        width: of the space that they share.
+        width: width of the space that they share.
         first_layer: layer of both towers, counted from 1, that gets the first tokens; -1 is the paper's sixth of
             twelve, or the same share of fewer.
-        weight: of the first feature of an image in score and loss; the second has the rest.
+        weight: weight of the first feature of an image in score and loss; the second has the rest.
         consistency: weight of 1 - cosine between features and frozen ones.
         loss: symmetric, or one direction only.
         train: training settings.
-        seed: of the initial values and the order of the rows.
+        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a number outside its range, or a layer that a tower lacks.

@@ -29,7 +29,7 @@ def one_each(train: RetrievalDataset, seed: int, swapped: Swapped = "both") -> B
 
     Args:
         train: the rows.
-        seed: of the random choice.
+        seed: seed of the random choice.
         swapped: what the negatives swap; `both` alternates by row and by epoch. If a caption offers no swap of
             one kind, the other kind is used, but `category` never swaps an attribute.
     """
@@ -65,7 +65,7 @@ def negclip(
         swapped: what is wrong in the negatives: the category, an attribute, or both in turn.
         loss: symmetric, images only, or sigmoid; captions alone would never be compared with a negative.
         train: training settings.
-        seed: of the negatives and the order of the rows.
+        seed: seed of the negatives and the order of the rows.
     """
     copied = backbone.trainable_copy()
     return FineTuned(

@@ -41,7 +41,7 @@ class Bank(nn.Module):
     The queries are extra state, because a checkpoint may hold any number of them.
 
     Args:
-        dim: of the joint space.
+        dim: width of the joint space.
     """
 
     alpha: Tensor

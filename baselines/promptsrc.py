@@ -53,7 +53,7 @@ class AveragedPrompts(nn.Module):
     Args:
         prompts: are trained.
         mean: epoch number, counted from 1, with the largest weight.
-        std: of the Gaussian over epoch numbers; 0 uses the running epoch only.
+        std: standard deviation of the Gaussian over epoch numbers; 0 uses the running epoch only.
     """
 
     epoch: Tensor
@@ -138,9 +138,9 @@ class Regularized:
         backbone: stays frozen.
         learner: the prompts.
         n_ctx: context vectors before a caption.
-        weights: of the distance of captions, of that of images, and of the divergence.
+        weights: weights of the distance of captions, of that of images, and of the divergence.
         loss: contrastive loss, whose direction is also that of the divergence.
-        steps: of the training, whose rounds take the place of epochs; 0 if it is given in epochs.
+        steps: steps of the training, whose rounds take the place of epochs; 0 if it is given in epochs.
     """
 
     def __init__(
@@ -208,15 +208,16 @@ def promptsrc(
         n_ctx: context vectors per layer, and as many visual tokens.
         depth: layers of both towers with prompts; -1 is the paper's 9, or all if there are fewer.
         ctx_init: words whose first n_ctx tokens the first layer starts from; otherwise random.
-        text_weight: of the L1 distance between prompted and frozen features of captions.
-        image_weight: of the same distance for images.
-        logit_weight: of the divergence of similarities from the frozen ones.
+        text_weight: weight of the L1 distance between prompted and frozen features of captions.
+        image_weight: weight of the same distance for images.
+        logit_weight: weight of the divergence of similarities from the frozen ones.
         gpa_mean: epoch, counted from 1, with the largest weight in the mean of the prompts; 0 is three
             quarters of all epochs, as in the paper.
-        gpa_std: of the weights over epochs; -1 is a twentieth of all epochs, as in the paper; 0 is no mean.
+        gpa_std: standard deviation of the weights over epochs; -1 is a twentieth of all epochs, as in the paper;
+            0 is no mean.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial values and the order of the rows.
+        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a weight is negative, or depth is 0.

@@ -59,12 +59,12 @@ class Random:
         return Features(normalize(torch.from_numpy(np.stack(rows)), dim=-1))
 
 
-@method("random")
+@method("random", role="floor")
 def random(*, dim: int = 512, seed: int = 0) -> Random:
     """Score random vectors, the floor of the table; needs no backbone.
 
     Args:
         dim: length of the vectors.
-        seed: of the vectors.
+        seed: seed of the vectors.
     """
     return Random(dim, seed)

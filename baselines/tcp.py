@@ -51,7 +51,7 @@ class TextAwareContext(nn.Module):
         n_ctx: context vectors.
         words: their first n_ctx tokens initialize the vectors; otherwise N(0, 0.02^2).
         layer: counted from 0, that gets the computed vectors.
-        seed: of the random values.
+        seed: seed of the random values.
     """
 
     def __init__(self, backbone: Backbone, n_ctx: int, words: str, layer: int, seed: int):
@@ -99,7 +99,7 @@ def tcp(
         consistency: weight of 1 - cosine between a caption's feature and its frozen one.
         loss: symmetric, or one direction only.
         train: training settings.
-        seed: of the initial values and the order of the rows.
+        seed: seed of the initial values and the order of the rows.
 
     Raises:
         FdrdError: a negative weight, or a layer that the tower lacks.

@@ -35,7 +35,7 @@ def vpt(
         depth: layers that get new tokens; 1 is the shallow variant, -1 every layer.
         loss: symmetric, one direction only, or the sigmoid loss of SigLIP.
         train: training settings.
-        seed: of the initial tokens and the order of the rows.
+        seed: seed of the initial tokens and the order of the rows.
 
     Raises:
         FdrdError: depth is 0, so nothing would be trained.

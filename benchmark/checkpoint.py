@@ -182,12 +182,6 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
         raise FdrdError(f"{path} does not fit {header.method}: {_one_line(error)}") from error
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def find_checkpoint(spec: str | Path) -> Path:
     """Return the file of a checkpoint: a path, a folder with `model.safetensors`, or ORG/NAME[@REVISION].
 

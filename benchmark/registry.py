@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
 from benchmark.result import FitLog
@@ -98,6 +98,10 @@ class Needs:
     unless: Mapping[str, Any] = field(default_factory=dict)
 
 
+Role = Literal["reference", "floor", ""]
+"""`reference`: others are compared with it by default. `floor`: finds images by chance, so it is no competitor."""
+
+
 @dataclass(frozen=True)
 class _Entry:
     """One registered method; the attributes are those of `method`."""
@@ -106,6 +110,7 @@ class _Entry:
     ablations: Ablations
     options: Callable[..., Any]
     needs: Needs
+    role: Role
 
 
 _METHODS: dict[str, _Entry] = {}
@@ -116,6 +121,7 @@ def method(
     ablations: Ablations | None = None,
     options: Callable[..., Any] | None = None,
     needs: str | Needs = "",
+    role: Role = "",
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
@@ -124,38 +130,50 @@ def method(
         ablations: variants that `--ablate` runs, with the options of each.
         options: dataclass of the options, for a factory that takes them as `**options`.
         needs: a capability of the backbone that the method needs, e.g. `backbone.PROMPTS`.
+        role: what the method is to the others in tables and tests, see `Role`.
 
     Raises:
         ValueError: another factory has the name.
     """
 
     def register(factory: Factory) -> Factory:
-        if name not in _METHODS and built_in().get(name, factory.__module__) != factory.__module__:
-            importlib.import_module(built_in()[name])
+        known = built_in().get(name) if name not in _METHODS else None
+        if known is not None and known.module != factory.__module__:
+            importlib.import_module(known.module)
         owner = _METHODS.get(name)
         if owner is not None and _location(owner.factory) != _location(factory):
             raise ValueError(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
         wanted = needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
-        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted)
+        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted, role)
         return factory
 
     return register
 
 
+class BuiltIn(NamedTuple):
+    """Where a built-in method is defined, and its role."""
+
+    module: str
+    role: Role
+
+
+_DECORATOR = re.compile(r'^@method\("(\w+)"(?:.*\brole="(\w+)")?', re.M)
+
+
 @cache
-def built_in() -> dict[str, str]:
-    """Return the module of each built-in method, found in the decorator lines without importing torch."""
-    found = {}
+def built_in() -> dict[str, BuiltIn]:
+    """Return the built-in methods by name, found in the decorator lines without importing torch."""
+    methods: dict[str, BuiltIn] = {}
     for package in BUILT_IN:
         spec = find_spec(package)
         assert spec is not None
         assert spec.origin is not None
         for path in sorted(Path(spec.origin).parent.glob("*.py")):
-            for name in re.findall(r'^@method\("(\w+)"', path.read_text(encoding="utf-8"), re.M):
-                found[name] = f"{package}.{path.stem}"
-    return found
+            for name, role in _DECORATOR.findall(path.read_text(encoding="utf-8")):
+                methods[name] = BuiltIn(f"{package}.{path.stem}", role)
+    return methods
 
 
 def chosen_methods(
@@ -181,7 +199,7 @@ def chosen_methods(
 def _entry(name: str) -> _Entry:
     chosen_methods([name])
     if name not in _METHODS:
-        importlib.import_module(built_in()[name])
+        importlib.import_module(built_in()[name].module)
     return _METHODS[name]
 
 
@@ -228,6 +246,12 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
 def method_names() -> list[str]:
     """Return all names, sorted."""
     return sorted(_METHODS.keys() | built_in().keys())
+
+
+def role_of(name: str) -> Role:
+    """Return the role of a method, without importing it; a method that is not known here has none."""
+    known = _METHODS.get(name) or built_in().get(name)
+    return known.role if known else ""
 
 
 def method_options(name: str) -> dict[str, Option]:

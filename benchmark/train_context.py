@@ -12,8 +12,8 @@ Observer = Callable[[str, int, float], None]
 """Called with the name of a curve, the step and the value of each point. It may raise to stop the training."""
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SaveLocation:
     """
 
     path: Path
-    before: Callable[[], None] = _nothing
+    before: Callable[[], None] = nothing
 
 
 @dataclass(frozen=True)

@@ -76,18 +76,7 @@ class DCARFigure(PromptMethod):
     ) -> FitLog:
         """Train prompts and adapter together."""
         self.candidates = CandidateCaptions(train, self.seed, own=True, n_attribute=N_ATTRIBUTE)
-        device = self.backbone.device
-        return learn(
-            self,
-            self.loss,
-            train,
-            validation,
-            self.config,
-            self.seed,
-            device,
-            context,
-            rates=RATES,
-        )
+        return learn(self, train, validation, context, rates=RATES)
 
     def _loss(self, batch: Batch) -> Tensor:
         """Return the contrastive loss of prompted features, plus the category-aware loss."""

@@ -92,8 +92,8 @@ class DCAR:
     Args:
         backbone: stays frozen.
         learner: prompts and adapters.
-        config: the options, with `depth` resolved.
-        train: training settings.
+        options: the options, with `depth` resolved.
+        train: training options.
         seed: seed of the order of the rows and of the negatives.
     """
 
@@ -103,14 +103,14 @@ class DCAR:
         self,
         backbone: Backbone,
         learner: Learner,
-        config: DCARConfig,
+        options: DCARConfig,
         train: TrainConfig,
         seed: int = 0,
     ):
         self.backbone = backbone
         self.learner = learner.to(backbone.device)
-        self.config = config
-        self.training = train
+        self.options = options
+        self.config = train
         self.seed = seed
         self.candidates: CandidateCaptions | None = None
         """drawn from the training rows, once `draw_from` has been called"""
@@ -122,24 +122,21 @@ class DCAR:
         context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train the adapters alone, then prompts and adapters together."""
-        config = self.config
-        if config.lambda_cate:
+        options = self.options
+        if options.lambda_cate:
             self.draw_from(train)
         earlier = None
-        if config.adapter_epochs and config.trains_adapter:
+        if options.adapter_epochs and options.trains_adapter:
             earlier = self._fit_adapters(train, validation, context)
-        return learn(
-            self, self.loss, train, validation, self.training, self.seed, self.backbone.device,
-            context, earlier, RATES,
-        )  # fmt: skip
+        return learn(self, train, validation, context, earlier=earlier, rates=RATES)
 
     def _fit_adapters(
         self, train: RetrievalDataset, validation: RetrievalDataset, context: TrainContext
     ) -> FitLog:
         """Train the adapters on plain features, which are cached: this takes seconds."""
-        training = self.training.changed(
+        config = self.config.changed(
             {
-                "epochs": self.config.adapter_epochs,
+                "epochs": self.options.adapter_epochs,
                 "batch_size": ADAPTER_BATCH,
                 "eval_every": 0,
                 "patience": 0,
@@ -151,16 +148,13 @@ class DCAR:
 
         # Only the joint training is resumable.
         alone = replace(context, progress=report, saved=None)
-        return learn(
-            self, self._loss, train, validation, training, self.seed, self.backbone.device,
-            alone, rates=RATES,
-        )  # fmt: skip
+        return learn(self, train, validation, alone, loss=self._loss, config=config, rates=RATES)
 
     def draw_from(self, train: RetrievalDataset) -> None:
         """Let the category-aware loss draw candidates from these rows."""
-        own = self.config.category_candidates == "own"
+        own = self.options.category_candidates == "own"
         self.candidates = CandidateCaptions(
-            train, self.seed, own=own, n_attribute=self.config.n_attribute
+            train, self.seed, own=own, n_attribute=self.options.n_attribute
         )
 
     def loss(self, batch: Batch) -> Tensor:
@@ -170,17 +164,19 @@ class DCAR:
 
     def _loss(self, batch: Batch) -> Tensor:
         """Return both losses of the learner as it is, with prompts or before they have entered."""
-        config, prompts = self.config, self.learner()
+        options, prompts = self.options, self.learner()
         prompted, images, compared = self._image_features(batch.images)
         weights = None
-        if config.beta and prompts.text:
-            weights = caption_weights(self.backbone, prompts, prompted, batch.captions, config.beta)
+        if options.beta and prompts.text:
+            weights = caption_weights(
+                self.backbone, prompts, prompted, batch.captions, options.beta
+            )
         logits = batch.scale_of(self.backbone) * cosine(
             images, self._texts(batch.captions, weights)
         )
-        loss = contrastive_loss(logits, config.loss, batch.repeats, batch.bias_of(self.backbone))
-        if config.lambda_cate:
-            loss = loss + config.lambda_cate * self._category_loss(batch, compared)
+        loss = contrastive_loss(logits, options.loss, batch.repeats, batch.bias_of(self.backbone))
+        if options.lambda_cate:
+            loss = loss + options.lambda_cate * self._category_loss(batch, compared)
         return loss
 
     def encode_image(self, images: AnyImages) -> Features:
@@ -208,7 +204,7 @@ class DCAR:
 
     def _texts(self, captions: Sequence[str], weights: Tensor | None) -> Features:
         """Return scored features of B captions under token weights (B, T)."""
-        if not self.config.gamma:
+        if not self.options.gamma:
             return Features(self._prompted(captions, weights))
         adapted = self.learner.adapter(self._plain(captions))
         if not self._has_two_paths():  # no prompts, or not yet
@@ -217,11 +213,11 @@ class DCAR:
 
     def _has_two_paths(self) -> bool:
         """Return whether prompted and adapted features are both scored."""
-        return self.config.gamma > 0 and self.config.depth > 0 and bool(self.learner.entered)
+        return self.options.gamma > 0 and self.options.depth > 0 and bool(self.learner.entered)
 
     def _joined(self, prompted: Tensor, adapted: Tensor) -> Features:
         """Return (B, 2d) unit features, whose cosines are (c + gamma c') / (1 + gamma) of those of the parts."""
-        adapted = math.sqrt(self.config.gamma) * adapted
+        adapted = math.sqrt(self.options.gamma) * adapted
         return Features(normalize(torch.cat([prompted, adapted], dim=1), dim=-1))
 
     def _prompted(self, captions: Sequence[str], weights: Tensor | None) -> Tensor:
@@ -232,7 +228,7 @@ class DCAR:
     @torch.no_grad()
     def _plain(self, captions: Sequence[str]) -> Tensor:
         """Return (B, d) features of the plain text tower, truncated where the prompted tower truncates."""
-        reserve = self.config.n_ctx if self.config.depth else 0
+        reserve = self.options.n_ctx if self.options.depth else 0
         return self.backbone.encode_text(captions, reserve=reserve).pooled
 
     def _category_loss(self, batch: Batch, images: Tensor) -> Tensor:
@@ -245,7 +241,7 @@ class DCAR:
             drawn.category.to(images.device),
             drawn.allowed.to(images.device),
             scale=batch.scale_of(self.backbone),
-            epsilon=self.config.epsilon,
+            epsilon=self.options.epsilon,
         )
 
 

@@ -110,9 +110,55 @@ def manifest_fields() -> str:
     return _fields("manifest")
 
 
+def methods() -> str:
+    """Return a table of the methods, with links to their papers."""
+    from benchmark.registry import method_names, summary
+
+    paper = re.compile(r"arXiv (\d{4}\.\d{5})")
+    rows = [
+        (f"`{name}`", paper.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", summary(name)))
+        for name in method_names()
+    ]
+    return _table(("method", "what it does"), rows)
+
+
+def methods_by_encoder() -> str:
+    """Return a table of which methods work on which encoders."""
+    header, *rows = compatibility()
+    return _table(header, rows)
+
+
+def compatibility() -> list[tuple[str, ...]]:
+    """Return the headings, and for each method whether it works on each kind of encoder."""
+    from benchmark.models.backbone import ALL, TOKENS
+    from benchmark.registry import method_names, obstacle, takes, works_with
+
+    encoders = {
+        "CLIP, MetaCLIP 2, SigLIP, SigLIP 2": ALL,
+        "SigLIP 2 NaFlex": ALL - {TOKENS},
+        "any other": frozenset[str](),
+    }
+
+    def answer(name: str, can: frozenset[str]) -> str:
+        options = works_with(name, can)
+        if options is None:
+            return f"no: {obstacle(name, {}, can)}"
+        if not takes(name, "backbone"):
+            return "yes, uses none"
+        return "yes" + (f", with `{options}`" if options else "")
+
+    rows = [
+        (f"`{name}`", *(answer(name, can) for can in encoders.values())) for name in method_names()
+    ]
+    return [("method", *encoders), *rows]
+
+
 GENERATED = {
     make.__name__: make
-    for make in (command_line, python_api, reasons, rules, record_fields, manifest_fields)
+    for make in (
+        *(command_line, python_api, reasons, rules, record_fields, manifest_fields),
+        *(methods, methods_by_encoder),
+    )
 }
 
 

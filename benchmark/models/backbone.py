@@ -222,9 +222,9 @@ def inject(
     try:
         if first == 0 and prompts:
             handles.append(embed.register_forward_hook(enters))
-        for number, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
-            if number and prompt.shape[-2]:
-                write = enter if number == first else replace
+        for index, (layer, prompt) in enumerate(zip(layers, prompts, strict=False)):
+            if index and prompt.shape[-2]:
+                write = enter if index == first else replace
                 handles.append(layer.register_forward_pre_hook(writes(write, prompt)))
         yield
     finally:
@@ -237,19 +237,19 @@ def join(
     layers: nn.ModuleList,
     last: nn.Module,
     prompts: Sequence[Tensor],
-    place: int,
+    position: int,
     *,
     causal: bool,
 ) -> Iterator[None]:
-    """Insert tokens at `place` before the first layer that has some, and drop them before the module `last`.
+    """Insert tokens at `position` before the first layer that has some, and drop them before the module `last`.
 
     A text tower computes its mask for the tokens of the caption, so it is widened here.
 
     Args:
-        layers: of a tower, called with hidden states and a mask (..., T, T).
+        layers: layers of a tower, called with hidden states and a mask (..., T, T).
         last: follows the layers.
         prompts: as in `Prompts.text`; the first entry is empty.
-        place: position of the first inserted token.
+        position: position of the first inserted token.
         causal: a token attends to those up to itself.
 
     Raises:
@@ -264,20 +264,22 @@ def join(
             hidden, mask, *rest = args
             if prompt.shape[-2]:
                 tokens = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
-                hidden = torch.cat([hidden[:, :place], tokens, hidden[:, place + cut :]], dim=1)
-            return hidden, widened(mask, place, count, causal=causal), *rest
+                hidden = torch.cat(
+                    [hidden[:, :position], tokens, hidden[:, position + cut :]], dim=1
+                )
+            return hidden, widened(mask, position, count, causal=causal), *rest
 
         return hook
 
     def drop(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return torch.cat([args[0][:, :place], args[0][:, place + count :]], dim=1), *args[1:]
+        return torch.cat([args[0][:, :position], args[0][:, position + count :]], dim=1), *args[1:]
 
     handles = [last.register_forward_pre_hook(drop)]
     entries = [*prompts, *[prompts[first][..., :0, :]] * (len(layers) - len(prompts))]
     try:
-        for number, (layer, prompt) in enumerate(zip(layers, entries, strict=True)):
-            if number >= first:
-                hook = write(prompt, cut=count if number > first else 0)
+        for index, (layer, prompt) in enumerate(zip(layers, entries, strict=True)):
+            if index >= first:
+                hook = write(prompt, cut=count if index > first else 0)
                 handles.append(layer.register_forward_pre_hook(hook))
         yield
     finally:
@@ -285,8 +287,8 @@ def join(
             handle.remove()
 
 
-def widened(mask: Tensor | None, place: int, number: int, *, causal: bool) -> Tensor | None:
-    """Return a mask (..., T, T) for `number` more tokens at `place`, which are seen like the first token.
+def widened(mask: Tensor | None, position: int, count: int, *, causal: bool) -> Tensor | None:
+    """Return a mask (..., T, T) for `count` more tokens at `position`, which are seen like the first token.
 
     >>> widened(torch.ones(2, 2).tril().bool(), 1, 1, causal=True).int().tolist()
     [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
@@ -295,8 +297,8 @@ def widened(mask: Tensor | None, place: int, number: int, *, causal: bool) -> Te
         return None
     length = mask.shape[-1]
     kept = torch.arange(length, device=mask.device)
-    of = torch.cat([kept[:place], kept.new_zeros(number), kept[place:]])
-    mask = mask[..., of, :][..., of]
+    seen_as = torch.cat([kept[:position], kept.new_zeros(count), kept[position:]])
+    mask = mask[..., seen_as, :][..., seen_as]
     if not causal:
         return mask
     later = torch.ones_like(mask, dtype=torch.bool).triu(1)

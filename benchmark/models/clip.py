@@ -14,14 +14,7 @@ from torch import Tensor
 
 from benchmark.models.backbone import Features, Prompts, first_layer, inject, join, weigh_tokens
 from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.promptable import (
-    DEFAULTS,
-    PromptableBackbone,
-    fingerprint,
-    rows_of,
-    unit,
-)
+from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -116,28 +109,8 @@ class CLIPTowers:
 class CLIPBackbone(PromptableBackbone):
     """A frozen CLIPModel or MetaClip2Model that takes prompts; arguments as `PromptableBackbone`."""
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        image_processor: Any,
-        *,
-        name: str,
-        frozen: FrozenFeatures | None = None,
-        device: str | torch.device = "cpu",
-        options: EncoderOptions = DEFAULTS,
-    ):
-        options.only(name, "precision", "compile")
-        super().__init__(
-            CLIPTowers,
-            model,
-            tokenizer,
-            image_processor,
-            name=name,
-            frozen=frozen,
-            device=device,
-            options=options,
-        )
+    def _towers(self, options: EncoderOptions) -> type[CLIPTowers]:
+        return CLIPTowers
 
 
 def _ends(model: Any, tokenizer: Any, name: str) -> tuple[int, int]:

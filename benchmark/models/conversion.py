@@ -64,9 +64,9 @@ def convert(
         if is_clip_model:
             parts = _from_transformers(weights, tensors, chosen, tokenizer)
         else:
-            said = _open_clip_config(weights, tensors, chosen, quick_gelu)
-            coding = tokenizer_of(tokenizer, context=said.context)
-            parts = clip_parts(said, tensors, coding, name=str(weights))
+            described = _open_clip_config(weights, tensors, chosen, quick_gelu)
+            coding = tokenizer_of(tokenizer, context=described.context)
+            parts = clip_parts(described, tensors, coding, name=str(weights))
         with writing_tensors(out):
             for part in parts:
                 part.save_pretrained(folder)
@@ -94,8 +94,8 @@ def _from_transformers(
     if config is None:
         raise FdrdError(f"{weights} is a CLIPModel without its config.json; give it as --config")
     try:
-        said = CLIPConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
-        model = CLIPModel(said).eval()
+        described = CLIPConfig.from_dict(json.loads(config.read_text(encoding="utf-8")))
+        model = CLIPModel(described).eval()
         refuse_integers({key: value.dtype for key, value in tensors.items()}, model, str(weights))
         # Older versions saved the numbers 0, 1, 2, ... among the weights.
         model.load_state_dict({k: v for k, v in tensors.items() if not k.endswith("position_ids")})
@@ -105,8 +105,8 @@ def _from_transformers(
     if weights.with_name("preprocessor_config.json").is_file():
         processor = AutoImageProcessor.from_pretrained(weights.parent, backend="pil")
     else:
-        side = said.vision_config.image_size
+        side = described.vision_config.image_size
         square = {"height": side, "width": side}
         processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square)
-    context = said.text_config.max_position_embeddings
+    context = described.text_config.max_position_embeddings
     return model, tokenizer_of(tokenizer, context=context), processor

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
-from benchmark.models.precision import Precision
+import torch
+
+from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.step_numerics import Precision
 from fdrd.errors import FdrdError
 from fdrd.options import options_of, read_options, split_assignments
 
@@ -16,8 +19,8 @@ class EncoderOptions:
     """How an encoder runs.
 
     Attributes:
-        precision: of its matrix products; features and similarities stay float32. Another precision is another
-            encoder: it has its own fingerprint, results, checkpoints and cached features.
+        precision: precision of its matrix products; features and similarities stay float32. Another precision is
+            another encoder: it has its own fingerprint, results, checkpoints and cached features.
         pool: what the attention head of SigLIP attends to: all tokens, or patches only.
         compile: compile the towers with torch where no prompts enter and nothing is trained.
     """
@@ -44,6 +47,19 @@ class EncoderOptions:
         if self.precision == "float32":
             return digest
         return hashlib.sha256(f"{digest} {self.precision}".encode()).hexdigest()
+
+
+class EncoderSetup(TypedDict, total=False):
+    """What every kind of encoder is made with; the function `load` of a kind hands it on."""
+
+    name: Required[str]
+    """name that the user gave"""
+    device: Required[torch.device | str]
+    """where the model runs and features are returned"""
+    frozen: FrozenFeatures | None
+    """cache of features"""
+    options: Required[EncoderOptions]
+    """how it runs"""
 
 
 def split_options(spec: str) -> tuple[str, EncoderOptions]:

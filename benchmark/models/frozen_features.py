@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from benchmark.models.processes import all_agree
-from fdrd.files.atomic import atomic_write
+from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.files.cache import cache_folder
 
 Vectors = npt.NDArray[np.float32]
@@ -71,7 +71,7 @@ class FrozenFeatures:
         """Return (B, d) float32 on the CPU, one row per key.
 
         Args:
-            fingerprint: of the backbone.
+            fingerprint: fingerprint of the backbone.
             tower: `image` or `text`.
             keys: content digest of each item.
             compute: features (len(rows), d) of the items at these rows of the batch.
@@ -108,16 +108,15 @@ def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
     """Return the vectors of one file by key; none, with a warning, if anything about it is wrong."""
     data = description.with_suffix(".npy")
     try:
-        said: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        with data.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        stated: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        digest = sha256_of(data)
         vectors = np.load(data, mmap_mode="r", allow_pickle=False)
         valid = (
-            said["backbone"] == fingerprint
-            and said["sha256"] == digest
+            stated["backbone"] == fingerprint
+            and stated["sha256"] == digest
             and vectors.dtype == np.float32
-            and list(vectors.shape) == said["shape"]
-            and len(said["keys"]) == len(vectors)
+            and list(vectors.shape) == stated["shape"]
+            and len(stated["keys"]) == len(vectors)
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("cached features %s are not readable (%s); computing them again", data, error)
@@ -125,7 +124,7 @@ def _read(description: Path, fingerprint: str) -> dict[str, Vectors]:
     if not valid:
         log.warning("cached features %s do not match their description; computing them again", data)
         return {}
-    return dict(zip(said["keys"], vectors.view(np.ndarray), strict=True))
+    return dict(zip(stated["keys"], vectors.view(np.ndarray), strict=True))
 
 
 def _write(tower: _Tower, fingerprint: str) -> None:
@@ -135,7 +134,7 @@ def _write(tower: _Tower, fingerprint: str) -> None:
     name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
     data = io.BytesIO()
     np.save(data, vectors)
-    said = {
+    stated = {
         "backbone": fingerprint,
         "shape": list(vectors.shape),
         "sha256": hashlib.sha256(data.getbuffer()).hexdigest(),
@@ -146,6 +145,6 @@ def _write(tower: _Tower, fingerprint: str) -> None:
         with atomic_write(tower.folder / f"{name}.npy") as file:
             file.write(data.getbuffer())
         with atomic_write(tower.folder / f"{name}.json") as file:
-            file.write(json.dumps(said).encode())
+            file.write(json.dumps(stated).encode())
     except OSError as error:
         log.warning("features are not cached: %s: %s", error.filename, error.strerror)

@@ -102,7 +102,7 @@ def load_backbone(
     Args:
         spec: a form of `KINDS`, with options after `#` (see `EncoderOptions`).
         allow_code: the name comes from the user, so it may be a function.
-        device: of torch; by default `cuda` if available, otherwise `cpu`.
+        device: device of torch; by default `cuda` if available, otherwise `cpu`.
         frozen: cache for features of unprompted towers.
 
     Raises:
@@ -119,10 +119,9 @@ def load_backbone(
             )
     if kind == "hf":  # a model may come with images
         refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
-    place = chosen_device(device)
     load: Callable[..., Backbone] = import_module(KINDS[kind].module).load
     with _access(kind, target):
-        return load(target, name=spec, device=place, frozen=frozen, options=options)
+        return load(target, name=spec, device=chosen_device(device), frozen=frozen, options=options)
 
 
 def refuse_function(spec: str, allow_code: bool) -> None:

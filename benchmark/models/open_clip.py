@@ -142,7 +142,7 @@ def clip_model(
         tensors: the model's `state_dict`.
         bos: id of the tokenizer's first token.
         eos: id of its last token, where the text tower pools.
-        name: of the model in error messages.
+        name: name of the model in error messages.
 
     Raises:
         FdrdError: `CLIPModel` cannot express it, or the tensors do not fit.
@@ -166,15 +166,15 @@ def image_processor(config: OpenClipConfig) -> Any:
     Raises:
         FdrdError: CLIP's image processor cannot resize that way.
     """
-    given = config.preprocess
-    size = _square(given.get("size") or config.model["vision_cfg"].get("image_size", 224))
-    mode = given.get("resize_mode") or "shortest"
+    settings = config.preprocess
+    size = _square(settings.get("size") or config.model["vision_cfg"].get("image_size", 224))
+    mode = settings.get("resize_mode") or "shortest"
     filters = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}
-    interpolation = given.get("interpolation") or "bicubic"
+    interpolation = settings.get("interpolation") or "bicubic"
     if mode not in ("shortest", "squash") or interpolation not in filters:
         raise FdrdError(f"CLIPImageProcessor cannot resize by {mode!r} with {interpolation!r}")
     square = {"height": size, "width": size}
-    pixels = {"image_mean": given.get("mean"), "image_std": given.get("std")}
+    pixels = {"image_mean": settings.get("mean"), "image_std": settings.get("std")}
     return CLIPImageProcessorPil(
         size={"shortest_edge": size} if mode == "shortest" else square,
         crop_size=square,
@@ -193,25 +193,25 @@ def configuration_of(tensors: Mapping[str, Tensor], *, quick_gelu: bool) -> dict
     Raises:
         FdrdError: these are not the tensors of a CLIP with a vision transformer.
     """
-    given = _renamed(tensors)
+    renamed = _renamed(tensors)
 
     def tower(kind: str) -> dict[str, Any]:
-        hidden, width = given[f"{kind}_model.encoder.layers.0.mlp.fc1.weight"].shape
-        layers = {k.split(".")[3] for k in given if k.startswith(f"{kind}_model.encoder.layers.")}
+        hidden, width = renamed[f"{kind}_model.encoder.layers.0.mlp.fc1.weight"].shape
+        layers = {k.split(".")[3] for k in renamed if k.startswith(f"{kind}_model.encoder.layers.")}
         return {"width": width, "layers": len(layers), "mlp_ratio": hidden / width}
 
     try:
-        patch = given["vision_model.embeddings.patch_embedding.weight"].shape[-1]
-        grid = len(given["vision_model.embeddings.position_embedding.weight"]) - 1
-        vocabulary, width = given["text_model.embeddings.token_embedding.weight"].shape
+        patch = renamed["vision_model.embeddings.patch_embedding.weight"].shape[-1]
+        grid = len(renamed["vision_model.embeddings.position_embedding.weight"]) - 1
+        vocabulary, width = renamed["text_model.embeddings.token_embedding.weight"].shape
         return {
-            "embed_dim": len(given["text_projection.weight"]),
+            "embed_dim": len(renamed["text_projection.weight"]),
             "quick_gelu": quick_gelu,
             "vision_cfg": {
                 "image_size": patch * round(grid**0.5), "patch_size": patch, **tower("vision"),
             },
             "text_cfg": {
-                "context_length": len(given["text_model.embeddings.position_embedding.weight"]),
+                "context_length": len(renamed["text_model.embeddings.position_embedding.weight"]),
                 "vocab_size": vocabulary, "heads": width // 64, **tower("text"),
             },
         }  # fmt: skip

@@ -13,12 +13,9 @@ from benchmark.models.backbone import Features, Prompts
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, digests, select_images
-from benchmark.models.precision import tower_autocast, towers_in
 from benchmark.models.processes import shared
+from benchmark.models.step_numerics import step_numerics, tower_autocast
 from fdrd.errors import FdrdError
-
-PLAIN = Prompts()
-DEFAULTS = EncoderOptions()
 
 
 class PlainEncoder:
@@ -27,7 +24,7 @@ class PlainEncoder:
     Args:
         encode_images: (B, d) features of B images.
         encode_texts: (B, d) features of B captions.
-        name: given by the user.
+        name: name that the user gave.
         fingerprint: digest of everything that determines the features.
         dim: d.
         logit_scale: factor of the cosines in the model's contrastive loss.
@@ -57,7 +54,7 @@ class PlainEncoder:
         count_tokens: Callable[[Sequence[str]], list[int]] | None = None,
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
-        options: EncoderOptions = DEFAULTS,
+        options: EncoderOptions = EncoderOptions(),
     ):
         """Make an encoder.
 
@@ -78,7 +75,7 @@ class PlainEncoder:
         self.device = torch.device(device)
 
     def encode_image(
-        self, images: AnyImages, prompts: Prompts = PLAIN, *, tokens: bool = False
+        self, images: AnyImages, prompts: Prompts = Prompts(), *, tokens: bool = False
     ) -> Features:
         """Return features of B images."""
         self._refuse(tokens or len(prompts.vision) > 0)
@@ -91,7 +88,7 @@ class PlainEncoder:
     def encode_text(
         self,
         captions: Sequence[str],
-        prompts: Prompts = PLAIN,
+        prompts: Prompts = Prompts(),
         *,
         tokens: bool = False,
         reserve: int = 0,
@@ -113,15 +110,15 @@ class PlainEncoder:
         self, tower: str, keys: Sequence[str] | range, encode: Callable[[list[int]], Tensor]
     ) -> Features:
         def computed(rows: Sequence[int]) -> Tensor:
-            found = encode(list(rows)).detach().float()
-            if found.shape != (len(rows), self.dim):
+            features = encode(list(rows)).detach().float()
+            if features.shape != (len(rows), self.dim):
                 raise FdrdError(
-                    f"{self.name}: {len(rows)} items have features of shape {tuple(found.shape)} "
+                    f"{self.name}: {len(rows)} items have features of shape {tuple(features.shape)} "
                     f"instead of ({len(rows)}, {self.dim})"
                 )
-            return normalize(found, dim=-1)
+            return normalize(features, dim=-1)
 
-        with torch.no_grad(), towers_in("float32"), tower_autocast(self.device, self._precision):
+        with torch.no_grad(), step_numerics(), tower_autocast(self.device, self._precision):
             if self.frozen is None:
                 whole = range(len(keys))
                 return shared(

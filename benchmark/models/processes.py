@@ -79,7 +79,7 @@ def shared(count: int, encode: Callable[[slice], Features]) -> Features:
     if _state() is None or count < _state().num_processes:
         return encode(slice(0, count))
     rank, size = _state().process_index, _state().num_processes
-    bounds = [count * number // size for number in range(size + 1)]
+    bounds = [count * index // size for index in range(size + 1)]
     part = encode(slice(bounds[rank], bounds[rank + 1]))
     tokens = None if part.tokens is None else _gathered(part.tokens, bounds)
     return replace(part, pooled=_gathered(part.pooled, bounds), tokens=tokens)
@@ -126,4 +126,4 @@ def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
     missing = max(sizes) - len(part)  # all processes must send the same number of rows
     padded = pad(part, [0, 0] * (part.dim() - 1) + [0, missing])
     parts: tuple[Tensor, ...] = all_gather(padded)  # type: ignore[no-untyped-call]
-    return torch.cat([each[:size] for each, size in zip(parts, sizes, strict=True)])
+    return torch.cat([gathered[:size] for gathered, size in zip(parts, sizes, strict=True)])

@@ -18,21 +18,20 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
-from benchmark.models.chunks import in_chunks
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, digests, select_images
 from benchmark.models.model_copy import with_own_weights
 from benchmark.models.pixel_cache import PixelCache
-from benchmark.models.precision import tower_autocast, towers_in
 from benchmark.models.processes import shared
+from benchmark.models.step_numerics import in_chunks, step_numerics, tower_autocast
+from benchmark.models.tensor_files import add_tensors
 from fdrd.errors import FdrdError
 
 CPU_ROWS = 16
 """Rows that a tower encodes at a time on a CPU; the activations of more exceed its caches."""
 
 PLAIN = Prompts()
-DEFAULTS = EncoderOptions()
 
 
 class Towers(Protocol):
@@ -72,24 +71,24 @@ class PromptableBackbone:
     Pooled features of an unprompted tower come from `frozen` if it is given.
 
     Args:
-        architecture: the towers of the model.
         model: is frozen and put into evaluation mode; its code and weights stay unchanged.
         tokenizer: the model's own.
         image_processor: converts images to `pixel_values`.
-        name: given by the user.
+        name: name that the user gave.
         frozen: cache for features of unprompted towers.
         device: `cpu`, `cuda`, ...
         options: how it runs.
 
     Raises:
-        FdrdError: the tokenizer does not fit the model, or torch cannot compile it.
+        FdrdError: the tokenizer does not fit the model, torch cannot compile it, or it has no such option.
     """
 
     can = ALL
+    supported: tuple[str, ...] = ("precision", "compile")
+    """its options"""
 
     def __init__(
         self,
-        architecture: type[Towers],
         model: Any,
         tokenizer: Any,
         image_processor: Any,
@@ -97,8 +96,9 @@ class PromptableBackbone:
         name: str,
         frozen: FrozenFeatures | None = None,
         device: str | torch.device = "cpu",
-        options: EncoderOptions = DEFAULTS,
+        options: EncoderOptions = EncoderOptions(),
     ):
+        options.only(name, *self.supported)
         self.name = name
         self.options = options
         self.frozen = frozen
@@ -118,7 +118,7 @@ class PromptableBackbone:
         self.text_layers: int = text.num_hidden_layers
         self.vision_layers: int = vision.num_hidden_layers
         self.logit_scale: float | Tensor = float(model.logit_scale.detach().float().exp())
-        self.towers = architecture(model, tokenizer, image_processor, name)
+        self.towers = self._towers(options)(model, tokenizer, image_processor, name)
         self.dim = self.towers.dim
         self.context = self.towers.context
         self.logit_bias: float | Tensor = self.towers.logit_bias
@@ -126,6 +126,10 @@ class PromptableBackbone:
         self._compiled: Towers | None = None
         if options.compile:
             self._compile()
+
+    def _towers(self, options: EncoderOptions) -> type[Towers]:
+        """Return the architecture of the towers."""
+        raise NotImplementedError
 
     def trainable_copy(self) -> PromptableBackbone:
         """Return a backbone with its own trainable weights and no feature cache.
@@ -140,10 +144,10 @@ class PromptableBackbone:
                 f"backbone {self.name!r} cannot be copied for fine-tuning ({error}); give its modules "
                 f"a __deepcopy__, or choose a method that leaves the backbone frozen"
             ) from error
-        parts = model, self.tokenizer, self.image_processor
-        copied = PromptableBackbone(
-            type(self.towers),
-            *parts,
+        copied = type(self)(
+            model,
+            self.tokenizer,
+            self.image_processor,
             name=self.name,
             device=self.device,
             options=dataclasses.replace(self.options, compile=False),
@@ -159,7 +163,7 @@ class PromptableBackbone:
             return shared(
                 len(images), lambda rows: self._encode_images(images[rows], prompts[rows], tokens)
             )
-        with torch.no_grad(), towers_in("float32"):
+        with torch.no_grad(), step_numerics():
             pooled = self.frozen.get(
                 self.fingerprint,
                 "image",
@@ -183,13 +187,11 @@ class PromptableBackbone:
         room = self.context - max(self._slots(prompts), reserve)
         if self.frozen is None or prompted or tokens:
             ids, valid = self._tokenize(captions, room)  # (B, T) each
-            found = shared(
+            features = shared(
                 len(ids), lambda rows: self._encode_ids(ids[rows], prompts[rows], tokens)
             )
-            if not tokens:
-                return found
-            return dataclasses.replace(found, valid=valid)
-        with torch.no_grad(), towers_in("float32"):
+            return dataclasses.replace(features, valid=valid if tokens else None)
+        with torch.no_grad(), step_numerics():
             pooled = self.frozen.get(
                 self.fingerprint,
                 "text",
@@ -330,14 +332,14 @@ def fingerprint(
     It does not cover anything that a loading function keeps outside `state_dict`.
 
     Args:
-        model: its weights.
-        tokenizer: its vocabulary and rules.
-        image_processor: its class and settings.
+        model: model with its weights.
+        tokenizer: tokenizer with its vocabulary and rules.
+        image_processor: image processor, of which class and settings count.
         settings: names of the settings that change pixels.
         rules: further preprocessing that the caller applies.
     """
     digest = hashlib.sha256()
-    add_weights(digest, model)
+    add_tensors(digest, model.state_dict())
     # The torchvision processor gives other pixels for the same settings.
     digest.update(type(image_processor).__name__.encode())
     values = image_processor.to_dict()
@@ -346,13 +348,6 @@ def fingerprint(
     digest.update(json.dumps(tokenizer_rules(tokenizer), sort_keys=True).encode())
     digest.update(rules.encode())
     return digest.hexdigest()
-
-
-def add_weights(digest: Any, model: Any) -> None:
-    """Add all tensors of a model to a digest."""
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
 def tokenizer_rules(tokenizer: Any) -> dict[str, Any]:

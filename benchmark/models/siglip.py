@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -24,15 +24,8 @@ from benchmark.models.backbone import (
     join,
     weigh_tokens,
 )
-from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.promptable import (
-    DEFAULTS,
-    PromptableBackbone,
-    fingerprint,
-    rows_of,
-    unit,
-)
+from benchmark.models.encoder_options import EncoderOptions, EncoderSetup
+from benchmark.models.promptable import PromptableBackbone, fingerprint, rows_of, unit
 from fdrd.errors import FdrdError
 
 _PREPROCESSING = (
@@ -71,15 +64,14 @@ class SiglipTowers:
     def encode_pixels(self, pixels: Tensor, prompts: Prompts, n_vis: int, tokens: bool) -> Features:
         """Return features of preprocessed images; visual tokens follow the patches."""
         tower = self.model.vision_model
-        given: dict[str, Tensor] = {"pixel_values": pixels}
-        mask = None
+        inputs: dict[str, Tensor] = {"pixel_values": pixels}
         if pixels.dim() == 3:  # patches of a NaFlex image, and a last row with their numbers
             shapes = pixels[:, -1, :2].round().long()
-            given = {"pixel_values": pixels[:, :-1], "spatial_shapes": shapes}
-            places = torch.arange(pixels.shape[1] - 1 + n_vis, device=pixels.device)
+            inputs = {"pixel_values": pixels[:, :-1], "spatial_shapes": shapes}
+            positions = torch.arange(pixels.shape[1] - 1 + n_vis, device=pixels.device)
             patches = shapes.prod(1, keepdim=True)
-            mask = ((places < patches) | (places >= pixels.shape[1] - 1)).long()
-            given["pixel_attention_mask"] = mask
+            mask = ((positions < patches) | (positions >= pixels.shape[1] - 1)).long()
+            inputs["pixel_attention_mask"] = mask
             if tokens or first_layer(prompts.vision):
                 raise FdrdError(
                     "NaFlex images differ in their number of patches: no patch features, and visual "
@@ -96,7 +88,7 @@ class SiglipTowers:
             inject(tower.embeddings, tower.encoder.layers, prompts.vision, enter, replace),
             _without_last(tower.head, 0 if self.pool_visual_tokens else n_vis),
         ):
-            out = tower(**given)
+            out = tower(**inputs)
         pooled = unit(out.pooler_output)
         if prompts.readout is not None:
             states = out.last_hidden_state[:, -n_vis:]
@@ -174,30 +166,19 @@ class MaskedSiglipTowers(SiglipTowers):
 class SiglipBackbone(PromptableBackbone):
     """A frozen SiglipModel or Siglip2Model that takes prompts; arguments as `PromptableBackbone`."""
 
+    supported = ("precision", "pool", "compile")
+
     def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        image_processor: Any,
-        *,
-        name: str,
-        frozen: FrozenFeatures | None = None,
-        device: str | torch.device = "cpu",
-        options: EncoderOptions = DEFAULTS,
+        self, model: Any, tokenizer: Any, image_processor: Any, **setup: Unpack[EncoderSetup]
     ):
         if model.config.model_type == "siglip2":
-            image_processor = NaFlexProcessor(image_processor)
             self.can = self.can - {TOKENS}
-        super().__init__(
-            SiglipTowers if options.pool == "all" else MaskedSiglipTowers,
-            model,
-            tokenizer,
-            image_processor,
-            name=name,
-            frozen=frozen,
-            device=device,
-            options=options,
-        )
+            if not isinstance(image_processor, NaFlexProcessor):
+                image_processor = NaFlexProcessor(image_processor)
+        super().__init__(model, tokenizer, image_processor, **setup)
+
+    def _towers(self, options: EncoderOptions) -> type[SiglipTowers]:
+        return SiglipTowers if options.pool == "all" else MaskedSiglipTowers
 
 
 class NaFlexProcessor:
@@ -228,13 +209,13 @@ class NaFlexProcessor:
 
 
 @contextmanager
-def _without_last(head: Any, number: int) -> Iterator[None]:
+def _without_last(head: Any, count: int) -> Iterator[None]:
     """Hide the last tokens, and their mask, from an attention head."""
 
     def shorten(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(None if each is None else each[:, : each.shape[1] - number] for each in args)
+        return tuple(None if each is None else each[:, : each.shape[1] - count] for each in args)
 
-    handle = head.register_forward_pre_hook(shorten) if number else None
+    handle = head.register_forward_pre_hook(shorten) if count else None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Read tensors from a file that may hold more, without executing any of it; name folders in errors of writing.
+"""Tensors: read from a file that may hold more, without executing any of it; written; digested.
 
 A `.pt` file is a pickle, which is a program. PyTorch's restricted unpickler accepts tensors and plain
 containers and stops at anything else.
@@ -68,7 +68,7 @@ def refuse_integers(types: Mapping[str, object], model: nn.Module, name: str) ->
     Args:
         types: type of each stored tensor by name, as safetensors or torch spells it.
         model: its parameters are floating-point.
-        name: of the model in the message.
+        name: name of the model in the message.
 
     Raises:
         FdrdError: a parameter is stored as an integer.
@@ -85,6 +85,13 @@ def refuse_integers(types: Mapping[str, object], model: nn.Module, name: str) ->
             f"{name}: {', '.join(wrong[:3])}{more} are stored as {spelled[wrong[0]]}, and without their "
             f"scale such numbers are not weights; save the model in float32, bfloat16 or float16"
         )
+
+
+def add_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Add names, types, shapes and values of tensors to a digest."""
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
 def _unpickled(path: Path) -> Any:

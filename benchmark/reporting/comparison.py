@@ -20,6 +20,7 @@ from benchmark.evaluation.paired_tests import (
     unit_intervals,
 )
 from benchmark.rank_metrics import BOTH
+from benchmark.registry import role_of
 from benchmark.result import DIRECTIONS, BenchResult, Interval, numbers, query_groups
 from benchmark.retrieval_metrics import Column, main_columns
 from benchmark.settings import NO_BACKBONE, Settings
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from benchmark.evaluation.score_tiles import Floats
     from fdrd.dataset import Indices
 
-REFERENCE = "zero_shot"
 """The method that others are compared with in result tables."""
 
 LEVEL = 0.05
@@ -43,7 +43,7 @@ class Cell:
     deviation: float | None
     """sample standard deviation over seeds; None for a single seed"""
     worse: bool
-    """worse than zero-shot, in a column of one direction"""
+    """worse than the reference, in a column of one direction"""
     not_significant: bool
     """an MRR that is not significantly different from that of zero-shot"""
 
@@ -104,11 +104,17 @@ class Comparison:
     """of one of the results; all share data, split, gallery and backbone"""
     rows: list[Row]
 
+    @property
+    def reference(self) -> Row | None:
+        """The row that the others are compared with; None if no method, or several rows, have this role."""
+        rows = [row for row in self.rows if role_of(row.method) == "reference"]
+        return rows[0] if len(rows) == 1 else None
+
     @cached_property
     def cells(self) -> list[list[Cell | None]]:
         """The cells of each row, in the order of `main_columns`."""
-        reference = self.rows[0] if self.rows[0].label == REFERENCE else None
-        others = self.rows[1:] if reference else []
+        reference = self.reference
+        others = [row for row in self.rows if row is not reference] if reference else []
         found = differences(reference, others) if reference else []
         tested = dict(zip((row.label for row in others), found, strict=True))
 
@@ -289,4 +295,4 @@ def _rows(results: Sequence[BenchResult]) -> list[Row]:
         for name, same in kinds.items()
         for kind, found in same.items()
     ]
-    return sorted(rows, key=lambda row: (row.label != REFERENCE, row.label))
+    return sorted(rows, key=lambda row: (role_of(row.method) != "reference", row.label))

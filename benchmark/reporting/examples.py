@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.registry import role_of
 from benchmark.reporting.comparison import Comparison, Row
 from benchmark.result import numbers
 from benchmark.settings import Settings
@@ -18,9 +19,6 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from benchmark.evaluation.score_tiles import Floats
-
-FLOOR = "random"
-"""Not a competitor, since it only finds images by chance."""
 
 SIDE = 128
 """Maximum width and height of an image on a page, in pixels."""
@@ -52,7 +50,7 @@ class Examples:
 
 def examples(comparison: Comparison, each: int = 3) -> Examples | None:
     """Return examples; None for a single method, or if the measured dataset is not on this machine."""
-    rows = [row for row in comparison.rows if row.method != FLOOR]
+    rows = [row for row in comparison.rows if role_of(row.method) != "floor"]
     dataset = _measured_dataset(comparison.settings) if len(rows) > 1 else None
     if dataset is None:
         return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from benchmark.checkpoint import CheckpointHeader, file_digest
+from benchmark.checkpoint import CheckpointHeader
 from benchmark.models.loading import EMBEDDED
 from benchmark.rank_metrics import BOTH
 from benchmark.result import BenchResult, read_result
@@ -21,6 +21,7 @@ from benchmark.retrieval_metrics import main_columns
 from benchmark.settings import Named
 from fdrd.card.front_matter import TAGS, dump
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import sha256_of
 from fdrd.text.markup import code, escape, markdown_table
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?(#[\w=,]+)?")
@@ -37,7 +38,7 @@ def published_results(checkpoint: Path, method: str) -> dict[str, BenchResult]:
     def public(named: Named) -> Named:
         return Named(public_name(named.name), named.fingerprint)
 
-    digest, own = file_digest(checkpoint), checkpoint.with_suffix(".json")
+    digest, own = sha256_of(checkpoint), checkpoint.with_suffix(".json")
     wanted = training(read_result(own)) if own.is_file() else None
     found = {}
     for path in sorted(checkpoint.parent.glob(f"{method}-*.json")):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.reporting.comparison import REFERENCE, Comparison, Row, label
+from benchmark.registry import role_of
+from benchmark.reporting.comparison import Comparison, Row, label
 from benchmark.reporting.plots import Plot, Series
 from benchmark.result import DIRECTIONS, FitLog
 
@@ -29,7 +30,7 @@ _MRR = "MRR in percent"
 def plots_of(comparison: Comparison) -> list[Plot]:
     """Return all plots of a comparison, most of them for each number of shots."""
     names = dict.fromkeys(map(_name, comparison.rows))
-    first = 0 if REFERENCE in names else 1
+    first = 0 if role_of(comparison.rows[0].method) == "reference" else 1
     colors = {name: index for index, name in enumerate(names, first)}
     groups = _by_training_images(comparison.rows)
     found = []

@@ -98,7 +98,8 @@ def compare(
     Args:
         results: results and result files, which must be comparable; and folders, of which methods without a
             counterpart are left out.
-        against: a method, or the full label of a row; by default the row with the highest mean MRR.
+        against: a method, or the full label of a row; by default the reference, as `zero_shot` is, otherwise the
+            first row by name. A choice that depends on the results that are tested would be biased.
 
     Raises:
         FdrdError: there is nothing to compare, or `against` does not name a single row.
@@ -160,7 +161,7 @@ def _paired(comparison: Comparison, against: str | None) -> PairedComparison:
 def _reference(comparison: Comparison, against: str | None) -> Row:
     rows = comparison.rows
     if against is None:
-        return max(rows, key=lambda row: row.mrr("mean"))
+        return comparison.reference or rows[0]
     exact = [row for row in rows if row.label == against]
     named = [row for row in rows if against in (row.method, row.results[0].settings.label)]
     same = exact or named

@@ -14,7 +14,6 @@ from benchmark.evaluation.paired_tests import PARTS
 from benchmark.rank_metrics import BOTH, METRICS
 from benchmark.reporting.comparison import (
     LEVEL,
-    REFERENCE,
     Cell,
     Comparison,
     Row,
@@ -420,11 +419,12 @@ def legend(comparison: Comparison) -> str:
     text = "Percent."
     if any(cell.deviation is not None for cell in cells):
         text += " Mean ± standard deviation over seeds."
-    if comparison.rows[0].label == REFERENCE:
-        text += f" {BELOW} worse than zero-shot."
-    if any(cell.not_significant for cell in cells):
+    reference = comparison.reference
+    if reference is not None:
+        text += f" {BELOW} worse than {reference.label}."
+    if reference is not None and any(cell.not_significant for cell in cells):
         text += (
-            f" {NOT_SIGNIFICANT} MRR not significantly different from zero-shot (paired randomization "
+            f" {NOT_SIGNIFICANT} MRR not significantly different from {reference.label} (paired randomization "
             f"test over images, Holm correction over methods, p ≥ {LEVEL})."
         )
     text += " Ceiling: a perfect method, given that images share captions."

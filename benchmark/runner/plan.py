@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.checkpoint import file_digest, find_checkpoint, read_header
+from benchmark.checkpoint import find_checkpoint, read_header
 from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone
@@ -41,6 +41,7 @@ from benchmark.training.row_selection import (
 )
 from fdrd.dataset import RetrievalDataset
 from fdrd.errors import FdrdError
+from fdrd.files.atomic import sha256_of
 from fdrd.options import read_options
 
 
@@ -125,7 +126,7 @@ def plan_of(request: RunRequest) -> Plan:
         data=Named(measured.name, measured.fingerprint),
         backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
         learned_from={split: each.fingerprint for split, each in rows.items()},
-        checkpoint=file_digest(checkpoint) if checkpoint else None,
+        checkpoint=sha256_of(checkpoint) if checkpoint else None,
         blind_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=remarks_of(method),
         hard_negatives=request.hard_negatives,

@@ -71,15 +71,8 @@ def run(request: RunRequest) -> BenchResult:
         if finished:
             request.progress(f"finished before: {path}", 1, 1)
             return _finished(path, plan)
-    tracker = tracked(
-        request.log if plan.rows else None,
-        settings.file_name().removesuffix(".json"),
-        {
-            "method": settings.method,
-            **settings.options,
-            **(vars(settings.train) if settings.train else {}),
-        },
-    )
+    run_name = settings.file_name().removesuffix(".json")
+    tracker = tracked(request.log if plan.rows else None, run_name)
     reset_peak(plan.device)
     with resumable(partial, plan.save_features) as saved, tracker as trackers:
         context = TrainContext(request.progress, (*trackers, *request.observers), saved)

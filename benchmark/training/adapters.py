@@ -29,7 +29,7 @@ class Adapter(nn.Module):
         form: see the table.
         reduction: the hidden layer has width d / reduction; below 1 it is wider than d.
         ratio: weight of the learned part.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
 
     Raises:
         FdrdError: the reduction is below 0.01, or the ratio outside (0, 1].

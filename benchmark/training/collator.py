@@ -25,8 +25,8 @@ class ClipCollator:
     """A `collate_fn` for a `DataLoader` over rows, streamed or not, with PIL images or tensors.
 
     Attributes:
-        tokenizer: of the CLIP; captions longer than `context` are truncated before EOS.
-        image_processor: of the CLIP.
+        tokenizer: tokenizer of the CLIP; captions longer than `context` are truncated before EOS.
+        image_processor: image processor of the CLIP.
         context: tokens that the text tower takes.
         negatives: hard negatives per row to include, K.
     """

@@ -35,7 +35,7 @@ class FineTuned(TrainedMethod):
         backbone: the copy, from `Backbone.trainable_copy`.
         learner: modules of the copy; only their parameters are trained and saved.
         train: training options.
-        seed: of the order of rows.
+        seed: seed of the order of rows.
         loss: direction of the loss, or another one.
         negatives: builds the function that returns the hard negatives of a batch; None uses none.
     """
@@ -81,11 +81,8 @@ class FineTuned(TrainedMethod):
         negatives_of = self.negatives(train) if self.negatives else lambda _batch: ()
         return learn(
             self,
-            lambda batch: self.loss(batch, negatives_of(batch)),
             train,
             validation,
-            self.config,
-            self.seed,
-            self.backbone.device,
             context,
+            loss=lambda batch: self.loss(batch, negatives_of(batch)),
         )

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from benchmark.models import processes
 from benchmark.models.backbone import Encoder
-from benchmark.models.chunks import chunks_of
 from benchmark.models.image_batches import Images
-from benchmark.models.precision import towers_in
+from benchmark.models.step_numerics import step_numerics
+from benchmark.models.tensor_files import add_tensors
 from benchmark.result import Epoch, FitLog
 from benchmark.settings import TrainConfig
 from benchmark.train_context import TrainContext
@@ -88,13 +88,13 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield the rows in an order that depends on seed and epoch alone."""
     order = np.random.default_rng([seed, epoch]).permutation(len(dataset))
-    number = steps_per_epoch(len(order), size)
-    for place in range(number):
-        rows = order[place * size : (place + 1) * size]
+    steps = steps_per_epoch(len(order), size)
+    for index in range(steps):
+        rows = order[index * size : (index + 1) * size]
         image, caption = dataset.pairs[rows].T
-        captions = [dataset.captions[each] for each in caption]
+        captions = [dataset.captions[number] for number in caption]
         repeats = _repeats(image, caption) if mask_equal else None
-        step = epoch * number + place
+        step = epoch * steps + index
         yield Batch(epoch, rows, Images(dataset, image), captions, step, repeats)
 
 
@@ -204,10 +204,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(self.config, batch.step, self.steps)
         _seed(self.seed, batch.step)
-        with (
-            chunks_of(self.config.chunk_size),
-            towers_in(self.config.precision),
-        ):
+        with step_numerics(self.config.precision, self.config.chunk_size):
             scale, bias = self.scale.values()
             value = self.loss(replace(batch, scale=scale, bias=bias))
         if not bool(value.isfinite()):
@@ -265,8 +262,8 @@ class _Training:
 
     def _snapshot(self) -> Snapshot:
         of_optimizer = {
-            f"{number}/{name}": value
-            for number, state in self.optimizer.state_dict()["state"].items()
+            f"{index}/{name}": value
+            for index, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
             if value is not None
         }
@@ -277,7 +274,11 @@ class _Training:
             "state": of_optimizer,
         }
         return Snapshot(
-            {f"{group}/{name}": each for group, of in groups.items() for name, each in of.items()},
+            {
+                f"{group}/{name}": value
+                for group, tensors in groups.items()
+                for name, value in tensors.items()
+            },
             {"log": asdict(self.log), "losses": self.losses, "seconds": self.seconds},
         )
 
@@ -288,8 +289,8 @@ class _Training:
             groups[group][name] = value
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in groups["state"].items():
-            number, _, name = key.partition("/")
-            state.setdefault(int(number), {})[name] = value
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = value
         self.learner.load_state_dict(groups["learner"])
         self.scale.load_state_dict(groups["scale"])
         fresh = self.optimizer.state_dict()
@@ -322,14 +323,14 @@ def fit(
 
     Args:
         learner: module whose parameters are trained.
-        loss: of a batch.
+        loss: loss of a batch.
         validate: mean MRR of both directions on the validation split.
-        train: the rows.
+        train: training rows.
         config: training options.
-        seed: of the order of rows and of random draws.
-        device: of the towers.
+        seed: seed of the order of rows and of random draws.
+        device: device of the towers.
         context: what it reports to, and where it is saved.
-        scale: of the similarities in the loss, if the configuration decides it.
+        scale: scale of the similarities in the loss, if the configuration decides it.
         earlier: log of an earlier stage of the training, which this one continues.
         rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
 
@@ -350,11 +351,9 @@ def fit(
 
 def _identity(learner: nn.Module, train: RetrievalDataset, config: TrainConfig, seed: int) -> str:
     """Return the digest of everything that determines a training: initial values, rows, order, options."""
-    said = [asdict(config), seed, train.fingerprint]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name, value in learner.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    settings = [asdict(config), seed, train.fingerprint]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    add_tensors(digest, learner.state_dict())
     return digest.hexdigest()
 
 

@@ -21,7 +21,7 @@ class PromptMethod(TrainedMethod):
         backbone: not changed.
         learner: `learner()` returns the `Prompts`; only its parameters are trained.
         train: training options.
-        seed: of the order of rows.
+        seed: seed of the order of rows.
         loss: direction of the loss.
     """
 
@@ -52,7 +52,7 @@ class ContextVectors(nn.Module):
         n_ctx: context vectors per layer.
         words: their first n_ctx tokens initialize the first layer; the rest comes from N(0, 0.02^2).
         depth: text layers with context; 0 is the plain tower.
-        seed: of the initial values.
+        seed: seed of the initial values.
 
     Raises:
         FdrdError: n_ctx is below 1 or leaves no room for a caption, or the tower has fewer layers.
@@ -77,7 +77,7 @@ class VisualTokens(nn.Module):
         backbone: provides the width.
         n_vis: visual tokens per layer.
         depth: vision layers with visual tokens; 0 is the plain tower.
-        seed: of the initial values.
+        seed: seed of the initial values.
 
     Raises:
         FdrdError: n_vis is below 1, or the tower has fewer layers.
@@ -110,7 +110,7 @@ class CoupledPrompts(nn.Module):
         depth: layers of both towers with prompts; 0 is the plain backbone.
         coupling: `linear` as in MaPLe; `mlp` with a hidden layer of a quarter of the text width;
             `independent` learns visual tokens separately.
-        seed: of the initial values.
+        seed: seed of the initial values.
 
     Raises:
         FdrdError: n_ctx is below 1, or a tower has fewer layers.

@@ -24,7 +24,7 @@ import safetensors.torch
 from torch import Tensor
 
 from benchmark.models import processes
-from benchmark.train_context import SaveLocation
+from benchmark.train_context import SaveLocation, nothing
 from fdrd.files.atomic import atomic_write
 
 EVERY = 30.0
@@ -41,7 +41,7 @@ class Snapshot:
     """Everything that a training needs to resume.
 
     Attributes:
-        tensors: of the learner, the optimizer and the best state, by name.
+        tensors: tensors of the learner, the optimizer and the best state, by name.
         metadata: everything else, as JSON data.
     """
 
@@ -49,13 +49,9 @@ class Snapshot:
     metadata: dict[str, Any]
 
 
-def _nothing() -> None:
-    pass
-
-
 @contextmanager
 def resumable(
-    path: Path | None, before: Callable[[], None] = _nothing
+    path: Path | None, before: Callable[[], None] = nothing
 ) -> Iterator[SaveLocation | None]:
     """Give the location of a training inside the block, and delete its file when the block succeeds.
 

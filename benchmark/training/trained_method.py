@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,10 @@ def pair_loss(
     """Return the contrastive loss of a batch under a method's own similarity.
 
     Args:
-        method: encodes and scores.
+        method: method that encodes and scores.
         batch: B pairs.
-        scale: factor for the similarities.
-        direction: of InfoNCE, or `sigmoid`.
+        scale: factor of the similarities.
+        direction: direction of InfoNCE, or `sigmoid`.
         negatives: captions that belong to no image of the batch.
         bias: added to the logits of the sigmoid loss.
     """
@@ -53,51 +53,76 @@ def pair_loss(
     return contrastive_loss(logits, direction, batch.repeats, bias)
 
 
+class Trainable(Method, Protocol):
+    """A method whose learner the shared loop trains."""
+
+    @property
+    def backbone(self) -> Encoder:
+        """The backbone; its device is that of the training."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """Training options."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order of the rows."""
+
+    @property
+    def loss(self) -> Callable[..., Tensor]:
+        """Loss of a `Batch`, which has the scale of the similarities."""
+
+
 def learn(
-    method: Method,
-    loss: Callable[[Batch], Tensor],
+    method: Trainable,
     train: RetrievalDataset,
     validation: RetrievalDataset,
-    config: TrainConfig,
-    seed: int,
-    device: torch.device,
     context: TrainContext = TrainContext(),
+    *,
+    loss: Callable[[Batch], Tensor] | None = None,
+    config: TrainConfig | None = None,
     earlier: FitLog | None = None,
     rates: Mapping[str, float] = SAME_RATE,
 ) -> FitLog:
     """Train a method's learner, and restore its best state.
 
     Args:
-        method: its `learner` is trained, and it is validated. The batch has the scale for the loss.
-        loss: of a batch.
-        train: the training rows.
-        validation: the rows that select the state by the mean MRR of both directions.
-        config: training options.
-        seed: of the order of rows.
-        device: of the towers.
-        context: what it reports to, and where it is saved.
+        method: method whose learner is trained, and which is validated.
+        train: training rows.
+        validation: rows that select the state by the mean MRR of both directions.
+        context: what the training reports to, and where it is saved.
+        loss: loss of a batch; by default the method's.
+        config: training options; by default the method's.
         earlier: log of an earlier stage of the training, which this one continues.
         rates: share of the learning rate by the name of a child module of the learner, 1 for the others.
     """
     if method.learner is None:
         raise ValueError("the method has no learner")
+    backbone, config = method.backbone, config or method.config
 
     def validate() -> float:
         return mean_mrr(rank_split(method, *encode_split(method, validation), validation))
 
-    backbone = getattr(method, "backbone", None)
     log = fit(
-        method.learner, loss, validate, train, config, seed,
-        device=device, context=context, scale=backbone and LogitScale(backbone, config.scale), earlier=earlier,
+        method.learner,
+        loss or method.loss,
+        validate,
+        train,
+        config,
+        method.seed,
+        device=backbone.device,
+        context=context,
+        scale=LogitScale(backbone, config.scale),
+        earlier=earlier,
         rates=rates,
-    )  # fmt: skip
+    )
     return replace(log, zero_shot_mrr=_zero_shot_mrr(backbone, validation))
 
 
 @torch.no_grad()
-def _zero_shot_mrr(backbone: Encoder | None, validation: RetrievalDataset) -> float | None:
+def _zero_shot_mrr(backbone: Encoder, validation: RetrievalDataset) -> float | None:
     """Return the validation MRR of the frozen backbone; None if its features would have to be encoded again."""
-    if backbone is None or backbone.frozen is None:
+    if backbone.frozen is None:
         return None
     frozen = TrainedMethod(backbone, nn.Identity(), TrainConfig(), seed=0)
     mrr = mean_mrr(rank_split(frozen, *encode_split(frozen, validation), validation))
@@ -108,13 +133,13 @@ class TrainedMethod:
     """A method whose learner is trained with a contrastive loss.
 
     Args:
-        backbone: gives the device and the logit scale.
-        learner: its parameters are all that is trained, and a checkpoint holds nothing else.
-        train: training settings.
-        seed: decides the order of the rows.
-        encode_image: features of B images; by default the backbone's.
-        encode_text: features of B captions; by default the backbone's.
-        similarity: (I, C) scores.
+        backbone: backbone that gives the device and the logit scale.
+        learner: module whose parameters are all that is trained; a checkpoint holds nothing else.
+        train: training options.
+        seed: seed of the order of the rows.
+        encode_image: function to the features of B images; by default the backbone's.
+        encode_text: function to the features of B captions; by default the backbone's.
+        similarity: function to (I, C) scores.
         loss: direction of InfoNCE, `sigmoid`, or another loss of a batch.
         trains: `backbone` if the learner holds weights of a copied backbone.
     """
@@ -155,5 +180,4 @@ class TrainedMethod:
         context: TrainContext = TrainContext(),
     ) -> FitLog:
         """Train the learner."""
-        device = self.backbone.device
-        return learn(self, self.loss, train, validation, self.config, self.seed, device, context)
+        return learn(self, train, validation, context)

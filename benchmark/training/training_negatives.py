@@ -25,7 +25,7 @@ class TrainingNegatives:
 
     Args:
         train: the rows, which also provide the categories to swap in.
-        seed: of pools and draws.
+        seed: seed of pools and draws.
         size: negatives per pool.
     """
 

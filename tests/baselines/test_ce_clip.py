@@ -1,15 +1,19 @@
 """CE-CLIP and FSC-CLIP: what an image or a caption must prefer to hard negatives, and by how much."""
 
-import math
-
 import pytest
 import torch
 
 from baselines.ce_clip import next_margin, placed_negatives
-from baselines.fsc_clip import focal_loss, local_score
 from benchmark import get_method
 from benchmark.training.loop import batches
 from fdrd.errors import FdrdError
+from tests.baselines.plain_clip import (
+    check_fine_tuning_equal,
+    double_clip,
+    fine_tuned_logits,
+    symmetric,
+    with_negatives,
+)
 
 
 def test_the_margin_is_the_mean_difference_of_the_previous_batch():
@@ -47,23 +51,25 @@ def test_places_keep_their_kind_and_may_be_empty(tiny_dataset):
         placed_negatives(tiny_dataset["train"], 0, 2, 3)
 
 
-def test_the_focal_loss_by_hand():
-    """Of p = 3/4 against 1/4 with gamma 1 and smoothing 0.2: targets 0.9 and 0.1; the second row has no negative."""
-    logits = torch.tensor([[math.log(3), 0.0, 50.0], [0.0, 1.0, 2.0]])
-    real = torch.tensor([[True, False], [False, False]])
-    expected = -(0.9 * 0.25 * math.log(0.75) + 0.1 * 0.75 * math.log(0.25))
-    assert float(focal_loss(logits, real, 1.0, 0.2)) == pytest.approx(expected)
-    assert float(focal_loss(logits, real[[1, 1]], 1.0, 0.2)) == 0
+def reference(clip, learner, batch, negatives):
+    margin = learner.margin.tolist()
+    logits, _, (images, texts, others) = fine_tuned_logits(clip, batch, negatives)
+    rank = contrast = 0
+    every = torch.stack([n for row in others for n in row])
+    for number, row in enumerate(negatives):
+        positive = logits[number, number]
+        for place, caption in enumerate(row):
+            if caption:
+                wrong = clip.scale * images[number] @ clip.texts([caption])[0]
+                rank = rank + torch.relu(margin[place] + wrong - positive) / 4
+        among = torch.cat([positive[None], clip.scale * texts[number] @ every.T])
+        contrast = contrast + among.exp().sum().log() - positive
+    total = symmetric(with_negatives(clip, logits, images, others))
+    return logits, total + 0.2 * rank / len(logits) + 0.3 * contrast / len(logits)
 
 
-def test_a_token_is_compared_with_the_patches_that_resemble_it():
-    """Patches e0 and e1; the token e0 attends to the first alone: 2 * 1. Between both at equal shares: 2 / sqrt 2.
-
-    The third token is padding.
-    """
-    patches = torch.eye(3)[None, :2]
-    middle = (torch.eye(3)[0] + torch.eye(3)[2]) / math.sqrt(2)
-    tokens = torch.stack([torch.eye(3)[0], middle, torch.eye(3)[1]])[None]
-    score = local_score(tokens, torch.tensor([[True, True, False]]), patches, scale=2.0)
-    expected = math.log(math.exp(2) + math.exp(2 / math.sqrt(2)))
-    assert score.tolist() == pytest.approx([expected])
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    method = get_method("ce_clip")(double_clip(make_clip))
+    method.learner.margin.copy_(torch.tensor([0.5, 1.0, 2.0, 3.0]))
+    check_fine_tuning_equal(method, reference, tiny_dataset)

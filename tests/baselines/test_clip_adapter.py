@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 from benchmark import FrozenFeatures, TrainConfig, get_method
 from benchmark.evaluation.encoding import encode_split
 from fdrd.errors import FdrdError
+from tests.baselines.plain_clip import ONE_WAY, bottleneck, check_equal, symmetric
 from tests.encoding import features
 
 
@@ -87,3 +88,14 @@ def test_training_on_cached_features_runs_no_tower(make_clip, tiny_dataset, tmp_
 def test_an_impossible_adapter_is_refused(tiny_clip, options, message):
     with pytest.raises(FdrdError, match=message):
         get_method("clip_adapter")(tiny_clip, **options)
+
+
+def reference(clip, learner, batch):
+    images = bottleneck(clip.images(batch.images), learner["image"], 0.2)
+    logits = clip.scale * images @ clip.texts(batch.captions).T
+    return logits, symmetric(logits, "image_to_text")
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    check_equal("clip_adapter", reference, make_clip, tiny_dataset, **{"side": "image"} | ONE_WAY)

@@ -10,6 +10,7 @@ from benchmark.evaluation.encoding import encode_split
 from benchmark.evaluation.ranking import rank
 from benchmark.training.loop import Batch
 from fdrd.errors import FdrdError
+from tests.baselines.plain_clip import ONE_WAY, check_equal, symmetric
 
 TRAIN = TrainConfig(epochs=1, batch_size=8, learning_rate=0.05)
 SHARE = 0.24
@@ -165,3 +166,18 @@ def test_too_many_pairs_are_refused_with_their_number(tiny_clip, tiny_dataset):
 def test_a_share_out_of_range_is_refused(tiny_clip, share):
     with pytest.raises(FdrdError, match="must be above 0 and at most 1"):
         make(tiny_clip, rerank=share)
+
+
+def reference(clip, learner, batch):
+    images, hidden, out = clip.images(batch.images), learner.shift[0], learner.shift[2]
+    logits = []
+    for image in images:
+        shift = torch.relu(image @ hidden.weight.T + hidden.bias) @ out.weight.T + out.bias
+        texts = clip.texts(batch.captions, context=learner.context.text[0] + shift)
+        logits.append(clip.scale * image @ texts.T)
+    return torch.stack(logits), symmetric(torch.stack(logits), "image_to_text")
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    check_equal("cocoop", reference, make_clip, tiny_dataset, **{"rerank": 1} | ONE_WAY)

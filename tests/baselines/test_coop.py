@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmark import get_method
+from tests.baselines.plain_clip import ONE_WAY, check_equal, symmetric
 
 
 def test_it_learns_n_ctx_vectors_of_the_text_width(tiny_clip):
@@ -17,3 +18,14 @@ def test_started_from_words_it_is_zero_shot_with_these_words(tiny_clip, tiny_dat
     spelled = tiny_clip.encode_text([f"a photo of {caption}" for caption in captions]).pooled
     with torch.no_grad():
         assert coop.encode_text(captions).pooled == pytest.approx(spelled, abs=1e-6)
+
+
+def reference(clip, learner, batch):
+    images = clip.images(batch.images)
+    logits = clip.scale * images @ clip.texts(batch.captions, context=learner.text[0]).T
+    return logits, symmetric(logits, "image_to_text")
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    check_equal("coop", reference, make_clip, tiny_dataset, **{"n_ctx": 4} | ONE_WAY)

@@ -6,6 +6,14 @@ import torch
 from benchmark import get_method
 from benchmark.training.loop import batches
 from fdrd.errors import FdrdError
+from tests.baselines.plain_clip import (
+    ONE_WAY,
+    both_prompted,
+    bottleneck,
+    check_equal,
+    coupled,
+    symmetric,
+)
 
 
 def test_the_loss_includes_the_distance_of_both_sides(tiny_clip, tiny_dataset):
@@ -28,3 +36,17 @@ def test_the_loss_includes_the_distance_of_both_sides(tiny_clip, tiny_dataset):
 def test_a_negative_weight_is_refused(tiny_clip):
     with pytest.raises(FdrdError, match="coprompt: consistency=-1: must be at least 0"):
         get_method("coprompt")(tiny_clip, consistency=-1.0)
+
+
+def reference(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner.prompts))
+    images, texts = bottleneck(images, learner.image, 0.1), bottleneck(texts, learner.text, 0.2)
+    logits = clip.scale * images @ texts.T
+    far = (1 - (images * clip.images(batch.images)).sum(1)).mean()
+    far = far + (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    return logits, symmetric(logits, "image_to_text") + 8 * far
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    check_equal("coprompt", reference, make_clip, tiny_dataset, **ONE_WAY)

@@ -7,6 +7,7 @@ import torch
 
 from benchmark import Images, get_method
 from fdrd.errors import FdrdError
+from tests.baselines.plain_clip import ONE_WAY, both_prompted, check_equal, coupled, symmetric
 from tests.encoding import features
 
 VIT_B_16 = SimpleNamespace(
@@ -86,3 +87,14 @@ def test_with_adapters_it_starts_from_maple(tiny_clip, tiny_dataset):
         assert one == pytest.approx(other, abs=1e-6)
     with pytest.raises(FdrdError, match="maple_adapter: depth=0 leaves nothing to train"):
         get_method("maple_adapter")(tiny_clip, depth=0)
+
+
+def reference(clip, learner, batch):
+    images, texts = both_prompted(clip, batch, *coupled(learner))
+    logits = clip.scale * images @ texts.T
+    return logits, symmetric(logits, "image_to_text")
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    check_equal("maple", reference, make_clip, tiny_dataset, **ONE_WAY)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from benchmark import Images, get_method
 from fdrd.errors import FdrdError
+from tests.baselines.plain_clip import ONE_WAY, check_equal, symmetric
 
 
 def test_the_score_is_a_weighted_mean_of_both_features(tiny_clip, tiny_dataset):
@@ -46,3 +48,36 @@ def test_the_computed_context_depends_on_the_caption(tiny_clip):
 def test_impossible_options_are_refused(tiny_clip, name, options, message):
     with pytest.raises(FdrdError, match=message):
         get_method(name)(tiny_clip, **options)
+
+
+def reference(clip, learner, batch):
+    """Tokens follow BOS and the class token, in the second and third layer."""
+
+    def joining(maps):
+        def before(layer, x):
+            if layer == 0:
+                return x
+            tokens = learner.tokens @ maps[layer - 1].weight.T + maps[layer - 1].bias
+            return torch.cat([x[:1], tokens, x[1 if layer == 1 else 6 :]])
+
+        return before
+
+    states = [
+        clip.image_states(p, before=joining(learner.to_vision))
+        for p in clip.pixels.of(batch.images)
+    ]
+    images = torch.stack([s[0] for s in states]) @ clip.projection("image")
+    images = normalize(images, dim=1).float()
+    second = torch.stack([s[1:6].mean(0) for s in states]).float() @ learner.readout
+    second = normalize(second, dim=1)
+    texts = clip.texts(batch.captions, before=joining(learner.to_text))
+    far = (1 - (images * clip.images(batch.images)).sum(1)).mean()
+    far = far + (1 - (texts * clip.texts(batch.captions)).sum(1)).mean()
+    one, other = (clip.scale * each @ texts.T for each in (images, second))
+    loss = 0.7 * symmetric(one, "image_to_text") + 0.3 * symmetric(other, "image_to_text")
+    return 0.7 * one + 0.3 * other, loss + far
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    check_equal("mmrl", reference, make_clip, tiny_dataset, **ONE_WAY)

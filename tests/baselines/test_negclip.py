@@ -11,6 +11,13 @@ from baselines.negclip import one_each
 from benchmark import TrainConfig, TrainingNegatives, get_method, info_nce
 from benchmark.training.loop import Batch, batches
 from fdrd.text.attributes import find_attributes
+from tests.baselines.plain_clip import (
+    check_fine_tuning_equal,
+    double_clip,
+    fine_tuned_logits,
+    symmetric,
+    with_negatives,
+)
 
 SHAPES = ("circle", "square", "triangle")
 COLORS = ("red", "green", "blue", "black")
@@ -116,3 +123,14 @@ def test_a_caption_without_swaps_gets_no_negative(make_row, make_drawing, make_d
     assert len(negatives) == 2
     with torch.no_grad():
         assert get_method("negclip")(tiny_clip).loss(first(dataset), negatives).isfinite()
+
+
+def reference(clip, _learner, batch, negatives):
+    logits, _, (images, _, others) = fine_tuned_logits(clip, batch, negatives)
+    return logits, symmetric(with_negatives(clip, logits, images, others))
+
+
+@pytest.mark.slow
+def test_it_equals_the_reference(make_clip, tiny_dataset):
+    method = get_method("negclip")(double_clip(make_clip))
+    check_fine_tuning_equal(method, reference, tiny_dataset)

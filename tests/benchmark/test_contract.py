@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,45 +9,31 @@ import torch
 import benchmark
 from benchmark import Images, TrainConfig, TrainContext
 from benchmark.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
-from benchmark.registry import get_method, method_names, method_options, takes
+from benchmark.registry import get_method, method_names, takes
 from benchmark.training.loop import batches
 from benchmark.training.resumable import resumable
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from tests.encoding import features
+from tests.small_methods import SMALL, parametrize_methods, small_options
 
 TRAIN = TrainConfig(
     epochs=4, batch_size=8, learning_rate=0.02, schedule="constant", keep_untrained=False
 )
-SMALL = {"n_ctx": 4, "rerank": 1, "gpa_mean": 3, "adapter_epochs": 3}
-"""Options at which a method fits a tower of three layers and 24 tokens, and a few epochs of 24 rows."""
 
 
 def make(name, backbone, seed=0, train=TRAIN):
-    options = {key: value for key, value in SMALL.items() if key in method_options(name)}
     filled = {"backbone": backbone, "seed": seed, "train": train}
     taken = {key: value for key, value in filled.items() if takes(name, key)}
-    return get_method(name)(**options, **taken)
+    return get_method(name)(**small_options(name), **taken)
 
 
 def learned(method):
     return [] if method.learner is None else list(method.learner.state_dict().values())
 
 
-NEEDS = {"lora": "peft"}
-"""Packages that an extra brings."""
-
-
-def parametrised(names):
-    def missing(name):
-        return name in NEEDS and find_spec(NEEDS[name]) is None
-
-    skipped = {n: pytest.mark.skipif(missing(n), reason=f"needs {NEEDS.get(n)}") for n in names}
-    return pytest.mark.parametrize("name", [pytest.param(n, marks=skipped[n]) for n in skipped])
-
-
-every_method = parametrised(method_names())
-every_learner = parametrised(n for n in method_names() if takes(n, "train"))
+every_method = parametrize_methods(method_names())
+every_learner = parametrize_methods(n for n in method_names() if takes(n, "train"))
 
 
 @pytest.fixture
@@ -188,13 +173,12 @@ def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, tiny_dataset)
 @every_method
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name, tiny_clip, tiny_dataset):
     def run(seed):
-        options = {key: value for key, value in SMALL.items() if key in method_options(name)}
         return benchmark.run(
             name,
             tiny_dataset,
             backbone=tiny_clip,
             seed=seed,
-            options=options,
+            options=small_options(name),
             train={"epochs": 2, "batch_size": 8, "learning_rate": 0.02},
         )
 

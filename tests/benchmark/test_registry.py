@@ -15,6 +15,7 @@ from benchmark.registry import (
     method,
     method_names,
     method_options,
+    role_of,
     source_digest,
     summary,
 )
@@ -32,8 +33,15 @@ def test_built_in_names_are_those_that_their_modules_register(registry):
     for package in BUILT_IN:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             importlib.import_module(f"{package}.{module.name}")
-    modules = {name: entry.factory.__module__ for name, entry in _METHODS.items()}
-    assert built_in() == {n: m for n, m in modules.items() if m.partition(".")[0] in BUILT_IN}
+    entries = {name: (entry.factory.__module__, entry.role) for name, entry in _METHODS.items()}
+    assert built_in() == {n: e for n, e in entries.items() if e[0].partition(".")[0] in BUILT_IN}
+
+
+def test_one_method_is_the_reference_and_one_the_floor(registry):
+    roles = {name: role for name in method_names() if (role := role_of(name))}
+    assert roles == {"zero_shot": "reference", "random": "floor"}
+    method("dice", role="floor")(lambda: None)
+    assert (role_of("dice"), role_of("no such method")) == ("floor", "")
 
 
 def test_a_method_may_be_registered_again_by_its_owner(registry):

@@ -165,7 +165,7 @@ def test_the_category_loss_pair_by_pair(tiny_clip, described):
             targets = torch.tensor(targets) / sum(targets)
             losses.append(-(targets * torch.stack(logits).log_softmax(0)).sum())
         whole = method.loss(batch)
-        method.config = type(method.config)(**{**vars(method.config), "lambda_cate": 0.0})
+        method.options = type(method.options)(**{**vars(method.options), "lambda_cate": 0.0})
         found = whole - method.loss(batch)
     assert kinds == {"category", "attribute"}
     # Half of it: with own candidates a caption has no image to choose but its own.

@@ -9,59 +9,47 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Unpack, cast
 
 from benchmark.models.backbone import Encoder
-from benchmark.models.encoder_options import EncoderOptions
+from benchmark.models.encoder_options import EncoderSetup
 from benchmark.models.encoders.pretrained import encoder
-from benchmark.models.frozen_features import FrozenFeatures
 from fdrd.errors import FdrdError
 
 _ATTRIBUTES = ("fingerprint", "dim", "encode_image", "encode_text")
 
 
-def load(
-    target: str,
-    *,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
-) -> Encoder:
+def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     """Return the encoder of a function; one that it made itself has no options.
 
     Raises:
         FdrdError: the function is missing or returns something else.
     """
-    place, _, function = target.rpartition(":")
+    name = setup["name"]
+    location, _, function = target.rpartition(":")
+    load_module = _file_module if location.endswith(".py") else importlib.import_module
     try:
-        module = _file_module(Path(place)) if place.endswith(".py") else _module(place)
+        module = load_module(location)
     except (ImportError, OSError) as error:
-        raise FdrdError(f"backbone {name!r}: {place} cannot be imported ({error})") from error
+        raise FdrdError(f"backbone {name!r}: {location} cannot be imported ({error})") from error
     make = getattr(module, function, None)
     if not callable(make):
-        raise FdrdError(f"backbone {name!r}: {place} has no function {function!r}")
-    made = make()
-    if isinstance(made, tuple) and len(made) == 3 and hasattr(made[0], "get_text_features"):
-        return encoder(*made, name=name, device=device, frozen=frozen, options=options)
-    if all(hasattr(made, attribute) for attribute in _ATTRIBUTES):
-        options.only(name)
-        made.name, made.frozen = name, frozen
-        found: Encoder = made
-        return found
+        raise FdrdError(f"backbone {name!r}: {location} has no function {function!r}")
+    result = make()
+    if isinstance(result, tuple) and len(result) == 3 and hasattr(result[0], "get_text_features"):
+        return encoder(*result, **setup)
+    if all(hasattr(result, attribute) for attribute in _ATTRIBUTES):
+        setup["options"].only(name)
+        result.name, result.frozen = name, setup.get("frozen")
+        return cast("Encoder", result)
     raise FdrdError(
         f"backbone {name!r}: {function} must return (model, tokenizer, image_processor) or an encoder, "
-        f"not {_described(made)}"
+        f"not {_described(result)}"
     )
 
 
-def _module(place: str) -> Any:
-    return importlib.import_module(place)
-
-
-def _file_module(path: Path) -> Any:
+def _file_module(location: str) -> Any:
+    path = Path(location)
     if not path.is_file():
         raise FileNotFoundError("no such file")
     spec = importlib.util.spec_from_file_location(path.stem, path)

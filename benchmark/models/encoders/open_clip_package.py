@@ -7,50 +7,40 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.encoder_options import EncoderSetup
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.models.promptable import add_weights
+from benchmark.models.tensor_files import add_tensors
 from fdrd.errors import FdrdError
 
 
-def load(
-    target: str,
-    *,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
-) -> PlainEncoder:
+def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     """Return a model of open_clip with pretrained weights.
 
     Args:
         target: NAME/PRETRAINED as `open_clip.list_pretrained()` has them, NAME/path/to/weights, or one of
             open_clip's own forms `hf-hub:ORG/NAME` and `local-dir:FOLDER`.
-        name: given by the user.
-        device: `cpu`, `cuda`, ...
-        frozen: cache of features.
-        options: how it runs.
+        setup: see `EncoderSetup`.
 
     Raises:
         FdrdError: open_clip is not installed, or has no such model or weights.
     """
-    options.only(name, "precision")
+    name, device = setup["name"], setup["device"]
+    setup["options"].only(name, "precision")
     try:
         import open_clip
     except ImportError as error:
         raise FdrdError(
             f"backbone {name!r} needs open_clip; pip install 'fdrd[open-clip]'"
         ) from error
-    own_form = target.startswith(("hf-hub:", "local-dir:"))
-    architecture, _, weights = (target, "", "") if own_form else target.partition("/")
-    if not own_form and not weights:
+    complete = target.startswith(("hf-hub:", "local-dir:"))
+    architecture, _, weights = (target, "", "") if complete else target.partition("/")
+    if not complete and not weights:
         raise FdrdError(
             f"backbone {name!r} names no weights; give open_clip:NAME/PRETRAINED, e.g. "
             f"open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -78,21 +68,18 @@ def load(
         dim = encode_texts(["a"]).shape[1]
     digest = hashlib.sha256(f"open_clip {preprocess!r} {tokenize.__class__.__name__}".encode())
     digest.update(tokenize(["A photo of 2 cats, naïve"]).numpy().tobytes())
-    add_weights(digest, model)
+    add_tensors(digest, model.state_dict())
     bias = getattr(model, "logit_bias", None)
     return PlainEncoder(
         encode_images,
         encode_texts,
-        name=name,
         fingerprint=digest.hexdigest(),
         dim=dim,
         logit_scale=float(model.logit_scale.detach().exp()),
         logit_bias=0.0 if bias is None else float(bias.detach()),
         context=context,
         count_tokens=_counter(tokenize, context),
-        frozen=frozen,
-        device=device,
-        options=options,
+        **setup,
     )
 
 

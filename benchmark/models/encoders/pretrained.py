@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -25,8 +25,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from benchmark.models import open_clip
 from benchmark.models.backbone import ALL, TOKENS, Encoder
 from benchmark.models.clip import CLIPBackbone
-from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.encoder_options import EncoderSetup
 from benchmark.models.image_batches import AnyImages, decoded
 from benchmark.models.plain_encoder import PlainEncoder
 from benchmark.models.promptable import fingerprint
@@ -56,29 +55,20 @@ def can(target: str) -> frozenset[str]:
     return ALL - {TOKENS} if kind == "siglip2" else ALL
 
 
-def load(
-    target: str,
-    *,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
-) -> Encoder:
+def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
     """Return the model of a folder or of the Hub.
 
     Args:
         target: a folder, or ORG/NAME with an optional @REVISION.
-        name: given by the user.
-        device: `cpu`, `cuda`, ...
-        frozen: cache of features.
-        options: how it runs.
+        setup: see `EncoderSetup`.
 
     Raises:
         FdrdError: the model is missing, damaged or of an unknown architecture, or has no such option.
     """
+    name = setup["name"]
     folder = Path(target).expanduser()
     if folder.is_dir() or target.startswith((".", "/", "~")):
-        place, revision = str(folder), "main"
+        location, revision = str(folder), "main"
         if not any((folder / config).is_file() for config in ("config.json", open_clip.CONFIG)):
             raise FdrdError(
                 f"backbone {name!r}: {folder} has no config.json; give a folder that "
@@ -89,29 +79,22 @@ def load(
             "`fdrd convert` converts a .bin file"
         )
     else:
-        place, _, revision = target.partition("@")
+        location, _, revision = target.partition("@")
         advice = (
             "not a local folder, and downloading it from the Hub failed; check the name and the "
             "connection, or give --backbone a local folder, a function, or `embedded`"
         )
     try:
-        parts = _parts(place, revision or "main", name)
+        parts = _parts(location, revision or "main", name)
     except FdrdError:
         raise
     except Exception as error:  # the files of a stranger make `transformers` raise anything
         raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
-    return encoder(*parts, name=name, device=device, frozen=frozen, options=options)
+    return encoder(*parts, **setup)
 
 
 def encoder(
-    model: Any,
-    tokenizer: Any,
-    image_processor: Any,
-    *,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
+    model: Any, tokenizer: Any, image_processor: Any, **setup: Unpack[EncoderSetup]
 ) -> Encoder:
     """Return the encoder around a model of `transformers`, promptable if its architecture is."""
     limit = getattr(_text_config(model), "max_position_embeddings", 0)
@@ -119,31 +102,21 @@ def encoder(
         log.warning(
             "%s reads %d tokens, but its tokenizer stops at %d; set model_max_length in "
             "tokenizer_config.json to %d to use the whole context",
-            *(name, limit, tokenizer.model_max_length, limit),
+            *(setup["name"], limit, tokenizer.model_max_length, limit),
         )
-    architecture = PROMPTABLE.get(model.config.model_type)
-    if architecture is not None:
-        return architecture(
-            model,
-            tokenizer,
-            image_processor,
-            name=name,
-            device=device,
-            frozen=frozen,
-            options=options,
-        )
-    return _plain(model, tokenizer, image_processor, name, device, frozen, options)
+    make = PROMPTABLE.get(model.config.model_type, _plain)
+    return make(model, tokenizer, image_processor, **setup)
 
 
-def _parts(place: str, revision: str, name: str) -> tuple[Any, Any, Any]:
+def _parts(location: str, revision: str, name: str) -> tuple[Any, Any, Any]:
     """Return (model, tokenizer, image processor)."""
-    config = _config(place, revision)
-    if not config and (described := _file(place, revision, open_clip.CONFIG)) is not None:
-        return _converted(place, revision, described)
+    config = _config(location, revision)
+    if not config and (described := _file(location, revision, open_clip.CONFIG)) is not None:
+        return _converted(location, revision, described)
     if config:
         _refuse_unknown(config, name)
     model, report = AutoModel.from_pretrained(
-        place,
+        location,
         revision=revision,
         use_safetensors=True,
         dtype=torch.float32,
@@ -151,11 +124,11 @@ def _parts(place: str, revision: str, name: str) -> tuple[Any, Any, Any]:
         ignore_mismatched_sizes=True,  # refused below, by name
     )
     _refuse_damaged(report, model.config.model_type, name)
-    refuse_integers(_stored_types(place, revision), model, f"backbone {name!r}")
+    refuse_integers(_stored_types(location, revision), model, f"backbone {name!r}")
     return (
         model,
-        AutoTokenizer.from_pretrained(place, revision=revision),
-        AutoImageProcessor.from_pretrained(place, revision=revision, backend="pil"),
+        AutoTokenizer.from_pretrained(location, revision=revision),
+        AutoImageProcessor.from_pretrained(location, revision=revision, backend="pil"),
     )
 
 
@@ -200,23 +173,18 @@ def _refuse_damaged(report: dict[str, Any], kind: str, name: str) -> None:
 
 
 def _plain(
-    model: Any,
-    tokenizer: Any,
-    image_processor: Any,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
+    model: Any, tokenizer: Any, image_processor: Any, **setup: Unpack[EncoderSetup]
 ) -> PlainEncoder:
-    options.only(name, "precision")
+    setup["options"].only(setup["name"], "precision")
+    device = setup["device"]
     model = model.to(device).eval().requires_grad_(False)
     limit = getattr(_text_config(model), "max_position_embeddings", tokenizer.model_max_length)
     context = int(min(tokenizer.model_max_length, limit))
     settings = sorted(image_processor.to_dict())
 
     def pooled(out: Any) -> Tensor:
-        found: Tensor = getattr(out, "pooler_output", out)
-        return found[:, 0] if found.dim() == 3 else found
+        features: Tensor = getattr(out, "pooler_output", out)
+        return features[:, 0] if features.dim() == 3 else features
 
     def encode_images(images: AnyImages) -> Tensor:
         pixels = image_processor(images=decoded(images), return_tensors="pt")
@@ -233,7 +201,6 @@ def _plain(
     return PlainEncoder(
         encode_images,
         encode_texts,
-        name=name,
         fingerprint=fingerprint(model, tokenizer, image_processor, settings),
         dim=dim,
         logit_scale=_scale(model),
@@ -241,9 +208,7 @@ def _plain(
         count_tokens=lambda captions: [
             len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]
         ],
-        frozen=frozen,
-        device=device,
-        options=options,
+        **setup,
     )
 
 
@@ -259,24 +224,24 @@ def _text_config(model: Any) -> Any:
     return getattr(model.config, "text_config", None)
 
 
-def _converted(place: str, revision: str, described: Path) -> tuple[Any, Any, Any]:
+def _converted(location: str, revision: str, described: Path) -> tuple[Any, Any, Any]:
     """Return an open_clip model as a CLIPModel."""
-    found = (_file(place, revision, weights) for weights in open_clip.WEIGHTS)
+    found = (_file(location, revision, weights) for weights in open_clip.WEIGHTS)
     weights = next((path for path in found if path is not None), None)
     if weights is None:
         raise FdrdError(
-            f"{place} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
+            f"{location} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
             f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
         )
     config = open_clip.read_config(described)
-    own = any(_file(place, revision, file) for file in TOKENIZER_FILES)
-    tokenizer = tokenizer_of(place if own else None, revision, context=config.context)
-    return open_clip.clip_parts(config, read_tensors(weights), tokenizer, name=place)
+    own = any(_file(location, revision, file) for file in TOKENIZER_FILES)
+    tokenizer = tokenizer_of(location if own else None, revision, context=config.context)
+    return open_clip.clip_parts(config, read_tensors(weights), tokenizer, name=location)
 
 
-def _config(place: str, revision: str) -> dict[str, Any]:
+def _config(location: str, revision: str) -> dict[str, Any]:
     """Return `config.json`, or nothing if there is none."""
-    path = _file(place, revision, "config.json")
+    path = _file(location, revision, "config.json")
     if path is None:
         return {}
     try:
@@ -291,25 +256,25 @@ def _config(place: str, revision: str) -> dict[str, Any]:
         ) from error
 
 
-def _stored_types(place: str, revision: str) -> dict[str, str]:
+def _stored_types(location: str, revision: str) -> dict[str, str]:
     """Return the type of each tensor in the safetensors files, by name."""
     files = ["model.safetensors"]
-    if index := _file(place, revision, "model.safetensors.index.json"):
+    if index := _file(location, revision, "model.safetensors.index.json"):
         files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     found: dict[str, str] = {}
-    for path in filter(None, (_file(place, revision, file) for file in files)):
+    for path in filter(None, (_file(location, revision, file) for file in files)):
         with safe_open(path, "pt") as tensors:
             found |= {key: tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
     return found
 
 
-def _file(place: str, revision: str, file: str) -> Path | None:
+def _file(location: str, revision: str, file: str) -> Path | None:
     """Return a file of a folder or Hub repository, or None if it is missing or unreachable."""
-    folder = Path(place).expanduser()
+    folder = Path(location).expanduser()
     if folder.is_dir():
         return folder / file if (folder / file).is_file() else None
     try:
-        return Path(hf_hub_download(place, file, revision=revision))
+        return Path(hf_hub_download(location, file, revision=revision))
     except FdrdError:
         raise
     except Exception:  # whatever the client raises: there is no file

@@ -4,109 +4,104 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.image_batches import AnyImages, decoded
+from benchmark.models.encoder_options import EncoderSetup
+from benchmark.models.image_batches import decoded
 from benchmark.models.plain_encoder import PlainEncoder
-from benchmark.models.promptable import add_weights, tokenizer_rules
+from benchmark.models.promptable import tokenizer_rules
+from benchmark.models.tensor_files import add_tensors
 from fdrd.errors import FdrdError
 
 
-def load(
-    target: str,
-    *,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
-) -> PlainEncoder:
+def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     """Return a model of sentence-transformers that encodes images and text.
 
     Args:
         target: a folder, or the name of a repository of the Hub.
-        name: given by the user.
-        device: `cpu`, `cuda`, ...
-        frozen: cache of features.
-        options: how it runs.
+        setup: see `EncoderSetup`.
 
     Raises:
         FdrdError: the package is missing, or the model is, or it is damaged or encodes only text.
     """
-    options.only(name, "precision")
+    name = setup["name"]
+    setup["options"].only(name, "precision")
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise FdrdError(
             f"backbone {name!r} needs sentence-transformers; pip install 'fdrd[st]'"
         ) from error
-
     try:
-        model = _loaded(SentenceTransformer, target, device, seed=0)
-        if _weights(model) != _weights(_loaded(SentenceTransformer, target, device, seed=1)):
-            raise FdrdError(
-                f"backbone {name!r}: some of its tensors are random, because its files lack them; "
-                f"download or save the model again"
-            )
+        model = _loaded(SentenceTransformer, target, name, setup["device"])
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise FdrdError(
             f"backbone {name!r}: sentence-transformers cannot load it ({error})"
         ) from error
 
-    def encode_images(images: AnyImages) -> Tensor:
-        return _encoded(model, decoded(images))
-
-    def encode_texts(captions: Sequence[str]) -> Tensor:
-        return _encoded(model, list(captions))
-
-    from PIL import Image
+    def encode(items: list[Any]) -> Tensor:
+        features: Tensor = model.encode(
+            items, batch_size=max(len(items), 1), convert_to_tensor=True, show_progress_bar=False
+        )
+        return features.clone()  # its tensors are made in inference mode
 
     try:
-        dim = encode_texts(["a"]).shape[1]
-        sides = encode_images([Image.new("RGB", (32, 32))]).shape[1]
+        widths = [encode([item]).shape[1] for item in (Image.new("RGB", (32, 32)), "a")]
     except Exception as error:  # what a text model makes of an image differs by model
         raise FdrdError(
             f"backbone {name!r} does not encode both images and text ({error})"
         ) from error
-    if dim != sides:
-        raise FdrdError(f"backbone {name!r}: images have {sides} dimensions and texts {dim}")
+    if len(set(widths)) > 1:
+        raise FdrdError(f"backbone {name!r}: images and texts have {widths} dimensions")
     processor = getattr(model[0], "processor", None)
     tokenizer = getattr(processor, "tokenizer", None) or getattr(model, "tokenizer", None)
-    context = int(model.max_seq_length or getattr(tokenizer, "model_max_length", 0) or 0)
-    return PlainEncoder(
-        encode_images,
-        encode_texts,
-        name=name,
-        fingerprint=_fingerprint(model, processor, tokenizer),
-        dim=dim,
-        context=context,
-        count_tokens=None
-        if tokenizer is None
-        else lambda captions: [
+    counter = None
+    if tokenizer is not None:
+        counter = lambda captions: [  # noqa: E731
             len(ids) for ids in tokenizer(list(captions), verbose=False)["input_ids"]
-        ],
-        frozen=frozen,
-        device=device,
-        options=options,
+        ]
+    return PlainEncoder(
+        lambda images: encode(decoded(images)),
+        lambda captions: encode(list(captions)),
+        fingerprint=_fingerprint(model, processor, tokenizer),
+        dim=widths[0],
+        context=int(model.max_seq_length or getattr(tokenizer, "model_max_length", 0) or 0),
+        count_tokens=counter,
+        **setup,
     )
 
 
-def _loaded(of: Any, target: str, device: torch.device, *, seed: int) -> Any:
-    """Return a frozen model; tensors that its files lack come from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = of(
-            target,
-            device=str(device),
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+def _loaded(library: Any, target: str, name: str, device: torch.device | str) -> Any:
+    """Return a frozen model of which no tensor is random.
+
+    A library that draws nothing has found all tensors in the files. If it draws, e.g. for a layer that is
+    overwritten afterwards, the model is loaded under another seed and compared.
+    """
+
+    def under(seed: int) -> tuple[Any, bool]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
+            model = library(
+                target,
+                device=str(device),
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )
+            drew = not torch.equal(before, torch.get_rng_state())
+        return model.eval().requires_grad_(False), drew
+
+    model, drew = under(seed=0)
+    if drew and _weights(model) != _weights(under(seed=1)[0]):
+        raise FdrdError(
+            f"backbone {name!r}: some of its tensors are random, because its files lack them; "
+            f"download or save the model again"
         )
-    return model.eval().requires_grad_(False)
+    return model
 
 
 def _fingerprint(model: Any, processor: Any, tokenizer: Any) -> str:
@@ -121,14 +116,7 @@ def _fingerprint(model: Any, processor: Any, tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def _encoded(model: Any, items: list[Any]) -> Tensor:
-    found: Tensor = model.encode(
-        items, batch_size=max(len(items), 1), convert_to_tensor=True, show_progress_bar=False
-    )
-    return found.clone()  # its tensors are made in inference mode
-
-
 def _weights(model: Any) -> str:
     digest = hashlib.sha256()
-    add_weights(digest, model)
+    add_tensors(digest, model.state_dict())
     return digest.hexdigest()

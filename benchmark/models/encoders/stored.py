@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from benchmark.models.backbone import Encoder
-from benchmark.models.encoder_options import EncoderOptions
-from benchmark.models.frozen_features import FrozenFeatures
+from benchmark.models.encoder_options import EncoderSetup
 from benchmark.models.image_batches import AnyImages, Images, digests
 from benchmark.models.plain_encoder import PlainEncoder
 from fdrd.dataset import RetrievalDataset
@@ -37,20 +36,14 @@ from fdrd.progress import Progress, silent
 BATCH = 64
 
 
-def load(
-    target: str,
-    *,
-    name: str,
-    device: torch.device,
-    frozen: FrozenFeatures | None,
-    options: EncoderOptions,
-) -> PlainEncoder:
-    """Return the encoder of a folder of features; `frozen` is not needed, and there are no options.
+def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
+    """Return the encoder of a folder of features, which are not cached again; it has no options.
 
     Raises:
         FdrdError: a file is missing or does not fit the others.
     """
-    options.only(name)
+    name = setup["name"]
+    setup["options"].only(name)
     folder = Path(target).expanduser()
     digest = hashlib.sha256(b"stored features")
     sides: dict[str, tuple[dict[str, int], Any]] = {}
@@ -100,7 +93,7 @@ def load(
         name=name,
         fingerprint=digest.hexdigest(),
         dim=widths.pop(),
-        device=device,
+        device=setup["device"],
     )
 
 

@@ -107,7 +107,7 @@ Log = Annotated[
     _training(
         "--track",
         "--log",
-        help="Send curves of each training to tensorboard:FOLDER, trackio:PROJECT or wandb:PROJECT.",
+        help="Write curves of each training to this folder, for TensorBoard.",
     ),
 ]
 

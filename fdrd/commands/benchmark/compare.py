@@ -16,7 +16,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
     against: Annotated[
         str | None,
-        typer.Option(help="Method to compare with; by default the one with the highest MRR."),
+        typer.Option(
+            help="Method to compare with; by default zero_shot, otherwise the first by name."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

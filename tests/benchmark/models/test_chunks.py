@@ -5,7 +5,7 @@ import torch
 
 from benchmark import Images, Prompts
 from benchmark.models.backbone import Features
-from benchmark.models.chunks import chunks_of, in_chunks
+from benchmark.models.step_numerics import in_chunks, step_numerics
 from benchmark.settings import TrainConfig
 from benchmark.training.losses import info_nce
 from benchmark.training.prompt_learners import CoupledPrompts, PromptMethod
@@ -25,7 +25,7 @@ def gradients(clip, dataset, size, per_row, tokens):
     plain = clip.encode_text(captions, tokens=True, reserve=3).valid
     weights = torch.ones(plain.shape).requires_grad_()
     prompts = Prompts(text, vision, weights)
-    with chunks_of(size):
+    with step_numerics(chunk_size=size):
         images = clip.encode_image(Images.of(dataset)[:11], prompts, tokens=tokens)
         texts = clip.encode_text(captions, prompts, tokens=tokens)
         loss = info_nce(5 * images.pooled @ texts.pooled.T)
@@ -56,13 +56,13 @@ def test_chunks_have_the_given_size_and_are_encoded_twice():
         calls.append(rows.stop - rows.start)
         return Features((torch.arange(7.0)[rows, None] * weight) ** 2)
 
-    with chunks_of(3):
+    with step_numerics(chunk_size=3):
         features = in_chunks(7, encode)
         assert calls == [3, 3, 1]
         features.pooled.sum().backward()
     assert sorted(calls) == [1, 1, 3, 3, 3, 3]
     calls.clear()
-    with chunks_of(3), torch.no_grad():
+    with step_numerics(chunk_size=3), torch.no_grad():
         in_chunks(7, encode)  # without gradients nothing is held, so nothing is to be saved
     in_chunks(7, encode)
     assert calls == [7, 7]

@@ -261,6 +261,7 @@ def test_a_trainable_copy_leaves_the_given_weights_alone(name, encoders):
     encoder = encoders[name]
     before = encoder.encode_text(CAPTIONS).pooled
     copied = encoder.trainable_copy()
+    assert (copied.can, copied.fingerprint) == (encoder.can, encoder.fingerprint)
     assert close(copied.encode_text(CAPTIONS).pooled, before)
     with torch.no_grad():
         for weight in copied.model.parameters():

@@ -12,7 +12,7 @@ import benchmark
 from benchmark.models.backbone import Prompts
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import Images
-from benchmark.models.precision import towers_in
+from benchmark.models.step_numerics import step_numerics
 from fdrd.dataset import RetrievalDataset
 
 
@@ -172,7 +172,7 @@ def test_autocast_does_not_reach_cached_features(make_clip, tiny_dataset, tmp_pa
     """Training in bfloat16 must not cache imprecise features for a later float32 run."""
     images = Images.of(tiny_dataset["test"])
     exact = make_clip().encode_image(images).pooled
-    with towers_in("bfloat16"):
+    with step_numerics("bfloat16"):
         cached = make_clip(FrozenFeatures(tmp_path)).encode_image(images).pooled
     assert torch.equal(cached, exact)
 

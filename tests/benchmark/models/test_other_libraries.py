@@ -22,10 +22,18 @@ CAPTIONS = ["a red circle on the left", "A photo of 2 dogs", "the big black squa
 IMAGES = [Image.radial_gradient("L").resize((40 + 20 * n, 64)).convert("RGB") for n in range(3)]
 
 
-def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset):
+def test_sentence_transformers_gives_the_same_features_and_recalls(tiny_dataset, monkeypatch):
     library = pytest.importorskip("sentence_transformers")
     evaluation = pytest.importorskip("sentence_transformers.evaluation")
+    loads = []
+    original = library.SentenceTransformer.__init__
+    monkeypatch.setattr(
+        library.SentenceTransformer,
+        "__init__",
+        lambda self, *given, **options: loads.append(given) or original(self, *given, **options),
+    )
     encoder = load_backbone(f"st:{EMBEDDED}", device="cpu")
+    assert len(loads) == 1  # no tensor is random
     model = library.SentenceTransformer(
         str(EMBEDDED), device="cpu", model_kwargs={"dtype": torch.float32}
     )

@@ -1,7 +1,6 @@
 """Curves of a training, as TensorBoard reads them, and as another tracker receives them."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +15,7 @@ def bench(clip, data, folder):
 
 def test_loss_learning_rate_and_validation_are_logged(tiny_clip, tiny_dataset, tmp_path):
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    result = bench(tiny_clip, tiny_dataset, tmp_path)
+    result = bench(tiny_clip, tiny_dataset, f"tensorboard:{tmp_path}")
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("coop-test-")
     events = reading.EventAccumulator(str(folder)).Reload()
@@ -42,30 +41,17 @@ def test_without_tensorboard_the_extra_is_named(tiny_clip, tiny_dataset, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["trackio", "wandb"])
-def test_other_trackers_get_the_settings_and_every_point(
-    name, tiny_clip, tiny_dataset, monkeypatch
-):
-    """A module with the interface that trackio and wandb share."""
-    begun, points, ended = [], [], []
+def test_the_project_of_another_tracker_is_no_folder(name, tiny_clip, tiny_dataset):
+    with pytest.raises(FdrdError, match=f"--track {name}:project: .*give a folder"):
+        bench(tiny_clip, tiny_dataset, f"{name}:project")
 
-    class Run:
-        def __enter__(self):
-            return self
 
-        def __exit__(self, *_):
-            ended.append(True)
-
-        def log(self, values, step):
-            points.append((*values.items(), step))
-
-    module = SimpleNamespace(
-        init=lambda **given: begun.append(given) or Run(),
-        log=lambda values, step: Run().log(values, step),
-        finish=lambda: ended.append(True),
-    )
-    monkeypatch.setitem(sys.modules, name, module)
-    result = bench(tiny_clip, tiny_dataset, f"{name}:project")
-    assert begun[0]["project"] == "project"
-    assert (begun[0]["config"]["n_ctx"], begun[0]["config"]["learning_rate"]) == (4, 0.5)
-    assert (("validation_mrr", result.fit.epochs[-1].validation_mrr), 4) in points
-    assert ended == [True]
+def test_another_tracker_is_an_observer(tiny_clip, tiny_dataset):
+    points = []
+    train = {"epochs": 2, "batch_size": 12}
+    result = benchmark.run(
+        "coop", tiny_dataset, backbone=tiny_clip, train=train, options={"n_ctx": 4},
+        observers=[lambda *point: points.append(point)],
+    )  # fmt: skip
+    assert points[-1] == ("validation_mrr", 4, result.fit.epochs[-1].validation_mrr)
+    assert [step for curve, step, _ in points if curve == "loss"] == [1, 2, 3, 4]

@@ -34,7 +34,6 @@ COMMANDS = {  # panels and commands, in the order of `fdrd --help`
         "benchmark.report",
         "benchmark.compare",
         "benchmark.search",
-        "benchmark.composition",
         "benchmark.methods",
     ),
     "Backbones": ("benchmark.backbones", "benchmark.features", "benchmark.convert"),

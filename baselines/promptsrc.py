@@ -188,7 +188,7 @@ class Regularized:
         return self.backbone.logit_scale * cosine(images, texts)
 
 
-@method("promptsrc", needs=PROMPTS)
+@method("promptsrc", needs=PROMPTS, trains="prompts in both towers")
 def promptsrc(
     backbone: Backbone,
     *,

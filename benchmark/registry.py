@@ -106,6 +106,7 @@ class _Entry:
     ablations: Ablations
     options: Callable[..., Any]
     needs: Needs
+    trains: str
 
 
 _METHODS: dict[str, _Entry] = {}
@@ -116,6 +117,7 @@ def method(
     ablations: Ablations | None = None,
     options: Callable[..., Any] | None = None,
     needs: str | Needs = "",
+    trains: str = "",
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
@@ -124,6 +126,7 @@ def method(
         ablations: variants that `--ablate` runs, with the options of each.
         options: dataclass of the options, for a factory that takes them as `**options`.
         needs: a capability of the backbone that the method needs, e.g. `backbone.PROMPTS`.
+        trains: what the method trains, as `fdrd methods` says it, e.g. "context vectors".
 
     Raises:
         ValueError: another factory has the name.
@@ -138,7 +141,7 @@ def method(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
         wanted = needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
-        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted)
+        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted, trains)
         return factory
 
     return register
@@ -238,6 +241,18 @@ def method_options(name: str) -> dict[str, Option]:
 def summary(name: str) -> str:
     """Return the first line of a method's docstring."""
     return (inspect.getdoc(get_method(name)) or "").partition("\n")[0]
+
+
+def trains(name: str) -> str:
+    """Return what a method trains, as a noun phrase; empty if it does not say."""
+    return _entry(name).trains
+
+
+def notes(name: str) -> list[str]:
+    """Return the paragraphs about a method: its paper and what differs from it, from the docstring of its module."""
+    module = inspect.getmodule(get_method(name))
+    text = (inspect.getdoc(module) or "") if module else ""
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph]
 
 
 def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

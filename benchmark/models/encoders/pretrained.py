@@ -86,7 +86,7 @@ def load(
             )
         advice = (
             "the folder needs model.safetensors, a tokenizer and a preprocessor_config.json; "
-            "`fdrd convert` converts a .bin file"
+            "`fdrd export --to transformers` converts a .bin file"
         )
     else:
         place, _, revision = target.partition("@")
@@ -266,7 +266,7 @@ def _converted(place: str, revision: str, described: Path) -> tuple[Any, Any, An
     if weights is None:
         raise FdrdError(
             f"{place} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
-            f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
+            f".bin or .pt file, `fdrd export --to transformers` writes a folder that --backbone takes"
         )
     config = open_clip.read_config(described)
     own = any(_file(place, revision, file) for file in TOKENIZER_FILES)

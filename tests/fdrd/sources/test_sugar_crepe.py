@@ -1,4 +1,4 @@
-"""Files of SugarCrepe and SugarCrepe++ with COCO's images become a dataset with given negatives, which bench measures."""
+"""Files of SugarCrepe and SugarCrepe++ with COCO's images become a dataset with given negatives."""
 
 import json
 

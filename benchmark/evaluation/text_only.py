@@ -67,7 +67,7 @@ def _held_out(rows: Sequence[Row]) -> list[npt.NDArray[np.float64]]:
         return []
     scores: dict[int, npt.NDArray[np.float64]] = {}
     for fold in range(_FOLDS):
-        training = [rows[index] for index in np.flatnonzero(folds != fold)]
+        training = [rows[index] for index in np.flatnonzero(folds != fold).tolist()]
         indices = np.flatnonzero(folds == fold).tolist()
         held_out = [rows[index] for index in indices]
         scores |= zip(indices, _scores(tuple(training), tuple(held_out)), strict=True)

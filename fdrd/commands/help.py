@@ -151,7 +151,7 @@ def heading(param: Any, typed: str) -> str:
         typed: its names and type as typer writes them.
     """
     choices = re.search(r"[<\[](\S+(?:\|\S+)+)[>\]]", typed)
-    value = param.metavar or (choices[1] if choices else param.name.upper())
+    value = str(param.metavar or (choices[1] if choices else param.name.upper()))
     if param.param_type_name == "argument":
         return value
     # Of several long names the first is shown; the others are names of earlier versions.

@@ -70,6 +70,9 @@ def audit(
         fdrd audit data/fdrd
         fdrd audit raw/
         fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
+
+    Note:
+        One parameter per option of the command line.
     """
     from dataclasses import asdict
 

@@ -115,7 +115,7 @@ def export(
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
     limits = {"split": split, "domain": domain}
     shards = {"task": task, "shard-mb": shard_mb}
-    weights = {"config": config, "activation": activation, "tokenizer": tokenizer}
+    weights: dict[str, Any] = {"config": config, "activation": activation, "tokenizer": tokenizer}
     if to == "features":
         _refuse(to, shards | weights)
         _write_features(dataset, home, backbone, device, **limits)

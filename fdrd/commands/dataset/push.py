@@ -72,6 +72,9 @@ def push(
 
     Examples:
         fdrd push data/fdrd --repo-id ORG/fdrd --private
+
+    Note:
+        One parameter per option of the command line.
     """
     from fdrd.hub.publisher import PushOptions, execute, prepare
 

@@ -55,6 +55,9 @@ def view(
 
     Examples:
         fdrd view data/fdrd --results runs/ --review first-pass
+
+    Note:
+        One parameter per option of the command line.
     """
     try:
         import jinja2  # noqa: F401

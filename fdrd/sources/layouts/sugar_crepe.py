@@ -54,10 +54,9 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     for file in used_files(folder):
         for element in stream_elements(folder, file, ()):
             row = element if isinstance(element, Rejection) else element_line(file, element)
-            if isinstance(row, Line):
-                row = _collect(row, index, lines)
-            if isinstance(row, Rejection):
-                yield row
+            rejected = row if isinstance(row, Rejection) else _collect(row, index, lines)
+            if rejected:
+                yield rejected
     counts: Counter[str] = Counter()
     for (path, _), line in lines.items():
         counts[path] += 1
@@ -71,12 +70,12 @@ def _collect(row: Line, index: ImageIndex, lines: dict[tuple[str, str], Line]) -
     path = index.find(row.fields.get("filename"), row.file)
     if isinstance(path, tuple):
         return row.reject(*path)
-    captions = [row.fields.get("caption")]
-    if second := row.fields.get("caption2"):
-        captions.append(second)
-    for caption in captions:
+    captions: list[str] = []
+    for caption in (row.fields.get("caption"), row.fields.get("caption2") or ""):
         if not isinstance(caption, str):
             return row.reject("bad_field", f'"caption" is a {type(caption).__name__}')
+        if caption or not captions:  # SugarCrepe has no second caption
+            captions.append(caption)
     kind = PurePosixPath(row.file).stem
     negative: dict[str, Any] = {
         "caption": row.fields.get("negative_caption"), "kind": "attribute", "attribute_type": kind,

@@ -57,8 +57,8 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypat
     assert after.startswith("my demo/report.html")
     assert [line.split("#")[0].strip() for line in after.splitlines()[2:5]] == [
         "fdrd compare 'my demo/runs'",
-        "fdrd bench --method filip --results 'my demo/runs'",
-        "fdrd build --source your/images",
+        "fdrd bench 'my demo/data/fdrd' --method filip --results 'my demo/runs'",
+        "fdrd build your/images",
     ]
     page = (home / "report.html").read_text()
     assert page.count("<img") >= 2

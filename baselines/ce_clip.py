@@ -99,7 +99,7 @@ def text_contrast(positive: Tensor, between: Tensor, real: Tensor) -> Tensor:
     return cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
-@method("ce_clip", needs=WEIGHTS)
+@method("ce_clip", needs=WEIGHTS, trains="both towers")
 def ce_clip(
     backbone: Backbone,
     *,

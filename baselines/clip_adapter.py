@@ -22,7 +22,7 @@ Side = Literal["text", "image", "both"]
 Form = Literal["bottleneck", "residual", "linear"]
 
 
-@method("clip_adapter")
+@method("clip_adapter", trains="adapter")
 def clip_adapter(
     backbone: Encoder,
     *,

@@ -193,7 +193,7 @@ class CoCoOp:
         return (images * self.backbone.encode_text(captions, context).pooled).sum(dim=1)
 
 
-@method("cocoop", needs=PROMPTS)
+@method("cocoop", needs=PROMPTS, trains="context vectors from the image")
 def cocoop(
     backbone: Backbone,
     *,

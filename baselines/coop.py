@@ -13,7 +13,7 @@ from benchmark import Backbone, ContextVectors, PairLoss, PromptMethod, TrainCon
 from benchmark.models.backbone import PROMPTS
 
 
-@method("coop", needs=PROMPTS)
+@method("coop", needs=PROMPTS, trains="context vectors")
 def coop(
     backbone: Backbone,
     *,

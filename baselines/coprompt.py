@@ -42,7 +42,7 @@ def inconsistency(learned: Tensor, frozen: Tensor) -> Tensor:
     return 1 - (learned * frozen).sum(dim=1).mean()
 
 
-@method("coprompt", needs=PROMPTS)
+@method("coprompt", needs=PROMPTS, trains="prompts and adapters")
 def coprompt(
     backbone: Backbone,
     *,

@@ -115,7 +115,7 @@ def _late_interaction(patches: Tensor, words: Tensor, valid: Tensor) -> Tensor:
     return (of_patch.mean(dim=1) + (of_word * valid).sum(dim=2) / counts) / 2
 
 
-@method("filip", needs=TOKENS)
+@method("filip", needs=TOKENS, trains="a late-interaction head")
 def filip(
     backbone: Encoder,
     *,

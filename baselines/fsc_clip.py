@@ -77,7 +77,7 @@ def local_score(tokens: Tensor, valid: Tensor, patches: Tensor, scale: float | T
     return (scale * (tokens * attended).sum(2)).masked_fill(~valid, -torch.inf).logsumexp(dim=1)
 
 
-@method("fsc_clip", needs=Needs(frozenset({WEIGHTS, TOKENS})))
+@method("fsc_clip", needs=Needs(frozenset({WEIGHTS, TOKENS})), trains="both towers")
 def fsc_clip(
     backbone: Backbone,
     *,

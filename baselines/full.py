@@ -21,7 +21,7 @@ def towers(backbone: Backbone) -> nn.ModuleDict:
     return nn.ModuleDict(dict(backbone.model.named_children()))
 
 
-@method("full", needs=WEIGHTS)
+@method("full", needs=WEIGHTS, trains="both towers")
 def full(
     backbone: Backbone,
     *,

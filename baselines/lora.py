@@ -66,7 +66,7 @@ def add_low_rank(
     )
 
 
-@method("lora", needs=WEIGHTS)
+@method("lora", needs=WEIGHTS, trains="low-rank updates of both towers")
 def lora(
     backbone: Backbone,
     *,

@@ -31,7 +31,7 @@ DEPTH = 9
 """The paper's depth, for the 12 layers of ViT-B/16."""
 
 
-@method("maple", needs=PROMPTS)
+@method("maple", needs=PROMPTS, trains="prompts in both towers")
 def maple(
     backbone: Backbone,
     *,

@@ -56,7 +56,7 @@ class PromptsAndAdapters(nn.Module):
         return Features(self.text(self.backbone.encode_text(captions, self.prompts()).pooled))
 
 
-@method("maple_adapter", needs=PROMPTS)
+@method("maple_adapter", needs=PROMPTS, trains="prompts and adapters")
 def maple_adapter(
     backbone: Backbone,
     *,

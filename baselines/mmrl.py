@@ -83,7 +83,7 @@ def readout_cosine(images: Features, texts: Features) -> Tensor:
     return images.tokens[:, 0] @ texts.pooled.T
 
 
-@method("mmrl", needs=Needs(frozenset({PROMPTS, TOKENS})))
+@method("mmrl", needs=Needs(frozenset({PROMPTS, TOKENS})), trains="representation tokens")
 def mmrl(
     backbone: Backbone,
     *,

@@ -49,7 +49,7 @@ def one_each(train: RetrievalDataset, seed: int, swapped: Swapped = "both") -> B
     ]
 
 
-@method("negclip", needs=WEIGHTS)
+@method("negclip", needs=WEIGHTS, trains="both towers")
 def negclip(
     backbone: Backbone,
     *,

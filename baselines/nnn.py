@@ -167,7 +167,7 @@ def _grid(alpha: float, k: int) -> Iterator[tuple[float, int]]:
     yield from product([alpha] if alpha else ALPHAS, [k] if k else KS)
 
 
-@method("nnn")
+@method("nnn", trains="nothing; uses statistics")
 def nnn(backbone: Encoder, *, alpha: float = 0.0, k: int = 0) -> NNN:
     """Subtract the candidate's nearness to training queries; training-free (arXiv 2410.24114).
 

@@ -185,7 +185,7 @@ class Regularized:
         return self.backbone.encode_text(captions, self.learner())
 
 
-@method("promptsrc", needs=PROMPTS)
+@method("promptsrc", needs=PROMPTS, trains="prompts in both towers")
 def promptsrc(
     backbone: Backbone,
     *,

@@ -59,7 +59,7 @@ class Random:
         return Features(normalize(torch.from_numpy(np.stack(rows)), dim=-1))
 
 
-@method("random", role="floor")
+@method("random", role="floor", trains="nothing")
 def random(*, dim: int = 512, seed: int = 0) -> Random:
     """Score random vectors, the floor of the table; needs no backbone.
 

@@ -76,7 +76,7 @@ class TextAwareContext(nn.Module):
         return Prompts(text=[first, *[first[:0]] * (self.layer - 1), computed])
 
 
-@method("tcp", needs=PROMPTS)
+@method("tcp", needs=PROMPTS, trains="context vectors from the caption")
 def tcp(
     backbone: Backbone,
     *,

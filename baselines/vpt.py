@@ -17,7 +17,7 @@ from benchmark.models.backbone import PROMPTS
 from fdrd.errors import FdrdError
 
 
-@method("vpt", needs=PROMPTS)
+@method("vpt", needs=PROMPTS, trains="visual tokens")
 def vpt(
     backbone: Backbone,
     *,

@@ -30,7 +30,7 @@ class ZeroShot:
         return FitLog()
 
 
-@method("zero_shot", role="reference")
+@method("zero_shot", role="reference", trains="nothing")
 def zero_shot(backbone: Encoder) -> ZeroShot:
     """Score the backbone without training: the baseline for both directions."""
     return ZeroShot(backbone)

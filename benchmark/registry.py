@@ -111,6 +111,7 @@ class _Entry:
     options: Callable[..., Any]
     needs: Needs
     role: Role
+    trains: str
 
 
 _METHODS: dict[str, _Entry] = {}
@@ -122,6 +123,7 @@ def method(
     options: Callable[..., Any] | None = None,
     needs: str | Needs = "",
     role: Role = "",
+    trains: str = "",
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name.
 
@@ -131,6 +133,7 @@ def method(
         options: dataclass of the options, for a factory that takes them as `**options`.
         needs: a capability of the backbone that the method needs, e.g. `backbone.PROMPTS`.
         role: what the method is to the others in tables and tests, see `Role`.
+        trains: what the method trains, as `fdrd methods` says it, e.g. "context vectors".
 
     Raises:
         ValueError: another factory has the name.
@@ -146,7 +149,7 @@ def method(
                 f"two methods are called {name!r}: {_location(owner.factory)} and {_location(factory)}"
             )
         wanted = needs if isinstance(needs, Needs) else Needs(frozenset({needs} - {""}))
-        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted, role)
+        _METHODS[name] = _Entry(factory, ablations or {}, options or factory, wanted, role, trains)
         return factory
 
     return register
@@ -262,6 +265,18 @@ def method_options(name: str) -> dict[str, Option]:
 def summary(name: str) -> str:
     """Return the first line of a method's docstring."""
     return (inspect.getdoc(get_method(name)) or "").partition("\n")[0]
+
+
+def trains(name: str) -> str:
+    """Return what a method trains, as a noun phrase; empty if it does not say."""
+    return _entry(name).trains
+
+
+def notes(name: str) -> list[str]:
+    """Return the paragraphs about a method: its paper and what differs from it, from the docstring of its module."""
+    module = inspect.getmodule(get_method(name))
+    text = (inspect.getdoc(module) or "") if module else ""
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph]
 
 
 def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class DCARFigure(PromptMethod):
         return choice_loss(logits, drawn.allowed.to(images.device), own, torch.zeros_like(own))
 
 
-@method("dcar_figure", needs=PROMPTS)
+@method("dcar_figure", needs=PROMPTS, trains="prompts, adapter")
 def dcar_figure(
     backbone: Backbone,
     *,

@@ -268,7 +268,7 @@ def _made(
     return DCAR(backbone, Learner(prompts, *adapters), config, train, seed)
 
 
-@method("dcar", VARIANTS, options=DCARConfig, needs=NEEDS)
+@method("dcar", VARIANTS, options=DCARConfig, needs=NEEDS, trains="prompts, adapter")
 def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **options: Any) -> DCAR:
     """Train coupled prompts with token weights and a category-aware loss (arXiv 2508.04028).
 
@@ -281,7 +281,7 @@ def dcar(backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **opt
     return _made(backbone, options, train, seed, plus=False)
 
 
-@method("dcar_plus", options=DCARConfig, needs=NEEDS)
+@method("dcar_plus", options=DCARConfig, needs=NEEDS, trains="prompts, adapters")
 def dcar_plus(
     backbone: Backbone, *, train: TrainConfig = TRAIN, seed: int = 0, **options: Any
 ) -> DCAR:

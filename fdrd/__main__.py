@@ -91,7 +91,7 @@ def fdrd(
         ),
     ] = False,
 ) -> None:
-    """Build described fine-category datasets, and compare image-text retrieval methods on them."""
+    """Build fine-grained image-text datasets, and compare retrieval methods on them."""
 
 
 if __name__ == "__main__":

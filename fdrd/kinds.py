@@ -46,7 +46,10 @@ KINDS: dict[str, Kind] = {
         "a trained method", "give it as `--checkpoint {}` to `fdrd bench` or `fdrd search`"
     ),
     "model": Kind("a model", "give it as `--backbone {}` to `fdrd bench` or `fdrd search`"),
-    "weights": Kind("the weights of a model", "`fdrd convert {} FOLDER` makes a backbone of them"),
+    "weights": Kind(
+        "the weights of a model",
+        "`fdrd export {} FOLDER --to transformers` makes a backbone of them",
+    ),
     "features": Kind("a folder of features", "give it as `--backbone features:{}` to `fdrd bench`"),
     "captions": Kind("the output of `fdrd caption`", "`fdrd build {}` makes a dataset of it"),
     "export": Kind(

@@ -110,26 +110,19 @@ def _value(option: Option, given: Any, whose: str) -> Any:
     >>> _value(Option("on", bool, True, ""), "no", "maple")
     False
     """
-    place = f"{whose}: {option.name}={given}"
+    import msgspec  # only where there are options, not for `--help`
+
+    words = {"yes": True, "no": False} if option.type is bool else {}
+    try:
+        value = msgspec.convert(words.get(str(given).lower(), given), option.type, strict=False)
+        if value == value:  # not NaN
+            return value
+    except msgspec.ValidationError:
+        pass
+    problem = f"{whose}: {option.name}={given}"
     if get_origin(option.type) is Literal:
-        for allowed in get_args(option.type):
-            if given == allowed or str(given) == str(allowed):
-                return allowed
-        raise FdrdError(f"{place}: choose from {option.values}")
-    if option.type is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if str(given).lower() in words:
-            return words[str(given).lower()]
-    elif option.type is str and isinstance(given, str):
-        return given
-    elif option.type in (int, float) and not isinstance(given, bool):
-        try:
-            number = option.type(given)
-            if number == float(given):  # 2.5 is not an int
-                return number
-        except (OverflowError, TypeError, ValueError):
-            pass
-    raise FdrdError(f"{place}: not {_article(option.values)}")
+        raise FdrdError(f"{problem}: choose from {option.values}")
+    raise FdrdError(f"{problem}: not {_article(option.values)}")
 
 
 def _article(noun: str) -> str:

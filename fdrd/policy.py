@@ -67,7 +67,7 @@ def parse(options: Iterable[str]) -> dict[str, Action]:
         if not (reason and equals and action):
             raise FdrdError(
                 f"--policy {option!r}: give REASON=keep, REASON=drop or REASON=fail, e.g. "
-                "caption_in_other_split=drop; `fdrd reasons` lists them"
+                "caption_in_other_split=drop; `fdrd build --reasons` lists them"
             )
         chosen[reason] = action
     return resolve(chosen)
@@ -99,4 +99,4 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(close)}?"
-    return "; `fdrd reasons` lists them"
+    return "; `fdrd build --reasons` lists them"

@@ -1,6 +1,6 @@
 """All reason codes of rejected records, and all rule codes of records that were fixed.
 
-`rejected.jsonl` and the manifest use these codes, and `fdrd reasons` lists them. `fdrd.policy` decides
+`rejected.jsonl` and the manifest use these codes, and `fdrd build --reasons` lists them. `fdrd.policy` decides
 what happens for each reason.
 """
 

@@ -214,7 +214,7 @@ COMMANDS = {
     "export jsonl": ["export", "{data}", "{out}", "--to", "jsonl"],
     "export webdataset": ["export", "{data}", "{out}", "--to", "webdataset"],
     "bench": ["bench", "{data}", "--method", "zero_shot", "--backbone", "{backbone}", "--results", "{out}"],
-    "features": ["features", "{data}", "{out}", "--backbone", "{backbone}"],
+    "features": ["export", "{data}", "{out}", "--to", "features", "--backbone", "{backbone}"],
     "search": ["search", "{data}", "a wren", "--backbone", "{backbone}", "--json"],
     "push": ["push", "{data}", "--repo-id", "org/x", "--dry-run"],
 }  # fmt: skip

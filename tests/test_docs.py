@@ -77,7 +77,7 @@ def test_the_reference_has_every_command_and_every_option():
     for name, command in commands.items():
         for parameter in command.params:
             if not getattr(parameter, "hidden", False):
-                shown = parameter.metavar or parameter.opts[-1]
+                shown = parameter.metavar or parameter.opts[0]
                 assert shown.lower() in sections[name].lower(), name
 
 

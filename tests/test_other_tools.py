@@ -180,7 +180,7 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pair
 
     run_fdrd("build", "--source", "raw")
     output = run_fdrd("export", "data/fdrd", "--to", "webdataset", tools.folder / "wds")
-    run_fdrd("convert", models / "gelu", "clip", "--tokenizer", byte_pairs)
+    run_fdrd("export", models / "gelu", "clip", "--to", "transformers", "--tokenizer", byte_pairs)
     bench = ("bench", "--method", "zero_shot", "--data", "data/fdrd", "--backbone", "clip")
     (ours,) = json.loads(run_fdrd(*bench, "--json"))
 

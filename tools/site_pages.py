@@ -7,7 +7,6 @@ A file outside `docs/` that a page links to joins the site under its path in the
 from __future__ import annotations
 
 import html
-import inspect
 import json
 import os
 import re
@@ -38,25 +37,25 @@ def command_line() -> str:
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    from rich.text import Text
     from typer import Context
+
+    from fdrd.commands.help import heading
 
     context = Context(command, info_name=name)
     yield f"### `{name}`"
-    yield _escaped(Text.from_markup(inspect.cleandoc(command.help)).plain)
+    yield _escaped(command.help)
     yield f"```sh\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
     panels: dict[str, list[str]] = {}
     for parameter in command.get_params(context):
         if record := parameter.get_help_record(context):
             panel = getattr(parameter, "rich_help_panel", None)
             rows = panels.setdefault(panel or f"{parameter.param_type_name.title()}s", [])
-            rows.append(f"- `{record[0]}`: {_escaped(record[1])}")
+            rows.append(f"- `{heading(parameter, record[0])}`: {_escaped(record[1])}")
     for panel, rows in panels.items():
         yield f"**{panel}**"
         yield "\n".join(rows)
     if command.epilog:
-        examples = re.split(r"\s{2,}", Text.from_markup(command.epilog).plain.strip())
-        yield "\n".join(("```sh", *(line for line in examples if line.startswith("fdrd")), "```"))
+        yield f"```sh\n{command.epilog}\n```"
 
 
 def _escaped(text: str) -> str:

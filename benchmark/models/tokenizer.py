@@ -53,7 +53,7 @@ def tokenizer_of(source: str | None, revision: str = "main", *, context: int = C
         raise FdrdError(
             f"the tokenizer {source or CLIP_TOKENIZER} is not available "
             f"({first_line(error)}); put its files next to the model, or run "
-            f"`fdrd convert` with --tokenizer: a folder, a Hub id, or the file "
+            f"`fdrd export --to transformers` with --tokenizer: a folder, a Hub id, or the file "
             f"bpe_simple_vocab_16e6.txt.gz that open_clip and CLIP ship"
         ) from error
 

@@ -130,7 +130,7 @@ def _method_publication(checkpoint: Path, repo_id: str) -> Publication:
     if header.method in method_names() and obstacle(header.method, {}, ALL - {TRAINED_WEIGHTS}):
         notes.append(
             f"Only fdrd loads this checkpoint. For a model that transformers loads, push the folder that "
-            f"`fdrd convert {checkpoint} FOLDER` writes."
+            f"`fdrd export {checkpoint} FOLDER --to transformers` writes."
         )
     return Publication(
         repo_id=repo_id,
@@ -152,7 +152,7 @@ def _model_publication(folder: Path, repo_id: str) -> Publication:
         header = msgspec.json.decode((folder / TRAINING).read_bytes(), type=CheckpointHeader)
     except (OSError, msgspec.MsgspecError) as error:
         raise FdrdError(
-            f"{folder} is not a model that `fdrd convert` wrote from a checkpoint ({error}); "
+            f"{folder} is not a model that `fdrd export --to transformers` wrote from a checkpoint ({error}); "
             f"`hf upload {repo_id} {folder}` publishes any other model"
         ) from error
     results = [read_result(path) for path in sorted((folder / "results").glob("*.json"))]

@@ -5,20 +5,14 @@ Results go to stdout, progress and errors to stderr. Slow imports belong inside 
 
 from importlib import import_module
 
-from fdrd.commands.console import app, err, out
-from fdrd.commands.every_command import help_text, with_verbosity
+import typer
 
-COMMANDS = {  # panels and commands, in the order of `fdrd --help`
+from fdrd.commands.console import err, out
+from fdrd.commands.help import HelpGroup, register
+
+COMMANDS = {  # panels and commands, in the order of `fdrd --help`; a file is named after its function
     "Start": ("demo",),
-    "Build a dataset": (
-        "dataset.sample",
-        "dataset.fetch",
-        "dataset.caption",
-        "dataset.captioners",
-        "dataset.build",
-        "dataset.merge",
-        "dataset.reasons",
-    ),
+    "Build a dataset": ("dataset.sample", "dataset.fetch", "dataset.caption", "dataset.build", "dataset.merge"),
     "Check, view and share a dataset": (
         "dataset.validate",
         "dataset.stats",
@@ -30,22 +24,28 @@ COMMANDS = {  # panels and commands, in the order of `fdrd --help`
     "Compare methods": (
         "benchmark.bench",
         "benchmark.run",
-        "benchmark.reproduce",
         "benchmark.report",
         "benchmark.compare",
         "benchmark.search",
-        "benchmark.composition",
         "benchmark.methods",
+        "benchmark.backbones",
     ),
-    "Backbones": ("benchmark.backbones", "benchmark.features", "benchmark.convert"),
-}
+}  # fmt: skip
 
-for _panel, _names in COMMANDS.items():
-    for _name in _names:
-        import_module(f"{__name__}.{_name}")
-        _command = app.registered_commands[-1]
-        assert _command.callback is not None
-        _command.rich_help_panel, _command.help = _panel, help_text(_command.callback)
-        _command.callback = with_verbosity(_command.callback)
+app = typer.Typer(
+    name="fdrd",
+    cls=HelpGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start here:  fdrd demo\n\n"
+    "Exit codes: 0 done; 1 a check failed, e.g. in `fdrd validate`; 2 a mistake in the command or its input; "
+    "130 stopped by Ctrl-C.",
+)
+
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        _module = import_module(f"{__name__}.{_command}")
+        register(app, getattr(_module, _command.rpartition(".")[2]), _panel)
 
 __all__ = ["app", "err", "out"]

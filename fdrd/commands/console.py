@@ -1,4 +1,4 @@
-"""Shared by all commands: the app, the two consoles, progress bars, tables, and JSON output.
+"""Shared by all commands: the two consoles, progress bars, tables, and JSON output.
 
 `NO_COLOR` turns colors off, and `TERM=dumb` also the progress bars; `rich` reads both.
 """
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,18 +21,8 @@ from rich.text import Text
 from fdrd.text.controls import JSON_ESCAPES, visible
 
 if TYPE_CHECKING:
+    from fdrd.options import Option
     from fdrd.progress import Progress
-
-app = typer.Typer(
-    name="fdrd",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here:  fdrd demo\n\n"
-    "Exit codes: 0 done; 1 a check failed, e.g. in `fdrd validate`; 2 a mistake in the command or its input; "
-    "130 stopped by Ctrl-C.",
-)
 
 
 class _SafeConsole(Console):
@@ -138,6 +129,24 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def print_options(options: Iterable[Option]) -> None:
+    """Print options of a method or captioner on stdout: a line with name, default and values, the text below it."""
+    for option in options:
+        text = f"  {option.name}={option.default}  ({option.values})"
+        out.print(text, soft_wrap=not out.is_terminal)
+        print_paragraph(option.doc, indent=6)
+
+
+def print_paragraph(text: str, indent: int = 0) -> None:
+    """Print text on stdout, wrapped between words at the width of the terminal, at most 80 columns."""
+    margin = " " * indent
+    width = min(out.width, 80)
+    lines = fill(
+        text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False
+    )
+    out.print(lines)
 
 
 def print_report(tables: RenderableType) -> None:

@@ -8,28 +8,32 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.paper_run import raise_failed
-from fdrd.commands.console import app, err, out, print_report, quiet_transformers, show_progress
+from fdrd.commands.benchmark.outcome import raise_failed
+from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
 from fdrd.commands.dataset.build_summary import tokens_of
 from fdrd.commands.options import SameTarget, one_of
 from fdrd.options import MOST_SEEDS
 
 
-@app.command(epilog="Example:  fdrd demo")
 def demo(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Folder for the data, the results and the report; default: demo."),
+        typer.Argument(
+            metavar="FOLDER", help="Folder for the data, the results and the report; default: demo."
+        ),
     ] = None,
     target: SameTarget = None,
     seeds: Annotated[
-        int, typer.Option(min=1, max=MOST_SEEDS, help="Number of training seeds.")
+        int, typer.Option(metavar="N", min=1, max=MOST_SEEDS, help="Number of training seeds.")
     ] = 1,
 ) -> None:
     """Draw a source, build a dataset, train methods and rank them: a few minutes on two cores, offline.
 
     The embedded CLIP has never seen these categories, and every method is trained from scratch. After
     Ctrl-C, the same command continues. A finished demo prints its table again.
+
+    Examples:
+        fdrd demo
     """
     quiet_transformers()
     import benchmark
@@ -67,8 +71,11 @@ def demo(
     shown = shlex.quote(str(runs))
     for command, why in (
         (f"fdrd compare {shown}", "which differences are statistically significant"),
-        (f"fdrd bench --method filip --results {shown}", "another method on the same data"),
-        ("fdrd build --source your/images", "your own data: one folder per category"),
+        (
+            f"fdrd bench {shlex.quote(str(data))} --method filip --results {shown}",
+            "another method on the same data",
+        ),
+        ("fdrd build your/images", "your own data: one folder per category"),
     ):
         out.print(f"  {command}", end="")
         out.print(f"   # {why}", style="dim")

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, each declared once.
 
-A registered name stands for the folder of its build wherever a command takes a folder.
+A dataset is DATASET and a source SOURCE everywhere; `-o` is the output of the command. The second name of an argument,
+e.g. `--data`, is hidden. A registered name stands for the folder of its build wherever a command takes a folder.
 """
 
 from __future__ import annotations
@@ -11,16 +12,34 @@ from typing import Annotated
 
 import typer
 
+from fdrd.commands.console import err
 from fdrd.errors import FdrdError
 
 
-def dataset_folder(given: Path | None) -> Path | None:
-    """Return the folder of a build that is named by folder or by registered name."""
-    if given is None or given.exists():
-        return given
+def dataset_folder(named: Path | None) -> Path | None:
+    """Return the folder of a dataset that is named by folder or by registered name."""
+    if named is None or named.exists():
+        return named
     from fdrd.storage.registration import registered_folder
 
-    return registered_folder(str(given)) or given
+    return registered_folder(str(named)) or named
+
+
+def default_dataset() -> Path:
+    """Return the dataset of a command that names none, and say which: data/fdrd, else the only one in data.
+
+    Raises:
+        FdrdError: there is none, or there are several.
+    """
+    found = sorted(manifest.parent for manifest in Path("data").glob("*/manifest.json"))
+    preferred = [folder for folder in found if folder.name == "fdrd"] or found
+    if not preferred:
+        raise FdrdError("no dataset in data/; run `fdrd build SOURCE`, or name a dataset")
+    if len(preferred) > 1:
+        names = ", ".join(map(str, preferred))
+        raise FdrdError(f"data/ holds several datasets; name one: {names}")
+    err.print(f"Dataset: {preferred[0]}", soft_wrap=True)
+    return preferred[0]
 
 
 def one_of(argument: Path | str | None, option: Path | str | None, remedy: str) -> str:
@@ -42,37 +61,50 @@ def load_plugins(plugins: Sequence[str] | None) -> None:
         load_plugin(module)
 
 
-_FOLDER = typer.Argument(
-    help="Folder or registered name of a built dataset.", callback=dataset_folder
-)
-Folder = Annotated[Path, _FOLDER]
-OptionalFolder = Annotated[Path | None, _FOLDER]
-Data = Annotated[str, typer.Argument(help="Folder, registered name or Hub id of a dataset.")]
-
-Target = Annotated[Path | None, typer.Argument(help="New or empty folder to write to.")]
-SameTarget = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Same as the argument FOLDER.")
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder, registered name or Hub id of a dataset.")
 ]
+OptionalDataset = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="Folder, registered name or Hub id of a dataset. Default: data/fdrd, else the only dataset in data.",
+    ),
+]
+OptionalFolder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="Folder or registered name of a dataset. Default: data/fdrd, else the only dataset in data.",
+        callback=dataset_folder,
+    ),
+]
+Target = Annotated[
+    Path | None, typer.Argument(metavar="FOLDER", help="New or empty folder to write to.")
+]
+SameTarget = Annotated[Path | None, typer.Option("--out", "-o", hidden=True)]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
+        metavar="FOLDER",
         help="Folder of the dataset; default: data/fdrd, or data/NAME-OF-SOURCE if another source has it.",
     ),
 ]
 Replace = Annotated[
     bool, typer.Option("--replace", help="Replace a dataset of another source in --out.")
 ]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Number of processes; default: one per core.")
-]
 Engine = Annotated[str, typer.Option(help="Where processes run: local, or ray for a Ray cluster.")]
+Workers = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Number of processes; default: one per core.")
+]
 Backbone = Annotated[
     str | None,
     typer.Option(
+        metavar="NAME",
         help="`embedded`, a folder, a Hub id or file.py:function; `fdrd backbones` lists all forms. "
-        "Default: the one that the dataset or the checkpoint names, else CLIP ViT-B/32."
+        "Default: the one that the dataset or the checkpoint names, else CLIP ViT-B/32.",
     ),
 ]
 Device = Annotated[
@@ -80,6 +112,11 @@ Device = Annotated[
 ]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option(help="Module or .py file with your own methods or captioners; repeatable."),
+    typer.Option(
+        metavar="MODULE", help="Module or .py file with your own methods or captioners; repeatable."
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Jobs = Annotated[int, typer.Option(metavar="N", min=1, help="Number of processes.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel="General")
+]

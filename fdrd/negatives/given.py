@@ -25,7 +25,7 @@ def parse_given(caption: str, positive: str, category: str, catalog: Catalog) ->
 def name_given(
     negatives: Iterable[Negative], positive: str, category: str, catalog: Catalog
 ) -> tuple[tuple[Negative, ...], tuple[str, ...]]:
-    """Return given negatives with their category and the correct article before it.
+    """Return given negatives with their category and the correct article before it; an attribute keeps its type.
 
     The article of the positive is fixed as well, so an error in a negative would give it away. The rule
     "negative_article" of `fdrd.reasons.RULES` is returned once for each negative that was fixed.
@@ -40,7 +40,10 @@ def name_given(
     for negative in negatives:
         name: str = negative.category
         if not name:
+            attribute_type = negative.attribute_type
             negative, name = _parsed(negative.caption, positive, category, catalog)
+            if negative.kind == "attribute":
+                negative = replace(negative, attribute_type=attribute_type)
         fixed = fix_articles(negative.caption, name) if name else negative.caption
         if fixed != negative.caption:
             rules.append("negative_article")

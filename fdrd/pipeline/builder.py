@@ -23,7 +23,6 @@ from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
-from fdrd.files.cache import remember_build
 from fdrd.images.containers import remove_unpacked
 from fdrd.pipeline.collect import check_items, read_items
 from fdrd.pipeline.counts import make_counted
@@ -319,9 +318,9 @@ class _Run:
 
     def _register(self, built: Build) -> Build:
         """Make the finished dataset known on this machine."""
-        forgotten, named = remember_build(self.out), register(self.out, built.manifest)
+        named = register(self.out, built.manifest)
         refresh_states(self.out)
-        failures = [each for each in (forgotten, named.failure) if each]
+        failures = [named.failure] if named.failure else []
         return with_fields(
             built,
             configs=named.configs,

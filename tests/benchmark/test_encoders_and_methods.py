@@ -215,7 +215,8 @@ def test_a_pushed_model_is_loaded_by_transformers(hub, exported, siglip, tmp_pat
 
 def test_a_folder_without_a_training_is_not_pushed(hub, siglip):
     with pytest.raises(
-        FdrdError, match=r"not a model that `fdrd convert` wrote .*`hf upload org/m"
+        FdrdError,
+        match=r"not a model that `fdrd export --to transformers` wrote .*`hf upload org/m",
     ):
         benchmark.push(siglip.name, "org/m")
 
@@ -223,7 +224,7 @@ def test_a_folder_without_a_training_is_not_pushed(hub, siglip):
 def test_a_pushed_checkpoint_of_a_fine_tuning_names_the_other_way(hub, exported, siglip):
     checkpoint, _, _ = exported("full", siglip)
     done = CliRunner().invoke(app, ["push", str(checkpoint), "--repo-id", "org/m", "--dry-run"])
-    assert "push the folder that `fdrd convert" in " ".join(done.output.split())
+    assert "push the folder that `fdrd export" in " ".join(done.output.split())
 
 
 def test_a_frozen_backbone_is_not_exported(siglip, tiny_dataset, tmp_path):

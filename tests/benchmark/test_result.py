@@ -247,15 +247,6 @@ def test_the_text_only_baseline_is_in_the_tables(results):
     assert line.split()[-3] == f"{100 * _baselines_of(results[0])['attribute: colour']:.2f}"
 
 
-def test_without_a_training_split_there_is_no_text_only_baseline(tiny_clip, tiny_dataset, tmp_path):
-    splits = {"test": tiny_dataset["test"]}
-    benchmark.run("zero_shot", splits, backbone=tiny_clip, results=tmp_path)
-    (result,) = read_results(tmp_path)
-    assert set(_baselines_of(result).values()) == {None}
-    _, row = _negatives_of(markdown([result]), "*text-only baseline*")
-    assert set(row[1:]) == {"–"}
-
-
 def test_other_training_rows_give_another_text_only_baseline_and_result(
     tiny_clip, tiny_dataset, tmp_path
 ):

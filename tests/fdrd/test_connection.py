@@ -6,7 +6,6 @@ from huggingface_hub import constants
 from fdrd import connection
 from fdrd.dataset import load
 from fdrd.errors import FdrdError
-from fdrd.files.cache import last_build, remember_build
 
 
 @pytest.fixture
@@ -53,20 +52,3 @@ def test_the_hub_is_asked_if_it_answers(hub):
     with connection.hub_or_cache() as connected:
         assert connected
     connection._answers.cache_clear()
-
-
-def test_the_last_build_is_that_of_the_working_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
-    for name in ("one", "two"):
-        (tmp_path / name / "data").mkdir(parents=True)
-        (tmp_path / name / "data" / "manifest.json").touch()
-        monkeypatch.chdir(tmp_path / name)
-        with pytest.raises(FdrdError, match=rf"no dataset was built in .*{name}"):
-            last_build()
-        remember_build(tmp_path / name / "data")
-    assert last_build() == tmp_path / "two" / "data"
-    monkeypatch.chdir(tmp_path / "one")
-    assert last_build() == tmp_path / "one" / "data"
-    (tmp_path / "one" / "data" / "manifest.json").unlink()
-    with pytest.raises(FdrdError, match="is gone"):
-        last_build()

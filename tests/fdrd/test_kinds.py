@@ -83,7 +83,7 @@ COMMANDS = [  # arguments, what is wanted, kinds that are refused
     (["bench", "{}", "--method", "zero_shot"], DATASET, (*NO_DATASET, *NO_FILE)),
     (["export", "{}", "out", "--to", "jsonl"], DATASET, (*NO_DATASET, *NO_FILE)),
     (["search", "{}", "a bird", "--backbone", "embedded"], DATASET, NO_DATASET),
-    (["reproduce", "{}"], DATASET, NO_DATASET),
+    (["bench", "{}", "--preset", "paper"], DATASET, NO_DATASET),
     (["push", "{}", "--repo-id", "a/b", "--dry-run"], DATASET, ("source", "export", "features")),
     (["audit", "{}"], SOURCE, ("results", "model", "features", "part")),
     (["report", "{}"], RESULTS, ("dataset", *(each for each in NO_DATASET if each != "results"))),
@@ -92,7 +92,11 @@ COMMANDS = [  # arguments, what is wanted, kinds that are refused
     (["caption", "{}", "--captioner", "template"], SOURCE, ("dataset", "results", "checkpoint")),
     (["merge", "{}"], "a part of a build", ("dataset", "source", "results")),
     (["run", "{}"], "an experiment file", ("dataset", "source", "results", "result")),
-    (["convert", "{}", "out"], "the weights of a model", ("dataset", "source", "results")),
+    (
+        ["export", "{}", "out", "--to", "transformers"],
+        "the weights of a model",
+        ("dataset", "source", "results"),
+    ),
 ]
 
 

@@ -37,7 +37,7 @@ def leaky(birds, write, draw):
         ("image_broken=keep", "cannot be kept"),
         ("duplicate_pair", "give REASON=keep"),
         ("=keep", "give REASON=keep"),
-        ("zzz=drop", "`fdrd reasons` lists them"),
+        ("zzz=drop", "`fdrd build --reasons` lists them"),
     ],
 )
 def test_an_invalid_policy_has_a_suggestion(option, message):
@@ -90,7 +90,7 @@ def test_a_changed_policy_rebuilds(leaky, tmp_path):
 
 
 def test_the_help_lists_every_reason_and_every_rule():
-    shown = CliRunner().invoke(app, ["reasons"], env={"COLUMNS": "200"}).output
+    shown = CliRunner().invoke(app, ["build", "--reasons"], env={"COLUMNS": "200"}).output
     assert [reason for reason in REASONS if f"{reason} " not in shown] == []
     assert [rule for rule in RULES if f"{rule} " not in shown] == []
     assert set(KEEPABLE) <= set(REASONS)

@@ -21,7 +21,6 @@ import torch
 import benchmark
 from benchmark.checkpoint import read_header
 from benchmark.evaluation.base_to_new import read_categories
-from benchmark.evaluation.composition_files import read_composition
 from benchmark.experiments.plan import read_experiment
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.open_clip import read_config
@@ -98,11 +97,6 @@ def _features(file):
     (place / "a.json").write_bytes(file.read_bytes())
     (place / "a.npy").write_bytes(b"x")
     FrozenFeatures(file.parent)._tower("f", "images")
-
-
-def _composition(file):
-    (file.parent / "a.png").touch()
-    read_composition([file], file.parent)
 
 
 def _answers(file):
@@ -244,10 +238,6 @@ TARGETS = {
     "part.json": (lambda file: read_common([file.parent]), [_json(_PART)]),
     "experiment.toml": (read_experiment, [_EXPERIMENT]),
     "published.json": (read_published, [_json(_PUBLISHED)]),
-    "composition.json": (
-        _composition,
-        [_json({"0": {"filename": "a.png", "caption": "A.", "negative_caption": "B."}})],
-    ),
     "categories.txt": (read_categories, [b"# birds\nwren\n"]),
     "features": (_features, [_json({"backbone": "f", "sha256": _DIGEST, "shape": [1, 2], "keys": ["a"]})]),
     "open_clip_config.json": (

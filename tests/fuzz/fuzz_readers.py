@@ -51,6 +51,7 @@ FILES = (
     ("webdataset", "0.tar"),
     ("coco_captions", "annotations/captions_train.json"),
     ("karpathy", "dataset_exported.json"),
+    ("sugar_crepe", "data/swap_att.json"),
 )
 """Readers, and the files that are fuzzed. An empty reader means `domain.toml`."""
 
@@ -185,6 +186,9 @@ def _seeds():
             {**coco, "annotations": [{"image_id": 1, "caption": "A red b.", **extras}]}
         ).encode(),
         json.dumps({"images": [{**image, "sentences": [{"raw": "A red b.", **extras}]}]}).encode(),
+        json.dumps(
+            {"0": {"filename": "b_1.png", "caption": "A b.", "negative_caption": "A c."}}
+        ).encode(),
     )
     for number, content in enumerate(contents):
         yield bytes([number]) + content

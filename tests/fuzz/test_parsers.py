@@ -40,7 +40,6 @@ FOUND = {
         _seed("answers.sqlite").replace(b"NOT NULL,\n    cut", b"NOT NUL\xf9,\n    cut"),
         _seed("answers.sqlite").replace(b"CREATE TABLE answers", b'CREATE "\nBLE answers'),
     ],
-    "composition.json": [b'[{"filename": "' + b"x" * 5000 + b'", "caption": "A."}]'],
 }  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
             )
         advice = (
             "the folder needs model.safetensors, a tokenizer and a preprocessor_config.json; "
-            "`fdrd convert` converts a .bin file"
+            "`fdrd export --to transformers` converts a .bin file"
         )
     else:
         location, _, revision = target.partition("@")
@@ -231,7 +231,7 @@ def _converted(location: str, revision: str, described: Path) -> tuple[Any, Any,
     if weights is None:
         raise FdrdError(
             f"{location} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
-            f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
+            f".bin or .pt file, `fdrd export --to transformers` writes a folder that --backbone takes"
         )
     config = open_clip.read_config(described)
     own = any(_file(location, revision, file) for file in TOKENIZER_FILES)

@@ -7,7 +7,7 @@
 | `texts.npy` | (T, d) numbers, one row per caption |
 | `texts.json` | list of T strings, the captions |
 
-Rows need not have unit length. Nothing is unpickled. `fdrd features` writes such a folder for any backbone.
+Rows need not have unit length. Nothing is unpickled. `fdrd export --to features` writes such a folder for any backbone.
 """
 
 from __future__ import annotations

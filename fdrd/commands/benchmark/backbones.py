@@ -6,20 +6,23 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, print_hint, print_json, print_table, quiet_transformers
+from fdrd.commands.console import out, print_hint, print_json, print_table, quiet_transformers
 from fdrd.commands.options import Json
 
 
-@app.command(epilog="Example:  fdrd backbones embedded")
 def backbones(
     name: Annotated[
-        str | None, typer.Argument(help="A backbone, to list the methods that work on it.")
+        str | None,
+        typer.Argument(metavar="NAME", help="A backbone, to list the methods that work on it."),
     ] = None,
     json: Json = False,
 ) -> None:
     """List the kinds of backbones and what each can do, or the methods that work on one.
 
     Weights are not loaded.
+
+    Examples:
+        fdrd backbones embedded
     """
     quiet_transformers()
     from benchmark.models.loading import KINDS, capabilities

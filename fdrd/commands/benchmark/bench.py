@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fdrd.commands.benchmark import bench_options as of
-from fdrd.commands.benchmark.paper_run import raise_failed, run_paper
+import typer
+
+from fdrd.commands.benchmark import bench_options as options
+from fdrd.commands.benchmark.outcome import print_results, raise_failed
 from fdrd.commands.benchmark.run_clock import planned_runs, print_plan, with_time_left
-from fdrd.commands.console import (
-    app,
-    err,
-    out,
-    print_hint,
-    print_json,
-    print_report,
-    quiet_transformers,
-    show_progress,
+from fdrd.commands.console import err, out, print_report, quiet_transformers, show_progress
+from fdrd.commands.options import (
+    Backbone,
+    Device,
+    Json,
+    OptionalDataset,
+    Plugins,
+    default_dataset,
+    load_plugins,
 )
-from fdrd.commands.options import Backbone, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 
+WITH_PRESET = {
+    *("dataset", "data", "method", "method_option", "train_option", "epochs", "lr", "batch_size"),
+    *("domain", "seed", "seeds", "preset", "results", "backbone", "device", "plugin", "json"),
+}
+"""Parameters that a preset leaves open; it decides all others."""
 
-@app.command(
-    epilog="Example:  fdrd bench data/fdrd --method zero_shot --method coop --split test --seeds 3"
-)
+
 def bench(
-    dataset: of.Dataset = None,
-    method: of.Methods = None,
-    everything: of.Everything = False,
-    ablate: of.Ablate = None,
-    checkpoint: of.Checkpoint = None,
-    method_option: of.MethodOptions = None,
-    data: of.Data = None,
-    split: of.Split = "test",
-    domain: of.Domain = None,
-    train_domain: of.TrainDomain = None,
-    categories: of.Categories = None,
-    shots: of.Shots = None,
-    limit: of.Limit = None,
-    gallery: of.GalleryOption = "domain",
-    hard_negatives: of.HardNegatives = True,
-    preset: of.Preset = None,
-    epochs: of.Epochs = None,
-    lr: of.LearningRate = None,
-    batch_size: of.BatchSize = None,
-    seed: of.Seed = 0,
-    seeds: of.Seeds = 1,
-    train_option: of.TrainOptions = None,
-    log: of.Log = None,
-    results: of.Results = Path("runs"),
+    context: typer.Context,
+    dataset: OptionalDataset = None,
+    method: options.Methods = None,
+    everything: options.Everything = False,
+    checkpoint: options.Checkpoint = None,
+    method_option: options.MethodOptions = None,
+    data: options.Data = None,
+    split: options.Split = "test",
+    domain: options.Domain = None,
+    shots: options.Shots = None,
+    limit: options.Limit = None,
+    gallery: options.GalleryOption = "domain",
+    preset: options.Preset = None,
+    seeds: options.Seeds = 1,
+    train_option: options.TrainOptions = None,
+    epochs: options.Epochs = None,
+    lr: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
+    ablate: options.Ablate = None,
+    train_domain: options.TrainDomain = None,
+    categories: options.Categories = None,
+    hard_negatives: options.HardNegatives = True,
+    seed: options.Seed = 0,
+    track: options.Track = None,
+    results: options.Results = Path("runs"),
     backbone: Backbone = None,
     device: Device = None,
     plugin: Plugins = None,
@@ -57,11 +63,14 @@ def bench(
 ) -> None:
     """Train and measure methods; print recalls of image-to-text and text-to-image retrieval.
 
-    Runs with a result file are not repeated, and one training serves all splits, domains and halves that
-    it is measured on. Ties count against a method. A method that fails does not stop the others.
+    Runs with a result file are not repeated, and one training serves all splits, domains and halves that it is
+    measured on. Ties count against a method. A method that fails does not stop the others.
 
-    Methods train on all domains together and are measured on each separately. --domain D uses D alone,
-    --train-domain D trains on D and measures all, and both together measure transfer.
+    Methods train on all domains together and are measured on each separately. --domain D uses D only.
+
+    Examples:
+        fdrd bench --method zero_shot --method coop --seeds 3
+        fdrd bench data/fdrd --method coop --split validation -M n_ctx=4 -T epochs=5
 
     Note:
         One parameter per option of the command line, and most are passed on one by one.
@@ -73,24 +82,21 @@ def bench(
     shortcuts = {"epochs": epochs, "learning_rate": lr, "batch_size": batch_size}
     short = [f"{name}={value}" for name, value in shortcuts.items() if value is not None]
     train = split_assignments([*(train_option or ()), *short], "-T")
-    options = split_assignments(method_option or (), "-M")
+    assigned = split_assignments(method_option or (), "-M")
     size = _gallery(gallery)
     load_plugins(plugin)
-    names = [] if checkpoint else chosen_methods(method or (), everything, ablate)
+    if preset:
+        _refuse_with_preset(context, preset)
+        names = chosen_methods(method or options.PAPER_METHODS)
+    else:
+        names = [] if checkpoint else chosen_methods(method or (), everything, ablate)
     name = _checked_name(dataset, data, split, train)
     if preset:
-        _refuse_with_preset(preset, {
-            "--all": everything, "--ablate": ablate, "--checkpoint": checkpoint, "--shots": shots,
-            "--train-domain": train_domain, "--categories": categories, "--limit": limit, "--log": log,
-            "--split": split != "test", "--gallery": gallery != "domain",
-            "--no-hard-negatives": not hard_negatives,
-        })  # fmt: skip
-        outcome = run_paper(
-            name, method or ("zero_shot",), {"-M": options, "-T": train}, domain=domain,
-            seeds=range(seed, seed + seeds), backbone=backbone, results=results,
-            plugins=plugin or (), device=device,
+        _run_preset(
+            name, names, assigned, train, results, json, domain=domain, seeds=range(seed, seed + seeds),
+            backbone=backbone, plugins=plugin or (), device=device,
         )  # fmt: skip
-        return _print(outcome, "", None, results, json)
+        return
 
     from benchmark.evaluation.base_to_new import read_categories
     from benchmark.models.loading import default_backbone
@@ -107,53 +113,94 @@ def bench(
     ) as progress:
         outcome = run_selected(
             method or (), limited(name, limit) if limit else name, everything=everything,
-            ablate=ablate, options=options, seeds=range(seed, seed + seeds), split=split,
+            ablate=ablate, options=assigned, seeds=range(seed, seed + seeds), split=split,
             backbone=named if limit and not checkpoint else backbone, domain=domain,
             train_domain=train_domain, categories=read_categories(categories) if categories else None,
             shots=shots, gallery=size, hard_negatives=hard_negatives, train=train, checkpoint=checkpoint,
-            results=results, log=log, device=device, allow_code=backbone is not None,
+            results=results, log=track, device=device, allow_code=backbone is not None,
             progress=with_time_left(progress, len(runs)),
         )  # fmt: skip
-    _print(outcome, outcome.truncated, ablate, results, json)
+    print_results(outcome, results, json)
+    if not json:
+        _print_notes(outcome, ablate)
+    raise_failed(outcome)
+
+
+def _run_preset(
+    data: str,
+    methods: Sequence[str],
+    assigned: dict[str, str],
+    train: dict[str, str],
+    results: Path,
+    json: bool,
+    *,
+    plugins: Sequence[str],
+    device: str | None,
+    **chosen: Any,
+) -> None:
+    """Run methods by the paper's protocol, and print the published numbers beside the results."""
+    from benchmark.experiments.execution import run_experiment
+    from benchmark.experiments.plan import MethodRow
+    from benchmark.experiments.presets import paper_experiment
+    from benchmark.registry import distribute
+    from benchmark.reporting.published import PAPER, beside, read_published
+    from benchmark.reporting.terminal import rendered
+
+    given = distribute(methods, assigned)
+    rows = [MethodRow(method=name, options=given[name]) for name in dict.fromkeys(methods)]
+    plan = paper_experiment(data, rows, train=dict(train), results=str(results), **chosen)
+    with show_progress(
+        f"Finished runs and unfinished training are saved in {results}; the same command continues."
+    ) as progress:
+        outcome = run_experiment(
+            plan, plugins=plugins, device=device, allow_code=True, progress=progress
+        )
+    print_results(outcome, results, json)
+    if outcome.results and not json:
+        try:
+            out.print(rendered(beside(outcome.results, read_published(PAPER))))
+        except FdrdError as error:  # other domains or methods than the paper's
+            err.print(f"No published numbers beside these: {error}", style="dim", soft_wrap=True)
+    raise_failed(outcome)
 
 
 def _checked_name(dataset: str | None, data: str | None, split: str, train: dict[str, str]) -> str:
     """Return the dataset, after finding mistakes that need no torch."""
     from benchmark.settings import TrainConfig
     from fdrd.dataset import load_dataset
-    from fdrd.files.cache import last_build
     from fdrd.options import options_of, read_options
 
     if dataset and data:
         raise FdrdError("the dataset is given twice; remove --data")
-    name = str(dataset or data or last_build())
     read_options(options_of(TrainConfig), train, "training")
+    name = str(dataset or data or default_dataset())
     load_dataset(name, split=split)
     load_dataset(name)  # a run may need the other splits, too
     return name
 
 
-def _refuse_with_preset(preset: str, others: dict[str, Any]) -> None:
-    if refused := [flag for flag, value in others.items() if value]:
+def _refuse_with_preset(context: typer.Context, preset: str) -> None:
+    """Raise if an option is given that the preset decides."""
+    refused = [
+        param.opts[0]
+        for param in context.command.params
+        if param.name not in WITH_PRESET
+        and (source := context.get_parameter_source(str(param.name)))
+        and source.name == "COMMANDLINE"
+        and param.name not in ("quiet", "verbose")
+    ]
+    if refused:
         raise FdrdError(f"--preset {preset} decides this; leave out {' and '.join(refused)}")
 
 
-def _print(outcome: Any, note: str, ablate: str | None, results: Path, json: bool) -> None:
-    """Print the results, and raise the errors of the methods that failed."""
+def _print_notes(outcome: Any, ablate: str | None) -> None:
     from benchmark.reporting.significance import ablation
-    from benchmark.reporting.terminal import significance_table, table
-    from benchmark.result import to_json
+    from benchmark.reporting.terminal import significance_table
 
-    if json:
-        print_json([to_json(result) for result in outcome.results])
-    else:
-        print_report(table(outcome.results))
-        if note:
-            out.print(note)
-        if ablate:
-            print_report(significance_table(ablation(outcome.results, outcome.full)))
-        print_hint(f"Next:  fdrd report {results}        fdrd compare {results}")
-    raise_failed(outcome)
+    if outcome.truncated:
+        out.print(outcome.truncated)
+    if ablate:
+        print_report(significance_table(ablation(outcome.results, outcome.full)))
 
 
 def _gallery(given: str) -> Any:

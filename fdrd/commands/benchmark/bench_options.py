@@ -1,4 +1,4 @@
-"""The options of `fdrd bench`, by panel of its help."""
+"""The options of `fdrd bench`, by panel of its help. Less used ones are named there, and described on the page."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Annotated, Literal
 
 import typer
 
+from fdrd.commands.help import RARE
 from fdrd.options import MOST_SEED, MOST_SEEDS
 
-_what = partial(typer.Option, rich_help_panel="Methods")
+_methods = partial(typer.Option, rich_help_panel="Methods")
 _rows = partial(typer.Option, rich_help_panel="Data")
 _training = partial(typer.Option, rich_help_panel="Training")
-_files = partial(typer.Option, rich_help_panel="Results")
+_rare = partial(typer.Option, rich_help_panel=RARE)
 
-Dataset = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DATASET",
-        help="Folder, registered name or Hub id. Default: the last build from this folder.",
-    ),
-]
+PAPER_METHODS = ("zero_shot", "coop", "clip_adapter", "maple", "filip", "dcar")
+"""Methods of the paper's table that the project has."""
+
 Methods = Annotated[
-    list[str] | None, _what("--method", "-m", help="Name from `fdrd methods`; repeatable.")
+    list[str] | None,
+    _methods("--method", "-m", metavar="NAME", help="Name from `fdrd methods`; repeatable."),
 ]
-Everything = Annotated[bool, _what("--all", help="Run every method.")]
+Everything = Annotated[bool, _methods("--all", help="Run every method.")]
 Ablate = Annotated[
-    str | None, _what(help="Run every variant of this method, with and without each part.")
+    str | None,
+    _rare(metavar="NAME", help="Run every variant of this method, with and without each part."),
 ]
 Checkpoint = Annotated[
     str | None,
-    _what(
+    _methods(
+        metavar="FILE",
         help="Use this checkpoint instead of training: a .safetensors file that a bench wrote, or a "
-        "Hub model as ORG/NAME or ORG/NAME@REVISION. It names its method and backbone."
+        "Hub model as ORG/NAME or ORG/NAME@REVISION. It names its method and backbone.",
     ),
 ]
 MethodOptions = Annotated[
     list[str] | None,
-    _what(
+    _methods(
         "--method-option",
         "-M",
         metavar="NAME=VALUE",
@@ -46,52 +46,58 @@ MethodOptions = Annotated[
     ),
 ]
 
-Data = Annotated[str | None, _rows(help="Same as the argument.")]
+Data = Annotated[str | None, _rows(hidden=True)]
 Split = Annotated[str, _rows(help="Split to measure: test, validation or train.")]
 Domain = Annotated[str | None, _rows(help="Use only this domain, also for training.")]
 TrainDomain = Annotated[
-    str | None, _rows(help="Train on this domain instead, or on all (joint training).")
+    str | None,
+    _rare(
+        metavar="DOMAIN",
+        help="Train on this domain instead, or on all (joint training). With --domain: measure transfer.",
+    ),
 ]
 Categories = Annotated[
     Path | None,
-    _rows(
+    _rare(
+        metavar="FILE",
         help="Base-to-new: a text file with one category per line. Train on these only; measure "
-        "them (base) and all others (new), each with its own gallery."
+        "them (base) and all others (new), each with its own gallery.",
     ),
 ]
 Preset = Annotated[
     Literal["paper"] | None,
     _rows(
-        help="paper: one model per domain from train and validation rows, the last step measured on the whole "
-        "test split, CLIP ViT-B/32 unless --backbone is given (see `fdrd reproduce`)."
+        metavar="NAME",
+        help="paper: the protocol of DCAR. One model per domain learns from train and validation rows, its last step "
+        "is measured on the whole test split, and published numbers are printed beside.",
     ),
 ]
-Shots = Annotated[int | None, _rows(min=1, help="Images per category to train on.")]
+Shots = Annotated[int | None, _rows(metavar="N", min=1, help="Images per category to train on.")]
 Limit = Annotated[
     int | None,
-    _rows(min=2, help="Use only this many images of each split, for a quick trial."),
+    _rows(metavar="N", min=2, help="Use only this many images of each split, for a quick trial."),
 ]
 GalleryOption = Annotated[
     str, _rows("--gallery", help="domain, joint, or a number of images per gallery.")
 ]
 HardNegatives = Annotated[
     bool,
-    _rows(
+    _rare(
         "--hard-negatives/--no-hard-negatives",
         help="Measure hard-negative accuracy, which has several times as many captions to encode.",
     ),
 ]
 
-Epochs = Annotated[str | None, _training(metavar="N", help="Short for -T epochs=N.")]
-LearningRate = Annotated[
-    str | None, _training("--lr", metavar="RATE", help="Short for -T learning_rate=RATE.")
-]
-BatchSize = Annotated[str | None, _training(metavar="N", help="Short for -T batch_size=N.")]
+Epochs = Annotated[str | None, typer.Option(metavar="N", hidden=True)]
+LearningRate = Annotated[str | None, typer.Option("--lr", metavar="RATE", hidden=True)]
+BatchSize = Annotated[str | None, typer.Option(metavar="N", hidden=True)]
 Seed = Annotated[
-    int, _training(min=0, max=MOST_SEED, help="Seed of training and of the few-shot draw.")
+    int,
+    _rare(metavar="N", min=0, max=MOST_SEED, help="Seed of training and of the few-shot draw."),
 ]
 Seeds = Annotated[
-    int, _training(min=1, max=MOST_SEEDS, help="Number of seeds to run, starting at --seed.")
+    int,
+    _training(metavar="N", min=1, max=MOST_SEEDS, help="Number of seeds to run."),
 ]
 TrainOptions = Annotated[
     list[str] | None,
@@ -99,16 +105,18 @@ TrainOptions = Annotated[
         "--train-option",
         "-T",
         metavar="NAME=VALUE",
-        help="Option of the training, e.g. optimizer=adamw; `fdrd methods` lists them; repeatable.",
+        help="Option of the training, e.g. epochs=5, learning_rate=0.002, batch_size=64 or "
+        "optimizer=adamw; `fdrd methods training` lists them; repeatable.",
     ),
 ]
-Log = Annotated[
+Track = Annotated[
     str | None,
-    _training(
-        "--track",
-        "--log",
+    _rare(
+        metavar="FOLDER",
         help="Write curves of each training to this folder, for TensorBoard.",
     ),
 ]
 
-Results = Annotated[Path, _files("--results", "-o", help="Folder of result files.")]
+Results = Annotated[
+    Path, typer.Option("--results", "-o", metavar="FOLDER", help="Folder of result files.")
+]

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, print_json, print_report
+from fdrd.commands.console import print_json, print_report
 from fdrd.commands.options import Json
 
 
-@app.command(epilog="Example:  fdrd compare runs/ --against zero_shot")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS", help="Result files, or folders of them.")
+    ],
     against: Annotated[
         str | None,
         typer.Option(
-            help="Method to compare with; by default zero_shot, otherwise the first by name."
+            metavar="METHOD",
+            help="Method to compare with; by default zero_shot, otherwise the first by name.",
         ),
     ] = None,
     json: Json = False,
@@ -26,6 +28,9 @@ def compare(
 
     Nothing is run again, because result files contain the rank of every query. Seeds of a method are
     averaged. Files must share data, split, gallery and backbone; groups in a folder are compared separately.
+
+    Examples:
+        fdrd compare runs/ --against zero_shot
     """
     from benchmark.reporting.significance import compare as run_tests
     from benchmark.reporting.terminal import significance_table

@@ -2,44 +2,79 @@
 
 from __future__ import annotations
 
-from fdrd.commands.console import app, out, print_json, quiet_transformers
+from typing import Annotated, Any
+
+import typer
+
+from fdrd.commands.console import (
+    out,
+    print_hint,
+    print_json,
+    print_options,
+    print_paragraph,
+    print_table,
+    quiet_transformers,
+)
 from fdrd.commands.options import Json, Plugins, load_plugins
 
+TRAINING = "training"
+"""Stands for the options of `-T` where a method is named."""
 
-@app.command(epilog="Example:  fdrd methods")
+
 def methods(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A method, to see its paper, what differs from it, and its options; `training` for those of -T.",
+        ),
+    ] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """List the methods with their options, and the training options."""
+    """List the methods with what each trains, or show one with its options.
+
+    Examples:
+        fdrd methods
+        fdrd methods coop
+        fdrd methods training
+    """
     quiet_transformers()
-    from benchmark.registry import method_names, method_options, summary
+    from benchmark.registry import method_names, method_options, notes, summary, trains
     from benchmark.settings import TrainConfig
     from fdrd.options import options_of
 
     load_plugins(plugin)
-    listed = [(name, summary(name), method_options(name)) for name in method_names()]
-    training = ("training (-T)", "for every method that trains", options_of(TrainConfig))
     if json:
-        print_json(
-            {
-                name: {
-                    "summary": text,
-                    "options": {
-                        option.name: {
-                            "default": option.default,
-                            "values": option.values,
-                            "doc": option.doc,
-                        }
-                        for option in options.values()
-                    },
-                }
-                for name, text, options in listed
+        names = [name] if name else method_names()
+        print_json({each: _as_json(summary(each), method_options(each)) for each in names})
+    elif name is None:
+        rows = [(each, trains(each), summary(each)) for each in method_names()]
+        print_table(("method", "trains", ""), rows)
+        print_hint("Next:  fdrd methods NAME        fdrd methods training")
+    elif name == TRAINING:
+        out.print("Options of the training of every method (-T):")
+        print_options(options_of(TrainConfig).values())
+    else:
+        out.print(name, style="bold", end=": ")
+        out.print(summary(name))
+        for paragraph in notes(name):
+            out.print()
+            print_paragraph(paragraph)
+        options = method_options(name)
+        out.print("\nOptions (-M):" if options else "\nIt has no options.")
+        print_options(options.values())
+
+
+def _as_json(summary: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "options": {
+            option.name: {
+                "default": option.default,
+                "values": option.values,
+                "doc": option.doc,
             }
-        )
-        return
-    for name, text, options in [*listed, training]:
-        out.print(name, style="bold", end="  ")
-        out.print(text)
-        for option in options.values():
-            out.print(f"    {option.name}={option.default}  ({option.values})  {option.doc}")
+            for option in options.values()
+        },
+    }

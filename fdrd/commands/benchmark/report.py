@@ -7,17 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from fdrd.commands.console import app, out
+from fdrd.commands.console import out
 from fdrd.errors import FdrdError
 
 
-@app.command(epilog="Example:  fdrd report runs/ > results.md")
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of result files.")] = Path("runs"),
+    folder: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Folder of result files.")
+    ] = Path("runs"),
     html: Annotated[
         Path | None,
         typer.Option(
-            help="Write one HTML file instead, with examples if the data is on this machine."
+            metavar="FILE",
+            help="Write one HTML file instead, with examples if the data is on this machine.",
         ),
     ] = None,
     form: Annotated[
@@ -25,19 +27,22 @@ def report(
         typer.Option("--format", help="csv has one line per result file, latex the main tables."),
     ] = "markdown",
     target: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the text to this file instead.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write the text to this file instead."),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Also write the plots as SVG, PDF and PNG files into this folder, e.g. validation MRR by "
-            "optimizer steps and MRR by shots."
+            "optimizer steps and MRR by shots.",
         ),
     ] = None,
     published: Annotated[
         Path | None,
         typer.Option(
             "--beside",
+            metavar="FILE",
             help="Print recalls next to published ones from this JSON file instead, per domain and in the mean, "
             "and how the protocols differ. docs/experiments.md describes the format.",
         ),
@@ -47,6 +52,10 @@ def report(
 
     The HTML file is self-contained. It adds a table by category, and the images on which the best method gains and
     loses most.
+
+    Examples:
+        fdrd report runs/ > results.md
+        fdrd report runs/ --html report.html
     """
     from benchmark.reporting.pages import report as build_report
     from fdrd.files.atomic import write_text

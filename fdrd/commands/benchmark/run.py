@@ -7,40 +7,37 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.benchmark.bench_options import Log
-from fdrd.commands.benchmark.paper_run import raise_failed
-from fdrd.commands.console import (
-    app,
-    print_hint,
-    print_json,
-    print_report,
-    print_table,
-    quiet_transformers,
-    show_progress,
-)
-from fdrd.commands.options import Device, Json, Plugins, load_plugins
+from fdrd.commands.benchmark.bench_options import Track
+from fdrd.commands.benchmark.outcome import print_results, raise_failed
+from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
+from fdrd.commands.options import Device, Jobs, Json, Plugins, load_plugins
 
 
-@app.command(epilog="Example:  fdrd run experiment.toml --jobs 2")
 def run(
-    experiment: Annotated[Path, typer.Argument(help="Experiment file, see docs/experiments.md.")],
+    experiment: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Experiment file, see docs/experiments.md.")
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells and which have a result; run nothing.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    jobs: Jobs = 1,
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Use this backbone instead of those in the file; may be file.py:function."
+            metavar="NAME",
+            help="Use this backbone instead of those in the file; may be file.py:function.",
         ),
     ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
-            "--results", "-o", help="Folder of result files, instead of the one in the file."
+            "--results",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of result files, instead of the one in the file.",
         ),
     ] = None,
-    track: Log = None,
+    track: Track = None,
     plugin: Plugins = None,
     device: Device = None,
     json: Json = False,
@@ -49,6 +46,9 @@ def run(
 
     Cells with a result are not repeated, and an interrupted training resumes. A cell that fails does not stop
     the others. `fdrd report`, `fdrd compare` and `fdrd view` read the results folder.
+
+    Examples:
+        fdrd run experiment.toml --jobs 2
     """
     quiet_transformers()
     from msgspec.structs import replace
@@ -72,8 +72,6 @@ def run(
             print_table(("state", "cell"), [(state, brief(cell, cells)) for cell, state in rows])
         return
     from benchmark.experiments.execution import run_experiment
-    from benchmark.reporting.terminal import table
-    from benchmark.result import to_json
 
     hint = f"Finished runs and unfinished training are saved in {plan.results}"
     with show_progress(f"{hint}; the same command continues.") as progress:
@@ -86,9 +84,5 @@ def run(
             allow_code=backbone is not None,
             progress=progress,
         )
-    if json:
-        print_json([to_json(result) for result in outcome.results])
-    elif outcome.results:
-        print_report(table(outcome.results))
-        print_hint(f"Next:  fdrd report {plan.results}        fdrd compare {plan.results}")
+    print_results(outcome, plan.results, json)
     raise_failed(outcome)

@@ -8,28 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import app, print_json, print_table, quiet_transformers, show_progress
-from fdrd.commands.options import Backbone, Data, Device, Json, Plugins, load_plugins
+from fdrd.commands.console import print_json, print_table, quiet_transformers, show_progress
+from fdrd.commands.options import Backbone, Dataset, Device, Json, Plugins, load_plugins
 from fdrd.errors import FdrdError
 from fdrd.kinds import is_image_name, kind_of
 
 
-@app.command(epilog='Example:  fdrd search data/fdrd "a black car on a brick driveway"')
 def search(
-    data: Data,
+    dataset: Dataset,
     query: Annotated[
-        str | None, typer.Argument(help="Description of the image; or give --image.")
+        str | None,
+        typer.Argument(metavar="QUERY", help="Description of the image; or give --image."),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="Search captions with this image instead.")
+        Path | None, typer.Option(metavar="FILE", help="Search captions with this image instead.")
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Number of records.")] = 10,
+    k: Annotated[int, typer.Option("--k", metavar="N", min=1, help="Number of records.")] = 10,
     method: Annotated[str, typer.Option(help="Method that needs no training.")] = "zero_shot",
     checkpoint: Annotated[
         str | None,
         typer.Option(
+            metavar="FILE",
             help="Search with a trained method: a .safetensors file that `fdrd bench` wrote, or a Hub "
-            "model as ORG/NAME."
+            "model as ORG/NAME.",
         ),
     ] = None,
     backbone: Backbone = None,
@@ -44,12 +45,15 @@ def search(
     """Find the images that match a text, or the captions that match an image.
 
     Features of a frozen backbone are cached, so a second search is fast.
+
+    Examples:
+        fdrd search data/fdrd "a black car on a brick driveway"
     """
     if (query is None) == (image is None):
         raise FdrdError(
             'give either a text, e.g. "a black car on a brick driveway", or --image FILE'
         )
-    _check_order(data, query)
+    _check_order(dataset, query)
     quiet_transformers()
     from dataclasses import asdict
 
@@ -58,7 +62,7 @@ def search(
 
     load_plugins(plugin)
     chosen_methods([method])
-    splits = load_splits(data, split, domain)  # before torch is imported
+    splits = load_splits(dataset, split, domain)  # before torch is imported
     from benchmark.dataset_search import search as run_search
     from fdrd.images.check import open_image
 

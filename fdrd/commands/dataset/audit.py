@@ -7,36 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_json, print_line, print_report, show_progress
-from fdrd.commands.options import Json, dataset_folder
+from fdrd.commands.console import err, out, print_json, print_line, print_report, show_progress
+from fdrd.commands.options import Json, dataset_folder, default_dataset
 from fdrd.errors import CheckError, FdrdError
 
-Audited = Annotated[
-    Path | None,
-    typer.Argument(
-        help="Folder or registered name of a built dataset, or a folder of annotations. "
-        "Annotations need no images.",
-        callback=dataset_folder,
-    ),
-]
 
-
-@app.command(
-    epilog="Example:  fdrd audit data/fdrd        fdrd audit raw/        "
-    "fdrd audit captioned/ --noise\n\nIn CI:  fdrd audit data/fdrd --fail-on negative_equal=0"
-)
 def audit(
-    folder: Audited = None,
-    source: Annotated[
-        Path | None, typer.Option(help="Folder of annotations, same as the argument.")
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATASET|SOURCE",
+            help="Folder or registered name of a dataset, or a folder of annotations, which need no images. "
+            "Default: data/fdrd, else the only dataset in data.",
+            callback=dataset_folder,
+        ),
     ] = None,
     text_only: Annotated[
         bool,
-        typer.Option(help="Train the text-only baseline: a few seconds per thousand rows."),
+        typer.Option(
+            "--text-only/--no-text-only",
+            help="Train the text-only baseline: a few seconds per thousand rows.",
+        ),
     ] = True,
-    blind: Annotated[bool, typer.Option(hidden=True)] = True,
     card: Annotated[
-        bool, typer.Option(help="Add the results to the dataset's card, README.md.")
+        bool,
+        typer.Option("--card/--no-card", help="Add the results to the dataset's card, README.md."),
     ] = True,
     rows: Annotated[
         bool,
@@ -44,32 +39,40 @@ def audit(
     ] = False,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(help="REASON=N: exit with 1 if --list has more such rows; repeatable."),
-    ] = None,
-    noise: Annotated[
-        bool,
         typer.Option(
-            "--noise", help="Count what the noise filters of `fdrd caption` would reject."
+            metavar="REASON=N", help="Exit with 1 if --list has more such rows; repeatable."
         ),
-    ] = False,
+    ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="With --noise: CLIP model that scores captions. Needs the images."),
+        typer.Option(
+            metavar="NAME",
+            help="Score the captions of a source with this CLIP model, which needs the images.",
+        ),
     ] = None,
     min_clip_score: Annotated[
         float | None,
-        typer.Option(help="With --noise: minimum cosine of image and caption."),
+        typer.Option(
+            metavar="COSINE", help="With --backbone: minimum cosine of image and caption."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Count flaws of captions and negatives, and measure how well a text-only baseline does.
 
-    The results are added to the card of a built dataset. A source is audited file by file after
-    normalization, and the number of times that each normalization rule applied is printed.
+    The results are added to the card of a built dataset. A source is audited file by file after normalization. The
+    number of times that each normalization rule applied is printed, and what the noise filters of `fdrd caption`
+    would reject.
 
     --list and --fail-on name the rows, and neither train the text-only baseline nor change the card.
 
-    With --noise, count what the noise filters of `fdrd caption` would reject in a source.
+    Examples:
+        fdrd audit data/fdrd
+        fdrd audit raw/
+        fdrd audit data/fdrd --fail-on negative_equal=0      # in CI
+
+    Note:
+        One parameter per option of the command line.
     """
     from dataclasses import asdict
 
@@ -81,40 +84,31 @@ def audit(
     from fdrd.hub.source import local_source
     from fdrd.storage.manifest import read_manifest
 
-    if folder and not source and folder.is_dir() and not (folder / "manifest.json").exists():
-        folder, source = None, folder
-    _check_options(folder, source, noise, backbone)
-    if source and noise:
-        _print_noise(source, backbone, min_clip_score, json)
-        return
+    folder = local_source(dataset or default_dataset())
+    is_source = folder.is_dir() and not (folder / "manifest.json").exists()
+    if backbone and not is_source:
+        raise FdrdError("--backbone scores the captions of a source; remove it")
+    if min_clip_score is not None and not backbone:
+        raise FdrdError("--min-clip-score requires --backbone")
     limits = parse_limits(fail_on or [])
-    text_only = text_only and blind  # the old name of the option
-    digest = read_manifest(folder)["digest"] if folder else ""
-    source = local_source(source) if source else None
-    records, rules = dataset_records(folder) if folder else source_records(source or Path())
+    digest = "" if is_source else read_manifest(folder)["digest"]
+    records, rules = source_records(folder) if is_source else dataset_records(folder)
     if rows or fail_on:
         _print_rows(records, rows, limits, json)
         return
-    found = audit_records(records, text_only=text_only)
+    audits = audit_records(records, text_only=text_only)
+    noise = _noise(folder, records, backbone, min_clip_score) if is_source else None
     if json:
-        print_json({"audits": [asdict(each) for each in found], "rules": rules})
+        found = {"audits": [asdict(each) for each in audits], "rules": rules}
+        print_json(found | noise[0] if noise else found)
     else:
-        print_report(tables(found))
+        print_report(tables(audits))
         for rule, count in rules.items():
             out.print(f"{count:,} times: {rule}")
-    if folder and text_only and card:
-        err.print(f"Added to the card: {put_audit(folder, found, digest)}", soft_wrap=True)
-
-
-def _check_options(
-    folder: Path | None, source: Path | None, noise: bool, backbone: str | None
-) -> None:
-    if (folder is None) == (source is None):
-        raise FdrdError("give one folder, of a built dataset or of annotations")
-    if backbone and not noise:
-        raise FdrdError("--backbone requires --noise")
-    if noise and not source:
-        raise FdrdError("--noise requires a folder of annotations")
+        if noise:
+            _print_noise(*noise)
+    if not is_source and text_only and card:
+        err.print(f"Added to the card: {put_audit(folder, audits, digest)}", soft_wrap=True)
 
 
 def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: bool) -> None:
@@ -137,30 +131,31 @@ def _print_rows(records: list[Any], listed: bool, limits: dict[str, int], json: 
         raise CheckError(f"{'; '.join(failed)}; `fdrd audit --list` names the rows")
 
 
-def _print_noise(source: Path, backbone: str | None, minimum: float | None, json: bool) -> None:
+def _noise(
+    source: Path, records: list[Any], backbone: str | None, minimum: float | None
+) -> tuple[dict[str, Any], Any]:
+    """Return what noise filters would reject and quantiles of CLIP scores as JSON, and the former as counts."""
     from dataclasses import asdict
 
-    from fdrd.captioning.noise_report import count_noise, noise_tables
-    from fdrd.checks.audit_records import source_records
+    from fdrd.captioning.noise_report import count_noise
 
-    if minimum is not None and not backbone:
-        raise FdrdError("--min-clip-score requires --backbone")
-    records, _ = source_records(source)
     scores: list[float] = []
     if backbone:
         records, scores = _scored(source, records, backbone)
-    found = count_noise(records, scores, minimum)
-    ordered = sorted(scores)
+    counts, ordered = count_noise(records, scores, minimum), sorted(scores)
     quantiles = {
         f"{share:.0%}": ordered[int(share * len(ordered))]
         for share in (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99)
         if ordered
     }
-    if json:
-        print_json({"noise": [asdict(each) for each in found], "clip_score": quantiles})
-        return
-    print_report(noise_tables(found))
-    for share, score in quantiles.items():
+    return {"noise": [asdict(each) for each in counts], "clip_score": quantiles}, counts
+
+
+def _print_noise(found: dict[str, Any], counts: Any) -> None:
+    from fdrd.captioning.noise_report import noise_tables
+
+    print_report(noise_tables(counts))
+    for share, score in found["clip_score"].items():
         out.print(f"CLIP score: {share} of the captions are below {score:.4f}")
 
 
@@ -173,18 +168,18 @@ def _scored(source: Path, records: list[Any], spec: str) -> tuple[list[Any], lis
     from fdrd.images.check import check_image
 
     quiet_transformers()
-    there = [
+    with_image = [
         record
         for record in records
         if not check_image(str(source), record.image, 50_000_000).reason
     ]
-    if not there:
+    if not with_image:
         raise FdrdError(f"{source} has no images of these annotations, which --backbone needs")
     loaded = load_backbone(spec, allow_code=True)
-    pairs = ((load_image(str(source), record.image), record.caption) for record in there)
+    pairs = ((load_image(str(source), record.image), record.caption) for record in with_image)
     with show_progress("Nothing was changed.") as progress:
         scores = []
         for score in clip_scores(loaded, pairs):
             scores.append(score)
-            progress("Scored captions", len(scores), len(there))
-    return there, scores
+            progress("Scored captions", len(scores), len(with_image))
+    return with_image, scores

@@ -44,7 +44,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         failures = "; ".join(built.not_registered)
         err.print(
             f"{built.out} is complete, but was not registered ({failures}); name its folder, e.g. "
-            f"fdrd bench --data {built.out}",
+            f"fdrd bench {built.out}",
             soft_wrap=True,
         )
     if built.instead_of:
@@ -91,7 +91,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
     if built.configs and not on_hub:
         print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
-    print_hint(f"Next:  fdrd bench --method zero_shot --data {built.out}")
+    print_hint(f"Next:  fdrd bench {built.out} --method zero_shot")
 
 
 def _print_tokens(tokens: dict[str, Any]) -> None:

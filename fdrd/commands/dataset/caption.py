@@ -8,57 +8,66 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fdrd.commands.console import app, out, print_hint, print_json, show_progress
-from fdrd.commands.dataset import caption_options as of
+from fdrd.commands.console import out, print_hint, print_json, show_progress
+from fdrd.commands.dataset import caption_options as options
+from fdrd.commands.dataset.captioner_list import print_captioners
 from fdrd.commands.options import Json, Plugins, one_of
+from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.captioning import CaptioningRun, CaptionSettings
 
 
-@app.command(
-    epilog="Example:  fdrd caption raw/ --captioner template        "
-    "fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1"
-)
 def caption(
-    captioner: of.Captioner,
-    place: of.Place = None,
-    source: of.Source = None,
-    target: of.Target = Path("captioned"),
-    option: of.Option = [],  # noqa: B006
-    evaluator: of.Evaluator = None,
-    evaluator_option: of.EvaluatorOption = [],  # noqa: B006
-    rounds: of.Rounds = 3,
-    questions: of.Questions = None,
-    opening: of.Opening = "",
-    without: of.Without = [],  # noqa: B006
-    backbone: of.Backbone = None,
-    min_clip_score: of.MinClipScore = None,
-    sample: of.Sample = None,
-    budget: of.Budget = None,
-    answers_file: of.AnswersFile = None,
-    max_pixels: of.MaxPixels = 50_000_000,
+    place: options.SourceArgument = None,
+    source: options.Source = None,
+    captioner: options.Captioner = None,
+    option: options.Option = [],  # noqa: B006
+    evaluator: options.Evaluator = None,
+    evaluator_option: options.EvaluatorOption = [],  # noqa: B006
+    target: options.Target = Path("captioned"),
+    rounds: options.Rounds = 3,
+    backbone: options.Backbone = None,
+    min_clip_score: options.MinClipScore = None,
+    sample: options.Sample = None,
+    budget: options.Budget = None,
+    listed: options.List = False,
+    questions: options.Questions = None,
+    opening: options.Opening = "",
+    without: options.Without = [],  # noqa: B006
+    answers_file: options.AnswersFile = None,
+    max_pixels: options.MaxPixels = 50_000_000,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Write captions for the images of a source that have none.
 
-    Drafts pass noise filters and, with --evaluator, a second model. What is wrong goes back to the captioner in further
-    rounds. A caption is cut at the end of a sentence where CLIP would stop reading. The source is not changed. --out
-    holds its images with captions in the authors' layout, and lists images without a caption with the reason.
+    Drafts pass noise filters and, with --evaluator, a second model. What is wrong goes back to the captioner in
+    further rounds. A caption is cut at the end of a sentence where CLIP would stop reading. The source is not changed.
+    --out holds its images with captions in the authors' layout, and lists images without a caption with the reason.
 
     Each answer is stored before it counts. After any stop the same command resumes, and a repeated run asks nothing.
+
+    Examples:
+        fdrd caption raw/ --captioner template
+        fdrd caption raw/ --captioner endpoint -C model=NAME -C url=http://localhost:8000/v1
+        fdrd caption --list
 
     Note:
         One parameter per option of the command line.
     """
+    load_captioners(plugin or ())
+    if listed:
+        print_captioners(json)
+        return
     from fdrd.captioning import caption as caption_source
     from fdrd.hub.source import local_source
     from fdrd.options import split_assignments
     from fdrd.sources.single_file import as_folder
 
     given = one_of(place, source, "give one SOURCE, e.g. fdrd caption raw/ --captioner template")
-    load_captioners(plugin or ())
+    if captioner is None:
+        raise FdrdError("give --captioner NAME; `fdrd caption --list` lists them")
     settings = _settings(backbone, questions, rounds=rounds, opening=opening,
         without=frozenset(without), min_clip_score=min_clip_score, sample=sample,
         max_pixels=max_pixels)  # fmt: skip
@@ -136,4 +145,4 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
         )
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
-    print_hint(f"Next:  fdrd build --source {target}")
+    print_hint(f"Next:  fdrd build {target}")

@@ -3,65 +3,212 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_json, print_table, show_progress
-from fdrd.commands.options import Data, Json, SameTarget, Target, one_of
-from fdrd.exports.formats import FORMATS, FormatName, Task, not_carried
+from fdrd.commands.console import (
+    err,
+    out,
+    print_hint,
+    print_json,
+    print_table,
+    quiet_transformers,
+    show_progress,
+)
+from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
+from fdrd.errors import FdrdError
+from fdrd.exports.formats import FORMATS, Task, not_carried
 
-_FORMATS = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
+_OTHERS = {
+    "features": "features of images and captions, for --backbone features:FOLDER",
+    "transformers": "a model as transformers loads it",
+}
+_FORMATS = "; ".join(f"{name}: {description}" for name, description in (FORMATS | _OTHERS).items())
+_model = partial(typer.Option, rich_help_panel="transformers")
 
 
-@app.command(epilog="Example:  fdrd export data/fdrd --to webdataset wds/")
 def export(
-    data: Data,
-    to: Annotated[FormatName, typer.Option(help=f"{_FORMATS}.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="Folder, registered name or Hub id of a dataset; with --to transformers the weights of a model: a "
+            ".pt, .pth, .bin or .safetensors file, or a folder that holds one.",
+        ),
+    ],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_FORMATS}.")],
     folder: Target = None,
     target: SameTarget = None,
-    task: Annotated[
-        Task,
-        typer.Option(
-            help="webdataset: captions for retrieval, or class names for classification and probes."
-        ),
-    ] = "zeroshot_retrieval",
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            rich_help_panel="webdataset",
+            help="Captions for retrieval (default), or class names for classification and probes.",
+        ),
+    ] = None,
     shard_mb: Annotated[
-        int, typer.Option(min=1, help="webdataset: close a shard at this size.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            metavar="N",
+            rich_help_panel="webdataset",
+            min=1,
+            help="Close a shard at this size; default: 1000.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel="features and transformers",
+            help="Backbone of the features, or of a checkpoint of `fdrd bench`; default: the one that the dataset or "
+            "the checkpoint names.",
+        ),
+    ] = None,
+    device: Device = None,
+    config: Annotated[
+        Path | None,
+        _model(
+            metavar="FILE",
+            help="Description of the model: open_clip_config.json, one of open_clip's model_configs, or a CLIPModel's "
+            "config.json; default: the one next to the weights.",
+        ),
+    ] = None,
+    activation: Annotated[
+        Literal["gelu", "quick_gelu"] | None,
+        _model(
+            help="If no description says it: quick_gelu for OpenAI's models and models fine-tuned from them, gelu for "
+            "most others."
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        _model(
+            metavar="NAME",
+            help="Folder, Hub id, or open_clip's bpe_simple_vocab_16e6.txt.gz; default: CLIP's, from the Hub.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write a dataset in another tool's format.
+    """Write a dataset, its features or a model in the format of another tool.
 
-    Each domain becomes a folder. fdrd build reads webdataset, coco, karpathy, jsonl and imagefolder back.
+    Each domain becomes a folder. `fdrd build` reads webdataset, coco, karpathy, jsonl and imagefolder back. webdataset
+    has tar shards for clip_benchmark, with one root per domain. Recalls equal those of `fdrd bench` except for ties,
+    which clip_benchmark breaks arbitrarily.
 
-    [b]webdataset[/]: tar shards for clip_benchmark, with one root per domain. Recalls equal those of
-    fdrd bench except for ties, which clip_benchmark breaks arbitrarily.
+    transformers converts a checkpoint of open_clip, OpenAI, transformers (.bin) or of a fine-tuning with `fdrd bench`.
+    Only tensors are loaded: a file that holds code or objects is refused, and so is anything that a CLIPModel cannot
+    express.
+
+    Examples:
+        fdrd export data/fdrd wds/ --to webdataset
+        fdrd export data/fdrd stored/ --to features --backbone embedded
+        fdrd export open_clip_pytorch_model.bin clip/ --to transformers --activation gelu
+
+    Note:
+        One parameter per option of the command line.
     """
+    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
+    limits = {"split": split, "domain": domain}
+    shards = {"task": task, "shard-mb": shard_mb}
+    weights: dict[str, Any] = {"config": config, "activation": activation, "tokenizer": tokenizer}
+    if to == "features":
+        _refuse(to, shards | weights)
+        _write_features(dataset, home, backbone, device, **limits)
+    elif to == "transformers":
+        _refuse(to, limits | shards | {"device": device})
+        _convert(Path(dataset), home, backbone, **weights)
+    elif to in FORMATS:
+        others = weights | {"backbone": backbone, "device": device}
+        _refuse(to, others if to == "webdataset" else others | shards)
+        _write_dataset(
+            dataset, home, to, task or "zeroshot_retrieval", shard_mb or 1000, json, **limits
+        )
+    else:
+        raise FdrdError(f"--to {to}: choose from {', '.join(FORMATS | _OTHERS)}")
+
+
+def _refuse(to: str, options: dict[str, Any]) -> None:
+    if names := [f"--{name}" for name, value in options.items() if value is not None]:
+        raise FdrdError(f"--to {to} has no {' and no '.join(names)}; remove it")
+
+
+def _write_dataset(
+    dataset: str, home: Path, to: Any, task: Task, shard_mb: int, json: bool, **limits: Any
+) -> None:
     from fdrd.exports.writing import export as write_export
 
-    home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
     with show_progress("Nothing was written; run the command again to start over.") as progress:
-        found = write_export(
-            data, home, to=to, task=task, split=split, domain=domain,
-            shard_bytes=shard_mb * 10**6, progress=progress,
-        )  # fmt: skip
+        splits = write_export(
+            dataset,
+            home,
+            to=to,
+            task=task,
+            shard_bytes=shard_mb * 10**6,
+            progress=progress,
+            **limits,
+        )
     err.print(f"Wrote {home}. Not carried over: {not_carried(to)}", soft_wrap=True)
     if json:
-        print_json([asdict(each) for each in found])
+        print_json([asdict(split) for split in splits])
         return
     print_table(
         ("domain", "split", "images", "captions"),
-        [(each.domain, each.split, f"{each.images:,}", f"{each.captions:,}") for each in found],
+        [(each.domain, each.split, f"{each.images:,}", f"{each.captions:,}") for each in splits],
     )
     if to == "webdataset":
-        last = found[-1]
+        last = splits[-1]
         recall = " --recall_k 1 5 10 --no_amp" if task == "zeroshot_retrieval" else ""
-        out.print(
+        print_hint(
             f"Next:  clip_benchmark eval --dataset wds/{last.domain} --split {last.split} "
-            f"--dataset_root {home}/{last.domain} --task {task}{recall}",
-            style="dim",
+            f"--dataset_root {home}/{last.domain} --task {task}{recall}"
         )
+
+
+def _write_features(
+    dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
+) -> None:
+    quiet_transformers()
+    from fdrd.dataset import load_splits
+
+    splits = load_splits(dataset, **limits)  # before torch is imported
+    from benchmark.models.encoders.stored import write_features
+    from benchmark.runner import open_backbone
+
+    encoder = open_backbone(backbone, dataset, device=device, allow_code=backbone is not None)
+    with show_progress("Cached features stay; the same command continues.") as progress:
+        write_features(encoder, splits, home, progress)
+    out.print(f"Wrote {home}")
+    print_hint(f"Next:  fdrd bench --method zero_shot --backbone features:{home}")
+
+
+def _convert(
+    weights: Path,
+    home: Path,
+    backbone: str | None,
+    config: Path | None,
+    activation: str | None,
+    tokenizer: str | None,
+) -> None:
+    quiet_transformers()
+    from benchmark.checkpoint import is_checkpoint
+    from benchmark.models.conversion import convert
+    from benchmark.reporting.publishing import export_model
+
+    if is_checkpoint(weights):
+        _refuse(
+            "transformers of a checkpoint",
+            {"config": config, "activation": activation, "tokenizer": tokenizer},
+        )
+        export_model(weights, home, backbone)
+        push = f"        fdrd push {home} --repo-id ORG/NAME"
+    else:
+        quick = None if activation is None else activation == "quick_gelu"
+        convert(weights, home, config=config, quick_gelu=quick, tokenizer=tokenizer)
+        push = ""
+    out.print(f"Wrote {home}")
+    print_hint(f"Next:  fdrd bench --method zero_shot --backbone {home}{push}")

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_hint, print_table, show_progress
+from fdrd.commands.console import err, out, print_hint, print_table, show_progress
 from fdrd.commands.options import SameTarget
 from fdrd.errors import FdrdError
 
 
-@app.command(epilog="Example:  fdrd fetch caltech101 raw/caltech101")
 def fetch(
     name: Annotated[
-        str | None, typer.Argument(help="Name of a set; without one, list the sets.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Name of a set; without one, list the sets."),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Argument(help="New or empty folder; raw/NAME by default.")
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="New or empty folder; raw/NAME by default."),
     ] = None,
     out_folder: SameTarget = None,
     yes: Annotated[
@@ -27,11 +28,16 @@ def fetch(
     local: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Folder with files that are here already; they are checked, too."
+            "--from",
+            metavar="FOLDER",
+            help="Folder with files that are here already; they are checked, too.",
         ),
     ] = None,
     mirror: Annotated[
-        str, typer.Option(help="URL with the files as NAME/FILE, instead of the original places.")
+        str,
+        typer.Option(
+            metavar="URL", help="URL with the files as NAME/FILE, instead of the original places."
+        ),
     ] = "",
     accept_unverified: Annotated[
         bool, typer.Option("--accept-unverified", help="Use files of which no digest is known.")
@@ -41,6 +47,9 @@ def fetch(
 
     Shows license, size and terms, and asks first. Files are checked by digest, and an interrupted download
     resumes. Files that need a form or a browser are named, with the place to get them.
+
+    Examples:
+        fdrd fetch caltech101 raw/caltech101
     """
     from fdrd.fetching.fetching_run import FetchOptions, fetch_set, missing_by_hand, unverified
     from fdrd.fetching.table import find_set, read_table
@@ -82,4 +91,4 @@ def fetch(
     with show_progress("Run the same command again to resume.") as progress:
         fetch_set(chosen, target, options, progress)
     out.print(f"Fetched {chosen.title} into {target}")
-    print_hint(f"Next:  fdrd build --source {target}")
+    print_hint(f"Next:  fdrd build {target}")

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, show_progress
+from fdrd.commands.console import show_progress
 from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
 from fdrd.commands.options import Engine, Json, Out, Replace, Workers
 
 
-@app.command(epilog="Example:  fdrd merge data/parts/* --out data/fdrd")
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="Folders of all parts, in any order.")],
     target: Out = None,
@@ -24,6 +23,9 @@ def merge(
     """Merge the parts that `fdrd build --part I/N` wrote into the same bytes as a single build.
 
     The source is not needed. Run it again to resume; it does nothing if nothing changed.
+
+    Examples:
+        fdrd merge data/parts/* --out data/fdrd
     """
     from fdrd.hub.name_check import start_name_check
     from fdrd.pipeline.builder import merge as run_merge

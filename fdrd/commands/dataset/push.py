@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdrd.commands.console import app, err, out, print_json, show_progress
+from fdrd.commands.console import err, out, print_json, show_progress
 from fdrd.commands.options import Json, dataset_folder
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from fdrd.hub.publisher import PushPlan, PushResult
 
 
-@app.command(epilog="Example:  fdrd push data/fdrd --repo-id ORG/fdrd --private")
 def push(
     folder: Annotated[
         Path,
         typer.Argument(
+            metavar="DATASET",
             help="Folder or registered name of a dataset; .safetensors file from `fdrd bench`; or folder of a "
-            "fine-tuned model from `fdrd convert`.",
+            "fine-tuned model from `fdrd export --to transformers`.",
             callback=dataset_folder,
         ),
     ],
-    repo_id: Annotated[str, typer.Option(help="Repository on the Hub, e.g. ORG/fdrd.")],
+    repo_id: Annotated[
+        str, typer.Option(metavar="ORG/NAME", help="Repository on the Hub, e.g. ORG/fdrd.")
+    ],
     private: Annotated[
         bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
     revision: Annotated[
-        str, typer.Option(help="Branch, created if missing, or refs/pr/N.")
+        str, typer.Option(metavar="BRANCH", help="Branch, created if missing, or refs/pr/N.")
     ] = "main",
     tag: Annotated[str | None, typer.Option(help="Tag for the commit, e.g. v1.0.")] = None,
     pr: Annotated[
@@ -63,9 +65,16 @@ def push(
     stay, and so do your edits of the card outside of fdrd's sections.
 
     A trained method becomes a model repository with its tensors, results, and a card. Use it with
-    fdrd bench --checkpoint ORG/NAME. A fine-tuned model that fdrd convert wrote becomes one that transformers loads.
+    fdrd bench --checkpoint ORG/NAME. A fine-tuned model that `fdrd export --to transformers` wrote
+    becomes one that transformers loads.
 
     The token comes from `hf auth login` or HF_TOKEN. HF_ENDPOINT selects another Hub.
+
+    Examples:
+        fdrd push data/fdrd --repo-id ORG/fdrd --private
+
+    Note:
+        One parameter per option of the command line.
     """
     from fdrd.hub.publisher import PushOptions, execute, prepare
 

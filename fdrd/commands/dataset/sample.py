@@ -7,21 +7,30 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, print_hint, show_progress
+from fdrd.commands.console import out, print_hint, show_progress
 from fdrd.commands.options import SameTarget, Target, Workers, one_of
 
 
-@app.command(epilog="Example:  fdrd sample raw/ --categories 120 --pairs 2400")
 def sample(
     folder: Target = None,
     target: SameTarget = None,
-    categories: Annotated[int, typer.Option(min=1, help="Number of fine categories.")] = 120,
-    pairs: Annotated[int, typer.Option(min=1, help="Number of image-caption pairs.")] = 2400,
-    seed: Annotated[int, typer.Option(help="Seed of the images and captions.")] = 0,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Height and width in pixels.")] = 128,
+    categories: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of fine categories.")
+    ] = 120,
+    pairs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of image-caption pairs.")
+    ] = 2400,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the images and captions.")] = 0,
+    size: Annotated[
+        int, typer.Option(metavar="N", min=32, max=1024, help="Height and width in pixels.")
+    ] = 128,
     workers: Workers = None,
 ) -> None:
-    """Draw a raw source: images of made-up species and objects, with captions and attributes."""
+    """Draw a raw source: images of made-up species and objects, with captions and attributes.
+
+    Examples:
+        fdrd sample raw/ --categories 120 --pairs 2400
+    """
     from fdrd.field_guide import sample as draw_sample
     from fdrd.pipeline.locking import disk_errors
 
@@ -32,4 +41,4 @@ def sample(
             progress=progress,
         )  # fmt: skip
     out.print(f"Drew {pairs:,} pairs of {categories:,} categories into {home}")
-    print_hint(f"Next:  fdrd build --source {home}")
+    print_hint(f"Next:  fdrd build {home}")

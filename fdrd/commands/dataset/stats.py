@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdrd.commands.console import app, out, print_json, print_table
-from fdrd.commands.options import Folder, Json
+from fdrd.commands.console import out, print_json, print_table
+from fdrd.commands.options import Json, OptionalFolder, default_dataset
 
 if TYPE_CHECKING:
     from fdrd.checks.statistics import SplitStats
 
 
-@app.command(epilog="Example:  fdrd stats data/fdrd")
-def stats(folder: Folder, json: Json = False) -> None:
-    """Show counts, caption lengths (median and maximum) and the source's own columns, by domain and split."""
+def stats(dataset: OptionalFolder = None, json: Json = False) -> None:
+    """Show counts, caption lengths (median and maximum) and the source's own columns, by domain and split.
+
+    Examples:
+        fdrd stats data/fdrd
+    """
     from dataclasses import asdict
 
     from fdrd.checks.statistics import stats as count
 
-    found = count(folder)
+    found = count(dataset or default_dataset())
     if json:
         print_json([asdict(split) for split in found])
         return

@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, out, print_json, show_progress
-from fdrd.commands.options import Folder, Json
+from fdrd.commands.console import out, print_json, show_progress
+from fdrd.commands.options import Json, OptionalFolder, default_dataset
 
 
-@app.command(epilog="Example:  fdrd validate data/fdrd")
 def validate(
-    folder: Folder,
+    dataset: OptionalFolder = None,
     images: Annotated[
         bool,
         typer.Option(
@@ -21,11 +20,16 @@ def validate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check every digest, count, span, negative and split of a dataset. Exit with 1 on any problem."""
+    """Check every digest, count, span, negative and split of a dataset. Exit with 1 on any problem.
+
+    Examples:
+        fdrd validate data/fdrd
+    """
     from dataclasses import asdict
 
     from fdrd.checks.validation import validate as check
 
+    folder = dataset or default_dataset()
     with show_progress("Nothing was changed.") as progress:
         problems = check(folder, images=images, progress=progress)
     if json:

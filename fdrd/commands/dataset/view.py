@@ -8,39 +8,56 @@ from typing import Annotated
 
 import typer
 
-from fdrd.commands.console import app, err, out, quiet_transformers, show_progress
-from fdrd.commands.options import OptionalFolder, Plugins, load_plugins
+from fdrd.commands.console import err, out, quiet_transformers, show_progress
+from fdrd.commands.options import OptionalFolder, Plugins, default_dataset, load_plugins
 from fdrd.errors import FdrdError
 
 
-@app.command(epilog="Example:  fdrd view data/fdrd --results runs/ --review first-pass")
 def view(
     dataset: OptionalFolder = None,
     results: Annotated[
         list[Path] | None,
-        typer.Option(help="Result files, or folders of them, to show and compare."),
+        typer.Option(metavar="PATH", help="Result files, or folders of them, to show and compare."),
     ] = None,
     review: Annotated[
         str | None,
-        typer.Option(help="Name of a review to write decisions to. Without it nothing is written."),
+        typer.Option(
+            metavar="NAME",
+            help="Name of a review to write decisions to. Without it nothing is written.",
+        ),
     ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Your name in the decisions; by default the login name.")
+        str | None,
+        typer.Option(metavar="NAME", help="Your name in the decisions; by default the login name."),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(help="The raw source, to see the images that were rejected.")
+        Path | None,
+        typer.Option(
+            metavar="SOURCE", help="The raw source, to see the images that were rejected."
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to bind to. Others can reach any but 127.0.0.1.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Address to bind to. Others can reach any but 127.0.0.1."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8765,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 for any.")
+    ] = 8765,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
     plugin: Plugins = None,
 ) -> None:
-    """See, search, compare, and correct a dataset, by default the last build, in the browser.
+    """See, search, compare, and correct a dataset in the browser.
 
     The index is built once for each build of the dataset. A review is kept in
     DATASET.review/NAME/decisions.jsonl; `fdrd build --decisions FILE` applies it. Ctrl-C ends the server.
+
+    Examples:
+        fdrd view data/fdrd --results runs/ --review first-pass
+
+    Note:
+        One parameter per option of the command line.
     """
     try:
         import jinja2  # noqa: F401
@@ -52,7 +69,6 @@ def view(
     import secrets
     import webbrowser
 
-    from fdrd.files.cache import last_build
     from fdrd.viewer.context import open_context
     from fdrd.viewer.security import redirect_file
     from fdrd.viewer.server import is_local, serve
@@ -62,7 +78,7 @@ def view(
         load_plugins(plugin)
     with show_progress("The same command starts over.") as progress:
         context = open_context(
-            dataset or last_build(), results=results or (), review=review, reviewer=reviewer or _login(),
+            dataset or default_dataset(), results=results or (), review=review, reviewer=reviewer or _login(),
             source=source, progress=progress,
         )  # fmt: skip
 

@@ -59,14 +59,16 @@ def test_captions_of_the_measured_split_are_not_trained_on(make):
     measured = make("test", balanced_colors("same"))
     repeated = [(caption.upper(), wrong) for caption, wrong in balanced_colors("same")]
     other = ("x y", [("x z", "category", None)])
-    assert text_only_baseline(measured, make("train", repeated)) == {}
     assert text_only_baseline(measured, make("train", [*repeated, other]))["category"] == 0
 
 
 @pytest.mark.parametrize("train", [None, [("a dog", [])]])
-def test_without_training_negatives_there_is_no_baseline(make, train):
-    measured = make("test", balanced_colors("test"))
-    assert text_only_baseline(measured, make("train", train) if train else None) == {}
+def test_without_training_negatives_each_fifth_is_scored_by_a_baseline_of_the_others(make, train):
+    training = make("train", train) if train else None
+    found = text_only_baseline(make("test", balanced_colors("test")), training)
+    assert found["category"] == 1  # "cat" is never true
+    assert abs(found["attribute"] - 0.5) < 0.2
+    assert text_only_baseline(make("test", balanced_colors("test", size=3)), training) == {}
 
 
 def test_a_split_without_negatives_has_no_baseline(make):

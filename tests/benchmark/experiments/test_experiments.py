@@ -14,7 +14,7 @@ from benchmark.experiments.plan import Experiment, read_experiment
 from benchmark.experiments.state import states
 from benchmark.reporting.comparison import group_results
 from benchmark.result import read_results
-from fdrd.commands.benchmark.paper_run import raise_failed
+from fdrd.commands.benchmark.outcome import raise_failed
 from fdrd.errors import FdrdError
 from tests.command import start_fdrd
 

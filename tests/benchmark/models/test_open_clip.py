@@ -232,7 +232,9 @@ def test_a_folder_of_open_clip_is_a_backbone(folder, coding):
 
 def test_pickled_weights_are_refused_with_a_hint_to_convert(folder):
     (folder / "open_clip_model.safetensors").rename(folder / "open_clip_pytorch_model.bin")
-    with pytest.raises(FdrdError, match=r"no open_clip_model\.safetensors.*`fdrd convert`"):
+    with pytest.raises(
+        FdrdError, match=r"no open_clip_model\.safetensors.*`fdrd export --to transformers`"
+    ):
         load_backbone(str(folder))
 
 

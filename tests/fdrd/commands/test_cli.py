@@ -96,7 +96,7 @@ def test_an_audit_is_added_to_the_card_unless_an_option_prevents_it(raw):
     assert fdrd("build", "--source", "raw", "--workers", "1", cwd=raw).returncode == 0
     card = raw / "data/fdrd/README.md"
     card.write_text(before := card.read_text().replace("| rows | 12 |", "| rows | none |"))
-    for option in ("--no-blind", "--no-text-only", "--no-card"):
+    for option in ("--no-text-only", "--no-card"):
         done = fdrd("audit", "data/fdrd", option, cwd=raw)
         assert (done.returncode, card.read_text()) == (0, before)
     done = fdrd("audit", "data/fdrd", "--json", cwd=raw)
@@ -398,7 +398,7 @@ def test_a_failed_conversion_says_why_and_writes_nothing(called, tmp_path):
     import torch
 
     torch.save({"visual.conv1.weight": torch.ones(2)}, tmp_path / "clip.pt")
-    command = ("convert", tmp_path / "clip.pt", tmp_path / "out")
+    command = ("export", tmp_path / "clip.pt", tmp_path / "out", "--to", "transformers")
     for options, said in (
         ((), "give --activation quick_gelu for OpenAI's models"),
         (("--activation", "gelu"), "not the tensors of a CLIP with a vision transformer"),

@@ -15,9 +15,8 @@ import fdrd.commands  # registers the commands
 import fdrd.commands.demo_plan
 from benchmark.experiments.plan import Experiment, MethodRow
 from benchmark.registry import method_options
-from fdrd.commands.console import app
+from fdrd.commands import app
 from fdrd.commands.demo_plan import PLAN, DemoPlan
-from fdrd.files.cache import last_build
 
 SMALL = DemoPlan(
     categories=4,
@@ -50,7 +49,6 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypat
     assert {each["settings"]["split"] for each in results} == {"test"}
     settings = next(r["settings"] for r in results if r["settings"]["method"] == "dcar")
     assert (settings["train"]["epochs"], settings["options"]["depth"]) == (1, 1)
-    assert last_build() == (home / "data" / "fdrd").resolve()
     manifest = json.loads((home / "data" / "fdrd" / "manifest.json").read_text())
     assert manifest["backbone"] == "embedded"
 
@@ -59,8 +57,8 @@ def test_the_demo_prints_a_table_a_report_and_next_commands(elsewhere, monkeypat
     assert after.startswith("my demo/report.html")
     assert [line.split("#")[0].strip() for line in after.splitlines()[2:5]] == [
         "fdrd compare 'my demo/runs'",
-        "fdrd bench --method filip --results 'my demo/runs'",
-        "fdrd build --source your/images",
+        "fdrd bench 'my demo/data/fdrd' --method filip --results 'my demo/runs'",
+        "fdrd build your/images",
     ]
     page = (home / "report.html").read_text()
     assert page.count("<img") >= 2

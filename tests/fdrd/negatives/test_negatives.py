@@ -421,6 +421,11 @@ def test_a_given_negative_keeps_its_stated_category_and_kind():
     assert rules == ("negative_article",)
 
 
+def test_a_given_attribute_negative_without_a_category_keeps_its_type():
+    given = Negative("A blue cup.", "", "attribute", "swap_att")
+    assert name_given([given], "A red cup.", "", make_catalog([])) == ((given,), ())
+
+
 def test_equal_and_repeated_given_negatives_are_dropped_with_their_rules():
     provided = [
         Negative(text, "", "category") for text in ("A cat.", "a  CAT.", "A dog.", "A van.")

@@ -113,11 +113,11 @@ def test_a_mistake_is_one_line(raw, arguments, what):
 
 
 def test_the_captioners_are_listed(tmp_path):
-    code, out, _ = fdrd(tmp_path, "captioners")
+    code, out, _ = fdrd(tmp_path, "caption", "--list")
     assert code == 0
     for name in ("endpoint", "reader", "template", "transformers", "meta_talk", "detail_invented"):
         assert name in out
-    _, out, _ = fdrd(tmp_path, "captioners", "--json")
+    _, out, _ = fdrd(tmp_path, "caption", "--list", "--json")
     listed = json.loads(out)["captioners"]
     assert set(listed) == {"endpoint", "reader", "template", "transformers"}
     assert all(text for one in listed.values() for text in one["options"].values())
@@ -181,7 +181,7 @@ def test_noise_in_existing_captions_is_counted(raw):
     text = "text=The image shows that a {category} sings."
     made = from_template("-C", text, "--out", "two", "--without", "meta_talk")
     assert fdrd(raw.parent, *made)[0] == 0
-    _, out, _ = fdrd(raw.parent, "audit", "--source", "two", "--noise", "--json")
+    _, out, _ = fdrd(raw.parent, "audit", "two", "--no-text-only", "--json")
     (found,) = json.loads(out)["noise"]
     assert (found["rows"], found["filters"]["meta_talk"]["rows"]) == (12, 12)
 
@@ -193,18 +193,15 @@ def test_a_clip_score_is_measured_and_limited(raw):
     assert fdrd(raw.parent, *made, "--out", "one")[0] == 0
     _, out, err = fdrd(raw.parent, *made, "--out", "none", *limit)
     assert "12 rejected: clip_score" in out, err
-    for folder in (["--source", "one"], ["one"]):
-        _, out, err = fdrd(raw.parent, "audit", *folder, "--noise", *limit)
-        assert "12 of 12 rows (100.0%) would be rejected" in out, err
+    _, out, err = fdrd(raw.parent, "audit", "one", *limit)
+    assert "12 of 12 rows (100.0%) would be rejected" in out, err
 
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--noise"], "give one folder"),
-        (["raw", "--source", "raw"], "give one folder"),
-        (["--source", "raw", "--backbone", "embedded"], "--noise"),
-        (["--source", "raw", "--noise", "--min-clip-score", "0.2"], "--backbone"),
+        ([], "no dataset in data/"),
+        (["raw", "--min-clip-score", "0.2"], "--backbone"),
     ],
 )
 def test_a_mistaken_audit_is_one_line(raw, arguments, what):

@@ -1,0 +1,175 @@
+"""How commands are registered, and how `--help` is written: each name on its line, its text below, 80 columns wide.
+
+The help of a command is the docstring of its function: text, then `Examples:`, then a `Note:` that is not printed.
+Options in the panel `RARE` are named at the end; the page of the command line describes them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import re
+from collections.abc import Callable
+from functools import cache, partial
+from textwrap import fill as wrap
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from fdrd.commands.console import err, shown
+
+RARE = "Less used"
+"""Panel of options that `--help` names without describing them."""
+
+fill = partial(wrap, width=80, break_on_hyphens=False)
+
+_ARGUMENTS, _OPTIONS, _GENERAL = "Arguments", "Options", "General"
+
+
+class HelpCommand(TyperCommand):
+    """A command with `--quiet` and `--verbose`, and with the help of this module."""
+
+    def __init__(self, name: str | None, *, params: Any = None, **settings: Any) -> None:
+        super().__init__(name, params=[*(params or ()), *_switches()], **settings)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, text, arguments and options, and examples."""
+        panels: dict[str, list[Any]] = {_ARGUMENTS: [], _OPTIONS: []}
+        for param in self.get_params(ctx):
+            panels.setdefault(_panel(param), []).append(param)
+        parts = [_usage(self, ctx), _text(self.help or "")]
+        rare = panels.pop(RARE, [])
+        for panel, params in panels.items():
+            entries = [entry for param in params if (entry := _entry(param, ctx))]
+            parts += ["\n".join([_bold(f"{panel}:"), *entries])] if entries else []
+        if rare:
+            names = ", ".join(param.opts[0].removeprefix("--") for param in rare)
+            parts.append(fill(f"{RARE}, see docs/command-line.md: {names}."))
+        if self.epilog:
+            parts.append(f"{_bold('Examples:')}\n{_indented(self.epilog)}")
+        formatter.write("\n\n".join(parts) + "\n")
+
+
+class HelpGroup(TyperGroup):
+    """The program, with the help of this module."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, text, and the commands by panel."""
+        panels: dict[str, list[str]] = {}
+        for name, command in self.commands.items():
+            sentence = re.split(r"(?<=\.)\s", command.help or "", maxsplit=1)[0]
+            text = fill(sentence, initial_indent=f"  {name:10}", subsequent_indent=" " * 12)
+            panel = getattr(command, "rich_help_panel", None) or "Commands"
+            panels.setdefault(panel, []).append(text)
+        parts = [_usage(self, ctx), _text(self.help or "")]
+        parts += ["\n".join([_bold(f"{panel}:"), *lines]) for panel, lines in panels.items()]
+        entries = [entry for param in self.get_params(ctx) if (entry := _entry(param, ctx))]
+        parts += ["\n".join([_bold("Options:"), *entries]), _text(self.epilog or "")]
+        formatter.write("\n\n".join(parts) + "\n")
+
+
+def register(app: typer.Typer, command: Callable[..., None], panel: str) -> None:
+    """Add a function to the program as a command, below a heading of `fdrd --help`."""
+    text, examples = split_docstring(command)
+    options = {"cls": HelpCommand, "help": text, "epilog": examples, "rich_help_panel": panel}
+    app.command(**options)(command)  # type: ignore[arg-type]
+
+
+def split_docstring(command: Callable[..., None]) -> tuple[str, str]:
+    """Return the text of a docstring with one line per paragraph, and its examples, one per line."""
+    text = (inspect.getdoc(command) or "").partition("\n\nNote:")[0]
+    text, _, examples = text.partition("\n\nExamples:\n")
+    lines = [line.strip() for line in examples.splitlines() if line.strip()]
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text), "\n".join(lines)
+
+
+def _set_quiet(quiet: bool) -> None:
+    err.quiet, shown.hints = quiet, not quiet
+
+
+def _set_verbose(verbose: bool) -> None:
+    shown.tracebacks = verbose
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+
+
+@cache
+def _switches() -> list[Any]:
+    """Return the options that every command has."""
+
+    def no_command(
+        quiet: Annotated[
+            bool,
+            typer.Option(
+                "--quiet", "-q", help="Print results and errors only.", callback=_set_quiet,
+                expose_value=False, rich_help_panel=_GENERAL,
+            ),
+        ] = False,
+        verbose: Annotated[
+            bool,
+            typer.Option(
+                "--verbose", "-v", help="Print the log of every library, and tracebacks.",
+                callback=_set_verbose, expose_value=False, rich_help_panel=_GENERAL,
+            ),
+        ] = False,
+    ) -> None:  # fmt: skip
+        """Hold the two options."""
+
+    app = typer.Typer(add_completion=False)
+    app.command()(no_command)
+    return list(get_command(app).params)
+
+
+def _usage(command: Any, ctx: Any) -> str:
+    return _bold("Usage: ") + command.get_usage(ctx).removeprefix("Usage: ")
+
+
+def _panel(param: Any) -> str:
+    if "--help" in param.opts:
+        return _GENERAL
+    default = _ARGUMENTS if param.param_type_name == "argument" else _OPTIONS
+    return getattr(param, "rich_help_panel", None) or default
+
+
+def _entry(param: Any, ctx: Any) -> str:
+    """Return the names and the text of an argument or option; empty if it is hidden."""
+    record = None if getattr(param, "hidden", False) else param.get_help_record(ctx)
+    if record is None:
+        return ""
+    text = fill(record[1], initial_indent=" " * 10, subsequent_indent=" " * 10)
+    return f"  {_bold(heading(param, record[0]))}\n{text}"
+
+
+def heading(param: Any, typed: str) -> str:
+    """Return the names of an argument or option, and what it takes in upper case or as choices.
+
+    Args:
+        param: argument or option.
+        typed: its names and type as typer writes them.
+    """
+    choices = re.search(r"[<\[](\S+(?:\|\S+)+)[>\]]", typed)
+    value = str(param.metavar or (choices[1] if choices else param.name.upper()))
+    if param.param_type_name == "argument":
+        return value
+    # Of several long names the first is shown; the others are names of earlier versions.
+    names = [name for name in param.opts if len(name) == 2]
+    names += [name for name in param.opts if len(name) > 2][:1]
+    switch = "/".join((", ".join(names), *param.secondary_opts[:1]))
+    return switch if param.is_flag else f"{switch} {value}"
+
+
+def _text(text: str) -> str:
+    return "\n\n".join(fill(paragraph) for paragraph in text.split("\n\n"))
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"  {line}" for line in lines.splitlines())
+
+
+def _bold(text: str) -> str:
+    """Return bold text; typer removes the codes where the output is not a terminal."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else typer.style(text, bold=True)

@@ -167,7 +167,7 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
         raise FdrdError(
             f"{path} was trained on {header.backbone} with fingerprint "
             f"{header.backbone_fingerprint[:12]}, but this backbone has "
-            f"{backbone_fingerprint[:12]}; give the same --backbone"
+            f"{backbone_fingerprint[:12]}; give the same `backbone`"
         )
     tensors, learned = learned_tensors(path), learner.state_dict()
     for name, value in tensors.items():
@@ -267,7 +267,7 @@ def load_method(
     given = {"train": header.train} if header.train else {}
     method = make_method(name, options, backbone=tower, seed=header.seed or 0, **given)
     if method.learner is None:
-        raise FdrdError(f"{path} belongs to {name}, which learns nothing; give --method {name}")
+        raise FdrdError(f"{path} belongs to {name}, which learns nothing; give `method` {name}")
     load_checkpoint(
         path, method.learner, tower.fingerprint if tower else header.backbone_fingerprint
     )
@@ -306,7 +306,7 @@ def untrained_method(name: str, backbone: Backbone | None) -> Method:
     method = make_method(name, {}, backbone=backbone, seed=0)
     if method.trains != "nothing":
         raise FdrdError(
-            f"{name} needs training: run `fdrd bench --method {name}`, then give --checkpoint with "
+            f"{name} needs training: run `fdrd bench --method {name}`, then give `checkpoint` with "
             f"the .safetensors file next to the result"
         )
     return method

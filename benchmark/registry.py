@@ -16,12 +16,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUILT_IN = ("baselines", "dcar")
-"""Packages with methods that need no `load_plugin`."""
+"""Packages with methods that need no `load_plugin`, listed in their `METHODS`."""
 
 
 class Method(Protocol):
@@ -146,16 +143,12 @@ def method(
 
 @cache
 def built_in() -> dict[str, str]:
-    """Return the module of each built-in method, found in the decorator lines without importing torch."""
-    found = {}
-    for package in BUILT_IN:
-        spec = find_spec(package)
-        assert spec is not None
-        assert spec.origin is not None
-        for path in sorted(Path(spec.origin).parent.glob("*.py")):
-            for name in re.findall(r'^@method\("(\w+)"', path.read_text(encoding="utf-8"), re.M):
-                found[name] = f"{package}.{path.stem}"
-    return found
+    """Return the module of each built-in method, without importing it."""
+    return {
+        name: module
+        for package in BUILT_IN
+        for name, module in importlib.import_module(package).METHODS.items()
+    }
 
 
 def chosen_methods(
@@ -168,7 +161,7 @@ def chosen_methods(
     """
     if sum((bool(methods), everything, ablate is not None)) != 1:
         raise FdrdError(
-            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
+            "give either `method` NAME, or `all`, or `ablate` NAME; `fdrd methods` lists the names"
         )
     known = method_names()
     names = [ablate] if ablate is not None else known if everything else list(methods)
@@ -194,7 +187,7 @@ def load_plugin(module: str) -> None:
     try:
         import_plugin(module)
     except ValueError as error:
-        raise FdrdError(f"--plugin {module}: {error}") from error
+        raise FdrdError(f"`plugin` {module}: {error}") from error
 
 
 def get_method(name: str) -> Callable[..., Method]:
@@ -216,7 +209,7 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
     if not ablations:
         having = ", ".join(known for known in method_names() if _entry(known).ablations)
         raise FdrdError(
-            f"--ablate {name}: it defines no variants; these methods do: {having or 'none'}"
+            f"`ablate` {name}: it defines no variants; these methods do: {having or 'none'}"
         )
     found: dict[str, dict[str, Any]] = {}
     for variant, own in ablations.items():

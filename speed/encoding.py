@@ -15,7 +15,7 @@ from harness import describe_machine, interleave, median_ratio
 
 from benchmark import get_method, load_backbone
 from benchmark.evaluation.encoding import encode_split
-from fdrd import load
+from fdrd.dataset import load_view
 
 WAYS = ("", "#precision=bfloat16", "#compile=yes")
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="embedded")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    test = load(given.data, "test")
+    test = load_view(given.data, "test")
     methods = {
         way: get_method("zero_shot")(load_backbone(f"{given.backbone}{way}", allow_code=True))
         for way in WAYS

@@ -115,7 +115,7 @@ def load_backbone(
         target = str(files("benchmark.models") / "embedded")
         if not Path(target).is_dir():
             raise FdrdError(
-                "this installation has no embedded backbone; name another with --backbone"
+                "this installation has no embedded backbone; name another with `backbone`"
             )
     if kind == "hf":  # a model may come with images
         refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
@@ -134,7 +134,7 @@ def refuse_function(spec: str, allow_code: bool) -> None:
     if split_name(split_options(spec)[0])[0] == "function" and not allow_code:
         raise FdrdError(
             f"backbone {spec!r} is a function, which only the command line may name; "
-            f"give --backbone {spec} if you trust it"
+            f"give `backbone` {spec} if you trust it"
         )
 
 

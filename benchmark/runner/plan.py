@@ -94,7 +94,7 @@ def plan_of(request: RunRequest) -> Plan:
         config = default.changed(request.train or {})
     method = make_method(name, given, backbone=tower, train=config, seed=request.seed)
     if checkpoint is not None and method.learner is None:
-        raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out --checkpoint")
+        raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out `checkpoint`")
     trains = method.trains != "nothing" and checkpoint is None
     domain, categories, shots = request.domain, request.categories, request.shots
     source = training_domain(domain, request.train_domain)
@@ -150,7 +150,7 @@ def _with_checkpoint(
     path = find_checkpoint(request.checkpoint)
     header = read_header(path)
     if header.method != request.method:
-        raise FdrdError(f"{path} belongs to {header.method}; give --method {header.method}")
+        raise FdrdError(f"{path} belongs to {header.method}; give `method` {header.method}")
     request = dataclasses.replace(request, options=header.options)
     if request.backbone is None:
         request = dataclasses.replace(request, backbone=header.backbone, allow_code=False)

@@ -99,12 +99,12 @@ def run(request: RunRequest) -> BenchResult:
 def _check_free(path: Path) -> None:
     """Raise `FdrdError` if a result, its checkpoint or its training state cannot be written here."""
     if path.parent.exists() and not path.parent.is_dir():
-        raise FdrdError(f"{path.parent} is not a folder; give --results a folder")
+        raise FdrdError(f"{path.parent} is not a folder; give `results` a folder")
     for suffix in (".json", ".safetensors", ".partial.safetensors"):
         if path.with_suffix(suffix).is_dir():
             raise FdrdError(
                 f"{path.with_suffix(suffix)} is a folder, where this run writes a file; "
-                f"move it away, or give another --results"
+                f"move it away, or give another `results`"
             )
 
 

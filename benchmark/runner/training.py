@@ -54,7 +54,7 @@ def check_common_folder(folder: Path, seen: object) -> None:
     """Raise `FdrdError` unless all processes see the same in the folder of results."""
     if not processes.all_agree(seen):
         raise FdrdError(
-            f"{folder} differs between the machines; give --results a folder that all of them share"
+            f"{folder} differs between the machines; give `results` a folder that all of them share"
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from fdrd.dataset import RetrievalDataset, load, load_splits
+from fdrd.dataset import RetrievalDataset, load_splits, load_view
 from fdrd.errors import FdrdError
 from fdrd.storage.checked_shards import DamageError
 
@@ -22,7 +22,7 @@ EVERY_DOMAIN = "all"
 def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
     """Return one split, of one domain if given."""
     if not isinstance(data, Mapping):
-        return load(data, split, domain)
+        return load_view(data, split, domain)
     if split not in data:
         raise FdrdError(f"no split {split!r} among those given: {', '.join(data)}")
     return data[split].of_domain(domain) if domain else data[split]
@@ -62,14 +62,14 @@ def training_rows(
     must not be selected on many examples.
     """
     if shots is not None and shots < 1:
-        raise FdrdError(f"--shots {shots}: must be at least 1")
+        raise FdrdError(f"`shots` {shots}: must be at least 1")
     rows = {name: split_of(data, name, domain) for name in ("train", "validation")}
     if categories is not None:
         rows = {name: half_of(each, categories, "base") for name, each in rows.items()}
     if shots is None:
         return rows
     for each in rows.values():
-        each.require_categories("--shots")
+        each.require_categories("`shots`")
     limits = {"train": shots, "validation": min(shots, 4)}
     return {name: few_shot(each, limits[name], seed) for name, each in rows.items()}
 

@@ -80,4 +80,4 @@ def _installed(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise FdrdError(f"--track needs {module} ({error}); pip install '{package}'") from error
+        raise FdrdError(f"`track` needs {module} ({error}); pip install '{package}'") from error

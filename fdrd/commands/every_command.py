@@ -9,9 +9,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any
 
+import click
 import typer
 
 from fdrd.commands.console import err, shown
+from fdrd.errors import FdrdError
 
 Quiet = Annotated[
     bool,
@@ -41,12 +43,36 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
         err.quiet, shown.hints, shown.tracebacks = quiet, not quiet, verbose
         if verbose:
             logging.basicConfig(level=logging.INFO)
-        return command(**options)
+        try:
+            return command(**options)
+        except FdrdError as error:
+            error.args = (with_flags(str(error)),)
+            raise
 
     parameters = [*signature.parameters.values(), *added]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
+
+
+_OTHER_NAMES = {"columns": "map", "options": "method_option", "train": "train_option"}
+"""Names of options of the command line by the name of the argument in Python."""
+
+
+def with_flags(message: str) -> str:
+    """Return a message with the options of the running command in place of arguments, which are in backticks."""
+    context = click.get_current_context(silent=True)
+    flags = {}
+    for parameter in context.command.params if context else ():
+        for flag in sorted(parameter.opts, key=len):
+            shown_as = flag if flag.startswith("-") else flag.upper()
+            flags[flag.lstrip("-").replace("-", "_")] = flags[str(parameter.name)] = shown_as
+
+    def flag_of(found: re.Match[str]) -> str:
+        name = _OTHER_NAMES.get(found[1], found[1])
+        return flags.get(found[1]) or flags.get(name) or found[0]
+
+    return re.sub(r"`(\w+)`", flag_of, message)
 
 
 def help_text(command: Callable[..., Any]) -> str:

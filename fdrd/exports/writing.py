@@ -43,7 +43,7 @@ def export(
     """
     form = format_module(to)
     if task != "zeroshot_retrieval" and to != "webdataset":
-        raise FdrdError(f"--task {task} is for --to webdataset; leave it out with --to {to}")
+        raise FdrdError(f"`task` {task} is for `to` webdataset; leave it out with `to` {to}")
     # The folder is checked before loading, which takes time.
     with disk_errors(Path(out)), atomic_folder(Path(out)) as stage:
         domains: dict[str, list[RetrievalDataset]] = {}

@@ -106,7 +106,7 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        raise FdrdError(f"{root} {what}; --source takes a folder of images and captions")
+        raise FdrdError(f"{root} {what}; `source` takes a folder of images and captions")
     if not any(root.iterdir()):
         raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
     source = SourceFolder(root, options)
@@ -239,7 +239,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
         for path in candidates:
             why = f"the folder is read as {domain.reader}"
             if path in readers:
-                why += f"; --layout {readers[path]} reads this file instead"
+                why += f"; the layout {readers[path]} reads this file instead"
             elif miss := next((miss for miss in misses if miss.startswith(f"{path} ")), ""):
                 why = f"it{miss.removeprefix(path)}"
             yield prefix + path, why

@@ -92,7 +92,7 @@ def load(
         place, _, revision = target.partition("@")
         advice = (
             "not a local folder, and downloading it from the Hub failed; check the name and the "
-            "connection, or give --backbone a local folder, a function, or `embedded`"
+            "connection, or give `backbone` a local folder, a function, or `embedded`"
         )
     try:
         parts = _parts(place, revision or "main", name)
@@ -171,7 +171,7 @@ def _refuse_unknown(config: dict[str, Any], name: str) -> None:
     if "auto_map" in config:
         remedy = (
             "it needs code of its repository, which fdrd does not run; if you trust that code, load "
-            "the model in a function of your own: --backbone file.py:function"
+            "the model in a function of your own: `backbone` file.py:function"
         )
     raise FdrdError(
         f"backbone {name!r}: model_type {kind!r} is not a dual encoder of transformers; {remedy}"
@@ -195,7 +195,7 @@ def _refuse_damaged(report: dict[str, Any], kind: str, name: str) -> None:
             f"backbone {name!r}: its tensors do not fit a {kind} model ({'; '.join(problems)}), so parts "
             f"of it would be random or ignored; the files are damaged or config.json names another "
             f"architecture. Save the model again with save_pretrained, or load it in a function of "
-            f"your own: --backbone file.py:function"
+            f"your own: `backbone` file.py:function"
         )
 
 
@@ -266,7 +266,7 @@ def _converted(place: str, revision: str, described: Path) -> tuple[Any, Any, An
     if weights is None:
         raise FdrdError(
             f"{place} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
-            f".bin or .pt file, `fdrd convert` writes a folder that --backbone takes"
+            f".bin or .pt file, `fdrd convert` writes a folder that `backbone` takes"
         )
     config = open_clip.read_config(described)
     own = any(_file(place, revision, file) for file in TOKENIZER_FILES)

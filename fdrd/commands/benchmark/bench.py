@@ -120,7 +120,7 @@ def bench(
 def _checked_name(dataset: str | None, data: str | None, split: str, train: dict[str, str]) -> str:
     """Return the dataset, after finding mistakes that need no torch."""
     from benchmark.settings import TrainConfig
-    from fdrd.dataset import load_dataset
+    from fdrd.dataset import load_rows
     from fdrd.files.cache import last_build
     from fdrd.options import options_of, read_options
 
@@ -128,8 +128,8 @@ def _checked_name(dataset: str | None, data: str | None, split: str, train: dict
         raise FdrdError("the dataset is given twice; remove --data")
     name = str(dataset or data or last_build())
     read_options(options_of(TrainConfig), train, "training")
-    load_dataset(name, split=split)
-    load_dataset(name)  # a run may need the other splits, too
+    load_rows(name, split=split)
+    load_rows(name)  # a run may need the other splits, too
     return name
 
 

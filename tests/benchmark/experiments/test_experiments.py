@@ -139,7 +139,7 @@ def test_a_backbone_that_is_a_function_is_refused_before_any_cell(tiny_dataset, 
         results=str(tmp_path),
         methods=["zero_shot", "coop"],
     )
-    with pytest.raises(FdrdError, match=r"is a function.*give --backbone load\.py:clip"):
+    with pytest.raises(FdrdError, match=r"is a function.*give `backbone` load\.py:clip"):
         benchmark.run_experiment(plan, data={"drawn": tiny_dataset})
 
 

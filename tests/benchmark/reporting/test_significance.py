@@ -94,7 +94,7 @@ def test_the_reference_has_the_highest_mrr(measured, tmp_path):
     assert compare(paths).comparisons[0].against.label == "maple"  # the first of two
     assert compare([paths[0], paths[2]]).comparisons[0].against.label == "coop"
     assert compare(paths, "maple").comparisons[0].against.label == "maple"
-    with pytest.raises(FdrdError, match=r"--against mapel: .*choose from 'zero_shot', 'coop'"):
+    with pytest.raises(FdrdError, match=r"`against` mapel: .*choose from 'zero_shot', 'coop'"):
         compare(paths, "mapel")
 
 

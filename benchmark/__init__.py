@@ -2,10 +2,11 @@
 
     import benchmark
 
-    benchmark.run("coop", "data/fdrd", results="runs")    # train and measure
-    benchmark.compare("runs")                             # paired significance tests
-    benchmark.report("runs")                              # Markdown
-    benchmark.search("data/fdrd", "a red bird")           # records
+    res = benchmark.evaluate(["zero_shot", "coop"], "data/birds", seeds=3, epochs=5, results="runs")
+    res["coop"].mrr                                 # mean over seeds
+    res.compare("zero_shot")                        # paired significance tests
+    res.report("report.html")
+    benchmark.search("data/birds", "a red bird")    # records
 
 Names are imported on first use, so `import benchmark` loads nothing heavy.
 """
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from benchmark.checkpoint import load_method
     from benchmark.dataset_search import Hit, search
     from benchmark.evaluation.base_to_new import CategoryList, read_categories
-    from benchmark.experiments.execution import ExperimentOutcome, run_experiment
+    from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import (
         Experiment,
         MethodRow,
@@ -55,7 +56,8 @@ if TYPE_CHECKING:
         read_results,
         to_json,
     )
-    from benchmark.runner import RunRequest, open_backbone, run, run_each
+    from benchmark.results import MethodResults, Plots, Results
+    from benchmark.runner import Resources, Run, evaluate, execute, open_backbone, run
     from benchmark.settings import Settings, TrainConfig
     from benchmark.training.adapters import Adapter, AdapterForm
     from benchmark.training.collator import ClipCollator
@@ -80,7 +82,7 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.checkpoint": "load_method",
         "benchmark.dataset_search": "Hit search",
         "benchmark.evaluation.base_to_new": "CategoryList read_categories",
-        "benchmark.experiments.execution": "ExperimentOutcome run_experiment",
+        "benchmark.experiments.execution": "run_experiment",
         "benchmark.experiments.plan": "Experiment MethodRow Protocols read_experiment to_experiment",
         "benchmark.models.backbone": "Backbone Encoder Features Prompts",
         "benchmark.models.clip": "CLIPBackbone",
@@ -94,7 +96,8 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.reporting.significance": "SignificanceTests compare",
         "benchmark.reporting.terminal": "table",
         "benchmark.result": "BenchResult FitLog RetrievalMetrics read_result read_results to_json",
-        "benchmark.runner": "RunRequest open_backbone run run_each",
+        "benchmark.results": "MethodResults Plots Results",
+        "benchmark.runner": "Resources Run evaluate execute open_backbone run",
         "benchmark.settings": "Settings TrainConfig",
         "benchmark.training.adapters": "Adapter AdapterForm",
         "benchmark.training.collator": "ClipCollator",

@@ -17,8 +17,9 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
@@ -296,9 +297,28 @@ def remarks_of(method: Method) -> dict[str, str]:
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:
-    """Return a method with these options and those of the run's arguments that it takes."""
+    """Return a method with these options and those of the run's arguments that it takes.
+
+    Its `encode_text("a red bird")` is one caption, and `encode_image(image)` one image.
+    """
     taken = {argument: value for argument, value in arguments.items() if takes(name, argument)}
-    return get_method(name)(**options, **taken)
+    made = get_method(name)(**options, **taken)
+    for encode in ("encode_image", "encode_text"):
+        with suppress(AttributeError):  # a class with slots
+            setattr(made, encode, _of_one_or_many(getattr(made, encode)))
+    return made
+
+
+def _of_one_or_many(encode: Callable[[Any], Features]) -> Callable[[Any], Features]:
+    """Return an encoder that takes a single caption or image, too."""
+
+    @wraps(encode)
+    def called(items: Any) -> Features:
+        from benchmark.models.image_batches import as_batch
+
+        return encode(as_batch(items))
+
+    return called
 
 
 def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -47,6 +47,7 @@ class RetrievalDataset:
 
     Attributes:
         name: folder, registered name or Hub id.
+        title: name, and which part of the split it is, for tables.
         split: `train`, `validation` or `test`.
         pairs: (N, 2) image number and caption number of each row.
         captions: the C distinct captions.
@@ -59,13 +60,15 @@ class RetrievalDataset:
         image_domain: (I,) index into `domains`.
     """
 
-    def __init__(self, rows: datasets.Dataset, *, name: str, split: str):
+    def __init__(self, rows: datasets.Dataset, *, name: str, split: str, part: str = ""):
         if not len(rows):
             raise FdrdError(f"{name}: the split {split!r} has no rows; choose another with `split`")
         if CATEGORY_NAME in rows.column_names:  # in Parquet only
             rows = rows.remove_columns(CATEGORY_NAME)
         self._rows = rows
         self.name = name
+        self.title = f"{name} ({part})" if part else name
+        self._part = part
         self.split = split
         light = rows.select_columns(["caption", "category", "domain", "source"]).with_format(None)
         columns: dict[str, list[Any]] = light[:]
@@ -214,17 +217,17 @@ class RetrievalDataset:
             for row, (image, caption) in enumerate(self.pairs)
         )
 
-    def select(self, rows: Sequence[int] | Indices) -> RetrievalDataset:
-        """Return a view of these rows only, in this order."""
+    def select(self, rows: Sequence[int] | Indices, part: str = "") -> RetrievalDataset:
+        """Return a view of these rows only, in this order; `part` says in tables which rows they are."""
         chosen = self._rows.select([int(row) for row in rows])
-        return RetrievalDataset(chosen, name=self.name, split=self.split)
+        return RetrievalDataset(chosen, name=self.name, split=self.split, part=part or self._part)
 
     def joined(self, other: RetrievalDataset) -> RetrievalDataset:
         """Return a view of the rows of both, under the name of this one, e.g. to train on two splits."""
         from datasets import concatenate_datasets
 
         rows = concatenate_datasets([self._rows, other._rows])
-        return RetrievalDataset(rows, name=self.name, split=self.split)
+        return RetrievalDataset(rows, name=self.name, split=self.split, part=self._part)
 
     def of_domain(self, domain: str) -> RetrievalDataset:
         """Return a view of the rows of one domain.

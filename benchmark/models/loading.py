@@ -7,6 +7,7 @@ checkpoint: a downloaded dataset must not decide what runs here.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
+from fdrd.dataset import Name
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
@@ -186,11 +188,11 @@ def cached_backbone(
     return load_backbone(backbone, allow_code=allow_code, device=device, frozen=frozen)
 
 
-def default_backbone(data: str | Path) -> str:
+def default_backbone(data: Name) -> str:
     """Return the backbone that a dataset's manifest names, otherwise CLIP ViT-B/32."""
     folder = Path(data)
     if not folder.exists():
-        folder = registered_folder(str(data)) or folder
+        folder = registered_folder(os.fspath(data)) or folder
     manifest = folder / "manifest.json"
     if manifest.is_file():
         named = json.loads(manifest.read_text(encoding="utf-8")).get("backbone")

@@ -91,23 +91,26 @@ class SignificanceTests:
 
 
 def compare(
-    results: str | Path | Sequence[str | Path], against: str | None = None
+    results: str | Path | Sequence[str | Path | BenchResult], against: str | None = None
 ) -> SignificanceTests:
     """Test methods against one of them, query by query, as `fdrd compare` does.
 
     Args:
-        results: result files, which must be comparable; and folders, of which methods without a counterpart
-            are left out.
+        results: results and result files, which must be comparable; and folders, of which methods without a
+            counterpart are left out.
         against: a method, or the full label of a row; by default the row with the highest mean MRR.
 
     Raises:
         FdrdError: there is nothing to compare, or `against` does not name a single row.
     """
-    paths = [Path(path) for path in ([results] if isinstance(results, str | Path) else results)]
-    named = group_results(read_results([path for path in paths if not path.is_dir()]))
+    items = [results] if isinstance(results, str | Path) else results
+    ready = [each for each in items if isinstance(each, BenchResult)]
+    paths = [Path(each) for each in items if not isinstance(each, BenchResult)]
+    files = read_results([path for path in paths if not path.is_dir()])
+    named = group_results([*ready, *files])
     if len(named) > 1:
         raise FdrdError(f"these runs cannot be compared: {_mismatch(named[0], named[1])}")
-    found = group_results(read_results(paths))
+    found = group_results([*ready, *read_results(paths)])
     pairs = [comparison for comparison in found if len(comparison.rows) > 1]
     if not pairs:
         reason = _mismatch(found[0], found[1]) if len(found) > 1 else "all are seeds of one method"

@@ -155,7 +155,7 @@ def build(
         FdrdError: the source or the target is unusable, all records were rejected, the policy fails the
             build, another build is writing to the target, or the disk is full.
     """
-    config, options = _with_settings(config or BuildConfig(), options or NO_OPTIONS, settings)
+    config, options = _changed(config or BuildConfig(), options or NO_OPTIONS, settings)
     with open_source(Path(source), options) as (folder, domains), ExitStack() as stack:
         fingerprint = resume.fingerprint_source(folder)
         origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
@@ -166,10 +166,10 @@ def build(
         made = read_decisions(Path(decisions)) if decisions else None
         config = target.config
         run = _Run(target, opened, progress, counter_for(config.backbone, tokens), made)
-        settings = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
+        determining = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
         unused = list(unused_files(folder, domains))
         built = run.build(
-            resume.inputs_digest(settings, domains, fingerprint.digest),
+            resume.inputs_digest(determining, domains, fingerprint.digest),
             [describe_domain(domain) for domain in domains],
             str(folder),
             lambda contents: check_items(
@@ -184,7 +184,7 @@ def build(
         return with_fields(built, unused=unused)
 
 
-def _with_settings(
+def _changed(
     config: BuildConfig, options: SourceOptions, settings: BuildSettings
 ) -> tuple[BuildConfig, SourceOptions]:
     """Return the options of a build, changed by keywords.
@@ -197,7 +197,7 @@ def _with_settings(
         if name not in known:
             raise FdrdError(unknown("option", name, known, "build"))
     ours = {field.name for field in fields(BuildConfig)}
-    given = {name: value for name, value in settings.items() if name in ours}
+    given: Any = {name: value for name, value in settings.items() if name in ours}
     of_source: Any = {name: value for name, value in settings.items() if name not in ours}
     return with_fields(config, **given), make_options(**of_source, layouts=READERS).over(options)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -21,6 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 # Before 5.18, the name in `transformers` itself needs torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging as transformers_logging
 
 from benchmark.models import open_clip
 from benchmark.models.backbone import ALL, TOKENS, Encoder
@@ -95,12 +98,30 @@ def load(
             "connection, or give `backbone` a local folder, a function, or `embedded`"
         )
     try:
-        parts = _parts(place, revision or "main", name)
+        with _no_bar():
+            parts = _parts(place, revision or "main", name)
     except FdrdError:
         raise
     except Exception as error:  # the files of a stranger make `transformers` raise anything
         raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
     return encoder(*parts, name=name, device=device, frozen=frozen, options=options)
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Load weights without the progress bar of transformers; that of a download stays."""
+    shown, downloads = (
+        transformers_logging.is_progress_bar_enabled(),
+        not are_progress_bars_disabled(),
+    )
+    transformers_logging.disable_progress_bar()
+    if downloads:
+        enable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def encoder(

@@ -1,4 +1,12 @@
-"""Baseline methods, one file each; `benchmark.registry` finds them by their `@method` line.
+"""Baseline methods, one file each: a method has the name of its file.
 
 Imports `benchmark` and `fdrd`. Others refer to a method by its registered name.
 """
+
+from pkgutil import iter_modules
+
+METHODS = {module.name: f"{__name__}.{module.name}" for module in iter_modules(__path__)}
+"""Module of each method."""
+
+ROLES = {"zero_shot": "reference", "random": "floor"}
+"""Roles by method, to know without importing torch."""

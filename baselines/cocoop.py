@@ -177,7 +177,7 @@ class CoCoOp:
         if len(pairs) > self.pair_limit:
             raise FdrdError(
                 f"cocoop: {len(pairs)} pairs of {frozen.numel()} are on the shortlist, and each is a "
-                f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller --gallery, "
+                f"pass of the text tower; lower -M rerank={self.rerank:g}, use a smaller `gallery`, "
                 f"or allow them with -M pair_limit={len(pairs)}"
             )
         scores = frozen - 2  # below every cosine

@@ -2,26 +2,26 @@
 
     import benchmark
 
-    benchmark.run("coop", "data/fdrd", results="runs")    # train and measure
-    benchmark.compare("runs")                             # paired significance tests
-    benchmark.report("runs")                              # Markdown
-    benchmark.search("data/fdrd", "a red bird")           # records
+    res = benchmark.evaluate(["zero_shot", "coop"], "data/birds", seeds=3, epochs=5, results="runs")
+    res["coop"].mrr                                 # mean over seeds
+    res.compare("zero_shot")                        # paired significance tests
+    res.report("report.html")
+    benchmark.search("data/birds", "a red bird")    # records
 
 Names are imported on first use, so `import benchmark` loads nothing heavy.
 """
 
 from __future__ import annotations
 
-import ast
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fdrd.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from benchmark.checkpoint import load_method
     from benchmark.dataset_search import Hit, search
     from benchmark.evaluation.base_to_new import CategoryList, read_categories
-    from benchmark.experiments.execution import ExperimentOutcome, run_experiment
+    from benchmark.experiments.execution import run_experiment
     from benchmark.experiments.plan import (
         Experiment,
         MethodRow,
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
         read_results,
         to_json,
     )
-    from benchmark.runner import RunRequest, open_backbone, run, run_each
+    from benchmark.results import MethodResults, Plots, Results
+    from benchmark.runner import Resources, Run, evaluate, execute, open_backbone, run
     from benchmark.settings import Settings, TrainConfig
     from benchmark.train_context import TrainContext
     from benchmark.training.adapters import Adapter, AdapterForm
@@ -75,25 +76,38 @@ if TYPE_CHECKING:
     from benchmark.training.training_negatives import TrainingNegatives
     from fdrd.progress import Progress, silent
 
-# The imports above are the only list of what the package exports.
-_HOME = {
-    alias.name: str(node.module)
-    for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
-    if isinstance(node, ast.ImportFrom)
-    for alias in node.names
-    if str(node.module).startswith(("benchmark.", "fdrd."))
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__, __getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "benchmark.checkpoint": "load_method",
+        "benchmark.dataset_search": "Hit search",
+        "benchmark.evaluation.base_to_new": "CategoryList read_categories",
+        "benchmark.experiments.execution": "run_experiment",
+        "benchmark.experiments.plan": "Experiment MethodRow Protocols read_experiment to_experiment",
+        "benchmark.models.backbone": "Backbone Encoder Features Prompts",
+        "benchmark.models.clip": "CLIPBackbone",
+        "benchmark.models.frozen_features": "FrozenFeatures default_cache",
+        "benchmark.models.image_batches": "AnyImages Images",
+        "benchmark.models.loading": "default_backbone load_backbone",
+        "benchmark.registry": "Method distribute get_method load_plugin method method_names method_options",
+        "benchmark.reporting.pages": "markdown report",
+        "benchmark.reporting.publishing": "export_model push",
+        "benchmark.reporting.records": "to_csv to_pandas",
+        "benchmark.reporting.significance": "SignificanceTests compare",
+        "benchmark.reporting.terminal": "table",
+        "benchmark.result": "BenchResult FitLog RetrievalMetrics read_result read_results to_json",
+        "benchmark.results": "MethodResults Plots Results",
+        "benchmark.runner": "Resources Run evaluate execute open_backbone run",
+        "benchmark.settings": "Settings TrainConfig",
+        "benchmark.training.adapters": "Adapter AdapterForm",
+        "benchmark.training.collator": "ClipCollator",
+        "benchmark.training.context": "TrainContext",
+        "benchmark.training.fine_tuning": "FineTuned",
+        "benchmark.training.loop": "Batch",
+        "benchmark.training.losses": "LossDirection PairLoss info_nce",
+        "benchmark.training.prompt_learners": "ContextVectors CoupledPrompts Coupling PromptMethod VisualTokens",
+        "benchmark.training.trained_method": "learn pair_loss",
+        "benchmark.training.training_negatives": "TrainingNegatives",
+        "fdrd.progress": "Progress silent",
+    },
+)

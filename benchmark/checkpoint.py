@@ -3,7 +3,7 @@
     from benchmark import load_method
 
     method = load_method("ORG/fdrd-dcar-caltech101")
-    method.encode_text(["a black car on a brick driveway"]).pooled      # (1, d)
+    method.encode_text("a black car on a brick driveway").pooled      # (1, d)
 
 A checkpoint holds tensors and JSON, no code. It names a registered method and the backbone it belongs to,
 and loading it with another backbone is an error. It is untrusted: its header is checked like options of the command
@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 import safetensors
@@ -167,7 +167,7 @@ def load_checkpoint(path: Path, learner: nn.Module, backbone_fingerprint: str) -
         raise FdrdError(
             f"{path} was trained on {header.backbone} with fingerprint "
             f"{header.backbone_fingerprint[:12]}, but this backbone has "
-            f"{backbone_fingerprint[:12]}; give the same --backbone"
+            f"{backbone_fingerprint[:12]}; give the same `backbone`"
         )
     tensors, learned = learned_tensors(path), learner.state_dict()
     for name, value in tensors.items():
@@ -225,8 +225,28 @@ def _download(spec: str) -> Path:
         raise FdrdError(f"no checkpoint {spec}: no such file, and {reason}") from error
 
 
+class TrainedMethod(Protocol):
+    """A method that was run, e.g. `results["coop"]` of `benchmark.evaluate`."""
+
+    @property
+    def method(self) -> str:
+        """Registered name."""
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has a checkpoint."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of what it learned."""
+
+
 def load_method(
-    checkpoint: str | Path,
+    checkpoint: str | Path | TrainedMethod,
     *,
     backbone: str | Backbone | None = None,
     device: str | None = None,
@@ -236,7 +256,7 @@ def load_method(
     """Return a trained method, ready to encode and score.
 
     Args:
-        checkpoint: a file, a folder or a Hub model, see `find_checkpoint`.
+        checkpoint: a file, a folder or a Hub model, see `find_checkpoint`; or `results[name]` of `evaluate`.
         backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint names.
         device: `cpu` or `cuda`.
         cache: folder of frozen features, else `default_cache()`.
@@ -246,6 +266,12 @@ def load_method(
         FdrdError: there is no such checkpoint, its method is not registered (import its package first),
             or it belongs to another backbone.
     """
+    if not isinstance(checkpoint, str | Path):
+        if not checkpoint.learns:
+            used = backbone or checkpoint.backbone
+            opened = cached_backbone(used, cache=cache, device=device, allow_code=allow_code)
+            return untrained_method(checkpoint.method, opened)
+        checkpoint = checkpoint.checkpoint
     path = find_checkpoint(checkpoint)
     header = read_header(path)
     name = header.method
@@ -261,7 +287,7 @@ def load_method(
     given = {"train": header.train} if header.train else {}
     method = make_method(name, options, backbone=tower, seed=header.seed or 0, **given)
     if method.learner is None:
-        raise FdrdError(f"{path} belongs to {name}, which learns nothing; give --method {name}")
+        raise FdrdError(f"{path} belongs to {name}, which learns nothing; give `method` {name}")
     load_checkpoint(
         path, method.learner, tower.fingerprint if tower else header.backbone_fingerprint
     )
@@ -300,7 +326,7 @@ def untrained_method(name: str, backbone: Backbone | None) -> Method:
     method = make_method(name, {}, backbone=backbone, seed=0)
     if method.trains != "nothing":
         raise FdrdError(
-            f"{name} needs training: run `fdrd bench --method {name}`, then give --checkpoint with "
+            f"{name} needs training: run `fdrd bench --method {name}`, then give `checkpoint` with "
             f"the .safetensors file next to the result"
         )
     return method

@@ -6,6 +6,7 @@ come from the backbone's cache.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from benchmark.models.backbone import Backbone, Features
 from benchmark.models.image_batches import Images
 from benchmark.models.loading import cached_backbone, default_backbone
 from benchmark.registry import Method
-from fdrd.dataset import RetrievalDataset, load_splits
+from fdrd.dataset import Name, RetrievalDataset, load_splits
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
 
@@ -52,7 +53,7 @@ class _Item(NamedTuple):
 
 
 def search(
-    data: str | Path | Sequence[RetrievalDataset],
+    data: Name | Sequence[RetrievalDataset],
     query: str | Image,
     *,
     method: str | Method = "zero_shot",
@@ -71,7 +72,8 @@ def search(
     Equal scores keep the order of the dataset. There is one parameter for each option of `fdrd search`.
 
     Args:
-        data: folder, registered name or Hub id; or loaded splits, to which `split` and `domain` do not apply.
+        data: a dataset (a path, a name or a `fdrd.Dataset`); or loaded splits, to which `split` and `domain`
+            do not apply.
         query: a text or an image.
         method: a method, or the name of one that needs no training.
         checkpoint: a file or a Hub model, to search with a trained method instead.
@@ -90,7 +92,7 @@ def search(
     """
     if isinstance(query, str) and not query.strip():
         raise FdrdError("the query is empty; give a text to search for")
-    splits = load_splits(data, split, domain) if isinstance(data, str | Path) else data
+    splits = load_splits(data, split, domain) if isinstance(data, str | os.PathLike) else data
     if not isinstance(method, str):
         return _search(method, splits, query, k, progress)
     wanted = backbone

@@ -16,12 +16,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from benchmark.code_digest import NoIdentityError, code_digest
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUILT_IN = ("baselines", "dcar")
-"""Packages with methods that need no `load_plugin`."""
+"""Packages with methods that need no `load_plugin`, listed in their `METHODS`."""
 
 
 class Method(Protocol):
@@ -162,20 +160,13 @@ class BuiltIn(NamedTuple):
     role: Role
 
 
-_DECORATOR = re.compile(r'^@method\("(\w+)"(?:.*\brole="(\w+)")?', re.M)
-
-
 @cache
 def built_in() -> dict[str, BuiltIn]:
-    """Return the built-in methods by name, found in the decorator lines without importing torch."""
+    """Return the built-in methods by name, without importing torch."""
     methods: dict[str, BuiltIn] = {}
-    for package in BUILT_IN:
-        spec = find_spec(package)
-        assert spec is not None
-        assert spec.origin is not None
-        for path in sorted(Path(spec.origin).parent.glob("*.py")):
-            for name, role in _DECORATOR.findall(path.read_text(encoding="utf-8")):
-                methods[name] = BuiltIn(f"{package}.{path.stem}", role)
+    for package in map(importlib.import_module, BUILT_IN):
+        for name, module in package.METHODS.items():
+            methods[name] = BuiltIn(module, getattr(package, "ROLES", {}).get(name, ""))
     return methods
 
 
@@ -189,7 +180,7 @@ def chosen_methods(
     """
     if sum((bool(methods), everything, ablate is not None)) != 1:
         raise FdrdError(
-            "give either --method NAME, or --all, or --ablate NAME; `fdrd methods` lists the names"
+            "give either `method` NAME, or `all`, or `ablate` NAME; `fdrd methods` lists the names"
         )
     known = method_names()
     names = [ablate] if ablate is not None else known if everything else list(methods)
@@ -215,7 +206,7 @@ def load_plugin(module: str) -> None:
     try:
         import_plugin(module)
     except ValueError as error:
-        raise FdrdError(f"--plugin {module}: {error}") from error
+        raise FdrdError(f"`plugin` {module}: {error}") from error
 
 
 def get_method(name: str) -> Callable[..., Method]:
@@ -237,7 +228,7 @@ def variants_of(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]
     if not ablations:
         having = ", ".join(known for known in method_names() if _entry(known).ablations)
         raise FdrdError(
-            f"--ablate {name}: it defines no variants; these methods do: {having or 'none'}"
+            f"`ablate` {name}: it defines no variants; these methods do: {having or 'none'}"
         )
     found: dict[str, dict[str, Any]] = {}
     for variant, own in ablations.items():
@@ -342,9 +333,28 @@ def remarks_of(method: Method) -> dict[str, str]:
 
 
 def make_method(name: str, options: Mapping[str, Any], **arguments: Any) -> Method:
-    """Return a method with these options and those of the run's arguments that it takes."""
+    """Return a method with these options and those of the run's arguments that it takes.
+
+    Its `encode_text("a red bird")` is one caption, and `encode_image(image)` one image.
+    """
     taken = {argument: value for argument, value in arguments.items() if takes(name, argument)}
-    return get_method(name)(**options, **taken)
+    made = get_method(name)(**options, **taken)
+    for encode in ("encode_image", "encode_text"):
+        with suppress(AttributeError):  # a class with slots
+            setattr(made, encode, _of_one_or_many(getattr(made, encode)))
+    return made
+
+
+def _of_one_or_many(encode: Callable[[Any], Features]) -> Callable[[Any], Features]:
+    """Return an encoder that takes a single caption or image, too."""
+
+    @wraps(encode)
+    def called(items: Any) -> Features:
+        from benchmark.models.image_batches import as_batch
+
+        return encode(as_batch(items))
+
+    return called
 
 
 def distribute(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
 
@@ -99,8 +99,29 @@ class TrainConfig:
         """
         changes = training_options(given)
         if {"epochs", "steps"} <= changes.keys():
-            raise FdrdError("-T epochs and -T steps: both set the length of a training; give one")
+            raise FdrdError("epochs and steps: both set the length of a training; give one")
         return dataclasses.replace(self, **({"steps": 0} if "epochs" in changes else {}) | changes)
+
+
+class TrainOptions(TypedDict, total=False):
+    """Fields of `TrainConfig` as keywords, and their other names."""
+
+    epochs: int
+    steps: int
+    eval_every: int
+    batch_size: int
+    optimiser: Literal["sgd", "adamw"]
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: float
+    lr: float
+    schedule: Literal["cosine", "constant"]
+    warmup: int
+    precision: Literal["float32", "bfloat16"]
+    scale: str | float
+    mask_equal: bool
+    patience: int
+    keep_untrained: bool
+    chunk_size: int
 
 
 def training_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,11 +206,13 @@ class Settings:
     """whether hard-negative accuracy is measured"""
     label: str = ""
     """name of the row in tables, if an experiment file gave one"""
+    asked: list[Digest] = field(default_factory=list)
+    """identities of the runs, by names, that this result answers"""
 
     def determining(self) -> dict[str, Any]:
         """Return all that determines the numbers; names, labels and remarks do not count."""
         fields = dataclasses.asdict(self)
-        for name in ("options_given", "train_given", "remarks", "label"):
+        for name in ("options_given", "train_given", "remarks", "label", "asked"):
             del fields[name]
         for name in ("data", "backbone", "categories"):
             fields[name] = fields[name] and fields[name]["fingerprint"]

@@ -1,22 +1,29 @@
-"""DCAR after figure 2 of arXiv 2508.04028; importing this package registers its methods.
+"""DCAR after figure 2 of arXiv 2508.04028.
 
 `dcar/README.md` says what is known, what was chosen and what was measured. Imports `benchmark` and `fdrd`.
 """
 
-from dcar.category_loss import category_aware_loss
-from dcar.figure import DCARFigure, dcar_figure
-from dcar.method import DCAR, dcar, dcar_plus
-from dcar.options import DCARConfig
-from dcar.token_weights import similarity_change, token_weights
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DCAR",
-    "DCARConfig",
-    "DCARFigure",
-    "category_aware_loss",
-    "dcar",
-    "dcar_figure",
-    "dcar_plus",
-    "similarity_change",
-    "token_weights",
-]
+from fdrd.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from dcar.category_loss import category_aware_loss
+    from dcar.figure import DCARFigure, dcar_figure
+    from dcar.method import DCAR, dcar, dcar_plus
+    from dcar.options import DCARConfig
+    from dcar.token_weights import similarity_change, token_weights
+
+METHODS = {"dcar": "dcar.method", "dcar_plus": "dcar.method", "dcar_figure": "dcar.figure"}
+"""Module of each method."""
+
+__all__, __getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "dcar.category_loss": "category_aware_loss",
+        "dcar.figure": "DCARFigure dcar_figure",
+        "dcar.method": "DCAR dcar dcar_plus",
+        "dcar.options": "DCARConfig",
+        "dcar.token_weights": "similarity_change token_weights",
+    },
+)

@@ -2,8 +2,9 @@
 
     import fdrd
 
-    fdrd.build("raw/")                          # Arrow shards, manifest and card in data/fdrd
-    test = fdrd.load("data/fdrd", "test")       # distinct images and captions of a split
+    ds = fdrd.build("photos/", "data/birds", seed=1)    # Arrow shards, manifest and card in data/birds
+    ds = fdrd.load("data/birds")                        # the same dataset, later
+    ds["test"][0]["image"]                              # a split is a `datasets.Dataset`
 
 Commands for datasets are functions here, those for methods are in `benchmark`. Importing `fdrd` is fast: a name is
 imported when it is first used.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fdrd.lazy import lazy_exports
 from fdrd.shadowing import hidden_packages
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from fdrd.checks.audits import audit
     from fdrd.checks.statistics import stats
     from fdrd.checks.validation import validate
-    from fdrd.dataset import RetrievalDataset, load, load_dataset
+    from fdrd.dataset import RetrievalDataset
+    from fdrd.dataset_handle import Dataset, load
     from fdrd.errors import FdrdError
     from fdrd.exports.writing import export
     from fdrd.fetching.fetching_run import fetch
@@ -35,52 +38,27 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = {
-    "Build": "pipeline.builder",
-    "BuildConfig": "build_config",
-    "CaptionSettings": "captioning",
-    "FdrdError": "errors",
-    "Part": "pipeline.parts",
-    "RetrievalDataset": "dataset",
-    "SourceOptions": "sources",
-    "audit": "checks.audits",
-    "build": "pipeline.builder",
-    "build_part": "pipeline.part_builder",
-    "caption": "captioning",
-    "export": "exports.writing",
-    "fetch": "fetching.fetching_run",
-    "load": "dataset",
-    "load_dataset": "dataset",
-    "merge": "pipeline.builder",
-    "push": "hub.dataset_repository",
-    "sample": "field_guide.writer",
-    "stats": "checks.statistics",
-    "validate": "checks.validation",
-}
-
-__all__ = [
-    "Build",
-    "BuildConfig",
-    "CaptionSettings",
-    "FdrdError",
-    "Part",
-    "RetrievalDataset",
-    "SourceOptions",
-    "__version__",
-    "audit",
-    "build",
-    "build_part",
-    "caption",
-    "export",
-    "fetch",
-    "load",
-    "load_dataset",
-    "merge",
-    "push",
-    "sample",
-    "stats",
-    "validate",
-]
+__all__, _get, __dir__ = lazy_exports(
+    __name__,
+    {
+        "fdrd.build_config": "BuildConfig",
+        "fdrd.captioning": "CaptionSettings caption",
+        "fdrd.checks.audits": "audit",
+        "fdrd.checks.statistics": "stats",
+        "fdrd.checks.validation": "validate",
+        "fdrd.dataset": "RetrievalDataset",
+        "fdrd.dataset_handle": "Dataset load",
+        "fdrd.errors": "FdrdError",
+        "fdrd.exports.writing": "export",
+        "fdrd.fetching.fetching_run": "fetch",
+        "fdrd.field_guide.writer": "sample",
+        "fdrd.hub.dataset_repository": "push",
+        "fdrd.pipeline.builder": "Build build merge",
+        "fdrd.pipeline.part_builder": "build_part",
+        "fdrd.pipeline.parts": "Part",
+        "fdrd.sources": "SourceOptions",
+    },
+)
 
 
 if sys.argv[:1] != ["-m"] and (hidden := hidden_packages()):  # `python -m fdrd` stops at it
@@ -90,17 +68,8 @@ if sys.argv[:1] != ["-m"] and (hidden := hidden_packages()):  # `python -m fdrd`
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("fdrd")
-    if name not in _MODULES:
-        raise AttributeError(f"module 'fdrd' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"fdrd.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    return _get(name)

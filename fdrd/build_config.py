@@ -44,18 +44,18 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise FdrdError(f"--format {self.format!r}: choose from {', '.join(FORMATS)}")
+            raise FdrdError(f"`format` {self.format!r}: choose from {', '.join(FORMATS)}")
         object.__setattr__(self, "policy", resolve(self.policy))
         # The loader of `datasets` needs lower case names without path separators.
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
             raise FdrdError(
-                f"--name {self.name!r}: use lower case letters, digits, '.', '_' and '-', e.g. 'my-birds'"
+                f"`name` {self.name!r}: use lower case letters, digits, '.', '_' and '-', e.g. 'my-birds'"
             )
         # A downloaded dataset must not make a benchmark load code or local files.
         if self.backbone and not re.fullmatch(
             r"\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|embedded", self.backbone
         ):
             raise FdrdError(
-                f"--backbone {self.backbone!r}: must be a Hub id, ORG/NAME or ORG/NAME@REVISION, or "
+                f"`backbone` {self.backbone!r}: must be a Hub id, ORG/NAME or ORG/NAME@REVISION, or "
                 "'embedded'; pass other backbones to `fdrd bench`"
             )

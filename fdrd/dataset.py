@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Indices = npt.NDArray[np.int64]
+Name = str | os.PathLike[str]
+"""A folder that `fdrd build` wrote, a registered name, a Hub id, or a `fdrd.Dataset`."""
 _BATCH = 64
 
 
@@ -44,6 +47,7 @@ class RetrievalDataset:
 
     Attributes:
         name: folder, registered name or Hub id.
+        title: name, and which part of the split it is, for tables.
         split: `train`, `validation` or `test`.
         pairs: (N, 2) image number and caption number of each row.
         captions: the C distinct captions.
@@ -56,13 +60,15 @@ class RetrievalDataset:
         image_domain: (I,) index into `domains`.
     """
 
-    def __init__(self, rows: datasets.Dataset, *, name: str, split: str):
+    def __init__(self, rows: datasets.Dataset, *, name: str, split: str, part: str = ""):
         if not len(rows):
-            raise FdrdError(f"{name}: the split {split!r} has no rows; choose another with --split")
+            raise FdrdError(f"{name}: the split {split!r} has no rows; choose another with `split`")
         if CATEGORY_NAME in rows.column_names:  # in Parquet only
             rows = rows.remove_columns(CATEGORY_NAME)
         self._rows = rows
         self.name = name
+        self.title = f"{name} ({part})" if part else name
+        self._part = part
         self.split = split
         light = rows.select_columns(["caption", "category", "domain", "source"]).with_format(None)
         columns: dict[str, list[Any]] = light[:]
@@ -97,7 +103,7 @@ class RetrievalDataset:
         if missing:
             raise FdrdError(
                 f"{option} needs categories, and {missing:,} of {len(self):,} rows of {self.split} in "
-                f"{self.name} have none; leave it out, or build with --category-from or --category"
+                f"{self.name} have none; leave it out, or build with `category_from` or `category`"
             )
 
     def images(self, numbers: Iterable[int]) -> list[Image]:
@@ -211,17 +217,17 @@ class RetrievalDataset:
             for row, (image, caption) in enumerate(self.pairs)
         )
 
-    def select(self, rows: Sequence[int] | Indices) -> RetrievalDataset:
-        """Return a view of these rows only, in this order."""
+    def select(self, rows: Sequence[int] | Indices, part: str = "") -> RetrievalDataset:
+        """Return a view of these rows only, in this order; `part` says in tables which rows they are."""
         chosen = self._rows.select([int(row) for row in rows])
-        return RetrievalDataset(chosen, name=self.name, split=self.split)
+        return RetrievalDataset(chosen, name=self.name, split=self.split, part=part or self._part)
 
     def joined(self, other: RetrievalDataset) -> RetrievalDataset:
         """Return a view of the rows of both, under the name of this one, e.g. to train on two splits."""
         from datasets import concatenate_datasets
 
         rows = concatenate_datasets([self._rows, other._rows])
-        return RetrievalDataset(rows, name=self.name, split=self.split)
+        return RetrievalDataset(rows, name=self.name, split=self.split, part=self._part)
 
     def of_domain(self, domain: str) -> RetrievalDataset:
         """Return a view of the rows of one domain.
@@ -245,27 +251,27 @@ def rows_digest(rows: Iterable[tuple[str, str, str, list[str]]]) -> str:
     return digest.hexdigest()
 
 
-def load(name: str | Path, split: str, domain: str | None = None) -> RetrievalDataset:
-    """Load one split of a dataset.
+def load_view(name: Name, split: str, domain: str | None = None) -> RetrievalDataset:
+    """Load one split of a dataset as distinct images, distinct captions and pairs.
 
     Args:
-        name: a folder that `fdrd build` wrote, a registered name, or a Hub id.
+        name: folder that `fdrd build` wrote, registered name, or Hub id.
         split: `train`, `validation` or `test`.
         domain: load only this domain.
 
     Raises:
         FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
-    return RetrievalDataset(load_dataset(name, domain, split), name=str(name), split=split)
+    return RetrievalDataset(load_rows(name, split, domain), name=os.fspath(name), split=split)
 
 
-def load_dataset(name: str | Path, domain: str | None = None, split: str | None = None) -> Any:
+def load_rows(name: Name, split: str | None = None, domain: str | None = None) -> Any:
     """Return rows as `datasets.load_dataset` does, but look on this machine before asking the Hub.
 
     Args:
-        name: a folder that `fdrd build` wrote, a registered name, or a Hub id.
-        domain: load only this domain.
+        name: folder that `fdrd build` wrote, registered name, or Hub id.
         split: load only this split.
+        domain: load only this domain.
 
     Returns:
         A `datasets.Dataset`, or without `split` a `datasets.DatasetDict`.
@@ -273,6 +279,7 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
     Raises:
         FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
+    name = os.fspath(name)
     import datasets
 
     if split not in (None, *SPLITS):
@@ -281,7 +288,7 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
     if shards is None:
         with hub_or_cache() as connected:
             try:
-                found = datasets.load_dataset(str(name), domain or "default", split=split)
+                found = datasets.load_dataset(name, domain or "default", split=split)
                 _check_hub_rows(found, name)
                 return found
             except FdrdError:
@@ -289,7 +296,7 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
             except Exception as error:  # the files of a stranger make `datasets` raise anything
                 hub = f"not found on the Hub ({first_line(error)})"
                 raise FdrdError(
-                    f"no dataset {str(name)!r}: not a folder, not built on this machine, and "
+                    f"no dataset {name!r}: not a folder, not built on this machine, and "
                     f"{hub if connected else 'the Hub cannot be reached'}; build it with "
                     f"`fdrd build`, or name another"
                 ) from error
@@ -301,7 +308,7 @@ def load_dataset(name: str | Path, domain: str | None = None, split: str | None 
     return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
 
 
-def _check_hub_rows(found: Any, name: str | Path) -> None:
+def _check_hub_rows(found: Any, name: str) -> None:
     """Raise `DamageError` for what would break a reader of rows of the Hub."""
     for rows in found.values() if isinstance(found, dict) else [found]:
         names = getattr(rows.features.get("category"), "names", [])
@@ -314,9 +321,7 @@ def _check_hub_rows(found: Any, name: str | Path) -> None:
             first += batch.num_rows
 
 
-def _local_shards(
-    name: str | Path, domain: str | None, split: str | None
-) -> dict[str, list[Path]] | None:
+def _local_shards(name: str, domain: str | None, split: str | None) -> dict[str, list[Path]] | None:
     """Return the shards of each split, or of one, of a folder or a registered name; None if it is neither.
 
     Raises:
@@ -335,12 +340,12 @@ def _local_shards(
                 shards.setdefault(shard["split"], []).append(folder / shard["path"])
         return shards
     refuse_other(folder, "a dataset")
-    found = registered_shards(str(name), domain or "default")
+    found = registered_shards(name, domain or "default")
     shards = {each: found[each] for each in SPLITS if each in found and split in (None, each)}
     for files in shards.values():
         for file in files:
             check_rows(file)
-    return shards if shards or registered_folder(str(name)) else None
+    return shards if shards or registered_folder(name) else None
 
 
 def _rows(shards: Sequence[Path]) -> datasets.Dataset:
@@ -352,19 +357,19 @@ def _rows(shards: Sequence[Path]) -> datasets.Dataset:
 
 
 def load_splits(
-    name: str | Path, split: str | None = None, domain: str | None = None
+    name: Name, split: str | None = None, domain: str | None = None
 ) -> list[RetrievalDataset]:
     """Load all splits of a dataset, or only the given one.
 
     Raises:
-        FdrdError: as `load`.
+        FdrdError: as `load_view`.
     """
     if split is not None:
-        return [load(name, split, domain)]
+        return [load_view(name, split, domain)]
     loaded, missing = [], []
     for each in SPLITS:
         try:
-            loaded.append(load(name, each, domain))
+            loaded.append(load_view(name, each, domain))
         except DamageError:
             raise
         except FdrdError as error:  # not every dataset has all three

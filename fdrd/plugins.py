@@ -28,7 +28,7 @@ def load_plugin(module: str) -> None:
             importlib.import_module(module)
     except (ImportError, OSError) as error:
         raise FdrdError(
-            f"--plugin {module}: {error}; give a .py file, or a module that is installed, in the "
+            f"`plugin` {module}: {error}; give a .py file, or a module that is installed, in the "
             f"current folder or on PYTHONPATH"
         ) from error
 

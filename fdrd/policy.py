@@ -35,7 +35,7 @@ def resolve(chosen: Mapping[str, str]) -> dict[str, Action]:
     """
     actions: dict[str, Action] = {action: action for action in get_args(Action)}
     for reason, action in chosen.items():
-        given = f"--policy {reason}={action}"
+        given = f"`policy` {reason}={action}"
         if reason not in REASONS:
             raise FdrdError(f"{given}: unknown reason {reason!r}{_suggestion(reason, REASONS)}")
         if action not in actions:
@@ -66,7 +66,7 @@ def parse(options: Iterable[str]) -> dict[str, Action]:
         reason, equals, action = (part.strip() for part in option.partition("="))
         if not (reason and equals and action):
             raise FdrdError(
-                f"--policy {option!r}: give REASON=keep, REASON=drop or REASON=fail, e.g. "
+                f"`policy` {option!r}: give REASON=keep, REASON=drop or REASON=fail, e.g. "
                 "caption_in_other_split=drop; `fdrd build --reasons` lists them"
             )
         chosen[reason] = action
@@ -91,7 +91,7 @@ def policy_error(failing: Sequence[Rejection], listed_in: object) -> CheckError:
     text = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
     return CheckError(
         f"the policy fails the build because of {text}; the first is {first}. See {listed_in}; "
-        f"fix the source, or give --policy {first.reason}={default_action(first.reason)}"
+        f"fix the source, or give `policy` {first.reason}={default_action(first.reason)}"
     )
 
 

@@ -24,7 +24,7 @@ from benchmark import FrozenFeatures, Prompts, get_method, info_nce, load_backbo
 from benchmark.models.pixel_cache import PixelCache
 from benchmark.training.loop import Batch, batches
 from benchmark.training.prompt_learners import CoupledPrompts
-from fdrd import load
+from fdrd.dataset import load_view
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
-    train = load(options.data, "train")
+    train = load_view(options.data, "train")
     with tempfile.TemporaryDirectory() as cache:
         backbone = load_backbone(
             options.backbone, allow_code=True, frozen=FrozenFeatures(Path(cache))

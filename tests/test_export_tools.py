@@ -161,7 +161,7 @@ def data(tmp_path_factory):
 
 def expected(data):
     """Return captions and category of each distinct image of the test split."""
-    view = fdrd.load(data, "test")
+    view = fdrd.load(data).view("test")
     return [
         [*(view.captions[c] for i, c in view.pairs if i == image), view.categories[category]]
         for image, category in enumerate(view.image_category)
@@ -189,7 +189,7 @@ def test_label_studio_accepts_tasks_and_predictions(data, tmp_path):
 def test_mteb_runs_the_task_file(data, tmp_path):
     fdrd.export(data, tmp_path / "out", to="mteb")
     found = run(MTEB, tmp_path / "out" / "raw", "mteb")
-    view = fdrd.load(data, "test")
+    view = fdrd.load(data).view("test")
     assert found["queries"] == [len(view.image_digests), len(view.captions)]
     assert found["RawI2TRetrieval"][1] == found["RawT2IRetrieval"][1] == 1.0
     assert 0 < found["RawI2TRetrieval"][0] < 1
@@ -201,7 +201,7 @@ def test_datasets_loads_the_imagefolder(data, tmp_path):
     fdrd.export(data, tmp_path / "out", to="imagefolder")
     loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "out" / "raw"), cache_dir=tmp_path)
     rows = loaded["test"]
-    view = fdrd.load(data, "test")
+    view = fdrd.load(data).view("test")
     assert sorted(rows["caption"]) == sorted(view.captions[c] for _, c in view.pairs)
     assert rows[0]["image"].size == (32, 32)
 

@@ -193,7 +193,7 @@ def test_clip_benchmark_and_fdrd_bench_report_the_same_recalls(models, byte_pair
     )  # fmt: skip
     theirs = json.loads((tools.folder / "theirs.json").read_text())["metrics"]
 
-    view = fdrd.load(tmp_path / "data/fdrd", "test")
+    view = fdrd.load(tmp_path / "data/fdrd").view("test")
     clip = load_backbone(str(tmp_path / "clip"), device="cpu")
     (tools.folder / "images").mkdir()
     shown = view.images(range(len(view.image_digests)))

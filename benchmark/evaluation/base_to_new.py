@@ -44,7 +44,7 @@ def read_categories(path: Path) -> CategoryList:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise FdrdError(
-            f"--categories {path}: {error}; give a text file with one category per line"
+            f"`categories` {path}: {error}; give a text file with one category per line"
         ) from error
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -52,7 +52,7 @@ def read_categories(path: Path) -> CategoryList:
         if name and not name.startswith("#"):
             lines.setdefault(name, number)
     if not lines:
-        raise FdrdError(f"--categories {path}: lists no category; write one per line")
+        raise FdrdError(f"`categories` {path}: lists no category; write one per line")
     return CategoryList(str(path), lines)
 
 
@@ -62,7 +62,7 @@ def half_of(dataset: RetrievalDataset, categories: CategoryList, half: Half) -> 
     Raises:
         FdrdError: the dataset lacks a listed category, or the half is empty.
     """
-    dataset.require_categories("--categories")
+    dataset.require_categories("`categories`")
     known = {name: number for number, name in enumerate(dataset.categories)}
     for name, line in categories.lines.items():
         if name not in known:

@@ -46,7 +46,7 @@ def encoded_in_batches(
             if size == 1:
                 raise FdrdError(
                     f"{stage}: a single item does not fit in the memory of the device; free some, choose "
-                    f"a smaller backbone, or give --device cpu"
+                    f"a smaller backbone, or give `device` cpu"
                 ) from error
             size = (size + 1) // 2
             continue

@@ -42,7 +42,7 @@ def galleries(
         if not 1 < size <= len(members):
             raise FdrdError(
                 f"a gallery of {size} images cannot be drawn from {len(members)}; "
-                f"give --gallery a number between 2 and {len(members)}, or leave it out"
+                f"give `gallery` a number between 2 and {len(members)}, or leave it out"
             )
         order = np.random.default_rng([seed, int(domain)]).permutation(members)
         for start in range(0, len(order), size):

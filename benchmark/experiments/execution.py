@@ -15,38 +15,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from benchmark.evaluation.base_to_new import read_categories
 from benchmark.experiments import presets
-from benchmark.experiments.plan import Cell, Experiment, MethodRow, brief, read_experiment
-from benchmark.experiments.tuning import tuned_row
+from benchmark.experiments.plan import Experiment, brief, read_experiment
+from benchmark.experiments.state import identity
+from benchmark.experiments.tuning import tuned_run
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import refuse_function
 from benchmark.registry import load_plugin, takes
 from benchmark.result import BenchResult, write_result
-from benchmark.runner import open_backbone, run
+from benchmark.results import Results
+from benchmark.runner import Resources, Run, answering, execute, open_backbone
 from benchmark.settings import HALVES
 from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, split_of
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
-
-
-@dataclass(frozen=True)
-class ExperimentOutcome:
-    """Results of all cells, and the errors of those that failed, by row, seed and what sets the cell apart."""
-
-    results: list[BenchResult] = field(default_factory=list)
-    failed: dict[str, FdrdError] = field(default_factory=dict)
-
-    def _repr_html_(self) -> str:
-        from benchmark.reporting.pages import html_parts, main_parts
-
-        errors = [f"{name} failed: {error}" for name, error in self.failed.items()]
-        return html_parts([*main_parts(self.results), *errors])
 
 
 def run_experiment(
@@ -60,10 +48,11 @@ def run_experiment(
     track: str | None = None,
     allow_code: bool = False,
     progress: Progress = silent,
-) -> ExperimentOutcome:
+) -> Results:
     """Run every cell of an experiment that has no result yet, as `fdrd run` does.
 
-    Finished cells are read, interrupted trainings resume. A cell that fails does not stop the others.
+    Finished cells are read, interrupted trainings resume. A cell that fails does not stop the others: the errors are
+    in `failed`, by row, seed and what sets the cell apart.
 
     Args:
         experiment: a file, see `benchmark.experiments.plan`, or its content.
@@ -72,7 +61,7 @@ def run_experiment(
         jobs: number of processes.
         plugins: modules or files that register methods.
         device: of the backbones that are loaded.
-        track: where the curves of each training go, as in `RunRequest.log`.
+        track: where the curves of each training go, as in `run`.
         allow_code: the user typed the backbones, so they may name functions.
         progress: receives the stages of each cell that this process runs.
 
@@ -85,10 +74,8 @@ def run_experiment(
     if jobs > 1 and (data or backbones):
         raise FdrdError("several jobs load data and backbones by name; give names, or jobs=1")
     cells = plan.cells(data)
-    for name, split, domain in {(c.data, c.protocol.split, c.protocol.domain) for c in cells}:
+    for name, split, domain in {(cell.data, cell.split, cell.domain) for cell in cells}:
         split_of((data or {}).get(name, name), split, domain)
-    for file in {cell.protocol.categories for cell in cells} - {None}:
-        read_categories(Path(str(file)))
     for backbone in {
         str(cell.backbone) for cell in cells if cell.backbone not in (backbones or {})
     }:
@@ -103,7 +90,7 @@ def run_experiment(
                 results[result.settings.file_name()] = result
             except FdrdError as error:
                 failed[brief(cell, cells)] = error
-    return ExperimentOutcome(list(results.values()), failed)
+    return Results(list(results.values()), failed, Path(plan.results))
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -128,16 +115,21 @@ class _Opened:
     last: dict[tuple[str, str | None], Backbone] = field(default_factory=dict)
     joined: dict[str, Data] = field(default_factory=dict)
 
-    def data(self, cell: Cell) -> Data:
+    def resources(self, cell: Run, results: Path) -> Resources:
+        """Return what a run uses, without progress and observers."""
+        backbone = self.backbone(cell) if takes(cell.method, "backbone") else None
+        return Resources(self.data(cell), backbone, results, self.track)
+
+    def data(self, cell: Run) -> Data:
         data = self.given.get(cell.data, cell.data)
-        if cell.protocol.preset is None:
+        if cell.preset is None:
             return data
         if cell.data not in self.joined:
             self.joined.clear()
             self.joined[cell.data] = presets.paper_data(data)
         return self.joined[cell.data]
 
-    def backbone(self, cell: Cell) -> Backbone:
+    def backbone(self, cell: Run) -> Backbone:
         if cell.backbone is not None and cell.backbone in self.backbones:
             return self.backbones[cell.backbone]
         key = (cell.data if cell.backbone is None else "", cell.backbone)
@@ -150,71 +142,41 @@ class _Opened:
         return self.last[key]
 
 
-def _run(cell: Cell, plan: Experiment, opened: _Opened, progress: Progress) -> BenchResult:
-    """Run one cell, and record its label and its tuning in the result file."""
-    results, log = Path(plan.results), None
-    if cell.row.search and (tuning := plan.tuning):
-        protocol = msgspec.structs.replace(cell.protocol, split="validation", gallery="domain")
-        trial = msgspec.structs.replace(cell, protocol=protocol, seed=tuning.seed, half=HALVES[0])
+def _run(cell: Run, plan: Experiment, opened: _Opened, progress: Progress) -> BenchResult:
+    """Run one cell, and record its identity, its label and its tuning in the result file."""
+    results, log, run = Path(plan.results), None, cell
+    if cell.search and (tuning := plan.tuning):
+        trial = cell.changed(split="validation", gallery="domain", seed=tuning.seed, half=HALVES[0])
 
-        def run_trial(row: MethodRow, folder: Path, observer: Observer) -> BenchResult:
-            drawn = msgspec.structs.replace(trial, row=row)
-            return _run_row(drawn, folder, opened, progress, observer)
+        def run_trial(drawn: Run, folder: Path, observer: Observer) -> BenchResult:
+            resources = opened.resources(drawn, folder)
+            return execute(
+                drawn, dataclasses.replace(resources, progress=progress, observers=(observer,))
+            )
 
-        row, log = tuned_row(trial, tuning, results / "tuning", run_trial)
-        cell = msgspec.structs.replace(cell, row=row)
-    result = _run_row(cell, results, opened, progress)
-    settings = dataclasses.replace(result.settings, label=cell.row.label)
-    if cell.protocol.preset and settings.train:
-        settings = dataclasses.replace(
-            settings,
-            options_given=cell.row.options,
-            train_given=cell.row.train,
-            remarks=settings.remarks | {presets.TAG: presets.REMARK},
-        )
-    recorded = dataclasses.replace(result, settings=settings, tuning=log)
-    if recorded != result:
-        write_result(recorded, results / settings.file_name())
-    return recorded
-
-
-def _run_row(
-    cell: Cell, results: Path, opened: _Opened, progress: Progress, *observers: Observer
-) -> BenchResult:
-    protocol, row = cell.protocol, cell.row
-    if protocol.preset:
-        row = presets.paper_row(row)
-    return run(
-        row.method,
-        opened.data(cell),
-        split=protocol.split,
-        backbone=opened.backbone(cell) if takes(row.method, "backbone") else None,
-        domain=protocol.domain,
-        train_domain=protocol.train_domain,
-        categories=read_categories(Path(protocol.categories)) if protocol.categories else None,
-        half=cell.half,
-        shots=protocol.shots,
-        seed=cell.seed,
-        gallery=protocol.gallery,
-        hard_negatives=protocol.hard_negatives,
-        options=row.options,
-        train=row.train,
-        results=results,
-        log=opened.track,
-        progress=progress,
-        observers=observers,
-    )
+        tuned, log = tuned_run(trial, tuning, results / "tuning", run_trial)
+        run = cell.changed(options=tuned.options, train=tuned.train, search=None)
+    resources = dataclasses.replace(opened.resources(run, results), progress=progress)
+    result = execute(presets.paper_run(run) if cell.preset else run, resources)
+    recorded: dict[str, Any] = {"label": cell.label}
+    if cell.preset and result.settings.train:
+        remarks = result.settings.remarks | {presets.TAG: presets.REMARK}
+        recorded |= {"options_given": run.options, "train_given": run.train, "remarks": remarks}
+    if result.tuning != log:
+        result = dataclasses.replace(result, tuning=log)
+        write_result(result, results / result.settings.file_name())
+    return answering(result, [identity(cell)], results, **recorded)
 
 
 def _prefixed(progress: Progress, name: str) -> Progress:
     return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
 
 
-def _free_first(cells: Sequence[Cell], results: Path) -> Iterator[Cell]:
+def _free_first(cells: Sequence[Run], results: Path) -> Iterator[Run]:
     """Yield the cells under the lock of their training: first those that are free, then the others."""
     folder = results / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
-    groups = [(key, list(group)) for key, group in groupby(cells, lambda cell: cell.training)]
+    groups = [(key, list(group)) for key, group in groupby(cells, lambda cell: cell.training())]
     for seconds in (0, -1):  # -1 waits for the other process
         later = []
         for key, group in groups:

@@ -17,7 +17,6 @@ An experiment file runs no code: it names no plugin, and its backbones may not b
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,11 +28,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from benchmark.evaluation.base_to_new import read_categories
 from benchmark.registry import chosen_methods, method_options, takes
+from benchmark.runner.description import Preset, Run, Search, Space
 from benchmark.settings import (
     HALVES,
     Gallery,
-    Half,
     OptionValue,
     Seed,
     TrainConfig,
@@ -50,30 +50,7 @@ MOST_CELLS = 100_000
 Count = Annotated[int, Meta(ge=1)]
 Split = Literal["train", "validation", "test"]
 Shots = Count | Literal["all"]
-Preset = Literal["paper"]
 Options = dict[str, OptionValue]
-
-
-class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numbers from `low` to `high`, both included: integers if both ends are; `log` draws on a logarithmic scale."""
-
-    low: int | float
-    high: int | float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if self.low > self.high or (self.log and self.low <= 0):
-            raise ValueError("low must not be above high, and with log it must be above 0")
-
-
-Space = dict[str, Annotated[list[OptionValue], Meta(min_length=1)] | Range]
-
-
-class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Values to choose from on the validation split, by option of the method and of the training."""
-
-    options: Space = {}
-    train: Space = {}
 
 
 class Tuning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,42 +92,18 @@ class MethodRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.label or self.method + (f" ({words})" if words else "")
 
 
-class Protocol(Struct, frozen=True, kw_only=True):
-    """What is trained on and measured.
+class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of an experiment file: what is trained on and measured, for each combination of the values in its lists.
 
     Attributes:
-        split: to measure.
-        shots: images per category to train on; None for all.
+        split: splits to measure.
+        shots: images per category to train on, or `all`.
         gallery: one per domain, one for all (`joint`), or a number of images.
-        domain: use only this domain.
-        train_domain: train on this one instead, or on `all`.
+        domain: domains to use, one at a time; `each` stands for all domains of the data.
+        train_domain: domain to train on instead, or `all`.
         categories: file with one base category per line; base and new categories are both measured.
         hard_negatives: measure the accuracy on hard negatives, which has several times as many captions to encode.
         preset: `paper` trains as `benchmark.experiments.presets` says.
-    """
-
-    split: Split = "test"
-    shots: int | None = None
-    gallery: Gallery = "domain"
-    domain: str | None = None
-    train_domain: str | None = None
-    categories: str | None = None
-    hard_negatives: bool = True
-    preset: Preset | None = None
-
-    @property
-    def words(self) -> str:
-        """The split, and what differs from the defaults."""
-        fields = msgspec.structs.asdict(self)
-        defaults = msgspec.structs.asdict(Protocol())
-        changed = [f"{name}={v}" for name, v in fields.items() if v != defaults[name]]
-        return ", ".join([self.split, *(word for word in changed if word != f"split={self.split}")])
-
-
-class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of an experiment file: one `Protocol` for each combination of the values in its lists.
-
-    The domain `each` stands for a list of all domains of the data.
     """
 
     split: Split | list[Split] = "test"
@@ -162,16 +115,18 @@ class Protocols(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hard_negatives: bool = True
     preset: Preset | None = None
 
-    def each(self, data: Data) -> Iterator[Protocol]:
-        """Yield the protocols for a dataset."""
+    def runs(self, data: Data) -> Iterator[Run]:
+        """Yield the runs for a dataset, without a method yet."""
         fields = msgspec.structs.asdict(self)
         if self.domain == "each":
             fields["domain"] = split_of(data, "test", None).domains
+        if self.categories:
+            fields["categories"] = read_categories(Path(self.categories))
         for chosen in product(*(v if isinstance(v, list) else [v] for v in fields.values())):
             named = dict(zip(fields, chosen, strict=True))
-            yield Protocol(
-                **{**named, "shots": None if named["shots"] == "all" else named["shots"]}
-            )
+            named["shots"] = None if named["shots"] == "all" else named["shots"]
+            for half in HALVES if self.categories else HALVES[:1]:
+                yield Run(method="", half=half, **named)
 
 
 class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,8 +179,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise FdrdError(f"{row.name!r} appears twice; give each a label")
         return rows
 
-    def cells(self, given: Mapping[str, Data] | None = None) -> list[Cell]:
-        """Return one cell per result file, those that share a training side by side.
+    def cells(self, given: Mapping[str, Data] | None = None) -> list[Run]:
+        """Return one run per result file, those that share a training side by side.
 
         Args:
             given: splits by a name in `data`; others are loaded if a protocol needs to know their domains.
@@ -236,11 +191,11 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         rows = self.rows()
         backbones: list[str | None] = [*self.backbones]
         seeds = self.seeds if isinstance(self.seeds, list) else range(self.seeds)
-        found: dict[str, list[Cell]] = {}
+        found: dict[str, list[Run]] = {}
         count = 0
         for data in [self.data] if isinstance(self.data, str) else self.data:
             splits = (given or {}).get(data, data)
-            every = (p.each(splits) for p in self.protocols or [Protocols()])
+            every = (p.runs(splits) for p in self.protocols or [Protocols()])
             protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
             count += len(protocols) * len(backbones or [None]) * len(rows) * len(seeds)
             if count > MOST_CELLS:
@@ -253,52 +208,24 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ):
                 if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
                     continue  # the numbers would be the same
-                for half in HALVES if protocol.categories else HALVES[:1]:
-                    cell = Cell(row, data, backbone, protocol, seed, half)
-                    found.setdefault(cell.training, []).append(cell)
+                fields = msgspec.structs.asdict(row)
+                cell = protocol.changed(data=data, backbone=backbone, seed=seed, **fields)
+                found.setdefault(cell.training(), []).append(cell)
         if not found:
             raise FdrdError("nothing to run: a list of data, seeds or protocols is empty")
         return [cell for cells in found.values() for cell in cells]
 
 
-class Cell(Struct, frozen=True):
-    """One run of an experiment. Its protocol has no lists."""
-
-    row: MethodRow
-    data: str
-    backbone: str | None
-    protocol: Protocol
-    seed: int
-    half: Half
-
-    @property
-    def name(self) -> str:
-        """The cell on one line."""
-        parts = [self.data, self.backbone or "", self.protocol.words, f"seed {self.seed}"]
-        half = f"{self.half} categories" if self.protocol.categories else ""
-        return ": ".join([self.row.name, ", ".join(filter(None, [*parts, half]))])
-
-    @property
-    def training(self) -> str:
-        """Digest of what determines the training, the same for cells that share one, or that share a search."""
-        rows = msgspec.structs.replace(
-            self.protocol, split="test", gallery="domain", hard_negatives=True
-        )
-        seed = None if self.row.search else self.seed
-        said = msgspec.json.encode([self.row, self.data, self.backbone, rows, seed])
-        return hashlib.sha256(said).hexdigest()[:16]
-
-
-def brief(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return the row and the seed of a cell, and what sets it apart from other cells of its experiment."""
-    aspects: tuple[Callable[[Cell], str], ...] = (
+def brief(cell: Run, cells: Sequence[Run]) -> str:
+    """Return the row and the seed of a run, and what sets it apart from other runs of its experiment."""
+    aspects: tuple[Callable[[Run], str], ...] = (
         lambda each: each.data,
         lambda each: each.backbone or "",
-        lambda each: each.protocol.words,
+        lambda each: each.measurement,
         lambda each: each.half,
     )
-    words = [of(cell) for of in aspects if len({of(each) for each in cells}) > 1]
-    return " ".join([cell.row.name, *words, f"seed {cell.seed}"])
+    words = [aspect(cell) for aspect in aspects if len({aspect(each) for each in cells}) > 1]
+    return " ".join([cell.label, *words, f"seed {cell.seed}"])
 
 
 def read_experiment(path: str | Path) -> Experiment:

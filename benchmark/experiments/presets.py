@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
 from benchmark.experiments.plan import Experiment, MethodRow, Options, Protocols
 from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import method_options, takes
+from benchmark.runner import Run
 from benchmark.training.row_selection import Data, split_of
 from fdrd.dataset import RetrievalDataset
 
@@ -32,14 +31,11 @@ TRAIN: Options = {"keep_untrained": False, "mask_equal": False, "eval_every": 1_
 """One evaluation, so the last step is kept."""
 
 
-def paper_row(row: MethodRow) -> MethodRow:
-    """Return a row with the options of the paper's protocol; its own options win."""
-    if row.method in IMAGE_TO_TEXT and "loss" in method_options(row.method):
-        options = {"loss": "image_to_text", **row.options}
-        row = msgspec.structs.replace(row, options=options)
-    if takes(row.method, "train"):
-        row = msgspec.structs.replace(row, train={**TRAIN, **row.train})
-    return row
+def paper_run(run: Run) -> Run:
+    """Return a run with the options of the paper's protocol; its own options win."""
+    if run.method in IMAGE_TO_TEXT and "loss" in method_options(run.method):
+        run = run.changed(options={"loss": "image_to_text", **run.options})
+    return run.changed(train={**TRAIN, **run.train}) if takes(run.method, "train") else run
 
 
 def paper_data(data: Data) -> dict[str, RetrievalDataset]:

@@ -1,22 +1,24 @@
-"""Which cells of an experiment have a result, by names: `fdrd run --dry-run` loads no backbone."""
+"""Which runs of an experiment have a result, by names: `fdrd run --dry-run` loads no backbone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark.experiments.plan import Cell, Experiment
-from benchmark.experiments.presets import TAG
-from benchmark.result import BenchResult, read_results
-from benchmark.training.row_selection import Data, training_domain
+from benchmark.experiments.plan import Experiment
+from benchmark.models.loading import default_backbone
+from benchmark.registry import takes
+from benchmark.result import read_results
+from benchmark.runner import Run
+from benchmark.training.row_selection import Data
 
 
 def states(
     experiment: Experiment, given: Mapping[str, Data] | None = None
-) -> list[tuple[Cell, str]]:
-    """Return `finished` or `to do` for each cell.
+) -> list[tuple[Run, str]]:
+    """Return `finished` or `to do` for each run.
 
-    Names are compared, not contents: a cell whose data, backbone or code has changed since runs again although it
+    Names are compared, not contents: a run whose data, backbone or code has changed since runs again although it
     is listed as finished.
 
     Args:
@@ -28,32 +30,17 @@ def states(
     """
     folder = Path(experiment.results)
     found = read_results(folder) if any(folder.glob("*.json")) else []
-    return [
-        (cell, "finished" if any(_is_of(cell, result) for result in found) else "to do")
-        for cell in experiment.cells(given)
-    ]
+    answered = {(asked, r.settings.seed) for r in found for asked in r.settings.asked}
+
+    def state(cell: Run) -> str:
+        asked = identity(cell)  # a result without a seed answers every seed
+        return "finished" if {(asked, cell.seed), (asked, None)} & answered else "to do"
+
+    return [(cell, state(cell)) for cell in experiment.cells(given)]
 
 
-def _is_of(cell: Cell, result: BenchResult) -> bool:
-    settings, protocol, row = result.settings, cell.protocol, cell.row
-    trains = bool(settings.learned_from)
-    other = training_domain(protocol.domain, protocol.train_domain) != protocol.domain
-    pairs = [(settings.options_given, row.options)]
-    pairs += [(settings.train_given, row.train)] if trains else []
-    if row.search:
-        same = result.tuning is not None and all(a.items() >= b.items() for a, b in pairs)
-    else:
-        same = all(a == b for a, b in pairs)
-    return (
-        same
-        and settings.method == row.method
-        and settings.seed in (cell.seed, None)
-        and (settings.data.name, settings.domain) == (cell.data, protocol.domain)
-        and cell.backbone in (None, settings.backbone.name)
-        and (settings.split, settings.gallery) == (protocol.split, protocol.gallery)
-        and settings.hard_negatives == protocol.hard_negatives
-        and settings.shots == (protocol.shots if trains else None)
-        and settings.train_domain == (protocol.train_domain if trains and other else None)
-        and (not settings.train or (TAG in settings.remarks) == (protocol.preset == TAG))
-        and settings.half == (cell.half if protocol.categories else None)
-    )
+def identity(cell: Run) -> str:
+    """Return the identity of a run of an experiment, with the name of the backbone that it uses."""
+    if not takes(cell.method, "backbone"):
+        return cell.changed(backbone=None).identity()
+    return cell.changed(backbone=cell.backbone or default_backbone(cell.data)).identity()

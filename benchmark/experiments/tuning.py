@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from benchmark.experiments.plan import Cell, MethodRow, Range, Tuning
+from benchmark.experiments.plan import Tuning
 from benchmark.result import BenchResult, TuningLog
+from benchmark.runner.description import Range, Run
 from benchmark.settings import OptionValue
 from benchmark.train_context import Observer
 from fdrd.errors import FdrdError, first_line
@@ -24,8 +25,8 @@ from fdrd.errors import FdrdError, first_line
 if TYPE_CHECKING:
     import optuna
 
-RunTrial = Callable[[MethodRow, Path, Observer], BenchResult]
-"""Trains a row and measures it on validation, with files in a folder, and an observer of its curves."""
+RunTrial = Callable[[Run, Path, Observer], BenchResult]
+"""Trains a method and measures it on validation, with files in a folder, and an observer of its curves."""
 
 _KILLED = "killed"
 """Attribute of a study: options and reports of the trial that was killed last."""
@@ -38,13 +39,11 @@ class _Stopped(Exception):  # noqa: N818  # not an error
     """The trial is not among the best, or the budget is spent."""
 
 
-def tuned_row(
-    cell: Cell, tuning: Tuning, folder: Path, run_trial: RunTrial
-) -> tuple[MethodRow, TuningLog]:
-    """Return the row of a cell with the options that are best on validation, and how they were chosen.
+def tuned_run(run: Run, tuning: Tuning, folder: Path, run_trial: RunTrial) -> tuple[Run, TuningLog]:
+    """Return a run with the options that are best on validation, and how they were chosen.
 
     Args:
-        cell: one that measures the validation split, whose row has a search space.
+        run: one that measures the validation split, with a search space.
         tuning: the budget.
         folder: of the journals and results of trials.
         run_trial: runs one trial.
@@ -52,13 +51,13 @@ def tuned_row(
     Raises:
         FdrdError: Optuna is not installed, or no trial finished.
     """
-    home = folder / _study_name(cell, tuning)
+    home = folder / _study_name(run, tuning)
     home.mkdir(parents=True, exist_ok=True)
     study = _study(home, tuning)
     import optuna
 
     if not study.trials:
-        study.enqueue_trial(_given(cell.row))
+        study.enqueue_trial(_given(run))
 
     without_steps = 0
     while (left := tuning.steps - _spent(study)) > 0 and without_steps < _EXHAUSTED:
@@ -66,13 +65,13 @@ def tuned_row(
         ended = sum("steps" in each.user_attrs for each in study.trials)
         study.sampler = optuna.samplers.TPESampler(seed=(tuning.seed + ended) % 2**32)
         trial = study.ask()
-        row = _drawn(cell.row, trial)
+        drawn = _drawn(run, trial)
         meter = _Meter(trial, left)
         value = None
         if not _tried_before(study, trial):
             try:
                 meter.replay(study)
-                result = run_trial(row, home, meter)
+                result = run_trial(drawn, home, meter)
                 meter.finish(result)
                 value = result.mrr
             except _Stopped:
@@ -86,7 +85,7 @@ def tuned_row(
         for path in home.glob("*.safetensors"):  # the chosen options are trained again
             path.unlink()
         without_steps = 0 if meter.steps else without_steps + 1
-    return _chosen(cell.row, study)
+    return _chosen(run, study)
 
 
 class _Meter:
@@ -134,11 +133,10 @@ class _Meter:
             self._step = max(self._step, result.fit.steps - self._earlier)
 
 
-def _study_name(cell: Cell, tuning: Tuning) -> str:
-    protocol = msgspec.structs.asdict(cell.protocol)
-    del protocol["hard_negatives"]  # the search does not depend on it
-    said = msgspec.json.encode([cell.row, cell.data, cell.backbone, protocol, tuning])
-    return f"{cell.row.method}-{hashlib.sha256(said).hexdigest()[:16]}"
+def _study_name(run: Run, tuning: Tuning) -> str:
+    asked = run.changed(hard_negatives=True)  # the search does not depend on it
+    said = msgspec.json.encode([asked, tuning], order="deterministic")
+    return f"{run.method}-{hashlib.sha256(said).hexdigest()[:16]}"
 
 
 def _study(home: Path, tuning: Tuning) -> optuna.Study:
@@ -181,10 +179,10 @@ def _reports(killed: optuna.trial.FrozenTrial, earlier: dict[str, Any]) -> dict[
     return {"params": killed.params, "reports": sorted(reports.items())}
 
 
-def _given(row: MethodRow) -> dict[str, OptionValue]:
-    """Return the values of the row itself that lie in its search space; the first trial has them."""
-    assert row.search is not None
-    spaces = [("-M", row.options, row.search.options), ("-T", row.train, row.search.train)]
+def _given(run: Run) -> dict[str, OptionValue]:
+    """Return the values of the run itself that lie in its search space; the first trial has them."""
+    assert run.search is not None
+    spaces = [("-M", run.options, run.search.options), ("-T", run.train, run.search.train)]
     return {
         f"{flag} {name}": given[name]
         for flag, given, searched in spaces
@@ -199,8 +197,8 @@ def _contains(space: list[OptionValue] | Range, value: OptionValue) -> bool:
     return isinstance(value, int | float) and space.low <= value <= space.high
 
 
-def _drawn(row: MethodRow, trial: optuna.Trial) -> MethodRow:
-    """Return the row with one value for each option of its search space."""
+def _drawn(run: Run, trial: optuna.Trial) -> Run:
+    """Return the run with one value for each option of its search space."""
 
     def draw(name: str, space: list[OptionValue] | Range) -> OptionValue:
         if isinstance(space, list):
@@ -209,11 +207,10 @@ def _drawn(row: MethodRow, trial: optuna.Trial) -> MethodRow:
             return trial.suggest_int(name, space.low, space.high, log=space.log)
         return trial.suggest_float(name, space.low, space.high, log=space.log)
 
-    assert row.search is not None
-    return msgspec.structs.replace(
-        row,
-        options=row.options | {k: draw(f"-M {k}", s) for k, s in row.search.options.items()},
-        train=row.train | {k: draw(f"-T {k}", s) for k, s in row.search.train.items()},
+    assert run.search is not None
+    return run.changed(
+        options=run.options | {k: draw(f"-M {k}", s) for k, s in run.search.options.items()},
+        train=run.train | {k: draw(f"-T {k}", s) for k, s in run.search.train.items()},
         search=None,
     )
 
@@ -228,7 +225,7 @@ def _spent(study: optuna.Study) -> int:
     return sum(each.user_attrs.get("steps", 0) for each in study.trials)
 
 
-def _chosen(row: MethodRow, study: optuna.Study) -> tuple[MethodRow, TuningLog]:
+def _chosen(run: Run, study: optuna.Study) -> tuple[Run, TuningLog]:
     import optuna
 
     counted = [each for each in study.trials if each.user_attrs.get("steps")]
@@ -236,7 +233,7 @@ def _chosen(row: MethodRow, study: optuna.Study) -> tuple[MethodRow, TuningLog]:
     if not finished:
         errors = [e for each in study.trials if (e := each.user_attrs.get("error"))]
         raise FdrdError(
-            f"tuning {row.name}: none of {len(study.trials)} trials finished; give more steps, "
+            f"tuning {run.label}: none of {len(study.trials)} trials finished; give more steps, "
             f"or shorter trainings" + (f"; the last error: {errors[-1]}" if errors else "")
         )
     best = study.best_trial
@@ -247,4 +244,4 @@ def _chosen(row: MethodRow, study: optuna.Study) -> tuple[MethodRow, TuningLog]:
         validation_mrr=study.best_value,
         chosen=best.params,
     )
-    return _drawn(row, optuna.trial.FixedTrial(best.params)), log  # type: ignore[arg-type]
+    return _drawn(run, optuna.trial.FixedTrial(best.params)), log  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL.Image import Image
@@ -43,6 +43,11 @@ class Images:
 
 AnyImages: TypeAlias = Images | Sequence[Image]
 """Images of a dataset, or decoded images from elsewhere."""
+
+
+def as_batch(items: Any) -> Any:
+    """Return one caption or one image as a batch of one, and a batch as it is: a string is not a list of letters."""
+    return [items] if isinstance(items, str | Image) else items
 
 
 def select_images(images: AnyImages, rows: Sequence[int]) -> AnyImages:

@@ -7,6 +7,7 @@ checkpoint: a downloaded dataset must not decide what runs here.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import chosen_device
 from fdrd.connection import hub_or_cache
+from fdrd.dataset import Name
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.storage.registration import registered_folder
@@ -115,7 +117,7 @@ def load_backbone(
         target = str(files("benchmark.models") / "embedded")
         if not Path(target).is_dir():
             raise FdrdError(
-                "this installation has no embedded backbone; name another with --backbone"
+                "this installation has no embedded backbone; name another with `backbone`"
             )
     if kind == "hf":  # a model may come with images
         refuse_other(Path(target).expanduser(), "a model", "model", "weights", "source")
@@ -133,7 +135,7 @@ def refuse_function(spec: str, allow_code: bool) -> None:
     if split_name(split_options(spec)[0])[0] == "function" and not allow_code:
         raise FdrdError(
             f"backbone {spec!r} is a function, which only the command line may name; "
-            f"give --backbone {spec} if you trust it"
+            f"give `backbone` {spec} if you trust it"
         )
 
 
@@ -185,11 +187,11 @@ def cached_backbone(
     return load_backbone(backbone, allow_code=allow_code, device=device, frozen=frozen)
 
 
-def default_backbone(data: str | Path) -> str:
+def default_backbone(data: Name) -> str:
     """Return the backbone that a dataset's manifest names, otherwise CLIP ViT-B/32."""
     folder = Path(data)
     if not folder.exists():
-        folder = registered_folder(str(data)) or folder
+        folder = registered_folder(os.fspath(data)) or folder
     manifest = folder / "manifest.json"
     if manifest.is_file():
         named = json.loads(manifest.read_text(encoding="utf-8")).get("backbone")

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from benchmark.models.backbone import Features, Prompts
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.image_batches import AnyImages, digests, select_images
+from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import step_numerics, tower_autocast
 from fdrd.errors import FdrdError
@@ -77,7 +77,8 @@ class PlainEncoder:
     def encode_image(
         self, images: AnyImages, prompts: Prompts = Prompts(), *, tokens: bool = False
     ) -> Features:
-        """Return features of B images."""
+        """Return features of B images, or of one."""
+        images = as_batch(images)
         self._refuse(tokens or len(prompts.vision) > 0)
         return self._features(
             "image",
@@ -94,6 +95,7 @@ class PlainEncoder:
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions; `reserve` must be 0."""
+        captions = as_batch(captions)
         prompted = len(prompts.text) > 0 or prompts.token_weights is not None
         self._refuse(tokens or prompted or reserve > 0)
         return self._features(

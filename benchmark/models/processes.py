@@ -64,7 +64,7 @@ def chosen_device(name: str | None) -> torch.device:
         torch.zeros(1, device=device).cpu()  # fails for `meta`, too, which has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise FdrdError(
-            f"--device {name}: not available here ({first_line(error)[:100]}); leave it out, or give cpu"
+            f"`device` {name}: not available here ({first_line(error)[:100]}); leave it out, or give cpu"
         ) from None
     return device
 

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from benchmark.models.backbone import ALL, Features, Prompts, concatenate, first_layer
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
-from benchmark.models.image_batches import AnyImages, digests, select_images
+from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
 from benchmark.models.model_copy import with_own_weights
 from benchmark.models.pixel_cache import PixelCache
 from benchmark.models.processes import shared
@@ -158,7 +158,8 @@ class PromptableBackbone:
     def encode_image(
         self, images: AnyImages, prompts: Prompts = PLAIN, *, tokens: bool = False
     ) -> Features:
-        """Return features of B images."""
+        """Return features of B images, or of one."""
+        images = as_batch(images)
         if self.frozen is None or prompts.vision or tokens:
             return shared(
                 len(images), lambda rows: self._encode_images(images[rows], prompts[rows], tokens)
@@ -183,6 +184,7 @@ class PromptableBackbone:
         reserve: int = 0,
     ) -> Features:
         """Return features of B captions, truncated so that `reserve` context slots stay free."""
+        captions = as_batch(captions)
         prompted = len(prompts.text) > 0 or prompts.token_weights is not None
         room = self.context - max(self._slots(prompts), reserve)
         if self.frozen is None or prompted or tokens:

@@ -100,7 +100,7 @@ def _unpickled(path: Path) -> Any:
         if _is_torchscript(path):
             raise FdrdError(
                 f"{path} is a TorchScript archive, which is a program, and was not run. OpenAI's own models "
-                f"are on the Hub as tensors: --backbone openai/clip-vit-base-patch32. "
+                f"are on the Hub as tensors: `backbone` openai/clip-vit-base-patch32. "
                 + advice.format(f"torch.jit.load({path.name!r}, 'cpu').state_dict()")
             )
         return torch.load(path, map_location="cpu", weights_only=True)

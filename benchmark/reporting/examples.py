@@ -14,7 +14,7 @@ from benchmark.registry import role_of
 from benchmark.reporting.comparison import Comparison, Row
 from benchmark.result import numbers
 from benchmark.settings import Settings
-from fdrd.dataset import Indices, RetrievalDataset, load
+from fdrd.dataset import Indices, RetrievalDataset, load_view
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _measured_dataset(settings: Settings) -> RetrievalDataset | None:
     if not (Path(settings.data.name) / "manifest.json").is_file():
         return None
     try:
-        found = load(settings.data.name, settings.split, settings.domain)
+        found = load_view(settings.data.name, settings.split, settings.domain)
     except FdrdError:
         return None
     return found if found.fingerprint == settings.data.fingerprint else None

@@ -169,9 +169,9 @@ def _reference(comparison: Comparison, against: str | None) -> Row:
         return same[0]
     labels = ", ".join(repr(row.label) for row in same or rows)
     if same:
-        raise FdrdError(f"{len(same)} rows are of {against}; give --against one of {labels}")
+        raise FdrdError(f"{len(same)} rows are of {against}; give `against` one of {labels}")
     raise FdrdError(
-        f"--against {against}: not measured on {heading(comparison.settings)}; choose from {labels}"
+        f"`against` {against}: not measured on {heading(comparison.settings)}; choose from {labels}"
     )
 
 

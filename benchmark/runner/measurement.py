@@ -23,7 +23,7 @@ from benchmark.settings import SCHEMA_VERSION
 def measured_result(plan: Plan, training: Trained) -> BenchResult:
     """Encode, rank, compute the metrics, and assemble the result."""
     method, settings, measured = plan.method, plan.settings, plan.measured
-    progress = plan.request.progress
+    progress = plan.resources.progress
     started = time.monotonic()
     images, texts = encode_split(method, measured, progress)
     encoded = time.monotonic()
@@ -71,7 +71,7 @@ def _truncated(plan: Plan) -> float | None:
 
 def _hard_negatives(plan: Plan, images: Features) -> dict[str, Share]:
     """Return the accuracy on hard negatives, next to that of the text-only baseline."""
-    progress = plan.request.progress
+    progress = plan.resources.progress
     progress("train the text-only baseline", 0, 1)
     text_only = text_only_baseline(plan.measured, plan.baseline_rows)
     progress("train the text-only baseline", 1, 1)

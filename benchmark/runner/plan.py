@@ -1,4 +1,4 @@
-"""Resolve a request: load and check everything, so that whatever can fail does so before training.
+"""Load and check everything that a run needs, so that whatever can fail does so before training.
 
 The plan holds the `Settings` of the result file, which also name the file and the checkpoint.
 """
@@ -30,8 +30,8 @@ from benchmark.registry import (
     source_digest,
     takes,
 )
-from benchmark.runner.request import RunRequest
-from benchmark.settings import HALVES, NO_BACKBONE, Named, Settings, TrainConfig
+from benchmark.runner.description import Resources, Run
+from benchmark.settings import HALVES, NO_BACKBONE, Named, Settings, TrainConfig, training_options
 from benchmark.training.row_selection import (
     Data,
     split_of,
@@ -39,17 +39,18 @@ from benchmark.training.row_selection import (
     training_domain,
     training_rows,
 )
-from fdrd.dataset import RetrievalDataset
+from fdrd.dataset import Name, RetrievalDataset
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of
 from fdrd.options import read_options
+from fdrd.storage.registration import registered_folder
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A request with everything loaded and checked; the method is not trained yet."""
+    """A run with everything loaded and checked; the method is not trained yet."""
 
-    request: RunRequest
+    resources: Resources
     settings: Settings
     method: Method
     backbone: Backbone | None
@@ -72,66 +73,67 @@ class Plan:
             tower.frozen.flush()
 
 
-def plan_of(request: RunRequest) -> Plan:
-    """Resolve a request. Whatever can fail without training or encoding fails here."""
-    request, checkpoint, config = _with_checkpoint(request)
-    name, data = request.method, request.data
+def plan_of(run: Run, resources: Resources) -> Plan:
+    """Load and check everything. Whatever can fail without training or encoding fails here."""
+    run, resources, checkpoint, config = _with_checkpoint(run, resources)
+    name, data = run.method, resources.data
     tower = None
     if takes(name, "backbone"):
-        check_names({name: request.options or {}}, request.backbone, data)
-    if takes(name, "backbone") or not isinstance(request.backbone, str | None):
-        tower = open_backbone(
-            request.backbone,
-            data,
-            cache=request.cache,
-            device=request.device,
-            allow_code=request.allow_code,
-        )
-    given = read_options(method_options(name), request.options or {}, name)
+        check_names({name: run.options}, resources.backbone, data)
+    if takes(name, "backbone") or not isinstance(resources.backbone, str | None):
+        tower = backbone_of(resources)
+    given = read_options(method_options(name), run.options, name)
     if tower is not None:
         check_backbone(name, given, tower.can, tower.name)
     if config is None and takes(name, "train"):
         default: TrainConfig = inspect.signature(get_method(name)).parameters["train"].default
-        config = default.changed(request.train or {})
-    method = make_method(name, given, backbone=tower, train=config, seed=request.seed)
+        config = default.changed(run.train)
+    method = make_method(name, given, backbone=tower, train=config, seed=run.seed)
     if checkpoint is not None and method.learner is None:
-        raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out --checkpoint")
+        raise FdrdError(f"{name} learns nothing, so it has no checkpoints; leave out `checkpoint`")
     trains = method.trains != "nothing" and checkpoint is None
-    domain, categories, shots = request.domain, request.categories, request.shots
-    source = training_domain(domain, request.train_domain)
-    rows = training_rows(data, source, shots, request.seed, categories) if trains else {}
-    measured = split_of(data, request.split, domain)
+    domain, categories, shots = run.domain, run.categories, run.shots
+    source = training_domain(domain, run.train_domain)
+    rows = training_rows(data, source, shots, run.seed, categories) if trains else {}
+    measured = split_of(data, run.split, domain)
     if categories is not None:  # both halves, so that an empty one fails before training
-        measured = {half: half_of(measured, categories, half) for half in HALVES}[request.half]
-    compared = request.hard_negatives and any(measured.negatives)
+        measured = {half: half_of(measured, categories, half) for half in HALVES}[run.half]
+    compared = run.hard_negatives and any(measured.negatives)
     baseline_rows = train_split(data, domain) if compared else None
     random = takes(name, "seed") or (trains and shots is not None)
     for each in (measured, *rows.values()):
-        each.check_images(request.progress)
+        each.check_images(resources.progress)
     settings = Settings(
         method=name,
         code=source_digest(name) or _new_digest(),
         options=complete_options(name, given),
         options_given=given,
         train=config if trains else None,
-        train_given=dict(request.train or {}) if trains else {},
-        seed=request.seed if random and checkpoint is None else None,
+        train_given=run.train if trains else {},
+        seed=run.seed if random and checkpoint is None else None,
         split=measured.split,  # type: ignore[arg-type]  # `load` accepts these splits only
         domain=domain,
-        train_domain=request.train_domain if trains and source != domain else None,
+        train_domain=run.train_domain if trains and source != domain else None,
         categories=Named(categories.name, categories.fingerprint) if categories else None,
-        half=request.half if categories else None,
+        half=run.half if categories else None,
         shots=shots if trains else None,
-        gallery=request.gallery,
-        data=Named(measured.name, measured.fingerprint),
+        gallery=run.gallery,
+        data=Named(measured.title, measured.fingerprint),
         backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
         learned_from={split: each.fingerprint for split, each in rows.items()},
         checkpoint=sha256_of(checkpoint) if checkpoint else None,
         blind_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=remarks_of(method),
-        hard_negatives=request.hard_negatives,
+        hard_negatives=run.hard_negatives,
     )
-    return Plan(request, settings, method, tower, rows, measured, baseline_rows, checkpoint)
+    asked = run.changed(
+        data=measured.title,
+        backbone=tower.name if tower else None,
+        options=given,
+        train=training_options(run.train) if takes(name, "train") else {},
+    )
+    settings = dataclasses.replace(settings, asked=[asked.identity()])
+    return Plan(resources, settings, method, tower, rows, measured, baseline_rows, checkpoint)
 
 
 def _new_digest() -> str:
@@ -141,21 +143,22 @@ def _new_digest() -> str:
 
 
 def _with_checkpoint(
-    request: RunRequest,
-) -> tuple[RunRequest, Path | None, TrainConfig | None]:
+    run: Run, resources: Resources
+) -> tuple[Run, Resources, Path | None, TrainConfig | None]:
     """Take the options, the backbone and the training options from the checkpoint, if one is given."""
-    if request.checkpoint is None:
-        return request, None, None
-    if request.options or request.train:
-        raise FdrdError(f"{request.checkpoint} contains its options; leave out -M and -T")
-    path = find_checkpoint(request.checkpoint)
+    if run.checkpoint is None:
+        return run, resources, None, None
+    if run.options or run.train:
+        raise FdrdError(
+            f"{run.checkpoint} contains its options; leave out `options` and training options"
+        )
+    path = find_checkpoint(run.checkpoint)
     header = read_header(path)
-    if header.method != request.method:
-        raise FdrdError(f"{path} belongs to {header.method}; give --method {header.method}")
-    request = dataclasses.replace(request, options=header.options)
-    if request.backbone is None:
-        request = dataclasses.replace(request, backbone=header.backbone, allow_code=False)
-    return request, path, header.train
+    if header.method != run.method:
+        raise FdrdError(f"{path} belongs to {header.method}; give `method` {header.method}")
+    if resources.backbone is None:
+        resources = dataclasses.replace(resources, backbone=header.backbone, allow_code=False)
+    return run.changed(options=header.options), resources, path, header.train
 
 
 def open_backbone(
@@ -171,10 +174,33 @@ def open_backbone(
     Pass the same backbone to several runs to read its weights once.
     """
     if backbone is None:
-        if isinstance(data, Mapping):
-            raise FdrdError("splits do not name a backbone; give one")
-        backbone, allow_code = default_backbone(data), False
+        backbone, allow_code = default_backbone(_loaded_from(data)), False
     return cached_backbone(backbone, cache=cache, device=device, allow_code=allow_code)
+
+
+def backbone_of(resources: Resources) -> Backbone:
+    """Return the backbone of a run, opened."""
+    return open_backbone(
+        resources.backbone,
+        resources.data,
+        cache=resources.cache,
+        device=resources.device,
+        allow_code=resources.allow_code,
+    )
+
+
+def _loaded_from(data: Data) -> Name:
+    """Return the name of a dataset, also of its loaded splits.
+
+    Raises:
+        FdrdError: the splits are not those of a dataset on this machine.
+    """
+    if not isinstance(data, Mapping):
+        return data
+    name = next((split.name for split in data.values()), "")
+    if Path(name).is_dir() or registered_folder(name):
+        return name
+    raise FdrdError("splits do not name a backbone; give `backbone`")
 
 
 def check_names(
@@ -185,8 +211,8 @@ def check_names(
     Raises:
         FdrdError: none works; the message lists the methods that do.
     """
-    if backbone is None and not isinstance(data, Mapping):
-        backbone = default_backbone(data)
+    if backbone is None:
+        backbone = default_backbone(_loaded_from(data))
     if not isinstance(backbone, str) or (can := capabilities(backbone)) is None:
         return
     errors = []

@@ -2,80 +2,152 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Unpack
 
 from benchmark.checkpoint import CheckpointHeader, find_checkpoint, read_header, save_checkpoint
+from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
-from benchmark.models.backbone import Encoder
+from benchmark.models.backbone import Backbone, Encoder
 from benchmark.peak_memory import reset_peak
-from benchmark.registry import chosen_methods, distribute, takes, variants_of
+from benchmark.registry import chosen_methods, distribute, method_options, takes, variants_of
 from benchmark.result import BenchResult, read_result, write_result
+from benchmark.results import Results
+from benchmark.runner.description import Resources, Run
 from benchmark.runner.measurement import measured_queries, measured_result
-from benchmark.runner.plan import Plan, check_names, open_backbone, plan_of
-from benchmark.runner.request import RunRequest
+from benchmark.runner.plan import Plan, backbone_of, check_names, plan_of
 from benchmark.runner.training import check_common_folder, train
-from benchmark.settings import HALVES, check_seed
-from benchmark.train_context import TrainContext
+from benchmark.settings import (
+    HALVES,
+    Gallery,
+    Half,
+    TrainConfig,
+    TrainOptions,
+    check_seed,
+    training_options,
+)
+from benchmark.train_context import Observer, TrainContext
 from benchmark.training.resumable import resumable
 from benchmark.training.row_selection import Data, split_of
 from benchmark.training.tracking import tracked
 from fdrd.errors import FdrdError
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _called_like(
-    constructor: Callable[P, Any],
-) -> Callable[[Callable[[Any], R]], Callable[P, R]]:
-    """Turn a function of one object into a function of the arguments that make the object."""
-
-    def decorate(function: Callable[[Any], R]) -> Callable[P, R]:
-        @wraps(function)
-        def called(*args: P.args, **kwargs: P.kwargs) -> R:
-            return function(constructor(*args, **kwargs))
-
-        called.__signature__ = inspect.signature(constructor)  # type: ignore[attr-defined]
-        return called
-
-    return decorate
+from fdrd.options import read_options
+from fdrd.progress import Progress, silent
 
 
-@_called_like(RunRequest)
-def run(request: RunRequest) -> BenchResult:
+def run(
+    method: str,
+    data: Data,
+    *,
+    split: str = "test",
+    backbone: str | Backbone | None = None,
+    domain: str | None = None,
+    train_domain: str | None = None,
+    categories: CategoryList | None = None,
+    half: Half = "base",
+    shots: int | None = None,
+    seed: int = 0,
+    gallery: Gallery = "domain",
+    hard_negatives: bool = True,
+    options: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    checkpoint: str | Path | None = None,
+    results: str | Path | None = None,
+    log: str | Path | None = None,
+    cache: Path | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+    progress: Progress = silent,
+    observers: tuple[Observer, ...] = (),
+) -> BenchResult:
     """Train a method if it trains, measure it on a split, and write the result file.
 
     A training that another run in `results` has done (e.g. to measure another split) is not repeated.
-    The arguments are the fields of `RunRequest`.
+    `evaluate` takes several methods and seeds.
+
+    Args:
+        method: registered name.
+        data: a dataset (a path, a name or a `fdrd.Dataset`), or its splits by name.
+        split: split to measure.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
+            dataset's manifest names. A method without backbone ignores the name.
+        domain: use only the rows of this domain, also for training.
+        train_domain: train on this domain instead, or on `all`.
+        categories: base categories, the only ones to train on.
+        half: with `categories`, measure those (`base`) or all others (`new`).
+        shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
+        seed: seed of the training and of the few-shot draw. Methods without randomness give one result for all seeds.
+        gallery: one per domain, one for all domains, or a number of images.
+        hard_negatives: measure the accuracy on hard negatives. This encodes each of them, several times as many
+            captions as the ranking does, and trains a text-only baseline.
+        options: options of the method, as values or as text.
+        train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
+        checkpoint: a file or a Hub model to use instead of training.
+        results: folder of result files. A finished run is read from there instead of repeated, learned
+            tensors are saved next to the result, and an interrupted training resumes.
+        log: where the curves of each training go: `tensorboard:FOLDER`, `trackio:PROJECT`, `wandb:PROJECT`, or
+            a folder for TensorBoard.
+        cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
+        device: `cpu` or `cuda`; ignored if `backbone` is not a name.
+        allow_code: the user typed `backbone`, so it may name a function.
+        progress: receives each stage.
+        observers: receive the points of the training's curves, besides `log`; one may raise to stop the training.
+
+    Raises:
+        FdrdError: an option or an input is wrong.
+
+    Note:
+        One parameter for each thing that a run can be told.
+    """
+    described = Run(
+        method=method, split=split, domain=domain, train_domain=train_domain, categories=categories,
+        half=half, shots=shots, seed=seed, gallery=gallery, hard_negatives=hard_negatives,
+        options=dict(options or {}), train=_named(train),
+        checkpoint=os.fspath(checkpoint) if checkpoint is not None else None,
+    )  # fmt: skip
+    return execute(
+        described,
+        Resources(
+            data, backbone, Path(results) if results is not None else None, log, cache, device, allow_code,
+            progress, observers,
+        ),
+    )  # fmt: skip
+
+
+def _named(train: Mapping[str, Any] | TrainConfig | None) -> dict[str, Any]:
+    """Return training options by name."""
+    return dict(vars(train) if isinstance(train, TrainConfig) else train or {})
+
+
+def execute(run: Run, resources: Resources) -> BenchResult:
+    """Train, measure and write the result file, or read what an equal run has written.
 
     Raises:
         FdrdError: an option or an input is wrong.
     """
-    plan = plan_of(request)
+    plan = plan_of(run, resources)
     settings = plan.settings
     if not processes.all_agree(settings.file_name()):
         raise FdrdError(
             "the processes differ in data, backbone or code; give all machines the same ones"
         )
-    path = Path(request.results, settings.file_name()) if request.results else None
+    path = resources.results / settings.file_name() if resources.results else None
     partial = path.with_suffix(".partial.safetensors") if path and plan.rows else None
     if path is not None:
         _check_free(path)
         finished = processes.agreed(path.is_file())
         check_common_folder(path.parent, [each.is_file() for each in (path, partial) if each])
         if finished:
-            request.progress(f"finished before: {path}", 1, 1)
-            return _finished(path, plan)
+            resources.progress(f"finished before: {path}", 1, 1)
+            return answering(_finished(path, plan), settings.asked, resources.results)
     run_name = settings.file_name().removesuffix(".json")
-    tracker = tracked(request.log if plan.rows else None, run_name)
+    tracker = tracked(resources.log if plan.rows else None, run_name)
     reset_peak(plan.device)
     with resumable(partial, plan.save_features) as saved, tracker as trackers:
-        context = TrainContext(request.progress, (*trackers, *request.observers), saved)
+        context = TrainContext(resources.progress, (*trackers, *resources.observers), saved)
         try:
             result = measured_result(plan, train(plan, context))
         finally:
@@ -92,12 +164,12 @@ def run(request: RunRequest) -> BenchResult:
 def _check_free(path: Path) -> None:
     """Raise `FdrdError` if a result, its checkpoint or its training state cannot be written here."""
     if path.parent.exists() and not path.parent.is_dir():
-        raise FdrdError(f"{path.parent} is not a folder; give --results a folder")
+        raise FdrdError(f"{path.parent} is not a folder; give `results` a folder")
     for suffix in (".json", ".safetensors", ".partial.safetensors"):
         if path.with_suffix(suffix).is_dir():
             raise FdrdError(
                 f"{path.with_suffix(suffix)} is a folder, where this run writes a file; "
-                f"move it away, or give another --results"
+                f"move it away, or give another `results`"
             )
 
 
@@ -119,56 +191,142 @@ def _finished(path: Path, plan: Plan) -> BenchResult:
     return result
 
 
-def run_each(
-    methods: Sequence[str],
-    data: Data,
-    *,
-    seeds: Iterable[int] = (0,),
-    options: Mapping[str, Mapping[str, Any]] | None = None,
-    **shared: Any,
-) -> tuple[list[BenchResult], dict[str, FdrdError]]:
-    """Call `run` for several methods and seeds, and with `categories` for both halves.
+def answering(
+    result: BenchResult, asked: Sequence[str], results: Path | None, **settings: Any
+) -> BenchResult:
+    """Return a result that answers these runs, too, and record it in its file.
 
     Args:
-        methods: registered names.
-        data: as in `run`.
-        seeds: a method without randomness runs once.
-        options: by method.
-        shared: other fields of `RunRequest`, for all methods.
+        result: a result.
+        asked: identities of the runs.
+        results: folder of the result file.
+        settings: other settings to record, e.g. a label.
+    """
+    known = dict.fromkeys([*result.settings.asked, *asked])
+    changed = replace(result, settings=replace(result.settings, asked=[*known], **settings))
+    if results is not None and changed != result and processes.is_main():
+        write_result(changed, results / changed.settings.file_name())
+    return changed
+
+
+def evaluate(
+    methods: str | Sequence[str | tuple[str, Mapping[str, Any]]],
+    data: Data,
+    *,
+    split: str = "test",
+    backbone: str | Backbone | None = None,
+    domain: str | None = None,
+    train_domain: str | None = None,
+    categories: CategoryList | None = None,
+    shots: int | None = None,
+    seeds: int | Iterable[int] = 1,
+    gallery: Gallery = "domain",
+    hard_negatives: bool = True,
+    results: str | Path | None = None,
+    log: str | Path | None = None,
+    cache: Path | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+    progress: Progress = silent,
+    **train: Unpack[TrainOptions],
+) -> Results:
+    """Train and measure methods with several seeds, and with `categories` on both halves.
+
+        res = benchmark.evaluate(["zero_shot", ("coop", {"n_ctx": 4})], ds, shots=16, seeds=3, epochs=5)
+
+    The weights of the backbone are read once. A method that fails does not stop the others.
+
+    Args:
+        methods: names, or pairs of a name and the options of the method.
+        data: a dataset (a path, a name or a `fdrd.Dataset`), or its splits by name.
+        split: split to measure.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the dataset's manifest names.
+        domain: use only the rows of this domain, also for training.
+        train_domain: train on this domain instead, or on `all`.
+        categories: base categories, the only ones to train on.
+        shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
+        seeds: number of seeds from 0, or the seeds. A method without randomness runs once.
+        gallery: one per domain, one for all domains, or a number of images.
+        hard_negatives: measure the accuracy on hard negatives, too.
+        results: folder of result files and checkpoints; finished runs are read from there, and an interrupted training
+            resumes.
+        log: where the curves of each training go, as in `run`.
+        cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
+        device: `cpu` or `cuda`; ignored if `backbone` is not a name.
+        allow_code: the user typed `backbone`, so it may name a function.
+        progress: receives each stage.
+        train: fields of `TrainConfig`, e.g. `epochs` or `lr`; ignored by methods that train nothing.
+
+    Raises:
+        FdrdError: an option or an input is wrong, or every method failed.
+
+    Note:
+        One parameter for each thing that a run can be told.
+    """
+    pairs = [
+        (m, {}) if isinstance(m, str) else m
+        for m in ([methods] if isinstance(methods, str) else methods)
+    ]
+    chosen_methods([name for name, _ in pairs])
+    pairs = [pair for place, pair in enumerate(pairs) if pair not in pairs[:place]]
+    shared = Run(
+        method="", split=split, domain=domain, train_domain=train_domain, categories=categories,
+        shots=shots, gallery=gallery, hard_negatives=hard_negatives, train=training_options(train),
+    )  # fmt: skip
+    runs = [
+        shared.changed(method=name, options=read_options(method_options(name), options, name))
+        for name, options in pairs
+    ]
+    resources = Resources(
+        data, backbone, Path(results) if results is not None else None, log, cache, device, allow_code, progress
+    )  # fmt: skip
+    return Results(*evaluate_runs(runs, seeds, _opened(runs, resources))).checked()
+
+
+def _opened(runs: Sequence[Run], resources: Resources) -> Resources:
+    """Return resources with the backbone loaded, if one of the runs takes it.
+
+    Raises:
+        FdrdError: the split or the backbone does not exist, or no method works on the backbone.
+    """
+    if not any(takes(each.method, "backbone") for each in runs):
+        return resources
+    # Before the backbone, which may ask the Hub: a wrong split is an error at once.
+    split_of(resources.data, runs[0].split, runs[0].domain)
+    check_names({run.method: run.options for run in runs}, resources.backbone, resources.data)
+    return replace(resources, backbone=backbone_of(resources))
+
+
+def evaluate_runs(
+    runs: Iterable[Run], seeds: int | Iterable[int], resources: Resources
+) -> tuple[list[BenchResult], dict[str, FdrdError], Path | None]:
+    """Execute runs with several seeds, and with categories for both halves.
 
     Returns:
-        The results, and the error of each method that failed. A failure does not stop other methods.
+        The results, the error of each run that failed, and the folder of the results.
     """
-    return _run_each(methods, list(seeds), options or {}, RunRequest("", data, **shared))
-
-
-def _run_each(
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    options: Mapping[str, Mapping[str, Any]],
-    shared: RunRequest,
-) -> tuple[list[BenchResult], dict[str, FdrdError]]:
+    seeds = range(seeds) if isinstance(seeds, int) else list(seeds)
     for seed in seeds:  # before the first run, not when its turn comes
         check_seed(seed)
     found: list[BenchResult] = []
     failed: dict[str, FdrdError] = {}
-    for name in dict.fromkeys(methods):
+    for run in runs:
         try:
             for seed in seeds:
 
-                def report(stage: str, done: int, total: int, run: str = f"{name} {seed}") -> None:
-                    shared.progress(f"{run}: {stage}", done, total)
+                def report(
+                    stage: str, done: int, total: int, name: str = f"{run.method} {seed}"
+                ) -> None:
+                    resources.progress(f"{name}: {stage}", done, total)
 
-                own = replace(
-                    shared, method=name, seed=seed, options=options.get(name), progress=report
-                )
-                for half in HALVES if shared.categories else HALVES[:1]:
-                    found.append(run(**vars(replace(own, half=half))))
+                for half in HALVES if run.categories else HALVES[:1]:
+                    asked = run.changed(seed=seed, half=half)
+                    found.append(execute(asked, replace(resources, progress=report)))
                 if found[-1].settings.seed is None:
                     break  # another seed gives the same numbers
         except FdrdError as error:
-            failed[name] = error
-    return found, failed
+            failed[run.row] = error
+    return found, failed, resources.results
 
 
 @dataclass(frozen=True)
@@ -197,7 +355,16 @@ def run_selected(
     everything: bool = False,
     ablate: str | None = None,
     options: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
     seeds: Iterable[int] = (0,),
+    backbone: str | Backbone | None = None,
+    checkpoint: str | Path | None = None,
+    results: str | Path | None = None,
+    log: str | Path | None = None,
+    cache: Path | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+    progress: Progress = silent,
     **shared: Any,
 ) -> BenchOutcome:
     """Run the methods that `fdrd bench` selects, with one backbone for all.
@@ -208,54 +375,57 @@ def run_selected(
         everything: run every registered method instead.
         ablate: run every variant of this method instead.
         options: of the methods; `maple.depth` applies to one method, `depth` to all that have it.
-        seeds: as in `run_each`.
-        shared: other fields of `RunRequest`. A `checkpoint` selects its own method and backbone.
+        train: as in `run`.
+        seeds: as in `evaluate`.
+        backbone: as in `run`.
+        checkpoint: as in `run`; it selects its own method and backbone.
+        results: as in `run`.
+        log: as in `run`.
+        cache: as in `run`.
+        device: as in `run`.
+        allow_code: as in `run`.
+        progress: as in `run`.
+        shared: other fields of `Run`.
 
     Raises:
         FdrdError: the selection is not unique, an option is wrong, or every run failed.
+
+    Note:
+        One parameter for each group of options of `fdrd bench`.
     """
-    asked = RunRequest("", data, **shared)
-    named = asked.backbone
-    if asked.checkpoint is not None:
-        path = find_checkpoint(asked.checkpoint)
+    resources = Resources(
+        data, backbone, Path(results) if results is not None else None, log, cache, device,
+        allow_code and backbone is not None, progress,
+    )  # fmt: skip
+    if checkpoint is not None:
+        path = find_checkpoint(checkpoint)
         header = read_header(path)
-        methods, named = methods or [header.method], named or header.backbone
-        asked = replace(asked, checkpoint=path)
-    names = chosen_methods(methods, everything, ablate)
+        methods, checkpoint = methods or [header.method], path
+        resources = replace(resources, backbone=backbone or header.backbone)
+    names = list(dict.fromkeys(chosen_methods(methods, everything, ablate)))
     distributed = distribute(names, options or {})
-    full = distributed[ablate] if ablate else {}
-    outcome = BenchOutcome(variants=variants_of(ablate, full) if ablate else {}, full=full)
-    if any(takes(name, "backbone") for name in names):
-        # Before the backbone, which may ask the Hub: a wrong split is an error at once.
-        measured = split_of(data, asked.split, asked.domain)
-        check_names(distributed, named, data)
-        tower = open_backbone(
-            named,
-            data,
-            cache=asked.cache,
-            device=asked.device,
-            allow_code=asked.allow_code and asked.backbone is not None,
-        )
-        asked = replace(asked, backbone=tower)
-        outcome = replace(outcome, truncated=truncation(tower, measured.captions))
-    variants = {variant: {names[0]: own} for variant, own in outcome.variants.items()}
-    for variant, by_method in (variants or {"": distributed}).items():
-        found, failed = _run_each(names, list(seeds), by_method, asked)
-        if variant:
-            found = [_labeled(each, f"{names[0]}, {variant}", asked.results) for each in found]
-        outcome.results.extend(found)
-        outcome.failed.update({f"{name} {variant}".rstrip(): e for name, e in failed.items()})
-    if not outcome.results:
-        raise next(iter(outcome.failed.values()))
-    return outcome
-
-
-def _labeled(result: BenchResult, label: str, results: str | Path | None) -> BenchResult:
-    """Return a result whose row in tables has this label, and record that in its file."""
-    labeled = replace(result, settings=replace(result.settings, label=label))
-    if results is not None and labeled != result and processes.is_main():
-        write_result(labeled, Path(results, labeled.settings.file_name()))
-    return labeled
+    variants = variants_of(ablate, distributed[ablate]) if ablate else {}
+    described = Run(
+        method="",
+        train=dict(train or {}),
+        checkpoint=os.fspath(checkpoint) if checkpoint else None,
+        **shared,
+    )
+    runs = [described.changed(method=name, options=distributed[name]) for name in names]
+    resources = _opened(runs, resources)
+    tower = resources.backbone
+    truncated = ""
+    if tower is not None and not isinstance(tower, str):
+        truncated = truncation(tower, split_of(data, described.split, described.domain).captions)
+    if ablate:
+        runs = [
+            runs[0].changed(options=own, label=f"{ablate}, {name}")
+            for name, own in variants.items()
+        ]
+    found, failed, _ = evaluate_runs(runs, seeds, resources)
+    if not found:
+        raise next(iter(failed.values()))
+    return BenchOutcome(found, failed, variants, distributed.get(ablate or "", {}), truncated)
 
 
 def truncation(encoder: Encoder, captions: Sequence[str]) -> str:

@@ -27,21 +27,21 @@ class Trained:
 
 def train(plan: Plan, context: TrainContext) -> Trained:
     """Train, or load what was trained before."""
-    method, settings, request = plan.method, plan.settings, plan.request
+    method, settings, resources = plan.method, plan.settings, plan.resources
     fingerprint = settings.backbone.fingerprint
     if plan.checkpoint is not None and method.learner is not None:
         load_checkpoint(plan.checkpoint, method.learner, fingerprint)
     if not plan.rows:
         return Trained()
-    if method.learner is not None and request.results is not None:
+    if method.learner is not None and resources.results is not None:
         # The main process decides: by now it has written the files that the others look for.
-        folder = Path(request.results)
+        folder = resources.results
         found = processes.agreed(_trained_before(settings, folder) is not None)
         before = _trained_before(settings, folder) if found else None
         check_common_folder(folder, before is not None)
         if before is not None:
             path, result = before
-            request.progress(f"trained before: {path}", 1, 1)
+            resources.progress(f"trained before: {path}", 1, 1)
             load_checkpoint(path, method.learner, fingerprint)
             return Trained(result.fit, result.seconds["fit"], result.peak_megabytes)
     started = time.monotonic()
@@ -54,7 +54,7 @@ def check_common_folder(folder: Path, seen: object) -> None:
     """Raise `FdrdError` unless all processes see the same in the folder of results."""
     if not processes.all_agree(seen):
         raise FdrdError(
-            f"{folder} differs between the machines; give --results a folder that all of them share"
+            f"{folder} differs between the machines; give `results` a folder that all of them share"
         )
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from fdrd.dataset import RetrievalDataset, load, load_splits
+from fdrd.dataset import Name, RetrievalDataset, load_splits, load_view
 from fdrd.errors import FdrdError
 from fdrd.storage.checked_shards import DamageError
 
-Data = str | Path | Mapping[str, RetrievalDataset]
-"""A dataset by name, or its splits by name."""
+Data = Name | Mapping[str, RetrievalDataset]
+"""A dataset (a path, a name or a `fdrd.Dataset`), or its splits by name."""
 
 EVERY_DOMAIN = "all"
 """Training domain that stands for all domains, whichever is measured."""
@@ -22,7 +21,7 @@ EVERY_DOMAIN = "all"
 def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
     """Return one split, of one domain if given."""
     if not isinstance(data, Mapping):
-        return load(data, split, domain)
+        return load_view(data, split, domain)
     if split not in data:
         raise FdrdError(f"no split {split!r} among those given: {', '.join(data)}")
     return data[split].of_domain(domain) if domain else data[split]
@@ -61,20 +60,18 @@ def training_rows(
     With few shots, validation has at most 4 images per category, as in CoOp (arXiv 2109.01134): the epoch
     must not be selected on many examples.
     """
-    if shots is not None and shots < 1:
-        raise FdrdError(f"--shots {shots}: must be at least 1")
     rows = {name: split_of(data, name, domain) for name in ("train", "validation")}
     if categories is not None:
         rows = {name: half_of(each, categories, "base") for name, each in rows.items()}
     if shots is None:
         return rows
     for each in rows.values():
-        each.require_categories("--shots")
+        each.require_categories("`shots`")
     limits = {"train": shots, "validation": min(shots, 4)}
     return {name: few_shot(each, limits[name], seed) for name, each in rows.items()}
 
 
-def limited(data: str | Path, limit: int) -> dict[str, RetrievalDataset]:
+def limited(data: Name, limit: int) -> dict[str, RetrievalDataset]:
     """Return the splits with at most `limit` images each, spread evenly over the split.
 
     Raises:
@@ -84,8 +81,8 @@ def limited(data: str | Path, limit: int) -> dict[str, RetrievalDataset]:
     for each in load_splits(data):
         images = len(each.image_digests)
         kept = np.linspace(0, images - 1, min(limit, images)).round()
-        found[each.split] = each.select(np.flatnonzero(np.isin(each.pairs[:, 0], kept)))
-        found[each.split].name += f" ({len(kept)} images)"
+        rows = np.flatnonzero(np.isin(each.pairs[:, 0], kept))
+        found[each.split] = each.select(rows, part=f"{len(kept)} images")
     return found
 
 

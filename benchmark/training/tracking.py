@@ -38,7 +38,7 @@ def tracked(folder: str | Path | None, run: str) -> Iterator[tuple[Observer, ...
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise FdrdError(
-            f"--track needs tensorboard ({error}); pip install 'fdrd[tensorboard]'"
+            f"`track` needs tensorboard ({error}); pip install 'fdrd[tensorboard]'"
         ) from error
     with SummaryWriter(str(Path(path, run))) as writer:
         yield (lambda curve, step, value: writer.add_scalar(curve, value, step),)

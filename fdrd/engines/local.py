@@ -79,7 +79,7 @@ class LocalEngine:
         except BrokenProcessPool:
             raise FdrdError(
                 "a worker process was killed, probably because memory ran out; run the command again to "
-                "resume; --workers 1 needs the least memory"
+                "resume; `workers` 1 needs the least memory"
             ) from None
         finally:
             for future in running:

@@ -31,7 +31,7 @@ class RayEngine:
             import ray
         except ImportError:
             raise FdrdError(
-                "--engine ray needs Ray: pip install 'fdrd[ray]', or use --engine local"
+                "`engine` ray needs Ray: pip install 'fdrd[ray]', or use `engine` local"
             ) from None
         self._ray = ray
         self._workers = workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fdrd.dataset import RetrievalDataset, load_splits
+from fdrd.dataset import Name, RetrievalDataset, load_splits
 from fdrd.errors import FdrdError
 from fdrd.exports.formats import ExportedSplit, FormatName, Task, format_module
 from fdrd.exports.samples import DomainExport
@@ -15,7 +15,7 @@ from fdrd.progress import Progress, silent
 
 
 def export(
-    data: str | Path,
+    data: Name,
     out: str | Path,
     *,
     to: FormatName = "webdataset",
@@ -28,7 +28,7 @@ def export(
     """Write a dataset in another tool's format. The same dataset gives the same bytes.
 
     Args:
-        data: folder, registered name, or Hub id.
+        data: a dataset: path, registered name, Hub id, or a `Dataset`.
         out: new or empty folder; a failed export leaves nothing behind.
         to: name of a format in `fdrd.exports.formats.FORMATS`.
         task: task of the export: captions for retrieval or, in `webdataset` only, class names for classification.
@@ -43,7 +43,7 @@ def export(
     """
     form = format_module(to)
     if task != "zeroshot_retrieval" and to != "webdataset":
-        raise FdrdError(f"--task {task} is for --to webdataset; leave it out with --to {to}")
+        raise FdrdError(f"`task` {task} is for `to` webdataset; leave it out with `to` {to}")
     # The folder is checked before loading, which takes time.
     with disk_errors(Path(out)), atomic_folder(Path(out)) as stage:
         domains: dict[str, list[RetrievalDataset]] = {}

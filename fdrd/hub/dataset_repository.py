@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _OWNED = (
 
 
 def push(
-    folder: str | Path,
+    folder: str | os.PathLike[str],
     repo_id: str,
     *,
     private: bool = False,
@@ -39,7 +40,7 @@ def push(
     """Push a built dataset to the Hub in one commit. Unchanged files are not uploaded again.
 
     Args:
-        folder: dataset that `fdrd.build` wrote.
+        folder: dataset that `fdrd.build` wrote, also as a `Dataset`.
         repo_id: ORG/NAME.
         private: whether a new repository is private.
         revision: branch, created if missing, or `refs/pr/N`.

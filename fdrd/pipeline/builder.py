@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from dataclasses import replace as with_fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from fdrd.build_config import BuildConfig
 from fdrd.curation.decide import decide
@@ -20,10 +20,12 @@ from fdrd.curation.decisions import (
 )
 from fdrd.curation.pair_table import pair_table
 from fdrd.curation.source_contents import SourceContents
+from fdrd.dataset_handle import Dataset
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.images.containers import remove_unpacked
+from fdrd.options import unknown
 from fdrd.pipeline.collect import check_items, read_items
 from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
@@ -33,8 +35,9 @@ from fdrd.pipeline.parts import read_common, read_parts
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
-from fdrd.reasons import Rejection
-from fdrd.sources import SourceOptions, unused_files
+from fdrd.reasons import Action, Rejection
+from fdrd.sources import READERS, SourceOptions, make_options, unused_files
+from fdrd.sources.reading.options import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
@@ -59,13 +62,11 @@ from fdrd.storage.rejected_list import nothing_kept, write_rejected
 from fdrd.text.tokens import CounterOf, TokenCounter, counter_for, measure, summary
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
-    """Result of a build.
+@dataclass(frozen=True, eq=False, repr=False)
+class Build(Dataset):
+    """A dataset that was just built, and how the build went.
 
     Attributes:
-        out: folder of the dataset.
-        manifest: content of its `manifest.json`.
         shards_written: number of shards that had to be written.
         nothing_to_do: whether the folder was already built from the same inputs.
         configs: config names for `load_dataset(<name>, <config>)` on this machine.
@@ -78,8 +79,7 @@ class Build:
             that cannot be written.
     """
 
-    out: Path
-    manifest: dict[str, Any]
+    path: Path
     shards_written: int
     nothing_to_do: bool
     configs: Sequence[str]
@@ -88,6 +88,33 @@ class Build:
     instead_of: Path | None = None
     name_owner: Path | None = None
     not_registered: Sequence[str] = ()
+
+    @property
+    def out(self) -> Path:
+        """The folder, as `path`."""
+        return self.path
+
+
+class BuildSettings(TypedDict, total=False):
+    """Options of a build as keywords: fields of `BuildConfig` and of `SourceOptions`, which explain them."""
+
+    name: str
+    seed: int
+    negatives: int
+    attribute_negatives: int
+    max_pixels: int
+    min_side: int
+    max_aspect: float
+    max_caption: int
+    shard_bytes: int
+    format: str
+    backbone: str | None
+    policy: Mapping[str, Action]
+    layout: str
+    columns: Mapping[str, str | list[str]]
+    separator: str
+    category: str
+    category_from: str
 
 
 def build(
@@ -102,8 +129,11 @@ def build(
     engine: str = "local",
     tokens: CounterOf | None = None,
     progress: Progress = silent,
+    **settings: Unpack[BuildSettings],
 ) -> Build:
     """Build a dataset from a raw source. Resume an interrupted build; do nothing if nothing changed.
+
+        fdrd.build("photos/", "data/birds", seed=1, category_from="parent")
 
     Args:
         source: folder of one domain or of several domains in a layout of `fdrd.sources`, or a zip, tar or
@@ -118,25 +148,27 @@ def build(
         engine: one of `fdrd.engines.ENGINES`.
         tokens: returns a token counter for a backbone. By default CLIP's tokens are estimated.
         progress: called for each step.
+        settings: fields of `config` and of `options` as keywords, which win over those objects.
 
     Raises:
         FdrdError: the source or the target is unusable, all records were rejected, the policy fails the
             build, another build is writing to the target, or the disk is full.
     """
+    config, options = _changed(config or BuildConfig(), options or NO_OPTIONS, settings)
     with open_source(Path(source), options) as (folder, domains), ExitStack() as stack:
         fingerprint = resume.fingerprint_source(folder)
         origin = Origin(str(Path(source).resolve()), fingerprint.lasting)
-        target = _target(out, config or BuildConfig(), origin, replace)
+        target = _target(out, config, origin, replace)
         check_outside(target.out, Path(source))
         target = target.locked(stack)
         opened = stack.enter_context(open_engine(engine, workers))
         made = read_decisions(Path(decisions)) if decisions else None
         config = target.config
         run = _Run(target, opened, progress, counter_for(config.backbone, tokens), made)
-        settings = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
+        determining = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
         unused = list(unused_files(folder, domains))
         built = run.build(
-            resume.inputs_digest(settings, domains, fingerprint.digest),
+            resume.inputs_digest(determining, domains, fingerprint.digest),
             [describe_domain(domain) for domain in domains],
             str(folder),
             lambda contents: check_items(
@@ -149,6 +181,24 @@ def build(
         if not built.nothing_to_do:
             resume.forget_if_changed(target.out, folder, fingerprint)
         return with_fields(built, unused=unused)
+
+
+def _changed(
+    config: BuildConfig, options: SourceOptions, settings: BuildSettings
+) -> tuple[BuildConfig, SourceOptions]:
+    """Return the options of a build, changed by keywords.
+
+    Raises:
+        FdrdError: a keyword or its value is unknown.
+    """
+    known = BuildSettings.__annotations__
+    for name in settings:
+        if name not in known:
+            raise FdrdError(unknown("option", name, known, "build"))
+    ours = {field.name for field in fields(BuildConfig)}
+    given: Any = {name: value for name, value in settings.items() if name in ours}
+    of_source: Any = {name: value for name, value in settings.items() if name not in ours}
+    return with_fields(config, **given), make_options(**of_source, layouts=READERS).over(options)
 
 
 def merge(
@@ -261,14 +311,14 @@ class _Run:
         source: str,
         hint: str = "",
     ) -> Build:
-        started = time.time()
+        started, name = time.time(), str(self.out)
         publish.recover(self.out)
         publish.check_target(self.out)
         if resume.is_built_from(self.out, inputs):
             if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
                 write_origin(self.out, self.target.origin)
             manifest = read_manifest(self.out)
-            return self._register(Build(self.out, manifest, 0, True, ()))
+            return self._register(Build(name, self.out, manifest, 0, True, ()))
         if not self.target.replace:
             check_same_source(self.out, self.target.origin)
 
@@ -314,7 +364,8 @@ class _Run:
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         stale = reviewed.stale if reviewed else ()
-        return self._register(Build(self.out, manifest, len(staged.counted), False, (), stale))
+        built = Build(name, self.out, manifest, len(staged.counted), False, (), stale)
+        return self._register(built)
 
     def _register(self, built: Build) -> Build:
         """Make the finished dataset known on this machine."""

@@ -31,7 +31,7 @@ def lock_output(out: Path) -> Iterator[Path]:
                 yield out
     except Timeout:
         raise FdrdError(
-            f"another build is writing to {out}; wait for it, or choose another --out"
+            f"another build is writing to {out}; wait for it, or choose another `out`"
         ) from None
 
 
@@ -51,7 +51,7 @@ def disk_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = remedy_of(error, "--out") or ("check the disk" if error.filename else "")
+        remedy = remedy_of(error, "`out`") or ("check the disk" if error.filename else "")
         if not remedy:
             raise
         raise FdrdError(
@@ -75,4 +75,4 @@ def open_source(
 def check_outside(out: Path, source: Path) -> None:
     """Raise `FdrdError` if the target is inside the source."""
     if resolved(out).is_relative_to(resolved(source)):
-        raise FdrdError(f"{out} is inside the source {source}; choose an --out outside of it")
+        raise FdrdError(f"{out} is inside the source {source}; choose an `out` outside of it")

@@ -31,7 +31,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     if format == manifest["config"]["format"]:
         return folder
     if format not in FORMATS:
-        raise FdrdError(f"--format {format!r}: choose from {', '.join(FORMATS)}")
+        raise FdrdError(f"`format` {format!r}: choose from {', '.join(FORMATS)}")
     copy = work_folder(folder) / f"as-{format}"
     if _is_copy_of(copy, manifest):
         return copy

@@ -222,7 +222,7 @@ def _check_visible(shard: Path) -> None:
     if not shard.is_file():
         raise FdrdError(
             f"{shard} was written by another machine and is not here; all machines must see "
-            "--out under the same path"
+            "`out` under the same path"
         )
 
 

@@ -51,7 +51,7 @@ def find_domains(root: Path, options: SourceOptions = NO_OPTIONS) -> list[Domain
     """
     if not root.is_dir():
         flaw = "is a file" if root.exists() else "does not exist"
-        raise FdrdError(f"{root} {flaw}; --source takes a folder of images and captions")
+        raise FdrdError(f"{root} {flaw}; `source` takes a folder of images and captions")
     if not any(root.iterdir()):
         raise FdrdError(f"{root} is empty; `fdrd sample {root}` creates an example source")
     source = SourceFolder(root, options)

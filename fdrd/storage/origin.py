@@ -75,7 +75,7 @@ def check_same_source(out: Path, origin: Origin) -> None:
     """Raise `FdrdError` if a folder holds a finished dataset that is not known to be of this source."""
     if holds_other(out, origin):
         raise FdrdError(
-            f"{out} is a dataset {_described(out)}; give another --out, or --replace to replace it"
+            f"{out} is a dataset {_described(out)}; give another `out`, or `replace` to replace it"
         )
 
 
@@ -91,7 +91,7 @@ def choose_default(origin: Origin, replace: bool = False) -> tuple[Path, str]:
     is_dataset = (out / "manifest.json").is_file()
     if holds_other(out, origin) or (not is_dataset and out.exists() and not _is_empty(out)):
         raise FdrdError(
-            f"{DEFAULT_OUT} is a dataset {_described(DEFAULT_OUT)}, and {out} exists, too; give another --out"
+            f"{DEFAULT_OUT} is a dataset {_described(DEFAULT_OUT)}, and {out} exists, too; give another `out`"
         )
     return out, origin.name
 

@@ -47,9 +47,9 @@ def recover(out: Path) -> None:
 def check_target(out: Path) -> None:
     """Raise `FdrdError` if the target contains something other than a dataset of fdrd."""
     if out.exists() and not out.is_dir():
-        raise FdrdError(f"{out} is a file; --out takes a folder")
+        raise FdrdError(f"{out} is a file; `out` takes a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise FdrdError(f"{out} contains files but no manifest.json; choose an empty or new --out")
+        raise FdrdError(f"{out} contains files but no manifest.json; choose an empty or new `out`")
 
 
 def publish_stage(out: Path) -> None:

@@ -1,6 +1,6 @@
 """Register a build, so that `load_dataset("fdrd")` works from every project on this machine.
 
-`datasets.load_dataset` asks the Hub first, where the name may be another dataset; `fdrd.load_dataset` does not.
+`datasets.load_dataset` asks the Hub first, where the name may be another dataset; `fdrd.load` does not.
 
 The shards are linked into the cache of `datasets`, where its loader looks if the Hub has no dataset of that
 name: `<cache>/<name>/<config>/<version>/<digest>/`. `datasets` 4 and 5 use this layout, and of several folders take

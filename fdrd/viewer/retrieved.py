@@ -16,7 +16,7 @@ from benchmark.evaluation.encoding import encode_split
 from benchmark.models.loading import cached_backbone
 from benchmark.registry import Method
 from benchmark.result import BenchResult
-from fdrd.dataset import RetrievalDataset, load
+from fdrd.dataset import RetrievalDataset, load_view
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write
 from fdrd.files.cache import cache_folder
@@ -79,7 +79,7 @@ class Retrieved:
         try:
             with self._one:
                 settings = result.settings
-                dataset = load(folder, settings.split, settings.domain)
+                dataset = load_view(folder, settings.split, settings.domain)
                 if dataset.fingerprint != settings.data.fingerprint:
                     raise FdrdError("the result was measured on other data")
                 found = top_ten(

@@ -78,5 +78,5 @@ def test_a_plugin_may_be_a_file(tiny_clip, tiny_dataset, tmp_path, registry):
     (tmp_path / "taken.py").write_text(PLUGIN.replace('"mine"', '"coop"'))
     with pytest.raises(FdrdError, match="two methods are called 'coop'"):
         benchmark.load_plugin(str(tmp_path / "taken.py"))
-    with pytest.raises(FdrdError, match=r"--plugin gone\.py: no such file"):
+    with pytest.raises(FdrdError, match=r"`plugin` gone\.py: no such file"):
         benchmark.load_plugin("gone.py")

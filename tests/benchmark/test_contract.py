@@ -210,7 +210,7 @@ def test_a_checkpoint_gives_the_same_features_again(
 @every_learner
 def test_a_checkpoint_refuses_another_backbone(trained, name, tiny_clip, tmp_path):
     save_checkpoint(tmp_path / "c.safetensors", trained.learner, header(name, tiny_clip))
-    with pytest.raises(FdrdError, match=r"trained on tiny.*give the same --backbone"):
+    with pytest.raises(FdrdError, match=r"trained on tiny.*give the same `backbone`"):
         load_checkpoint(tmp_path / "c.safetensors", trained.learner, "f" * 64)
 
 

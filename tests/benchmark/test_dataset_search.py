@@ -116,7 +116,7 @@ def test_a_checkpoint_searches_as_the_method_that_was_trained(tiny_clip, tiny_da
 def test_invalid_searches_are_errors(zero_shot, tiny_clip, tiny_dataset):
     with pytest.raises(FdrdError, match="the query is empty"):
         search([tiny_dataset["test"]], "  ", method=zero_shot)
-    with pytest.raises(FdrdError, match=r"coop needs training: .*--checkpoint"):
+    with pytest.raises(FdrdError, match=r"coop needs training: .*`checkpoint`"):
         untrained_method("coop", tiny_clip)
 
 

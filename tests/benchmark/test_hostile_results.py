@@ -199,12 +199,11 @@ def test_a_foreign_file_under_the_name_of_a_run_is_refused(
     shutil.copy(zero_shot, coop)
     said = refusal(run, folder, tiny_clip, tiny_dataset)
     assert f"{coop} is not the result of this run (different method, code, options" in said
-    results, failed = benchmark.run_each(
-        ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, results=folder, train=QUICK,
-        options={"coop": {"n_ctx": 4}},
+    found = benchmark.evaluate(
+        ["zero_shot", ("coop", {"n_ctx": 4})], tiny_dataset, backbone=tiny_clip, results=folder, **QUICK
     )  # fmt: skip
-    assert [each.settings.method for each in results] == ["zero_shot"]
-    assert list(failed) == ["coop"]
+    assert list(found) == ["zero_shot"]
+    assert list(found.failed) == ["coop (n_ctx=4)"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +264,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_training(
     assert "is a folder" in said
     file = folder.parent / "file"
     file.touch()
-    assert "file is not a folder; give --results" in refusal(run, file, tiny_clip, tiny_dataset)
+    assert "file is not a folder; give `results`" in refusal(run, file, tiny_clip, tiny_dataset)
 
 
 def test_a_dry_run_names_a_broken_file(coop, folder):
@@ -283,7 +282,7 @@ def test_a_dry_run_names_a_broken_file(coop, folder):
 @pytest.mark.parametrize("seed", [-5, 2**70])
 def test_an_impossible_seed_is_refused_before_the_first_run(tiny_clip, tiny_dataset, seed):
     said = refusal(
-        benchmark.run_each, ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, seeds=[0, seed],
+        benchmark.evaluate, ["zero_shot", "coop"], tiny_dataset, backbone=tiny_clip, seeds=[0, seed],
     )  # fmt: skip
     assert said == f"seed {seed}: must be between 0 and {MOST_SEED}"
     assert str(seed) in refusal(benchmark.run, "coop", tiny_dataset, backbone=tiny_clip, seed=seed)

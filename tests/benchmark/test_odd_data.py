@@ -118,5 +118,5 @@ def test_missing_negatives_are_not_an_error(options, tiny_clip, splits):
 def test_a_checkpoint_of_another_backbone_is_an_error(method, make_clip, tiny_dataset, tmp_path):
     run(method, tiny_dataset, make_clip(seed=0), train={"epochs": 1}, results=tmp_path)
     (saved,) = tmp_path.glob("*.safetensors")
-    with pytest.raises(FdrdError, match=r"was trained on tiny with .* give the same --backbone"):
+    with pytest.raises(FdrdError, match=r"was trained on tiny with .* give the same `backbone`"):
         benchmark.run(method, tiny_dataset, backbone=make_clip(seed=1), checkpoint=saved)

@@ -87,13 +87,12 @@ def both(tiny_clip, tiny_dataset, tmp_path_factory):
     """Zero-shot and CoOp with two seeds on both halves, what was going on, and the folder."""
     folder = tmp_path_factory.mktemp("runs")
     seen = []
-    found, failed = benchmark.run_each(
-        ["zero_shot", "coop"], tiny_dataset, seeds=range(2), categories=BASE,
-        options={"coop": {"n_ctx": 4}}, progress=stages(seen), backbone=tiny_clip, train=QUICK,
-        results=folder,
+    found = benchmark.evaluate(
+        ["zero_shot", ("coop", {"n_ctx": 4})], tiny_dataset, seeds=range(2), categories=BASE,
+        progress=stages(seen), backbone=tiny_clip, results=folder, **QUICK,
     )  # fmt: skip
-    assert not failed
-    return found, seen, folder
+    assert not found.failed
+    return found.results, seen, folder
 
 
 def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
@@ -251,10 +250,10 @@ def test_an_unknown_domain_is_an_error(domains, tiny_clip):
 
 
 def test_seeds_run_only_for_methods_with_randomness(tiny_clip, tiny_dataset):
-    found, _ = benchmark.run_each(
+    found = benchmark.evaluate(
         ["random", "zero_shot", "random"], tiny_dataset, seeds=range(3, 6), backbone=tiny_clip
     )
-    assert [(each.settings.method, each.settings.seed) for each in found] == [
+    assert [(each.settings.method, each.settings.seed) for each in found.results] == [
         ("random", 3), ("random", 4), ("random", 5), ("zero_shot", None),
     ]  # fmt: skip
 
@@ -267,18 +266,17 @@ def test_a_few_shot_draw_has_a_seed_even_if_the_method_takes_none(
         return made
 
     benchmark.method("unseeded")(unseeded)
-    asked = {"backbone": tiny_clip, "train": {"epochs": 1}, "seeds": range(2)}
-    few, failed = benchmark.run_each(["unseeded"], tiny_dataset, shots=1, **asked)
-    assert not failed
-    assert [each.settings.seed for each in few] == [0, 1]
-    every, _ = benchmark.run_each(["unseeded"], tiny_dataset, **asked)
-    assert [each.settings.seed for each in every] == [None]
+    asked = {"backbone": tiny_clip, "epochs": 1, "seeds": range(2)}
+    few = benchmark.evaluate("unseeded", tiny_dataset, shots=1, **asked)
+    assert [each.settings.seed for each in few.results] == [0, 1]
+    every = benchmark.evaluate("unseeded", tiny_dataset, **asked)
+    assert [each.settings.seed for each in every.results] == [None]
 
 
 def test_a_method_that_fails_does_not_stop_the_others(tiny_clip, tiny_dataset):
-    found, failed = benchmark.run_each(
-        ["coop", "zero_shot"], tiny_dataset, backbone=tiny_clip, train={"epochs": 0}
-    )
-    assert [each.settings.method for each in found] == ["zero_shot"]
-    assert list(failed) == ["coop"]
-    assert "epochs=0: must be at least 1" in str(failed["coop"])
+    found = benchmark.evaluate(["coop", "zero_shot"], tiny_dataset, backbone=tiny_clip, epochs=0)
+    assert list(found) == ["zero_shot"]
+    assert list(found.failed) == ["coop"]
+    assert "epochs=0: must be at least 1" in str(found.failed["coop"])
+    with pytest.raises(FdrdError, match="epochs=0: must be at least 1"):
+        benchmark.evaluate("coop", tiny_dataset, backbone=tiny_clip, epochs=0)

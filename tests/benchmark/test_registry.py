@@ -164,7 +164,7 @@ def test_a_plugin_package_adds_a_method(registry, tmp_path, monkeypatch):
 
 
 def test_a_missing_plugin_is_named(registry):
-    with pytest.raises(FdrdError, match=r"--plugin no_such: .*on PYTHONPATH"):
+    with pytest.raises(FdrdError, match=r"`plugin` no_such: .*on PYTHONPATH"):
         load_plugin("no_such")
 
 

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import constants
 
 from fdrd import connection
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 
 
@@ -25,7 +25,7 @@ def unreachable(monkeypatch):
 
 def test_an_unknown_dataset_is_an_error_at_once(unreachable):
     with pytest.raises(FdrdError, match=r"no dataset 'nope'.* the Hub cannot be reached"):
-        load("nope", "test")
+        load_view("nope", "test")
     assert unreachable == []
     assert not constants.HF_HUB_OFFLINE  # as before
 
@@ -42,7 +42,7 @@ def test_a_setting_of_datasets_alone_is_kept(unreachable, monkeypatch):
 def test_an_unknown_backbone_is_an_error_at_once(unreachable):
     from benchmark.models.loading import load_backbone
 
-    with pytest.raises(FdrdError, match=r"no/such.*--backbone a local folder"):
+    with pytest.raises(FdrdError, match=r"no/such.*`backbone` a local folder"):
         load_backbone("no/such")
     assert unreachable == []
 

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from benchmark.models.encoders import pretrained
-from fdrd.dataset import load, load_dataset
+from fdrd.dataset import load_rows, load_view
 from fdrd.errors import FdrdError
 from fdrd.viewer.images import thumbnail
 from tests.folders import digests
@@ -151,7 +151,7 @@ def test_damage_of_a_registered_copy_is_found(damage, tmp_path, monkeypatch):
     if shard_of(out).exists():
         shutil.copyfile(shard_of(out), linked)
     with pytest.raises(FdrdError, match=r"fdrd-test.arrow: .*; build the dataset again") as failure:
-        load("fdrd", "test")
+        load_view("fdrd", "test")
     assert "\n" not in str(failure.value)
 
 
@@ -164,11 +164,11 @@ def test_damage_of_a_registered_copy_is_found(damage, tmp_path, monkeypatch):
     lambda rows: rows.rename_column("caption", "text"),
 ])  # fmt: skip
 def test_rows_of_the_hub_are_checked(change, data, monkeypatch):
-    rows = change(load_dataset(data, split="test"))
+    rows = change(load_rows(data, split="test"))
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
     monkeypatch.setattr("fdrd.dataset.hub_or_cache", lambda: contextlib.nullcontext(True))
     with pytest.raises(FdrdError, match=r"^org/x(: row 0)?: ") as failure:
-        load("org/x", "test")
+        load_view("org/x", "test")
     assert "\n" not in str(failure.value)
 
 
@@ -189,4 +189,4 @@ def test_an_image_that_names_a_file_instead_of_bytes_is_not_opened(data, tmp_pat
         image={"bytes": None, "path": str(tmp_path / "secret.png")}, source={**rows[0]["source"], "sha256": digest}
     ))  # fmt: skip
     with pytest.raises(FdrdError, match=r"image\.bytes is null"):
-        load(data, "test").images([0])
+        load_view(data, "test").images([0])

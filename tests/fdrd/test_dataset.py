@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 
@@ -10,7 +10,7 @@ from fdrd.pipeline.builder import build
 @pytest.fixture
 def train(birds, tmp_path):
     build(birds, tmp_path / "out", workers=1)
-    return load(tmp_path / "out", "train")
+    return load_view(tmp_path / "out", "train")
 
 
 def test_images_and_captions_are_distinct_and_pairs_join_them(train):
@@ -48,9 +48,9 @@ def test_the_fingerprint_depends_on_order_and_content(train):
 def test_an_unknown_split_or_domain_is_an_error(birds, tmp_path, split, domain, message):
     build(birds, tmp_path / "out", workers=1)
     with pytest.raises(FdrdError, match=message):
-        load(tmp_path / "out", split, domain)
+        load_view(tmp_path / "out", split, domain)
 
 
 def test_an_unknown_name_says_where_it_was_searched():
     with pytest.raises(FdrdError, match="not a folder, not built on this machine"):
-        load("no-such-name", "test")
+        load_view("no-such-name", "test")

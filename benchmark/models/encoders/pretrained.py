@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 from huggingface_hub import hf_hub_download
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -21,6 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 # Before 5.18, the name in `transformers` itself needs torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging as transformers_logging
 
 from benchmark.models import open_clip
 from benchmark.models.backbone import ALL, TOKENS, Encoder
@@ -82,15 +85,33 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> Encoder:
         location, _, revision = target.partition("@")
         advice = (
             "not a local folder, and downloading it from the Hub failed; check the name and the "
-            "connection, or give --backbone a local folder, a function, or `embedded`"
+            "connection, or give `backbone` a local folder, a function, or `embedded`"
         )
     try:
-        parts = _parts(location, revision or "main", name)
+        with _no_bar():
+            parts = _parts(location, revision or "main", name)
     except FdrdError:
         raise
     except Exception as error:  # the files of a stranger make `transformers` raise anything
         raise FdrdError(f"backbone {name!r}: {first_line(error)}; {advice}") from error
     return encoder(*parts, **setup)
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Load weights without the progress bar of transformers; that of a download stays."""
+    shown, downloads = (
+        transformers_logging.is_progress_bar_enabled(),
+        not are_progress_bars_disabled(),
+    )
+    transformers_logging.disable_progress_bar()
+    if downloads:
+        enable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def encoder(
@@ -144,7 +165,7 @@ def _refuse_unknown(config: dict[str, Any], name: str) -> None:
     if "auto_map" in config:
         remedy = (
             "it needs code of its repository, which fdrd does not run; if you trust that code, load "
-            "the model in a function of your own: --backbone file.py:function"
+            "the model in a function of your own: `backbone` file.py:function"
         )
     raise FdrdError(
         f"backbone {name!r}: model_type {kind!r} is not a dual encoder of transformers; {remedy}"
@@ -168,7 +189,7 @@ def _refuse_damaged(report: dict[str, Any], kind: str, name: str) -> None:
             f"backbone {name!r}: its tensors do not fit a {kind} model ({'; '.join(problems)}), so parts "
             f"of it would be random or ignored; the files are damaged or config.json names another "
             f"architecture. Save the model again with save_pretrained, or load it in a function of "
-            f"your own: --backbone file.py:function"
+            f"your own: `backbone` file.py:function"
         )
 
 
@@ -231,7 +252,7 @@ def _converted(location: str, revision: str, described: Path) -> tuple[Any, Any,
     if weights is None:
         raise FdrdError(
             f"{location} has {open_clip.CONFIG} but no {open_clip.WEIGHTS[0]}; if its weights are a "
-            f".bin or .pt file, `fdrd export --to transformers` writes a folder that --backbone takes"
+            f".bin or .pt file, `fdrd export --to transformers` writes a folder that `backbone` takes"
         )
     config = open_clip.read_config(described)
     own = any(_file(location, revision, file) for file in TOKENIZER_FILES)

@@ -167,15 +167,15 @@ def _run_preset(
 def _checked_name(dataset: str | None, data: str | None, split: str, train: dict[str, str]) -> str:
     """Return the dataset, after finding mistakes that need no torch."""
     from benchmark.settings import TrainConfig
-    from fdrd.dataset import load_dataset
+    from fdrd.dataset import load_rows
     from fdrd.options import options_of, read_options
 
     if dataset and data:
         raise FdrdError("the dataset is given twice; remove --data")
     read_options(options_of(TrainConfig), train, "training")
     name = str(dataset or data or default_dataset())
-    load_dataset(name, split=split)
-    load_dataset(name)  # a run may need the other splits, too
+    load_rows(name, split=split)
+    load_rows(name)  # a run may need the other splits, too
     return name
 
 

@@ -37,7 +37,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     if on_hub:
         err.print(
             f'The Hub has a dataset {name}, which datasets.load_dataset("{name}") loads instead; load this one with '
-            f'fdrd.load_dataset("{name}"), or choose another --name',
+            f'fdrd.load("{name}"), or choose another --name',
             soft_wrap=True,
         )
     if built.not_registered:
@@ -88,7 +88,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
     _print_tokens(manifest["tokens"])
     if built.configs:
-        out.print(f'Load it in any project on this machine:  fdrd.load_dataset("{name}")')
+        out.print(f'Load it in any project on this machine:  fdrd.load("{name}")')
     if built.configs and not on_hub:
         print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
     print_hint(f"Next:  fdrd bench {built.out} --method zero_shot")

@@ -120,9 +120,9 @@ def make_options(
         FdrdError: a value is unknown; the message lists the known ones.
     """
     if layout and layouts and layout not in layouts:
-        raise FdrdError(f"--layout {layout!r}: choose from {', '.join(sorted(layouts))}")
+        raise FdrdError(f"`layout` {layout!r}: choose from {', '.join(sorted(layouts))}")
     if category and category_from:
-        raise FdrdError("--category and --category-from exclude each other; keep one")
+        raise FdrdError("`category` and `category_from` exclude each other; keep one")
     kind, _, argument = (category_from or "").partition(":")
     known = [each.partition(":")[0] for each in CATEGORY_SOURCES]
     if category_from and (
@@ -131,12 +131,12 @@ def make_options(
         or (argument and kind == "caption-pattern" and argument.count("{category}") != 1)
     ):
         raise FdrdError(
-            f"--category-from {category_from!r}: choose from {', '.join(CATEGORY_SOURCES)}; TEXT contains "
+            f"`category_from` {category_from!r}: choose from {', '.join(CATEGORY_SOURCES)}; TEXT contains "
             "{category} once"
         )
     separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator or "")
     if len(separator) > 1 or separator in ('"', "\n", "\r"):
-        raise FdrdError(f"--separator {separator!r}: give one character, or tab")
+        raise FdrdError(f"`separator` {separator!r}: give one character, or tab")
     found = _columns(columns)
     if kind == "column":
         found["category"] = (argument,)
@@ -151,12 +151,12 @@ def _columns(columns: Mapping[str, Any] | Iterable[str]) -> dict[str, tuple[str,
     found: dict[str, tuple[str, ...]] = {}
     for field, names in columns.items():
         if field not in MAPPABLE:
-            raise FdrdError(f"--map {field}=...: choose a field from {', '.join(MAPPABLE)}")
+            raise FdrdError(f"`columns` {field}=...: choose a field from {', '.join(MAPPABLE)}")
         names = names.split(",") if isinstance(names, str) else names
         if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
-            raise FdrdError(f"--map {field}: give the name of a column, e.g. {field}=title")
+            raise FdrdError(f"`columns` {field}: give the name of a column, e.g. {field}=title")
         if len(names) > 1 and field != "caption":
-            raise FdrdError(f"--map {field}: only captions may have several columns")
+            raise FdrdError(f"`columns` {field}: only captions may have several columns")
         found[field] = tuple(name.strip() for name in names)
     return found
 
@@ -164,5 +164,5 @@ def _columns(columns: Mapping[str, Any] | Iterable[str]) -> dict[str, tuple[str,
 def _assignment(text: str) -> tuple[str, str]:
     field, equals, names = text.partition("=")
     if not equals:
-        raise FdrdError(f"--map {text!r}: write FIELD=COLUMN, e.g. image=filepath")
+        raise FdrdError(f"`columns` {text!r}: write FIELD=COLUMN, e.g. image=filepath")
     return field.strip(), names

@@ -45,14 +45,14 @@ def experiment(tmp_path):
 
 def test_a_file_expands_to_the_product_without_seeds_that_change_nothing(experiment):
     cells = read_experiment(experiment).cells()
-    zero_shot = [cell for cell in cells if cell.row.method == "zero_shot"]
-    coop = [cell for cell in cells if cell.row.method == "coop"]
-    assert [(c.protocol.split, c.protocol.shots, c.seed) for c in coop] == [
+    zero_shot = [cell for cell in cells if cell.method == "zero_shot"]
+    coop = [cell for cell in cells if cell.method == "coop"]
+    assert [(c.split, c.shots, c.seed) for c in coop] == [
         *(("validation", None, 0), ("test", None, 0)),  # one training, side by side
         *(("validation", None, 7), ("test", None, 7), ("test", 1, 0), ("test", 1, 7)),
     ]
-    assert {c.seed for c in zero_shot if c.protocol.shots is None} == {0}
-    assert coop[0].row.train == {"epochs": 1, "batch_size": 8}
+    assert {c.seed for c in zero_shot if c.shots is None} == {0}
+    assert coop[0].train == {"epochs": 1, "batch_size": 8}
     assert len({cell.name for cell in cells}) == len(cells)
 
 
@@ -139,7 +139,7 @@ def test_a_backbone_that_is_a_function_is_refused_before_any_cell(tiny_dataset, 
         results=str(tmp_path),
         methods=["zero_shot", "coop"],
     )
-    with pytest.raises(FdrdError, match=r"is a function.*give --backbone load\.py:clip"):
+    with pytest.raises(FdrdError, match=r"is a function.*give `backbone` load\.py:clip"):
         benchmark.run_experiment(plan, data={"drawn": tiny_dataset})
 
 
@@ -160,13 +160,13 @@ def test_hard_negatives_are_not_measured_if_a_protocol_says_so(tiny_dataset, tin
     assert without.ranks == with_them.ranks
     for protocol in ({"hard_negatives": False}, {}):
         assert [state for _, state in states(plan(**protocol))] == ["finished"]
-    assert plan(hard_negatives=False).cells()[0].training == plan().cells()[0].training
+    assert plan(hard_negatives=False).cells()[0].training() == plan().cells()[0].training()
 
 
 def test_each_failed_cell_is_on_a_line_of_its_own():
     failed = {"coop, seed 0": FdrdError("no rows"), "coop, seed 1": FdrdError("no images")}
     with pytest.raises(FdrdError) as raised:
-        raise_failed(benchmark.ExperimentOutcome(failed=failed))
+        raise_failed(benchmark.Results(failed=failed))
     assert str(raised.value).splitlines() == [
         "coop, seed 0 failed: no rows",
         "coop, seed 1 failed: no images",
@@ -180,7 +180,7 @@ def test_a_dry_run_lists_what_is_finished(experiment, tiny_dataset, tiny_clip):
     experiment.write_text(only)
     given = {"data": {"drawn": tiny_dataset}, "backbones": {"tiny": tiny_clip}}
     benchmark.run_experiment(experiment, **given)
-    found = {(c.row.method, c.seed, c.protocol): state for c, state in states(plan)}
+    found = {(c.method, c.seed, c.measurement): state for c, state in states(plan)}
     assert all(
         state == ("to do" if (method, seed) == ("coop", 7) else "finished")
         for (method, seed, _), state in found.items()

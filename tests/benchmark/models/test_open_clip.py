@@ -322,7 +322,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, form):
 def test_a_torchscript_archive_is_named_and_not_run(tmp_path):
     file = tmp_path / "ViT-B-32.pt"
     torch.jit.script(nn.Linear(2, 2)).save(file)
-    with pytest.raises(FdrdError, match=r"TorchScript archive.*--backbone openai/clip-vit-base"):
+    with pytest.raises(FdrdError, match=r"TorchScript archive.*`backbone` openai/clip-vit-base"):
         convert(file, tmp_path / "out", quick_gelu=True)
 
 

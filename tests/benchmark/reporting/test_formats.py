@@ -183,7 +183,7 @@ def test_significance_tests_are_a_table_of_pandas(folder):
 
 
 def test_notebooks_show_results_tests_and_outcomes(folder, results):
-    shown = [results[0], benchmark.compare(folder), benchmark.ExperimentOutcome(results)]
+    shown = [results[0], benchmark.compare(folder), benchmark.Results(results)]
     for each in shown:
         root = ElementTree.fromstring(f"<div>{each._repr_html_()}</div>")
         assert root.findall(".//td")

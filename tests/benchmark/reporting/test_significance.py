@@ -92,7 +92,7 @@ def test_the_reference_does_not_depend_on_the_results(measured, tmp_path):
     assert compare([paths[0], paths[2]]).comparisons[0].against.label == "zero_shot"
     assert compare([paths[0], paths[1], paths[3]]).comparisons[0].against.label == "coop"
     assert compare(paths, "maple").comparisons[0].against.label == "maple"
-    with pytest.raises(FdrdError, match=r"--against mapel: .*choose from 'zero_shot', 'coop'"):
+    with pytest.raises(FdrdError, match=r"`against` mapel: .*choose from 'zero_shot', 'coop'"):
         compare(paths, "mapel")
 
 

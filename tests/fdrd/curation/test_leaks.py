@@ -19,7 +19,7 @@ from fdrd.curation.leaks import (
 from fdrd.curation.near_duplicates import NearImages
 from fdrd.curation.pair_table import pair_table
 from fdrd.curation.splitting import assign_splits, linked_units
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.pipeline.builder import build
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
@@ -156,7 +156,7 @@ def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp
     assert list(validate(tmp_path / "out")) == []
     splits, families = defaultdict(set), defaultdict(set)
     for split in ("train", "validation", "test"):
-        rows = load(tmp_path / "out", split)._rows
+        rows = load_view(tmp_path / "out", split)._rows
         for id_, group in zip(rows["id"], rows["group"], strict=True):
             family = id_.rpartition("/")[2][:2]
             splits[family].add(split)
@@ -230,7 +230,7 @@ def test_a_hashed_split_keeps_mirror_images_together_and_reports_them(tmp_path, 
     assert built.manifest["records"]["kept"] == 40
     assert built.manifest["reported"] == {"mirrored_image_in_split": 20}
     for split in ("train", "validation", "test"):
-        rows = load(tmp_path / "out", split)._rows
+        rows = load_view(tmp_path / "out", split)._rows
         assert all(count == 2 for count in Counter(rows["group"]).values())
 
 

@@ -17,7 +17,7 @@ def records(folder):
     """Return the records of all splits, without their paths."""
     found = []
     for split in ("train", "validation", "test"):
-        view = fdrd.load(folder, split)
+        view = fdrd.load(folder).view(split)
         for row in view.records(range(len(view))):
             source = row.pop("source")
             kept = {**row, "split": split, "image": source["sha256"], "license": source["license"]}
@@ -55,7 +55,7 @@ def test_pairs_without_a_category_stay_without_one(tmp_path, draw, write):
         fdrd.export(tmp_path / "data", out, to=form)  # type: ignore[arg-type]
         if form in READ_BACK:
             fdrd.build(out, tmp_path / f"{form} again", workers=1)
-            view = fdrd.load(tmp_path / f"{form} again", "test")
+            view = fdrd.load(tmp_path / f"{form} again").view("test")
             assert (len(view), set(view.row_category.tolist())) == (3, {-1})
 
 
@@ -74,7 +74,7 @@ def test_the_same_dataset_gives_the_same_bytes(shared_birds, tmp_path, form):
 def test_an_unknown_format_and_a_task_for_another_format_are_errors(shared_birds, tmp_path):
     with pytest.raises(FdrdError, match="unknown export format 'zip'; choose from webdataset"):
         fdrd.export(shared_birds, tmp_path / "out", to="zip")  # type: ignore[arg-type]
-    with pytest.raises(FdrdError, match="is for --to webdataset"):
+    with pytest.raises(FdrdError, match="is for `to` webdataset"):
         fdrd.export(shared_birds, tmp_path / "out", to="coco", task="zeroshot_classification")
     assert not (tmp_path / "out").exists()
 

@@ -105,7 +105,7 @@ def test_each_domain_is_a_root_with_its_images_and_captions(built, tmp_path):
     for domain in "ab":
         root = tmp_path / "out" / domain
         assert (root / "dataset_type.txt").read_text().strip() == "retrieval"
-        view = fdrd.load(built, "test", domain)
+        view = fdrd.load(built).view("test", domain)
         wanted = [
             [view.captions[caption] for image, caption in view.pairs if image == number]
             for number in range(len(view.image_digests))
@@ -142,7 +142,7 @@ def test_samples_keep_the_rows_of_the_dataset(built, tmp_path):
         for sample in read(tmp_path / "out/a/test")
         for row in json.loads(sample["json"])["rows"]
     ]
-    view = fdrd.load(built, "test", "a")
+    view = fdrd.load(built).view("test", "a")
     assert sorted(row["id"] for row in rows) == sorted(view.ids)
     assert {row["category"] for row in rows} == {"wren", "robin"}
     assert all(row["negatives"] for row in rows)

@@ -133,7 +133,7 @@ def served(hub, things, tmp_path, monkeypatch, clip_parts):
 
 OPERATIONS = {
     "build": lambda _: local_source("hub:org/birds"),
-    "load": lambda _: fdrd.load_dataset("org/birds"),
+    "load": lambda _: fdrd.load("org/birds"),
     "push": lambda built: fdrd.push(built, "org/birds", have_rights=True),
     "checkpoint": lambda _: load_method("org/weights"),
     "backbone": lambda _: load_backbone("org/clip"),

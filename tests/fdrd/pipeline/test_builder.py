@@ -12,7 +12,7 @@ from filelock import FileLock
 from benchmark.training.training_negatives import TrainingNegatives
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage.shard_file import read_batches
@@ -25,9 +25,9 @@ def test_a_build_keeps_all_records_and_is_valid(birds, tmp_path):
     built = build(birds, tmp_path / "out", workers=1)
     assert built.manifest["records"] == {"read": 49, "kept": 49, "rejected": 0}
     assert list(validate(tmp_path / "out")) == []
-    train = load(tmp_path / "out", "train")
+    train = load_view(tmp_path / "out", "train")
     assert {train.split, *train.domains} == {"train", "raw"}
-    assert len(train) + len(load(tmp_path / "out", "validation")) == 41
+    assert len(train) + len(load_view(tmp_path / "out", "validation")) == 41
     assert train.categories == ["robin", "wren"]
     assert train.images([0])[0].size == (24, 16)
 
@@ -58,7 +58,7 @@ def test_the_name_of_the_folder_changes_the_domain_and_nothing_else(write, draw,
             for batch in read_batches(built.out / shard["path"])
             for row in batch.to_pylist()
         ]
-        drawn = TrainingNegatives(load(built.out, "train"), seed=0, size=4)
+        drawn = TrainingNegatives(load_view(built.out, "train"), seed=0, size=4)
         found.append((rows, [drawn.draw(row, 0, 2, 1) for row in range(10)]))
     assert len({negative["caption"] for row in found[0][0] for negative in row["negatives"]}) > 50
     assert found[0] == found[1]
@@ -142,7 +142,7 @@ def test_two_domains_share_labels_unless_categories_clash(two_domains, tmp_path)
     assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
     assert built.configs == ["birds", "pets", "default"]
     assert list(validate(tmp_path / "out")) == []
-    test = load(tmp_path / "out", "train", "pets")
+    test = load_view(tmp_path / "out", "train", "pets")
     assert test.domains == ["pets"]
     named = {
         negative.category
@@ -182,7 +182,7 @@ def test_an_unusable_source_is_an_error_with_a_reason(tmp_path, make, message):
     ],
 )
 def test_invalid_options_are_rejected(options):
-    with pytest.raises(FdrdError, match=f"--{next(iter(options))}"):
+    with pytest.raises(FdrdError, match=f"`{next(iter(options))}`"):
         BuildConfig(**options)
 
 
@@ -230,7 +230,7 @@ def _captions(folder):
     return [
         caption
         for split in ("train", "validation", "test")
-        for caption in load(folder, split).captions
+        for caption in load_view(folder, split).captions
     ]
 
 

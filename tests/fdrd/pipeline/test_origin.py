@@ -26,7 +26,7 @@ def test_the_dataset_of_another_source_is_replaced_only_on_request(birds, finche
     out = tmp_path / "out"
     build(birds, out, workers=1)
     before = digests(out)
-    with pytest.raises(FdrdError, match=f"^{out} is a dataset of {birds}; .*--out, or --replace"):
+    with pytest.raises(FdrdError, match=f"^{out} is a dataset of {birds}; .*`out`, or `replace`"):
         build(finches, out, workers=1)
     assert digests(out) == before
     assert build(birds, out, workers=1).nothing_to_do
@@ -105,7 +105,7 @@ def test_the_default_next_to_the_source_is_never_the_source(birds, finches, tmp_
     source = finches.rename(tmp_path / "data/finches")
     monkeypatch.chdir(tmp_path)
     build(birds, workers=1)
-    with pytest.raises(FdrdError, match=r"data/finches exists, too; give another --out"):
+    with pytest.raises(FdrdError, match=r"data/finches exists, too; give another `out`"):
         build(source, workers=1)
 
 

@@ -7,7 +7,7 @@ import pytest
 import benchmark
 from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.sources import SourceOptions
@@ -35,7 +35,7 @@ def test_they_have_attribute_swaps_and_no_category_metrics(source, tmp_path):
     assert (manifest["categories"], list(validate(out))) == ([], [])
     assert {split.categories for split in stats(out)} == {0}
     assert {record.category for record in read_records(out, manifest)} == {""}
-    negatives = [n for row in load(out, "test").negatives for n in row]
+    negatives = [n for row in load_view(out, "test").negatives for n in row]
     assert {negative.kind for negative in negatives} == {"attribute"}
     rows = list(load_dataset(str(out), split="test", streaming=True))
     assert [row["category"] for row in rows] == [None] * 8
@@ -46,7 +46,7 @@ def test_they_have_attribute_swaps_and_no_category_metrics(source, tmp_path):
 
 def test_what_needs_categories_is_refused(source, tmp_path):
     build(source, tmp_path / "out", workers=1)
-    with pytest.raises(FdrdError, match="--shots needs categories, and 8 of 8 rows of train"):
+    with pytest.raises(FdrdError, match="`shots` needs categories, and 8 of 8 rows of train"):
         benchmark.run("coop", tmp_path / "out", shots=1, backbone="embedded")
 
 

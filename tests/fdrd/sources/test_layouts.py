@@ -77,5 +77,5 @@ def test_unused_annotations_are_named(tmp_path):
     (tmp_path / "boxes.json").write_text("{}")
     domains, _ = read(tmp_path)
     why = dict(unused_files(tmp_path, domains))
-    assert why["captions.txt"].endswith("--layout table reads this file instead")
+    assert why["captions.txt"].endswith("the layout table reads this file instead")
     assert why["boxes.json"].startswith('it has no "positive" captions')

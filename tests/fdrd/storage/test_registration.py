@@ -13,7 +13,7 @@ import pytest
 
 from fdrd.build_config import BuildConfig
 from fdrd.commands.dataset.build_summary import print_build
-from fdrd.dataset import load, load_dataset
+from fdrd.dataset import load_rows, load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.storage import registration
@@ -121,13 +121,13 @@ def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeyp
 
     monkeypatch.setattr("datasets.load_dataset", ask)
     for domain in (None, "raw"):
-        found, folder = load("finches", "test", domain), load(built.out, "test", domain)
+        found, folder = load_view("finches", "test", domain), load_view(built.out, "test", domain)
         assert found.fingerprint == folder.fingerprint
         assert found.categories == folder.categories
     assert not asked
-    assert set(load_dataset("finches")) == set(built.manifest["splits"]["raw"])
+    assert set(load_rows("finches")) == set(built.manifest["splits"]["raw"])
     with pytest.raises(FdrdError, match="finches has no test of no-such-domain"):
-        load("finches", "test", "no-such-domain")
+        load_view("finches", "test", "no-such-domain")
     assert not asked
 
 

@@ -8,7 +8,7 @@ from datasets import load_dataset
 
 from fdrd.build_config import BuildConfig
 from fdrd.checks.validation import validate
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.pipeline.builder import build
 from fdrd.storage import shards
 from fdrd.storage.json_rows import text_bytes
@@ -56,7 +56,7 @@ def test_the_benchmark_reads_both_formats_alike(birds, tmp_path):
     for format in FORMATS:
         config = BuildConfig(format=format, shard_bytes=2000)
         build(birds, tmp_path / format, config=config, workers=1)
-    arrow, parquet = (load(tmp_path / format, "train") for format in FORMATS)
+    arrow, parquet = (load_view(tmp_path / format, "train") for format in FORMATS)
     assert arrow.fingerprint == parquet.fingerprint
     assert arrow.records([0]) == parquet.records([0])
     for shard in (tmp_path / "parquet" / "data").rglob("*.parquet"):

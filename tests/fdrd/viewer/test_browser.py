@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fdrd.dataset import load
+from fdrd.dataset import load_view
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import read_manifest
 from fdrd.viewer.security import redirect_file
@@ -134,7 +134,7 @@ def test_twenty_records_are_reviewed_by_keyboard_and_built_again(page, drawn, tm
     verified = read_manifest(tmp_path / "set")["decisions"]["verified"]
     assert sum(sum(splits.values()) for splits in verified.values()) == 19
     found = {r["id"]: r for split in ("train", "validation", "test")
-             for r in (lambda d: d.records(range(len(d))))(load(tmp_path / "set", split))}  # fmt: skip
+             for r in (lambda d: d.records(range(len(d))))(load_view(tmp_path / "set", split))}  # fmt: skip
     assert dropped not in found
     assert found[edited]["caption"] == "A purple teapot on a wooden table."
     page.wait_for_timeout(1000)

@@ -13,7 +13,7 @@ import pytest
 from benchmark.reporting.plots import PALETTE, Plot, Series, inline_svg
 from benchmark.reporting.result_plots import plots_of
 from benchmark.result import DIRECTIONS
-from fdrd.dataset import load, rows_digest
+from fdrd.dataset import load_view, rows_digest
 from fdrd.viewer.index import open_index
 from fdrd.viewer.results import Runs
 
@@ -25,7 +25,7 @@ def runs(measured):
 
 def test_the_queries_are_the_records_that_were_measured(runs, measured):
     index = open_index(measured / "set")
-    dataset = load(measured / "set", "test")
+    dataset = load_view(measured / "set", "test")
     queries = runs.queries(index, 0)
     records = index.records(queries.rows.tolist())
     assert rows_digest(index.texts(queries.rows)) == dataset.fingerprint

@@ -1,0 +1,215 @@
+"""Results of several methods and seeds, as `benchmark.evaluate` returns them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmark.reporting.comparison import group_results, label
+from benchmark.reporting.pages import html_parts, main_parts, report
+from benchmark.reporting.plots import FORMATS, Plot, inline_svg, write_plot
+from benchmark.reporting.records import to_pandas
+from benchmark.reporting.result_plots import plots_of
+from benchmark.reporting.significance import SignificanceTests, compare
+from benchmark.result import BenchResult
+from fdrd.errors import FdrdError
+from fdrd.options import unknown
+from fdrd.text.controls import visible
+
+
+@dataclass(frozen=True, repr=False)
+class MethodResults(Sequence[BenchResult]):
+    """Results of one method with its options: one per seed, split, domain and half.
+
+    Attributes:
+        name: method, with the options that were given if several rows are of it.
+        results: the results.
+        folder: folder of result files and checkpoints; None if nothing was written.
+    """
+
+    name: str
+    results: tuple[BenchResult, ...]
+    folder: Path | None = None
+
+    @property
+    def mrr(self) -> float:
+        """Mean reciprocal rank (a fraction), the mean of both directions and of all results."""
+        return fmean(each.mrr for each in self.results)
+
+    @property
+    def method(self) -> str:
+        """Registered name of the method."""
+        return self.results[0].settings.method
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self.results[0].settings.backbone.name
+
+    @property
+    def learns(self) -> bool:
+        """Whether the method has a checkpoint."""
+        return self.results[0].learned is not None
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of what the method learned with the first seed.
+
+        Raises:
+            FdrdError: it learns nothing, or nothing was written.
+        """
+        if not self.learns:
+            raise FdrdError(f"{self.method} learns nothing, so it has no checkpoint")
+        if self.folder is None:
+            raise FdrdError(f"the checkpoint of {self.name} was not saved; give `results` a folder")
+        return self.folder / Path(self.results[0].settings.file_name()).with_suffix(".safetensors")
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame with a row per result."""
+        return to_pandas(self.results)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __repr__(self) -> str:
+        return f"{visible(self.name)}: MRR {100 * self.mrr:.2f} %, {_counted(len(self), 'result')}"
+
+    def _repr_html_(self) -> str:
+        return html_parts(main_parts(self.results))
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Mapping[str, MethodResults]):
+    """Results by method.
+
+    `results["coop"]` has the results of a method, `results["coop (n_ctx=4)"]` those with these options.
+
+    Attributes:
+        results: all results.
+        failed: the error of each method that failed.
+        folder: folder of result files and checkpoints; None if nothing was written.
+    """
+
+    results: list[BenchResult] = field(default_factory=list)
+    failed: dict[str, FdrdError] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def checked(self) -> Results:
+        """Return the results.
+
+        Raises:
+            FdrdError: every method failed; the first error.
+        """
+        if self.failed and not self.results:
+            raise next(iter(self.failed.values()))
+        return self
+
+    def compare(self, against: str | None = None) -> SignificanceTests:
+        """Test methods against one of them, query by query.
+
+        Args:
+            against: a method, or the name of a row; by default the reference, as `zero_shot` is.
+
+        Raises:
+            FdrdError: there is nothing to compare, or no such method.
+        """
+        return compare(self.results, against)
+
+    def plot(self) -> Plots:
+        """Return plots of the results, which a notebook shows."""
+        return Plots(
+            {
+                f"{number}-{plot.name}": plot
+                for number, comparison in enumerate(group_results(self.results), 1)
+                for plot in plots_of(comparison)
+            }
+        )
+
+    def report(self, html: str | Path | None = None) -> str:
+        """Return the report as Markdown, or write it as an HTML file and return its text."""
+        return report(self.results, html=html)
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame with a row per result."""
+        return to_pandas(self.results)
+
+    def __getitem__(self, name: str) -> MethodResults:
+        """Return the results of a method, by its name or that of its row.
+
+        Raises:
+            KeyError: there are none, or several rows of the method.
+        """
+        rows = self._rows()
+        found = {row: of for row, of in rows.items() if of[0].settings.method == name}
+        found = {name: rows[name]} if name in rows else found
+        if len(found) == 1:
+            ((row, of),) = found.items()
+            return MethodResults(row, tuple(of), self.folder)
+        if found:
+            raise KeyError(f"{len(found)} rows are of {name}: {', '.join(found)}")
+        raise KeyError(str(self.failed.get(name) or unknown("method", name, rows, "evaluate")))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows())
+
+    def __len__(self) -> int:
+        return len(self._rows())
+
+    def _rows(self) -> dict[str, list[BenchResult]]:
+        rows: dict[str, list[BenchResult]] = {}
+        for result in self.results:
+            rows.setdefault(label(result.settings), []).append(result)
+        methods = Counter(of[0].settings.method for of in rows.values())
+        return {
+            method if methods[method := of[0].settings.method] == 1 else row: of
+            for row, of in rows.items()
+        }
+
+    def __repr__(self) -> str:
+        rows = [f"  {row!r}" for row in self.values()]
+        rows = [*rows[:6], f"  and {len(rows) - 6} more"] if len(rows) > 7 else rows
+        failed = [f"  failed: {visible(', '.join(self.failed))}"] if self.failed else []
+        return "\n".join([f"Results of {_counted(len(self), 'method')}:", *rows, *failed])
+
+    def _repr_html_(self) -> str:
+        errors = [f"{name} failed: {error}" for name, error in self.failed.items()]
+        return html_parts([*main_parts(self.results), *errors])
+
+
+@dataclass(frozen=True, repr=False)
+class Plots:
+    """Plots by name. Drawing them needs matplotlib, the extra `report`."""
+
+    plots: Mapping[str, Plot]
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write each plot as SVG, PDF and PNG, and return the paths."""
+        paths = []
+        for name, plot in self.plots.items():
+            for suffix in FORMATS:
+                paths.append(Path(folder, f"{name}.{suffix}"))
+                write_plot(plot, paths[-1])
+        return paths
+
+    def __repr__(self) -> str:
+        return (
+            f"Plots({', '.join(self.plots)}); a notebook shows them, and save(folder) writes files"
+        )
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<figure>{inline_svg(plot)}<figcaption>{escape(plot.title)}</figcaption></figure>"
+            for plot in self.plots.values()
+        )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,182 @@
+"""One description of a run, by names, and the resources that it uses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from benchmark.evaluation.base_to_new import CategoryList
+from benchmark.models.backbone import Backbone
+from benchmark.settings import Gallery, Half, OptionValue, check_seed
+from benchmark.train_context import Observer
+from benchmark.training.row_selection import Data, training_domain
+from fdrd.errors import FdrdError
+from fdrd.progress import Progress, silent
+
+Preset = Literal["paper"]
+
+
+class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers from `low` to `high`, both included: integers if both ends are; `log` draws on a logarithmic scale."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError("low must not be above high, and with log it must be above 0")
+
+
+Space = dict[str, Annotated[list[OptionValue], Meta(min_length=1)] | Range]
+
+
+class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Values to choose from on the validation split, by option of the method and of the training."""
+
+    options: Space = {}
+    train: Space = {}
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """What is trained and measured, by names, before anything is loaded.
+
+    `benchmark.settings.Settings` describes the same run by contents, once everything is loaded.
+
+    Attributes:
+        method: registered name.
+        data: name of the dataset.
+        backbone: name of the backbone; None for the one that the dataset names.
+        options: options of the method, as values or as text.
+        train: fields of `TrainConfig`, as values or as text; ignored if nothing is trained.
+        split: split to measure.
+        domain: domain to use, also for training; None for all.
+        train_domain: domain to train on instead, or `all`.
+        categories: base categories, the only ones to train on.
+        half: with `categories`, whether to measure those (`base`) or all others (`new`).
+        shots: images per category to train on; validation then has at most 4 per category, as in CoOp.
+        seed: seed of the training and of the few-shot draw. Methods without randomness give one result for all seeds.
+        gallery: one per domain, one for all domains, or a number of images.
+        hard_negatives: whether the accuracy on hard negatives is measured.
+        checkpoint: a file or a Hub model to use instead of training.
+        preset: `paper` trains as `benchmark.experiments.presets` says.
+        search: values to choose options from, on validation.
+        label: name of the row in tables; by default the method with its options.
+    """
+
+    method: str
+    data: str = ""
+    backbone: str | None = None
+    options: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    split: str = "test"
+    domain: str | None = None
+    train_domain: str | None = None
+    categories: CategoryList | None = None
+    half: Half = "base"
+    shots: int | None = None
+    seed: int = 0
+    gallery: Gallery = "domain"
+    hard_negatives: bool = True
+    checkpoint: str | None = None
+    preset: Preset | None = None
+    search: Search | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.shots is not None and self.shots < 1:
+            raise FdrdError(f"`shots` {self.shots}: must be at least 1")
+
+    def identity(self) -> str:
+        """Return the digest of the names that determine the numbers, without the seed; a result records it."""
+        source = training_domain(self.domain, self.train_domain)
+        other = self.train_domain if source != self.domain else None
+        return _digest(self.changed(label="", train_domain=other, seed=0))
+
+    def training(self) -> str:
+        """Return a digest of what determines the training, the same for runs that share one, or that share a search."""
+        seed = 0 if self.search else self.seed
+        return _digest(
+            self.changed(split="", gallery="domain", hard_negatives=True, half="base", seed=seed)
+        )[:16]
+
+    def changed(self, **fields: Any) -> Run:
+        """Return the run with other values of some fields."""
+        return msgspec.structs.replace(self, **fields)
+
+    @property
+    def row(self) -> str:
+        """The label, else the method with its options."""
+        words = ", ".join(f"{name}={value}" for name, value in sorted(self.options.items()))
+        return self.label or self.method + (f" ({words})" if words else "")
+
+    @property
+    def measurement(self) -> str:
+        """What is measured, and what differs from the defaults, on one line."""
+        named = {
+            "shots": self.shots,
+            "gallery": self.gallery if self.gallery != "domain" else None,
+            "domain": self.domain,
+            "train_domain": self.train_domain,
+            "categories": self.categories and self.categories.name,
+            "hard_negatives": None if self.hard_negatives else False,
+            "preset": self.preset,
+        }
+        words = [f"{name}={value}" for name, value in named.items() if value is not None]
+        return ", ".join([self.split, *words])
+
+    @property
+    def name(self) -> str:
+        """The run on one line."""
+        half = f"{self.half} categories" if self.categories else ""
+        parts = [self.data, self.backbone or "", self.measurement, f"seed {self.seed}", half]
+        return f"{self.row}: {', '.join(filter(None, parts))}"
+
+
+def _digest(run: Run) -> str:
+    return hashlib.sha256(msgspec.json.encode(run, order="deterministic")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run reads and writes.
+
+    Attributes:
+        data: dataset by name, or its splits.
+        backbone: a name for `load_backbone`, or a backbone; by default the one that the checkpoint or the
+            dataset's manifest names. A method without backbone ignores the name.
+        results: folder of result files. A finished run is read from there instead of repeated, learned
+            tensors are saved next to the result, and an interrupted training resumes.
+        log: where the curves of each training go: `tensorboard:FOLDER`, `trackio:PROJECT`, `wandb:PROJECT`, or
+            a folder for TensorBoard.
+        cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
+        device: `cpu` or `cuda`; ignored if `backbone` is not a name.
+        allow_code: the user typed `backbone`, so it may name a function.
+        progress: receives each stage.
+        observers: receive the points of the training's curves, besides `log`; one may raise to stop the training.
+    """
+
+    data: Data
+    backbone: str | Backbone | None = None
+    results: Path | None = None
+    log: str | Path | None = None
+    cache: Path | None = None
+    device: str | None = None
+    allow_code: bool = False
+    progress: Progress = silent
+    observers: tuple[Observer, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        if isinstance(self.data, Mapping):
+            return next((split.title for split in self.data.values()), "")
+        return os.fspath(self.data)

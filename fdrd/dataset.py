@@ -39,6 +39,10 @@ Name = str | os.PathLike[str]
 _BATCH = 64
 
 
+class MissingSplitError(FdrdError):
+    """A dataset has no such split, or no such domain in it. Other errors must not be taken for this one."""
+
+
 class RetrievalDataset:
     """A read-only view of one split.
 
@@ -62,7 +66,9 @@ class RetrievalDataset:
 
     def __init__(self, rows: datasets.Dataset, *, name: str, split: str, part: str = ""):
         if not len(rows):
-            raise FdrdError(f"{name}: the split {split!r} has no rows; choose another with `split`")
+            raise MissingSplitError(
+                f"{name}: the split {split!r} has no rows; choose another with `split`"
+            )
         if CATEGORY_NAME in rows.column_names:  # in Parquet only
             rows = rows.remove_columns(CATEGORY_NAME)
         self._rows = rows
@@ -236,7 +242,7 @@ class RetrievalDataset:
             FdrdError: the split has no such domain.
         """
         if domain not in self.domains:
-            raise FdrdError(
+            raise MissingSplitError(
                 f"{self.name}: no domain {domain!r} in {self.split}; it has {', '.join(self.domains)}"
             )
         wanted = self.image_domain[self.pairs[:, 0]] == self.domains.index(domain)
@@ -294,6 +300,8 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
             except FdrdError:
                 raise
             except Exception as error:  # the files of a stranger make `datasets` raise anything
+                if split and f"Unknown split {split!r}" in str(error).replace('"', "'"):
+                    raise MissingSplitError(f"{name} has no {split}") from error
                 hub = f"not found on the Hub ({first_line(error)})"
                 raise FdrdError(
                     f"no dataset {name!r}: not a folder, not built on this machine, and "
@@ -302,7 +310,7 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
                 ) from error
     if not shards.get(split) if split else not shards:
         place = " of ".join(part for part in (split, domain) if part)
-        raise FdrdError(f"{name} has no {place}; `fdrd stats {name}` lists its contents")
+        raise MissingSplitError(f"{name} has no {place}; `fdrd stats {name}` lists its contents")
     if split:
         return _rows(shards[split])
     return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
@@ -366,17 +374,11 @@ def load_splits(
     """
     if split is not None:
         return [load_view(name, split, domain)]
-    loaded, missing = [], []
-    for each in SPLITS:
-        try:
-            loaded.append(load_view(name, each, domain))
-        except DamageError:
-            raise
-        except FdrdError as error:  # not every dataset has all three
-            missing.append(error)
-    if not loaded:
-        raise missing[-1]
-    return loaded
+    splits = load_rows(name, None, domain)
+    found = [each for each in SPLITS if len(splits.get(each) or ())]
+    if not found:
+        raise MissingSplitError(f"{name} has no rows; `fdrd stats {name}` lists its contents")
+    return [RetrievalDataset(splits[each], name=os.fspath(name), split=each) for each in found]
 
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Indices, Indices]:

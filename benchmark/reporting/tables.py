@@ -198,7 +198,7 @@ def negatives_table(comparison: Comparison) -> Table | None:
     """
     by_row = [[r.metrics.hard_negatives for r in row.results] for row in comparison.rows]
     every = [shares for row in by_row for shares in row]
-    kinds = sorted(every[0])
+    kinds = sorted({kind for shares in every for kind in shares})
     if not kinds:
         return None
 
@@ -209,8 +209,9 @@ def negatives_table(comparison: Comparison) -> Table | None:
         [row.label, *(accuracy(each.get(kind) for each in seeds) for kind in kinds)]
         for row, seeds in zip(comparison.rows, by_row, strict=True)
     ]
-    common = [every[0][kind] for kind in kinds]
-    agreed = [len({each[kind].blind for each in every}) == 1 for kind in kinds]
+    known = [[shares[kind] for shares in every if kind in shares] for kind in kinds]
+    common = [shares[0] for shares in known]
+    agreed = [len({share.blind for share in shares}) == 1 for shares in known]
     text_only = [share.blind if same else None for share, same in zip(common, agreed, strict=True)]
     foot = [
         ["text-only baseline", *(percent([blind]) for blind in text_only)],

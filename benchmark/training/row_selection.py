@@ -7,9 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmark.evaluation.base_to_new import CategoryList, half_of
-from fdrd.dataset import Name, RetrievalDataset, load_splits, load_view
-from fdrd.errors import FdrdError
-from fdrd.storage.checked_shards import DamageError
+from fdrd.dataset import MissingSplitError, Name, RetrievalDataset, load_splits, load_view
 
 Data = Name | Mapping[str, RetrievalDataset]
 """A dataset (a path, a name or a `fdrd.Dataset`), or its splits by name."""
@@ -23,7 +21,7 @@ def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
     if not isinstance(data, Mapping):
         return load_view(data, split, domain)
     if split not in data:
-        raise FdrdError(f"no split {split!r} among those given: {', '.join(data)}")
+        raise MissingSplitError(f"no split {split!r} among those given: {', '.join(data)}")
     return data[split].of_domain(domain) if domain else data[split]
 
 
@@ -31,9 +29,7 @@ def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:
     """Return all training rows, of one domain if given; None if there are none."""
     try:
         return split_of(data, "train", domain)
-    except DamageError:
-        raise
-    except FdrdError:
+    except MissingSplitError:
         return None
 
 

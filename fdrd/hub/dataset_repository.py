@@ -111,6 +111,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FdrdError(f"{path} is missing; run `fdrd build` again") from None
+    except UnicodeDecodeError:
+        raise FdrdError(f"{path} is not text in UTF-8; remove it and run `fdrd build` again") from None
 
 
 def _check_licenses(manifest: dict[str, Any], have_rights: bool) -> None:

@@ -1,8 +1,13 @@
 """`fdrd.load` and the view of a split."""
 
+import errno
+from pathlib import Path
+
+import datasets
 import pytest
 
-from fdrd.dataset import load_view
+from benchmark.training.row_selection import train_split
+from fdrd.dataset import load_splits, load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 
@@ -54,3 +59,20 @@ def test_an_unknown_split_or_domain_is_an_error(birds, tmp_path, split, domain, 
 def test_an_unknown_name_says_where_it_was_searched():
     with pytest.raises(FdrdError, match="not a folder, not built on this machine"):
         load_view("no-such-name", "test")
+
+
+def test_a_split_that_cannot_be_read_is_not_left_out(birds, tmp_path, monkeypatch):
+    out = build(birds, tmp_path / "out", workers=1).out
+    assert {view.split for view in load_splits(out)} > {"train"}
+    read = datasets.Dataset.from_file
+
+    def fail(path):
+        if Path(path).name.startswith("test"):
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return read(path)
+
+    monkeypatch.setattr(datasets.Dataset, "from_file", fail)
+    with pytest.raises(OSError, match="No space left"):
+        load_splits(out)
+    monkeypatch.undo()
+    assert train_split(str(out), "elsewhere") is None

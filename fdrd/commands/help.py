@@ -124,7 +124,7 @@ def _switches() -> list[Any]:
 
 
 def _usage(command: Any, ctx: Any) -> str:
-    return _bold("Usage: ") + command.get_usage(ctx).removeprefix("Usage: ")
+    return _bold("Usage: ") + str(command.get_usage(ctx)).removeprefix("Usage: ")
 
 
 def _panel(param: Any) -> str:

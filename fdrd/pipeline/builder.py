@@ -75,7 +75,7 @@ class Build(Dataset):
         instead_of: the default folder, if it holds the dataset of another source and `out` and the name of the
             dataset therefore follow the source.
         name_owner: another folder that the name belongs to; `load_dataset(<name>)` loads that dataset.
-        not_registered: why the name or the working folder does not point to the dataset, which is complete: caches
+        not_registered: why the name does not point to the dataset, which is complete: caches
             that cannot be written.
     """
 

@@ -15,6 +15,7 @@ VIT_B_16 = SimpleNamespace(
     vision_width=768,
     text_layers=12,
     vision_layers=12,
+    context=77,
     device=torch.device("cpu"),
     word_embeddings=lambda words: torch.zeros(len(words.split()), 512),
 )

@@ -112,7 +112,9 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         raise FdrdError(f"{path} is missing; run `fdrd build` again") from None
     except UnicodeDecodeError:
-        raise FdrdError(f"{path} is not text in UTF-8; remove it and run `fdrd build` again") from None
+        raise FdrdError(
+            f"{path} is not text in UTF-8; remove it and run `fdrd build` again"
+        ) from None
 
 
 def _check_licenses(manifest: dict[str, Any], have_rights: bool) -> None:

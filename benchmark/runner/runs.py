@@ -294,7 +294,8 @@ def _pairs(methods: Methods) -> list[tuple[str, Mapping[str, Any]]]:
     """Return each method once, with its options."""
     pairs: list[tuple[str, Mapping[str, Any]]] = []
     single = isinstance(methods, str) or isinstance(methods[-1], Mapping)
-    for each in [methods] if single else methods:
+    listed: Any = [methods] if single else methods
+    for each in listed:
         name, options = (each, {}) if isinstance(each, str) else each
         if (name, options) not in pairs:
             pairs.append((name, options))

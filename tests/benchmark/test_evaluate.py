@@ -23,11 +23,7 @@ def res(tiny_clip, tiny_dataset, tmp_path_factory):
 def test_results_are_found_by_method_and_averaged_over_seeds(res):
     assert list(res) == ["zero_shot", "clip_adapter"]
     assert [each.settings.seed for each in res["clip_adapter"]] == [0, 1]
-    mrrs = [
-        result.metrics.direction(way).strict.mrr
-        for result in res["clip_adapter"]
-        for way in ("image_to_text", "text_to_image")
-    ]
+    mrrs = [result[f"{way} MRR"] for result in res["clip_adapter"] for way in ("I2T", "T2I")]
     assert res["clip_adapter"].mrr == pytest.approx(sum(mrrs) / 4)
     assert res["clip_adapter"][0].settings.train.learning_rate == 0.1
     assert res["clip_adapter"][0].settings.options["ratio"] == 0.5
@@ -52,7 +48,9 @@ def test_results_convert_compare_plot_and_report(res, tmp_path):
     assert [row.method for row in tests.others] == ["clip_adapter"]
     paths = res.plot().save(tmp_path / "plots")
     assert paths
-    assert all(path.read_text().startswith(("<svg", "<?xml")) for path in paths)
+    starts = {".svg": b"<", ".pdf": b"%PDF", ".png": b"\x89PNG"}
+    assert {path.suffix for path in paths} == starts.keys()
+    assert all(path.read_bytes().startswith(starts[path.suffix]) for path in paths)
     assert "clip_adapter" in res.report(tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size > 1000
 

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from fdrd.fetching.fetching_run import fetch
     from fdrd.field_guide.writer import sample
     from fdrd.hub.dataset_repository import push
-    from fdrd.pipeline.builder import Build, build, merge
-    from fdrd.pipeline.part_builder import build_part
-    from fdrd.pipeline.parts import Part
+    from fdrd.pipeline.builder import Build, build
     from fdrd.sources import SourceOptions
 
     __version__: str
@@ -40,18 +38,15 @@ _MODULES = {
     "BuildConfig": "build_config",
     "CaptionSettings": "captioning",
     "FdrdError": "errors",
-    "Part": "pipeline.parts",
     "RetrievalDataset": "dataset",
     "SourceOptions": "sources",
     "audit": "checks.audits",
     "build": "pipeline.builder",
-    "build_part": "pipeline.part_builder",
     "caption": "captioning",
     "export": "exports.writing",
     "fetch": "fetching.fetching_run",
     "load": "dataset",
     "load_dataset": "dataset",
-    "merge": "pipeline.builder",
     "push": "hub.dataset_repository",
     "sample": "field_guide.writer",
     "stats": "checks.statistics",
@@ -63,19 +58,16 @@ __all__ = [
     "BuildConfig",
     "CaptionSettings",
     "FdrdError",
-    "Part",
     "RetrievalDataset",
     "SourceOptions",
     "__version__",
     "audit",
     "build",
-    "build_part",
     "caption",
     "export",
     "fetch",
     "load",
     "load_dataset",
-    "merge",
     "push",
     "sample",
     "stats",

@@ -86,7 +86,9 @@ def load_section(manifest: Mapping[str, Any], repo_id: str | None = None) -> str
     """Return how to load the dataset, from the Hub or from its folder."""
     name = repo_id or "path/to/this/folder"
     one = code(f'load_dataset("{name}", "{next(iter(manifest["splits"]))}")')
-    copy = ' From a copy of this repository:\n`load_dataset("path/to/the/copy")`.' if repo_id else ""
+    copy = (
+        ' From a copy of this repository:\n`load_dataset("path/to/the/copy")`.' if repo_id else ""
+    )
     return f"""## Load it
 
 ```python

@@ -16,7 +16,6 @@ COMMANDS = {  # panels and commands, in the order of `fdrd --help`
         "dataset.caption",
         "dataset.captioners",
         "dataset.build",
-        "dataset.merge",
         "dataset.reasons",
     ),
     "Check, view and share a dataset": (

@@ -1,9 +1,9 @@
-"""Build a dataset from a source, or merge the parts of one: read, curate, stage, document, publish, register."""
+"""Build a dataset from a source: read, curate, stage, document, publish, register."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from dataclasses import replace as with_fields
@@ -30,18 +30,16 @@ from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import check_outside, lock_output, open_source
 from fdrd.pipeline.memory import return_freed_memory
-from fdrd.pipeline.parts import read_common, read_parts
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.sources import SourceOptions, unused_files
+from fdrd.sources import Domain, SourceOptions, unused_files
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
     describe_domain,
     dump,
-    library_versions,
     make_manifest,
     read_manifest,
 )
@@ -51,7 +49,6 @@ from fdrd.storage.origin import (
     Origin,
     check_same_source,
     choose_default,
-    origin_of,
     recorded_origin,
     write_origin,
 )
@@ -131,72 +128,15 @@ def build(
         check_outside(target.out, Path(source))
         target = target.locked(stack)
         opened = stack.enter_context(open_engine(engine, workers))
-        made = read_decisions(Path(decisions)) if decisions else None
-        config = target.config
-        run = _Run(target, opened, progress, counter_for(config.backbone, tokens), made)
-        settings = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
-        unused = list(unused_files(folder, domains))
-        built = run.build(
-            resume.inputs_digest(settings, domains, fingerprint.digest),
-            [describe_domain(domain) for domain in domains],
-            str(folder),
-            lambda contents: check_items(
-                contents, read_items(folder, domains), config.max_pixels,
-                publish.ledger_path(target.out), opened, progress, expected=fingerprint.files,
-            ),
-            str(source),
-            "".join(f". {file} was not used: {why}" for file, why in unused[:5]),
-        )  # fmt: skip
-        if not built.nothing_to_do:
+        read = read_decisions(Path(decisions)) if decisions else None
+        counter = counter_for(target.config.backbone, tokens)
+        run = _Run(source, folder, domains, target, opened, progress, counter, read)
+        inputs = run.inputs(fingerprint.digest)
+        built = run.last_build(inputs)
+        if not built:
+            built = run.build(inputs, fingerprint.files)
             resume.forget_if_changed(target.out, folder, fingerprint)
-        return with_fields(built, unused=unused)
-
-
-def merge(
-    parts: Sequence[str | Path],
-    out: str | Path | None = None,
-    *,
-    replace: bool = False,
-    workers: int | None = None,
-    engine: str = "local",
-    tokens: CounterOf | None = None,
-    progress: Progress = silent,
-) -> Build:
-    """Merge the parts of a build into a dataset with the same bytes as `build` writes.
-
-    Args:
-        parts: folders that `build_part` wrote: all parts of one build, in any order.
-        out: as for `build`.
-        replace: as for `build`.
-        workers: as for `build`.
-        engine: as for `build`.
-        tokens: as for `build`.
-        progress: as for `build`.
-
-    Raises:
-        FdrdError: a part is missing, damaged, or of another build; or as `build`.
-    """
-    folders = [Path(part).resolve() for part in parts]
-    common = read_common(folders)
-    origin = origin_of(common.pop("origin"))
-    target = _target(out, BuildConfig(**common["config"]), origin, replace)
-    with ExitStack() as stack:
-        target = target.locked(stack)
-        opened = stack.enter_context(open_engine(engine, workers))
-        if library_versions() != common["libraries"]:
-            raise FdrdError(
-                f"the parts were built with {common['libraries']}, but this environment has "
-                f"{library_versions()}; merge with the versions that built the parts"
-            )
-        run = _Run(target, opened, progress, counter_for(target.config.backbone, tokens))
-        inputs = resume.inputs_digest([common, run.tokens.name], (), target.config.name)
-        return run.build(
-            inputs,
-            common["domains"],
-            "",
-            lambda contents: read_parts(folders, contents),
-            f"{len(folders)} parts",
-        )
+        return with_fields(built, unused=run.unused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +176,27 @@ def _target(out: str | Path | None, config: BuildConfig, origin: Origin, replace
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One build of a locked target."""
+    """One build of a locked target.
 
+    Attributes:
+        source: what the user named.
+        folder: folder of the source.
+        domains: domains of the source.
+        target: where the build goes.
+        engine: runs the tasks.
+        progress: called for each step.
+        tokens: counts the tokens of captions.
+        decisions: reviewers' decisions, and the digest of their file.
+    """
+
+    source: str | Path
+    folder: Path
+    domains: list[Domain]
     target: _Target
     engine: Engine
     progress: Progress
     tokens: TokenCounter
     decisions: tuple[list[Decision], str] | None = None
-    """Reviewers' decisions, and the digest of their file."""
 
     @property
     def out(self) -> Path:
@@ -253,30 +206,39 @@ class _Run:
     def config(self) -> BuildConfig:
         return self.target.config
 
-    def build(
-        self,
-        inputs: str,
-        domains: list[dict[str, Any]],
-        root: str,
-        read: Callable[[SourceContents], None],
-        source: str,
-        hint: str = "",
-    ) -> Build:
-        started = time.time()
+    @property
+    def unused(self) -> list[tuple[str, str]]:
+        return list(unused_files(self.folder, self.domains))
+
+    def inputs(self, source: str) -> str:
+        """Return the digest of everything that determines the build; `source` is that of the source's files."""
+        settings: list[Any] = [asdict(self.config), self.tokens.name]
+        if self.decisions:
+            settings.append(self.decisions[1])
+        return resume.inputs_digest(settings, self.domains, source)
+
+    def last_build(self, inputs: str) -> Build | None:
+        """Return the last build if it had the same inputs and is intact. Finish its publishing if it was killed."""
         publish.recover(self.out)
         publish.check_target(self.out)
-        if resume.is_built_from(self.out, inputs):
-            if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
-                write_origin(self.out, self.target.origin)
-            manifest = read_manifest(self.out)
-            return self._register(Build(self.out, manifest, 0, True, ()))
+        if not resume.is_built_from(self.out, inputs):
+            return None
+        if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
+            write_origin(self.out, self.target.origin)
+        return self._register(Build(self.out, read_manifest(self.out), 0, True, ()))
+
+    def build(self, inputs: str, files: int) -> Build:
+        """Build the dataset, publish it and register it; `files` is the number of files of the source."""
+        started = time.time()
         if not self.target.replace:
             check_same_source(self.out, self.target.origin)
-
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
-            contents = stack.enter_context(SourceContents.in_folder(work, root))
-            read(contents)
+            contents = stack.enter_context(SourceContents.in_folder(work, str(self.folder)))
+            check_items(
+                contents, read_items(self.folder, self.domains), self.config.max_pixels,
+                publish.ledger_path(self.out), self.engine, self.progress, expected=files,
+            )  # fmt: skip
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
@@ -290,7 +252,7 @@ class _Run:
             decide(pairs, self.config, lengths, self.progress)
             return_freed_memory()  # of the search for near duplicates
             rejected = pairs.rejections()
-            self._check_usable(len(pairs.rows), rejected, source, hint)
+            self._check_usable(len(pairs.rows), rejected)
             staged = stage_shards(
                 self.out, pairs, self.config, self.engine, self.progress,
                 reviewed.true_negatives if reviewed else None,
@@ -299,8 +261,8 @@ class _Run:
             if self.decisions and reviewed:
                 entry = decisions_entry(self.decisions[1], reviewed, pairs.records())
             manifest = make_manifest(
-                self.config, domains, pairs, rejected, staged.shards,
-                summary(pairs.by_split(), lengths), entry,
+                self.config, [describe_domain(domain) for domain in self.domains], pairs, rejected,
+                staged.shards, summary(pairs.by_split(), lengths), entry,
             )  # fmt: skip
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)
@@ -310,8 +272,7 @@ class _Run:
         record_states(self.out, manifest)
         write_origin(self.out, self.target.origin)
         publish.publish_stage(self.out)
-        if root:
-            remove_unpacked({Path(root, path) for path in unpacked})
+        remove_unpacked({self.folder / path for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         stale = reviewed.stale if reviewed else ()
@@ -330,7 +291,7 @@ class _Run:
             not_registered=failures,
         )
 
-    def _check_usable(self, kept: int, rejected: list[Rejection], source: str, hint: str) -> None:
+    def _check_usable(self, kept: int, rejected: list[Rejection]) -> None:
         """Raise `FdrdError` if the policy fails the build or no record was kept."""
         fails = failing(rejected, self.config.policy)
         if kept and not fails:
@@ -338,4 +299,5 @@ class _Run:
         listed = write_rejected(publish.work_folder(self.out), rejected)
         if fails:
             raise policy_error(fails, listed)
-        raise FdrdError(f"{source}: {nothing_kept(rejected)}{hint}. See {listed}")
+        unused = "".join(f". {file} was not used: {why}" for file, why in self.unused[:5])
+        raise FdrdError(f"{self.source}: {nothing_kept(rejected)}{unused}. See {listed}")

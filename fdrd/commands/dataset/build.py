@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdrd.commands.console import app, out, print_hint, show_progress
+from fdrd.commands.console import app, out, show_progress
 from fdrd.commands.dataset import build_options as of
 from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
 from fdrd.commands.options import Engine, Json, Out, Replace, Workers, one_of
-from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from fdrd.build_config import BuildConfig
     from fdrd.sources import SourceOptions
 
 
@@ -35,7 +33,6 @@ def build(
     shard_mb: of.ShardMb = 64,
     format: of.Format = "arrow",
     backbone: of.DefaultBackbone = None,
-    part: of.Part = None,
     negatives: of.Negatives = 4,
     attribute_negatives: of.AttributeNegatives = 2,
     seed: of.Seed = 0,
@@ -86,21 +83,17 @@ def build(
         folder = local_source(given, progress)
     if explain:
         _explain(folder, options)
-    elif part is None:
-        from fdrd.hub.name_check import start_name_check
-        from fdrd.pipeline.builder import build as run_build
+        return
+    from fdrd.hub.name_check import start_name_check
+    from fdrd.pipeline.builder import build as run_build
 
-        on_hub = start_name_check(name)
-        with show_progress(resume_hint(target)) as progress:
-            built = run_build(
-                folder, target, config=config, options=options, decisions=decisions,
-                replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
-            )  # fmt: skip
-        print_build(built, json, on_hub())
-    elif decisions is not None:
-        raise FdrdError("--decisions applies to a complete build; remove --part")
-    else:
-        _build_part(folder, target, part, config, options, workers, engine)
+    on_hub = start_name_check(name)
+    with show_progress(resume_hint(target)) as progress:
+        built = run_build(
+            folder, target, config=config, options=options, decisions=decisions,
+            replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
+        )  # fmt: skip
+    print_build(built, json, on_hub())
 
 
 def _explain(source: Path, options: SourceOptions) -> None:
@@ -110,27 +103,3 @@ def _explain(source: Path, options: SourceOptions) -> None:
     with as_folder(source) as folder:
         for line in explain(folder, options):
             out.print(line)
-
-
-def _build_part(
-    source: Path,
-    target: Path | None,
-    text: str,
-    config: BuildConfig,
-    options: SourceOptions,
-    workers: int | None,
-    engine: str,
-) -> None:
-    from fdrd.pipeline.part_builder import build_part
-    from fdrd.pipeline.parts import parse_part
-
-    part = parse_part(text)
-    if target is None:
-        target = Path("data/parts") / f"{part.number}-of-{part.of}"
-    with show_progress(resume_hint(target)) as progress:
-        built = build_part(
-            source, target, part, config=config, options=options, workers=workers, engine=engine,
-            progress=progress,
-        )  # fmt: skip
-    out.print(f"Built {target}." if built else f"Nothing to do: {target} is up to date.")
-    print_hint(f"When all {part.of} parts exist:  fdrd merge {target.parent}/*")

@@ -49,10 +49,6 @@ Format = Annotated[str, _files(help="Shard format: arrow, or parquet for the Hub
 DefaultBackbone = Annotated[
     str | None, _files("--backbone", help="Hub id of the default backbone for benchmarks.")
 ]
-Part = Annotated[
-    str | None,
-    _files(metavar="I/N", help="Build part I of N, e.g. in a job array; `fdrd merge` joins them."),
-]
 
 Seed = Annotated[int, _negatives(help="Seed of hashed splits and hard negatives.")]
 Negatives = Annotated[int, _negatives(min=0, help="Hard negatives per pair.")]

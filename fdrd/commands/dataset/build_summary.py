@@ -1,4 +1,4 @@
-"""Shared by `fdrd build` and `fdrd merge`: the token counter and the printed summary."""
+"""The token counter and the printed summary of `fdrd build`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tokens_of(backbone: str) -> TokenCounter | None:
 
 
 def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
-    """Print the result of a build or a merge, and the next command; `on_hub`: the Hub has the name, too."""
+    """Print the result of a build, and the next command; `on_hub`: the Hub has the name, too."""
     manifest = built.manifest
     name = manifest["name"]
     if on_hub:

@@ -142,9 +142,7 @@ def test_every_command_that_writes_takes_o(project, run):
 
     from fdrd.commands import app
 
-    writing = (
-        "demo sample fetch caption build merge export bench run reproduce report features convert"
-    )
+    writing = "demo sample fetch caption build export bench run reproduce report features convert"
     for name in writing.split():
         options = [
             each for parameter in get_command(app).commands[name].params for each in parameter.opts

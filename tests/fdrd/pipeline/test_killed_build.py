@@ -19,9 +19,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.errors import FdrdError
 from fdrd.images import check as images
 from fdrd.pipeline import collect
-from fdrd.pipeline.builder import build, merge
-from fdrd.pipeline.part_builder import build_part
-from fdrd.pipeline.parts import Part
+from fdrd.pipeline.builder import build
 from tests.folders import digests
 
 SMALL = BuildConfig(shard_bytes=800)
@@ -124,39 +122,6 @@ def test_a_parallel_build_killed_at_a_random_time_resumes(birds, tmp_path, momen
     build(birds, tmp_path / "out", config=SMALL, workers=2)
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
     assert len(lines(ledger)) == 48 or examined == 0
-
-
-@pytest.mark.slow
-def test_a_killed_part_and_a_killed_merge_resume(birds, tmp_path):
-    build(birds, tmp_path / "reference", config=SMALL, workers=1)
-    context = multiprocessing.get_context("fork")
-
-    def killed(target, *arguments):
-        def run():
-            seen = 0
-
-            def hook(event, _):
-                nonlocal seen
-                seen += event == "os.rename"
-                if event == "os.rename" and seen == 3:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.addaudithook(hook)
-            target(*arguments, **options)
-
-        child = context.Process(target=run)
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
-
-    options = {"config": SMALL, "workers": 1}
-    killed(build_part, birds, tmp_path / "part", Part(1, 1))
-    assert not (tmp_path / "part/part.json").exists()
-    build_part(birds, tmp_path / "part", Part(1, 1), **options)
-    options = {"workers": 1}
-    killed(merge, [tmp_path / "part"], tmp_path / "out")
-    merge([tmp_path / "part"], tmp_path / "out", workers=1)
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
 
 
 @pytest.mark.parametrize("limit", [3_000, 6_000, 12_000])

@@ -7,9 +7,7 @@ import pytest
 from fdrd.build_config import BuildConfig
 from fdrd.commands.dataset.build_summary import print_build
 from fdrd.errors import FdrdError
-from fdrd.pipeline.builder import build, merge
-from fdrd.pipeline.part_builder import build_part
-from fdrd.pipeline.parts import Part
+from fdrd.pipeline.builder import build
 from fdrd.storage.origin import Origin
 from tests.folders import digests
 
@@ -107,25 +105,6 @@ def test_the_default_next_to_the_source_is_never_the_source(birds, finches, tmp_
     build(birds, workers=1)
     with pytest.raises(FdrdError, match=r"data/finches exists, too; give another --out"):
         build(source, workers=1)
-
-
-def test_a_merge_has_the_source_of_its_parts(birds, finches, tmp_path, monkeypatch):
-    for source in (birds, finches):
-        for number in (1, 2):
-            part = tmp_path / f"parts-{source.name}" / f"{number}-of-2"
-            build_part(source, part, Part(number, 2), workers=1)
-    build(birds, tmp_path / "out", workers=1)
-    before = digests(tmp_path / "out")
-    parts = [tmp_path / f"parts-finches/{number}-of-2" for number in (2, 1)]
-    with pytest.raises(FdrdError, match=f"is a dataset of {birds}"):
-        merge(parts, tmp_path / "out", workers=1)
-    merge([tmp_path / f"parts-raw/{number}-of-2" for number in (2, 1)], tmp_path / "out", workers=1)
-    assert digests(tmp_path / "out") == before
-
-    monkeypatch.chdir(tmp_path)
-    build(birds, workers=1)
-    merged = merge(parts, workers=1)
-    assert (str(merged.out), merged.manifest["name"]) == ("data/finches", "finches")
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,14 @@ class Record(Struct, frozen=True, gc=False):
     rules: tuple[str, ...] = ()
 
 
+class TaggedCaption(Struct, frozen=True, gc=False):
+    """The fields of a record that its negatives are drawn from."""
+
+    caption: str
+    category: str
+    attributes: tuple[Attribute, ...] = ()
+
+
 def to_json(record: Record) -> dict[str, Any]:
     """Return the record as JSON (`schemas/record.schema.json`).
 

@@ -19,13 +19,13 @@ from fdrd.curation.decisions import (
     review,
 )
 from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import SourceContents
+from fdrd.curation.source_contents import SourceWriter
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.files.cache import remember_build
 from fdrd.images.containers import remove_unpacked
-from fdrd.pipeline.collect import check_items, read_items
+from fdrd.pipeline.collect import checked_source, read_items
 from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import check_outside, lock_output, open_source
@@ -234,20 +234,22 @@ class _Run:
             check_same_source(self.out, self.target.origin)
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
-            contents = stack.enter_context(SourceContents.in_folder(work, str(self.folder)))
-            check_items(
-                contents, read_items(self.folder, self.domains), self.config.max_pixels,
-                publish.ledger_path(self.out), self.engine, self.progress, expected=files,
+            contents = stack.enter_context(
+                checked_source(
+                    work, self.folder, read_items(self.folder, self.domains), self.config.max_pixels,
+                    publish.ledger_path(self.out), self.engine, self.progress, expected=files,
+                )
             )  # fmt: skip
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
             reviewed = None
             if self.decisions:
-                after = stack.enter_context(contents.with_records(work / "reviewed.partial"))
+                after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
                 reviewed = review(contents, self.decisions[0], after)
-                contents = after
-            lengths = measure(contents.records, self.tokens, self.progress)
+                contents = after.finish(contents.root, contents.images)
+            captions = contents.records.table("caption")["caption"].chunks
+            lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)
             pairs = pair_table(contents)
             decide(pairs, self.config, lengths, self.progress)
             return_freed_memory()  # of the search for near duplicates
@@ -259,7 +261,7 @@ class _Run:
             )  # fmt: skip
             entry = None
             if self.decisions and reviewed:
-                entry = decisions_entry(self.decisions[1], reviewed, pairs.records())
+                entry = decisions_entry(self.decisions[1], reviewed, pairs.records(pairs.rows))
             manifest = make_manifest(
                 self.config, [describe_domain(domain) for domain in self.domains], pairs, rejected,
                 staged.shards, summary(pairs.by_split(), lengths), entry,

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import named_records
 from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
 from fdrd.negatives import Catalog
 from fdrd.record import Record
-from fdrd.storage.json_rows import JsonRow, RowsTask, make_rows
+from fdrd.storage.rows import RowsTask, make_rows
 from fdrd.storage.shard_file import read_batches
 
 TrueCaptions = Mapping[str, KeySet]
@@ -39,13 +41,13 @@ class Counts:
         self.tally.add(other.tally)
 
 
-Made = tuple[list[JsonRow], Counter[str], Counts]
+CountedRows = tuple[pa.RecordBatch, Counter[str], Counts]
 """Rows, the rules of `make_rows`, and the counts of the rows."""
 
 
 def make_counted(
     task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions, of_images: TrueTexts
-) -> Made:
+) -> CountedRows:
     """Return what `make_rows` returns, and the counts of the rows."""
     counts = Counts(Summary(task.domain))
     rows, rules = make_rows(

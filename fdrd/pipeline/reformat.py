@@ -11,12 +11,13 @@ from fdrd.build_config import FORMATS
 from fdrd.columns import arrow_schema
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
+from fdrd.files.struct_table import parse_rows
 from fdrd.pipeline.documents import write_documents
 from fdrd.progress import Progress, silent
 from fdrd.storage.checked_shards import DamageError, file_flaw, read_checked
 from fdrd.storage.manifest import digest_of_shards, dump, read_manifest
 from fdrd.storage.publish import link_or_copy, work_folder
-from fdrd.storage.shard_file import encode_row, open_shard, with_name
+from fdrd.storage.shard_file import encode_row, named_images, open_shard, with_name
 
 
 def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
@@ -39,6 +40,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     shards: list[dict[str, Any]] = []
     rows = manifest["records"]["kept"]
     columns = arrow_schema(manifest["categories"])
+    waiting = named_images(arrow_schema(manifest["categories"], named=format == "parquet"))
     for shard in manifest["shards"]:
         progress(f"writing {format}", sum(each["rows"] for each in shards), rows)
         source = folder / shard["path"]
@@ -53,7 +55,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
                 images = [row["image"]["bytes"] for row in found]
                 if format == "parquet":
                     found = [with_name(row, manifest["categories"]) for row in found]
-                write([encode_row(row) for row in found], images)
+                write(parse_rows([encode_row(row) for row in found], waiting), images)
         size, digest = (copy / path).stat().st_size, sha256_of(copy / path)
         entry = {key: value for key, value in shard.items() if key != "rows_sha256"}
         shards.append({**entry, "path": path, "bytes": size, "sha256": digest})

@@ -130,7 +130,7 @@ def make_manifest(
         "rejected": _counted(rejection.reason for rejection in rejected),
         "rules": {rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
         "reported": {reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
-        "licences": dict(sorted(pairs.count(pairs.license, pairs.licenses).items())),
+        "licences": dict(sorted(pairs.count("license").items())),
         "splits": _split_counts(pairs),
         "tokens": tokens,
         "categories": sorted(class_labels(pairs.named_categories()).values()),
@@ -161,7 +161,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, Any]:
     """Count records read, kept, and rejected by reason, for each annotation file."""
-    files_kept = Counter(pairs.count(pairs.file, pairs.files))
+    files_kept = pairs.count("file")
     reasons: dict[str, list[str]] = {file: [] for file in files_kept}
     for rejection in rejected:
         reasons.setdefault(annotation_file(rejection.file), []).append(rejection.reason)
@@ -182,8 +182,8 @@ def _split_counts(pairs: PairTable) -> dict[str, Any]:
         domain: {
             split: {
                 "pairs": len(rows),
-                "images": len(np.unique(pairs.digest[rows])),
-                "captions": len(np.unique(pairs.caption[rows])),
+                "images": len(np.unique(pairs["digest"][rows])),
+                "captions": len(np.unique(pairs["caption"][rows])),
                 "categories": len(pairs.named_categories(rows)),
             }
             for split in SPLITS

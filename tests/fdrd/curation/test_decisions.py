@@ -19,6 +19,7 @@ from fdrd.curation.decisions import (
     review,
     to_line,
 )
+from fdrd.curation.source_contents import SourceWriter
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
@@ -59,10 +60,10 @@ def reviewed(tmp_path, *decisions):
     """Return the items after a review, and what it found."""
     with (
         contents_of([PAIR], tmp_path) as contents,
-        contents.with_records(tmp_path / "reviewed") as into,
+        SourceWriter(tmp_path / "reviewed") as into,
     ):
         found = review(contents, decisions, into)
-        return list(into.items()), found
+        return [item for item, _ in into.finish("", contents.images).items()], found
 
 
 def test_a_build_applies_each_kind_of_decision(birds, tmp_path):

@@ -11,7 +11,7 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load
 from fdrd.pipeline.builder import build
 from fdrd.storage import shards
-from fdrd.storage.json_rows import text_bytes
+from fdrd.storage.rows import text_bytes
 from fdrd.storage.shard_file import encode_row, read_batches
 
 FORMATS = ("arrow", "parquet")

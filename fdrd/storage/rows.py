@@ -1,4 +1,4 @@
-"""Turn records into the rows of a shard: as JSON, with hard negatives and without the bytes of their images."""
+"""Turn records into the rows of a shard, with hard negatives and without the bytes of their images."""
 
 from __future__ import annotations
 
@@ -8,49 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
-from fdrd.curation.source_contents import ImageLocation
-from fdrd.files.struct_file import StructRange
+from fdrd.columns import arrow_schema, struct_schema
+from fdrd.files.struct_table import StructTable, parse_rows
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.record import Labels, Record, to_json
-from fdrd.storage.shard_file import encode_row, with_name
+from fdrd.record import ImageRef, Labels, Record, to_json
+from fdrd.storage.shard_file import encode_row, named_images, with_name
 
-
-class ShardRow(msgspec.Struct, frozen=True, gc=False):
-    """A record of a shard, and what a worker needs to know about its image.
-
-    `place` is empty for an image below the root.
-    """
-
-    record: Record
-    place: ImageLocation | None = None
-
-
-class JsonRow(msgspec.Struct, frozen=True, gc=False):
-    """A row as JSON, and its image.
-
-    Attributes:
-        text: the row (`fdrd.storage.shard_file.encode_row`).
-        size: approximate bytes of the row without its image.
-        image: where the image is.
-        sha256: digest of the image.
-    """
-
-    text: bytes
-    size: int
-    image: ImageLocation
-    sha256: str
+FILE, SIZE = "file", "size"
+"""Columns of rows that wait for their image: where it is, and the approximate bytes of the row without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsTask:
-    """Some neighboring rows of a shard; `named` if the file has a column with the names of categories."""
+    """Some neighboring records of a shard; `named` if the file has a column with the names of categories."""
 
     domain: str
-    rows: StructRange[ShardRow]
-    root: str
+    records: StructTable[Record]
     labels: Labels
     named: bool
     config: AnnotateConfig
@@ -61,11 +38,11 @@ def make_rows(
     catalogs: Mapping[str, Catalog],
     true_texts: Callable[[Record], Container[str]],
     count: Callable[[Record], None],
-) -> tuple[list[JsonRow], Counter[str]]:
-    """Return the rows of a task, and how often each rule fixed or dropped a given negative.
+) -> tuple[pa.RecordBatch, Counter[str]]:
+    """Return the rows of a task (`waiting_schema`), and how often each rule fixed or dropped a given negative.
 
     Args:
-        task: the rows.
+        task: records of one domain.
         catalogs: by domain, the captions that negatives are drawn from.
         true_texts: returns the true texts of the image of a record, as `annotate` needs them.
         count: called with each record as written.
@@ -76,26 +53,31 @@ def make_rows(
     names = sorted(task.labels.values())
     number = {label: index for index, label in enumerate(names)}
     rules: Counter[str] = Counter()
-    made = []
-    rows = list(task.rows)
-    records = [row.record for row in rows]
+    lines = []
+    records = list(task.records)
     annotated = annotate(
         records, list(map(true_texts, records)), catalogs[task.domain], task.config
     )
-    for given, record in zip(rows, annotated, strict=True):
-        rules.update(record.rules[len(given.record.rules) :])
+    for before, record in zip(records, annotated, strict=True):
+        rules.update(record.rules[len(before.rules) :])
         count(record)
         row = _row(record, task.labels)
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
-        name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
-        row["image"] = {"path": name}
-        text = encode_row(row)
-        size = text_bytes(text)
+        image = record.image
+        row["image"] = {"path": member_name(image.member) or image.path.rpartition("/")[2]}
+        size = text_bytes(encode_row(row))
         if task.named:
-            text = encode_row(with_name(row, names))
-        place = given.place or ImageLocation(task.root, record.image)
-        made.append(JsonRow(text, size, place, record.source.sha256))
-    return made, rules
+            row = with_name(row, names)
+        lines.append(encode_row({**row, FILE: image, SIZE: size}))
+    (batch,) = parse_rows(lines, waiting_schema(names, task.named)).to_batches()
+    return batch, rules
+
+
+def waiting_schema(categories: list[str], named: bool) -> pa.Schema:
+    """Return the schema of rows that wait for their image."""
+    schema = named_images(arrow_schema(categories, named=named))
+    file = pa.field(FILE, pa.struct(struct_schema(ImageRef)))
+    return schema.append(file).append(pa.field(SIZE, pa.int64()))
 
 
 def text_bytes(text: bytes) -> int:

@@ -48,7 +48,7 @@ def unique_ids(pairs: PairTable) -> None:
 def good_images(pairs: PairTable) -> None:
     """Reject records with bad images."""
     rows = pairs.rows
-    for row in rows[pairs.images["bad"][pairs["image"][rows]] > 0].tolist():
+    for row in rows[pairs.images["bad"][pairs["image"][rows]]].tolist():
         found = pairs.contents.images[pairs["image"][row]]
         pairs.reject(row, found.check.reason, f"{found.image}: {found.check.detail}")
 

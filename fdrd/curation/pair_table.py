@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from fdrd.columns import struct_schema
 from fdrd.curation.source_contents import CheckedImage, SourceContents, annotation_file
-from fdrd.files.struct_table import StructTable, arrow_array
+from fdrd.files.struct_table import StructTable
 from fdrd.images.perceptual import BAND, Features, unpack, visible_flaws
 from fdrd.negatives.given import plain as plain_text
 from fdrd.policy import Policy, reject
@@ -49,20 +49,20 @@ class ImageTable:
     """The images of a source.
 
     Attributes:
-        table: by image, the columns of `_image_columns` and `digest`, its index in `digests`.
+        columns: by image, the columns of `_image_columns` and `digest`, its index in `digests`.
         digests: distinct SHA-256 digests, sorted.
         sizes: by digest, the size of the file in bytes.
         rule_lists: the lists of rules that the column `rules` numbers.
     """
 
-    table: pa.Table
+    columns: Mapping[str, npt.NDArray[Any]]
     digests: npt.NDArray[np.bytes_]
     sizes: Integers
     rule_lists: Sequence[tuple[str, ...]]
 
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
         """Return a column."""
-        return _numpy(self.table, column)
+        return self.columns[column]
 
     def name(self, digest: int) -> str:
         """Return a digest by its index."""
@@ -81,12 +81,13 @@ def _image_columns(
     flaw[seen] = visible_flaws(unpack([features[row] for row in seen]))
     return {
         "sha256": np.array(values["sha256"], "S64"),
-        "bytes": checks.field("bytes").to_numpy(),
-        "width": checks.field("width").to_numpy(),
-        "height": checks.field("height").to_numpy(),
+        **{
+            name: np.array(checks.field(name).to_pylist(), np.int64)
+            for name in ("bytes", "width", "height")
+        },
         "rules": np.array([rules[tuple(each)] for each in values["rules"]], np.int32),
         "flaw": flaw,
-        "bad": np.array([bool(reason) for reason in values["reason"]], np.int8),
+        "bad": np.array([bool(reason) for reason in values["reason"]], bool),
     }
 
 
@@ -98,17 +99,17 @@ def image_table(images: StructTable[CheckedImage]) -> ImageTable:
         columns.pop("sha256"), return_index=True, return_inverse=True
     )
     sizes = columns.pop("bytes")[first]
-    return ImageTable(_table({**columns, "digest": digest}), digests, sizes, list(rules))
+    return ImageTable({**columns, "digest": digest}, digests, sizes, list(rules))
 
 
 @dataclass(slots=True)
 class PairTable:
-    """The records of a source as a table with one row each, and the decisions. Equal texts have equal numbers or keys.
+    """The records of a source as columns, and what was decided. Equal texts have equal numbers or keys.
 
     Attributes:
         contents: the texts.
         images: the columns of the images.
-        table: the columns of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
+        columns: those of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
         names: by column, the values that it numbers.
         split: index in `SPLIT_OF`.
         kept: whether the record is kept so far.
@@ -119,7 +120,7 @@ class PairTable:
 
     contents: SourceContents
     images: ImageTable
-    table: pa.Table
+    columns: Mapping[str, npt.NDArray[Any]]
     names: Mapping[str, Sequence[Any]]
     split: Integers
     kept: Mask
@@ -129,7 +130,7 @@ class PairTable:
 
     def __getitem__(self, column: str) -> npt.NDArray[Any]:
         """Return a column."""
-        return _numpy(self.table, column)
+        return self.columns[column]
 
     @property
     def rows(self) -> Integers:
@@ -171,7 +172,7 @@ class PairTable:
         """
         keep = np.full(len(rows), policy[reason] == "keep")
         if reason in KEEPABLE:
-            keep |= self["reviewed"][rows] > 0
+            keep |= self["reviewed"][rows]
         if keep.any():
             mask = self.reported.setdefault(reason, np.zeros(len(self.kept), bool))
             mask[rows[keep]] = True
@@ -261,9 +262,9 @@ def pair_table(contents: SourceContents) -> PairTable:
     images = image_table(contents.images)
     image = contents.image_of
     split = columns.pop("split")
-    table = _table({**columns, "image": image, "digest": images["digest"][image]})
+    columns |= {"image": image, "digest": images["digest"][image]}
     names = {name: list(values) for name, values in numbers.items()}
-    return PairTable(contents, images, table, names, split, np.ones(len(image), bool))
+    return PairTable(contents, images, columns, names, split, np.ones(len(image), bool))
 
 
 def _pair_columns(
@@ -296,7 +297,7 @@ def _pair_columns(
         "length": np.array(list(map(len, captions)), np.int32),
         "order": np.array([int.from_bytes(key[:8]) for key in order], np.uint64),
         "then_order": np.array([int.from_bytes(key[8:16]) for key in order], np.uint64),
-        "reviewed": np.array([KEPT_IN_REVIEW in rules for rules in texts["rules"]], np.int8),
+        "reviewed": np.array([KEPT_IN_REVIEW in rules for rules in texts["rules"]], bool),
         "split": np.array(list(map(SPLIT_OF.index, splits)), np.int8),
     }
 
@@ -329,13 +330,3 @@ def _joined(parts: Iterator[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArr
     """Join the columns of several batches."""
     found = list(parts)
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-
-
-def _table(columns: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
-    return pa.Table.from_arrays(list(map(arrow_array, columns.values())), names=list(columns))
-
-
-def _numpy(table: pa.Table, column: str) -> npt.NDArray[Any]:
-    """Return a column of one chunk without copying it."""
-    found: npt.NDArray[Any] = table[column].chunk(0).to_numpy()
-    return found

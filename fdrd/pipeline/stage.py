@@ -237,7 +237,9 @@ def _catalogs(pairs: PairTable, work: Path, engine: Engine) -> dict[str, Catalog
                 keys = records.table("category", "caption").take(arrow_array(rows))
                 order = sort_indices(keys, [("category", "ascending"), ("caption", "ascending")])
                 file = Path(folder, f"{number}.arrow")
-                captions[domain] = records.copy(file, rows[order.to_numpy()], TaggedCaption)
+                captions[domain] = records.copy(
+                    file, rows[np.array(order.to_pylist())], TaggedCaption
+                )
         return catalogs_by_domain(captions, engine)
 
 

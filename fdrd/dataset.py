@@ -326,10 +326,10 @@ def _local_shards(
     shards: dict[str, list[Path]] = {}
     if folder.is_dir():
         manifest = read_manifest(folder)
-        for shard in manifest["shards"]:
-            if domain in (None, shard["domain"]) and split in (None, shard["split"]):
-                check_rows(folder / shard["path"], shard, manifest["categories"])
-                shards.setdefault(shard["split"], []).append(folder / shard["path"])
+        for shard in manifest.shards:
+            if domain in (None, shard.domain) and split in (None, shard.split):
+                check_rows(folder / shard.path, shard, manifest.categories)
+                shards.setdefault(shard.split, []).append(folder / shard.path)
         return shards
     refuse_other(folder, "a dataset")
     found = registered_shards(str(name), domain or "default")

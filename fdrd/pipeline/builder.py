@@ -38,11 +38,11 @@ from fdrd.sources import Domain, SourceOptions, unused_files
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
-    describe_domain,
     dump,
     make_manifest,
     read_manifest,
 )
+from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.origin import (
     DEFAULT_NAME,
     DEFAULT_OUT,
@@ -77,7 +77,7 @@ class Build:
     """
 
     out: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     shards_written: int
     nothing_to_do: bool
     configs: Sequence[str]
@@ -263,8 +263,8 @@ class _Run:
             if self.decisions and reviewed:
                 entry = decisions_entry(self.decisions[1], reviewed, pairs.records(pairs.rows))
             manifest = make_manifest(
-                self.config, [describe_domain(domain) for domain in self.domains], pairs, rejected,
-                staged.shards, summary(pairs.by_split(), lengths), entry,
+                self.config, self.domains, pairs, rejected, staged.shards,
+                summary(pairs.by_split(), lengths), entry,
             )  # fmt: skip
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)

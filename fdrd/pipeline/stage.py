@@ -33,6 +33,7 @@ from fdrd.progress import Progress
 from fdrd.record import Record, TaggedCaption, class_labels
 from fdrd.storage import publish, resume
 from fdrd.storage.manifest import library_versions
+from fdrd.storage.manifest_types import Shard
 from fdrd.storage.rows import RowsTask
 from fdrd.storage.shard_file import PARQUET
 from fdrd.storage.shards import ShardPlan, ShardTask, plan_shards, start_key, write_shard
@@ -45,7 +46,7 @@ ROWS = 256
 class Staged:
     """The shards of a build: their manifest entries, sorted by path, and the counts of newly written ones."""
 
-    shards: list[dict[str, Any]]
+    shards: list[Shard]
     counted: dict[str, Counts]
 
 
@@ -105,7 +106,7 @@ def stage_shards(
             queue.add(made)
             progress("writing shards", queue.rows, len(pairs.rows))
         entries = queue.finish()
-    publish.remove_others(stage_folder, {entry["path"] for entry in entries})
+    publish.remove_others(stage_folder, {entry.path for entry in entries})
     return Staged(entries, queue.counted)
 
 
@@ -136,15 +137,15 @@ class ShardQueue:
         self.remove_files()  # of a killed run
         self._folder.mkdir()
         self._begun: deque[_RowsFile] = deque()
-        self._writing: deque[tuple[Path, Callable[[], dict[str, Any]]]] = deque()
-        self._entries: list[dict[str, Any]] = []
+        self._writing: deque[tuple[Path, Callable[[], Shard]]] = deque()
+        self._entries: list[Shard] = []
 
-    def reuse(self, folder: Path, entry: dict[str, Any]) -> None:
+    def reuse(self, folder: Path, entry: Shard) -> None:
         """Link a shard of an earlier run."""
         if folder != self._stage:
-            publish.link_or_copy(folder / entry["path"], self._stage / entry["path"])
+            publish.link_or_copy(folder / entry.path, self._stage / entry.path)
         self._entries.append(entry)
-        self.rows += entry["rows"]
+        self.rows += entry.rows
 
     def begin(self, shard: KeyedShard) -> None:
         """Append a shard whose rows will be added."""
@@ -170,11 +171,11 @@ class ShardQueue:
         while len(self._writing) >= self._engine.workers:
             self._finish_first()
 
-    def finish(self) -> list[dict[str, Any]]:
+    def finish(self) -> list[Shard]:
         """Wait until all shards are written, and return their manifest entries, sorted by path."""
         while self._writing:
             self._finish_first()
-        return sorted(self._entries, key=lambda entry: str(entry["path"]))
+        return sorted(self._entries, key=lambda entry: entry.path)
 
     def remove_files(self) -> None:
         """Remove the files of the rows."""
@@ -183,7 +184,7 @@ class ShardQueue:
     def _finish_first(self) -> None:
         file, result = self._writing.popleft()
         entry = result()
-        shard = self._stage / entry["path"]
+        shard = self._stage / entry.path
         if not shard.is_file():
             raise FdrdError(
                 f"{shard} was written by another machine and is not here; all machines must see "

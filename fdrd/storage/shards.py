@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -23,8 +23,9 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
 from fdrd.files.struct_table import read_table
 from fdrd.images.check import read_image
-from fdrd.record import ImageRef, Record, Split, category_name, from_json
+from fdrd.record import ImageRef, Record, category_name, from_json
 from fdrd.storage.checked_shards import read_checked
+from fdrd.storage.manifest_types import Manifest, Shard, SplitName
 from fdrd.storage.rows import FILE, SIZE
 from fdrd.storage.shard_file import open_shard
 
@@ -40,7 +41,7 @@ class ShardPlan:
 
     path: str
     domain: str
-    split: Split
+    split: SplitName
     rows: Integers
 
 
@@ -62,7 +63,7 @@ class ShardTask:
 
     path: str
     domain: str
-    split: Split
+    split: SplitName
     rows: str
     root: str
     rules: Mapping[str, int]
@@ -89,7 +90,7 @@ def plan_shards(pairs: PairTable, shard_bytes: int, format: str = "arrow") -> li
         parts = [part for part in np.split(rows, places) if len(part)]
         for number, part in enumerate(parts):
             path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.{format}"
-            plans.append(ShardPlan(path, domain, split, part))
+            plans.append(ShardPlan(path, domain, cast("SplitName", split), part))
     return plans
 
 
@@ -101,7 +102,7 @@ def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
     return hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
 
 
-def write_shard(task: ShardTask) -> dict[str, Any]:
+def write_shard(task: ShardTask) -> Shard:
     """Write one shard below `task.folder`, and return its manifest entry.
 
     Raises:
@@ -116,31 +117,31 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         rows = read_table(task.rows)
         for batch, images in _batches(rows, task.root):
             write(batch, images)
-    return {
-        "path": task.path,
-        "domain": task.domain,
-        "split": task.split,
-        "rows": rows.num_rows,
-        "bytes": final.stat().st_size,
-        "sha256": sha256_of(final),
-        "key": task.key,
-        "rules": dict(sorted(task.rules.items())),
-    }
+    return Shard(
+        path=task.path,
+        domain=task.domain,
+        split=task.split,
+        rows=rows.num_rows,
+        bytes=final.stat().st_size,
+        sha256=sha256_of(final),
+        key=task.key,
+        rules=dict(sorted(task.rules.items())),
+    )
 
 
-def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
+def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     """Yield the records of a built dataset in shard order, without image bytes.
 
     Raises:
         DamageError: a shard is missing or damaged.
     """
-    for shard in manifest["shards"]:
-        path, categories = folder / shard["path"], manifest["categories"]
+    for shard in manifest.shards:
+        path, categories = folder / shard.path, manifest.categories
         for batch in read_checked(path, shard, categories, images=False):
             for row in batch.to_pylist():
-                row["category"] = category_name(row["category"], manifest["categories"])
+                row["category"] = category_name(row["category"], manifest.categories)
                 image = {"path": row["source"]["file"], "member": ""}
-                yield from_json({**row, "image": image, "split": shard["split"], "rules": ()})
+                yield from_json({**row, "image": image, "split": shard.split, "rules": ()})
 
 
 def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]]:

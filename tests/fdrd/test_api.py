@@ -43,5 +43,5 @@ def test_sample_build_and_load_are_one_call_each(tmp_path):
     assert fdrd.sample(tmp_path / "raw", categories=2, pairs=8, size=32, workers=1)
     built = fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
     rows = sum(len(fdrd.load(built.out, split)) for split in ("train", "test"))
-    assert rows == built.manifest["records"]["kept"] == 8
+    assert rows == built.manifest.records.kept == 8
     assert fdrd.validate(built.out) == []

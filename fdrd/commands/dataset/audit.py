@@ -89,7 +89,7 @@ def audit(
         return
     limits = parse_limits(fail_on or [])
     text_only = text_only and blind  # the old name of the option
-    digest = read_manifest(folder)["digest"] if folder else ""
+    digest = read_manifest(folder).digest if folder else ""
     source = local_source(source) if source else None
     records, rules = dataset_records(folder) if folder else source_records(source or Path())
     if rows or fail_on:

@@ -58,14 +58,14 @@ def test_it_lists_splits_licenses_and_provenance(built):
     splits = next(each for each in found["recordSet"] if each["@id"] == "splits")
     assert {row["splits/name"] for row in splits["data"]} == {"train", "validation", "test"}
     sums = {each["@id"]: each["sha256"] for each in found["distribution"] if "sha256" in each}
-    assert sums == {shard["path"]: shard["sha256"] for shard in built.manifest["shards"]}
+    assert sums == {shard["path"]: shard["sha256"] for shard in built.manifest.shards}
 
 
 def test_parquet_records_equal_the_rows_of_the_shards(built, tmp_path):
     dataset = mlc.Dataset(as_parquet(built, tmp_path / "parquet"))
     rows = {row["default/id"].decode(): row for row in dataset.records("default")}
     wanted = {}
-    for shard in built.manifest["shards"]:
+    for shard in built.manifest.shards:
         with pa.ipc.open_stream((built.out / shard["path"]).read_bytes()) as stream:
             wanted |= {row["id"]: (shard["split"], row) for row in stream.read_all().to_pylist()}
     assert rows.keys() == wanted.keys() != set()

@@ -11,7 +11,7 @@ def test_statistics_of_a_build_are_those_of_its_manifest(birds, tmp_path, format
     found = fdrd.stats(tmp_path / "out")
     assert {each.split: (each.pairs, each.images, each.captions) for each in found} == {
         split: (counts["pairs"], counts["images"], counts["captions"])
-        for split, counts in built.manifest["splits"]["raw"].items()
+        for split, counts in built.manifest.splits["raw"].items()
     }
     assert all(each.words_max >= each.words_median > 1 for each in found)
     assert all(each.negatives_per_pair > 0 for each in found)

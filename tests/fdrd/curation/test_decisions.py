@@ -49,7 +49,7 @@ def records_of(folder):
 
 
 def shard_bytes(folder):
-    return [(folder / each["path"]).read_bytes() for each in read_manifest(folder)["shards"]]
+    return [(folder / each["path"]).read_bytes() for each in read_manifest(folder).shards]
 
 
 PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
@@ -91,10 +91,10 @@ def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
     assert wrong.negatives[0].caption not in {each.caption for each in after[wrong.id].negatives}
     assert len(after[wrong.id].negatives) == len(wrong.negatives)
     assert after[marked.id].attributes == ()
-    entry = built.manifest["decisions"]
+    entry = built.manifest.decisions
     assert (entry["applied"], entry["stale"]) == (6, 0)
     assert sum(sum(splits.values()) for splits in entry["verified"].values()) == 5
-    assert built.manifest["rejected"]["dropped_in_review"] == 1
+    assert built.manifest.rejected["dropped_in_review"] == 1
     assert "Verified by reviewers" in (tmp_path / "out" / "README.md").read_text()
     assert list(validate(tmp_path / "out")) == []
 
@@ -120,7 +120,7 @@ def test_a_decision_on_changed_content_is_reported_but_not_applied(birds, tmp_pa
     built = build(birds, tmp_path / "out", config=CONFIG, decisions=file, workers=1)
     assert [reason for _, reason in built.stale] == ["the record has changed since it was seen"]
     assert record.id in records_of(tmp_path / "out")
-    assert built.manifest["decisions"]["stale"] == 1
+    assert built.manifest.decisions.stale == 1
 
 
 def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
@@ -132,9 +132,9 @@ def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
     keep = Decision(f"{first.file}: {first.key}", "", "ann", "", "keep", first.reason)
     file = write(tmp_path / "decisions.jsonl", keep)
     built = build(birds, tmp_path / "out", config=config, decisions=file, workers=1)
-    assert built.manifest["records"]["kept"] == 1
-    assert built.manifest["rules"]["kept_in_review"] == 1
-    assert built.manifest["reported"]["image_too_small"] == 1
+    assert built.manifest.records.kept == 1
+    assert built.manifest.rules["kept_in_review"] == 1
+    assert built.manifest.reported["image_too_small"] == 1
 
 
 def test_successive_corrections_may_refer_to_the_first_or_a_later_state(tmp_path):

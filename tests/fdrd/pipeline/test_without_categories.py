@@ -66,4 +66,4 @@ def test_the_same_source_is_built_again_with_other_options(source, tmp_path):
     build(source, tmp_path / "out", workers=1)
     assert build(source, tmp_path / "out", workers=1).nothing_to_do
     again = build(source, tmp_path / "out", workers=1, options=SourceOptions(category="bird"))
-    assert again.manifest["categories"] == ["bird"]
+    assert again.manifest.categories == ["bird"]

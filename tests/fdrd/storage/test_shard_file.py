@@ -31,7 +31,7 @@ def test_both_formats_contain_the_same_rows_and_image_bytes(birds, tmp_path):
     for format in FORMATS:
         config = BuildConfig(format=format, shard_bytes=2000)
         built = build(birds, tmp_path / format, config=config, workers=1)
-        assert len(built.manifest["shards"]) > 3
+        assert len(built.manifest.shards) > 3
         assert list(validate(tmp_path / format)) == []
     found = rows(tmp_path / "parquet")
     assert found == rows(tmp_path / "arrow")

@@ -104,7 +104,7 @@ def bomb():
 
 
 def first_shard(folder):
-    return folder / read_manifest(folder)["shards"][0]["path"]
+    return folder / read_manifest(folder).shards[0]["path"]
 
 
 def replaced(make):
@@ -173,7 +173,7 @@ def visit(site):
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_shard_that_cannot_be_read_is_named(copy, open_site, name):
-    rows = read_manifest(copy)["shards"][0]["rows"]
+    rows = read_manifest(copy).shards[0]["rows"]
     replaced(FILES[name])(copy)
     site = open_site(copy, review="r")
     page = visit(site)
@@ -191,7 +191,7 @@ def test_rows_that_cannot_be_shown_are_named(copy, open_site, name):
     assert first_shard(copy).name in page
     lost = 90 - site.context.library.current().columns.size
     if "column" in name:
-        assert lost == read_manifest(copy)["shards"][0]["rows"]
+        assert lost == read_manifest(copy).shards[0]["rows"]
         assert "columns" in page
     else:
         assert lost == 1

@@ -284,12 +284,12 @@ def test_rejected_records_stand_beside_the_kept_ones(drawn, write, draw, tmp_pat
     assert "kept by the review" in site.text("/rejected")
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
     built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
-    assert built.manifest["records"]["kept"] == 3
+    assert built.manifest.records.kept == 3
 
 
 def test_a_damaged_shard_shows_an_error_on_its_records(birds, tmp_path, open_site):
     build(birds, tmp_path / "set", config=BuildConfig(shard_bytes=800), workers=1)
-    shards = read_manifest(tmp_path / "set")["shards"]
+    shards = read_manifest(tmp_path / "set").shards
     cut, flipped = (tmp_path / "set" / shard["path"] for shard in shards[:2])
     cut.unlink()
     cut.write_bytes(b"no shard")
@@ -348,7 +348,7 @@ def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_pat
     assert "saved=caption" in site.post("/review/decide", **form).headers["location"]
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
     built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
-    assert (built.manifest["decisions"]["applied"], built.stale) == (1, [])
+    assert (built.manifest.decisions.applied, built.stale) == (1, [])
 
 
 def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -45,7 +46,7 @@ class DomainEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     licence: str = ""
     homepage: Annotated[str, Meta(pattern=r"^https?://[^\s<>\"]+$(?!\n)")] = ""
     citation: str = ""
-    meta_categories: tuple[str, ...] = ()
+    meta_categories: list[str] = []
 
 
 class RecordCounts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,8 +172,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 def manifest_schema() -> dict[str, Any]:
     """Return the JSON schema of a manifest."""
-    return {
+    schema = msgspec.json.schema(Manifest)
+    for type in schema["$defs"].values():  # Python 3.13 removes the indentation of docstrings
+        type["description"] = inspect.cleandoc(type["description"])
+    head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "manifest.schema.json",
-        **msgspec.json.schema(Manifest),
     }
+    return head | schema

@@ -150,7 +150,8 @@ def test_the_metadata_parse_with_huggingface_hub_and_describe_the_data(built):
 
 
 def test_licenses_unknown_to_the_hub_are_named(built):
-    manifest = {**built.manifest, "licences": {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}}
+    licenses = {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}
+    manifest = replace(built.manifest, licences=licenses)
     data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
     assert data["license"] == ["cc-by-4.0", "unknown", "other"]
     assert data["license_name"] == "Flickr terms"

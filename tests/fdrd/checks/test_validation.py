@@ -133,7 +133,7 @@ def test_an_invalid_manifest_is_an_error_with_the_remedy(built):
     with pytest.raises(FdrdError, match="build the dataset again"):
         problems(built)
     (built / "manifest.json").unlink()
-    with pytest.raises(FdrdError, match="fdrd build --out"):
+    with pytest.raises(FdrdError, match="fdrd build SOURCE --out"):
         problems(built)
 
 

@@ -49,7 +49,7 @@ def records_of(folder):
 
 
 def shard_bytes(folder):
-    return [(folder / each["path"]).read_bytes() for each in read_manifest(folder).shards]
+    return [(folder / each.path).read_bytes() for each in read_manifest(folder).shards]
 
 
 PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
@@ -92,8 +92,8 @@ def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
     assert len(after[wrong.id].negatives) == len(wrong.negatives)
     assert after[marked.id].attributes == ()
     entry = built.manifest.decisions
-    assert (entry["applied"], entry["stale"]) == (6, 0)
-    assert sum(sum(splits.values()) for splits in entry["verified"].values()) == 5
+    assert (entry.applied, entry.stale) == (6, 0)
+    assert sum(sum(splits.values()) for splits in entry.verified.values()) == 5
     assert built.manifest.rejected["dropped_in_review"] == 1
     assert "Verified by reviewers" in (tmp_path / "out" / "README.md").read_text()
     assert list(validate(tmp_path / "out")) == []
@@ -109,7 +109,7 @@ def test_decisions_are_reproducible_and_reversible(birds, tmp_path):
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
     assert build(birds, tmp_path / "one", config=CONFIG, decisions=file, workers=1).nothing_to_do
     again = build(birds, tmp_path / "one", config=CONFIG, workers=1)
-    assert "decisions" not in again.manifest
+    assert again.manifest.decisions is None
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "plain")
 
 

@@ -24,6 +24,7 @@ from fdrd.pipeline.builder import build
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+from fdrd.storage.manifest_types import RecordCounts
 from tests.curated import by_number, contents_of, curated
 from tests.scenes import ORIGINAL, encoded, scene
 
@@ -151,7 +152,7 @@ def scenes(write, tmp_path):
 
 def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp_path):
     built = build(scenes, tmp_path / "out", workers=1)
-    assert built.manifest.records == {"read": 50, "kept": 50, "rejected": 0}
+    assert built.manifest.records == RecordCounts(50, 50, 0)
     assert built.manifest.reported == {"near_image_in_split": 30}
     assert list(validate(tmp_path / "out")) == []
     splits, families = defaultdict(set), defaultdict(set)

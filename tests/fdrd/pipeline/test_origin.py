@@ -43,7 +43,7 @@ def test_a_source_may_change_or_move_but_not_both(birds, tmp_path):
     assert build(birds, out, workers=1).shards_written > 0
 
     shutil.copytree(birds, tmp_path / "moved", copy_function=shutil.copy)  # with new times
-    assert build(tmp_path / "moved", out, workers=1).manifest.domains[0]["name"] == "moved"
+    assert build(tmp_path / "moved", out, workers=1).manifest.domains[0].name == "moved"
     shutil.rmtree(birds)
     moved = (tmp_path / "moved").rename(tmp_path / "again")
     (moved / "metadata.jsonl").write_text(metadata_of(moved).replace("as new", "changed"))

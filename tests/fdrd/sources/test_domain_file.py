@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from msgspec import to_builtins
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Record, Source
@@ -53,7 +54,7 @@ def test_manifest_and_card_repeat_it_for_each_domain(tmp_path, write, draw):
     draw_domain(write, draw, "birds/", GOOD)
     draw_domain(write, draw, "more/")
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest.domains == [
+    assert to_builtins(built.manifest.domains) == [
         {
             "name": "birds",
             "reader": "image_folder",

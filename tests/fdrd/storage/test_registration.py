@@ -59,7 +59,7 @@ def test_another_project_loads_it_by_name_by_domain_and_streaming(
     built = build(birds, tmp_path / "out", config=config, workers=1)
     found = read(tmp_path, own_cache, False, None)
     assert {split: len(rows) for split, rows in found.items()} == {
-        split: count["pairs"] for split, count in built.manifest.splits["raw"].items()
+        split: count.pairs for split, count in built.manifest.splits["raw"].items()
     }
     assert all(row[2] == [24, 16] for rows in found.values() for row in rows)
     assert read(tmp_path, own_cache, True, None) == found
@@ -185,7 +185,7 @@ def test_a_reader_finds_the_old_dataset_or_the_new_one(
         states.append((out.rename(tmp_path / f"state-{len(states)}"), built.manifest))
         kept.unlink()
         (tmp_path / "out.work/last.json").unlink()
-    assert [state[1]["records"]["kept"] for state in states] == [79, 78]
+    assert [state[1].records.kept for state in states] == [79, 78]
     log, stop = tmp_path / "log", tmp_path / "stop"
     log.touch()
     command = [sys.executable, "-c", READ_ON, str(log), str(stop)]

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from fdrd.fetching.fetching_run import fetch
     from fdrd.field_guide.writer import sample
     from fdrd.hub.dataset_repository import push
-    from fdrd.pipeline.builder import Build, build, merge
-    from fdrd.pipeline.part_builder import build_part
-    from fdrd.pipeline.parts import Part
+    from fdrd.pipeline.builder import Build, build
     from fdrd.sources import SourceOptions
 
     __version__: str
@@ -53,9 +51,7 @@ __all__, _get, __dir__ = lazy_exports(
         "fdrd.fetching.fetching_run": "fetch",
         "fdrd.field_guide.writer": "sample",
         "fdrd.hub.dataset_repository": "push",
-        "fdrd.pipeline.builder": "Build build merge",
-        "fdrd.pipeline.part_builder": "build_part",
-        "fdrd.pipeline.parts": "Part",
+        "fdrd.pipeline.builder": "Build build",
         "fdrd.sources": "SourceOptions",
     },
 )

@@ -39,7 +39,6 @@ KINDS: dict[str, Kind] = {
     "dataset": Kind(
         "a built dataset", "`fdrd stats {}`, `fdrd view {}` and `fdrd bench {}` take it"
     ),
-    "part": Kind("a part of a build", "`fdrd merge` takes all parts together"),
     "results": Kind("a folder of results", "`fdrd report {}` and `fdrd compare {}` take it"),
     "result": Kind("a result file", "`fdrd compare {}` takes it"),
     "checkpoint": Kind(
@@ -65,7 +64,6 @@ SOURCES = ("source", "captions", "webdataset")
 """Kinds that `fdrd build` reads."""
 
 _MARKERS = {  # files that a folder has if it is of the kind
-    "part": ("part.json", "items.jsonl"),
     "captions": ("captioning.json",),
     "features": ("images.npy", "texts.npy"),
 }

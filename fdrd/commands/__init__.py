@@ -12,7 +12,7 @@ from fdrd.commands.help import HelpGroup, register
 
 COMMANDS = {  # panels and commands, in the order of `fdrd --help`; a file is named after its function
     "Start": ("demo",),
-    "Build a dataset": ("dataset.sample", "dataset.fetch", "dataset.caption", "dataset.build", "dataset.merge"),
+    "Build a dataset": ("dataset.sample", "dataset.fetch", "dataset.caption", "dataset.build"),
     "Check, view and share a dataset": (
         "dataset.validate",
         "dataset.stats",

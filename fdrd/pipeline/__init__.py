@@ -1,4 +1,4 @@
-"""Pipeline: the steps of a build, for a whole source or for parts of it.
+"""Pipeline: the steps of a build.
 
-Entry points are `builder.build`, `builder.merge` and `part_builder.build_part`. Imports every room below it.
+The entry point is `builder.build`. Imports every room below it.
 """

@@ -1,9 +1,9 @@
-"""Build a dataset from a source, or merge the parts of one: read, curate, stage, document, publish, register."""
+"""Build a dataset from a source: read, curate, stage, document, publish, register."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from dataclasses import replace as with_fields
@@ -19,41 +19,38 @@ from fdrd.curation.decisions import (
     review,
 )
 from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import SourceContents
+from fdrd.curation.source_contents import SourceWriter
 from fdrd.dataset_handle import Dataset
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.images.containers import remove_unpacked
 from fdrd.options import unknown
-from fdrd.pipeline.collect import check_items, read_items
+from fdrd.pipeline.collect import checked_source, read_items
 from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import check_outside, lock_output, open_source
 from fdrd.pipeline.memory import return_freed_memory
-from fdrd.pipeline.parts import read_common, read_parts
 from fdrd.pipeline.stage import stage_shards
 from fdrd.policy import failing, policy_error
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Action, Rejection
-from fdrd.sources import READERS, SourceOptions, make_options, unused_files
+from fdrd.sources import READERS, Domain, SourceOptions, make_options, unused_files
 from fdrd.sources.reading.options import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
-    describe_domain,
     dump,
-    library_versions,
     make_manifest,
     read_manifest,
 )
+from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.origin import (
     DEFAULT_NAME,
     DEFAULT_OUT,
     Origin,
     check_same_source,
     choose_default,
-    origin_of,
     recorded_origin,
     write_origin,
 )
@@ -80,6 +77,7 @@ class Build(Dataset):
     """
 
     path: Path
+    manifest: Manifest
     shards_written: int
     nothing_to_do: bool
     configs: Sequence[str]
@@ -162,25 +160,15 @@ def build(
         check_outside(target.out, Path(source))
         target = target.locked(stack)
         opened = stack.enter_context(open_engine(engine, workers))
-        made = read_decisions(Path(decisions)) if decisions else None
-        config = target.config
-        run = _Run(target, opened, progress, counter_for(config.backbone, tokens), made)
-        determining = [asdict(config), run.tokens.name, *([made[1]] if made else [])]
-        unused = list(unused_files(folder, domains))
-        built = run.build(
-            resume.inputs_digest(determining, domains, fingerprint.digest),
-            [describe_domain(domain) for domain in domains],
-            str(folder),
-            lambda contents: check_items(
-                contents, read_items(folder, domains), config.max_pixels,
-                publish.ledger_path(target.out), opened, progress, expected=fingerprint.files,
-            ),
-            str(source),
-            "".join(f". {file} was not used: {why}" for file, why in unused[:5]),
-        )  # fmt: skip
-        if not built.nothing_to_do:
+        read = read_decisions(Path(decisions)) if decisions else None
+        counter = counter_for(target.config.backbone, tokens)
+        run = _Run(source, folder, domains, target, opened, progress, counter, read)
+        inputs = run.inputs(fingerprint.digest)
+        built = run.last_build(inputs)
+        if not built:
+            built = run.build(inputs, fingerprint.files)
             resume.forget_if_changed(target.out, folder, fingerprint)
-        return with_fields(built, unused=unused)
+        return with_fields(built, unused=run.unused)
 
 
 def _changed(
@@ -199,53 +187,6 @@ def _changed(
     given: Any = {name: value for name, value in settings.items() if name in ours}
     of_source: Any = {name: value for name, value in settings.items() if name not in ours}
     return with_fields(config, **given), make_options(**of_source, layouts=READERS).over(options)
-
-
-def merge(
-    parts: Sequence[str | Path],
-    out: str | Path | None = None,
-    *,
-    replace: bool = False,
-    workers: int | None = None,
-    engine: str = "local",
-    tokens: CounterOf | None = None,
-    progress: Progress = silent,
-) -> Build:
-    """Merge the parts of a build into a dataset with the same bytes as `build` writes.
-
-    Args:
-        parts: folders that `build_part` wrote: all parts of one build, in any order.
-        out: as for `build`.
-        replace: as for `build`.
-        workers: as for `build`.
-        engine: as for `build`.
-        tokens: as for `build`.
-        progress: as for `build`.
-
-    Raises:
-        FdrdError: a part is missing, damaged, or of another build; or as `build`.
-    """
-    folders = [Path(part).resolve() for part in parts]
-    common = read_common(folders)
-    origin = origin_of(common.pop("origin"))
-    target = _target(out, BuildConfig(**common["config"]), origin, replace)
-    with ExitStack() as stack:
-        target = target.locked(stack)
-        opened = stack.enter_context(open_engine(engine, workers))
-        if library_versions() != common["libraries"]:
-            raise FdrdError(
-                f"the parts were built with {common['libraries']}, but this environment has "
-                f"{library_versions()}; merge with the versions that built the parts"
-            )
-        run = _Run(target, opened, progress, counter_for(target.config.backbone, tokens))
-        inputs = resume.inputs_digest([common, run.tokens.name], (), target.config.name)
-        return run.build(
-            inputs,
-            common["domains"],
-            "",
-            lambda contents: read_parts(folders, contents),
-            f"{len(folders)} parts",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,14 +226,27 @@ def _target(out: str | Path | None, config: BuildConfig, origin: Origin, replace
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One build of a locked target."""
+    """One build of a locked target.
 
+    Attributes:
+        source: what the user named.
+        folder: folder of the source.
+        domains: domains of the source.
+        target: where the build goes.
+        engine: runs the tasks.
+        progress: called for each step.
+        tokens: counts the tokens of captions.
+        decisions: reviewers' decisions, and the digest of their file.
+    """
+
+    source: str | Path
+    folder: Path
+    domains: list[Domain]
     target: _Target
     engine: Engine
     progress: Progress
     tokens: TokenCounter
     decisions: tuple[list[Decision], str] | None = None
-    """Reviewers' decisions, and the digest of their file."""
 
     @property
     def out(self) -> Path:
@@ -302,53 +256,64 @@ class _Run:
     def config(self) -> BuildConfig:
         return self.target.config
 
-    def build(
-        self,
-        inputs: str,
-        domains: list[dict[str, Any]],
-        root: str,
-        read: Callable[[SourceContents], None],
-        source: str,
-        hint: str = "",
-    ) -> Build:
-        started, name = time.time(), str(self.out)
+    @property
+    def unused(self) -> list[tuple[str, str]]:
+        return list(unused_files(self.folder, self.domains))
+
+    def inputs(self, source: str) -> str:
+        """Return the digest of everything that determines the build; `source` is that of the source's files."""
+        settings: list[Any] = [asdict(self.config), self.tokens.name]
+        if self.decisions:
+            settings.append(self.decisions[1])
+        return resume.inputs_digest(settings, self.domains, source)
+
+    def last_build(self, inputs: str) -> Build | None:
+        """Return the last build if it had the same inputs and is intact. Finish its publishing if it was killed."""
         publish.recover(self.out)
         publish.check_target(self.out)
-        if resume.is_built_from(self.out, inputs):
-            if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
-                write_origin(self.out, self.target.origin)
-            manifest = read_manifest(self.out)
-            return self._register(Build(name, self.out, manifest, 0, True, ()))
+        if not resume.is_built_from(self.out, inputs):
+            return None
+        if recorded_origin(self.out) != self.target.origin:  # it moved, or the note is lost
+            write_origin(self.out, self.target.origin)
+        return self._register(Build(str(self.out), self.out, read_manifest(self.out), 0, True, ()))
+
+    def build(self, inputs: str, files: int) -> Build:
+        """Build the dataset, publish it and register it; `files` is the number of files of the source."""
+        started = time.time()
         if not self.target.replace:
             check_same_source(self.out, self.target.origin)
-
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
-            contents = stack.enter_context(SourceContents.in_folder(work, root))
-            read(contents)
+            contents = stack.enter_context(
+                checked_source(
+                    work, self.folder, read_items(self.folder, self.domains), self.config.max_pixels,
+                    publish.ledger_path(self.out), self.engine, self.progress, expected=files,
+                )
+            )  # fmt: skip
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
             reviewed = None
             if self.decisions:
-                after = stack.enter_context(contents.with_records(work / "reviewed.partial"))
+                after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
                 reviewed = review(contents, self.decisions[0], after)
-                contents = after
-            lengths = measure(contents.records, self.tokens, self.progress)
+                contents = after.finish(contents.root, contents.images)
+            captions = contents.records.table("caption")["caption"].chunks
+            lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)
             pairs = pair_table(contents)
             decide(pairs, self.config, lengths, self.progress)
             return_freed_memory()  # of the search for near duplicates
             rejected = pairs.rejections()
-            self._check_usable(len(pairs.rows), rejected, source, hint)
+            self._check_usable(len(pairs.rows), rejected)
             staged = stage_shards(
                 self.out, pairs, self.config, self.engine, self.progress,
                 reviewed.true_negatives if reviewed else None,
             )  # fmt: skip
             entry = None
             if self.decisions and reviewed:
-                entry = decisions_entry(self.decisions[1], reviewed, pairs.records())
+                entry = decisions_entry(self.decisions[1], reviewed, pairs.records(pairs.rows))
             manifest = make_manifest(
-                self.config, domains, pairs, rejected, staged.shards,
+                self.config, self.domains, pairs, rejected, staged.shards,
                 summary(pairs.by_split(), lengths), entry, staged.extra,
             )  # fmt: skip
             unpacked = {each.image.path for each in contents.images if each.image.member}
@@ -359,12 +324,11 @@ class _Run:
         record_states(self.out, manifest)
         write_origin(self.out, self.target.origin)
         publish.publish_stage(self.out)
-        if root:
-            remove_unpacked({Path(root, path) for path in unpacked})
+        remove_unpacked({self.folder / path for path in unpacked})
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         stale = reviewed.stale if reviewed else ()
-        built = Build(name, self.out, manifest, len(staged.counted), False, (), stale)
+        built = Build(str(self.out), self.out, manifest, len(staged.counted), False, (), stale)
         return self._register(built)
 
     def _register(self, built: Build) -> Build:
@@ -380,7 +344,7 @@ class _Run:
             not_registered=failures,
         )
 
-    def _check_usable(self, kept: int, rejected: list[Rejection], source: str, hint: str) -> None:
+    def _check_usable(self, kept: int, rejected: list[Rejection]) -> None:
         """Raise `FdrdError` if the policy fails the build or no record was kept."""
         fails = failing(rejected, self.config.policy)
         if kept and not fails:
@@ -388,4 +352,5 @@ class _Run:
         listed = write_rejected(publish.work_folder(self.out), rejected)
         if fails:
             raise policy_error(fails, listed)
-        raise FdrdError(f"{source}: {nothing_kept(rejected)}{hint}. See {listed}")
+        unused = "".join(f". {file} was not used: {why}" for file, why in self.unused[:5])
+        raise FdrdError(f"{self.source}: {nothing_kept(rejected)}{unused}. See {listed}")

@@ -29,8 +29,6 @@ def paths(tmp_path, draw, monkeypatch):
     put("raw/captions.json", {})
     put("dataset/manifest.json", {"schema_version": 1})
     put("dataset/croissant.json", {})
-    put("part/part.json", {})
-    put("part/items.jsonl")
     put("results/coop.json", result)
     put("results/coop.safetensors", safetensors.numpy.save(tensors, {"fdrd": "{}"}))
     put("results/plot.png", draw(2))
@@ -47,7 +45,7 @@ def paths(tmp_path, draw, monkeypatch):
     put("cells.toml", b"seeds = 3")
     monkeypatch.chdir(tmp_path)
     return {
-        "source": "raw", "dataset": "dataset", "part": "part", "results": "results",
+        "source": "raw", "dataset": "dataset", "results": "results",
         "result": "results/coop.json", "checkpoint": "results/coop.safetensors", "model": "model",
         "weights": "model/model.safetensors", "features": "stored", "captions": "captioned",
         "export": "export", "webdataset": "wds", "experiment": "cells.toml",
@@ -74,7 +72,7 @@ def test_what_is_unknown_has_no_kind(paths, tmp_path):
 
 
 DATASET, RESULTS, SOURCE = "a dataset", "results", "a raw source"
-NO_DATASET = ("source", "results", "captions", "export", "webdataset", "model", "features", "part")
+NO_DATASET = ("source", "results", "captions", "export", "webdataset", "model", "features")
 NO_FILE = ("result", "checkpoint", "image", "experiment")
 COMMANDS = [  # arguments, what is wanted, kinds that are refused
     (["validate", "{}"], DATASET, NO_DATASET),
@@ -85,12 +83,11 @@ COMMANDS = [  # arguments, what is wanted, kinds that are refused
     (["search", "{}", "a bird", "--backbone", "embedded"], DATASET, NO_DATASET),
     (["bench", "{}", "--preset", "paper"], DATASET, NO_DATASET),
     (["push", "{}", "--repo-id", "a/b", "--dry-run"], DATASET, ("source", "export", "features")),
-    (["audit", "{}"], SOURCE, ("results", "model", "features", "part")),
+    (["audit", "{}"], SOURCE, ("results", "model", "features")),
     (["report", "{}"], RESULTS, ("dataset", *(each for each in NO_DATASET if each != "results"))),
     (["compare", "{}"], RESULTS, ("dataset", "source", "checkpoint", "image", "captions")),
-    (["build", "{}"], SOURCE, ("dataset", "results", "model", "features", "part", *NO_FILE)),
+    (["build", "{}"], SOURCE, ("dataset", "results", "model", "features", *NO_FILE)),
     (["caption", "{}", "--captioner", "template"], SOURCE, ("dataset", "results", "checkpoint")),
-    (["merge", "{}"], "a part of a build", ("dataset", "source", "results")),
     (["run", "{}"], "an experiment file", ("dataset", "source", "results", "result")),
     (
         ["export", "{}", "out", "--to", "transformers"],

@@ -36,7 +36,6 @@ from fdrd.card.front_matter import DATA_KEYS, merge_cards
 from fdrd.card.render import load_section
 from fdrd.curation.decisions import apply_to_record, in_effect, read_decisions
 from fdrd.errors import FdrdError
-from fdrd.pipeline.parts import read_common
 from fdrd.record import Attribute, ImageRef, Record, Source
 from fdrd.storage.ledger import read_ledger
 from fdrd.storage.manifest import read_manifest
@@ -128,7 +127,6 @@ _CARD = (
     "---\nlicense: [mit]\ntags:\n- a\n---\n# x\n\n<!-- fdrd:load -->\nload\n<!-- /fdrd:load -->\n"
 )
 _DIGEST = "0" * 64
-_PART = {"schema_version": 1, "part": 1, "of": 1, "config": {}, "libraries": {}, "domains": []}
 _MANIFEST = {
     "schema_version": 1,
     "name": "x",
@@ -235,7 +233,6 @@ TARGETS = {
         _rejected,
         [_json({"file": "a.csv", "key": "line 1", "reason": "leak", "detail": "a: b"}) + b"\n"],
     ),
-    "part.json": (lambda file: read_common([file.parent]), [_json(_PART)]),
     "experiment.toml": (read_experiment, [_EXPERIMENT]),
     "published.json": (read_published, [_json(_PUBLISHED)]),
     "categories.txt": (read_categories, [b"# birds\nwren\n"]),

@@ -9,10 +9,8 @@ from fdrd.commands.console import out, print_hint, print_json, print_table, show
 from fdrd.commands.dataset import build_options as options
 from fdrd.commands.dataset.build_summary import print_build, resume_hint, tokens_of
 from fdrd.commands.options import Engine, Json, Out, Replace, Workers, one_of
-from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
-    from fdrd.build_config import BuildConfig
     from fdrd.sources import SourceOptions
 
 
@@ -30,7 +28,6 @@ def build(
     format: options.Format = "arrow",
     backbone: options.DefaultBackbone = None,
     shard_mb: options.ShardMb = 64,
-    part: options.Part = None,
     negatives: options.Negatives = 4,
     attribute_negatives: options.AttributeNegatives = 2,
     seed: options.Seed = 0,
@@ -89,7 +86,7 @@ def build(
         folder = local_source(given, progress)
     if explain:
         _explain(folder, source_options)
-    elif part is None:
+    else:
         from fdrd.hub.name_check import start_name_check
         from fdrd.pipeline.builder import build as run_build
 
@@ -100,10 +97,6 @@ def build(
                 replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
             )  # fmt: skip
         print_build(built, json, on_hub())
-    elif decisions is not None:
-        raise FdrdError("--decisions applies to a complete build; remove --part")
-    else:
-        _build_part(folder, target, part, config, source_options, workers, engine)
 
 
 def _print_reasons(json: bool) -> None:
@@ -134,27 +127,3 @@ def _explain(source: Path, options: SourceOptions) -> None:
     with as_folder(source) as folder:
         for line in explain(folder, options):
             out.print(line)
-
-
-def _build_part(
-    source: Path,
-    target: Path | None,
-    text: str,
-    config: BuildConfig,
-    options: SourceOptions,
-    workers: int | None,
-    engine: str,
-) -> None:
-    from fdrd.pipeline.part_builder import build_part
-    from fdrd.pipeline.parts import parse_part
-
-    part = parse_part(text)
-    if target is None:
-        target = Path("data/parts") / f"{part.number}-of-{part.of}"
-    with show_progress(resume_hint(target)) as progress:
-        built = build_part(
-            source, target, part, config=config, options=options, workers=workers, engine=engine,
-            progress=progress,
-        )  # fmt: skip
-    out.print(f"Built {target}." if built else f"Nothing to do: {target} is up to date.")
-    print_hint(f"When all {part.of} parts exist:  fdrd merge {target.parent}/*")

@@ -66,10 +66,6 @@ DefaultBackbone = Annotated[
         help="Default backbone for benchmarks, e.g. embedded or a Hub id.",
     ),
 ]
-Part = Annotated[
-    str | None,
-    _rare(metavar="I/N", help="Build part I of N, e.g. in a job array; `fdrd merge` joins them."),
-]
 
 Seed = Annotated[int, _negatives(metavar="N", help="Seed of hashed splits and hard negatives.")]
 Negatives = Annotated[int, _negatives(metavar="N", min=0, help="Hard negatives per pair.")]

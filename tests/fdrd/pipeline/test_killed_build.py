@@ -19,9 +19,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.errors import FdrdError
 from fdrd.images import check as images
 from fdrd.pipeline import collect
-from fdrd.pipeline.builder import build, merge
-from fdrd.pipeline.part_builder import build_part
-from fdrd.pipeline.parts import Part
+from fdrd.pipeline.builder import build
 from tests.folders import digests
 
 SMALL = BuildConfig(shard_bytes=800)
@@ -126,39 +124,6 @@ def test_a_parallel_build_killed_at_a_random_time_resumes(birds, tmp_path, momen
     assert len(lines(ledger)) == 48 or examined == 0
 
 
-@pytest.mark.slow
-def test_a_killed_part_and_a_killed_merge_resume(birds, tmp_path):
-    build(birds, tmp_path / "reference", config=SMALL, workers=1)
-    context = multiprocessing.get_context("fork")
-
-    def killed(target, *arguments):
-        def run():
-            seen = 0
-
-            def hook(event, _):
-                nonlocal seen
-                seen += event == "os.rename"
-                if event == "os.rename" and seen == 3:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.addaudithook(hook)
-            target(*arguments, **options)
-
-        child = context.Process(target=run)
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
-
-    options = {"config": SMALL, "workers": 1}
-    killed(build_part, birds, tmp_path / "part", Part(1, 1))
-    assert not (tmp_path / "part/part.json").exists()
-    build_part(birds, tmp_path / "part", Part(1, 1), **options)
-    options = {"workers": 1}
-    killed(merge, [tmp_path / "part"], tmp_path / "out")
-    merge([tmp_path / "part"], tmp_path / "out", workers=1)
-    assert digests(tmp_path / "out") == digests(tmp_path / "reference")
-
-
 @pytest.mark.parametrize("limit", [3_000, 6_000, 12_000])
 def test_a_full_disk_is_a_clear_error_and_the_next_run_gives_the_same_bytes(birds, tmp_path, limit):
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
@@ -206,7 +171,7 @@ def test_a_read_error_during_checks_is_counted_and_retried(birds, tmp_path, monk
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
     read_error(monkeypatch, "train/wren/02.png")
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert built.manifest["rejected"] == {"read_error": 1}
+    assert built.manifest.rejected == {"read_error": 1}
     examined = len(lines(tmp_path / "out.work/examined.jsonl"))
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert not again.nothing_to_do
@@ -225,7 +190,7 @@ def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
     with pytest.raises(FdrdError, match=rf"{last}.*is not now.*run the command again"):
         build(birds, tmp_path / "out", config=SMALL, workers=1)
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert again.shards_written < len(reference.manifest["shards"])
+    assert again.shards_written < len(reference.manifest.shards)
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
 
 

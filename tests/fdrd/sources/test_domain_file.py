@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from msgspec import to_builtins
+
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.record import ImageRef, Record, Source

@@ -255,7 +255,7 @@ def test_a_manifest_cannot_make_the_index_larger_than_the_shards(copy, open_site
 def test_a_manifest_with_a_lone_surrogate_is_refused(copy):
     with manifest_of(copy) as manifest:
         manifest["shards"][0]["domain"] = "\ud800"
-    with pytest.raises(FdrdError, match=r"shards\[0\]\.domain: [^\n]* does not match"):
+    with pytest.raises(FdrdError, match=r"is not JSON .*surrogate"):
         open_index(copy)
 
 

@@ -101,7 +101,7 @@ __all__, __getattr__, __dir__ = lazy_exports(
         "benchmark.settings": "Settings TrainConfig",
         "benchmark.training.adapters": "Adapter AdapterForm",
         "benchmark.training.collator": "ClipCollator",
-        "benchmark.training.context": "TrainContext",
+        "benchmark.train_context": "TrainContext",
         "benchmark.training.fine_tuning": "FineTuned",
         "benchmark.training.loop": "Batch",
         "benchmark.training.losses": "LossDirection PairLoss info_nce",

@@ -81,7 +81,8 @@ class Column:
 
     def interval(self, metrics: RetrievalMetrics) -> Interval | None:
         """Return the 95 % interval; None if there is none."""
-        return metrics.by_direction[self.direction].intervals.get(self.name)
+        known = self.name in (COMBINED if self.direction == BOTH else METRICS)
+        return metrics.by_direction[self.direction].intervals.get(self.name) if known else None
 
     def text(self, value: float | None) -> str:
         """Return a number as tables print it."""

@@ -8,7 +8,6 @@ both losses see the same image feature.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +50,9 @@ class DCARFigure(PromptMethod):
         seed: seed of the order of the rows and of the negatives.
     """
 
+    backbone: Backbone
+    learner: Learner
+
     def __init__(
         self,
         backbone: Backbone,
@@ -61,8 +63,6 @@ class DCARFigure(PromptMethod):
         seed: int,
     ):
         super().__init__(backbone, learner, train, seed)
-        self.backbone: Any = backbone
-        self.adapter = learner.adapter
         self.loss = self._loss
         self.beta = beta
         self.alpha = alpha
@@ -94,7 +94,7 @@ class DCARFigure(PromptMethod):
         drawn = self.candidates.draw(batch)
         with torch.no_grad():
             plain = self.backbone.encode_text(drawn.captions, reserve=n_ctx).pooled
-        logits = batch.scale_of(self.backbone) * (images @ self.adapter(plain).T)
+        logits = batch.scale_of(self.backbone) * (images @ self.learner.adapter(plain).T)
         same = drawn.category == drawn.category[: len(images), None]
         logits = logits + same.to(images.device) * math.log(1 + self.alpha)
         own = torch.eye(*logits.shape, device=images.device)

@@ -33,7 +33,7 @@ from benchmark.models.backbone import PROMPTS
 from benchmark.registry import Needs
 from benchmark.training.losses import contrastive_loss
 from benchmark.training.prompt_learners import at_most
-from benchmark.training.trained_method import cosine
+from benchmark.training.trained_method import TrainedMethod, cosine
 from dcar.candidates import CandidateCaptions
 from dcar.category_loss import category_aware_loss
 from dcar.options import VARIANTS, DCARConfig
@@ -82,7 +82,7 @@ class Learner(nn.Module):
         return images if self.image_adapter is None else self.image_adapter(images)
 
 
-class DCAR:
+class DCAR(TrainedMethod):
     """A frozen backbone with coupled prompts and an adapter.
 
     Captions and images have two features. The first comes from the prompted tower, the second from the plain
@@ -97,7 +97,8 @@ class DCAR:
         seed: seed of the order of the rows and of the negatives.
     """
 
-    trains: Literal["prompts"] = "prompts"
+    backbone: Backbone
+    learner: Learner
 
     def __init__(
         self,
@@ -107,11 +108,16 @@ class DCAR:
         train: TrainConfig,
         seed: int = 0,
     ):
-        self.backbone = backbone
-        self.learner = learner.to(backbone.device)
+        super().__init__(
+            backbone,
+            learner,
+            train,
+            seed,
+            encode_image=lambda images: self._image_features(images)[1],
+            encode_text=lambda captions: self._texts(captions, None),
+            loss=self._joint_loss,
+        )
         self.options = options
-        self.config = train
-        self.seed = seed
         self.candidates: CandidateCaptions | None = None
         """drawn from the training rows, once `draw_from` has been called"""
 
@@ -157,7 +163,7 @@ class DCAR:
             train, self.seed, own=own, n_attribute=self.options.n_attribute
         )
 
-    def loss(self, batch: Batch) -> Tensor:
+    def _joint_loss(self, batch: Batch) -> Tensor:
         """Return the contrastive loss of what is scored, plus the category-aware loss."""
         self.learner.entered.fill_(True)
         return self._loss(batch)
@@ -179,18 +185,6 @@ class DCAR:
             loss = loss + options.lambda_cate * self._category_loss(batch, compared)
         return loss
 
-    def encode_image(self, images: AnyImages) -> Features:
-        """Return features of B images."""
-        return self._image_features(images)[1]
-
-    def encode_text(self, captions: Sequence[str]) -> Features:
-        """Return features of B captions, from the captions only and without token weights."""
-        return self._texts(captions, None)
-
-    def similarity(self, images: Features, texts: Features) -> Tensor:
-        """Return (I, C) cosines."""
-        return cosine(images, texts)
-
     def _image_features(self, images: AnyImages) -> tuple[Tensor, Features, Tensor]:
         """Return (B, d) prompted features, what is scored, and (B, d) that adapted captions are compared with."""
         prompted = self.backbone.encode_image(images, self.learner()).pooled
@@ -203,7 +197,7 @@ class DCAR:
         return prompted, self._joined(prompted, adapted), adapted
 
     def _texts(self, captions: Sequence[str], weights: Tensor | None) -> Features:
-        """Return scored features of B captions under token weights (B, T)."""
+        """Return scored features of B captions under token weights (B, T), which only training has."""
         if not self.options.gamma:
             return Features(self._prompted(captions, weights))
         adapted = self.learner.adapter(self._plain(captions))

@@ -177,15 +177,19 @@ def interval_table(comparison: Comparison) -> Table:
 def further_table(comparison: Comparison) -> Table:
     """Return the metrics that the main table lacks, one row per metric and direction."""
     order = {name: index for index, name in enumerate(METRICS)}
+    shown = sorted(
+        (each for each in columns() if not each.main),
+        key=lambda column: order.get(column.name, len(order)),
+    )
+    before = ["", *(each.meaning for each in shown)]
     rows = [
         [
             each.name,
             SHORT.get(each.direction, each.direction),
             *(each.text(row.mean(each)) for row in comparison.rows),
-            each.meaning,
+            each.meaning if each.meaning != above else "",
         ]
-        for each in sorted(columns(), key=lambda column: order.get(column.name, len(order)))
-        if not each.main
+        for each, above in zip(shown, before, strict=False)
     ]
     head = ["metric", "", *(row.label for row in comparison.rows), "meaning, for a query"]
     return Table("Further metrics, means over seeds:", head, rows, text_columns=2)

@@ -155,8 +155,7 @@ class Resources:
             dataset's manifest names. A method without backbone ignores the name.
         results: folder of result files. A finished run is read from there instead of repeated, learned
             tensors are saved next to the result, and an interrupted training resumes.
-        log: where the curves of each training go: `tensorboard:FOLDER`, `trackio:PROJECT`, `wandb:PROJECT`, or
-            a folder for TensorBoard.
+        log: folder for the curves of each training run, for TensorBoard.
         cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
         device: `cpu` or `cuda`; ignored if `backbone` is not a name.
         allow_code: the user typed `backbone`, so it may name a function.

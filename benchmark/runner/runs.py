@@ -37,6 +37,10 @@ from fdrd.errors import FdrdError
 from fdrd.options import read_options
 from fdrd.progress import Progress, silent
 
+OneMethod = str | tuple[str, Mapping[str, Any]]
+Methods = OneMethod | Sequence[OneMethod]
+"""Names of methods, or pairs of a name and options."""
+
 
 def run(
     method: str,
@@ -88,8 +92,7 @@ def run(
         checkpoint: a file or a Hub model to use instead of training.
         results: folder of result files. A finished run is read from there instead of repeated, learned
             tensors are saved next to the result, and an interrupted training resumes.
-        log: where the curves of each training go: `tensorboard:FOLDER`, `trackio:PROJECT`, `wandb:PROJECT`, or
-            a folder for TensorBoard.
+        log: folder for the curves of each training run, for TensorBoard.
         cache: folder of frozen features, else `default_cache()`; ignored if `backbone` is not a name.
         device: `cpu` or `cuda`; ignored if `backbone` is not a name.
         allow_code: the user typed `backbone`, so it may name a function.
@@ -210,7 +213,7 @@ def answering(
 
 
 def evaluate(
-    methods: str | Sequence[str | tuple[str, Mapping[str, Any]]],
+    methods: Methods,
     data: Data,
     *,
     split: str = "test",
@@ -263,12 +266,8 @@ def evaluate(
     Note:
         One parameter for each thing that a run can be told.
     """
-    pairs = [
-        (m, {}) if isinstance(m, str) else m
-        for m in ([methods] if isinstance(methods, str) else methods)
-    ]
+    pairs = _pairs(methods)
     chosen_methods([name for name, _ in pairs])
-    pairs = [pair for place, pair in enumerate(pairs) if pair not in pairs[:place]]
     shared = Run(
         method="", split=split, domain=domain, train_domain=train_domain, categories=categories,
         shots=shots, gallery=gallery, hard_negatives=hard_negatives, train=training_options(train),
@@ -281,6 +280,18 @@ def evaluate(
         data, backbone, Path(results) if results is not None else None, log, cache, device, allow_code, progress
     )  # fmt: skip
     return Results(*evaluate_runs(runs, seeds, _opened(runs, resources))).checked()
+
+
+def _pairs(methods: Methods) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return each method once, with its options."""
+    pairs: list[tuple[str, Mapping[str, Any]]] = []
+    single = isinstance(methods, str) or isinstance(methods[-1], Mapping)
+    listed: Any = [methods] if single else methods
+    for each in listed:
+        name, options = (each, {}) if isinstance(each, str) else each
+        if (name, options) not in pairs:
+            pairs.append((name, options))
+    return pairs
 
 
 def _opened(runs: Sequence[Run], resources: Resources) -> Resources:

@@ -10,7 +10,7 @@ import inspect
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from textwrap import fill as wrap
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from fdrd.commands.console import err, shown
+from fdrd.errors import FdrdError
 
 RARE = "Less used"
 """Panel of options that `--help` names without describing them."""
@@ -34,6 +35,14 @@ class HelpCommand(TyperCommand):
 
     def __init__(self, name: str | None, *, params: Any = None, **settings: Any) -> None:
         super().__init__(name, params=[*(params or ()), *_switches()], **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. An error of the library names arguments of Python; here it names options."""
+        try:
+            return super().invoke(ctx)
+        except FdrdError as error:
+            error.args = (with_flags(str(error), self.params),)
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, text, arguments and options, and examples."""
@@ -76,6 +85,26 @@ def register(app: typer.Typer, command: Callable[..., None], panel: str) -> None
     text, examples = split_docstring(command)
     options = {"cls": HelpCommand, "help": text, "epilog": examples, "rich_help_panel": panel}
     app.command(**options)(command)  # type: ignore[arg-type]
+
+
+_OTHER_NAMES = {"columns": "map", "options": "method_option", "train": "train_option"}
+"""Names of options of the command line by the name of the argument in Python."""
+
+
+def with_flags(message: str, params: Sequence[Any]) -> str:
+    """Return a message with the options of a command in place of arguments, which are in backticks."""
+    flags: dict[str, str] = {}
+    for param in params:
+        for flag in sorted(param.opts, key=len):
+            is_option = flag.startswith("-") and not getattr(param, "hidden", False)
+            text = flag if is_option else flag.lstrip("-").upper()
+            flags[flag.lstrip("-").replace("-", "_")] = flags[str(param.name)] = text
+
+    def flag_of(found: re.Match[str]) -> str:
+        name = _OTHER_NAMES.get(found[1], found[1])
+        return flags.get(found[1]) or flags.get(name) or found[0]
+
+    return re.sub(r"`(\w+)`", flag_of, message)
 
 
 def split_docstring(command: Callable[..., None]) -> tuple[str, str]:

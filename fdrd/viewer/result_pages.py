@@ -182,7 +182,7 @@ class ResultPages:
 
 
 def _cell(row: Row, column: Column) -> tuple[str, float, Interval | None] | None:
-    """Return text and mean of a column over seeds, and its interval in percent if there is one seed."""
+    """Return text and sort key of the mean of a column over seeds, and its interval if there is one seed."""
     values = row.values(column)
     if len(values) < len(row.results):
         return None

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
+from msgspec import to_builtins
 
 import benchmark
 from benchmark.checkpoint import read_header
@@ -192,7 +193,7 @@ def _result_seed():
     epoch = {"loss": 1.0, "validation_mrr": 0.5, "seconds": 1.0, "step": 3}
     return {
         "schema_version": 3, "settings": settings, "learned_parameters": 0,
-        "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": metrics,
+        "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": to_builtins(metrics),
         "queries": {"image_of_row": "0 1", "domain_of_image": "0 1"},
         "ranks": {"image_to_text": ranks, "text_to_image": ranks},
         "seconds": {"fit": 0.0, "encode": 1.0, "measure": 1.0}, "versions": {"torch": "2"},

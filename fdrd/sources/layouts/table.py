@@ -18,7 +18,7 @@ from fdrd.sources.layouts.image_folder import METADATA
 from fdrd.sources.reading.columns import find_columns
 from fdrd.sources.reading.image_pairs import ImagePairs
 from fdrd.sources.reading.lines import Line
-from fdrd.sources.reading.names import is_absolute, leaves_root, split_in_name
+from fdrd.sources.reading.names import is_absolute, split_in_name
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.sources.reading.tables import TABLES, columns_of_table, read_table, table_flaw
@@ -84,21 +84,7 @@ def row_pairs(
         image = ImageRef(line.file, row_member(int(number), column))
         yield from pairs(folder.options, line, image, path, split, f"{line.file}#{number}")
         return
-    if not isinstance(name, str) or not name:
-        yield line.reject("bad_field", "the image is missing or not a string")
-        return
-    name = folder.relative(name) or name
-    if is_absolute(name) or leaves_root(name):
-        yield line.reject("path_outside", name[:200])
-        return
-    path = images.find(line, name)
-    if isinstance(path, str):
-        yield from images.of_image(line, path, split)
-    elif path.reason == "image_missing":
-        beside = (PurePosixPath(line.file).parent / name).as_posix()
-        yield line.reject(path.reason, f"{beside[:200]} is not there, or has no ending of an image")
-    else:
-        yield path
+    yield from images.read(line, name, split)
 
 
 def _tables(folder: SourceFolder) -> list[str]:

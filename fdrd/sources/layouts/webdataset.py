@@ -99,18 +99,16 @@ def _samples(file: str, opened: IO[bytes]) -> Iterator[_Sample | Rejection]:
                 name = info.name
                 if info.isdir() or PurePosixPath(name).name.startswith("__"):
                     continue  # webdataset's own entries, e.g. `__index__`
-                refusal = _refusal(file, info)
-                if refusal:
-                    yield refusal
+                if refusal := _refusal(info):
+                    yield Rejection(file, name[:200], *refusal)
                     continue
                 key, kind = _key(name)
                 if sample is None or sample.key != key:
                     if sample:
                         yield sample
                     sample = _Sample(key)
-                flaw = _add(sample, file, archive, info, kind)
-                if flaw:
-                    yield flaw
+                if flaw := _add(sample, file, archive, info, kind):
+                    yield Rejection(file, name[:200], *flaw)
             opened.seek(archive.offset)
             if not _ends(opened):
                 raise ValueError("it has no end mark, or bytes behind it, so members may be lost")
@@ -136,42 +134,32 @@ def _ends(rest: IO[bytes]) -> bool:
     return blocks > 0
 
 
-def _refusal(file: str, info: tarfile.TarInfo) -> Rejection | None:
-    """Return why a member is not read, or None."""
-    links_out = (info.issym() or info.islnk()) and (
-        is_absolute(info.linkname) or leaves_root(info.linkname)
-    )
-    if is_absolute(info.name) or leaves_root(info.name) or links_out:
-        to = f" -> {info.linkname}" if info.linkname else ""
-        return Rejection(file, info.name[:200], "path_outside", f"{info.name}{to}"[:400])
+def _refusal(info: tarfile.TarInfo) -> tuple[str, str] | None:
+    """Return reason and detail of a member that is not read, or None."""
+    leaves = [is_absolute(path) or leaves_root(path) for path in (info.name, info.linkname)]
+    if leaves[0] or (leaves[1] and (info.issym() or info.islnk())):
+        target = f" -> {info.linkname}" if info.linkname else ""
+        return "path_outside", f"{info.name}{target}"[:400]
     if not info.isreg() or info.issparse():
-        return Rejection(
-            file, info.name[:200], "not_a_file", f"{info.name} is not a regular file"[:400]
-        )
+        return "not_a_file", f"{info.name} is not a regular file"[:400]
     return None
 
 
 def _add(
     sample: _Sample, file: str, archive: tarfile.TarFile, info: tarfile.TarInfo, kind: str
-) -> Rejection | None:
-    """Add a member to its sample, or return a rejection if the sample has one of its kind."""
+) -> tuple[str, str] | None:
+    """Add a member to its sample, or return reason and detail of one that the sample has or that is too long."""
     if is_image(info.name):
-        if sample.image is None:
-            member = tar_member(info.offset_data, info.size, info.name)
-            sample.image = ImageRef(file, member)
-            return None
-        detail = f"{sample.key} has an image already"
-        return Rejection(file, info.name[:200], "duplicate_id", detail[:400])
-    if kind not in _TEXTS:
-        return None
-    if kind in sample.texts:
-        return Rejection(file, info.name[:200], "duplicate_id", "the sample has it already")
-    if info.size > _MAX_TEXT:
-        return Rejection(
-            file, info.name[:200], "unreadable_annotations", f"over {_MAX_TEXT} bytes of text"
-        )
-    text = archive.extractfile(info)
-    sample.texts[kind] = text.read() if text else b""
+        if sample.image:
+            return "duplicate_id", f"{sample.key} has an image already"[:400]
+        sample.image = ImageRef(file, tar_member(info.offset_data, info.size, info.name))
+    elif kind in sample.texts:
+        return "duplicate_id", "the sample has it already"
+    elif kind in _TEXTS:
+        if info.size > _MAX_TEXT:
+            return "unreadable_annotations", f"over {_MAX_TEXT} bytes of text"
+        text = archive.extractfile(info)
+        sample.texts[kind] = text.read() if text else b""
     return None
 
 

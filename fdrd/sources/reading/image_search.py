@@ -68,7 +68,9 @@ class ImageIndex:
             return "image_ambiguous", f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
         if found or not self._required:
             return found[0] if found else below
-        return "image_missing", f"no image is called {name[:200]!r}"
+        is_file = near in self._folder or below in self._folder
+        why = "; the file of that name has no ending of an image" if is_file else ""
+        return "image_missing", f"no image is called {name[:200]!r}{why}"
 
 
 _MAX_CUTS = 40  # positions in a name that are tried as the end of the category

@@ -91,9 +91,10 @@ def _record(
     shared: tuple[list[Any], tuple[Negative, ...]] | str,
     extra: tuple[dict[str, Scalar], bool],
 ) -> Record | Rejection:
-    text = "" if caption is None else caption
-    if flaw := text_flaw("caption", text, MAX_CAPTION):
+    given = "" if caption is None else caption
+    if flaw := text_flaw("caption", given, MAX_CAPTION):
         return line.reject("bad_field", flaw)
+    text = str(given)
     wanted = options.category_of(texts["category"], folders, text)
     if wanted is None:
         detail = f"--category-from {options.category_from} finds none for {image}"

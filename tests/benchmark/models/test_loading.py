@@ -120,7 +120,7 @@ def test_an_unreachable_hub_is_an_error(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
     assert "downloading it from the Hub failed" in done.stdout
-    assert "give --backbone a local folder" in done.stdout
+    assert "give `backbone` a local folder" in done.stdout
 
 
 def test_the_manifest_names_the_default_backbone(tmp_path):

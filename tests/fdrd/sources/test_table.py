@@ -129,6 +129,14 @@ def test_a_bad_row_is_one_rejection_with_its_line(write, draw, read, row, reason
     assert (bad.file, bad.key, bad.reason) == ("a.csv", "line 3", reason)
 
 
+def test_a_missing_image_is_told_from_a_file_without_the_ending_of_one(write, read):
+    write("wren/1.heic", b"x")
+    write("a.csv", "image,caption\nwren/1.heic,A wren.\nwren/2.heic,A wren.\n")
+    file, missing = read("table")
+    assert file.detail.endswith("'wren/1.heic'; the file of that name has no ending of an image")
+    assert missing.detail == "no image is called 'wren/2.heic'"
+
+
 def test_repeated_columns_and_keys_are_rejected(write, draw, read):
     write("wren/1.png", draw(1))
     write("a.csv", "image,caption,caption\nwren/1.png,A.,B.\n")

@@ -1,0 +1,156 @@
+"""`benchmark.evaluate`: several methods and seeds, what its results offer, and what methods accept."""
+
+import inspect
+
+import pytest
+
+import benchmark
+from benchmark.models import loading
+from benchmark.registry import make_method
+from benchmark.settings import TrainConfig, TrainOptions
+from fdrd.errors import FdrdError
+from fdrd.options import ALIASES
+
+
+@pytest.fixture(scope="module")
+def res(tiny_clip, tiny_dataset, tmp_path_factory):
+    return benchmark.evaluate(
+        ["zero_shot", ("clip_adapter", {"ratio": 0.5})], tiny_dataset, backbone=tiny_clip, seeds=2,
+        results=tmp_path_factory.mktemp("runs"), epochs=1, lr=0.1,
+    )  # fmt: skip
+
+
+def test_results_are_found_by_method_and_averaged_over_seeds(res):
+    assert list(res) == ["zero_shot", "clip_adapter"]
+    assert [each.settings.seed for each in res["clip_adapter"]] == [0, 1]
+    mrrs = [result[f"{way} MRR"] for result in res["clip_adapter"] for way in ("I2T", "T2I")]
+    assert res["clip_adapter"].mrr == pytest.approx(sum(mrrs) / 4)
+    assert res["clip_adapter"][0].settings.train.learning_rate == 0.1
+    assert res["clip_adapter"][0].settings.options["ratio"] == 0.5
+    with pytest.raises(KeyError, match="did you mean 'clip_adapter'"):
+        res["clip_adaptor"]
+
+
+def test_rows_of_one_method_are_told_apart_by_their_options(tiny_clip, tiny_dataset):
+    found = benchmark.evaluate(
+        [("coop", {"n_ctx": 1}), ("coop", {"n_ctx": 2})], tiny_dataset, backbone=tiny_clip, epochs=1
+    )
+    names = ["coop (epochs=1, n_ctx=1)", "coop (epochs=1, n_ctx=2)"]
+    assert list(found) == names
+    assert found[names[1]][0].settings.options["n_ctx"] == 2
+    with pytest.raises(KeyError, match="2 rows are of coop"):
+        found["coop"]
+
+
+def test_results_convert_compare_plot_and_report(res, tmp_path):
+    assert len(res.to_pandas()) == 3
+    (tests,) = res.compare("zero_shot").comparisons
+    assert [row.method for row in tests.others] == ["clip_adapter"]
+    paths = res.plot().save(tmp_path / "plots")
+    assert paths
+    starts = {".svg": b"<", ".pdf": b"%PDF", ".png": b"\x89PNG"}
+    assert {path.suffix for path in paths} == starts.keys()
+    assert all(path.read_bytes().startswith(starts[path.suffix]) for path in paths)
+    assert "clip_adapter" in res.report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["zero_shot", "clip_adapter"])
+def test_a_method_is_loaded_from_its_results(res, name, tiny_clip, tiny_dataset):
+    method = benchmark.load_method(res[name], backbone=tiny_clip)
+    again = benchmark.evaluate(name, tiny_dataset, backbone=tiny_clip, hard_negatives=False)
+    same = method.encode_text(["a red circle"]).pooled
+    trained = name == "clip_adapter"
+    assert trained == (not (same == tiny_clip.encode_text(["a red circle"]).pooled).all())
+    if trained:
+        with pytest.raises(FdrdError, match="was not saved; give `results` a folder"):
+            benchmark.load_method(again[name], backbone=tiny_clip)
+
+
+@pytest.mark.parametrize("name", ["zero_shot", "random", "coop", "nnn"])
+def test_a_text_is_one_caption_and_an_image_one_image(name, tiny_clip, tiny_dataset):
+    method = make_method(name, {}, backbone=tiny_clip, seed=0)
+    image = tiny_dataset["test"].images([0])[0]
+    if name == "nnn":
+        method.fit(tiny_dataset["train"], tiny_dataset["validation"])
+    for encode, one in ((method.encode_text, "a red circle"), (method.encode_image, image)):
+        assert len(encode(one)) == 1
+        assert (encode(one).pooled == encode([one]).pooled).all()
+    assert (
+        tiny_clip.encode_text("a red circle").pooled
+        == tiny_clip.encode_text(["a red circle"]).pooled
+    ).all()
+    assert tiny_clip.encode_image(image).pooled.shape == (1, tiny_clip.dim)
+
+
+def test_objects_have_short_texts_and_tables(res):
+    for each in (res, res["zero_shot"], res.plot()):
+        assert len(repr(each).splitlines()) <= 10
+        assert "<" in each._repr_html_()
+    many = benchmark.Results(
+        [each for n in range(20) for each in [_relabeled(res["zero_shot"][0], f"row {n}")]],
+        {"maple": FdrdError("no layers")},
+    )
+    assert len(repr(many).splitlines()) == 9
+    assert "and 14 more" in repr(many)
+    assert "no layers" in many._repr_html_()
+
+
+def _relabeled(result, label):
+    from dataclasses import replace
+
+    return replace(result, settings=replace(result.settings, label=label))
+
+
+def test_signatures_are_true():
+    for function in (benchmark.run, benchmark.evaluate):
+        signature = inspect.signature(function)
+        assert list(signature.parameters)[1] == "data"
+        assert signature.return_annotation in ("BenchResult", "Results")
+    config = set(inspect.signature(TrainConfig).parameters)
+    assert set(TrainOptions.__annotations__) == config | ALIASES.keys()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"methods": "clip_adaptor"}, "did you mean 'clip_adapter'"),
+        ({"epoch": 1}, "training has no option 'epoch'; did you mean 'epochs'"),
+        ({"shots": 0}, "^`shots` 0: must be at least 1"),
+        ({"split": "dev"}, "no split 'dev'"),
+        ({"methods": ("coop", {"n_ctxt": 1})}, "did you mean 'n_ctx'"),
+    ],
+)
+def test_a_mistake_is_an_error_in_terms_of_python(asked, message, tiny_clip, tiny_dataset):
+    with pytest.raises(FdrdError, match=message):
+        benchmark.evaluate(asked.pop("methods", "coop"), tiny_dataset, backbone=tiny_clip, **asked)
+
+
+def test_the_weights_are_read_once_and_silently(
+    tmp_path, clip_parts, tiny_dataset, monkeypatch, capfd
+):
+    for part in clip_parts():
+        part.save_pretrained(tmp_path / "clip")
+    capfd.readouterr()
+    loads = []
+    load = loading.load_backbone
+    monkeypatch.setattr(loading, "load_backbone", lambda *a, **k: loads.append(a) or load(*a, **k))
+    benchmark.evaluate(
+        ["zero_shot", "nnn", "random"],
+        tiny_dataset,
+        backbone=str(tmp_path / "clip"),
+        seeds=2,
+        cache=tmp_path / "cache",
+    )
+    assert len(loads) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_finished_run_answers_other_names_for_the_same_thing(res, tiny_clip, tiny_dataset):
+    (before,) = res["zero_shot"]
+    again = benchmark.run(
+        "zero_shot", tiny_dataset, backbone=tiny_clip, shots=3, results=res.folder
+    )
+    assert again.ranks == before.ranks
+    assert len(again.settings.asked) == 2
+    assert benchmark.read_result(res.folder / again.settings.file_name()) == again

@@ -86,17 +86,17 @@ def build(
         folder = local_source(given, progress)
     if explain:
         _explain(folder, source_options)
-    else:
-        from fdrd.hub.name_check import start_name_check
-        from fdrd.pipeline.builder import build as run_build
+        return
+    from fdrd.hub.name_check import start_name_check
+    from fdrd.pipeline.builder import build as run_build
 
-        on_hub = start_name_check(name)
-        with show_progress(resume_hint(target)) as progress:
-            built = run_build(
-                folder, target, config=config, options=source_options, decisions=decisions,
-                replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
-            )  # fmt: skip
-        print_build(built, json, on_hub())
+    on_hub = start_name_check(name)
+    with show_progress(resume_hint(target)) as progress:
+        built = run_build(
+            folder, target, config=config, options=source_options, decisions=decisions,
+            replace=replace, workers=workers, engine=engine, tokens=tokens_of, progress=progress,
+        )  # fmt: skip
+    print_build(built, json, on_hub())
 
 
 def _print_reasons(json: bool) -> None:

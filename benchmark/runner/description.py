@@ -7,18 +7,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from benchmark.evaluation.base_to_new import CategoryList
-from benchmark.models.backbone import Backbone
 from benchmark.settings import Gallery, Half, OptionValue, check_seed
 from benchmark.train_context import Observer
 from benchmark.training.row_selection import Data, training_domain
 from fdrd.errors import FdrdError
 from fdrd.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from benchmark.models.backbone import Backbone
 
 Preset = Literal["paper"]
 

@@ -63,7 +63,7 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
         for path in candidates:
             why = f"the folder is read as {domain.reader}"
             if path in readers:
-                why += f"; --layout {readers[path]} reads this file instead"
+                why += f"; the layout {readers[path]} reads this file instead"
             elif miss := next((miss for miss in misses if miss.startswith(f"{path} ")), ""):
                 why = f"it{miss.removeprefix(path)}"
             yield prefix + path, why

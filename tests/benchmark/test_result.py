@@ -199,8 +199,8 @@ def test_a_checkpoint_gives_the_numbers_of_its_training(folder, result, tiny_cli
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("zero_shot", {}, "belongs to coop; give --method coop"),
-        ("coop", {"n_ctx": 4}, "contains its options; leave out -M and -T"),
+        ("zero_shot", {}, "belongs to coop; give `method` coop"),
+        ("coop", {"n_ctx": 4}, "contains its options; leave out `options`"),
     ],
 )
 def test_a_checkpoint_of_another_method_is_an_error(

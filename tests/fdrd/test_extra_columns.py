@@ -27,7 +27,7 @@ from fdrd.viewer.indexing import _flaw
 from tests.fdrd.viewer.conftest import open_site  # noqa: F401 - a fixture
 
 PHOTOGRAPHERS = {pair.photographer for pair in PAIRS}
-WITHOUT_FIELDS = {"cub", "coop_splits", "flickr_tokens", "nested_folders"}
+WITHOUT_FIELDS = {"cub", "coop_splits", "flickr_tokens", "nested_folders", "sugar_crepe"}
 """Readers of text files that have no fields."""
 VALUES = {
     "photographer": "Ann <b>& Bob</b>",
@@ -80,7 +80,7 @@ def test_only_readers_without_fields_have_no_layout_that_keeps_a_column():
 
 
 def test_shards_have_typed_columns_that_datasets_reads(typed):
-    rows = fdrd.load_dataset(typed, split="train")
+    rows = fdrd.load(typed, "train")
     columns = {name: rows.features[name].dtype for name in VALUES}
     assert columns == {
         "photographer": "string",

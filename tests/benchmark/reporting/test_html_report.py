@@ -121,7 +121,7 @@ def built(tiny_dataset, monkeypatch, tmp_path):
     """A folder that holds the test split as it was measured."""
     (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr(
-        "benchmark.reporting.examples.load", lambda _name, split, _domain: tiny_dataset[split]
+        "benchmark.reporting.examples.load_view", lambda _name, split, _domain: tiny_dataset[split]
     )
     return str(tmp_path)
 

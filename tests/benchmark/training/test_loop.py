@@ -106,7 +106,7 @@ def test_steps_and_evaluations(tiny_dataset, config, evaluated):
 def test_epochs_and_steps_exclude_each_other():
     assert TrainConfig().changed({"steps": "500"}).epochs == 0
     assert TrainConfig(steps=500).changed({"epochs": 3}) == TrainConfig(epochs=3)
-    with pytest.raises(FdrdError, match="-T epochs and -T steps: both set the length"):
+    with pytest.raises(FdrdError, match="epochs and steps: both set the length"):
         TrainConfig().changed({"steps": 500, "epochs": 10})
 
 

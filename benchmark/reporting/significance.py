@@ -34,7 +34,7 @@ class PairedComparison:
     """of each other method to `against`, for each of `PARTS`"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SignificanceTests:
     """One `PairedComparison` for each thing that was measured, and methods without a counterpart."""
 
@@ -82,6 +82,15 @@ class SignificanceTests:
             for way, found in row.items()
             if way != "method"
         ])  # fmt: skip
+
+    def __repr__(self) -> str:
+        lines = []
+        for each in self.comparisons:
+            lines.append(f"MRR against {each.against.label} on {heading(each.settings)}:")
+            for row, parts in zip(each.others, each.differences, strict=True):
+                mean = parts["mean"]
+                lines.append(f"  {row.label}: {100 * mean.value:+.2f} points, {verdict(mean)}")
+        return "\n".join([*lines[:9], f"and {len(lines) - 9} more"] if len(lines) > 10 else lines)
 
     def _repr_html_(self) -> str:
         from benchmark.reporting.pages import html_parts

@@ -154,3 +154,15 @@ def test_a_finished_run_answers_other_names_for_the_same_thing(res, tiny_clip, t
     assert again.ranks == before.ranks
     assert len(again.settings.asked) == 2
     assert benchmark.read_result(res.folder / again.settings.file_name()) == again
+
+
+def test_what_a_python_user_prints_has_at_most_ten_lines(res):
+    for shown in (
+        res,
+        res["clip_adapter"],
+        res["clip_adapter"][0],
+        res.compare("zero_shot"),
+        res.plot(),
+    ):
+        assert len(repr(shown).splitlines()) <= 10
+        assert len(repr(shown)) < 1000

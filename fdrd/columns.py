@@ -1,6 +1,7 @@
-"""The columns of a dataset in the forms of `datasets`, without importing it, which takes a second and pandas.
+"""The columns of a dataset: their types are those of the fields of a record, in the forms of Arrow and of `datasets`.
 
-`tests/fdrd/test_columns.py` compares each form with what `datasets` writes.
+`datasets` is not imported, because it takes a second and pandas. `tests/fdrd/test_columns.py` compares each form with
+what it writes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, inspect
+
 from fdrd.record import Record, Scalar
 
 if TYPE_CHECKING:
@@ -16,11 +19,14 @@ if TYPE_CHECKING:
 
 CATEGORY_NAME = "category_name"
 """A column of Parquet shards, for readers that do not know what the number of a category means."""
+COLUMNS = (
+    "id", "image", "caption", "category", CATEGORY_NAME, "meta_category", "domain", "attributes",
+    "negatives", "group", "source", "width", "height",
+)  # fmt: skip
+"""The columns in their order. A shard has one split, and the manifest counts the rules."""
 
 _TEXT = {"dtype": "string", "_type": "Value"}
 _INTEGER = {"dtype": "int32", "_type": "Value"}
-_ATTRIBUTE = {"type": _TEXT, "value": _TEXT, "start": _INTEGER, "end": _INTEGER}
-_NEGATIVE = dict.fromkeys(("caption", "category", "kind", "attribute_type"), _TEXT)
 
 
 ExtraTypes = Mapping[str, str]
@@ -40,39 +46,29 @@ def features(
 
     The form is that of `datasets.Features.to_dict`.
     """
-    return {
-        "id": _TEXT,
+    columns = {
+        **_form(inspect.type_info(Record)),
         "image": {"_type": "Image"},
-        "caption": _TEXT,
         "category": {"names": list(categories), "_type": "ClassLabel"},
-        **({CATEGORY_NAME: _TEXT} if named else {}),
-        "meta_category": _TEXT,
-        "domain": _TEXT,
-        "attributes": {"feature": _ATTRIBUTE, "_type": "List"},
-        "negatives": {"feature": _NEGATIVE, "_type": "List"},
-        "group": _TEXT,
-        "source": dict.fromkeys(("file", "sha256", "license", "origin"), _TEXT),
-        "width": _INTEGER,
-        "height": _INTEGER,
-        **{name: {"dtype": dtype, "_type": "Value"} for name, dtype in extra.items()},
+        CATEGORY_NAME: _TEXT,
     }
+    known = {name: columns[name] for name in COLUMNS if named or name != CATEGORY_NAME}
+    return known | {name: {"dtype": dtype, "_type": "Value"} for name, dtype in extra.items()}
 
 
-KNOWN_COLUMNS = frozenset(features([], named=True))
+KNOWN_COLUMNS = frozenset(COLUMNS)
 """Columns that every dataset has; `category_name` only in Parquet."""
 
 
-def extra_types(records: Iterable[Record]) -> dict[str, str]:
-    """Return the extra columns of records, sorted by name. A column of mixed types is a string column.
+def extra_types(rows: Iterable[Mapping[str, Scalar]]) -> dict[str, str]:
+    """Return the types of the extra columns of rows, sorted by name. A column of mixed types is a string column.
 
-    >>> from fdrd.record import ImageRef, Source
-    >>> rows = [{"year": 1999, "tag": "a"}, {"year": 1.5, "tag": True}]
-    >>> extra_types(Record("1", ImageRef("a"), "", "", Source("a"), extra=row) for row in rows)
+    >>> extra_types([{"year": 1999, "tag": "a"}, {"year": 1.5, "tag": True}])
     {'tag': 'string', 'year': 'float64'}
     """
     found: dict[str, set[type]] = {}
-    for record in records:
-        for name, value in record.extra.items():
+    for row in rows:
+        for name, value in row.items():
             found.setdefault(name, set()).add(type(value))
     return {name: _dtype(found[name]) for name in sorted(found)}
 
@@ -120,21 +116,47 @@ def arrow_schema(
     """Return the Arrow schema of a dataset, with the metadata that `datasets` reads."""
     import pyarrow as pa
 
-    def arrow_type(column: dict[str, Any]) -> pa.DataType:
-        match column.get("_type"):
-            case "Value":
-                return pa.type_for_alias(column["dtype"])
-            case "ClassLabel":
-                return pa.int64()
-            case "Image":
-                return pa.struct({"bytes": pa.binary(), "path": pa.string()})
-            case "List":
-                return pa.list_(arrow_type(column["feature"]))
-        return pa.struct({name: arrow_type(each) for name, each in column.items()})
-
     columns = features(categories, extra, named=named)
     metadata = json.dumps({"info": {"features": columns}})
-    return pa.schema(arrow_type(columns)).with_metadata({"huggingface": metadata})
+    types = _arrow_type(columns, pa.string(), pa.int32())
+    return pa.schema(types).with_metadata({"huggingface": metadata})
+
+
+def struct_schema(type: type[Struct]) -> pa.Schema:
+    """Return the Arrow schema of a list of structs of a type: 64-bit offsets and integers, for lists of any length."""
+    import pyarrow as pa
+
+    form = _form(inspect.type_info(type))
+    return pa.schema(_arrow_type(form, pa.large_string(), pa.int64()))
+
+
+def _form(type: inspect.Type) -> dict[str, Any]:
+    """Return a type of a record in the form of `datasets`; a dict is the text of its JSON."""
+    match type:
+        case inspect.StructType(fields=fields):
+            return {field.name: _form(field.type) for field in fields}
+        case inspect.VarTupleType(item_type=item):
+            return {"feature": _form(item), "_type": "List"}
+        case inspect.IntType():
+            return _INTEGER
+    return _TEXT
+
+
+def _arrow_type(column: dict[str, Any], text: pa.DataType, integer: pa.DataType) -> pa.DataType:
+    """Return the Arrow type of a column, with these types of its texts and integers."""
+    import pyarrow as pa
+
+    match column.get("_type"):
+        case "Value":
+            dtype = column["dtype"]
+            return {"string": text, "int32": integer}.get(dtype) or pa.type_for_alias(dtype)
+        case "ClassLabel":
+            return pa.int64()
+        case "Image":
+            return pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        case "List":
+            return pa.list_(_arrow_type(column["feature"], text, integer))
+    return pa.struct({name: _arrow_type(each, text, integer) for name, each in column.items()})
 
 
 def card_features(

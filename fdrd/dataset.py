@@ -339,13 +339,13 @@ def _local_shards(name: str, domain: str | None, split: str | None) -> dict[str,
     shards: dict[str, list[Path]] = {}
     if folder.is_dir():
         manifest = read_manifest(folder)
-        for shard in manifest["shards"]:
-            if domain in (None, shard["domain"]) and split in (None, shard["split"]):
-                path = folder / shard["path"]
-                check_rows(path, shard, manifest["categories"])
-                if extra_in_schema(read_schema(path)) != manifest.get("columns", {}):
+        for shard in manifest.shards:
+            if domain in (None, shard.domain) and split in (None, shard.split):
+                path = folder / shard.path
+                check_rows(path, shard, manifest.categories)
+                if extra_in_schema(read_schema(path)) != manifest.columns:
                     raise DamageError(path, "its extra columns are not those of the manifest")
-                shards.setdefault(shard["split"], []).append(folder / shard["path"])
+                shards.setdefault(shard.split, []).append(path)
         return shards
     refuse_other(folder, "a dataset")
     found = registered_shards(name, domain or "default")

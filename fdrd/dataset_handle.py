@@ -18,6 +18,7 @@ from fdrd.errors import FdrdError
 from fdrd.reasons import Rejection
 from fdrd.record import SPLITS
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.registration import registered_folder
 from fdrd.text.controls import visible
 
@@ -34,12 +35,12 @@ class Dataset:
     Attributes:
         name: what it was loaded by: folder, registered name or Hub id.
         path: its folder; None if it is on the Hub.
-        manifest: content of its `manifest.json`; empty if it is on the Hub.
+        manifest: content of its `manifest.json`; None if it is on the Hub.
     """
 
     name: str
     path: Path | None
-    manifest: dict[str, Any]
+    manifest: Manifest | None
 
     @property
     def splits(self) -> list[str]:
@@ -49,11 +50,11 @@ class Dataset:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of image-caption pairs of each split."""
-        if not self.manifest:
+        if self.manifest is None:
             return {split: len(rows) for split, rows in self._loaded.items()}
         found = Counter[str]()
-        for splits in self.manifest["splits"].values():
-            found.update({split: counts["pairs"] for split, counts in splits.items()})
+        for splits in self.manifest.splits.values():
+            found.update({split: counts.pairs for split, counts in splits.items()})
         return {split: found[split] for split in SPLITS if split in found}
 
     @cached_property
@@ -109,8 +110,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
-        records = self.manifest.get("records", {})
-        rejected = f"; {records['rejected']:,} rejected" if records else ""
+        rejected = f"; {self.manifest.records.rejected:,} rejected" if self.manifest else ""
         return f"{type(self).__name__}({visible(self.name)!r}: {counts} pairs{rejected})"
 
     def _repr_html_(self) -> str:
@@ -153,6 +153,6 @@ def load(name: Name, split: str | None = None, domain: str | None = None) -> Any
     folder = Path(text) if Path(text).is_dir() else registered_folder(text)
     if folder is not None:
         return Dataset(text, folder, read_manifest(folder))
-    found = Dataset(text, None, {})
+    found = Dataset(text, None, None)
     found._loaded.update(load_rows(text))  # so that a wrong name is an error now
     return found

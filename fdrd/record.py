@@ -106,6 +106,14 @@ class Record(Struct, frozen=True, gc=False):
         return hash((self.id, self.caption))  # a dict has no hash
 
 
+class TaggedCaption(Struct, frozen=True, gc=False):
+    """The fields of a record that its negatives are drawn from."""
+
+    caption: str
+    category: str
+    attributes: tuple[Attribute, ...] = ()
+
+
 def to_json(record: Record) -> dict[str, Any]:
     """Return the record as JSON (`schemas/record.schema.json`).
 

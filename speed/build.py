@@ -44,7 +44,7 @@ print(len(dataset))
 BUILD = """
 import sys
 import fdrd
-print(fdrd.build(sys.argv[1], sys.argv[2] + "/built", workers=2).manifest["records"]["kept"])
+print(fdrd.build(sys.argv[1], sys.argv[2] + "/built", workers=2).manifest.records.kept)
 """
 PROGRAMS = {"fdrd build": BUILD, "imagefolder, save_to_disk": IMAGEFOLDER, "decode only": DECODE}
 

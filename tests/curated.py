@@ -1,25 +1,31 @@
 """Give records to the functions of `fdrd.curation`, and get them back as records and rejections."""
 
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from fdrd.curation.near_duplicates import NearImages
 from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import CheckedImage, SourceContents
+from fdrd.curation.source_contents import CheckedImage, SourceWriter
+from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck
 from fdrd.record import Record
 
 
+@contextmanager
 def contents_of(items, folder, checks=None):
-    """Return contents with these items; without checks, each record says what its image is."""
-    contents = SourceContents.in_folder(Path(folder), "")
-    for item in items:
-        if isinstance(item, Record):
-            check = ImageCheck(item.source.sha256, 1, item.width, item.height)
-            check = checks[item.image] if checks else check
-            contents.images.append(CheckedImage(item.image, check))
-        contents.add(item, len(contents.images) - 1)
-    return contents
+    """Yield contents with these items; without checks, each record says what its image is."""
+    with (
+        SourceWriter(Path(folder, "records")) as writer,
+        StructWriter(Path(folder, "images"), CheckedImage) as images,
+    ):
+        for item in items:
+            if isinstance(item, Record):
+                check = ImageCheck(item.source.sha256, 1, item.width, item.height)
+                check = checks[item.image] if checks else check
+                images.append(CheckedImage(item.image, check))
+            writer.add(item, len(images) - 1)
+        yield writer.finish("", images.finish())
 
 
 def by_number(pairs, near):
@@ -31,8 +37,8 @@ def by_number(pairs, near):
 
 def outcome(pairs):
     """Return all items in source order."""
-    kept = {row: pairs.record(row) for row in pairs.rows.tolist()}
-    found = [(pairs.contents.places[row], item) for row, item in (kept | pairs.rejected).items()]
+    kept = dict(zip(pairs.rows.tolist(), pairs.records(pairs.rows), strict=True))
+    found = [(pairs.contents.positions[row], item) for row, item in (kept | pairs.rejected).items()]
     return [item for _, item in sorted([*found, *pairs.contents.rejections], key=lambda at: at[0])]
 
 

@@ -10,6 +10,7 @@ import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import convert
 from PIL import Image
 
 from fdrd import __main__ as cli
@@ -17,6 +18,7 @@ from fdrd.build_config import BuildConfig
 from fdrd.files.atomic import sha256_of
 from fdrd.pipeline.builder import build
 from fdrd.storage.manifest import digest_of_shards
+from fdrd.storage.manifest_types import Shard
 
 
 def drawing(seed):
@@ -78,7 +80,7 @@ def recompute(folder):
         for shard in manifest["shards"]:
             path = folder / shard["path"]
             shard.update(sha256=sha256_of(path), bytes=path.stat().st_size)
-        manifest["digest"] = digest_of_shards(manifest["shards"])
+        manifest["digest"] = digest_of_shards(convert(manifest["shards"], list[Shard]))
         croissant = json.loads((folder / "croissant.json").read_bytes())
         digests = {shard["path"]: shard["sha256"] for shard in manifest["shards"]}
         for each in croissant["distribution"]:

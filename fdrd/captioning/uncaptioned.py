@@ -11,13 +11,12 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from fdrd.curation.source_contents import SourceContents
 from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 from fdrd.images.check import FORMATS, read_image
 from fdrd.images.pixels import upright_rgb
-from fdrd.pipeline.collect import check_items
+from fdrd.pipeline.collect import checked_source
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
@@ -122,17 +121,11 @@ def find_uncaptioned(
     with (
         open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine,
         TemporaryDirectory() as folder,
-        SourceContents.in_folder(Path(folder), str(root)) as contents,
-    ):
-        check_items(
-            contents,
-            records,
-            max_pixels,
-            _ledger(root, Path(folder)),
-            engine,
-            progress,
+        checked_source(
+            Path(folder), root, records, max_pixels, _ledger(root, Path(folder)), engine, progress,
             expected=len(wanted),
-        )
+        ) as contents,
+    ):  # fmt: skip
         checks = {each.image: each.check for each in contents.images}
     for record in records:
         check = checks[record.image]

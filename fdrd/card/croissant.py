@@ -14,39 +14,40 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from msgspec.structs import asdict
+
 from fdrd.card.front_matter import TAGS
+from fdrd.storage.manifest_types import DomainEntry, Manifest
 
 _TEMPLATE = Path(__file__).with_name("croissant_template.json")
 _TYPES = {"string": "Text", "int64": "Integer", "float64": "Float", "bool": "Boolean"}
 _FORMATS = {"parquet": "application/x-parquet", "arrow": "application/vnd.apache.arrow.stream"}
 
 
-def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def croissant(manifest: Manifest) -> dict[str, Any]:
     """Return the JSON-LD of a dataset."""
     template = json.loads(_TEMPLATE.read_text(encoding="utf-8"))
     shard_template, files_template = template.pop("distribution")
     names_template, records_template = template.pop("recordSet")
-    shards, domains = manifest["shards"], list(manifest["splits"])
+    shards, domains = manifest.shards, list(manifest.splits)
     configs = {"default": domains, **{domain: [domain] for domain in domains}}
-    ending = shards[0]["path"].rpartition(".")[2]
-    format, splits = _FORMATS[ending], list(dict.fromkeys(shard["split"] for shard in shards))
+    ending = shards[0].path.rpartition(".")[2]
+    format, splits = _FORMATS[ending], list(dict.fromkeys(shard.split for shard in shards))
     dataset = _fill(
         template,
-        **manifest["records"],
-        name=manifest["name"],
-        digest=manifest["digest"],
-        categories=len(manifest["categories"]) or "no",
-        libraries=", ".join(
-            f"{key} {value}" for key, value in sorted(manifest["libraries"].items())
-        ),
+        **asdict(manifest.records),
+        name=manifest.name,
+        digest=manifest.digest,
+        categories=len(manifest.categories) or "no",
+        libraries=", ".join(f"{key} {value}" for key, value in sorted(manifest.libraries.items())),
     )
     return dataset | {
-        "license": [_license(name) for name in manifest["licences"]],
+        "license": [_license(name) for name in manifest.licences],
         "keywords": [tag for tag in TAGS if ":" not in tag],
-        "isBasedOn": [_origin(domain) for domain in manifest["domains"]],
+        "isBasedOn": [_origin(domain) for domain in manifest.domains],
         "distribution": [
             *(
-                _fill(shard_template, **shard, id=_id(shard["path"]), format=format)
+                _fill(shard_template, **asdict(shard), id=_id(shard.path), format=format)
                 for shard in shards
             ),
             *(
@@ -57,11 +58,8 @@ def croissant(manifest: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "recordSet": [
             _names(names_template, "splits", "cr:Split", splits),
-            _names(names_template, "categories", "cr:Label", manifest["categories"]),
-            *(
-                _records(records_template, config, manifest.get("columns", {}))
-                for config in configs
-            ),
+            _names(names_template, "categories", "cr:Label", manifest.categories),
+            *(_records(records_template, config, manifest.columns) for config in configs),
         ],
     }
 
@@ -89,10 +87,10 @@ def _license(name: str) -> str:
     return f"https://spdx.org/licenses/{name}.html" if is_spdx else name
 
 
-def _origin(domain: Mapping[str, Any]) -> dict[str, Any]:
-    keys = {"license": "licence", "url": "homepage", "citation": "citation"}
-    known = {key: domain[theirs] for key, theirs in keys.items() if domain.get(theirs)}
-    return {"@type": "sc:Dataset", "name": domain["name"], **known}
+def _origin(domain: DomainEntry) -> dict[str, Any]:
+    about = {"license": domain.licence, "url": domain.homepage, "citation": domain.citation}
+    known = {key: value for key, value in about.items() if value}
+    return {"@type": "sc:Dataset", "name": domain.name, **known}
 
 
 def _names(

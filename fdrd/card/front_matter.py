@@ -10,6 +10,7 @@ from fdrd.card.sections import put_sections, sections
 from fdrd.card.summary import Summary, is_english
 from fdrd.columns import card_features
 from fdrd.errors import FdrdError
+from fdrd.storage.manifest_types import Manifest, Shard
 from fdrd.text.controls import visible
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ _LICENSES = frozenset(
 _ALIASES = {"odc-by-1.0": "odc-by", "odbl-1.0": "odbl", "pddl-1.0": "pddl"}
 
 
-def front_matter(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> dict[str, Any]:
+def front_matter(manifest: Manifest, summaries: Sequence[Summary]) -> dict[str, Any]:
     """Return the metadata of a built dataset."""
     return {
-        "pretty_name": manifest["name"],
-        **_licenses(manifest["licences"]),
+        "pretty_name": manifest.name,
+        **_licenses(manifest.licences),
         **({"language": ["en"]} if is_english(summaries) else {}),
         "task_categories": ["image-to-text", "zero-shot-image-classification"],
-        "size_categories": [size_category(manifest["records"]["kept"])],
+        "size_categories": [size_category(manifest.records.kept)],
         "tags": list(TAGS),
         "configs": _configs(manifest),
         "dataset_info": _dataset_info(manifest),
@@ -135,17 +136,17 @@ def _licenses(licenses: Mapping[str, int]) -> dict[str, Any]:
     return {"license": [*known, "other"], "license_name": ", ".join(others)}
 
 
-def _shards_of_configs(manifest: Mapping[str, Any]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def _shards_of_configs(manifest: Manifest) -> dict[str, dict[str, list[Shard]]]:
     """Return the shards of each config by split: `default` has all domains, then one config per domain."""
-    configs: dict[str, dict[str, list[dict[str, Any]]]] = {"default": {}}
-    configs |= {domain: {} for domain in manifest["splits"]}
-    for shard in manifest["shards"]:
-        for config in ("default", shard["domain"]):
-            configs[config].setdefault(shard["split"], []).append(shard)
+    configs: dict[str, dict[str, list[Shard]]] = {"default": {}}
+    configs |= {domain: {} for domain in manifest.splits}
+    for shard in manifest.shards:
+        for config in ("default", shard.domain):
+            configs[config].setdefault(shard.split, []).append(shard)
     return configs
 
 
-def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _configs(manifest: Manifest) -> list[dict[str, Any]]:
     """Return the file patterns of each config and split."""
     return [
         {
@@ -154,7 +155,7 @@ def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
             "data_files": [
                 # The number of shards is part of the pattern, so that no other file matches.
                 {"split": split, "path": list(dict.fromkeys(
-                    re.sub(r"-\d{5}-of-", "-*-of-", shard["path"]) for shard in shards
+                    re.sub(r"-\d{5}-of-", "-*-of-", shard.path) for shard in shards
                 ))}
                 for split, shards in splits.items()
             ],
@@ -163,31 +164,27 @@ def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _dataset_info(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
     """Return features and sizes of each config in the format of `datasets`."""
-
-    def total(shards: Sequence[Mapping[str, Any]], key: str) -> int:
-        return sum(shard[key] for shard in shards)
-
-    categories, named = manifest["categories"], manifest["config"]["format"] == "parquet"
-    too_many = len(categories) * (1 + len(manifest["splits"])) > _MAX_CLASS_NAMES
+    categories, named = manifest.categories, manifest.config.format == "parquet"
+    too_many = len(categories) * (1 + len(manifest.splits)) > _MAX_CLASS_NAMES
     infos = []
     for config, of_config in sorted(_shards_of_configs(manifest).items()):
         if config != "default" and too_many:
             continue
-        size = sum(total(shards, "bytes") for shards in of_config.values())
+        size = sum(shard.bytes for shards in of_config.values() for shard in shards)
         splits = [
             {
                 "name": split,
-                "num_bytes": total(shards, "bytes"),
-                "num_examples": total(shards, "rows"),
+                "num_bytes": sum(shard.bytes for shard in shards),
+                "num_examples": sum(shard.rows for shard in shards),
             }
             for split, shards in of_config.items()
         ]
         infos.append(
             {
                 "config_name": config,
-                "features": card_features(categories, manifest.get("columns", {}), named=named),
+                "features": card_features(categories, manifest.columns, named=named),
                 "splits": splits,
                 "download_size": size,
                 "dataset_size": size,

@@ -10,6 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from msgspec import structs
+
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import dump, front_matter
 from fdrd.card.sections import put_section
@@ -20,6 +22,7 @@ from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.reasons import REASONS, REVIEW_REASONS, RULES
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.manifest_types import Config, DomainEntry, Manifest, Tokens
 from fdrd.text.controls import visible
 from fdrd.text.markup import code, escape, fenced, markdown_table
 
@@ -32,45 +35,43 @@ _TEMPLATE = next(
 )
 
 
-def render_card(
-    manifest: dict[str, Any], audits: Sequence[Audit], summaries: Sequence[Summary]
-) -> str:
+def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence[Summary]) -> str:
     """Return the card of a dataset."""
     counts = ("pairs", "images", "captions", "categories")
-    splits = _by_split(manifest["splits"], lambda split: [f"{split[key]:,}" for key in counts])
+    splits = _by_split(
+        manifest.splits, lambda split: [f"{getattr(split, key):,}" for key in counts]
+    )
     files = []
-    for file, entry in manifest["files"].items():
+    for file, entry in manifest.files.items():
         rejected = ", ".join(
-            f"{count:,} {escape(reason)}" for reason, count in entry["rejected"].items()
+            f"{count:,} {escape(reason)}" for reason, count in entry.rejected.items()
         )
-        files.append((code(file), f"{entry['read']:,}", f"{entry['kept']:,}", rejected or "none"))
+        files.append((code(file), f"{entry.read:,}", f"{entry.kept:,}", rejected or "none"))
     fixes = [
         (code(rule), RULES.get(rule, escape(rule)), f"{count:,}")
-        for rule, count in manifest["rules"].items()
+        for rule, count in manifest.rules.items()
     ]
     issues = [
         (f"{outcome}: {(REASONS | REVIEW_REASONS).get(reason, escape(reason))}", f"{count:,}")
-        for outcome, key in (("kept", "reported"), ("rejected", "rejected"))
-        for reason, count in manifest[key].items()
+        for outcome, reasons in (("kept", manifest.reported), ("rejected", manifest.rejected))
+        for reason, count in reasons.items()
     ]
-    versions = [
-        (escape(name), escape(each)) for name, each in sorted(manifest["libraries"].items())
-    ]
-    images = sum(split["images"] for of in manifest["splits"].values() for split in of.values())
+    versions = [(escape(name), escape(each)) for name, each in sorted(manifest.libraries.items())]
+    images = sum(split.images for of in manifest.splits.values() for split in of.values())
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         front_matter=dump(front_matter(manifest, summaries)),
-        name=manifest["name"],
-        version=manifest["libraries"]["fdrd"],
-        pairs=f"{manifest['records']['kept']:,}",
+        name=manifest.name,
+        version=manifest.libraries["fdrd"],
+        pairs=f"{manifest.records.kept:,}",
         images=f"{images:,}",
-        categories=f"{len(manifest['categories']):,}" if manifest["categories"] else "no",
+        categories=f"{len(manifest.categories):,}" if manifest.categories else "no",
         load=load_section(manifest),
         splits=markdown_table(("domain", "split", *counts), splits, 2),
-        statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest['tokens'])}{_verified(manifest)}",
+        statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest.tokens)}{_verified(manifest)}",
         distributions=_distributions(summaries),
-        command=fenced(_command(manifest["config"]), "sh"),
+        command=fenced(_command(manifest.config), "sh"),
         versions=markdown_table(("library", "version"), versions),
-        digest=manifest["digest"],
+        digest=manifest.digest,
         files=markdown_table(("annotations", "read", "kept", "rejected"), files, 1),
         rules=markdown_table(("rule", "what it does", "times"), fixes, 2) if fixes else "None.",
         issues=markdown_table(("issue", "rows"), issues, 1)
@@ -78,14 +79,14 @@ def render_card(
         else "None found by the builder.",
         audit=markdown(audits),
         licenses=_provenance(manifest, summaries),
-        **{key: f"{value:,}" for key, value in manifest["records"].items()},
+        **{key: f"{value:,}" for key, value in structs.asdict(manifest.records).items()},
     )
 
 
-def load_section(manifest: Mapping[str, Any], repo_id: str | None = None) -> str:
+def load_section(manifest: Manifest, repo_id: str | None = None) -> str:
     """Return how to load the dataset, from the Hub or from its folder."""
     name = repo_id or "path/to/this/folder"
-    one = code(f'load_dataset("{name}", "{next(iter(manifest["splits"]))}")')
+    one = code(f'load_dataset("{name}", "{next(iter(manifest.splits))}")')
     copy = (
         ' From a copy of this repository:\n`load_dataset("path/to/the/copy")`.' if repo_id else ""
     )
@@ -108,7 +109,7 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
         FdrdError: there is no card, it cannot be written, or the dataset no longer has this digest.
     """
     path = folder / "README.md"
-    if read_manifest(folder)["digest"] != digest:
+    if read_manifest(folder).digest != digest:
         raise FdrdError(f"{folder} was rebuilt during its audit; run `fdrd audit {folder}` again")
     try:
         card = path.read_text(encoding="utf-8")
@@ -121,7 +122,7 @@ def put_audit(folder: Path, audits: Sequence[Audit], digest: str) -> Path:
 
 
 def _by_split(
-    counts: Mapping[str, Mapping[str, Any]], cells: Callable[[Any], list[str]]
+    counts: Mapping[str, Mapping[Any, Any]], cells: Callable[[Any], list[str]]
 ) -> list[tuple[str, ...]]:
     """Return one table row per domain and split."""
     return [
@@ -165,29 +166,29 @@ def _distributions(summaries: Sequence[Summary]) -> str:
     )
 
 
-def _tokens(tokens: Mapping[str, Any] | None) -> str:
+def _tokens(tokens: Tokens | None) -> str:
     """Return caption lengths in tokens and the number of truncated captions."""
     if tokens is None:
         return "Caption lengths in tokens were not counted: no tokenizer was available."
     rows = _by_split(
-        tokens["splits"],
-        lambda split: [f"{split['median']:g}", f"{split['max']}", f"{split['over']:,}"],
+        tokens.splits,
+        lambda split: [f"{split.median:g}", f"{split.max}", f"{split.over:,}"],
     )
     intro = (
-        f"Tokens of {code(tokens['tokenizer'])}, including begin and end. Its text encoder reads "
-        f"{tokens['limit']} tokens."
+        f"Tokens of {code(tokens.tokenizer)}, including begin and end. Its text encoder reads "
+        f"{tokens.limit} tokens."
     )
     head = ("domain", "split", "median", "longest", "truncated rows")
     return f"{intro}\n\n{markdown_table(head, rows, 2)}"
 
 
-def _verified(manifest: Mapping[str, Any]) -> str:
+def _verified(manifest: Manifest) -> str:
     """Return how many records reviewers verified; empty without a review."""
-    if "decisions" not in manifest:
+    if manifest.decisions is None:
         return ""
     rows = [
-        (escape(domain), split, f"{count:,}", f"{manifest['splits'][domain][split]['pairs']:,}")
-        for domain, splits in manifest["decisions"]["verified"].items()
+        (escape(domain), split, f"{count:,}", f"{manifest.splits[domain][split].pairs:,}")
+        for domain, splits in manifest.decisions.verified.items()
         for split, count in splits.items()
         if count
     ]
@@ -197,11 +198,11 @@ def _verified(manifest: Mapping[str, Any]) -> str:
     return f"\n\nVerified by reviewers:\n\n{markdown_table(head, rows, 2)}"
 
 
-def _command(config: Mapping[str, Any]) -> str:
+def _command(config: Config) -> str:
     """Return the build command with all options that differ from the default."""
     defaults = asdict(BuildConfig())
     words = ["fdrd", "build", "--source", "SOURCE"]
-    for option, value in config.items():
+    for option, value in structs.asdict(config).items():
         if value == defaults.get(option):
             continue
         if isinstance(value, Mapping):
@@ -216,23 +217,23 @@ def _command(config: Mapping[str, Any]) -> str:
     return " ".join(" ".join(words).split())  # a line could look like the mark of a section
 
 
-def _provenance(manifest: Mapping[str, Any], summaries: Sequence[Summary]) -> str:
+def _provenance(manifest: Manifest, summaries: Sequence[Summary]) -> str:
     """Return the licenses and origin of each domain, and the works to cite."""
-    about = {domain["name"]: domain for domain in manifest["domains"]}
+    about = {domain.name: domain for domain in manifest.domains}
     rows = []
     for each in summaries:
-        domain = about.get(each.domain, {})
-        address = visible(domain.get("homepage", "")).replace("|", "%7C")
+        domain = about.get(each.domain, DomainEntry(each.domain, ""))
+        address = visible(domain.homepage).replace("|", "%7C")
         origin = f"<{address}>" if address else "not stated"
-        reader = code(str(domain.get("reader", "")))
+        reader = code(domain.reader)
         rows += [
             (escape(each.domain), escape(license), reader, origin, f"{count:,}")
             for license, count in sorted(each.licenses.items())
         ]
     citations = [
-        f"- {escape(name)}: {escape(domain['citation'])}"
+        f"- {escape(name)}: {escape(domain.citation)}"
         for name, domain in about.items()
-        if domain.get("citation")
+        if domain.citation
     ]
     found = markdown_table(("domain", "license", "layout", "origin", "rows"), rows, 4)
     return "\n".join([found, "", "Cite the sources:", "", *citations]) if citations else found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -15,6 +14,7 @@ from fdrd.negatives.annotate import make_catalogs, with_given
 from fdrd.record import Record
 from fdrd.sources import find_domains, read_domain
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.shards import read_records
 
 AuditInput = tuple[list[Record], dict[str, int]]
@@ -24,10 +24,10 @@ AuditInput = tuple[list[Record], dict[str, int]]
 def dataset_records(folder: Path) -> AuditInput:
     """Return the records of a built dataset, by domain."""
     manifest = read_manifest(folder)
-    return list(named_records(folder, manifest)), manifest["rules"]
+    return list(named_records(folder, manifest)), manifest.rules
 
 
-def named_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Record]:
+def named_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     """Yield the records of a built dataset with their categories as the captions name them.
 
     Where domains share a category, its class label starts with the domain (`fdrd.record.class_labels`).

@@ -63,25 +63,25 @@ def stats(folder: str | os.PathLike[str]) -> list[SplitStats]:
         FdrdError: there is no valid manifest, or a shard is damaged.
     """
     manifest = read_manifest(Path(folder))
-    tokens = (manifest["tokens"] or {"splits": {}})["splits"]
+    tokens = manifest.tokens.splits if manifest.tokens else {}
     found = []
-    for domain, splits in manifest["splits"].items():
+    for domain, splits in manifest.splits.items():
         for split in splits:
             batches = (
                 batch
-                for shard in manifest["shards"]
-                if (shard["domain"], shard["split"]) == (domain, split)
+                for shard in manifest.shards
+                if (shard.domain, shard.split) == (domain, split)
                 for batch in read_checked(
-                    Path(folder, shard["path"]), shard, manifest["categories"], images=False
+                    Path(folder, shard.path), shard, manifest.categories, images=False
                 )
             )
-            lengths = tokens.get(domain, {}).get(split, {})
+            lengths = tokens.get(domain, {}).get(split)
             found.append(
                 replace(
-                    _count(domain, split, batches, manifest.get("columns", {})),
-                    tokens_median=lengths.get("median"),
-                    tokens_max=lengths.get("max"),
-                    over_limit=lengths.get("over"),
+                    _count(domain, split, batches, manifest.columns),
+                    tokens_median=lengths.median if lengths else None,
+                    tokens_max=lengths.max if lengths else None,
+                    over_limit=lengths.over if lengths else None,
                 )
             )
     return found

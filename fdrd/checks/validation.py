@@ -27,6 +27,7 @@ from fdrd.record import category_name
 from fdrd.storage.checked_shards import UNREADABLE, file_flaw, row_flaws, schema_flaw
 from fdrd.storage.file_states import distrust
 from fdrd.storage.manifest import read_manifest, schema
+from fdrd.storage.manifest_types import Manifest, Shard
 from fdrd.storage.shard_file import read_batches, read_schema
 
 
@@ -79,52 +80,50 @@ def validate_images(folder: Path, progress: Progress = silent) -> list[Problem]:
     rows: dict[str, _Row] = {}
     fingerprints: dict[str, str] = {}
     done = 0
-    for shard in manifest["shards"]:
-        for row in _rows_with_images(folder / shard["path"], manifest, shard):
+    for shard in manifest.shards:
+        for row in _rows_with_images(folder / shard.path, manifest, shard):
             digest = row["source"]["sha256"]
             if digest not in rows:
-                rows[digest] = _Row(row["id"], shard["split"], shard["path"])
-                found = check_image_bytes(row["image"]["bytes"], manifest["config"]["max_pixels"])
+                rows[digest] = _Row(row["id"], shard.split, shard.path)
+                found = check_image_bytes(row["image"]["bytes"], manifest.config.max_pixels)
                 if found.reason:
                     what = f"{row['id']}: {found.reason}: {found.detail}"
-                    problems.append(Problem(shard["path"], what))
+                    problems.append(Problem(shard.path, what))
                 fingerprints[digest] = found.features
             done += 1
             if done % 64 == 0:
-                progress("decoding images", done, manifest["records"]["kept"])
-    progress("decoding images", manifest["records"]["kept"], manifest["records"]["kept"])
-    policy = resolve(manifest["config"]["policy"])
+                progress("decoding images", done, manifest.records.kept)
+    progress("decoding images", manifest.records.kept, manifest.records.kept)
+    policy = resolve(manifest.config.policy)
     for near in find_near_images(fingerprints):
         if policy[f"{near.kind}_image_in_other_split"] != "keep":
             problems += _near_leaks(rows, near)
     return problems
 
 
-def _rows_with_images(
-    path: Path, manifest: dict[str, Any], shard: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _rows_with_images(path: Path, manifest: Manifest, shard: Shard) -> Iterator[dict[str, Any]]:
     """Yield id, image and source of the rows of an undamaged shard."""
     if _damage(path, manifest, shard):
         return
     with suppress(*UNREADABLE):
         for batch in read_batches(path):
-            flawed = {flaw.row for flaw in row_flaws(batch, len(manifest["categories"]))}
+            flawed = {flaw.row for flaw in row_flaws(batch, len(manifest.categories))}
             for number, row in enumerate(batch.select(["id", "image", "source"]).to_pylist()):
                 if number not in flawed:
                     yield row
 
 
-def _damage(path: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> str:
+def _damage(path: Path, manifest: Manifest, shard: Shard) -> str:
     """Return what is wrong with a shard as a whole, or an empty text."""
     if flaw := file_flaw(path):
         return f"{flaw}; build again"
     try:
-        if sha256_of(path) != shard["sha256"]:
+        if sha256_of(path) != shard.sha256:
             return "does not match its sha256 in the manifest; build again"
         found = read_schema(path)
-        if flaw := schema_flaw(found, manifest["categories"]):
+        if flaw := schema_flaw(found, manifest.categories):
             return flaw
-        if extra_in_schema(found) != manifest.get("columns", {}):
+        if extra_in_schema(found) != manifest.columns:
             return "its extra columns are not those of the manifest"
         return ""
     except UNREADABLE as error:
@@ -151,26 +150,26 @@ class _Seen:
     """(reason, value) -> split, for images, groups and captions."""
 
 
-def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
-    records = manifest["records"]
-    if records["read"] != records["kept"] + records["rejected"]:
+def _check_sums(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    records = manifest.records
+    if records.read != records.kept + records.rejected:
         yield Problem("manifest.json", "records read are not kept + rejected")
-    for file, entry in manifest["files"].items():
-        if entry["read"] != entry["kept"] + sum(entry["rejected"].values()):
+    for file, entry in manifest.files.items():
+        if entry.read != entry.kept + sum(entry.rejected.values()):
             yield Problem("manifest.json", f"{file}: records read are not kept + rejected")
     totals = {
-        "pairs": sum(split["pairs"] for of in manifest["splits"].values() for split in of.values()),
-        "rows of the shards": sum(shard["rows"] for shard in manifest["shards"]),
-        "kept by file": sum(entry["kept"] for entry in manifest["files"].values()),
+        "pairs": sum(split.pairs for of in manifest.splits.values() for split in of.values()),
+        "rows of the shards": sum(shard.rows for shard in manifest.shards),
+        "kept by file": sum(entry.kept for entry in manifest.files.values()),
     }
     for what, total in totals.items():
-        if total != records["kept"]:
-            yield Problem("manifest.json", f"{what} add up to {total}, kept are {records['kept']}")
+        if total != records.kept:
+            yield Problem("manifest.json", f"{what} add up to {total}, kept are {records.kept}")
     rejected = folder / "rejected.jsonl"
     text = rejected.read_text("utf-8", "replace") if rejected.is_file() else ""
     lines = text.splitlines()
-    if len(lines) != records["rejected"]:
-        what = f"has {len(lines)} lines, the manifest counts {records['rejected']} rejected"
+    if len(lines) != records.rejected:
+        what = f"has {len(lines)} lines, the manifest counts {records.rejected} rejected"
         yield Problem("rejected.jsonl", what)
     for number, line in enumerate(lines, 1):
         try:
@@ -181,7 +180,7 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
             yield Problem("rejected.jsonl", f"line {number} is not a rejected record")
 
 
-def _check_croissant(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
+def _check_croissant(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     """Compare the digests in `croissant.json`, which other tools check, with those of the manifest."""
     try:
         listed = json.loads((folder / "croissant.json").read_bytes())["distribution"]
@@ -189,61 +188,57 @@ def _check_croissant(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         yield Problem("croissant.json", f"cannot be read ({first_line(error)}); build again")
         return
-    if found != {shard["path"]: shard["sha256"] for shard in manifest["shards"]}:
+    if found != {shard.path: shard.sha256 for shard in manifest.shards}:
         yield Problem("croissant.json", "its digests are not those of the manifest; build again")
 
 
-def _check_shards(folder: Path, manifest: dict[str, Any], progress: Progress) -> Iterator[Problem]:
-    listed = {shard["path"] for shard in manifest["shards"]}
+def _check_shards(folder: Path, manifest: Manifest, progress: Progress) -> Iterator[Problem]:
+    listed = {shard.path for shard in manifest.shards}
     for path in sorted((folder / "data").rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in listed:
             yield Problem(path.relative_to(folder).as_posix(), "is not in the manifest")
-    seen = _Seen(resolve(manifest["config"]["policy"]))
+    seen = _Seen(resolve(manifest.config.policy))
     done = 0
-    for shard in manifest["shards"]:
-        path = folder / shard["path"]
+    for shard in manifest.shards:
+        path = folder / shard.path
         if damage := _damage(path, manifest, shard):
-            yield Problem(shard["path"], damage)
+            yield Problem(shard.path, damage)
         else:
-            if flaw := file_flaw(path, shard["bytes"]):
-                yield Problem(shard["path"], flaw)
+            if flaw := file_flaw(path, shard.bytes):
+                yield Problem(shard.path, flaw)
             yield from _check_rows(path, manifest, shard, seen)
-        done += shard["rows"]
-        progress("checking rows", done, manifest["records"]["kept"])
+        done += shard.rows
+        progress("checking rows", done, manifest.records.kept)
 
 
-def _check_rows(
-    path: Path, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
-) -> Iterator[Problem]:
+def _check_rows(path: Path, manifest: Manifest, shard: Shard, seen: _Seen) -> Iterator[Problem]:
     rows = 0
     try:
         for batch in read_batches(path):
-            flaws = row_flaws(batch, len(manifest["categories"]), shard["domain"])
+            flaws = row_flaws(batch, len(manifest.categories), shard.domain)
             for flaw in flaws:
-                yield Problem(f"{shard['path']}: row {rows + flaw.row}", flaw.what)
+                yield Problem(f"{shard.path}: row {rows + flaw.row}", flaw.what)
             flawed = {flaw.row for flaw in flaws}
             for number, row in enumerate(batch.to_pylist(), rows):
                 if number - rows not in flawed:
-                    yield from _check_row(
-                        row, f"{shard['path']}: row {number}", manifest, shard, seen
-                    )
+                    yield from _check_row(row, f"{shard.path}: row {number}", manifest, shard, seen)
             rows += batch.num_rows
     except UNREADABLE as error:
-        yield Problem(shard["path"], f"cannot be read ({first_line(error)}); build again")
+        yield Problem(shard.path, f"cannot be read ({first_line(error)}); build again")
         return
-    if rows != shard["rows"]:
-        yield Problem(shard["path"], f"has {rows} rows, the manifest says {shard['rows']}")
+    if rows != shard.rows:
+        yield Problem(shard.path, f"has {rows} rows, the manifest says {shard.rows}")
 
 
 def _check_row(
-    row: dict[str, Any], place: str, manifest: dict[str, Any], shard: dict[str, Any], seen: _Seen
+    row: dict[str, Any], place: str, manifest: Manifest, shard: Shard, seen: _Seen
 ) -> Iterator[Problem]:
     image = row.pop("image")["bytes"]
-    row["category"] = category_name(row["category"], manifest["categories"])
+    row["category"] = category_name(row["category"], manifest.categories)
     record = {
         **{name: value for name, value in row.items() if name in KNOWN_COLUMNS},
         "image": {"path": row["source"]["file"], "member": ""},
-        "split": shard["split"],
+        "split": shard.split,
         "rules": [],
         "extra": extra_of(row),
     }
@@ -253,13 +248,13 @@ def _check_row(
         yield Problem(place, f"{row['id']}: {what}")
 
 
-def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen) -> Iterator[str]:
+def _flaws(row: dict[str, Any], image: bytes, shard: Shard, seen: _Seen) -> Iterator[str]:
     sha256 = row["source"]["sha256"]
     if hashlib.sha256(image).hexdigest() != sha256:
         yield "the image does not match its digest"
     if row["id"] in seen.ids:
         yield f"the same id is in {seen.ids[row['id']]}"
-    seen.ids[row["id"]] = shard["path"]
+    seen.ids[row["id"]] = shard.path
     pair = (sha256, row["caption"].casefold())
     if pair in seen.pairs and seen.policy["duplicate_pair"] != "keep":
         yield f"the same image and caption as {seen.pairs[pair]}"
@@ -276,8 +271,8 @@ def _flaws(row: dict[str, Any], image: bytes, shard: dict[str, Any], seen: _Seen
     for key, what in belongs.items():
         if seen.policy[key[0]] == "keep":
             continue
-        split = seen.splits.setdefault(key, shard["split"])
-        if split != shard["split"]:
+        split = seen.splits.setdefault(key, shard.split)
+        if split != shard.split:
             yield f"its {what} is also in {split}"
     for attribute in row["attributes"]:
         if row["caption"][attribute["start"] : attribute["end"]] != attribute["value"]:

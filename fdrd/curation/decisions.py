@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
-from fdrd.curation.source_contents import SourceContents
+from fdrd.curation.source_contents import SourceContents, SourceWriter
 from fdrd.errors import FdrdError, first_line
 from fdrd.policy import reject
 from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
@@ -192,9 +192,7 @@ def apply_to_record(record: Record, decision: Decision) -> Record:
     return record
 
 
-def review(
-    contents: SourceContents, decisions: Iterable[Decision], into: SourceContents
-) -> Reviewed:
+def review(contents: SourceContents, decisions: Iterable[Decision], into: SourceWriter) -> Reviewed:
     """Apply decisions to the items of a source, before splits and duplicates are decided.
 
     Args:
@@ -215,13 +213,11 @@ def review(
             of_record[decision.record].append(decision)
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
     applied, verified = 0, set()
-    numbers = iter(contents.image_of)
+    digests = [each.check.sha256 for each in contents.images]
     true_texts: dict[str, list[str]] = defaultdict(list)
-    for item in contents.items():
-        number = -1
+    for item, number in contents.items():
         if isinstance(item, Record):
-            number = next(numbers)
-            image = contents.images[number].check.sha256
+            image = digests[number]
             outcome = review_record(item, image, of_record.pop(item.id, ()))
             found.stale.extend(outcome.stale)
             applied += len(outcome.applied)

@@ -12,6 +12,7 @@ import numpy as np
 from fdrd.build_config import BuildConfig
 from fdrd.curation.pair_table import Integers, Keys, PairTable
 from fdrd.curation.source_contents import Item
+from fdrd.images.perceptual import FLAWS
 from fdrd.policy import Policy, reject
 from fdrd.reasons import REASONS
 from fdrd.record import Record, all_texts
@@ -37,32 +38,32 @@ def encodable(items: Iterable[Item]) -> Iterator[Item]:
 def unique_ids(pairs: PairTable) -> None:
     """Reject each record with the id of an earlier one."""
     rows = pairs.rows
-    first = rows[first_equal(pairs.id[rows])]
+    first = rows[first_equal(pairs["id"][rows])]
     repeated = first != rows
     for row, at in zip(rows[repeated].tolist(), first[repeated].tolist(), strict=True):
-        earlier = pairs[at]
+        earlier = pairs.in_source(at)
         pairs.reject(row, "duplicate_id", f"{earlier.id} is the id of {earlier.source.origin}")
 
 
 def good_images(pairs: PairTable) -> None:
     """Reject records with bad images."""
     rows = pairs.rows
-    for row in rows[pairs.images.bad[pairs.image[rows]]].tolist():
-        found = pairs.contents.images[pairs.image[row]]
+    for row in rows[pairs.images["bad"][pairs["image"][rows]]].tolist():
+        found = pairs.contents.images[pairs["image"][row]]
         pairs.reject(row, found.check.reason, f"{found.image}: {found.check.detail}")
 
 
 def within_limits(pairs: PairTable, config: BuildConfig) -> None:
     """Apply the policy to records whose image or caption exceeds a size limit; the first one counts."""
     rows = pairs.rows
-    image, length = pairs.image[rows], pairs.length[rows]
-    width, height = pairs.images.width[image], pairs.images.height[image]
+    image, length = pairs["image"][rows], pairs["length"][rows]
+    width, height = pairs.images["width"][image], pairs.images["height"][image]
     short, long = np.minimum(width, height), np.maximum(width, height)
 
     def shown(row: int, limit: str) -> str:
-        image = pairs.image[row]
-        size = f"{pairs.images.width[image]} x {pairs.images.height[image]}"
-        return f"{pairs[row].image}: {size} pixels, the limit is {limit}"
+        image = pairs["image"][row]
+        size = "{} x {}".format(*(pairs.images[side][image] for side in ("width", "height")))
+        return f"{pairs.in_source(row).image}: {size} pixels, the limit is {limit}"
 
     problems = [
         ("image_too_large", width * height > config.max_pixels,
@@ -74,7 +75,7 @@ def within_limits(pairs: PairTable, config: BuildConfig) -> None:
         ("caption_missing", length == 0,
          lambda _: "nothing of the caption can be seen"),
         ("caption_too_long", length > config.max_caption,
-         lambda row: f"{pairs.length[row]} characters, the limit is {config.max_caption}"),
+         lambda row: f"{pairs['length'][row]} characters, the limit is {config.max_caption}"),
     ]  # fmt: skip
     earlier = np.zeros(len(rows), bool)
     for reason, exceeded, detail in problems:
@@ -84,14 +85,14 @@ def within_limits(pairs: PairTable, config: BuildConfig) -> None:
 
 def without_visible_flaws(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose image is uniform, of low contrast, or blurred."""
-    flaws = pairs.images.flaws
 
     def detail(row: int) -> str:
-        return f"{pairs[row].image}: {REASONS[flaws[pairs.images.flaw[pairs.image[row]]]]}"
+        reason = FLAWS[pairs.images["flaw"][pairs["image"][row]]]
+        return f"{pairs.in_source(row).image}: {REASONS[reason]}"
 
     rows = pairs.rows
-    flaw = pairs.images.flaw[pairs.image[rows]]
-    for number, reason in enumerate(flaws):
+    flaw = pairs.images["flaw"][pairs["image"][rows]]
+    for number, reason in enumerate(FLAWS):
         if reason:
             pairs.apply_policy(rows[flaw == number], reason, detail, policy)
 
@@ -110,12 +111,12 @@ def within_tokens(pairs: PairTable, lengths: TokenLengths, policy: Policy) -> No
 def unique_pairs(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records that repeat image and caption of an earlier one, ignoring case."""
     rows = pairs.rows
-    _, caption = np.unique(pairs.folded[rows], return_inverse=True)
-    first = first_equal(pairs.digest[rows] * len(rows) + caption)
+    _, caption = np.unique(pairs["folded"][rows], return_inverse=True)
+    first = first_equal(pairs["digest"][rows] * len(rows) + caption)
 
     def detail(row: int) -> str:
         earlier = rows[first[np.searchsorted(rows, row)]]
-        return f"{pairs[row].image}: the same pair as {pairs[earlier].id}"
+        return f"{pairs.in_source(row).image}: the same pair as {pairs.in_source(earlier).id}"
 
     repeated = rows[first != np.arange(len(rows))]
     pairs.apply_policy(repeated, "duplicate_pair", detail, policy)

@@ -38,21 +38,21 @@ def no_leaks(pairs: PairTable, graphs: Iterable[NearImages[int]], policy: Policy
 def no_image_in_two_splits(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose image is also in a split of higher rank."""
     rows = pairs.rows
-    _in_two_splits(pairs, rows, pairs.digest[rows], "image_in_other_split", policy)
+    _in_two_splits(pairs, rows, pairs["digest"][rows], "image_in_other_split", policy)
 
 
 def no_group_in_two_splits(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose given group is also in a split of higher rank of the domain."""
-    rows = pairs.rows[pairs.group[pairs.rows] > 0]
-    _, group = np.unique(pairs.group[rows], return_inverse=True)
-    keys = group * len(pairs.domains) + pairs.domain[rows]
+    rows = pairs.rows[pairs["group"][pairs.rows] > 0]
+    _, group = np.unique(pairs["group"][rows], return_inverse=True)
+    keys = group * len(pairs.names["domain"]) + pairs["domain"][rows]
     _in_two_splits(pairs, rows, keys, "group_in_other_split", policy)
 
 
 def no_caption_in_two_splits(pairs: PairTable, policy: Policy) -> None:
     """Apply the policy to records whose caption, ignoring case, is also in a split of higher rank."""
     rows = pairs.rows
-    _in_two_splits(pairs, rows, pairs.folded[rows], "caption_in_other_split", policy)
+    _in_two_splits(pairs, rows, pairs["folded"][rows], "caption_in_other_split", policy)
 
 
 def no_near_image_in_two_splits(pairs: PairTable, near: NearImages[int], policy: Policy) -> None:
@@ -75,8 +75,8 @@ def no_near_image_in_two_splits(pairs: PairTable, near: NearImages[int], policy:
 
     def detail(row: int) -> str:
         other = others[row]
-        shown = f"{pairs[other].image} of {SPLIT_OF[pairs.split[other]]}"
-        return f"{pairs[row].image}: {_LOOKS[near.kind]} {shown}"
+        shown = f"{pairs.in_source(other).image} of {SPLIT_OF[pairs.split[other]]}"
+        return f"{pairs.in_source(row).image}: {_LOOKS[near.kind]} {shown}"
 
     pairs.apply_policy(np.array(sorted(others), dtype=np.int64), reason, detail, policy)
 
@@ -87,13 +87,15 @@ def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Po
     The one with the most pixels is left alone.
     """
     others: dict[int, int] = {}
-    image = pairs.image
-    area = pairs.images.width.astype(np.int64) * pairs.images.height
-    rows = _with_near_images(pairs, near).tolist()
-    rows.sort(key=lambda row: (-area[image[row]], pairs.digest[row], pairs[row].id))
+    rows = _with_near_images(pairs, near)
+    image, digests = pairs["image"][rows], pairs["digest"][rows]
+    area = pairs.images["width"][image] * pairs.images["height"][image]
+    ids = [record.id for record in pairs.contents.records.take(rows)]
+    order = sorted(range(len(rows)), key=lambda at: (-area[at], digests[at], ids[at]))
+    rows = rows[order]
     for split in RANKED:
         kept: dict[int, dict[int, int]] = defaultdict(dict)
-        for row, digest in _in_split(pairs, np.array(rows, dtype=np.int64), split):
+        for row, digest in _in_split(pairs, rows, split):
             other = _near_row(digest, near, kept)
             if other is not None:
                 others[row] = other
@@ -101,7 +103,7 @@ def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Po
                 kept[near.node[digest]].setdefault(digest, row)
 
     def detail(row: int) -> str:
-        return f"{pairs[row].image}: {_LOOKS[near.kind]} {pairs[others[row]].image}"
+        return f"{pairs.in_source(row).image}: {_LOOKS[near.kind]} {pairs.in_source(others[row]).image}"
 
     reason = f"{near.kind}_image_in_split"
     pairs.apply_policy(np.array(sorted(others), dtype=np.int64), reason, detail, policy)
@@ -109,7 +111,7 @@ def no_near_image_in_a_split(pairs: PairTable, near: NearImages[int], policy: Po
 
 def assign_groups(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> None:
     """Give records without a group one: that of their near and mirrored duplicates, else that of their image."""
-    digests = np.unique(pairs.digest[pairs.rows]).tolist()
+    digests = np.unique(pairs["digest"][pairs.rows]).tolist()
     links = image_links(dict(zip(digests, digests, strict=True)), graphs)
     roots = components((one, other) for one, other in links if one != other)
     least: dict[int, int] = {}
@@ -148,7 +150,7 @@ def _in_two_splits(
 
     def detail(row: int) -> str:
         other = other_of[row]
-        return f"{pairs[row].image}: {pairs[other].image} of {SPLIT_OF[pairs.split[other]]}"
+        return f"{pairs.in_source(row).image}: {pairs.in_source(other).image} of {SPLIT_OF[pairs.split[other]]}"
 
     pairs.apply_policy(rows[lower], reason, detail, policy)
 
@@ -157,14 +159,13 @@ def _with_near_images(pairs: PairTable, near: NearImages[int]) -> Integers:
     """Return the kept records whose image looks like another."""
     has_node = np.zeros(len(pairs.images.digests), bool)
     has_node[list(near.node)] = True
-    rows = pairs.rows
-    return rows[has_node[pairs.digest[rows]]]
+    return np.flatnonzero(pairs.kept & has_node[pairs["digest"]])
 
 
 def _in_split(pairs: PairTable, rows: Integers, split: Split) -> Iterator[tuple[int, int]]:
     """Yield those of the records that are in a split, with the digest of their image."""
     rows = rows[pairs.split[rows] == SPLIT_OF.index(split)]
-    return zip(rows.tolist(), pairs.digest[rows].tolist(), strict=True)
+    return zip(rows.tolist(), pairs["digest"][rows].tolist(), strict=True)
 
 
 def _near_row(

@@ -6,24 +6,24 @@ A build has millions of pairs, so a decision reads columns. It looks up a record
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from msgspec.structs import replace
 
+from fdrd.columns import struct_schema
 from fdrd.curation.source_contents import CheckedImage, SourceContents, annotation_file
-from fdrd.files.struct_file import StructFile
-from fdrd.images.perceptual import BAND, FLAWS, Features, unpack, visible_flaws
+from fdrd.files.struct_table import StructTable
+from fdrd.images.perceptual import BAND, Features, unpack, visible_flaws
 from fdrd.negatives.given import plain as plain_text
 from fdrd.policy import Policy, reject
 from fdrd.reasons import KEEPABLE, KEPT_IN_REVIEW, Rejection
-from fdrd.record import SPLITS, Record, Split, id_in_domain
+from fdrd.record import SPLITS, Record, Split
 from fdrd.text.keys import text_key
 
 Integers = npt.NDArray[np.signedinteger[Any]]
@@ -33,12 +33,6 @@ T = TypeVar("T")
 
 SPLIT_OF: tuple[Split, ...] = ("", *SPLITS)
 """The split of each number in the column `split`."""
-_BATCH = 4096
-
-
-def sort_key(record: Record) -> bytes:
-    """Return the sort key of rows: a hash, so that categories are mixed the same way in every build."""
-    return hashlib.sha256(id_in_domain(record).encode()).digest()
 
 
 class Numbering(dict[T, int]):
@@ -51,75 +45,72 @@ class Numbering(dict[T, int]):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageColumns:
-    """The images of a source; each array has one entry per image, or one per distinct digest."""
+class ImageTable:
+    """The images of a source.
 
+    Attributes:
+        columns: by image, the columns of `_image_columns` and `digest`, its index in `digests`.
+        digests: distinct SHA-256 digests, sorted.
+        sizes: by digest, the size of the file in bytes.
+        rule_lists: the lists of rules that the column `rules` numbers.
+    """
+
+    columns: Mapping[str, npt.NDArray[Any]]
     digests: npt.NDArray[np.bytes_]
-    """distinct SHA-256 digests, sorted"""
     sizes: Integers
-    """of the files, in bytes, by digest"""
-    digest: Integers
-    """index in `digests`"""
-    width: Integers
-    height: Integers
-    rules: Integers
-    """index in `rule_lists`"""
     rule_lists: Sequence[tuple[str, ...]]
-    flaw: Integers
-    """index in `flaws`"""
-    flaws: Sequence[str]
-    bad: Mask
+
+    def __getitem__(self, column: str) -> npt.NDArray[Any]:
+        """Return a column."""
+        return self.columns[column]
 
     def name(self, digest: int) -> str:
         """Return a digest by its index."""
         return str(self.digests[digest].decode())
 
 
-def image_columns(images: StructFile[CheckedImage]) -> ImageColumns:
+def _image_columns(
+    batch: pa.RecordBatch, rules: Numbering[tuple[str, ...]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of some checked images; `flaw` is an index in `FLAWS`."""
+    checks = batch.column("check")
+    values = {name: checks.field(name).to_pylist() for name in ("sha256", "reason", "rules")}
+    features = checks.field("features").to_pylist()
+    seen = [row for row, encoded in enumerate(features) if encoded]
+    flaw = np.zeros(len(features), np.int8)
+    flaw[seen] = visible_flaws(unpack([features[row] for row in seen]))
+    return {
+        "sha256": np.array(values["sha256"], "S64"),
+        **{
+            name: np.array(checks.field(name).to_pylist(), np.int64)
+            for name in ("bytes", "width", "height")
+        },
+        "rules": np.array([rules[tuple(each)] for each in values["rules"]], np.int32),
+        "flaw": flaw,
+        "bad": np.array([bool(reason) for reason in values["reason"]], bool),
+    }
+
+
+def image_table(images: StructTable[CheckedImage]) -> ImageTable:
     """Return the columns of checked images."""
-    digests = [np.zeros(0, "S64")]
-    columns = [np.zeros((0, 6), np.int64)]
     rules: Numbering[tuple[str, ...]] = Numbering()
-    remaining = iter(images)
-    while checks := [each.check for each in islice(remaining, _BATCH)]:
-        digests.append(np.array([check.sha256 for check in checks], "S64"))
-        flaw = np.zeros(len(checks), np.int64)
-        seen = [number for number, check in enumerate(checks) if check.features]
-        flaw[seen] = visible_flaws(unpack([checks[number].features for number in seen]))
-        rows = [(c.bytes, c.width, c.height, rules[c.rules], bool(c.reason)) for c in checks]
-        columns.append(np.column_stack([np.array(rows, np.int64), flaw]))
-    distinct, first, digest = np.unique(
-        np.concatenate(digests), return_index=True, return_inverse=True
+    columns = _joined(_image_columns(batch, rules) for batch in _batches(images))
+    digests, first, digest = np.unique(
+        columns.pop("sha256"), return_index=True, return_inverse=True
     )
-    size, width, height, rule, bad, flaw = np.concatenate(columns).T.copy()
-    return ImageColumns(
-        digests=distinct, sizes=size[first], digest=digest, width=width, height=height,
-        rules=rule, rule_lists=list(rules), flaw=flaw, flaws=FLAWS, bad=bad > 0,
-    )  # fmt: skip
+    sizes = columns.pop("bytes")[first]
+    return ImageTable({**columns, "digest": digest}, digests, sizes, list(rules))
 
 
 @dataclass(slots=True)
 class PairTable:
-    """The records of a source as arrays with one entry each. Equal texts have equal numbers or keys.
+    """The records of a source as columns, and what was decided. Equal texts have equal numbers or keys.
 
     Attributes:
         contents: the texts.
         images: the columns of the images.
-        image: index of the image.
-        digest: index of the digest of the image.
-        domain: index in `domains`.
-        category: index in `categories`.
-        license: index in `licenses`.
-        file: index in `files`, where the annotation is counted (`annotation_file`).
-        rules: index in `rule_lists`.
-        id: `text_key` of the id.
-        group: `text_key` of the given group, 0 for none.
-        caption: `text_key` of the caption.
-        folded: the same, ignoring case.
-        plain: the same, ignoring case and white space.
-        length: of the caption in characters.
-        order: leading 128 bits of the sort key, as two columns.
-        reviewed: whether a reviewer keeps the record.
+        columns: those of `_pair_columns`; `image`, the index of the image; and `digest`, that of its digest.
+        names: by column, the values that it numbers.
         split: index in `SPLIT_OF`.
         kept: whether the record is kept so far.
         reported: by reason, the records that were kept in spite of it; reasons in the order of decisions.
@@ -128,32 +119,18 @@ class PairTable:
     """
 
     contents: SourceContents
-    images: ImageColumns
-    image: Integers
-    digest: Integers
-    domain: Integers
-    domains: Sequence[str]
-    category: Integers
-    categories: Sequence[str]
-    license: Integers
-    licenses: Sequence[str]
-    file: Integers
-    files: Sequence[str]
-    rules: Integers
-    rule_lists: Sequence[tuple[str, ...]]
-    id: Keys
-    group: Keys
-    caption: Keys
-    folded: Keys
-    plain: Keys
-    length: Integers
-    order: Keys
-    reviewed: Mask
+    images: ImageTable
+    columns: Mapping[str, npt.NDArray[Any]]
+    names: Mapping[str, Sequence[Any]]
     split: Integers
     kept: Mask
     reported: dict[str, Mask] = field(default_factory=dict)
     rejected: dict[int, Rejection] = field(default_factory=dict)
     clusters: dict[int, str] = field(default_factory=dict)
+
+    def __getitem__(self, column: str) -> npt.NDArray[Any]:
+        """Return a column."""
+        return self.columns[column]
 
     @property
     def rows(self) -> Integers:
@@ -164,25 +141,27 @@ class PairTable:
         """Return the kept records of each domain and split, sorted by these names."""
         rows = self.rows
         found = {}
-        for domain in np.unique(self.domain[rows]).tolist():
-            for split in np.unique(self.split[rows]).tolist():
-                here = rows[(self.domain[rows] == domain) & (self.split[rows] == split)]
+        domains, splits = self["domain"][rows], self.split[rows]
+        for domain in np.unique(domains).tolist():
+            for split in np.unique(splits).tolist():
+                here = rows[(domains == domain) & (splits == split)]
                 if len(here):
-                    found[self.domains[domain], SPLIT_OF[split]] = here
+                    found[self.names["domain"][domain], SPLIT_OF[split]] = here
         return dict(sorted(found.items()))
 
     def of_domain(self, domain: str) -> Integers:
         """Return the kept records of a domain."""
-        return np.flatnonzero(self.kept & (self.domain == self.domains.index(domain)))
+        number = self.names["domain"].index(domain)
+        return np.flatnonzero(self.kept & (self["domain"] == number))
 
-    def __getitem__(self, row: int) -> Record:
+    def in_source(self, row: int) -> Record:
         """Return a record as the source has it."""
         return self.contents.records[row]
 
     def reject(self, row: int, reason: str, detail: str) -> None:
         """Reject a record."""
         self.kept[row] = False
-        self.rejected[row] = reject(self[row], reason, detail)
+        self.rejected[row] = reject(self.in_source(row), reason, detail)
 
     def apply_policy(
         self, rows: Integers, reason: str, detail: Callable[[int], str], policy: Policy
@@ -193,7 +172,7 @@ class PairTable:
         """
         keep = np.full(len(rows), policy[reason] == "keep")
         if reason in KEEPABLE:
-            keep |= self.reviewed[rows]
+            keep |= self["reviewed"][rows]
         if keep.any():
             mask = self.reported.setdefault(reason, np.zeros(len(self.kept), bool))
             mask[rows[keep]] = True
@@ -202,39 +181,39 @@ class PairTable:
 
     def unit(self, row: int) -> str:
         """Return the unit of a record that stays in one split: the given group, else the records of one image."""
-        return self[row].group if self.group[row] else self.images.name(self.digest[row])[:16]
+        group = self["group"][row]
+        return self.names["group"][group] if group else self.images.name(self["digest"][row])[:16]
 
-    def record(self, row: int) -> Record:
-        """Return a record with its image, split, group and reasons."""
-        record, image = self[row], self.image[row]
-        digest = int(self.digest[row])
-        sha256 = self.images.name(digest)
-        rules = (
-            *record.rules,
-            *self.images.rule_lists[self.images.rules[image]],
-            *(reason for reason, mask in self.reported.items() if mask[row]),
-        )
-        return replace(
-            record,
-            source=replace(record.source, sha256=sha256),
-            width=int(self.images.width[image]),
-            height=int(self.images.height[image]),
-            split=SPLIT_OF[self.split[row]],
-            group=record.group or self.clusters.get(digest) or sha256[:16],
-            rules=rules,
-        )
+    def records(self, rows: Integers) -> Iterator[Record]:
+        """Yield these records in this order, each with its image, split, group and reasons."""
+        for row, record in zip(rows.tolist(), self.contents.records.take(rows), strict=True):
+            image, digest = self["image"][row], int(self["digest"][row])
+            sha256 = self.images.name(digest)
+            rules = (
+                *record.rules,
+                *self.images.rule_lists[self.images["rules"][image]],
+                *(reason for reason, mask in self.reported.items() if mask[row]),
+            )
+            yield replace(
+                record,
+                source=replace(record.source, sha256=sha256),
+                width=int(self.images["width"][image]),
+                height=int(self.images["height"][image]),
+                split=SPLIT_OF[self.split[row]],
+                group=record.group or self.clusters.get(digest) or sha256[:16],
+                rules=rules,
+            )
 
-    def count(self, column: Integers, names: Sequence[T]) -> Counter[T]:
-        """Count the kept records by the names of the numbers in a column."""
-        counts = np.bincount(column[self.rows], minlength=len(names)).tolist()
-        return Counter({name: n for name, n in zip(names, counts, strict=True) if n})
+    def count(self, column: str) -> Counter[Any]:
+        """Count the kept records by the values that a column numbers."""
+        return _count(self[column][self.rows], self.names[column])
 
     def rule_counts(self) -> Counter[str]:
         """Count the kept records by applied rule, and by reason in spite of which they are kept."""
         found: Counter[str] = Counter()
-        image_rules = self.images.rules[self.image]
-        for column, lists in ((self.rules, self.rule_lists), (image_rules, self.images.rule_lists)):
-            for rules, rows in self.count(column, lists).items():
+        of_images = self.images["rules"][self["image"][self.rows]]
+        for counts in (self.count("rules"), _count(of_images, self.images.rule_lists)):
+            for rules, rows in counts.items():
                 found.update(dict.fromkeys(rules, rows))
         for reason, mask in self.reported.items():
             found[reason] += int(np.count_nonzero(mask & self.kept))
@@ -243,79 +222,111 @@ class PairTable:
     def named_categories(self, rows: Integers | None = None) -> set[tuple[str, str]]:
         """Return domain and category of records, by default of the kept ones that have one."""
         rows = self.rows if rows is None else rows
-        found = np.unique(np.stack([self.domain[rows], self.category[rows]]), axis=1).T.tolist()
-        named = {(self.domains[domain], self.categories[category]) for domain, category in found}
+        columns = np.stack([self["domain"][rows], self["category"][rows]])
+        domains, categories = self.names["domain"], self.names["category"]
+        found = np.unique(columns, axis=1).T.tolist()
+        named = {(domains[domain], categories[category]) for domain, category in found}
         return {(domain, category) for domain, category in named if category}
-
-    def records(self) -> Iterator[Record]:
-        """Yield the kept records in source order."""
-        return map(self.record, self.rows.tolist())
 
     def rejections(self) -> list[Rejection]:
         """Return all rejections in source order."""
-        places = self.contents.places
-        found = [(places[row], rejection) for row, rejection in self.rejected.items()]
-        return [rejection for _, rejection in sorted([*found, *self.contents.rejections],
-                                                     key=lambda each: each[0])]  # fmt: skip
+        positions = self.contents.positions
+        found = [(int(positions[row]), rejection) for row, rejection in self.rejected.items()]
+        found = sorted([*found, *self.contents.rejections], key=lambda each: each[0])
+        return [rejection for _, rejection in found]
 
     def features(self) -> tuple[Integers, Features]:
         """Return the digests of the images of kept records, sorted, and (N, 14, 14) their features."""
-        digests = np.unique(self.digest[self.rows])
+        digests = np.unique(self["digest"][self.rows])
         place = np.full(len(self.images.digests), -1)
         place[digests] = np.arange(len(digests))
         features = np.zeros((len(digests), BAND, BAND), np.int8)
         found = np.zeros(len(digests), bool)
-        images, start = iter(self.contents.images), 0
-        while checks := [each.check for each in islice(images, _BATCH)]:
-            here = place[self.images.digest[start : start + len(checks)]]
-            seen = [k for k, check in enumerate(checks) if here[k] >= 0 and check.features]
-            features[here[seen]] = unpack([checks[k].features for k in seen])
+        start = 0
+        for batch in self.contents.images.batches():
+            here = place[self.images["digest"][start : start + len(batch)]]
+            encoded = batch.column("check").field("features").to_pylist()
+            seen = [row for row, text in enumerate(encoded) if here[row] >= 0 and text]
+            features[here[seen]] = unpack([encoded[row] for row in seen])
             found[here[seen]] = True
-            start += len(checks)
+            start += len(batch)
         return (digests, features) if found.all() else (digests[found], features[found])
 
 
 def pair_table(contents: SourceContents) -> PairTable:
     """Return the columns of a source. Nothing is rejected yet."""
-    domains, categories, licenses = Numbering[str](), Numbering[str](), Numbering[str]()
-    files, rules = Numbering[str](), Numbering[tuple[str, ...]]()
-    numbers = [array("i") for _ in range(6)]
-    keys = [array("Q") for _ in range(7)]
-    splits, reviewed = bytearray(), bytearray()
-    for record in contents.records:
-        row = (
-            domains[record.domain],
-            categories[record.category],
-            licenses[record.source.license],
-            files[annotation_file(record.source.origin.partition(": ")[0])],
-            rules[record.rules],
-            len(record.caption),
-        )
-        for column, number in zip(numbers, row, strict=True):
-            column.append(number)
-        order = sort_key(record)
-        texts = (
-            text_key(record.id),
-            text_key(record.group) or 1 if record.group else 0,
-            text_key(record.caption),
-            text_key(record.caption.casefold()),
-            text_key(plain_text(record.caption)),
-            int.from_bytes(order[:8]),
-            int.from_bytes(order[8:16]),
-        )
-        for texts_column, key in zip(keys, texts, strict=True):
-            texts_column.append(key)
-        splits.append(SPLIT_OF.index(record.split))
-        reviewed.append(KEPT_IN_REVIEW in record.rules)
-    domain, category, license, file, rule, length = (np.array(each, np.int32) for each in numbers)
-    id, group, caption, folded, plain, *order_keys = (np.array(each, np.uint64) for each in keys)
-    images = image_columns(contents.images)
-    image = np.array(contents.image_of, dtype=np.int32)
-    return PairTable(
-        contents=contents, images=images, image=image, digest=images.digest[image],
-        domain=domain, domains=list(domains), category=category, categories=list(categories),
-        license=license, licenses=list(licenses), file=file, files=list(files),
-        rules=rule, rule_lists=list(rules), id=id, group=group, caption=caption, folded=folded,
-        plain=plain, length=length, order=np.stack(order_keys), reviewed=np.array(reviewed, bool),
-        split=np.array(splits, np.int8), kept=np.ones(len(image), bool),
-    )  # fmt: skip
+    numbered = ("domain", "category", "license", "file", "rules", "group")
+    numbers: dict[str, Numbering[Any]] = {name: Numbering() for name in numbered}
+    numbers["group"][""] = 0  # no group
+    columns = _joined(_pair_columns(batch, numbers) for batch in _batches(contents.records))
+    images = image_table(contents.images)
+    image = contents.image_of
+    split = columns.pop("split")
+    columns |= {"image": image, "digest": images["digest"][image]}
+    names = {name: list(values) for name, values in numbers.items()}
+    return PairTable(contents, images, columns, names, split, np.ones(len(image), bool))
+
+
+def _pair_columns(
+    batch: pa.RecordBatch, numbers: Mapping[str, Numbering[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of some records.
+
+    The ones in `numbers` are numbers of texts. `id`, `caption`, `folded` (which ignores case) and `plain` (which also
+    ignores white space) are keys of texts; `length` is that of the caption in characters; `order` and `then_order` are
+    the leading 128 bits of the sort key; `reviewed` says whether a reviewer keeps the record.
+    """
+    texts = {name: batch.column(name).to_pylist() for name in ("id", "domain", "category", "group")}
+    source = batch.column("source")
+    texts["license"] = source.field("license").to_pylist()
+    origins = source.field("origin").to_pylist()
+    texts["file"] = [annotation_file(origin.partition(": ")[0]) for origin in origins]
+    texts["rules"] = list(map(tuple, batch.column("rules").to_pylist()))
+    captions = batch.column("caption").to_pylist()
+    order = [sort_key(*each) for each in zip(texts["id"], texts["domain"], strict=True)]
+    splits = batch.column("split").to_pylist()
+    return {
+        **{
+            name: np.array([number[value] for value in texts[name]], np.int32)
+            for name, number in numbers.items()
+        },
+        "id": _keys(texts["id"]),
+        "caption": _keys(captions),
+        "folded": _keys([caption.casefold() for caption in captions]),
+        "plain": _keys(list(map(plain_text, captions))),
+        "length": np.array(list(map(len, captions)), np.int32),
+        "order": np.array([int.from_bytes(key[:8]) for key in order], np.uint64),
+        "then_order": np.array([int.from_bytes(key[8:16]) for key in order], np.uint64),
+        "reviewed": np.array([KEPT_IN_REVIEW in rules for rules in texts["rules"]], bool),
+        "split": np.array(list(map(SPLIT_OF.index, splits)), np.int8),
+    }
+
+
+def sort_key(id: str, domain: str) -> bytes:
+    """Return the sort key of a row: a hash, so that categories are mixed the same way in every build.
+
+    The name of the domain is left out (`fdrd.record.id_in_domain`).
+    """
+    return hashlib.sha256(id.removeprefix(f"{domain}/").encode()).digest()
+
+
+def _keys(texts: Sequence[str]) -> Keys:
+    return np.array(list(map(text_key, texts)), np.uint64)
+
+
+def _count(numbers: Integers, names: Sequence[T]) -> Counter[T]:
+    counts = np.bincount(numbers, minlength=len(names)).tolist()
+    return Counter({name: count for name, count in zip(names, counts, strict=True) if count})
+
+
+def _batches(structs: StructTable[Any]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; without any an empty one, which has the columns, too."""
+    if len(structs):
+        return structs.batches()
+    return iter([pa.RecordBatch.from_pylist([], struct_schema(structs.row_type))])
+
+
+def _joined(parts: Iterator[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Join the columns of several batches."""
+    found = list(parts)
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}

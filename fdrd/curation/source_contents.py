@@ -1,21 +1,22 @@
 """A source as it was read: its records and rejections in order, with the check of each image.
 
-Records and checks are in files, because millions of them do not fit in memory.
+Records and checks are in Arrow files, because millions of them do not fit in memory.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
-from fdrd.files.struct_file import StructFile
+from fdrd.files.struct_table import StructTable, StructWriter
 from fdrd.images.check import ImageCheck
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record
@@ -37,14 +38,6 @@ def annotation_file(file: str) -> str:
     return "(images and their text files)"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLocation:
-    """An image below a root."""
-
-    root: str
-    image: ImageRef
-
-
 class CheckedImage(Struct, frozen=True, gc=False):
     """An image and its check."""
 
@@ -52,78 +45,67 @@ class CheckedImage(Struct, frozen=True, gc=False):
     check: ImageCheck
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SourceContents:
-    """A source before curation. Close it to remove its files.
+    """A source before curation.
 
     Attributes:
-        records: in source order.
-        images: each once.
         root: the folder of the images.
-        packed: by digest, the location of images that are not below the root.
+        records: in source order.
         image_of: for each record, the index of its image.
-        places: for each record, its place among all items.
-        rejections: with their places, in order.
+        positions: for each record, its position among all items.
+        rejections: with their positions, in order.
+        images: each once.
     """
 
-    records: StructFile[Record]
-    images: StructFile[CheckedImage]
     root: str
-    packed: dict[str, ImageLocation] = field(default_factory=dict)
-    image_of: array[int] = field(default_factory=lambda: array("i"))
-    places: array[int] = field(default_factory=lambda: array("q"))
-    rejections: list[tuple[int, Rejection]] = field(default_factory=list)
+    records: StructTable[Record]
+    image_of: npt.NDArray[np.int32]
+    positions: npt.NDArray[np.int64]
+    rejections: list[tuple[int, Rejection]]
+    images: StructTable[CheckedImage]
 
-    @classmethod
-    def in_folder(cls, folder: Path, root: str) -> Self:
-        """Return empty contents with files in a folder, which may be left over from a killed run."""
-        return cls(
-            StructFile(folder / "records.partial", Record),
-            StructFile(folder / "images.partial", CheckedImage),
-            root and str(Path(root).absolute()),
-        )
+    def items(self) -> Iterator[tuple[Item, int]]:
+        """Yield records, each with the index of its image, and rejections, in source order."""
+        records = zip(self.records, self.image_of.tolist(), strict=True)
+        position = 0
+        for rejected, rejection in self.rejections:
+            while position < rejected:
+                yield next(records)
+                position += 1
+            yield rejection, -1
+            position += 1
+        yield from records
 
-    def with_records(self, file: Path) -> Self:
-        """Return contents with the same images and no items yet; the records will be in this file."""
-        return replace(
-            self,
-            records=StructFile(file, Record),
-            image_of=array("i"),
-            places=array("q"),
-            rejections=[],
-        )
+
+class SourceWriter:
+    """Takes the items of a source in order. A context manager: it removes its file at the end."""
+
+    def __init__(self, file: Path):
+        self._records = StructWriter(file, Record)
+        self._image_of, self._positions = array("i"), array("q")
+        self._rejections: list[tuple[int, Rejection]] = []
 
     def __enter__(self) -> Self:
-        """Return the contents."""
+        """Return the writer."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Remove the files."""
-        with ExitStack() as stack:
-            stack.enter_context(self.records)
-            stack.enter_context(self.images)
-
-    @property
-    def size(self) -> int:
-        """The number of items."""
-        return len(self.places) + len(self.rejections)
+    def __exit__(self, *error: object) -> None:
+        """Remove the file."""
+        self._records.__exit__(*error)
 
     def add(self, item: Item, image: int = -1) -> None:
         """Add the next item; `image` is the index of the image of a record."""
+        position = len(self._positions) + len(self._rejections)
         if isinstance(item, Rejection):
-            self.rejections.append((self.size, item))
+            self._rejections.append((position, item))
             return
-        self.places.append(self.size)
-        self.image_of.append(image)
-        self.records.append(item)
+        self._positions.append(position)
+        self._image_of.append(image)
+        self._records.append(item)
 
-    def items(self) -> Iterator[Item]:
-        """Yield records and rejections in source order."""
-        records, place = iter(self.records), 0
-        for rejected, rejection in self.rejections:
-            while place < rejected:
-                yield next(records)
-                place += 1
-            yield rejection
-            place += 1
-        yield from records
+    def finish(self, root: str, images: StructTable[CheckedImage]) -> SourceContents:
+        """Return what was written."""
+        image_of, positions = np.array(self._image_of), np.array(self._positions)
+        records = self._records.finish()
+        return SourceContents(root, records, image_of, positions, self._rejections, images)

@@ -34,8 +34,8 @@ def hash_fraction(seed: int, group: str, purpose: str) -> float:
 def assign_splits(pairs: PairTable, graphs: Sequence[NearImages[int]], seed: int) -> None:
     """Give each record a split. Records of one unit stay together, and so do linked units of a domain."""
     units = linked_units(pairs, graphs)
-    for domain in range(len(pairs.domains)):
-        rows = pairs.rows[pairs.domain[pairs.rows] == domain]
+    for domain in range(len(pairs.names["domain"])):
+        rows = pairs.rows[pairs["domain"][pairs.rows] == domain]
         given = set(pairs.split[rows].tolist()) - {_NONE}
         unsplit = rows[pairs.split[rows] == _NONE]
         pairs.split[unsplit] = _TRAIN
@@ -67,13 +67,13 @@ def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
     It has the least of their names.
     """
     rows = pairs.rows
-    _, group = np.unique(pairs.group[rows], return_inverse=True)
-    image = np.where(pairs.group[rows] > 0, 0, pairs.digest[rows] + 1)
-    keys = (group * (len(pairs.images.digests) + 1) + image) * len(pairs.domains)
-    _, first, unit = np.unique(keys + pairs.domain[rows], return_index=True, return_inverse=True)
+    _, group = np.unique(pairs["group"][rows], return_inverse=True)
+    image = np.where(pairs["group"][rows] > 0, 0, pairs["digest"][rows] + 1)
+    keys = (group * (len(pairs.images.digests) + 1) + image) * len(pairs.names["domain"])
+    _, first, unit = np.unique(keys + pairs["domain"][rows], return_index=True, return_inverse=True)
     of_image = np.full(len(pairs.images.digests), -1)
-    of_image[pairs.digest[rows[::-1]]] = unit[::-1]
-    links = np.unique(np.stack([of_image[pairs.digest[rows]], unit]), axis=1)
+    of_image[pairs["digest"][rows[::-1]]] = unit[::-1]
+    links = np.unique(np.stack([of_image[pairs["digest"][rows]], unit]), axis=1)
     links = links[:, links[0] != links[1]]
     near = {digest for graph in graphs for digest in graph.node if of_image[digest] >= 0}
     copies = image_links({digest: int(of_image[digest]) for digest in near}, graphs)
@@ -98,11 +98,13 @@ def _chosen(
     found, unit = np.unique(units.of[rows], return_inverse=True)
     values = np.array([hash_fraction(seed, units.name(each), purpose) for each in found.tolist()])
     chosen = values < size
-    category = pairs.category[rows]
-    remaining = np.bincount(category, ~chosen[unit], minlength=len(pairs.categories))
+    category = pairs["category"][rows]
+    remaining = np.bincount(category, ~chosen[unit], minlength=len(pairs.names["category"]))
     _, begins = np.unique(category, return_index=True)
     # By name: a unit that is given back may belong to several categories.
-    for begin in sorted(begins.tolist(), key=lambda row: pairs.categories[int(category[row])]):
+    for begin in sorted(
+        begins.tolist(), key=lambda row: pairs.names["category"][int(category[row])]
+    ):
         own = category == category[begin] if not remaining[category[begin]] else ()
         if len(own) and chosen[unit[own]].all():
             groups = np.unique(unit[own])

@@ -8,12 +8,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from fdrd.engines.local import LocalEngine
-from fdrd.engines.protocol import Engine, available_cores
+from fdrd.engines.protocol import TASKS_AHEAD, Engine, available_cores
 from fdrd.errors import FdrdError
 
 ENGINES = ("local", "ray")
 
-__all__ = ["ENGINES", "Engine", "LocalEngine", "available_cores", "open_engine"]
+__all__ = ["ENGINES", "TASKS_AHEAD", "Engine", "LocalEngine", "available_cores", "open_engine"]
 
 
 def open_engine(name: str, workers: int | None = None) -> AbstractContextManager[Engine]:

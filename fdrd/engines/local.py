@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from fdrd.engines.protocol import TASKS_AHEAD, Result, Task, available_cores
 from fdrd.errors import FdrdError
@@ -40,6 +41,7 @@ class LocalEngine:
         self._size = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._shared = 0
+        self._submitted: WeakSet[Future[Any]] = WeakSet()
 
     def __enter__(self) -> Self:
         """Return the engine; no process starts yet."""
@@ -47,6 +49,8 @@ class LocalEngine:
 
     def __exit__(self, *_: object) -> None:
         """Wait for tasks that have started, then end the processes."""
+        for future in list(self._submitted):
+            future.cancel()
         if self._pool:
             self._pool.shutdown(wait=True)
         if self._folder:
@@ -77,13 +81,30 @@ class LocalEngine:
                 yield running.popleft().result()
                 running.extend(self._submit(function, task, shared) for task in islice(waiting, 1))
         except BrokenProcessPool:
-            raise FdrdError(
-                "a worker process was killed, probably because memory ran out; run the command again to "
-                "resume; `workers` 1 needs the least memory"
-            ) from None
+            raise _worker_killed() from None
         finally:
             for future in running:
                 future.cancel()
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
+        """Start a task, as `Engine.submit` describes."""
+        if self.workers <= 1:
+            result = function(task)
+            return lambda: result
+        pool = self._start(min(self.workers, available_cores()) if not self._pool else 1)
+        try:
+            future: Future[Result] = pool.submit(function, task)
+        except BrokenProcessPool:
+            raise _worker_killed() from None
+        self._submitted.add(future)
+
+        def wait() -> Result:
+            try:
+                return future.result()
+            except BrokenProcessPool:
+                raise _worker_killed() from None
+
+        return wait
 
     def prepare(self, function: Callable[..., Any]) -> None:
         """Start the workers; each imports the module of `function` when it unpickles the name."""
@@ -118,6 +139,13 @@ class LocalEngine:
         file = Path(self._folder.name, str(self._shared))
         file.write_bytes(pickle.dumps(common))
         return str(file)
+
+
+def _worker_killed() -> FdrdError:
+    return FdrdError(
+        "a worker process was killed, probably because memory ran out; run the command again to "
+        "resume; `workers` 1 needs the least memory"
+    )
 
 
 def _start_worker(parent: int) -> None:

@@ -33,6 +33,13 @@ class Engine(Protocol):
         Stopping early (an exception, Ctrl-C, a closed iterator) cancels tasks that have not started.
         """
 
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
+        """Start a task, and return a function that waits for its result.
+
+        The caller bounds the number of tasks in flight. Those that have not started when the block of the engine ends
+        by an exception are canceled.
+        """
+
     def prepare(self, function: Callable[..., Any]) -> None:
         """Start the workers and let them import what `function` needs, while this process does other work."""
 

@@ -83,17 +83,27 @@ class RayEngine:
         try:
             running.extend(map(submit, islice(waiting, ahead * self.workers)))
             while running:
-                yield ray.get(running.popleft())
+                yield self._result(running.popleft())
                 running.extend(map(submit, islice(waiting, 1)))
+        finally:
+            for reference in running:
+                ray.cancel(reference)
+
+    def submit(self, function: Callable[[Task], Result], task: Task) -> Callable[[], Result]:
+        """Start a task, as `Engine.submit` describes."""
+        reference = self._ray.remote(max_retries=2)(_call).remote(function, task)
+        return lambda: self._result(reference)
+
+    def _result(self, reference: Any) -> Any:
+        ray = self._ray
+        try:
+            return ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None  # `as_instanceof_cause` would have its traceback as message
         except ray.exceptions.RayError as error:
             raise FdrdError(
                 f"the Ray cluster lost a task ({type(error).__name__}); run the command again to resume"
             ) from error
-        finally:
-            for reference in running:
-                ray.cancel(reference)
 
     def prepare(self, function: Callable[..., Any]) -> None:
         """Do nothing: the workers of a cluster have started."""

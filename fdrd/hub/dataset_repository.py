@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from fdrd.card.front_matter import DATA_KEYS
 from fdrd.card.render import load_section
@@ -15,6 +14,7 @@ from fdrd.hub.publisher import LocalFile, Publication, PushOptions, PushResult, 
 from fdrd.pipeline.reformat import convert_dataset
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.manifest_types import Manifest
 
 # Paths that `fdrd build` writes, or wrote in an earlier version. Other files in a repository are left alone.
 _OWNED = (
@@ -72,21 +72,21 @@ def dataset_publication(
     """
     manifest = read_manifest(folder)
     _check_licenses(manifest, have_rights)
-    kept, version = manifest["records"]["kept"], manifest["libraries"]["fdrd"]
+    kept, version = manifest.records.kept, manifest.libraries["fdrd"]
     publication = Publication(
         repo_id=repo_id,
         repo_type="dataset",
-        title=f"{manifest['name']}: {kept:,} pairs, built with fdrd {version}",
+        title=f"{manifest.name}: {kept:,} pairs, built with fdrd {version}",
         card=put_section(_read(folder / "README.md"), "load", load_section(manifest, repo_id)),
         generated_keys=DATA_KEYS,
         files=lambda: _files(folder, manifest, publication.url, progress),
-        description=f"Digest of the shards: {manifest['digest']}",
+        description=f"Digest of the shards: {manifest.digest}",
         owned=_OWNED,
     )
     return publication
 
 
-def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress) -> list[LocalFile]:
+def _files(folder: Path, manifest: Manifest, url: str, progress: Progress) -> list[LocalFile]:
     """Return all files of a build except its card; check the shards against the manifest."""
     metadata = json.loads(_read(folder / "croissant.json"))
     croissant = (json.dumps({**metadata, "url": url}, indent=1) + "\n").encode()
@@ -94,15 +94,15 @@ def _files(folder: Path, manifest: dict[str, Any], url: str, progress: Progress)
     paths = ["manifest.json", "rejected.jsonl", *(f"plots/{path.name}" for path in plots)]
     files = [LocalFile.read("croissant.json", croissant)]
     files += [LocalFile.read(path, folder / path) for path in paths]
-    for count, shard in enumerate(manifest["shards"], 1):
-        file = LocalFile.read(shard["path"], folder / shard["path"])
-        if file.sha256 != shard["sha256"]:
+    for count, shard in enumerate(manifest.shards, 1):
+        file = LocalFile.read(shard.path, folder / shard.path)
+        if file.sha256 != shard.sha256:
             raise FdrdError(
                 f"{folder / file.path}: its bytes differ from the manifest; run `fdrd validate {folder}` "
                 "for details, or `fdrd build` to rebuild it"
             )
         files.append(file)
-        progress("hashing shards", count, len(manifest["shards"]))
+        progress("hashing shards", count, len(manifest.shards))
     return files
 
 
@@ -117,15 +117,15 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _check_licenses(manifest: dict[str, Any], have_rights: bool) -> None:
+def _check_licenses(manifest: Manifest, have_rights: bool) -> None:
     unknown = sum(
         rows
-        for license, rows in manifest["licences"].items()
+        for license, rows in manifest.licences.items()
         if license.strip().lower() in ("", "unknown")
     )
     if unknown and not have_rights:
         raise FdrdError(
-            f"{unknown:,} of {manifest['records']['kept']:,} rows have no known license; add it to the source "
+            f"{unknown:,} of {manifest.records.kept:,} rows have no known license; add it to the source "
             "(`license` of a row, `licence` in domain.toml) and build again, or confirm that you may "
             "publish them with --i-have-the-rights"
         )

@@ -54,10 +54,7 @@ class ImageCheck(Struct, frozen=True, gc=False):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ImageCheck:
         """Return the check in a line of JSON."""
-        fields = dict(value)
-        if "look" in fields:  # written by fdrd 0.1
-            fields["features"] = fields.pop("look")
-        return convert(fields, cls)
+        return convert(value, cls)
 
 
 _Decoded = tuple[ImageCheck, bytes]

@@ -7,20 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from sys import intern
-
-import numpy as np
 
 from fdrd.engines import Engine
-from fdrd.files.struct_file import Selection
+from fdrd.files.struct_table import StructTable
 from fdrd.negatives.category import Category, make_categories
 from fdrd.negatives.context import Descriptions, around
 from fdrd.negatives.edits import Edits, make_edits
 from fdrd.negatives.odds import Odds, make_odds
-from fdrd.record import Record
+from fdrd.record import Record, TaggedCaption
 from fdrd.text.mentions import NameIndex, find_mentions, key
 
-_IN_MEMORY = 20_000  # records; more are read again in each pass over them
+_IN_MEMORY = 20_000  # captions; more are read again in each pass over them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +54,39 @@ def make_catalog(records: Sequence[Record], *, names: Iterable[str] = ()) -> Cat
     >>> make_catalog([], names=["pug", "boxer"]).names
     ('boxer', 'pug')
     """
-    ordered, sizes = _ordered(records)
-    return _catalog(*_make_names(ordered, sizes, names), make_edits(ordered))
+    ordered = sorted(records, key=lambda record: (record.category, record.caption))
+    return _catalog(*_make_names(ordered, names), make_edits(ordered))
 
 
 def catalogs_by_domain(
-    records: Mapping[str, Selection[Record]], engine: Engine
+    captions: Mapping[str, StructTable[TaggedCaption]], engine: Engine
 ) -> dict[str, Catalog]:
-    """Return the catalogs of several domains. A worker makes the edits while this process does the rest."""
-    ordered = {domain: _ordered(some) for domain, some in records.items() if some}
-    tasks = [some for some, _ in ordered.values()]
+    """Return the catalogs of several domains. A worker makes the edits while this process does the rest.
+
+    Args:
+        captions: by domain, its captions sorted by category and text.
+        engine: has the worker.
+    """
     with ThreadPoolExecutor(1) as thread:
-        making = thread.submit(lambda: list(engine.run(_edits_of, tasks)))
-        named = [_make_names(_held(some), sizes) for some, sizes in ordered.values()]
-        found = zip(ordered, named, making.result(), strict=True)
+        making = thread.submit(lambda: list(engine.run(_edits_of, captions.values())))
+        named = [_make_names(_held(ordered)) for ordered in captions.values()]
+        found = zip(captions, named, making.result(), strict=True)
         return {domain: _catalog(*names, edits) for domain, names, edits in found}
 
 
-def _edits_of(ordered: Selection[Record]) -> Edits:
+def _edits_of(ordered: StructTable[TaggedCaption]) -> Edits:
     return make_edits(_held(ordered))
 
 
-def _held(ordered: Selection[Record]) -> Sequence[Record]:
-    """Return the records in memory, unless they are too many."""
+def _held(ordered: StructTable[TaggedCaption]) -> Sequence[TaggedCaption]:
+    """Return the captions in memory, unless they are too many."""
     return list(ordered) if len(ordered) <= _IN_MEMORY else ordered
 
 
 def _make_names(
-    ordered: Sequence[Record], sizes: Counter[str], names: Iterable[str] = ()
+    ordered: Sequence[Record | TaggedCaption], names: Iterable[str] = ()
 ) -> tuple[tuple[Category, ...], Odds]:
+    sizes = Counter(record.category for record in ordered)
     of_category, end = {}, sizes[""]
     for name in sorted({*names, *sizes} - {""}):
         of_category[name] = ordered[end : end + sizes[name]]
@@ -112,13 +113,6 @@ def _catalog(categories: tuple[Category, ...], odds: Odds, edits: Edits) -> Cata
         edits=edits,
         digest=_digest(categories, odds, edits),
     )
-
-
-def _ordered(records: Sequence[Record]) -> tuple[Selection[Record], Counter[str]]:
-    """Return the records sorted by category and caption, and the number of each category."""
-    keys = [(intern(record.category), record.caption) for record in records]
-    order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-    return Selection(records, order), Counter(category for category, _ in keys)
 
 
 def _digest(categories: Sequence[Category], odds: Odds, edits: Edits) -> str:

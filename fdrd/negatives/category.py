@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from fdrd.negatives.short_names import ShortNames, find_short_names
-from fdrd.record import Record
+from fdrd.record import Record, TaggedCaption
 from fdrd.text.grammar import has_article, looks_plural, plural
 from fdrd.text.mentions import (
     MentionPattern,
@@ -41,7 +41,9 @@ class Category:
     """indices of names that differ only in case, separators or number, including this one; never negatives"""
 
 
-def make_categories(records: Mapping[str, Sequence[Record]]) -> tuple[Category, ...]:
+def make_categories(
+    records: Mapping[str, Sequence[Record | TaggedCaption]],
+) -> tuple[Category, ...]:
     """Return the categories in the order of the mapping from name to records."""
     names = list(records)
     keys = [key(name) for name in names]
@@ -80,7 +82,9 @@ def _places(texts: Sequence[str]) -> Mapping[str, list[int]]:
     return places
 
 
-def _spellings(records: Sequence[Record], pattern: MentionPattern) -> tuple[Counter[str], int]:
+def _spellings(
+    records: Sequence[Record | TaggedCaption], pattern: MentionPattern
+) -> tuple[Counter[str], int]:
     """Count the spellings of the singular, and how many follow an indefinite article."""
     written: Counter[str] = Counter()
     articles = 0

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fdrd.negatives.context import MIN_LOG_ODDS, STEP, Context, Descriptions, beside, fit_context
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
-from fdrd.record import Attribute, Record
+from fdrd.record import Attribute, Record, TaggedCaption
 from fdrd.text.mentions import Mention
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +94,7 @@ class Edits:
                     yield span, value
             waiting = later
 
-    def spans(self, record: Record) -> tuple[list[Attribute], list[int]]:
+    def spans(self, record: Record | TaggedCaption) -> tuple[list[Attribute], list[int]]:
         """Return the attributes that can be edited, and the indices of their values."""
         places = [self.place.get(_value(span), -1) for span in record.attributes]
         return (
@@ -102,7 +102,7 @@ class Edits:
             [index for index in places if index >= 0],
         )
 
-    def near(self, record: Record, spans: Sequence[Attribute]) -> list[list[int]]:
+    def near(self, record: Record | TaggedCaption, spans: Sequence[Attribute]) -> list[list[int]]:
         """Return, for each span, the rows of the context for what suggests its value: always equally many."""
         return [self.context.rows(_near(record, span)) for span in spans]
 
@@ -125,7 +125,7 @@ class Edits:
         return row, column, scores + np.maximum(here - highest[row], MIN_LOG_ODDS)
 
 
-def make_edits(records: Sequence[Record]) -> Edits:
+def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     """Return the edits of a domain, from its records in a defined order."""
     found = {_value(span) for record in records for span in record.attributes}
     known = sorted({*(value for value in found if swappable(*value)), *contrasting_values()})
@@ -147,7 +147,7 @@ def make_edits(records: Sequence[Record]) -> Edits:
     return _balanced(edits, records)
 
 
-def _balanced(edits: Edits, records: Sequence[Record]) -> Edits:
+def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
     """Fit the factors by which each value is inserted as often as it is removed."""
     size = len(edits.values)
     spans_of: list[tuple[int, int]] = []  # caption and true value of each span
@@ -196,7 +196,7 @@ def _value(span: Attribute) -> tuple[str, str]:
     return span.type, span.value.lower()
 
 
-def _near(record: Record, span: Attribute) -> tuple[str, ...]:
+def _near(record: Record | TaggedCaption, span: Attribute) -> tuple[str, ...]:
     """Return what suggests a value at a span: the words next to it, and the category."""
     mention = Mention(span.start, span.end, plural=False)
     return (*beside(record.caption, mention), "=" + record.category)

@@ -15,7 +15,7 @@ from itertools import accumulate, combinations
 from msgspec import Struct
 
 from fdrd.negatives.seeded_random import SeededRandom
-from fdrd.record import Record
+from fdrd.record import Record, TaggedCaption
 from fdrd.text.mentions import Mention, MentionPattern, find_mentions, key, mention_pattern, spoken
 
 _MIN_CAPTIONS = 3
@@ -40,7 +40,9 @@ class ShortNames:
 
     counts: Mapping[ShortName, int]
 
-    def find(self, record: Record, mentions: Sequence[Mention]) -> dict[Mention, ShortName]:
+    def find(
+        self, record: Record | TaggedCaption, mentions: Sequence[Mention]
+    ) -> dict[Mention, ShortName]:
         """Return the short names outside the mentions of the full name.
 
         Parts of the subject are none: the head of a flamingo is not a flamingo head.
@@ -78,7 +80,7 @@ class ShortNames:
 
 
 def find_short_names(
-    records: Mapping[str, Sequence[Record]], patterns: Sequence[MentionPattern]
+    records: Mapping[str, Sequence[Record | TaggedCaption]], patterns: Sequence[MentionPattern]
 ) -> list[ShortNames]:
     """Return the short names of each category, from its records and the pattern of its full name."""
     samples = {name: some[:: 1 + len(some) // _MOST_CAPTIONS] for name, some in records.items()}
@@ -99,7 +101,9 @@ def find_short_names(
     ]
 
 
-def _counted(name: str, records: Sequence[Record], pattern: MentionPattern) -> dict[ShortName, int]:
+def _counted(
+    name: str, records: Sequence[Record | TaggedCaption], pattern: MentionPattern
+) -> dict[ShortName, int]:
     """Return the number of captions with each candidate."""
     if len(records) < _MIN_CAPTIONS:
         return {}  # without compiling patterns
@@ -136,7 +140,9 @@ def _is_name(caption: str, mention: Mention, name: ShortName) -> bool:
     return not (before.endswith(_POSSESSIVES) or caption.startswith(" of ", mention.end))
 
 
-def _usual(samples: Mapping[str, Sequence[Record]], texts: set[str]) -> dict[str, float]:
+def _usual(
+    samples: Mapping[str, Sequence[Record | TaggedCaption]], texts: set[str]
+) -> dict[str, float]:
     """Return the share of captions with each word, among the categories whose names lack it."""
     words = {key(text) for text in texts}
     said: Counter[str] = Counter()

@@ -19,14 +19,14 @@ from fdrd.curation.decisions import (
     review,
 )
 from fdrd.curation.pair_table import pair_table
-from fdrd.curation.source_contents import SourceContents
+from fdrd.curation.source_contents import SourceWriter
 from fdrd.dataset_handle import Dataset
 from fdrd.engines import Engine, open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import write_text
 from fdrd.images.containers import remove_unpacked
 from fdrd.options import unknown
-from fdrd.pipeline.collect import check_items, read_items
+from fdrd.pipeline.collect import checked_source, read_items
 from fdrd.pipeline.counts import make_counted
 from fdrd.pipeline.documents import write_documents
 from fdrd.pipeline.locking import check_outside, lock_output, open_source
@@ -40,11 +40,11 @@ from fdrd.sources.reading.options import NO_OPTIONS
 from fdrd.storage import publish, resume
 from fdrd.storage.file_states import record_states, refresh_states
 from fdrd.storage.manifest import (
-    describe_domain,
     dump,
     make_manifest,
     read_manifest,
 )
+from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.origin import (
     DEFAULT_NAME,
     DEFAULT_OUT,
@@ -77,6 +77,7 @@ class Build(Dataset):
     """
 
     path: Path
+    manifest: Manifest
     shards_written: int
     nothing_to_do: bool
     configs: Sequence[str]
@@ -278,25 +279,27 @@ class _Run:
 
     def build(self, inputs: str, files: int) -> Build:
         """Build the dataset, publish it and register it; `files` is the number of files of the source."""
-        started, name = time.time(), str(self.out)
+        started = time.time()
         if not self.target.replace:
             check_same_source(self.out, self.target.origin)
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
-            contents = stack.enter_context(SourceContents.in_folder(work, str(self.folder)))
-            check_items(
-                contents, read_items(self.folder, self.domains), self.config.max_pixels,
-                publish.ledger_path(self.out), self.engine, self.progress, expected=files,
+            contents = stack.enter_context(
+                checked_source(
+                    work, self.folder, read_items(self.folder, self.domains), self.config.max_pixels,
+                    publish.ledger_path(self.out), self.engine, self.progress, expected=files,
+                )
             )  # fmt: skip
             return_freed_memory()  # of the names of all files and images
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
             reviewed = None
             if self.decisions:
-                after = stack.enter_context(contents.with_records(work / "reviewed.partial"))
+                after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
                 reviewed = review(contents, self.decisions[0], after)
-                contents = after
-            lengths = measure(contents.records, self.tokens, self.progress)
+                contents = after.finish(contents.root, contents.images)
+            captions = contents.records.table("caption")["caption"].chunks
+            lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)
             pairs = pair_table(contents)
             decide(pairs, self.config, lengths, self.progress)
             return_freed_memory()  # of the search for near duplicates
@@ -308,10 +311,10 @@ class _Run:
             )  # fmt: skip
             entry = None
             if self.decisions and reviewed:
-                entry = decisions_entry(self.decisions[1], reviewed, pairs.records())
+                entry = decisions_entry(self.decisions[1], reviewed, pairs.records(pairs.rows))
             manifest = make_manifest(
-                self.config, [describe_domain(domain) for domain in self.domains], pairs, rejected,
-                staged.shards, summary(pairs.by_split(), lengths), entry, staged.extra,
+                self.config, self.domains, pairs, rejected, staged.shards,
+                summary(pairs.by_split(), lengths), entry, staged.extra,
             )  # fmt: skip
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)
@@ -325,7 +328,7 @@ class _Run:
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         stale = reviewed.stale if reviewed else ()
-        built = Build(name, self.out, manifest, len(staged.counted), False, (), stale)
+        built = Build(str(self.out), self.out, manifest, len(staged.counted), False, (), stale)
         return self._register(built)
 
     def _register(self, built: Build) -> Build:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,9 +16,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fdrd.curation.filters import encodable
-from fdrd.curation.source_contents import CheckedImage, Item, SourceContents
-from fdrd.engines import Engine
+from fdrd.curation.source_contents import CheckedImage, Item, SourceContents, SourceWriter
+from fdrd.engines import TASKS_AHEAD, Engine
 from fdrd.errors import FdrdError
+from fdrd.files.struct_table import StructWriter
 from fdrd.images.check import ImageCheck, check_images
 from fdrd.progress import Progress
 from fdrd.record import Attribute, ImageRef, Record
@@ -40,7 +42,10 @@ class CheckTask:
     captions: list[tuple[str, str]] = field(default_factory=list)
 
 
-def run_check_task(task: CheckTask) -> tuple[list[ImageCheck], list[tuple[Attribute, ...]]]:
+CheckedTask = tuple[list[ImageCheck], list[tuple[Attribute, ...]]]
+
+
+def run_check_task(task: CheckTask) -> CheckedTask:
     """Return the checks of a task's images and the attributes of its captions.
 
     Raises:
@@ -72,20 +77,31 @@ class _Chunk:
         """Return the images that are not in the ledger."""
         return [(image, now) for image, now, check in self.images if check is None]
 
+    def task(self, root: str, max_pixels: int) -> CheckTask:
+        """Return the task of the chunk."""
+        records = [item for at in self.untagged if isinstance(item := self.items[at], Record)]
+        captions = [(record.caption, record.category) for record in records]
+        return CheckTask(root, max_pixels, [image for image, _ in self.unchecked()], captions)
 
-def check_items(
-    contents: SourceContents,
+
+@contextmanager
+def checked_source(
+    work: Path,
+    root: Path,
     found: Iterable[Item],
     max_pixels: int,
     ledger: Path,
     engine: Engine,
     progress: Progress,
     expected: int = 0,
-) -> None:
-    """Check the images of all items. Images in the ledger are not decoded again; new ones are added to it.
+) -> Iterator[SourceContents]:
+    """Check the images of all items, and yield the items and checks until the block ends.
+
+    Images in the ledger are not decoded again; new ones are added to it.
 
     Args:
-        contents: takes the items and the checks.
+        work: folder for the files of the contents.
+        root: folder of the source.
         found: the items, which are processed while they are read.
         max_pixels: limit of width times height of an image.
         ledger: file of earlier checks, created if it is missing.
@@ -93,34 +109,49 @@ def check_items(
         progress: called after each task.
         expected: approximate number of images, for the progress only.
     """
-    known = read_ledger(ledger)
-    waiting: deque[_Chunk] = deque()
+    with (
+        SourceWriter(work / "records.partial") as items,
+        StructWriter(work / "images.partial", CheckedImage) as images,
+    ):
+        top = str(root.absolute())
+        engine.prepare(run_check_task)
+        waiting: deque[tuple[_Chunk, Callable[[], CheckedTask]]] = deque()
 
-    def tasks() -> Iterator[CheckTask]:
-        for chunk in _chunks(Path(contents.root), found, known):
-            waiting.append(chunk)
-            records = [item for at in chunk.untagged if isinstance(item := chunk.items[at], Record)]
-            captions = [(record.caption, record.category) for record in records]
-            images = [image for image, _ in chunk.unchecked()]
-            yield CheckTask(contents.root, max_pixels, images, captions)
+        def finish_first() -> None:
+            chunk, result = waiting.popleft()
+            _add_checked(chunk, result(), items, images, root, ledger)
+            progress("decoding images", len(images), max(expected, len(images) + 1))
 
-    engine.prepare(run_check_task)
-    for checks, attributes in engine.run(run_check_task, tasks()):
-        chunk = waiting.popleft()
-        new = [(*image, check) for image, check in zip(chunk.unchecked(), checks, strict=True)]
-        # an image that changed meanwhile may get its old time back
-        source = Path(contents.root)
-        append_ledger(ledger, [each for each in new if stamp(source, each[0]) == each[1]])
-        checked = iter(checks)
-        for image, _, check in chunk.images:
-            contents.images.append(CheckedImage(image, check or next(checked)))
-        for at, spans in zip(chunk.untagged, attributes, strict=True):
-            chunk.items[at] = replace(chunk.items[at], attributes=spans)
-        for item, number in zip(chunk.items, chunk.numbers, strict=True):
-            contents.add(item, number)
-        done = len(contents.images)
-        progress("decoding images", done, max(expected, done + 1))
-    progress("decoding images", len(contents.images), len(contents.images))
+        for chunk in _chunks(root, found, read_ledger(ledger)):
+            if len(waiting) >= TASKS_AHEAD * engine.workers:
+                finish_first()
+            waiting.append((chunk, engine.submit(run_check_task, chunk.task(top, max_pixels))))
+        while waiting:
+            finish_first()
+        progress("decoding images", len(images), len(images))
+        yield items.finish(top, images.finish())
+
+
+def _add_checked(
+    chunk: _Chunk,
+    result: CheckedTask,
+    items: SourceWriter,
+    images: StructWriter[CheckedImage],
+    root: Path,
+    ledger: Path,
+) -> None:
+    """Add a chunk after its task."""
+    checks, attributes = result
+    new = [(*image, check) for image, check in zip(chunk.unchecked(), checks, strict=True)]
+    # an image that changed meanwhile may get its old time back
+    append_ledger(ledger, [each for each in new if stamp(root, each[0]) == each[1]])
+    checked = iter(checks)
+    for image, _, check in chunk.images:
+        images.append(CheckedImage(image, check or next(checked)))
+    for at, spans in zip(chunk.untagged, attributes, strict=True):
+        chunk.items[at] = replace(chunk.items[at], attributes=spans)
+    for item, number in zip(chunk.items, chunk.numbers, strict=True):
+        items.add(item, number)
 
 
 def _chunks(

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
+from msgspec.structs import replace
 
 from fdrd.card.summary import Summary
 from fdrd.checks.audit_records import named_records
 from fdrd.checks.tally import KeySet, Tally, TrueTexts, true_key
 from fdrd.negatives import Catalog
 from fdrd.record import Record
-from fdrd.storage.json_rows import JsonRow, RowsTask, make_rows
+from fdrd.storage.manifest_types import Manifest, Shard
+from fdrd.storage.rows import RowsTask, make_rows
 from fdrd.storage.shard_file import read_batches
 
 TrueCaptions = Mapping[str, KeySet]
@@ -39,13 +42,13 @@ class Counts:
         self.tally.add(other.tally)
 
 
-Made = tuple[list[JsonRow], Counter[str], Counts]
+CountedRows = tuple[pa.RecordBatch, Counter[str], Counts]
 """Rows, the rules of `make_rows`, and the counts of the rows."""
 
 
 def make_counted(
     task: RowsTask, catalogs: Mapping[str, Catalog], true: TrueCaptions, of_images: TrueTexts
-) -> Made:
+) -> CountedRows:
     """Return what `make_rows` returns, and the counts of the rows."""
     counts = Counts(Summary(task.domain))
     rows, rules = make_rows(
@@ -54,14 +57,12 @@ def make_counted(
     return rows, rules, counts
 
 
-def count_shard(
-    task: tuple[str, dict[str, Any]], categories: list[str], true: TrueCaptions
-) -> Counts:
+def count_shard(task: tuple[str, Shard], manifest: Manifest, true: TrueCaptions) -> Counts:
     """Read a shard, given by folder and manifest entry, and return its counts."""
     folder, shard = task
-    counts = Counts(Summary(shard["domain"]))
-    for record in named_records(Path(folder), {"shards": [shard], "categories": categories}):
-        counts.count(record, true[shard["domain"]])
+    counts = Counts(Summary(shard.domain))
+    for record in named_records(Path(folder), replace(manifest, shards=[shard])):
+        counts.count(record, true[shard.domain])
     return counts
 
 

@@ -6,7 +6,6 @@ import json
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fdrd.card.croissant import croissant
 from fdrd.card.render import render_card
@@ -17,11 +16,12 @@ from fdrd.engines import Engine, LocalEngine
 from fdrd.files.atomic import write_text
 from fdrd.pipeline.counts import Counts, count_shard, read_true_captions
 from fdrd.progress import Progress, silent
+from fdrd.storage.manifest_types import Manifest
 
 
 def write_documents(
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     progress: Progress = silent,
     engine: Engine | None = None,
     counted: Mapping[str, Counts] | None = None,
@@ -46,28 +46,28 @@ def write_documents(
 
 def _by_domain(
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     progress: Progress,
     engine: Engine,
     counted: Mapping[str, Counts],
 ) -> dict[str, Counts]:
     """Return the counts of each domain, sorted by name."""
     folder = folder.absolute()
-    shards, rows = manifest["shards"], manifest["records"]["kept"]
-    missing = [shard for shard in shards if shard["path"] not in counted]
+    shards, rows = manifest.shards, manifest.records.kept
+    missing = [shard for shard in shards if shard.path not in counted]
     keys: dict[str, array[int]] = {}
     if missing:
-        paths = [str(folder / shard["path"]) for shard in shards]
+        paths = [str(folder / shard.path) for shard in shards]
         for shard, captions in zip(shards, engine.run(read_true_captions, paths), strict=True):
-            keys.setdefault(shard["domain"], array("Q")).extend(captions)
+            keys.setdefault(shard.domain, array("Q")).extend(captions)
     true = {domain: KeySet(found) for domain, found in keys.items()}
     tasks = [(str(folder), shard) for shard in missing]
-    read = engine.run(count_shard, tasks, manifest["categories"], true)
+    read = engine.run(count_shard, tasks, manifest, true)
     found: dict[str, Counts] = {}
     done = 0
     for shard in shards:
-        counts = counted.get(shard["path"]) or next(read)
-        found.setdefault(shard["domain"], Counts(Summary(shard["domain"]))).add(counts)
-        done += shard["rows"]
+        counts = counted.get(shard.path) or next(read)
+        found.setdefault(shard.domain, Counts(Summary(shard.domain))).add(counts)
+        done += shard.rows
         progress("auditing captions", done, rows)
     return dict(sorted(found.items()))

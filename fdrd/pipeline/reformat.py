@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from msgspec import convert
+from msgspec.structs import asdict, replace
 
 from fdrd.build_config import FORMATS
 from fdrd.columns import arrow_schema
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of, write_text
+from fdrd.files.struct_table import parse_rows
 from fdrd.pipeline.documents import write_documents
 from fdrd.progress import Progress, silent
 from fdrd.storage.checked_shards import DamageError, file_flaw, read_checked
 from fdrd.storage.manifest import digest_of_shards, dump, read_manifest
+from fdrd.storage.manifest_types import Config, Manifest, Shard
 from fdrd.storage.publish import link_or_copy, work_folder
-from fdrd.storage.shard_file import encode_row, open_shard, with_name
+from fdrd.storage.shard_file import encode_row, named_images, open_shard, with_name
 
 
 def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> Path:
@@ -28,7 +31,7 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
         FdrdError: the format is unknown, there is no dataset, or a shard is damaged.
     """
     manifest = read_manifest(folder)
-    if format == manifest["config"]["format"]:
+    if format == manifest.config.format:
         return folder
     if format not in FORMATS:
         raise FdrdError(f"`format` {format!r}: choose from {', '.join(FORMATS)}")
@@ -36,55 +39,57 @@ def convert_dataset(folder: Path, format: str, progress: Progress = silent) -> P
     if _is_copy_of(copy, manifest):
         return copy
     shutil.rmtree(copy, ignore_errors=True)
-    shards: list[dict[str, Any]] = []
-    rows = manifest["records"]["kept"]
-    columns = arrow_schema(manifest["categories"], manifest.get("columns", {}))
-    for shard in manifest["shards"]:
-        progress(f"writing {format}", sum(each["rows"] for each in shards), rows)
-        source = folder / shard["path"]
+    shards: list[Shard] = []
+    rows = manifest.records.kept
+    columns = arrow_schema(manifest.categories, manifest.columns)
+    waiting = named_images(
+        arrow_schema(manifest.categories, manifest.columns, named=format == "parquet")
+    )
+    for shard in manifest.shards:
+        progress(f"writing {format}", sum(each.rows for each in shards), rows)
+        source = folder / shard.path
         _check_digest(source, shard)
-        path = shard["path"].rpartition(".")[0] + f".{format}"
+        path = shard.path.rpartition(".")[0] + f".{format}"
         with (
             atomic_write(copy / path) as file,
             open_shard(file, columns, format) as write,
         ):
-            for batch in read_checked(source, shard, manifest["categories"]):
+            for batch in read_checked(source, shard, manifest.categories):
                 found = batch.to_pylist()
                 images = [row["image"]["bytes"] for row in found]
                 if format == "parquet":
-                    found = [with_name(row, manifest["categories"]) for row in found]
-                write([encode_row(row) for row in found], images)
+                    found = [with_name(row, manifest.categories) for row in found]
+                write(parse_rows([encode_row(row) for row in found], waiting), images)
         size, digest = (copy / path).stat().st_size, sha256_of(copy / path)
-        entry = {key: value for key, value in shard.items() if key != "rows_sha256"}
-        shards.append({**entry, "path": path, "bytes": size, "sha256": digest})
+        shards.append(replace(shard, path=path, bytes=size, sha256=digest))
     progress(f"writing {format}", rows, rows)
     link_or_copy(folder / "rejected.jsonl", copy / "rejected.jsonl")
-    converted = {
-        **manifest,
-        "config": {**manifest["config"], "format": format},
-        "shards": shards,
-        "digest": digest_of_shards(shards),
-    }
+    converted = replace(
+        manifest,
+        config=convert({**asdict(manifest.config), "format": format}, Config),
+        shards=shards,
+        digest=digest_of_shards(shards),
+    )
     write_documents(copy, converted, progress)
-    write_text(copy / "of.txt", manifest["digest"])
+    write_text(copy / "of.txt", manifest.digest)
     write_text(copy / "manifest.json", dump(converted))
     return copy
 
 
-def _check_digest(path: Path, shard: Mapping[str, Any]) -> None:
+def _check_digest(path: Path, shard: Shard) -> None:
     """Raise `DamageError` if a shard is missing or does not have the digest that the manifest lists."""
     flaw = file_flaw(path)
-    if not flaw and sha256_of(path) != shard["sha256"]:
+    if not flaw and sha256_of(path) != shard.sha256:
         flaw = "its bytes differ from the manifest"
     if flaw:
         raise DamageError(path, flaw)
 
 
-def _is_copy_of(copy: Path, manifest: dict[str, Any]) -> bool:
+def _is_copy_of(copy: Path, manifest: Manifest) -> bool:
     """Return whether a complete copy of this build exists; its manifest is written last."""
     note = copy / "of.txt"
     return (
         (copy / "manifest.json").is_file()
         and note.is_file()
-        and note.read_text(encoding="utf-8") == manifest["digest"]
+        and note.read_text(encoding="utf-8") == manifest.digest
     )

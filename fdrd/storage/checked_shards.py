@@ -6,11 +6,11 @@ paths. `fdrd.checks.validation` also compares digests, spans, negatives and spli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -18,6 +18,7 @@ from fdrd.columns import KNOWN_COLUMNS, arrow_schema, extra_in_schema
 from fdrd.errors import FdrdError, first_line
 from fdrd.files.names import DIGEST, is_folder_name
 from fdrd.record import KINDS
+from fdrd.storage.manifest_types import Shard
 from fdrd.storage.shard_file import class_names, read_batches, read_schema
 
 REMEDY = "`fdrd validate` lists all problems; build the dataset again, or get an intact copy"
@@ -131,9 +132,17 @@ def row_flaws(
     return found
 
 
+class ShardFacts(NamedTuple):
+    """What the manifest says about the file of a shard, to compare with it."""
+
+    domain: str
+    rows: int
+    bytes: int
+
+
 def read_checked(
     path: Path,
-    shard: Mapping[str, Any] | None = None,
+    shard: Shard | ShardFacts | None = None,
     categories: Sequence[str] | None = None,
     *,
     images: bool = True,
@@ -149,9 +158,9 @@ def read_checked(
     Raises:
         DamageError: the file is missing or damaged, or a row would break its reader.
     """
-    if flaw := file_flaw(path, shard["bytes"] if shard else None):
+    if flaw := file_flaw(path, shard.bytes if shard else None):
         raise DamageError(path, flaw)
-    read, domain = 0, shard["domain"] if shard else None
+    read, domain = 0, shard.domain if shard else None
     try:
         schema = read_schema(path)
         names = class_names(schema) if categories is None else categories
@@ -164,13 +173,13 @@ def read_checked(
             yield batch
     except UNREADABLE as error:
         raise DamageError(path, f"cannot be read ({first_line(error)})") from error
-    if shard and read != shard["rows"]:
-        raise DamageError(path, f"has {read:,} rows, the manifest says {shard['rows']:,}")
+    if shard and read != shard.rows:
+        raise DamageError(path, f"has {read:,} rows, the manifest says {shard.rows:,}")
 
 
 def check_rows(
     path: Path,
-    shard: Mapping[str, Any] | None = None,
+    shard: Shard | None = None,
     categories: Sequence[str] | None = None,
 ) -> None:
     """Check all rows of a shard; a file that did not change is checked once in a process.
@@ -183,20 +192,23 @@ def check_rows(
     except OSError:
         status = None
     state = status and (status.st_size, status.st_mtime_ns, status.st_ino)
-    entry = shard and tuple(shard[key] for key in ("domain", "rows", "bytes"))
-    _check_once(path, state, entry, None if categories is None else tuple(categories))
+    _check_once(
+        path,
+        state,
+        shard and ShardFacts(shard.domain, shard.rows, shard.bytes),
+        None if categories is None else tuple(categories),
+    )
 
 
 @lru_cache(maxsize=1024)
 def _check_once(
     path: Path,
     _state: tuple[int, ...] | None,
-    entry: tuple[Any, ...] | None,
+    facts: ShardFacts | None,
     categories: tuple[str, ...] | None,
 ) -> None:
-    shard = dict(zip(("domain", "rows", "bytes"), entry, strict=True)) if entry else None
     # The images of Parquet would have to be decompressed; whoever uses one checks it.
-    for _ in read_checked(path, shard, categories, images=path.suffix != ".parquet"):
+    for _ in read_checked(path, facts, categories, images=path.suffix != ".parquet"):
         pass
 
 

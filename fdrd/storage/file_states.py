@@ -13,16 +13,17 @@ from stat import S_ISREG
 from typing import Any
 
 from fdrd.files.atomic import sha256_of, write_text
+from fdrd.storage.manifest_types import Manifest
 from fdrd.storage.publish import work_folder
 
 _DOCUMENTS = ("manifest.json", "rejected.jsonl", "croissant.json")  # README.md may be edited
 _MANIFEST = "manifest.json"
 
 
-def record_states(out: Path, manifest: dict[str, Any]) -> None:
+def record_states(out: Path, manifest: Manifest) -> None:
     """Remember the files of a complete build in the stage folder, just before it replaces the last one."""
     stage = work_folder(out) / "stage"
-    digests = {shard["path"]: shard["sha256"] for shard in manifest["shards"]}
+    digests = {shard.path: shard.sha256 for shard in manifest.shards}
     digests |= {name: sha256_of(stage / name) for name in _DOCUMENTS}
     files = {path: [digest, *_numbers(stage / path)] for path, digest in digests.items()}
     last = _digest_of_manifest(_read(out))
@@ -42,12 +43,12 @@ def refresh_states(out: Path) -> None:
         _write(out, files, [])
 
 
-def are_unchanged(out: Path, manifest: dict[str, Any]) -> bool:
+def are_unchanged(out: Path, manifest: Manifest) -> bool:
     """Return whether all files of a build are as they were written; hash those that may have changed."""
     files = _read(out).get("files")
     if files is None:  # built by fdrd 0.1
-        files = {shard["path"]: [shard["sha256"]] for shard in manifest["shards"]}
-    if any(shard["path"] not in files for shard in manifest["shards"]):
+        files = {shard.path: [shard.sha256] for shard in manifest.shards}
+    if any(shard.path not in files for shard in manifest.shards):
         return False
     hashed = False
     for path, (digest, *state) in files.items():

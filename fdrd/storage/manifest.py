@@ -8,29 +8,43 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+import msgspec
 import numpy as np
 
 from fdrd.build_config import BuildConfig
 from fdrd.curation.pair_table import PairTable
 from fdrd.curation.source_contents import annotation_file
-from fdrd.errors import FdrdError
+from fdrd.errors import FdrdError, first_line
 from fdrd.kinds import refuse_other
 from fdrd.reasons import REASONS, Rejection
-from fdrd.record import SPLITS, class_labels
+from fdrd.record import class_labels
+from fdrd.storage.manifest_types import (
+    ColumnType,
+    Config,
+    DomainEntry,
+    FileCounts,
+    Manifest,
+    RecordCounts,
+    ReviewCounts,
+    Shard,
+    SplitCounts,
+    SplitName,
+    Tokens,
+)
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
     from fdrd.sources import Domain
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 _LONGEST = 400
 """Characters of a message, which may repeat any part of a manifest."""
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
@@ -51,60 +65,65 @@ def schema(name: str) -> Validator:
     return Draft202012Validator(json.loads(text))
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a built dataset.
 
     Raises:
-        FdrdError: there is no manifest, or it is not valid under `schemas/manifest.schema.json`. A folder of another
-            kind is named.
+        FdrdError: there is no manifest, or it is not valid. A folder of another kind is named.
     """
     path = folder / "manifest.json"
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         refuse_other(folder, "a dataset")
         flaw = "contains no manifest.json" if folder.is_dir() else "is not a folder"
         raise FdrdError(
             f"{folder} {flaw}; `fdrd build SOURCE --out {folder}` writes a dataset"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
-    for invalid in schema("manifest").iter_errors(manifest):
-        flaw = f"{invalid.json_path}: {invalid.message}"
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.ValidationError as error:
+        flaw = first_line(error)
         flaw = flaw if len(flaw) < _LONGEST else f"{flaw[:_LONGEST]}..."
-        raise FdrdError(f"{path}: {flaw}; build the dataset again")
+        raise FdrdError(f"{path}: {flaw}; build the dataset again") from None
+    except (ValueError, RecursionError) as error:
+        raise FdrdError(f"{path} is not JSON ({error}); build the dataset again") from None
     if flaw := _inconsistency(manifest):
         raise FdrdError(f"{path}: {flaw}; build the dataset again")
     return manifest
 
 
-def _inconsistency(manifest: Mapping[str, Any]) -> str:
-    """Return what is wrong between the parts of a valid manifest, or an empty text."""
-    counted = {(domain, split) for domain, of in manifest["splits"].items() for split in of}
-    paths = [shard["path"] for shard in manifest["shards"]]
-    for shard in manifest["shards"]:
-        if not shard["path"].startswith(f"data/{shard['domain']}/{shard['split']}-"):
-            return f"the shard {shard['path']} is listed for another domain or split"
-    if {(shard["domain"], shard["split"]) for shard in manifest["shards"]} != counted:
+def _inconsistency(manifest: Manifest) -> str:
+    """Return what is wrong between the parts of a manifest, or an empty text."""
+    counted = {(domain, split) for domain, of in manifest.splits.items() for split in of}
+    for shard in manifest.shards:
+        if not shard.path.startswith(f"data/{shard.domain}/{shard.split}-"):
+            return f"the shard {shard.path} is listed for another domain or split"
+    if {(shard.domain, shard.split) for shard in manifest.shards} != counted:
         return "the domains and splits of the shards are not those that are counted"
-    return "a shard is listed twice" if len(set(paths)) < len(paths) else ""
+    if len({shard.path for shard in manifest.shards}) < len(manifest.shards):
+        return "a shard is listed twice"
+    repeated = len(set(manifest.categories)) < len(manifest.categories)
+    return "a category is listed twice" if repeated else ""
 
 
 def make_manifest(
     config: BuildConfig,
-    domains: list[dict[str, Any]],
+    domains: Sequence[Domain],
     pairs: PairTable,
     rejected: list[Rejection],
-    shards: list[dict[str, Any]],
-    tokens: dict[str, Any] | None = None,
+    shards: list[Shard],
+    tokens: dict[str, Any],
     decisions: dict[str, Any] | None = None,
     extra: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Return the manifest of a build.
 
     Args:
         config: the options.
-        domains: from `describe_domain`.
+        domains: domains of the source.
         pairs: the records; the kept ones are in the shards.
         rejected: all rejections.
         shards: entries from `fdrd.storage.shards.write_shard`.
@@ -114,83 +133,74 @@ def make_manifest(
     """
     rules = pairs.rule_counts()
     for shard in shards:
-        rules.update(shard["rules"])
+        rules.update(shard.rules)
     kept = len(pairs.rows)
-    manifest: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "name": config.name,
-        "config": asdict(config),
-        "libraries": library_versions(),
-        "backbone": config.backbone,
-        "domains": domains,
-        "records": {
-            "read": kept + len(rejected),
-            "kept": kept,
-            "rejected": len(rejected),
-        },
-        "files": _account(pairs, rejected),
-        "rejected": _counted(rejection.reason for rejection in rejected),
-        "rules": {rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
-        "reported": {reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
-        "licences": dict(sorted(pairs.count(pairs.license, pairs.licenses).items())),
-        "splits": _split_counts(pairs),
-        "tokens": tokens,
-        "categories": sorted(class_labels(pairs.named_categories()).values()),
-        "shards": shards,
-        "digest": digest_of_shards(shards),
-    }
-    if decisions is not None:
-        manifest["decisions"] = decisions
-    if extra:
-        manifest["columns"] = dict(extra)
-    schema("manifest").validate(manifest)
-    return manifest
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=config.name,
+        config=Config(**asdict(config)),
+        libraries=library_versions(),
+        backbone=config.backbone,
+        domains=[_domain_entry(domain) for domain in domains],
+        records=RecordCounts(kept + len(rejected), kept, len(rejected)),
+        files=_account(pairs, rejected),
+        rejected=_counted(rejection.reason for rejection in rejected),
+        rules={rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
+        reported={reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
+        licences=dict(sorted(pairs.count("license").items())),
+        splits=_split_counts(pairs),
+        tokens=msgspec.convert(tokens, Tokens),
+        categories=sorted(class_labels(pairs.named_categories()).values()),
+        shards=shards,
+        digest=digest_of_shards(shards),
+        decisions=msgspec.convert(decisions, ReviewCounts) if decisions else None,
+        columns=cast("dict[str, ColumnType]", dict(extra or {})),
+    )
 
 
-def digest_of_shards(shards: Iterable[Mapping[str, Any]]) -> str:
+def digest_of_shards(shards: Iterable[Shard]) -> str:
     """Return the digest of a dataset, computed from the paths and digests of its shards."""
-    digests = "".join(f"{shard['path']} {shard['sha256']}\n" for shard in shards)
+    digests = "".join(f"{shard.path} {shard.sha256}\n" for shard in shards)
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
-def describe_domain(domain: Domain) -> dict[str, Any]:
-    """Return the manifest entry of a domain: its reader, and the fields of its `domain.toml`."""
+def _domain_entry(domain: Domain) -> DomainEntry:
     about = {key: value for key, value in domain.about.to_json().items() if value}
-    return {"name": domain.name, "reader": domain.reader, **about}
+    return DomainEntry(domain.name, domain.reader, **about)
 
 
 def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, Any]:
+def _account(pairs: PairTable, rejected: Iterable[Rejection]) -> dict[str, FileCounts]:
     """Count records read, kept, and rejected by reason, for each annotation file."""
-    files_kept = Counter(pairs.count(pairs.file, pairs.files))
+    files_kept = pairs.count("file")
     reasons: dict[str, list[str]] = {file: [] for file in files_kept}
     for rejection in rejected:
         reasons.setdefault(annotation_file(rejection.file), []).append(rejection.reason)
     return {
-        file: {
-            "read": files_kept[file] + len(reasons[file]),
-            "kept": files_kept[file],
-            "rejected": _counted(reasons[file]),
-        }
+        file: FileCounts(
+            read=files_kept[file] + len(reasons[file]),
+            kept=files_kept[file],
+            rejected=_counted(reasons[file]),
+        )
         for file in sorted(reasons)
     }
 
 
-def _split_counts(pairs: PairTable) -> dict[str, Any]:
+def _split_counts(pairs: PairTable) -> dict[str, dict[SplitName, SplitCounts]]:
     """Count pairs, images, captions and categories by domain and split."""
     found = pairs.by_split()
     return {
         domain: {
-            split: {
-                "pairs": len(rows),
-                "images": len(np.unique(pairs.digest[rows])),
-                "captions": len(np.unique(pairs.caption[rows])),
-                "categories": len(pairs.named_categories(rows)),
-            }
-            for split in SPLITS
+            split: SplitCounts(
+                pairs=len(rows),
+                images=len(np.unique(pairs["digest"][rows])),
+                captions=len(np.unique(pairs["caption"][rows])),
+                categories=len(pairs.named_categories(rows)),
+            )
+            for split in get_args(SplitName)
             if (rows := found.get((domain, split))) is not None
         }
         for domain in sorted({domain for domain, _ in found})
@@ -202,6 +212,6 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def dump(value: Mapping[str, Any]) -> str:
+def dump(value: Manifest | Mapping[str, Any]) -> str:
     """Format JSON as in the files of a dataset folder."""
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"

@@ -13,7 +13,6 @@ from fdrd.files.atomic import sync_folder
 
 OWNED = frozenset(
     {"README.md", "croissant.json", "data", "manifest.json", "plots", "rejected.jsonl"}
-    | {"digests"}  # written by fdrd 0.1
 )
 
 

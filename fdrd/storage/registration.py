@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from fdrd.columns import features
+from fdrd.storage.manifest_types import Manifest, Shard
 from fdrd.storage.publish import link_or_copy
 from fdrd.storage.shard_file import PARQUET, read_batches, read_schema
 
@@ -51,7 +52,7 @@ class Registration:
     failure: str = ""
 
 
-def register(folder: Path, manifest: dict[str, Any]) -> Registration:
+def register(folder: Path, manifest: Manifest) -> Registration:
     """Register a built dataset under its name, unless the name belongs to the dataset of another folder.
 
     A lock keeps builds of several projects apart: the name stands for one of them, never for a mixture.
@@ -59,7 +60,7 @@ def register(folder: Path, manifest: dict[str, Any]) -> Registration:
     """
     from filelock import FileLock
 
-    root = _root(manifest["name"])
+    root = _root(manifest.name)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root.with_name(f".{root.name}.fdrd.lock")):
@@ -115,15 +116,15 @@ def _is_name(text: str) -> bool:
     return "/" not in text and text not in (".", "..")  # neither a Hub id nor a path
 
 
-def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
-    configs = [*sorted(manifest["splits"]), "default"]
+def _register(folder: Path, manifest: Manifest, root: Path) -> list[str]:
+    configs = [*sorted(manifest.splits), "default"]
     # The loader needs a different digest for each config.
     targets = {
-        config: root / config / VERSION / f"{manifest['digest'][:60]}{number:04x}"
+        config: root / config / VERSION / f"{manifest.digest[:60]}{number:04x}"
         for number, config in enumerate(configs)
     }
     shards = {
-        config: [each for each in manifest["shards"] if config in ("default", each["domain"])]
+        config: [each for each in manifest.shards if config in ("default", each.domain)]
         for config in configs
     }
     _remove(root.glob(f"*/{VERSION}/.*"))  # a kill left them
@@ -143,7 +144,7 @@ def _register(folder: Path, manifest: dict[str, Any], root: Path) -> list[str]:
         return configs
     try:
         for config in missing:
-            columns = features(manifest["categories"], manifest.get("columns", {}))
+            columns = features(manifest.categories, manifest.columns)
             _write_hidden(folder, targets[config], root.name, config, shards[config], columns)
         _show(targets, earlier)
     except OSError:
@@ -240,16 +241,16 @@ def _write_hidden(
     target: Path,
     name: str,
     config: str,
-    shards: list[dict[str, Any]],
+    shards: list[Shard],
     columns: dict[str, Any],
 ) -> None:
     partial = _hidden(target)
     partial.mkdir(parents=True)
     splits: dict[str, dict[str, Any]] = {}
-    for split in dict.fromkeys(shard["split"] for shard in shards):
-        of_split = [shard for shard in shards if shard["split"] == split]
-        lengths = [shard["rows"] for shard in of_split]
-        size = sum(shard["bytes"] for shard in of_split)
+    for split in dict.fromkeys(shard.split for shard in shards):
+        of_split = [shard for shard in shards if shard.split == split]
+        lengths = [shard.rows for shard in of_split]
+        size = sum(shard.bytes for shard in of_split)
         splits[split] = {
             "name": split,
             "num_bytes": size,
@@ -259,7 +260,7 @@ def _write_hidden(
         }
         for number, shard in enumerate(of_split):
             part = f"-{number:05d}-of-{len(of_split):05d}" if len(of_split) > 1 else ""
-            _link_as_arrow(folder / shard["path"], partial / f"{name}-{split}{part}.arrow")
+            _link_as_arrow(folder / shard.path, partial / f"{name}-{split}{part}.arrow")
     # What `DatasetInfo.write_to_directory` writes.
     info = {
         **dict.fromkeys(("description", "citation", "homepage", "license"), ""),
@@ -268,7 +269,7 @@ def _write_hidden(
         "config_name": config,
         "version": {"version_str": VERSION, "major": 0, "minor": 0, "patch": 0},
         "splits": splits,
-        "dataset_size": sum(shard["bytes"] for shard in shards),
+        "dataset_size": sum(shard.bytes for shard in shards),
     }
     (partial / _INFO).write_text(json.dumps(info), encoding="utf-8")
     (partial / MARKER).write_text(f"{os.fspath(folder.resolve())}\n", encoding="utf-8")

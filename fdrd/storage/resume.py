@@ -10,16 +10,19 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import sha256_of, write_text
 from fdrd.storage.file_states import are_unchanged, is_own_manifest
 from fdrd.storage.manifest import dump, library_versions, read_manifest
+from fdrd.storage.manifest_types import Shard
 from fdrd.storage.publish import ledger_path, stage_folder, work_folder
 
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -124,39 +127,38 @@ def forget_if_changed(out: Path, root: Path, before: SourceFingerprint) -> None:
         ledger_path(out).unlink(missing_ok=True)
 
 
-def record_shard(out: Path, entry: Mapping[str, Any]) -> None:
+def record_shard(out: Path, entry: Shard) -> None:
     """Remember a complete shard, so that the next run need not write it again."""
     with _journal(out).open("a", encoding="utf-8") as journal:
-        journal.write(json.dumps(entry) + "\n")
+        journal.write(msgspec.json.encode(entry).decode() + "\n")
 
 
-def reusable_shards(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+def reusable_shards(out: Path) -> dict[str, tuple[Path, Shard]]:
     """Return {key: (folder, manifest entry)} of intact shards from the last or an interrupted build.
 
     Every file is hashed again, so a damaged shard is not reused.
     """
-    candidates: list[tuple[Path, dict[str, Any]]] = []
+    candidates: list[tuple[Path, Shard]] = []
     if (out / "manifest.json").is_file() and is_own_manifest(out):
         with suppress(FdrdError):  # written by another version of fdrd
-            candidates += [(out, entry) for entry in read_manifest(out)["shards"]]
+            candidates += [(out, entry) for entry in read_manifest(out).shards]
     if _journal(out).is_file():
         for line in _journal(out).read_bytes().splitlines():
             with suppress(*_DAMAGED):  # truncated by a kill
-                candidates.append((stage_folder(out), json.loads(line)))
+                candidates.append((stage_folder(out), msgspec.json.decode(line, type=Shard)))
     found = {}
     for folder, entry in candidates:
         with suppress(OSError, *_DAMAGED):
-            entry.pop("rows_sha256", None)  # written by fdrd 0.1
             if _is_intact(folder, entry):
-                found[entry["key"]] = (folder, entry)
+                found[entry.key] = (folder, entry)
     return found
 
 
-def _is_intact(folder: Path, entry: Mapping[str, Any]) -> bool:
-    file: Path = folder / entry["path"]
-    if not file.is_file() or file.stat().st_size != entry["bytes"]:
+def _is_intact(folder: Path, entry: Shard) -> bool:
+    file = folder / entry.path
+    if not file.is_file() or file.stat().st_size != entry.bytes:
         return False
-    return bool(sha256_of(file) == entry["sha256"])
+    return bool(sha256_of(file) == entry.sha256)
 
 
 def _journal(out: Path) -> Path:

@@ -20,15 +20,15 @@ import pyarrow as pa
 from fdrd.columns import CATEGORY_NAME, arrow_schema, extra_in_schema
 from fdrd.record import category_name
 
-Writer = Callable[[Sequence[bytes], Sequence[bytes]], None]
-"""Takes rows as JSON (`encode_row`) and as many images."""
+Writer = Callable[[pa.Table, Sequence[bytes]], None]
+"""Takes rows that have the names of image files (`named_images`), and as many images."""
 PARQUET = ".parquet"
 _FEATURES = b"huggingface"  # key of the metadata of `datasets`
 
 
 @contextmanager
 def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writer]:
-    """Open a shard for writing and yield a function that writes one batch: its rows as JSON, and its images.
+    """Open a shard for writing and yield a function that writes one batch: its rows, and its images.
 
     Each batch becomes one record batch or row group. The batch size therefore bounds the memory of a
     reader, and no column reaches the 2 GiB limit of Arrow's offsets.
@@ -47,7 +47,7 @@ def open_shard(file: IO[bytes], schema: pa.Schema, format: str) -> Iterator[Writ
     else:
         writer = pa.ipc.new_stream(file, schema)
     with writer:
-        yield lambda rows, images: writer.write_table(_table(rows, images, schema))
+        yield lambda rows, images: writer.write_table(_with_images(rows, images, schema))
 
 
 def encode_row(row: Mapping[str, Any]) -> bytes:
@@ -86,28 +86,24 @@ def read_batches(path: Path, *, images: bool = True) -> Iterator[pa.RecordBatch]
             yield batch if images else batch.drop_columns(["image"])
 
 
-def _table(rows: Sequence[bytes], images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
-    """Return rows as a table. All but the image bytes goes through Arrow's parser of JSON.
-
-    `Table.from_pylist` is as fast, but imports pandas, which takes half a second in each process.
-    """
-    from pyarrow import json as pa_json
-
-    text = b"\n".join(rows)
+def named_images(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of rows that have the name of their image file instead of the image."""
     place = schema.get_field_index("image")
-    table = pa_json.read_json(
-        pa.BufferReader(text),
-        pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
-        pa_json.ParseOptions(explicit_schema=schema.set(place, pa.field("image", pa.string()))),
-    )
+    return schema.set(place, pa.field("image", pa.string()))
+
+
+def _with_images(rows: pa.Table, images: Sequence[bytes], schema: pa.Schema) -> pa.Table:
+    """Return rows with the bytes of their images."""
+    place = schema.get_field_index("image")
     ends = np.cumsum([0, *map(len, images)], dtype=np.int32)
     data = pa.BinaryArray.from_buffers(
         pa.binary(), len(images), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(images))]
     )
-    (names,) = table["image"].chunks
+    rows = rows.combine_chunks()
+    (names,) = rows["image"].chunks
     image = pa.StructArray.from_arrays([data, names], fields=list(schema.field(place).type))
     # No cast: it imports all of `pyarrow.compute`, and the writer compares the schemas.
-    return table.set_column(place, schema.field(place), image)
+    return rows.set_column(place, schema.field(place), image)
 
 
 def class_names(schema: pa.Schema) -> list[str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -22,11 +22,12 @@ from fdrd.columns import extra_of
 from fdrd.curation.pair_table import Integers, PairTable
 from fdrd.errors import FdrdError
 from fdrd.files.atomic import atomic_write, sha256_of
-from fdrd.files.struct_file import StructRange
+from fdrd.files.struct_table import read_table
 from fdrd.images.check import read_image
-from fdrd.record import Record, Split, category_name, from_json
+from fdrd.record import ImageRef, Record, category_name, from_json
 from fdrd.storage.checked_shards import read_checked
-from fdrd.storage.json_rows import JsonRow
+from fdrd.storage.manifest_types import Manifest, Shard, SplitName
+from fdrd.storage.rows import FILE, SIZE
 from fdrd.storage.shard_file import open_shard
 
 BATCH_BYTES = 32 * 2**20
@@ -41,7 +42,7 @@ class ShardPlan:
 
     path: str
     domain: str
-    split: Split
+    split: SplitName
     rows: Integers
 
 
@@ -49,13 +50,23 @@ class ShardPlan:
 class ShardTask:
     """Everything that a worker needs to write one shard.
 
-    `schema` is a serialized Arrow schema, `rules` counts the fixes of given negatives.
+    Attributes:
+        path: file of the shard inside the folder.
+        domain: domain of all rows.
+        split: split of all rows.
+        rows: Arrow file of the rows, which wait for their images (`fdrd.storage.rows`).
+        root: folder of the images.
+        rules: counts of the fixes of given negatives.
+        key: key of the shard.
+        folder: stage folder.
+        schema: serialized Arrow schema.
     """
 
     path: str
     domain: str
-    split: Split
-    rows: StructRange[JsonRow]
+    split: SplitName
+    rows: str
+    root: str
     rules: Mapping[str, int]
     key: str
     folder: str
@@ -72,32 +83,27 @@ def plan_shards(pairs: PairTable, shard_bytes: int, format: str = "arrow") -> li
     """
     plans = []
     for (domain, split), rows in pairs.by_split().items():
-        rows = rows[np.lexsort((pairs.order[1, rows], pairs.order[0, rows]))]
-        total = int(pairs.images.sizes[pairs.digest[rows]].sum())
+        rows = rows[np.lexsort((pairs["then_order"][rows], pairs["order"][rows]))]
+        total = int(pairs.images.sizes[pairs["digest"][rows]].sum())
         count = max(1, -(-total // shard_bytes))
         begins = [-(-(part << 60) // count) << 4 for part in range(1, count)]
-        places = np.searchsorted(pairs.order[0, rows], np.array(begins, np.uint64))
+        places = np.searchsorted(pairs["order"][rows], np.array(begins, np.uint64))
         parts = [part for part in np.split(rows, places) if len(part)]
         for number, part in enumerate(parts):
             path = f"data/{domain}/{split}-{number:05d}-of-{len(parts):05d}.{format}"
-            plans.append(ShardPlan(path, domain, split, part))
+            plans.append(ShardPlan(path, domain, cast("SplitName", split), part))
     return plans
 
 
 def start_key(plan: ShardPlan, *settings: Any) -> hashlib._Hash:
     """Return a digest of all but the records of a shard; `settings` must be JSON.
 
-    With the records (`add_to_key`) it is the key of the shard, which everything that determines its bytes changes.
+    With the JSON of its records it is the key of the shard, which everything that determines its bytes changes.
     """
     return hashlib.sha256(json.dumps([plan.path, *settings], sort_keys=True).encode())
 
 
-def add_to_key(digest: hashlib._Hash, record: Record) -> None:
-    """Add the next record of a shard to its digest."""
-    digest.update(msgspec.json.encode(record))
-
-
-def write_shard(task: ShardTask) -> dict[str, Any]:
+def write_shard(task: ShardTask) -> Shard:
     """Write one shard below `task.folder`, and return its manifest entry.
 
     Raises:
@@ -109,66 +115,68 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         atomic_write(final) as file,
         open_shard(file, schema, final.suffix.removeprefix(".")) as write,
     ):
-        for texts, images in _batches(task.rows):
-            write(texts, images)
-    return {
-        "path": task.path,
-        "domain": task.domain,
-        "split": task.split,
-        "rows": len(task.rows),
-        "bytes": final.stat().st_size,
-        "sha256": sha256_of(final),
-        "key": task.key,
-        "rules": dict(sorted(task.rules.items())),
-    }
+        rows = read_table(task.rows)
+        for batch, images in _batches(rows, task.root):
+            write(batch, images)
+    return Shard(
+        path=task.path,
+        domain=task.domain,
+        split=task.split,
+        rows=rows.num_rows,
+        bytes=final.stat().st_size,
+        sha256=sha256_of(final),
+        key=task.key,
+        rules=dict(sorted(task.rules.items())),
+    )
 
 
-def read_records(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Record]:
+def read_records(folder: Path, manifest: Manifest) -> Iterator[Record]:
     """Yield the records of a built dataset in shard order, without image bytes.
 
     Raises:
         DamageError: a shard is missing or damaged.
     """
-    for shard in manifest["shards"]:
-        path, categories = folder / shard["path"], manifest["categories"]
+    for shard in manifest.shards:
+        path, categories = folder / shard.path, manifest.categories
         for batch in read_checked(path, shard, categories, images=False):
             for row in batch.to_pylist():
-                row["category"] = category_name(row["category"], manifest["categories"])
+                row["category"] = category_name(row["category"], manifest.categories)
                 image = {"path": row["source"]["file"], "member": ""}
                 extra = extra_of(row)
                 yield from_json(
-                    {**row, "image": image, "split": shard["split"], "rules": (), "extra": extra}
+                    {**row, "image": image, "split": shard.split, "rules": (), "extra": extra}
                 )
 
 
-def _batches(rows: Iterable[JsonRow]) -> Iterator[tuple[list[bytes], list[bytes]]]:
-    """Yield batches of rows as JSON, and their images."""
-    texts: list[bytes] = []
+def _batches(rows: pa.Table, root: str) -> Iterator[tuple[pa.Table, list[bytes]]]:
+    """Yield batches of rows, and their images."""
+    files = msgspec.convert(rows[FILE].to_pylist(), list[ImageRef])
+    digests = (source["sha256"] for source in rows["source"].to_pylist())
+    sizes = rows[SIZE].to_pylist()
+    rows = rows.drop_columns([FILE, SIZE])
     images: list[bytes] = []
-    size = 0
-    for row in rows:
-        data = _read_unchanged(row)
-        row_size = len(data) + row.size
-        if texts and (size + row_size > BATCH_BYTES or len(texts) >= BATCH_ROWS):
-            yield texts, images
-            texts, images, size = [], [], 0
-        texts.append(row.text)
+    start = size = 0
+    for row, (file, digest) in enumerate(zip(files, digests, strict=True)):
+        data = _read_unchanged(root, file, digest)
+        row_size = len(data) + sizes[row]
+        if images and (size + row_size > BATCH_BYTES or len(images) >= BATCH_ROWS):
+            yield rows.slice(start, len(images)), images
+            start, images, size = row, [], 0
         images.append(data)
         size += row_size
-    if texts:
-        yield texts, images
+    if images:
+        yield rows.slice(start), images
 
 
-def _read_unchanged(row: JsonRow) -> bytes:
-    """Return the image bytes of a row, if they still match its digest."""
-    image = row.image.image
+def _read_unchanged(root: str, image: ImageRef, sha256: str) -> bytes:
+    """Return the bytes of an image, if they still have this digest."""
     try:
-        data = read_image(row.image.root, image)
+        data = read_image(root, image)
     except (OSError, LookupError, ValueError) as error:
         raise FdrdError(
             f"{image}: was readable when it was checked, but is not now ({error}); "
             "run the command again to resume"
         ) from error
-    if hashlib.sha256(data).hexdigest() != row.sha256:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise FdrdError(f"{image} changed during the build; run the command again")
     return data

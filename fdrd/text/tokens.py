@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fdrd.progress import Progress, silent
-from fdrd.record import Record, Split
+from fdrd.record import Split
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CLIP_LIMIT = 77
 """tokens that CLIP reads, including the begin and end tokens"""
-_BATCH = 4096
 # The pattern of openai/CLIP simple_tokenizer.py for Python's `re`.
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNORECASE)
 _LETTERS_PER_TOKEN = 9
@@ -95,18 +93,15 @@ def counter_for(backbone: str | None, tokens: CounterOf | None) -> TokenCounter:
 
 
 def measure(
-    records: Iterable[Record],
-    counter: TokenCounter,
-    progress: Progress = silent,
-    total: int = 0,
+    batches: Iterable[Sequence[str]], counter: TokenCounter, progress: Progress = silent
 ) -> TokenLengths:
-    """Count the tokens of each caption."""
-    lengths, remaining = array("i"), iter(records)
-    while batch := list(islice(remaining, _BATCH)):
-        captions = list(dict.fromkeys(record.caption for record in batch))
-        count_of = dict(zip(captions, counter.count(captions), strict=True))
-        lengths.extend(count_of[record.caption] for record in batch)
-        progress("counting tokens", len(lengths), max(total, len(lengths)))
+    """Count the tokens of each caption, a batch of captions at a time."""
+    lengths = array("i")
+    for captions in batches:
+        distinct = list(dict.fromkeys(captions))
+        tokens = dict(zip(distinct, counter.count(distinct), strict=True))
+        lengths.extend(tokens[caption] for caption in captions)
+        progress("counting tokens", len(lengths), len(lengths))
     return TokenLengths(counter.name, counter.limit, np.array(lengths, np.int32))
 
 

@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from msgspec import to_builtins
 
 from fdrd.curation.leaks import CLUSTER
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
 from fdrd.storage.manifest import read_manifest
+from fdrd.storage.manifest_types import Manifest
 from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import FIELDS, write_index
@@ -35,13 +37,13 @@ _VERSION = 3
 _UNFINISHED = ".unfinished"
 
 
-def files_now(folder: Path, manifest: Mapping[str, Any]) -> list[list[int]]:
+def files_now(folder: Path, manifest: Manifest) -> list[list[int]]:
     """Return what identifies the content of the manifest and of each shard without reading them; [] for no file.
 
     The files of a copy differ, so its flaws are never shown for the original.
     """
     found: list[list[int]] = []
-    for name in ("manifest.json", *(shard["path"] for shard in manifest["shards"])):
+    for name in ("manifest.json", *(shard.path for shard in manifest.shards)):
         try:
             status = (folder / name).stat()
             found.append([status.st_ino, status.st_size, status.st_mtime_ns])
@@ -58,7 +60,7 @@ def open_index(folder: Path, progress: Progress = silent) -> Index:
     """
     manifest = read_manifest(folder)
     files = files_now(folder, manifest)
-    key = json.dumps([_VERSION, manifest, files[1:]], ensure_ascii=False)
+    key = json.dumps([_VERSION, to_builtins(manifest), files[1:]], ensure_ascii=False)
     if not is_unicode(key):
         raise FdrdError(f"{folder / 'manifest.json'} is not valid Unicode; build the dataset again")
     digest = hashlib.sha256(key.encode()).hexdigest()
@@ -118,7 +120,7 @@ class Index:
         self,
         path: Path,
         folder: Path,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         files: list[list[int]],
         unfinished: _IndexFolder | None = None,
     ):

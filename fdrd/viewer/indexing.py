@@ -22,6 +22,7 @@ from fdrd.files.atomic import sha256_of
 from fdrd.progress import Progress
 from fdrd.record import category_name, from_json
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
+from fdrd.storage.manifest_types import Manifest, Shard
 from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
@@ -95,23 +96,21 @@ class _Damage:
         return f"{self.shard}: {'; '.join(reasons)}" if reasons else ""
 
 
-def write_index(
-    path: Path, folder: Path, manifest: Mapping[str, Any], progress: Progress
-) -> dict[str, str]:
+def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress) -> dict[str, str]:
     """Write the index of a dataset; return what is wrong with it, by shard.
 
     Rows that the viewer could not show, e.g. without a caption or with the id of another row, are left out.
     """
-    total = sum(int(shard["rows"]) for shard in manifest["shards"])
+    total = sum(int(shard.rows) for shard in manifest.shards)
     columns = {name: _Column() for name in (*SINGLE, *MULTIPLE, "words")}
     damages: dict[str, _Damage] = {}
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         row = 0
-        for index, shard in enumerate(manifest["shards"]):
-            name = shard["path"]
+        for index, shard in enumerate(manifest.shards):
+            name = shard.path
             damage = damages[name] = _Damage(name, _file_flaws(folder / name, shard))
-            for batch in _shown_rows(folder / name, shard, manifest["categories"], damage):
+            for batch in _shown_rows(folder / name, shard, manifest.categories, damage):
                 known = _known_ids(connection, batch)
                 values = []
                 for each in batch:
@@ -127,19 +126,19 @@ def write_index(
                 _insert(connection, values)
                 progress("indexing records", min(row, total), total)
         errors = {name: text for name, damage in damages.items() if (text := str(damage))}
-        _finish(connection, manifest["shards"], errors, columns)
+        _finish(connection, manifest.shards, errors, columns)
     progress("indexing records", total, total)
     return errors
 
 
 def _finish(
     connection: sqlite3.Connection,
-    shards: Sequence[Mapping[str, Any]],
+    shards: Sequence[Shard],
     errors: Mapping[str, str],
     columns: Mapping[str, _Column],
 ) -> None:
     """Write what is known when all rows are written: errors, columns, and indexes."""
-    listed = {shard["path"]: index for index, shard in reversed(list(enumerate(shards)))}
+    listed = {shard.path: index for index, shard in reversed(list(enumerate(shards)))}
     connection.executemany(
         "INSERT INTO shards VALUES (?, ?, ?)",
         [(index, path, errors.get(path, "")) for path, index in listed.items()],
@@ -153,23 +152,23 @@ def _finish(
     connection.commit()
 
 
-def _file_flaws(path: Path, shard: Mapping[str, Any]) -> list[str]:
+def _file_flaws(path: Path, shard: Shard) -> list[str]:
     """Return how the file of a shard differs from the manifest."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return ["not a file"]
-        same = status.st_size == shard["bytes"] and sha256_of(path) == shard["sha256"]
+        same = status.st_size == shard.bytes and sha256_of(path) == shard.sha256
     except (OSError, ValueError) as error:  # a name with a NUL
         return [getattr(error, "strerror", None) or str(error)]
     return [] if same else ["damaged, its digest is not that of the manifest"]
 
 
 def _shown_rows(
-    path: Path, shard: Mapping[str, Any], categories: Sequence[str], damage: _Damage
+    path: Path, shard: Shard, categories: Sequence[str], damage: _Damage
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of a shard that can be shown, in batches; add to the damage what cannot."""
-    read, count, error = 0, int(shard["rows"]), str(damage)
+    read, count, error = 0, int(shard.rows), str(damage)
     try:
         if not path.is_file():  # a pipe would wait for ever
             return
@@ -182,7 +181,7 @@ def _shown_rows(
                 if flaw := _flaw(row, categories):
                     damage.add_row(read, flaw)
                 else:
-                    rows.append({**row, "extra": extra_of(row), "domain": shard["domain"], "split": shard["split"],
+                    rows.append({**row, "extra": extra_of(row), "domain": shard.domain, "split": shard.split,
                                  "category": category_name(row["category"], categories),
                                  "place": read, "error": error})  # fmt: skip
                 read += 1

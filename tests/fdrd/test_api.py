@@ -57,7 +57,7 @@ def test_sample_build_and_load_are_one_call_each(tmp_path):
     assert fdrd.sample(tmp_path / "raw", categories=2, pairs=8, size=32, workers=1)
     built = fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
     loaded = fdrd.load(tmp_path / "data")
-    assert sum(loaded.counts.values()) == built.manifest["records"]["kept"] == 8
+    assert sum(loaded.counts.values()) == built.manifest.records.kept == 8
     assert fdrd.validate(loaded) == []
 
 
@@ -99,9 +99,9 @@ def test_options_of_a_build_are_keywords(built, birds, tmp_path):
     other = fdrd.build(
         birds, tmp_path / "other", config=config, negatives=1, category="bird", workers=1
     )
-    assert (other.manifest["config"]["seed"], other.manifest["config"]["negatives"]) == (7, 1)
-    assert built.manifest["config"]["seed"] == 1
-    assert other.manifest["categories"] == ["bird"]
+    assert (other.manifest.config.seed, other.manifest.config.negatives) == (7, 1)
+    assert built.manifest.config.seed == 1
+    assert other.manifest.categories == ["bird"]
     known = inspect.get_annotations(BuildSettings)
     assert set(known) == {
         each.name for kind in (fdrd.BuildConfig, fdrd.SourceOptions) for each in fields(kind)

@@ -56,23 +56,23 @@ def test_each_form_is_that_of_datasets(categories, named):
 def test_card_and_registration_are_those_of_datasets(birds, tmp_path, own_cache, format):
     config = BuildConfig(shard_bytes=2000, format=format)
     manifest = build(birds, tmp_path / "out", config=config, workers=1).manifest
-    columns = of_datasets(manifest["categories"], format == "parquet")
-    (domain,) = manifest["splits"]
+    columns = of_datasets(manifest.categories, format == "parquet")
+    (domain,) = manifest.splits
     infos = DatasetInfosDict()
     for name in ("default", domain):
         splits = SplitDict(dataset_name="fdrd")
-        for split in dict.fromkeys(shard["split"] for shard in manifest["shards"]):
-            of_split = [shard for shard in manifest["shards"] if shard["split"] == split]
+        for split in dict.fromkeys(shard.split for shard in manifest.shards):
+            of_split = [shard for shard in manifest.shards if shard.split == split]
             size, lengths = (
-                sum(each["bytes"] for each in of_split),
-                [each["rows"] for each in of_split],
+                sum(each.bytes for each in of_split),
+                [each.rows for each in of_split],
             )
             splits.add(
                 SplitInfo(split, size, sum(lengths), shard_lengths=lengths, dataset_name="fdrd")
             )
-        size = sum(shard["bytes"] for shard in manifest["shards"])
+        size = sum(shard.bytes for shard in manifest.shards)
         registered = DatasetInfo(
-            features=of_datasets(manifest["categories"], False), splits=splits, builder_name="fdrd",
+            features=of_datasets(manifest.categories, False), splits=splits, builder_name="fdrd",
             dataset_name="fdrd", config_name=name, version="0.0.0", dataset_size=size,
         )  # fmt: skip
         registered.write_to_directory(str(tmp_path))

@@ -21,6 +21,7 @@ from fdrd.sources import READERS, find_domains, make_options, read_domain
 from fdrd.sources.reading.extra import MAX_COLUMNS, extra_columns, within_limit
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.storage.checked_shards import schema_flaw
+from fdrd.storage.manifest import read_manifest
 from fdrd.storage.shards import read_records
 from fdrd.viewer.indexing import _flaw
 from tests.fdrd.viewer.conftest import open_site  # noqa: F401 - a fixture
@@ -59,7 +60,7 @@ def typed(tmp_path_factory):
 
 def extras(folder):
     """Return the extra columns of each image of a dataset."""
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = read_manifest(folder)
     return {record.source.sha256: record.extra for record in read_records(folder, manifest)}
 
 
@@ -152,7 +153,7 @@ def test_the_record_page_shows_a_column_as_text(typed, open_site):  # noqa: F811
 
 
 def read_all(folder):
-    return list(read_records(folder, json.loads((folder / "manifest.json").read_text())))
+    return list(read_records(folder, read_manifest(folder)))
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,7 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
-    assert again.manifest["records"]["rejected"] == (change != "replaced")
+    assert again.manifest.records.rejected == (change != "replaced")
 
 
 def test_a_file_that_changed_only_while_it_was_read_is_read_again(birds, tmp_path, monkeypatch):

@@ -56,16 +56,16 @@ def test_a_config_completes_and_checks_the_policy():
 
 def test_the_default_policy_drops_leaked_images_and_reports_leaked_captions(leaky, tmp_path):
     built = build(leaky, tmp_path / "out", workers=1)
-    assert built.manifest["rejected"] == {"image_in_other_split": 1}
-    assert built.manifest["reported"]["caption_in_other_split"] == 1
-    assert "caption_in_other_split" not in built.manifest["rules"]
+    assert built.manifest.rejected == {"image_in_other_split": 1}
+    assert built.manifest.reported["caption_in_other_split"] == 1
+    assert "caption_in_other_split" not in built.manifest.rules
     assert list(validate(tmp_path / "out")) == []
 
 
 @pytest.mark.parametrize("reason", ["image_in_other_split", "caption_in_other_split"])
 def test_validation_accepts_only_leaks_that_the_policy_keeps(leaky, tmp_path, reason):
     built = build(leaky, tmp_path / "out", config=BuildConfig(policy={reason: "keep"}), workers=1)
-    assert built.manifest["reported"][reason] == 1
+    assert built.manifest.reported[reason] == 1
     assert list(validate(tmp_path / "out")) == []
     manifest = tmp_path / "out/manifest.json"
     manifest.write_text(manifest.read_text().replace(f'"{reason}": "keep"', f'"{reason}": "drop"'))
@@ -79,14 +79,14 @@ def test_a_failing_policy_names_the_first_record_and_leaves_no_dataset(leaky, tm
         build(leaky, tmp_path / "out", config=config, workers=1)
     assert not (tmp_path / "out").exists()
     assert "image_in_other_split" in (tmp_path / "out.work/rejected.jsonl").read_text()
-    assert build(leaky, tmp_path / "out", workers=1).manifest["records"]["rejected"] == 1
+    assert build(leaky, tmp_path / "out", workers=1).manifest.records.rejected == 1
 
 
 def test_a_changed_policy_rebuilds(leaky, tmp_path):
     build(leaky, tmp_path / "out", workers=1)
     config = BuildConfig(policy={"caption_in_other_split": "drop"})
     again = build(leaky, tmp_path / "out", config=config, workers=1)
-    assert again.manifest["rejected"]["caption_in_other_split"] == 1
+    assert again.manifest.rejected["caption_in_other_split"] == 1
 
 
 def test_the_help_lists_every_reason_and_every_rule():

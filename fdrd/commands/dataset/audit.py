@@ -91,7 +91,7 @@ def audit(
     if min_clip_score is not None and not backbone:
         raise FdrdError("--min-clip-score requires --backbone")
     limits = parse_limits(fail_on or [])
-    digest = "" if is_source else read_manifest(folder)["digest"]
+    digest = "" if is_source else read_manifest(folder).digest
     records, rules = source_records(folder) if is_source else dataset_records(folder)
     if rows or fail_on:
         _print_rows(records, rows, limits, json)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fdrd.commands.console import err, out, print_hint, print_json, print_table
 from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
+    from fdrd.storage.manifest_types import Tokens
     from fdrd.text.tokens import TokenCounter
 
 
@@ -33,7 +34,7 @@ def tokens_of(backbone: str) -> TokenCounter | None:
 def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     """Print the result of a build, and the next command; `on_hub`: the Hub has the name, too."""
     manifest = built.manifest
-    name = manifest["name"]
+    name = manifest.name
     if on_hub:
         err.print(
             f'The Hub has a dataset {name}, which datasets.load_dataset("{name}") loads instead; load this one with '
@@ -60,21 +61,27 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
             soft_wrap=True,
         )
     if json:
-        print_json({"folder": str(built.out), "nothing_to_do": built.nothing_to_do, **manifest})
+        from msgspec import to_builtins
+
+        print_json(
+            {
+                "folder": str(built.out),
+                "nothing_to_do": built.nothing_to_do,
+                **to_builtins(manifest),
+            }
+        )
         return
-    records = manifest["records"]
+    records = manifest.records
     rows = []
-    for file, entry in manifest["files"].items():
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry["rejected"].items())
-        rows.append((file, f"{entry['read']:,}", f"{entry['kept']:,}", reasons or "none"))
+    for file, entry in manifest.files.items():
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry.rejected.items())
+        rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
     print_table(("annotations", "read", "kept", "rejected"), rows)
-    out.print(
-        f"{records['read']:,} read = {records['kept']:,} kept + {records['rejected']:,} rejected"
-    )
-    if reviewed := manifest.get("decisions"):
-        verified = sum(sum(splits.values()) for splits in reviewed["verified"].values())
+    out.print(f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected")
+    if reviewed := manifest.decisions:
+        verified = sum(sum(splits.values()) for splits in reviewed.verified.values())
         out.print(
-            f"Review: {reviewed['applied']:,} decisions applied, {reviewed['stale']:,} not applied, "
+            f"Review: {reviewed.applied:,} decisions applied, {reviewed.stale:,} not applied, "
             f"{verified:,} records verified"
         )
         for decision, reason in built.stale[:10]:
@@ -84,9 +91,9 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     if built.nothing_to_do:
         out.print(f"Nothing to do: {built.out} is up to date.")
     else:
-        shards = len(manifest["shards"])
+        shards = len(manifest.shards)
         out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
-    _print_tokens(manifest["tokens"])
+    _print_tokens(manifest.tokens)
     if built.configs:
         out.print(f'Load it in any project on this machine:  fdrd.load("{name}")')
     if built.configs and not on_hub:
@@ -94,11 +101,13 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
     print_hint(f"Next:  fdrd bench {built.out} --method zero_shot")
 
 
-def _print_tokens(tokens: dict[str, Any]) -> None:
+def _print_tokens(tokens: Tokens | None) -> None:
     """Print how many captions are truncated."""
-    splits = [split for splits in tokens["splits"].values() for split in splits.values()]
-    longest, over = max(split["max"] for split in splits), sum(split["over"] for split in splits)
+    if tokens is None:
+        return
+    splits = [split for splits in tokens.splits.values() for split in splits.values()]
+    longest, over = max(split.max for split in splits), sum(split.over for split in splits)
     out.print(
-        f"Captions have up to {longest} tokens ({tokens['tokenizer']}); {over:,} exceed the limit of "
-        f"{tokens['limit']} and are truncated"
+        f"Captions have up to {longest} tokens ({tokens.tokenizer}); {over:,} exceed the limit of "
+        f"{tokens.limit} and are truncated"
     )

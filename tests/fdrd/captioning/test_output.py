@@ -17,6 +17,7 @@ from fdrd.captioning.uncaptioned import find_uncaptioned
 from fdrd.errors import FdrdError
 from fdrd.kinds import kind_of
 from fdrd.pipeline.builder import build
+from fdrd.storage.manifest_types import RecordCounts
 from fdrd.storage.shards import read_records
 
 TEXT = "A small brown {category} sits on a mossy post."
@@ -64,7 +65,7 @@ def test_a_build_keeps_every_image_and_all_information_of_the_source(source, tmp
     done = caption_from_template(source, tmp_path / "captioned")
     assert (done.summary["kept"], done.summary["copied"]) == (23, 1)
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
-    assert built.manifest["records"] == {"read": 24, "kept": 24, "rejected": 0}
+    assert built.manifest.records == RecordCounts(24, 24, 0)
     records = {record.id: record for record in read_records(tmp_path / "data", built.manifest)}
     one = records["birds/train/robin/1.png"]
     assert (one.group, one.source.license, one.meta_category, one.split) == (
@@ -172,8 +173,8 @@ def test_images_at_the_top_of_a_domain_are_built(write, draw, tmp_path):
     write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
     caption_from_template(tmp_path / "raw", tmp_path / "captioned")
     built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
-    assert built.manifest["records"]["kept"] == 8
-    assert [domain["name"] for domain in built.manifest["domains"]] == ["raw"]
+    assert built.manifest.records.kept == 8
+    assert [domain.name for domain in built.manifest.domains] == ["raw"]
 
 
 def test_coop_splits_are_kept(write, draw, tmp_path):

@@ -7,9 +7,11 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import convert
 
 from fdrd.card.croissant import croissant
 from fdrd.pipeline.builder import build
+from fdrd.storage.manifest_types import Manifest
 
 mlc = pytest.importorskip("mlcroissant")
 
@@ -34,7 +36,7 @@ def as_parquet(built, folder):
         pq.write_table(table, path)
         shard["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         shard["bytes"] = path.stat().st_size
-    (folder / "croissant.json").write_text(json.dumps(croissant(manifest)))
+    (folder / "croissant.json").write_text(json.dumps(croissant(convert(manifest, Manifest))))
     return folder / "croissant.json"
 
 
@@ -58,16 +60,16 @@ def test_it_lists_splits_licenses_and_provenance(built):
     splits = next(each for each in found["recordSet"] if each["@id"] == "splits")
     assert {row["splits/name"] for row in splits["data"]} == {"train", "validation", "test"}
     sums = {each["@id"]: each["sha256"] for each in found["distribution"] if "sha256" in each}
-    assert sums == {shard["path"]: shard["sha256"] for shard in built.manifest["shards"]}
+    assert sums == {shard.path: shard.sha256 for shard in built.manifest.shards}
 
 
 def test_parquet_records_equal_the_rows_of_the_shards(built, tmp_path):
     dataset = mlc.Dataset(as_parquet(built, tmp_path / "parquet"))
     rows = {row["default/id"].decode(): row for row in dataset.records("default")}
     wanted = {}
-    for shard in built.manifest["shards"]:
-        with pa.ipc.open_stream((built.out / shard["path"]).read_bytes()) as stream:
-            wanted |= {row["id"]: (shard["split"], row) for row in stream.read_all().to_pylist()}
+    for shard in built.manifest.shards:
+        with pa.ipc.open_stream((built.out / shard.path).read_bytes()) as stream:
+            wanted |= {row["id"]: (shard.split, row) for row in stream.read_all().to_pylist()}
     assert rows.keys() == wanted.keys() != set()
     for key, (split, row) in wanted.items():
         found = rows[key]

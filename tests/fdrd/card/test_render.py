@@ -35,7 +35,7 @@ AUDITS = {}
 @pytest.fixture
 def audited(built):
     """The dataset's audit, text-only baseline included, and its digest."""
-    digest = built.manifest["digest"]
+    digest = built.manifest.digest
     if digest not in AUDITS:
         AUDITS[digest] = audit_records(dataset_records(built.out)[0])
     return AUDITS[digest], digest
@@ -124,7 +124,7 @@ def test_text_of_a_source_cannot_leave_its_cell(built):
 
 def test_a_category_shared_by_two_domains_is_found_in_its_captions(two_domains, tmp_path):
     built = build(two_domains, tmp_path / "out", workers=1)
-    assert built.manifest["categories"] == ["birds: wren", "cat", "pets: wren", "robin"]
+    assert built.manifest.categories == ["birds: wren", "cat", "pets: wren", "robin"]
     found = audit_records(dataset_records(built.out)[0], text_only=False)
     assert [each.domain for each in found] == ["birds", "pets"]
     assert [each.flaws["category_not_named"] for each in found] == [0, 0]
@@ -150,7 +150,8 @@ def test_the_metadata_parse_with_huggingface_hub_and_describe_the_data(built):
 
 
 def test_licenses_unknown_to_the_hub_are_named(built):
-    manifest = {**built.manifest, "licences": {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}}
+    licenses = {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}
+    manifest = replace(built.manifest, licences=licenses)
     data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
     assert data["license"] == ["cc-by-4.0", "unknown", "other"]
     assert data["license_name"] == "Flickr terms"
@@ -201,4 +202,4 @@ def test_with_very_many_categories_only_the_default_config_is_described(
     card = DatasetCard.load(built.out / "README.md")
     assert set(DatasetInfosDict.from_dataset_card_data(card.data)) == {"default"}
     rows = load_dataset(str(built.out), "raw", split="test")
-    assert rows.features["category"].names == built.manifest["categories"]
+    assert rows.features["category"].names == built.manifest.categories

@@ -182,8 +182,8 @@ def test_an_audit_of_nothing_is_empty():
 def test_a_built_dataset_returns_its_records(birds, tmp_path):
     built = build(birds, tmp_path / "out", workers=1)
     records, rules = dataset_records(tmp_path / "out")
-    assert len(records) == built.manifest["records"]["kept"]
-    assert rules == built.manifest["rules"]
+    assert len(records) == built.manifest.records.kept
+    assert rules == built.manifest.rules
     read = {item.id: item for item in read_domain(birds, find_domains(birds)[0])}
     for record in records:
         source = read[record.id]

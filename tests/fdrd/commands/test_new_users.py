@@ -82,7 +82,7 @@ def test_mistakes_are_found_before_torch_is_imported(project, run):
 
 def test_a_script_without_a_main_guard_builds_with_several_workers(project):
     (project / "script.py").write_text(
-        "import fdrd\nprint(fdrd.build('raw/', workers=2).manifest['records']['kept'])\n"
+        "import fdrd\nprint(fdrd.build('raw/', workers=2).manifest.records.kept)\n"
     )
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "49\n"), done.stderr

@@ -19,6 +19,7 @@ from fdrd.curation.decisions import (
     review,
     to_line,
 )
+from fdrd.curation.source_contents import SourceWriter
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
@@ -48,7 +49,7 @@ def records_of(folder):
 
 
 def shard_bytes(folder):
-    return [(folder / each["path"]).read_bytes() for each in read_manifest(folder)["shards"]]
+    return [(folder / each.path).read_bytes() for each in read_manifest(folder).shards]
 
 
 PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
@@ -59,10 +60,10 @@ def reviewed(tmp_path, *decisions):
     """Return the items after a review, and what it found."""
     with (
         contents_of([PAIR], tmp_path) as contents,
-        contents.with_records(tmp_path / "reviewed") as into,
+        SourceWriter(tmp_path / "reviewed") as into,
     ):
         found = review(contents, decisions, into)
-        return list(into.items()), found
+        return [item for item, _ in into.finish("", contents.images).items()], found
 
 
 def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
@@ -90,10 +91,10 @@ def test_a_build_applies_each_kind_of_decision(birds, tmp_path):
     assert wrong.negatives[0].caption not in {each.caption for each in after[wrong.id].negatives}
     assert len(after[wrong.id].negatives) == len(wrong.negatives)
     assert after[marked.id].attributes == ()
-    entry = built.manifest["decisions"]
-    assert (entry["applied"], entry["stale"]) == (6, 0)
-    assert sum(sum(splits.values()) for splits in entry["verified"].values()) == 5
-    assert built.manifest["rejected"]["dropped_in_review"] == 1
+    entry = built.manifest.decisions
+    assert (entry.applied, entry.stale) == (6, 0)
+    assert sum(sum(splits.values()) for splits in entry.verified.values()) == 5
+    assert built.manifest.rejected["dropped_in_review"] == 1
     assert "Verified by reviewers" in (tmp_path / "out" / "README.md").read_text()
     assert list(validate(tmp_path / "out")) == []
 
@@ -108,7 +109,7 @@ def test_decisions_are_reproducible_and_reversible(birds, tmp_path):
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
     assert build(birds, tmp_path / "one", config=CONFIG, decisions=file, workers=1).nothing_to_do
     again = build(birds, tmp_path / "one", config=CONFIG, workers=1)
-    assert "decisions" not in again.manifest
+    assert again.manifest.decisions is None
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "plain")
 
 
@@ -119,7 +120,7 @@ def test_a_decision_on_changed_content_is_reported_but_not_applied(birds, tmp_pa
     built = build(birds, tmp_path / "out", config=CONFIG, decisions=file, workers=1)
     assert [reason for _, reason in built.stale] == ["the record has changed since it was seen"]
     assert record.id in records_of(tmp_path / "out")
-    assert built.manifest["decisions"]["stale"] == 1
+    assert built.manifest.decisions.stale == 1
 
 
 def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
@@ -131,9 +132,9 @@ def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
     keep = Decision(f"{first.file}: {first.key}", "", "ann", "", "keep", first.reason)
     file = write(tmp_path / "decisions.jsonl", keep)
     built = build(birds, tmp_path / "out", config=config, decisions=file, workers=1)
-    assert built.manifest["records"]["kept"] == 1
-    assert built.manifest["rules"]["kept_in_review"] == 1
-    assert built.manifest["reported"]["image_too_small"] == 1
+    assert built.manifest.records.kept == 1
+    assert built.manifest.rules["kept_in_review"] == 1
+    assert built.manifest.reported["image_too_small"] == 1
 
 
 def test_successive_corrections_may_refer_to_the_first_or_a_later_state(tmp_path):

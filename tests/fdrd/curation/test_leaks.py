@@ -24,6 +24,7 @@ from fdrd.pipeline.builder import build
 from fdrd.policy import resolve
 from fdrd.reasons import Rejection
 from fdrd.record import ImageRef, Record, Source
+from fdrd.storage.manifest_types import RecordCounts
 from tests.curated import by_number, contents_of, curated
 from tests.scenes import ORIGINAL, encoded, scene
 
@@ -151,8 +152,8 @@ def scenes(write, tmp_path):
 
 def test_a_build_keeps_near_duplicates_in_one_split_and_reports_them(scenes, tmp_path):
     built = build(scenes, tmp_path / "out", workers=1)
-    assert built.manifest["records"] == {"read": 50, "kept": 50, "rejected": 0}
-    assert built.manifest["reported"] == {"near_image_in_split": 30}
+    assert built.manifest.records == RecordCounts(50, 50, 0)
+    assert built.manifest.reported == {"near_image_in_split": 30}
     assert list(validate(tmp_path / "out")) == []
     splits, families = defaultdict(set), defaultdict(set)
     for split in ("train", "validation", "test"):
@@ -172,7 +173,7 @@ def test_a_build_drops_near_duplicates_of_test_images_from_train(scenes, tmp_pat
         line["split"] = "test" if line["file_name"].endswith("-cut.jpg") else "train"
     write("metadata.jsonl", "\n".join(map(json.dumps, lines)))
     built = build(scenes, tmp_path / "out", workers=1)
-    assert built.manifest["rejected"] == {"near_image_in_other_split": 30}
+    assert built.manifest.rejected == {"near_image_in_other_split": 30}
     assert list(validate(tmp_path / "out")) == []
     line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
     assert "looks like" in line["detail"]
@@ -180,7 +181,7 @@ def test_a_build_drops_near_duplicates_of_test_images_from_train(scenes, tmp_pat
 
     keeping = BuildConfig(policy={"near_image_in_other_split": "keep"})
     kept = build(scenes, tmp_path / "kept", config=keeping, workers=1)
-    assert kept.manifest["reported"]["near_image_in_other_split"] == 30
+    assert kept.manifest.reported["near_image_in_other_split"] == 30
     assert list(validate(tmp_path / "kept")) == list(validate_images(tmp_path / "kept")) == []
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
@@ -202,14 +203,14 @@ def test_a_build_drops_mirror_images_of_test_images_from_train(tmp_path, write):
             lines.append(json.dumps({"file_name": path, "caption": caption, "split": split}))
     write("metadata.jsonl", "\n".join(lines))
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["rejected"] == {"mirrored_image_in_other_split": 4}
+    assert built.manifest.rejected == {"mirrored_image_in_other_split": 4}
     line = json.loads((tmp_path / "out/rejected.jsonl").read_text().splitlines()[0])
     assert line["detail"] == (
         "train/wren/00.jpg: is a mirrored or turned copy of test/wren/00.jpg of test"
     )
     keeping = BuildConfig(policy={"mirrored_image_in_other_split": "keep"})
     kept = build(tmp_path / "raw", tmp_path / "kept", config=keeping, workers=1)
-    assert kept.manifest["reported"] == {"mirrored_image_in_other_split": 4}
+    assert kept.manifest.reported == {"mirrored_image_in_other_split": 4}
     assert validate(tmp_path / "kept", images=True) == []
     path = tmp_path / "kept/manifest.json"
     path.write_text(path.read_text().replace('_other_split": "keep"', '_other_split": "drop"'))
@@ -227,8 +228,8 @@ def test_a_hashed_split_keeps_mirror_images_together_and_reports_them(tmp_path, 
         lines.append(json.dumps({"file_name": path, "caption": f"Scene {number}."}))
     write("metadata.jsonl", "\n".join(lines))
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["records"]["kept"] == 40
-    assert built.manifest["reported"] == {"mirrored_image_in_split": 20}
+    assert built.manifest.records.kept == 40
+    assert built.manifest.reported == {"mirrored_image_in_split": 20}
     for split in ("train", "validation", "test"):
         rows = load_view(tmp_path / "out", split)._rows
         assert all(count == 2 for count in Counter(rows["group"]).values())
@@ -246,7 +247,7 @@ def test_size_limits_of_images_and_captions_are_applied(birds, tmp_path, write):
     metadata = birds / "metadata.jsonl"
     metadata.write_text(metadata.read_text() + "\n".join(map(json.dumps, lines)))
     built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest["rejected"] == {
+    assert built.manifest.rejected == {
         "caption_missing": 1,
         "caption_too_long": 1,
         "image_too_narrow": 1,
@@ -254,16 +255,16 @@ def test_size_limits_of_images_and_captions_are_applied(birds, tmp_path, write):
     }
     loose = BuildConfig(min_side=2, max_aspect=50, max_caption=20_000)
     again = build(birds, tmp_path / "out", config=loose, workers=1)
-    assert again.manifest["rejected"] == {"caption_missing": 1}
+    assert again.manifest.rejected == {"caption_missing": 1}
 
 
 def test_a_changed_pixel_limit_applies_to_images_checked_earlier(birds, tmp_path):
-    assert build(birds, tmp_path / "out", workers=1).manifest["records"]["rejected"] == 0
+    assert build(birds, tmp_path / "out", workers=1).manifest.records.rejected == 0
     strict = BuildConfig(max_pixels=24 * 16 - 1, policy={"image_too_large": "fail"})
     with pytest.raises(Exception, match="49 image_too_large"):
         build(birds, tmp_path / "out", config=strict, workers=1)
     loose = build(birds, tmp_path / "new", config=BuildConfig(max_pixels=24 * 16), workers=1)
-    assert loose.manifest["records"]["rejected"] == 0
+    assert loose.manifest.records.rejected == 0
 
 
 def test_image_conversions_are_counted_on_the_card(birds, tmp_path, write):
@@ -271,5 +272,5 @@ def test_image_conversions_are_counted_on_the_card(birds, tmp_path, write):
     image.putalpha(40)
     write("train/wren/00.png", encoded(image))
     built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest["rules"]["image_on_white"] == 2  # it has two captions
+    assert built.manifest.rules["image_on_white"] == 2  # it has two captions
     assert "they are shown on white" in (tmp_path / "out/README.md").read_text()

@@ -70,9 +70,9 @@ def test_a_new_process_loads_every_image_with_its_digest(two_domains, tmp_path, 
     assert streams.keys() == {"birds", "pets"}
     for split, rows in whole.items():
         assert rows == {**streams["birds"][split], **streams["pets"][split]}
-    for domain, splits in built.manifest["splits"].items():
+    for domain, splits in built.manifest.splits.items():
         assert {split: len(rows) for split, rows in streams[domain].items()} == {
-            split: count["pairs"] for split, count in splits.items()
+            split: count.pairs for split, count in splits.items()
         }
     of_file = {
         hashlib.sha256(path.read_bytes()).hexdigest(): path for path in two_domains.rglob("*.png")

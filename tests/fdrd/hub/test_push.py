@@ -177,7 +177,7 @@ def test_a_new_build_replaces_the_old_one_and_foreign_files_stay(built, hub, tmp
     remote = set(content(hub))
     assert theirs <= remote
     shards = {path for path in remote if re.fullmatch(r"data/.*-of-.*\.arrow", path)}
-    assert shards == {shard["path"] for shard in other.manifest["shards"]}
+    assert shards == {shard.path for shard in other.manifest.shards}
     old = {f"data/raw/{split}-00000-of-00001.arrow" for split in ("test", "train", "validation")}
     assert old | {"plots/attributes.png"} <= set(plan.delete)
     assert set(plan.foreign) == theirs

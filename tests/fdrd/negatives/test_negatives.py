@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fdrd.checks.flaws import wrong_articles
 from fdrd.engines import LocalEngine
-from fdrd.files.struct_file import Selection, StructFile
+from fdrd.files.struct_table import StructWriter
 from fdrd.negatives import (
     clean_given,
     draw_batch,
@@ -25,7 +25,7 @@ from fdrd.negatives.context import STEP
 from fdrd.negatives.edits import _noisy
 from fdrd.negatives.given import plain
 from fdrd.negatives.odds import _MAX_BIAS, _NEVER, _ROUNDS, _bias
-from fdrd.record import ImageRef, Negative, Record, Source
+from fdrd.record import ImageRef, Negative, Record, Source, TaggedCaption
 from fdrd.text.attributes import find_attributes
 from fdrd.text.mentions import category_pattern, find_mentions, key
 from fdrd.text.normalize import normalize_caption
@@ -309,12 +309,13 @@ def test_balancing_the_highest_scores_is_balancing_all(seed, k, size, ties):
 
 
 def test_a_worker_makes_the_same_catalog(tmp_path):
-    with StructFile(tmp_path / "records", Record) as file:
+    with StructWriter(tmp_path / "records", Record) as writer:
         for pair in PAIRS:
-            file.append(pair)
-        records = Selection(file.range(0, len(file)), np.arange(len(PAIRS)))
+            writer.append(pair)
+        order = sorted(range(len(PAIRS)), key=lambda at: (PAIRS[at].category, PAIRS[at].caption))
+        captions = writer.finish().copy(tmp_path / "captions", np.array(order), TaggedCaption)
         with LocalEngine(2) as engine:
-            found = catalogs_by_domain({"pets": records}, engine)
+            found = catalogs_by_domain({"pets": captions}, engine)
     assert found["pets"].digest == make_catalog(PAIRS).digest
 
 

@@ -172,7 +172,7 @@ def test_a_read_error_during_checks_is_counted_and_retried(birds, tmp_path, monk
     build(birds, tmp_path / "reference", config=SMALL, workers=1)
     read_error(monkeypatch, "train/wren/02.png")
     built = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert built.manifest["rejected"] == {"read_error": 1}
+    assert built.manifest.rejected == {"read_error": 1}
     examined = len(lines(tmp_path / "out.work/examined.jsonl"))
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
     assert not again.nothing_to_do
@@ -191,7 +191,7 @@ def test_a_read_error_during_writing_names_the_image_and_keeps_finished_shards(
     with pytest.raises(FdrdError, match=rf"{last}.*is not now.*run the command again"):
         build(birds, tmp_path / "out", config=SMALL, workers=1)
     again = build(birds, tmp_path / "out", config=SMALL, workers=1)
-    assert again.shards_written < len(reference.manifest["shards"])
+    assert again.shards_written < len(reference.manifest.shards)
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
 
 

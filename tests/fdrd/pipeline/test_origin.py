@@ -30,7 +30,7 @@ def test_the_dataset_of_another_source_is_replaced_only_on_request(birds, finche
     assert build(birds, out, workers=1).nothing_to_do
 
     replaced = build(finches, out, replace=True, workers=1)
-    assert replaced.manifest["records"]["kept"] == 48
+    assert replaced.manifest.records.kept == 48
     assert build(finches, out, workers=1).nothing_to_do
     with pytest.raises(FdrdError, match=f"is a dataset of {finches}"):
         build(birds, out, workers=1)
@@ -43,7 +43,7 @@ def test_a_source_may_change_or_move_but_not_both(birds, tmp_path):
     assert build(birds, out, workers=1).shards_written > 0
 
     shutil.copytree(birds, tmp_path / "moved", copy_function=shutil.copy)  # with new times
-    assert build(tmp_path / "moved", out, workers=1).manifest["domains"][0]["name"] == "moved"
+    assert build(tmp_path / "moved", out, workers=1).manifest.domains[0].name == "moved"
     shutil.rmtree(birds)
     moved = (tmp_path / "moved").rename(tmp_path / "again")
     (moved / "metadata.jsonl").write_text(metadata_of(moved).replace("as new", "changed"))
@@ -77,11 +77,11 @@ def test_the_defaults_follow_the_source_if_another_one_has_them(
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     first = build(birds, workers=1)
-    assert (str(first.out), first.manifest["name"], first.instead_of) == ("data/fdrd", "fdrd", None)
+    assert (str(first.out), first.manifest.name, first.instead_of) == ("data/fdrd", "fdrd", None)
 
     for nothing_to_do in (False, True):
         second = build(finches, workers=1)
-        assert (str(second.out), second.manifest["name"]) == ("data/finches", "finches")
+        assert (str(second.out), second.manifest.name) == ("data/finches", "finches")
         assert (second.nothing_to_do, second.configs) == (nothing_to_do, ["finches", "default"])
         print_build(second, json=False)
         (line,) = capsys.readouterr().err.splitlines()
@@ -89,7 +89,7 @@ def test_the_defaults_follow_the_source_if_another_one_has_them(
     assert build(birds, workers=1).nothing_to_do
 
     named = build(finches, config=BuildConfig(name="own"), workers=1)
-    assert (str(named.out), named.manifest["name"]) == ("data/finches", "own")
+    assert (str(named.out), named.manifest.name) == ("data/finches", "own")
     shutil.copytree(birds, tmp_path / "elsewhere/finches")
     (tmp_path / "elsewhere/finches/train/wren/04.png").unlink()
     with pytest.raises(FdrdError, match=f"data/fdrd is a dataset of {birds}, and data/finches"):

@@ -9,7 +9,7 @@ from fdrd.engines import LocalEngine
 from fdrd.errors import FdrdError
 from fdrd.pipeline import builder
 from fdrd.pipeline.collect import CheckTask, run_check_task
-from fdrd.storage.json_rows import RowsTask
+from fdrd.storage.rows import RowsTask
 from fdrd.storage.shards import ShardTask
 from tests.folders import digests
 
@@ -26,6 +26,10 @@ class OtherMachine(LocalEngine):
             if isinstance(task, ShardTask) and not self.shares:
                 Path(task.folder, task.path).unlink()
             yield result
+
+    def submit(self, function, task):
+        (result,) = self.run(function, [task])
+        return lambda: result
 
 
 @pytest.fixture
@@ -54,18 +58,20 @@ def test_a_shard_that_is_on_another_machine_only_is_an_error(birds, tmp_path, el
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("task_type", "name"), [(RowsTask, "rows"), (ShardTask, "json_rows")])
+@pytest.mark.parametrize(
+    ("task_type", "name"), [(RowsTask, "rows.partial"), (ShardTask, "rows/0.arrow")]
+)
 def test_a_machine_that_does_not_see_the_records_is_an_error(
     birds, tmp_path, monkeypatch, elsewhere, task_type, name
 ):
     def without_rows(function, tasks, *common, ahead=0):
         for task in tasks:
             if isinstance(task, task_type):
-                Path(task.rows.path).unlink()
+                Path(task.records.path if task_type is RowsTask else task.rows).unlink()
             yield function(task, *common)
 
     monkeypatch.setattr(elsewhere, "run", without_rows)
-    with pytest.raises(FdrdError, match=rf"does not see .*/{name}\.partial"):
+    with pytest.raises(FdrdError, match=rf"does not see .*/{name}"):
         builder.build(birds, tmp_path / "out")
 
 

@@ -13,7 +13,7 @@ def build_one_image(write, draw, folder, captions):
     write("wren/1.png", draw(1))
     lines = [f"A wren sits on branch {number}." for number in range(captions)]
     write("wren/1.txt", "\n".join(lines))
-    return build(folder / "raw", folder / "out", workers=1).manifest["records"]["kept"]
+    return build(folder / "raw", folder / "out", workers=1).manifest.records.kept
 
 
 def test_captions_of_one_image_are_not_compared_with_each_other(write, draw, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def test_a_conversion_is_reused_until_the_build_changes(birds, tmp_path, draw):
     before = (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns
     assert (convert_dataset(folder, "parquet") / "manifest.json").stat().st_mtime_ns == before
     (birds / "train/wren/02.png").write_bytes(draw(99))
-    digest = build(birds, folder, workers=1).manifest["digest"]
+    digest = build(birds, folder, workers=1).manifest.digest
     assert (convert_dataset(folder, "parquet") / "of.txt").read_text() == digest
     with pytest.raises(FdrdError, match="choose from arrow, parquet"):
         convert_dataset(folder, "csv")

@@ -11,6 +11,7 @@ from fdrd.dataset import load_view
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.sources import SourceOptions
+from fdrd.storage.manifest_types import RecordCounts
 from fdrd.storage.shards import read_records
 
 
@@ -31,8 +32,8 @@ def test_they_have_attribute_swaps_and_no_category_metrics(source, tmp_path):
 
     out = tmp_path / "out"
     manifest = build(source, out, workers=1).manifest
-    assert manifest["records"] == {"read": 24, "kept": 24, "rejected": 0}
-    assert (manifest["categories"], list(validate(out))) == ([], [])
+    assert manifest.records == RecordCounts(24, 24, 0)
+    assert (manifest.categories, list(validate(out))) == ([], [])
     assert {split.categories for split in stats(out)} == {0}
     assert {record.category for record in read_records(out, manifest)} == {""}
     negatives = [n for row in load_view(out, "test").negatives for n in row]
@@ -56,7 +57,7 @@ def test_records_with_and_without_categories_share_a_dataset(source, tmp_path, d
         (source / f"wren/{number}.png").write_bytes(draw(number))
         (source / f"wren/{number}.txt").write_text(f"A red wren, number {number}.")
     manifest = build(source, tmp_path / "out", workers=1).manifest
-    assert manifest["categories"] == ["wren"]
+    assert manifest.categories == ["wren"]
     found = [record.category for record in read_records(tmp_path / "out", manifest)]
     assert (found.count(""), found.count("wren")) == (24, 2)
     assert list(validate(tmp_path / "out")) == []
@@ -66,4 +67,4 @@ def test_the_same_source_is_built_again_with_other_options(source, tmp_path):
     build(source, tmp_path / "out", workers=1)
     assert build(source, tmp_path / "out", workers=1).nothing_to_do
     again = build(source, tmp_path / "out", workers=1, options=SourceOptions(category="bird"))
-    assert again.manifest["categories"] == ["bird"]
+    assert again.manifest.categories == ["bird"]

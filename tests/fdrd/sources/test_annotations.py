@@ -12,6 +12,7 @@ from fdrd.reasons import Rejection
 from fdrd.sources import find_domains, read_domain
 from fdrd.sources.reading.json_stream import stream_elements
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.storage.manifest_types import RecordCounts
 
 
 def outcomes(root):
@@ -37,7 +38,7 @@ def test_coco_accounts_for_every_annotation_and_image(tmp_path, write, draw):
         "duplicate_id", "bad_field", "bad_field", "caption_missing",  # images
     ])  # fmt: skip
     built = build(tmp_path / "raw", tmp_path / "out", workers=1).manifest
-    assert built["records"] == {"read": 13, "kept": 2, "rejected": 11}
+    assert built.records == RecordCounts(13, 2, 11)
 
 
 @pytest.mark.parametrize("text", ["annotations first", "utf-16", "bom"])

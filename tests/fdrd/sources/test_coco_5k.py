@@ -73,7 +73,7 @@ def independent_recalls(root, coco):
 def test_zero_shot_recalls_of_coco_equal_an_independent_script(tmp_path):
     coco = draw_coco(tmp_path / "raw")
     built = build(tmp_path / "raw", tmp_path / "out", workers=2)
-    assert built.manifest["records"]["kept"] == len(coco["annotations"])
+    assert built.manifest.records.kept == len(coco["annotations"])
     result = benchmark.run("zero_shot", tmp_path / "out", split="validation", backbone="embedded")
     expected = independent_recalls(tmp_path / "raw", coco)
     for direction, recalls in zip(DIRECTIONS, expected, strict=True):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec import to_builtins
 
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
@@ -53,7 +54,7 @@ def test_manifest_and_card_repeat_it_for_each_domain(tmp_path, write, draw):
     draw_domain(write, draw, "birds/", GOOD)
     draw_domain(write, draw, "more/")
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["domains"] == [
+    assert to_builtins(built.manifest.domains) == [
         {
             "name": "birds",
             "reader": "image_folder",
@@ -64,7 +65,7 @@ def test_manifest_and_card_repeat_it_for_each_domain(tmp_path, write, draw):
         },
         {"name": "more", "reader": "image_folder"},
     ]
-    assert built.manifest["licences"] == {"CC-BY-4.0": 4}
+    assert built.manifest.licences == {"CC-BY-4.0": 4}
     card = (tmp_path / "out/README.md").read_text()
     assert "| birds | CC-BY-4.0 | `image_folder` | <https://example.org/birds> | 4 |" in card
     assert r"- birds: @misc\{birds\}" in card
@@ -76,7 +77,7 @@ def test_a_changed_domain_file_triggers_a_rebuild(tmp_path, write, draw):
     assert build(tmp_path / "raw", tmp_path / "out", workers=1).nothing_to_do
     write("domain.toml", GOOD.replace("CC-BY-4.0", "CC0-1.0"))
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert "CC0-1.0" in json.dumps(built.manifest["licences"])
+    assert "CC0-1.0" in json.dumps(built.manifest.licences)
 
 
 @pytest.mark.parametrize(

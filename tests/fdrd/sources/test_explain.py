@@ -9,6 +9,7 @@ from datasets import Dataset
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
 from fdrd.sources.explain import explain
+from fdrd.storage.manifest_types import RecordCounts
 
 
 def lines(root):
@@ -57,11 +58,11 @@ def test_every_layout_is_recognized_with_a_reason_that_names_a_file(tmp_path, wr
 def test_a_build_uses_the_layouts_that_explain_names(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    readers = {domain["name"]: domain["reader"] for domain in built.manifest["domains"]}
+    readers = {domain.name: domain.reader for domain in built.manifest.domains}
     for name, reader in readers.items():
         assert any(line.startswith(f"{name}: {reader}, ") for line in lines(tmp_path))
-    assert built.manifest["rejected"] == {"caption_missing": 1}
-    assert built.manifest["records"]["kept"] == 6
+    assert built.manifest.rejected == {"caption_missing": 1}
+    assert built.manifest.records.kept == 6
 
 
 def test_other_matching_layouts_and_domain_toml_are_named(tmp_path, write, draw):
@@ -84,7 +85,7 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     assert "a/b/c/2.png is deeper" in text
     assert "linked: left out: links" in text
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["records"] == {"read": 2, "kept": 1, "rejected": 1}
+    assert built.manifest.records == RecordCounts(2, 1, 1)
     (rejected,) = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
     assert (rejected["file"], rejected["reason"]) == ("loose", "unreadable_annotations")
 

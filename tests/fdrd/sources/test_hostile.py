@@ -67,12 +67,12 @@ def test_each_input_is_rejected_with_the_right_reason_or_kept(built):
 
 
 def test_read_equals_kept_plus_rejected_in_every_file(built):
-    records = built.manifest["records"]
-    assert records["read"] == records["kept"] + records["rejected"]
-    for entry in built.manifest["files"].values():
-        assert entry["read"] == entry["kept"] + sum(entry["rejected"].values())
+    records = built.manifest.records
+    assert records.read == records.kept + records.rejected
+    for entry in built.manifest.files.values():
+        assert entry.read == entry.kept + sum(entry.rejected.values())
     assert {"folder/metadata.jsonl", "authors/all.json", "rows/pairs.csv", "tars/0.tar"} <= set(
-        built.manifest["files"]
+        built.manifest.files
     )
 
 
@@ -98,9 +98,9 @@ def test_the_dataset_is_valid_and_streams_every_row(built):
         for row in stream:
             assert min(row["image"].size) > 0
             rows += 1
-    assert rows == built.manifest["records"]["kept"]
+    assert rows == built.manifest.records.kept
 
 
 def test_a_second_build_has_the_same_digest(built, tmp_path):
     again = build(built.out.parent / "raw", tmp_path / "again", workers=1).manifest
-    assert again["digest"] == built.manifest["digest"]
+    assert again.digest == built.manifest.digest

@@ -30,7 +30,7 @@ def test_folders_are_splits_and_classes_have_names(tmp_path, draw, read):
     ]
     assert read_image(str(tmp_path / "raw"), found[4 + 7].image) == draw(7)
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["records"]["kept"] == 14
+    assert built.manifest.records.kept == 14
     assert list(validate(tmp_path / "out")) == []
 
 

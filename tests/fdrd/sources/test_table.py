@@ -13,6 +13,7 @@ from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.sources.layouts import table
 from fdrd.sources.reading.source_folder import SourceFolder
+from fdrd.storage.manifest_types import RecordCounts
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,8 @@ def test_parquet_from_the_hub_has_bytes_and_numbered_classes(tmp_path, draw, rea
     ]
     assert read_image(str(tmp_path / "raw"), found[5].image) == draw(1)
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["records"] == {"read": 12, "kept": 12, "rejected": 0}
-    assert set(built.manifest["files"]) == {
+    assert built.manifest.records == RecordCounts(12, 12, 0)
+    assert set(built.manifest.files) == {
         "data/test-00000-of-00001.parquet",
         "data/train-00000-of-00001.parquet",
     }

@@ -11,6 +11,7 @@ from fdrd.images.check import read_image
 from fdrd.pipeline.builder import build
 from fdrd.reasons import Rejection
 from fdrd.record import Record
+from fdrd.storage.manifest_types import FileCounts, RecordCounts
 
 
 def pack(path, members):
@@ -54,8 +55,8 @@ def test_img2dataset_shards_are_built_without_unpacking(tmp_path, draw, read):
     assert read_image(str(tmp_path / "raw"), found[13].image) == draw(13, form="JPEG")
     before = sorted(path.name for path in (tmp_path / "raw").iterdir())
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert built.manifest["records"] == {"read": 20, "kept": 20, "rejected": 0}
-    assert built.manifest["files"]["00001.tar"] == {"read": 10, "kept": 10, "rejected": {}}
+    assert built.manifest.records == RecordCounts(20, 20, 0)
+    assert built.manifest.files["00001.tar"] == FileCounts(10, 10, {})
     assert list(validate(tmp_path / "out")) == []
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == before
 

@@ -59,7 +59,7 @@ def test_another_project_loads_it_by_name_by_domain_and_streaming(
     built = build(birds, tmp_path / "out", config=config, workers=1)
     found = read(tmp_path, own_cache, False, None)
     assert {split: len(rows) for split, rows in found.items()} == {
-        split: count["pairs"] for split, count in built.manifest["splits"]["raw"].items()
+        split: count.pairs for split, count in built.manifest.splits["raw"].items()
     }
     assert all(row[2] == [24, 16] for rows in found.values() for row in rows)
     assert read(tmp_path, own_cache, True, None) == found
@@ -125,7 +125,7 @@ def test_a_registered_name_loads_without_asking_the_hub(birds, tmp_path, monkeyp
         assert found.fingerprint == folder.fingerprint
         assert found.categories == folder.categories
     assert not asked
-    assert set(load_rows("finches")) == set(built.manifest["splits"]["raw"])
+    assert set(load_rows("finches")) == set(built.manifest.splits["raw"])
     with pytest.raises(FdrdError, match="finches has no test of no-such-domain"):
         load_view("finches", "test", "no-such-domain")
     assert not asked
@@ -185,7 +185,7 @@ def test_a_reader_finds_the_old_dataset_or_the_new_one(
         states.append((out.rename(tmp_path / f"state-{len(states)}"), built.manifest))
         kept.unlink()
         (tmp_path / "out.work/last.json").unlink()
-    assert [state[1]["records"]["kept"] for state in states] == [79, 78]
+    assert [state[1].records.kept for state in states] == [79, 78]
     log, stop = tmp_path / "log", tmp_path / "stop"
     log.touch()
     command = [sys.executable, "-c", READ_ON, str(log), str(stop)]

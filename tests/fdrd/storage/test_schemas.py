@@ -1,6 +1,9 @@
 """The JSON schemas match the records and reject invalid records."""
 
 import copy
+import json
+from dataclasses import fields
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -17,6 +20,7 @@ from fdrd.record import (
     to_json,
 )
 from fdrd.storage.manifest import schema
+from fdrd.storage.manifest_types import Config, manifest_schema
 
 RECORD = Record(
     "birds/1",
@@ -42,9 +46,12 @@ def test_schema_properties_match_the_records():
     assert set(properties["source"]["properties"]) == names(Source)
     assert set(properties["attributes"]["items"]["properties"]) == names(Attribute)
     assert set(properties["negatives"]["items"]["properties"]) == names(Negative)
-    assert set(schema("manifest").schema["properties"]["config"]["properties"]) == names(
-        BuildConfig
-    )
+
+
+def test_the_manifest_has_the_options_of_a_build_and_its_schema_is_that_of_its_type():
+    assert Config.__struct_fields__ == tuple(field.name for field in fields(BuildConfig))
+    written = Path("schemas/manifest.schema.json").read_text(encoding="utf-8")
+    assert json.loads(written) == manifest_schema()
 
 
 def test_dataset_columns_match_the_record():

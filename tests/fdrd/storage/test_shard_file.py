@@ -11,7 +11,7 @@ from fdrd.checks.validation import validate
 from fdrd.dataset import load_view
 from fdrd.pipeline.builder import build
 from fdrd.storage import shards
-from fdrd.storage.json_rows import text_bytes
+from fdrd.storage.rows import text_bytes
 from fdrd.storage.shard_file import encode_row, read_batches
 
 FORMATS = ("arrow", "parquet")
@@ -31,7 +31,7 @@ def test_both_formats_contain_the_same_rows_and_image_bytes(birds, tmp_path):
     for format in FORMATS:
         config = BuildConfig(format=format, shard_bytes=2000)
         built = build(birds, tmp_path / format, config=config, workers=1)
-        assert len(built.manifest["shards"]) > 3
+        assert len(built.manifest.shards) > 3
         assert list(validate(tmp_path / format)) == []
     found = rows(tmp_path / "parquet")
     assert found == rows(tmp_path / "arrow")

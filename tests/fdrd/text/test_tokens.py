@@ -13,6 +13,7 @@ from fdrd.checks.statistics import stats
 from fdrd.checks.validation import validate
 from fdrd.errors import FdrdError
 from fdrd.pipeline.builder import build
+from fdrd.storage.manifest_types import RecordCounts
 from fdrd.text.tokens import TokenCounter, counter_for
 from tests.folders import digests
 
@@ -49,7 +50,7 @@ def test_the_bytes_do_not_depend_on_a_package_with_the_vocabulary(
 
 def test_without_a_backbone_tokens_are_estimated_and_the_page_says_so(birds, tmp_path):
     built = build(birds, tmp_path / "out", workers=1)
-    assert built.manifest["tokens"]["tokenizer"] == "CLIP (estimate)"
+    assert built.manifest.tokens.tokenizer == "CLIP (estimate)"
     assert "Tokens of `CLIP (estimate)`" in (tmp_path / "out/README.md").read_text()
     assert counter_for("x/y", lambda name: WORDS) is WORDS
     assert counter_for("x/y", lambda name: None) is counter_for(None, None)
@@ -88,15 +89,15 @@ def test_overflow_is_reported_in_manifest_stats_and_card(birds, tmp_path):
     long = "A wren with a very long and rather tedious description of its brown back."
     metadata.write_text(metadata.read_text().replace("A wren, once more.", long))
     built = build(birds, tmp_path / "out", tokens=lambda name: WORDS, config=NAMED, workers=1)
-    tokens = built.manifest["tokens"]
-    assert (tokens["tokenizer"], tokens["limit"]) == ("words", 12)
-    splits = tokens["splits"]["raw"]
-    assert sum(split["over"] for split in splits.values()) == 49
-    assert max(split["max"] for split in splits.values()) == 16
-    assert built.manifest["reported"]["caption_over_tokens"] == 49
+    tokens = built.manifest.tokens
+    assert (tokens.tokenizer, tokens.limit) == ("words", 12)
+    splits = tokens.splits["raw"]
+    assert sum(split.over for split in splits.values()) == 49
+    assert max(split.max for split in splits.values()) == 16
+    assert built.manifest.reported["caption_over_tokens"] == 49
     assert list(validate(tmp_path / "out")) == []
     assert {each.over_limit for each in stats(tmp_path / "out")} == {
-        split["over"] for split in splits.values()
+        split.over for split in splits.values()
     }
     card = (tmp_path / "out/README.md").read_text()
     assert "`words`" in card
@@ -109,7 +110,7 @@ NAMED = BuildConfig(backbone="some/clip")
 def test_truncated_captions_are_dropped_if_the_policy_says_so(birds, tmp_path):
     config = BuildConfig(backbone="some/clip", policy={"caption_over_tokens": "drop"})
     built = build(birds, tmp_path / "out", tokens=lambda name: WORDS, config=config, workers=1)
-    assert built.manifest["records"] == {"read": 49, "kept": 1, "rejected": 48}
+    assert built.manifest.records == RecordCounts(49, 1, 48)
     (line, *_) = (tmp_path / "out/rejected.jsonl").read_text().splitlines()
     assert json.loads(line)["detail"] == "13 tokens of words, the tower reads 12"
 
@@ -117,5 +118,5 @@ def test_truncated_captions_are_dropped_if_the_policy_says_so(birds, tmp_path):
 def test_a_new_tokenizer_updates_the_manifest(birds, tmp_path):
     build(birds, tmp_path / "out", config=NAMED, workers=1)
     again = build(birds, tmp_path / "out", config=NAMED, tokens=lambda name: WORDS, workers=1)
-    assert again.manifest["tokens"]["tokenizer"] == "words"
-    assert again.shards_written == 0 or again.manifest["reported"]
+    assert again.manifest.tokens.tokenizer == "words"
+    assert again.shards_written == 0 or again.manifest.reported

@@ -131,7 +131,7 @@ def test_twenty_records_are_reviewed_by_keyboard_and_built_again(page, drawn, tm
     decisions = tmp_path / "set.review" / "keys" / "decisions.jsonl"
     assert len(decisions.read_text().splitlines()) == 21
     build(drawn / "raw", tmp_path / "set", decisions=decisions, replace=True, workers=1)
-    verified = read_manifest(tmp_path / "set")["decisions"]["verified"]
+    verified = read_manifest(tmp_path / "set").decisions.verified
     assert sum(sum(splits.values()) for splits in verified.values()) == 19
     found = {r["id"]: r for split in ("train", "validation", "test")
              for r in (lambda d: d.records(range(len(d))))(load_view(tmp_path / "set", split))}  # fmt: skip

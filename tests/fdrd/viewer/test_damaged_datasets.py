@@ -15,10 +15,12 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 from markupsafe import escape
+from msgspec import convert
 from PIL import Image
 
 from fdrd.errors import FdrdError
 from fdrd.storage.manifest import digest_of_shards, read_manifest
+from fdrd.storage.manifest_types import Shard
 from fdrd.viewer.index import open_index
 
 PAGES = (
@@ -42,7 +44,7 @@ def copy(drawn, tmp_path):
 @contextmanager
 def manifest_of(folder):
     """Let the block change a manifest."""
-    manifest = read_manifest(folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
     yield manifest
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
 
@@ -61,7 +63,7 @@ def forge(folder, change, shard=0):
             writer.write_table(pa.Table.from_pylist(rows, schema))
         entry |= {"bytes": path.stat().st_size, "rows": len(rows),
                   "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}  # fmt: skip
-        manifest["digest"] = digest_of_shards(manifest["shards"])
+        manifest["digest"] = digest_of_shards(convert(manifest["shards"], list[Shard]))
     return rows
 
 
@@ -104,7 +106,7 @@ def bomb():
 
 
 def first_shard(folder):
-    return folder / read_manifest(folder)["shards"][0]["path"]
+    return folder / read_manifest(folder).shards[0].path
 
 
 def replaced(make):
@@ -173,7 +175,7 @@ def visit(site):
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_shard_that_cannot_be_read_is_named(copy, open_site, name):
-    rows = read_manifest(copy)["shards"][0]["rows"]
+    rows = read_manifest(copy).shards[0].rows
     replaced(FILES[name])(copy)
     site = open_site(copy, review="r")
     page = visit(site)
@@ -191,7 +193,7 @@ def test_rows_that_cannot_be_shown_are_named(copy, open_site, name):
     assert first_shard(copy).name in page
     lost = 90 - site.context.library.current().columns.size
     if "column" in name:
-        assert lost == read_manifest(copy)["shards"][0]["rows"]
+        assert lost == read_manifest(copy).shards[0].rows
         assert "columns" in page
     else:
         assert lost == 1
@@ -240,7 +242,7 @@ def test_a_shard_that_is_listed_three_times_is_refused(copy):
         open_index(copy)
 
 
-@pytest.mark.parametrize("rows", [10**7, 1e300, 1])
+@pytest.mark.parametrize("rows", [10**7, 2**63 - 1, 1])
 def test_a_manifest_cannot_make_the_index_larger_than_the_shards(copy, open_site, rows):
     with manifest_of(copy) as manifest:
         true = manifest["shards"][0]["rows"]
@@ -253,7 +255,7 @@ def test_a_manifest_cannot_make_the_index_larger_than_the_shards(copy, open_site
 def test_a_manifest_with_a_lone_surrogate_is_refused(copy):
     with manifest_of(copy) as manifest:
         manifest["shards"][0]["domain"] = "\ud800"
-    with pytest.raises(FdrdError, match=r"shards\[0\]\.domain: [^\n]* does not match"):
+    with pytest.raises(FdrdError, match=r"is not JSON .*surrogate"):
         open_index(copy)
 
 

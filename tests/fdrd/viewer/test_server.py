@@ -284,13 +284,13 @@ def test_rejected_records_stand_beside_the_kept_ones(drawn, write, draw, tmp_pat
     assert "kept by the review" in site.text("/rejected")
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
     built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
-    assert built.manifest["records"]["kept"] == 3
+    assert built.manifest.records.kept == 3
 
 
 def test_a_damaged_shard_shows_an_error_on_its_records(birds, tmp_path, open_site):
     build(birds, tmp_path / "set", config=BuildConfig(shard_bytes=800), workers=1)
-    shards = read_manifest(tmp_path / "set")["shards"]
-    cut, flipped = (tmp_path / "set" / shard["path"] for shard in shards[:2])
+    shards = read_manifest(tmp_path / "set").shards
+    cut, flipped = (tmp_path / "set" / shard.path for shard in shards[:2])
     cut.unlink()
     cut.write_bytes(b"no shard")
     data = bytearray(flipped.read_bytes())
@@ -302,10 +302,10 @@ def test_a_damaged_shard_shows_an_error_on_its_records(birds, tmp_path, open_sit
     page = site.text("/")
     assert page.count('role="alert"') == 2
     index = site.context.library.current()
-    readable = 49 - shards[0]["rows"]
+    readable = 49 - shards[0].rows
     assert index.columns.size == readable
     bad = [record for record in index.records(range(readable)) if record["error"]]
-    assert len(bad) == shards[1]["rows"]
+    assert len(bad) == shards[1].rows
     for record in bad:
         assert markup(record["error"]) in site.text("/record", id=record["id"])
         assert site.ask(f"/thumb?id={quote(record['id'])}").status == 200
@@ -348,7 +348,7 @@ def test_a_dataset_without_categories_is_shown_and_reviewed(draw, write, tmp_pat
     assert "saved=caption" in site.post("/review/decide", **form).headers["location"]
     file = tmp_path / "set.review" / "r" / "decisions.jsonl"
     built = build(tmp_path / "raw", tmp_path / "set", decisions=file, workers=1)
-    assert (built.manifest["decisions"]["applied"], built.stale) == (1, [])
+    assert (built.manifest.decisions.applied, built.stale) == (1, [])
 
 
 def test_parquet_shards_are_shown_too(birds, tmp_path, open_site):

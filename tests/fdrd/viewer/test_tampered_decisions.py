@@ -83,8 +83,8 @@ def test_a_build_applies_them_or_says_one_line(birds, before, tmp_path):
             continue
         decisions = read_decisions(file)[0]
         effective = [each for each in in_effect(decisions) if each.action != "comment"]
-        entry = built.manifest["decisions"]
-        assert entry["applied"] + entry["stale"] == len(effective), number
+        entry = built.manifest.decisions
+        assert entry.applied + entry.stale == len(effective), number
         texts = (each.value for each in effective if isinstance(each.value, str))
         values = [text for text in texts if len(text) <= 20_000]
         after = dataset_records(tmp_path / "out")[0]

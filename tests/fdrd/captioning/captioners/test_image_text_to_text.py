@@ -168,7 +168,7 @@ def test_from_images_to_a_dataset_and_a_rerun_loads_no_model(model, raw, tmp_pat
     files = {file.name: file.read_bytes() for file in out.rglob("*.json")}
     assert len(json.loads(files["captions.json"])) == first.summary["kept"] > 0
     built = build(out, tmp_path / "data", workers=1)
-    assert built.manifest["records"]["kept"] == first.summary["kept"]
+    assert built.manifest.records.kept == first.summary["kept"]
     monkeypatch.setattr(ImageTextToText, "_generate", lambda *_: 1 / 0)
     again = run()
     assert (again.usage["answered"], again.summary) == (0, first.summary)

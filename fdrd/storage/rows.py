@@ -1,4 +1,4 @@
-"""Turn records into the rows of a shard: as JSON, with hard negatives and without the bytes of their images."""
+"""Turn records into the rows of a shard, with hard negatives and without the bytes of their images."""
 
 from __future__ import annotations
 
@@ -8,53 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
-from fdrd.columns import ExtraTypes, extra_row
-from fdrd.curation.source_contents import ImageLocation
-from fdrd.files.struct_file import StructRange
+from fdrd.columns import ExtraTypes, arrow_schema, extra_row, struct_schema
+from fdrd.files.struct_table import StructTable, parse_rows
 from fdrd.images.containers import member_name
 from fdrd.negatives import Catalog
 from fdrd.negatives.annotate import AnnotateConfig, annotate
-from fdrd.record import Labels, Record, to_json
-from fdrd.storage.shard_file import encode_row, with_name
+from fdrd.record import ImageRef, Labels, Record, to_json
+from fdrd.storage.shard_file import encode_row, named_images, with_name
 
+FILE, SIZE = "image file", "row size"
+"""Columns of rows that wait for their image: where it is, and the approximate bytes of the row without it.
 
-class ShardRow(msgspec.Struct, frozen=True, gc=False):
-    """A record of a shard, and what a worker needs to know about its image.
-
-    `place` is empty for an image below the root.
-    """
-
-    record: Record
-    place: ImageLocation | None = None
-
-
-class JsonRow(msgspec.Struct, frozen=True, gc=False):
-    """A row as JSON, and its image.
-
-    Attributes:
-        text: the row (`fdrd.storage.shard_file.encode_row`).
-        size: approximate bytes of the row without its image.
-        image: where the image is.
-        sha256: digest of the image.
-    """
-
-    text: bytes
-    size: int
-    image: ImageLocation
-    sha256: str
+With a space, unlike the name of any extra column.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsTask:
-    """Some neighboring rows of a shard; `named` if the file has a column with the names of categories.
+    """Some neighboring records of a shard; `named` if the file has a column with the names of categories.
 
     `extra` are the extra columns of the dataset.
     """
 
     domain: str
-    rows: StructRange[ShardRow]
-    root: str
+    records: StructTable[Record]
     labels: Labels
     named: bool
     config: AnnotateConfig
@@ -66,11 +45,11 @@ def make_rows(
     catalogs: Mapping[str, Catalog],
     true_texts: Callable[[Record], Container[str]],
     count: Callable[[Record], None],
-) -> tuple[list[JsonRow], Counter[str]]:
-    """Return the rows of a task, and how often each rule fixed or dropped a given negative.
+) -> tuple[pa.RecordBatch, Counter[str]]:
+    """Return the rows of a task (`waiting_schema`), and how often each rule fixed or dropped a given negative.
 
     Args:
-        task: the rows.
+        task: records of one domain.
         catalogs: by domain, the captions that negatives are drawn from.
         true_texts: returns the true texts of the image of a record, as `annotate` needs them.
         count: called with each record as written.
@@ -81,27 +60,32 @@ def make_rows(
     names = sorted(task.labels.values())
     number = {label: index for index, label in enumerate(names)}
     rules: Counter[str] = Counter()
-    made = []
-    rows = list(task.rows)
-    records = [row.record for row in rows]
+    lines = []
+    records = list(task.records)
     annotated = annotate(
         records, list(map(true_texts, records)), catalogs[task.domain], task.config
     )
-    for given, record in zip(rows, annotated, strict=True):
-        rules.update(record.rules[len(given.record.rules) :])
+    for before, record in zip(records, annotated, strict=True):
+        rules.update(record.rules[len(before.rules) :])
         count(record)
         row = _row(record, task.labels)
         row["category"] = number.get(task.labels.get((record.domain, record.category), ""))
-        name = member_name(record.image.member) or record.image.path.rpartition("/")[2]
-        row["image"] = {"path": name}
+        image = record.image
+        row["image"] = {"path": member_name(image.member) or image.path.rpartition("/")[2]}
         row |= extra_row(record.extra, task.extra)
-        text = encode_row(row)
-        size = text_bytes(text)
+        size = text_bytes(encode_row(row))
         if task.named:
-            text = encode_row(with_name(row, names))
-        place = given.place or ImageLocation(task.root, record.image)
-        made.append(JsonRow(text, size, place, record.source.sha256))
-    return made, rules
+            row = with_name(row, names)
+        lines.append(encode_row({**row, FILE: image, SIZE: size}))
+    (batch,) = parse_rows(lines, waiting_schema(names, task.extra, task.named)).to_batches()
+    return batch, rules
+
+
+def waiting_schema(categories: list[str], extra: ExtraTypes, named: bool) -> pa.Schema:
+    """Return the schema of rows that wait for their image."""
+    schema = named_images(arrow_schema(categories, extra, named=named))
+    file = pa.field(FILE, pa.struct(struct_schema(ImageRef)))
+    return schema.append(file).append(pa.field(SIZE, pa.int64()))
 
 
 def text_bytes(text: bytes) -> int:

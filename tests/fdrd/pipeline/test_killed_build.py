@@ -70,7 +70,9 @@ def in_child(source, out, moment):
 
 @pytest.mark.slow
 def test_a_build_killed_at_any_event_resumes_to_the_same_bytes(birds, tmp_path):
-    in_child(birds, tmp_path / "reference", 0)  # takes the name, so that the others register nothing
+    in_child(
+        birds, tmp_path / "reference", 0
+    )  # takes the name, so that the others register nothing
     events = in_child(birds, tmp_path / "counted", 0)
     reference = digests(tmp_path / "reference")
     shards = len(json.loads((tmp_path / "reference/manifest.json").read_text())["shards"])

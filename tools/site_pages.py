@@ -213,11 +213,18 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _fields(schema: str) -> str:
     content = json.loads((ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
+    if "$ref" in content:  # generated from a type, whose docstring describes its fields
+        content = content["$defs"][_values(content)]
+    _, _, attributes = content.get("description", "").partition("Attributes:\n")
+    meanings = dict(re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", attributes, re.M))
     rows = []
     for name, field in content["properties"].items():
-        kind = field.get("type", "")
-        kind = " or ".join(kind) if isinstance(kind, list) else kind
-        rows.append((f"`{name}`", kind or _values(field), field.get("description", "")))
+        kinds = field.get("type") or [
+            each.get("type") or _values(each) for each in field.get("anyOf", [])
+        ]
+        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        meaning = " ".join(field.get("description", meanings.get(name, "")).split())
+        rows.append((f"`{name}`", kind or _values(field), meaning[:1].upper() + meaning[1:]))
     return _table(("field", "type", "meaning"), rows)
 
 

@@ -358,10 +358,18 @@ def _local_shards(name: str, domain: str | None, split: str | None) -> dict[str,
 
 def _rows(shards: Sequence[Path]) -> datasets.Dataset:
     from datasets import Dataset, concatenate_datasets
+    from datasets.exceptions import DatasetGenerationError
 
-    if shards[0].suffix == PARQUET:
+    if shards[0].suffix != PARQUET:
+        return concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
+    try:
         return Dataset.from_parquet([str(shard) for shard in shards])
-    return concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
+    except DatasetGenerationError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno:  # e.g. a full disk
+            raise cause from None
+        reason = first_line(cause or error)
+        raise DamageError(shards[0].parent, f"a shard cannot be read ({reason})") from error
 
 
 def load_splits(

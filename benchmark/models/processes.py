@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import pad
 
 from fdrd.errors import FdrdError, first_line
@@ -122,6 +121,8 @@ def _gathered(part: Tensor, bounds: list[int]) -> Tensor:
     them compute is counted once per process, which `average_gradients` corrects. The same holds for terms
     computed directly from parameters.
     """
+    from torch.distributed.nn.functional import all_gather  # some builds of torch lack it
+
     sizes = [after - before for before, after in pairwise(bounds)]
     missing = max(sizes) - len(part)  # all processes must send the same number of rows
     padded = pad(part, [0, 0] * (part.dim() - 1) + [0, missing])

@@ -122,8 +122,7 @@ def _check_empty(path: Path) -> None:
 
 def _remove_partials(folder: Path) -> None:
     """Remove what killed writers of a folder left; the caller has its lock."""
-    # Version 0.1 had no digits in the name.
-    left = re.compile(re.escape(f".{folder.name}") + r"(\.[0-9a-f]{8})?\.partial")
+    left = re.compile(re.escape(f".{folder.name}") + r"\.[0-9a-f]{8}\.partial")
     for path in folder.parent.iterdir():
         if left.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -46,7 +46,7 @@ def refresh_states(out: Path) -> None:
 def are_unchanged(out: Path, manifest: Manifest) -> bool:
     """Return whether all files of a build are as they were written; hash those that may have changed."""
     files = _read(out).get("files")
-    if files is None:  # built by fdrd 0.1
+    if files is None:  # the list is missing or damaged, so every shard is hashed
         files = {shard.path: [shard.sha256] for shard in manifest.shards}
     if any(shard.path not in files for shard in manifest.shards):
         return False

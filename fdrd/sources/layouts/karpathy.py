@@ -35,16 +35,7 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 def used_files(folder: SourceFolder) -> list[str]:
     """Return the files with splits and sentences."""
-    return [
-        path
-        for path in folder.files
-        if path.endswith(".json")
-        and path.count("/") <= 1
-        and (start := folder.start(path))
-        and b'"images"' in start
-        and b'"sentences"' in start
-        and b'"filename"' in start
-    ]
+    return folder.json_with((b'"images"', b'"sentences"', b'"filename"'))
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:

@@ -20,8 +20,6 @@ from fdrd.sources.reading.lines import Line
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 
-_KEYS = (b'"filename"', b'"caption"', b'"negative_caption"')
-
 
 def detect(folder: SourceFolder) -> str | None:
     """Return why the folder holds files of SugarCrepe, or None."""
@@ -37,14 +35,7 @@ def near_miss(folder: SourceFolder) -> str | None:
 
 def used_files(folder: SourceFolder) -> list[str]:
     """Return the files with negative captions."""
-    return [
-        path
-        for path in folder.files
-        if path.endswith(".json")
-        and path.count("/") <= 1
-        and (start := folder.start(path))
-        and all(key in start for key in _KEYS)
-    ]
+    return folder.json_with((b'"filename"', b'"caption"', b'"negative_caption"'))
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:

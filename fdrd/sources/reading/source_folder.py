@@ -207,6 +207,17 @@ class SourceFolder:
         data = self.start_raw(path, size)
         return data.decode("utf-16", "ignore").encode() if data[:2] in _UTF_16 else data
 
+    def json_with(self, keys: tuple[bytes, ...]) -> list[str]:
+        """Return the JSON files here and one folder below that have all keys near their start."""
+        return [
+            path
+            for path in self.files
+            if path.endswith(".json")
+            and path.count("/") <= 1
+            and (start := self.start(path))
+            and all(key in start for key in keys)
+        ]
+
     def start_raw(self, path: str, size: int) -> bytes:
         """Return the first bytes of a file as they are."""
         file = self.open(path)

@@ -193,8 +193,8 @@ def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(built
         if done == 5:
             raise KeyboardInterrupt
 
-    (tmp_path / ".out.partial").mkdir()  # left by a killed run
-    (tmp_path / ".out.partial" / "stale").touch()
+    (tmp_path / ".out.0123abcd.partial").mkdir()  # left by a killed run
+    (tmp_path / ".out.0123abcd.partial" / "stale").touch()
     with pytest.raises(KeyboardInterrupt):
         fdrd.export(built, tmp_path / "out", progress=stop)
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,6 @@ from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
 from benchmark.models.layers import Tower, cached_features, check_layers
-from benchmark.models.layers import cached_features, check_layers
 from benchmark.models.processes import shared
 from benchmark.models.step_numerics import step_numerics, tower_autocast
 from fdrd.errors import FdrdError
@@ -26,7 +25,7 @@ class LayerFunctions:
     """Two functions to features with layers, and the sizes of the towers.
 
     Attributes:
-        images: (B, d) pooled features and (B, n, vision_width) layers of B images; the second argument names the layers.
+        images: (B, d) pooled features and (B, n, vision_width) layers, of B images and n layers by number.
         texts: (B, d) pooled features and (B, n, text_width) layers of B captions.
         vision_layers: number of the last layer of the image tower.
         text_layers: number of the last layer of the text tower.

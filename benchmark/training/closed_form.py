@@ -1,7 +1,7 @@
 """Linear maps of both sides of frozen features, solved in closed form from covariances of the training pairs.
 
-With the features of an image x and of its caption y centered, `A = (Cxx + lx tr(Cxx) / d I)^(-1/2)` and `B` likewise, and
-`A Cxy B = U diag(s) V'`, the score is the cosine of `(x - mx) A U s^p` and `(y - my) B V s^p`. That is regularized
+With the features of an image x and of its caption y centered, `A = (Cxx + lx tr(Cxx) / d I)^(-1/2)`, `B` likewise,
+and `A Cxy B = U diag(s) V'`, the score is the cosine of `(x - mx) A U s^p` and `(y - my) B V s^p`. That is regularized
 canonical correlation analysis. Everything happens in the basis of the eigenvectors of each side, so a pair of
 regularizers costs one more decomposition, of `A Cxy B`.
 """
@@ -49,7 +49,7 @@ UNCORRELATED = 1e-7
 
 @dataclass(frozen=True)
 class Covariances:
-    """Moments of the features of N pairs, in double precision. Pairs weigh equally, so an image counts once per caption.
+    """Moments of the features of N pairs, in double precision. An image counts once for each of its captions.
 
     Attributes:
         image_mean: (Dx,)
@@ -179,22 +179,14 @@ def candidates(kind: Kind, covariances: Covariances) -> Iterator[Candidate]:
             maps = Maps(Side(mx, x.vectors @ (a * u)), Side(my, y.vectors @ (b * v)))
             yield Candidate(maps, s, POWERS, f"lx={lx:g}, ly={ly:g}")
         return
+    of_image, of_text = torch.ones_like(mx), torch.ones_like(my)
     for strength in STRENGTHS:
-        ones = torch.ones_like(my), torch.ones_like(mx)
         to_text = x.vectors @ (x.regularized(strength, -1)[:, None] * cross) @ y.vectors.T
-        yield Candidate(
-            Maps(Side(mx, to_text), Side(my, torch.diag(ones[0]))),
-            ones[0],
-            (1.0,),
-            f"lx={strength:g}",
-        )
+        maps = Maps(Side(mx, to_text), Side(my, of_text.diag()))
+        yield Candidate(maps, of_text, (1.0,), f"images to captions, lx={strength:g}")
         to_image = y.vectors @ (y.regularized(strength, -1)[:, None] * cross.T) @ x.vectors.T
-        yield Candidate(
-            Maps(Side(mx, torch.diag(ones[1])), Side(my, to_image)),
-            ones[1],
-            (1.0,),
-            f"ly={strength:g}",
-        )
+        maps = Maps(Side(mx, of_image.diag()), Side(my, to_image))
+        yield Candidate(maps, of_image, (1.0,), f"captions to images, ly={strength:g}")
 
 
 def singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

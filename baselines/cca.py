@@ -10,6 +10,7 @@ space without a map, which remains where no map is better, as with very few imag
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,16 +20,19 @@ from torch.nn.functional import normalize
 
 from benchmark import AnyImages, Encoder, Features, FitLog, TrainContext, method
 from benchmark.models.layers import JOINT, BlockEncoder
+from benchmark.registry import Needs
 from benchmark.training.closed_form import Kind, Side, choose
 from benchmark.training.trained_method import cosine
 from fdrd.dataset import RetrievalDataset
+
+log = logging.getLogger(__name__)
 
 
 class LinearMap(nn.Module):
     """Map features (B, D) to (B, k) unit features; k is at most K, and the joint space before `use` is called.
 
     Args:
-        dim: d, width of the joint space, the first columns.
+        dim: width of the joint space, the first columns.
         inputs: D.
         most: K.
     """
@@ -72,7 +76,9 @@ class CCA:
         self.blocks = BlockEncoder(backbone, layers)
         widths = self.blocks.image_dim, self.blocks.text_dim
         most = max(widths) if kind == "ridge" else min(widths)
-        self.image, self.text = (LinearMap(backbone.dim, width, most) for width in widths)
+        self.image, self.text = (
+            LinearMap(min(self.blocks.sets[0]), width, most) for width in widths
+        )
         self.learner = nn.ModuleDict({"image": self.image, "text": self.text}).to(backbone.device)
         self.similarity = cosine
 
@@ -84,7 +90,9 @@ class CCA:
     ) -> FitLog:
         """Solve for the training pairs, and choose on validation."""
         found = choose(self.blocks, train, validation, self.kind, context.progress)
-        if found.maps is not None:
+        if found.maps is None:
+            log.warning("cca: no map is better than the joint space on validation, which stays")
+        else:
             self.image.use(found.maps.image)
             self.text.use(found.maps.text)
         return FitLog(untrained_mrr=found.joint_mrr, zero_shot_mrr=found.joint_mrr)
@@ -98,7 +106,7 @@ class CCA:
         return Features(self.text(self.blocks.encode_text(captions)))
 
 
-@method("cca", trains="nothing; uses statistics")
+@method("cca", needs=Needs(joint=False), trains="nothing; uses statistics")
 def cca(backbone: Encoder, *, kind: Kind = "cca", layers: str = JOINT) -> CCA:
     """Map frozen features by canonical correlation analysis, in closed form (Hotelling 1936).
 

@@ -90,10 +90,12 @@ class Needs:
     Attributes:
         capabilities: as in `Encoder.can`.
         unless: options with which it needs none of them.
+        joint: one space for images and captions, which a method may make itself.
     """
 
     capabilities: frozenset[str] = frozenset()
     unless: Mapping[str, Any] = field(default_factory=dict)
+    joint: bool = True
 
 
 Role = Literal["reference", "floor", ""]
@@ -283,12 +285,20 @@ def takes(name: str, argument: str) -> bool:
 def obstacle(name: str, options: Mapping[str, Any], can: frozenset[str]) -> str:
     """Return why a method does not work on a backbone with these capabilities; empty if it does."""
     needs = _entry(name).needs
+    if needs.joint and _apart(can):
+        return "needs one space of images and captions"
     missing = sorted(needs.capabilities - can)
     chosen = complete_options(name, options)
     if not missing or (needs.unless and all(chosen[k] == v for k, v in needs.unless.items())):
         return ""
     remedy = " ".join(f"-M {key}={value:g}" for key, value in needs.unless.items())
     return f"needs {' and '.join(missing)}" + (f" unless {remedy}" if remedy else "")
+
+
+def _apart(can: frozenset[str]) -> bool:
+    from benchmark.models.backbone import APART  # imports torch
+
+    return APART in can
 
 
 def check_backbone(
@@ -323,7 +333,10 @@ def works_with(name: str, can: frozenset[str]) -> str | None:
     """Return the options with which a method works on a backbone, None if it does not work at all."""
     if not takes(name, "backbone") or not obstacle(name, {}, can):
         return ""
-    unless = _entry(name).needs.unless
+    needs = _entry(name).needs
+    if needs.joint and _apart(can):
+        return None
+    unless = needs.unless
     return " ".join(f"-M {key}={value:g}" for key, value in unless.items()) or None
 
 

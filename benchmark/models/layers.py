@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import LAYERS, Encoder, Features
+from benchmark.models.backbone import APART, LAYERS, Encoder, Features
 from benchmark.models.image_batches import AnyImages
 from fdrd.errors import FdrdError
 
@@ -27,7 +27,8 @@ NESTED = ("joint", "last", "0", "middle")
 """Blocks of which `auto` chooses the first 1, 2, 3 or 4."""
 
 OFFERING = (
-    "CLIP, MetaCLIP 2, SigLIP, open_clip models that convert to CLIP, and `features:` with layers"
+    "CLIP, MetaCLIP 2, SigLIP, open_clip models that convert to CLIP, `st:` models with these inside, "
+    "`features:` with layers"
 )
 """Encoders that offer layers."""
 
@@ -114,7 +115,7 @@ def mean_state(states: Tensor, own: Tensor) -> Tensor:
     >>> mean_state(torch.tensor([[[3.0, 4.0], [9.0, 0.0]]]), torch.tensor([[True, False]])).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
-    total = (states.float() * own.unsqueeze(-1)).sum(dim=1)
+    total = (states.float() * own.to(states.device).unsqueeze(-1)).sum(dim=1)
     return normalize(total, dim=-1)  # the length of the mean does not matter
 
 
@@ -161,6 +162,7 @@ class BlockEncoder:
         image_dim: width of all blocks of an image.
         text_dim: width of all blocks of a caption.
         sets: (image columns, text columns) of each set of leading blocks to choose from; one if nothing is chosen.
+        joint: whether the first block of both sides is a joint space, or each side has its own.
 
     Raises:
         FdrdError: the layers are not understood, or the encoder does not offer them.
@@ -173,11 +175,12 @@ class BlockEncoder:
             self.names = NESTED[: 4 if min(encoder.vision_layers, encoder.text_layers) > 1 else 3]  # type: ignore[attr-defined]
         self._image = _numbers(encoder, "image", self.names)
         self._text = _numbers(encoder, "text", self.names)
+        self.joint = APART not in encoder.can
+        joint = (encoder.dim, getattr(encoder, "text_dim", encoder.dim))
         widths = (encoder.vision_width, encoder.text_width) if self._image else (0, 0)  # type: ignore[attr-defined]
         sizes = range(1, len(self.names) + 1) if layers == "auto" else [len(self.names)]
         self.sets = [
-            (encoder.dim + (size - 1) * widths[0], encoder.dim + (size - 1) * widths[1])
-            for size in sizes
+            (joint[0] + (size - 1) * widths[0], joint[1] + (size - 1) * widths[1]) for size in sizes
         ]
         self.image_dim, self.text_dim = self.sets[-1]
 

@@ -75,10 +75,11 @@ KINDS = {
         "st:NAME",
         "a multimodal model of sentence-transformers",
         "benchmark.models.encoders.sentence",
+        None,
         extra="fdrd[st]",
     ),
     "features": Kind(
-        "features:FOLDER", "stored features of any system", "benchmark.models.encoders.stored"
+        "features:FOLDER", "stored features of any system", "benchmark.models.encoders.stored", None
     ),
     "function": Kind(
         "package.module:function or file.py:function",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark.models.backbone import LAYERS, Features, Prompts
+from benchmark.models.backbone import APART, LAYERS, Features, Prompts
 from benchmark.models.encoder_options import EncoderOptions
 from benchmark.models.frozen_features import FrozenFeatures
 from benchmark.models.image_batches import AnyImages, as_batch, digests, select_images
@@ -50,6 +50,7 @@ class PlainEncoder:
         name: name that the user gave.
         fingerprint: digest of everything that determines the features.
         dim: d.
+        text_dim: width of caption features if these have a space of their own; only `cca` joins the two.
         logit_scale: factor of the cosines in the model's contrastive loss.
         logit_bias: added to them in a sigmoid loss.
         context: tokens that it reads of a caption; 0 if unknown.
@@ -72,6 +73,7 @@ class PlainEncoder:
         name: str,
         fingerprint: str,
         dim: int,
+        text_dim: int | None = None,
         logit_scale: float = 100.0,
         logit_bias: float = 0.0,
         context: int = 0,
@@ -92,6 +94,9 @@ class PlainEncoder:
         self.fingerprint = options.fingerprint(fingerprint)
         self._precision = options.precision
         self.dim = dim
+        self.text_dim = text_dim or dim
+        if text_dim is not None:
+            self.can = self.can | {APART}
         self.logit_scale: float | Tensor = logit_scale
         self.logit_bias: float | Tensor = logit_bias
         self.context = context if count_tokens else 0
@@ -100,7 +105,7 @@ class PlainEncoder:
         self.device = torch.device(device)
         self._layers = layers
         if layers is not None:
-            self.can = frozenset({LAYERS})
+            self.can = self.can | {LAYERS}
             self.vision_layers, self.text_layers = layers.vision_layers, layers.text_layers
             self.vision_width, self.text_width = layers.vision_width, layers.text_width
 
@@ -164,10 +169,11 @@ class PlainEncoder:
         def computed(rows: Sequence[int]) -> Features:
             features = encode(list(rows))
             pooled, means = features.pooled.detach().float(), features.layers
-            if pooled.shape != (len(rows), self.dim):
+            width = self.dim if tower == "image" else self.text_dim
+            if pooled.shape != (len(rows), width):
                 raise FdrdError(
                     f"{self.name}: {len(rows)} items have features of shape {tuple(pooled.shape)} "
-                    f"instead of ({len(rows)}, {self.dim})"
+                    f"instead of ({len(rows)}, {width})"
                 )
             if means is not None:
                 means = normalize(means.detach().float(), dim=-1)

@@ -137,7 +137,7 @@ def test_the_best_on_validation_is_kept_and_never_below_the_joint_space(
     assert log.steps == 0
 
 
-def test_the_joint_space_stays_where_no_map_is_better(make_clip, tiny_dataset):
+def test_the_joint_space_stays_where_no_map_is_better(make_clip, tiny_dataset, caplog):
     """Captions of training belong to other images, so what is learned misleads."""
     dataset = tiny_dataset["train"]
     one, other = dataset.select([0, 1]), dataset.select([10, 20])
@@ -151,6 +151,7 @@ def test_the_joint_space_stays_where_no_map_is_better(make_clip, tiny_dataset):
     plain = backbone.encode_text(["a dog"]).pooled
     assert (method.encode_text(["a dog"]).pooled - plain).abs().max() < 1e-6
     assert "joint space" in stages[-1]
+    assert "no map is better than the joint space" in caplog.text
 
 
 def perfect(backbone, dataset):
@@ -178,6 +179,24 @@ def test_it_works_on_an_encoder_of_pooled_features_only(make_clip, tiny_dataset)
     assert (one.encode_text(texts).pooled - other.encode_text(texts).pooled).abs().max() < 1e-5
     with pytest.raises(FdrdError, match="offers the joint space only"):
         cca(encoder, layers="auto")
+
+
+def test_it_joins_two_encoders_that_share_no_space(make_clip, tiny_dataset):
+    clip = make_clip()
+    encoder = PlainEncoder(
+        lambda images: clip.encode_image(images, layers=[2]).layers[:, 0],
+        lambda captions: clip.encode_text(captions, layers=[2]).layers[:, 0],
+        name="two",
+        fingerprint="1",
+        dim=48,
+        text_dim=32,
+    )
+    with pytest.raises(FdrdError, match=r"zero_shot needs one space .* work on it: cca, random$"):
+        run("zero_shot", tiny_dataset, backbone=encoder)
+    log = run("cca", tiny_dataset, backbone=encoder, gallery="joint").fit
+    assert log.zero_shot_mrr is None
+    method, _ = fitted(encoder, tiny_dataset)
+    assert mrr(method, tiny_dataset["validation"]) > 0.3  # by chance 0.16
 
 
 def test_a_run_is_saved_loaded_and_not_repeated(make_clip, tiny_dataset, tmp_path):

@@ -8,7 +8,8 @@
 | `texts.json` | list of T strings, the captions |
 | `images.layer-K.npy`, `texts.layer-K.npy` | optional: (I, w) and (T, v) numbers, means of layer K, e.g. 0, 6, 12 |
 
-Rows need not have unit length. Nothing is unpickled. `fdrd export --to features` writes such a folder for any backbone.
+Rows need not have unit length. Where images and texts differ in d, only `cca` can join them. Nothing is unpickled.
+`fdrd export --to features` writes such a folder for any backbone.
 """
 
 from __future__ import annotations
@@ -49,9 +50,6 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
     folder = Path(target).expanduser()
     digest = hashlib.sha256(b"stored features")
     images, texts = (_Side.read(folder, side, name, digest) for side in ("images", "texts"))
-    if images.width != texts.width:
-        widths = sorted((images.width, texts.width))
-        raise FdrdError(f"backbone {name!r}: images and texts have {widths} dimensions")
     if sorted(images.layers) != sorted(texts.layers):
         raise FdrdError(
             f"backbone {name!r}: images have layers {sorted(images.layers)}, texts {sorted(texts.layers)}; "
@@ -74,6 +72,7 @@ def load(target: str, **setup: Unpack[EncoderSetup]) -> PlainEncoder:
         name=name,
         fingerprint=digest.hexdigest(),
         dim=images.width,
+        text_dim=texts.width if texts.width != images.width else None,
         device=setup["device"],
         layers=layers,
     )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from benchmark.evaluation.encoding import BATCH, ON_ACCELERATOR, encoded_in_batches
 from benchmark.evaluation.galleries import rank_galleries
 from benchmark.evaluation.metrics import mean_mrr
 from benchmark.models.backbone import Features
@@ -91,14 +92,33 @@ def covariances(
     def parts() -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(train), ROWS):
             image, caption = train.pairs[start : start + ROWS].T
-            numbers, image = np.unique(image, return_inverse=True)
+            images, image = np.unique(image, return_inverse=True)
             texts, caption = np.unique(caption, return_inverse=True)
-            x = encoder.encode_image(Images(train, numbers))[torch.from_numpy(image)]
-            y = encoder.encode_text([train.captions[number] for number in texts])
-            yield x, y[torch.from_numpy(caption)]
+            x, y = encoded(
+                encoder, Images(train, images), [train.captions[number] for number in texts]
+            )
+            yield x[torch.from_numpy(image)], y[torch.from_numpy(caption)]
             progress("covariances", min(start + ROWS, len(train)), len(train))
 
     return covariances_of(parts())
+
+
+def encoded(
+    encoder: BlockEncoder, images: Images, captions: Sequence[str], progress: Progress = silent
+) -> tuple[Tensor, Tensor]:
+    """Return blocks (I, Dx) and (C, Dy) of some images and captions, encoded in batches."""
+    size = BATCH if encoder.encoder.device.type == "cpu" else ON_ACCELERATOR
+
+    def image_features(rows: slice) -> Features:
+        return Features(encoder.encode_image(images[rows]))
+
+    def text_features(rows: slice) -> Features:
+        return Features(encoder.encode_text(captions[rows]))
+
+    return (
+        encoded_in_batches("encode images", len(images), size, image_features, progress).pooled,
+        encoded_in_batches("encode captions", len(captions), size, text_features, progress).pooled,
+    )
 
 
 def covariances_of(parts: Iterable[tuple[Tensor, Tensor]]) -> Covariances:
@@ -251,8 +271,7 @@ def choose(
         rows = np.linspace(0, len(validation) - 1, VALIDATION_ROWS).astype(np.int64)
         validation = validation.select(rows)
     moments = covariances(encoder, train, progress)
-    x = exact(_encoded(encoder.encode_image, Images.of(validation)))
-    y = exact(_encoded(encoder.encode_text, validation.captions))
+    x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
 
     def mrr(images: Tensor, texts: Tensor) -> float:
         return mean_mrr(
@@ -291,7 +310,3 @@ def choose(
 def exact(features: Tensor) -> Tensor:
     """Return features in double precision, where the device has it."""
     return (features if features.is_cuda else features.cpu()).double()
-
-
-def _encoded(encode, items) -> Tensor:
-    return torch.cat([encode(items[start : start + ROWS]) for start in range(0, len(items), ROWS)])

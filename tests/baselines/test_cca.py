@@ -160,6 +160,14 @@ def perfect(backbone, dataset):
     return dataset.select([int(np.argmin(ranks.strict))])
 
 
+def test_a_long_validation_split_is_thinned_evenly(make_clip, tiny_dataset, monkeypatch):
+    monkeypatch.setattr(benchmark.training.closed_form, "VALIDATION_ROWS", 3)
+    encoder, validation = BlockEncoder(make_clip()), tiny_dataset["validation"]
+    found = choose(encoder, tiny_dataset["train"], validation)
+    expected = choose(encoder, tiny_dataset["train"], validation.select([0, 11, 23]))
+    assert found.mrr == expected.mrr
+
+
 def test_a_single_pair_is_refused(make_clip, tiny_dataset):
     with pytest.raises(FdrdError, match="covariances need at least 2 pairs, got 1"):
         cca(make_clip()).fit(tiny_dataset["train"].select([0]), tiny_dataset["validation"])

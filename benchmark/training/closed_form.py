@@ -36,8 +36,7 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Regularizers to choose from, as shares of the mean variance of a dimension."""
 
 FURTHEST = 10.5
-"""Largest ratio of the regularizers of both sides. The best were equal wherever all were tried, and each costs a
-decomposition."""
+"""Largest ratio of the regularizers of both sides, because each pair costs a decomposition."""
 
 POWERS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Exponents of the singular values to choose from."""

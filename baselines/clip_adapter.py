@@ -51,7 +51,7 @@ class CLIPAdapter(TrainedMethod):
     def __init__(
         self,
         blocks: BlockEncoder,
-        adapters: nn.ModuleDict,
+        adapters: dict[str, Adapter],
         train: TrainConfig,
         seed: int,
         loss: PairLoss,
@@ -70,7 +70,7 @@ class CLIPAdapter(TrainedMethod):
 
         super().__init__(
             backbone,
-            adapters,
+            nn.ModuleDict(adapters),
             train,
             seed,
             encode_image=encode_image,
@@ -127,10 +127,8 @@ def clip_adapter(
     blocks = BlockEncoder(backbone, layers)
     inputs = {"image": blocks.image_dim, "text": blocks.text_dim}
     sides = ("image", "text") if side == "both" else (side,)
-    adapters = nn.ModuleDict(
-        {
-            name: Adapter(backbone.dim, form, reduction, ratio, seed + number, inputs[name])
-            for number, name in enumerate(sides)
-        }
-    )
+    adapters = {
+        name: Adapter(backbone.dim, form, reduction, ratio, seed + number, inputs[name])
+        for number, name in enumerate(sides)
+    }
     return CLIPAdapter(blocks, adapters, train, seed, loss)

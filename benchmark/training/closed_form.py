@@ -122,13 +122,13 @@ def encoded(
 
 def covariances_of(parts: Iterable[tuple[Tensor, Tensor]]) -> Covariances:
     """Return the covariances of pairs that come in parts: (B, Dx) features of images and (B, Dy) of their captions."""
-    count, sums = 0, None
+    count = 0
+    sums: list[Tensor] = []
     for x, y in parts:
         x, y = exact(x), exact(y)
-        found = (x.sum(0), y.sum(0), x.T @ x, y.T @ y, x.T @ y)
-        sums = found if sums is None else tuple(a.add_(b) for a, b in zip(sums, found, strict=True))
+        found = [x.sum(0), y.sum(0), x.T @ x, y.T @ y, x.T @ y]
+        sums = [a.add_(b) for a, b in zip(sums, found, strict=True)] if sums else found
         count += len(x)
-    assert sums is not None, "no pairs"
     mx, my, xx, yy, xy = (each / count for each in sums)
     return Covariances(mx, my, xx - mx.outer(mx), yy - my.outer(my), xy - mx.outer(my))
 
@@ -169,7 +169,7 @@ class Spectrum:
 
     def regularized(self, strength: float, power: float) -> Tensor:
         """Return the eigenvalues of a power of the covariance whose diagonal is larger by a share of its mean."""
-        return (self.values + strength * self.mean) ** power
+        return torch.pow(self.values + strength * self.mean, power)
 
 
 class Candidate(NamedTuple):

@@ -106,13 +106,10 @@ def _layers(
         ids[:] = [options["input_ids"] if "input_ids" in options else args[0]]
 
     def each(items: Sequence[Any], layers: Sequence[int], tower: Any, own: Any) -> Features:
-        read = [
-            with_layers(
-                tower.encoder.layers, layers, lambda item=item: Features(encode([item])), own
-            )
-            for item in items
-        ]
-        return concatenate(read)
+        def one(item: Any) -> Features:
+            return with_layers(tower.encoder.layers, layers, lambda: Features(encode([item])), own)
+
+        return concatenate([one(item) for item in items])
 
     def images(some: AnyImages, layers: Sequence[int]) -> Features:
         return each(

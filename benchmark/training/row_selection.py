@@ -25,6 +25,13 @@ def split_of(data: Data, split: str, domain: str | None) -> RetrievalDataset:
     return data[split].of_domain(domain) if domain else data[split]
 
 
+def splits_of(data: Data) -> dict[str, RetrievalDataset]:
+    """Return the splits that have rows, by name."""
+    if isinstance(data, Mapping):
+        return dict(data)
+    return {each.split: each for each in load_splits(data)}
+
+
 def train_split(data: Data, domain: str | None) -> RetrievalDataset | None:
     """Return all training rows, of one domain if given; None if there are none."""
     try:

@@ -225,7 +225,7 @@ def test_every_set_is_laid_out_for_the_build(server, tmp_path, draw, name, way):
     wanted = {"coco5k": "karpathy", "flickr30k": "karpathy", "cub": "cub"}.get(name, "released")
     assert domain.reader == wanted
     assert (domain.about.homepage, domain.about.citation) == (chosen.terms, chosen.citation)
-    assert (domain.about.licence or "unknown") == chosen.license
+    assert (domain.about.license or "unknown") == chosen.license
     if way == "mirror" and wanted != "released":
         built = fdrd.build(raw, tmp_path / "data", workers=1)
         assert built.manifest.records.kept == {"karpathy": 10, "cub": 2}[wanted]

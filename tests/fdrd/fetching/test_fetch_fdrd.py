@@ -94,7 +94,7 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     assert (built.manifest.records.kept, built.manifest.records.rejected) == (34, 0)
     about = {each.name: each for each in built.manifest.domains}
     assert about.keys() == DOMAINS.keys()
-    assert about["caltech101"].licence == "CC-BY-4.0"
+    assert about["caltech101"].license == "CC-BY-4.0"
     assert all("arXiv:2508.04028" in each.citation for each in about.values())
 
     methods = ("-m", "zero_shot", "-m", "clip_adapter", "-T", "epochs=1")

@@ -39,7 +39,7 @@ from benchmark.settings import (
     TrainConfig,
     training_options,
 )
-from benchmark.training.row_selection import Data, split_of, splits_of, training_domain
+from benchmark.training.row_selection import Data, pairs_by_domain, split_of, training_domain
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 from fdrd.options import ALIASES, MOST_SEEDS, read_options
@@ -197,8 +197,12 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             splits = (given or {}).get(data, data)
             every = (p.runs(splits) for p in self.protocols or [Protocols()])
             protocols = list(islice(chain.from_iterable(every), MOST_CELLS + 1))
-            every_domain = any(p.preset and p.domain == "each" for p in self.protocols)
-            learnable = _learnable(splits) if every_domain else None
+            untrained: set[str] = set()  # `presets.describe_domains` names them
+            if any(p.preset and p.domain == "each" for p in self.protocols):
+                pairs = pairs_by_domain(splits)
+                untrained = {*pairs.get("test", ())}.difference(
+                    pairs.get("train", ()), pairs.get("validation", ())
+                )
             count += len(protocols) * len(backbones or [None]) * len(rows) * len(seeds)
             if count > MOST_CELLS:
                 raise FdrdError(
@@ -211,9 +215,8 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 if seed != seeds[0] and protocol.shots is None and not takes(row.method, "seed"):
                     continue  # the numbers would be the same
                 learned = training_domain(protocol.domain, protocol.train_domain)
-                trains = protocol.preset and takes(row.method, "train")
-                if trains and learnable is not None and learned not in learnable:
-                    continue  # `presets.describe_domains` says so
+                if protocol.preset and learned in untrained and takes(row.method, "train"):
+                    continue
                 fields = msgspec.structs.asdict(row)
                 cell = protocol.changed(data=data, backbone=backbone, seed=seed, **fields)
                 found.setdefault(cell.training(), []).append(cell)
@@ -222,18 +225,6 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "nothing to run: a list of data, seeds or protocols is empty, or no domain has training rows"
             )
         return [cell for cells in found.values() for cell in cells]
-
-
-def _learnable(data: Data) -> set[str | None]:
-    """Return the domains with training or validation rows, and None for all of them together."""
-    splits = splits_of(data)
-    names = {
-        domain
-        for each in ("train", "validation")
-        if each in splits
-        for domain in splits[each].domains
-    }
-    return {*names, None} if names else set()
 
 
 def brief(cell: Run, cells: Sequence[Run]) -> str:

@@ -6,7 +6,6 @@ split. `paper.toml` holds what it decides about methods and training.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,7 +14,7 @@ from benchmark.experiments.preset_file import read_preset
 from benchmark.models.loading import DEFAULT_BACKBONE
 from benchmark.registry import method_options, takes
 from benchmark.runner import Run
-from benchmark.training.row_selection import Data, splits_of
+from benchmark.training.row_selection import Data, pairs_by_domain, splits_of
 from fdrd.dataset import RetrievalDataset
 
 TAG: Literal["paper"] = "paper"
@@ -53,9 +52,8 @@ def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
     lines = []
     trained = [row.name for row in plan.rows() if takes(row.method, "train")]
     for data in [plan.data] if isinstance(plan.data, str) else plan.data:
-        splits = splits_of(given.get(data, data))
-        pairs = {name: _pairs_by_domain(rows) for name, rows in splits.items()}
-        for domain in sorted({each for counts in pairs.values() for each in counts}):
+        pairs = pairs_by_domain(given.get(data, data))
+        for domain in sorted(set().union(*pairs.values())):
             if not chosen & {None, "each", domain}:
                 continue
             train, validation, test = (
@@ -70,10 +68,6 @@ def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
                 line = f"{domain}: {without}; {test:,} test pairs as gallery"
             lines.append(line)
     return lines
-
-
-def _pairs_by_domain(rows: RetrievalDataset) -> Counter[str]:
-    return Counter(rows.domains[index] for index in rows.image_domain[rows.pairs[:, 0]])
 
 
 def paper_experiment(

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,23 +132,25 @@ def fetch_sets(
             raise FdrdError("stopped")
         progress(stage, done, total)
 
-    failed: list[str] = []
+    failed: dict[str, FdrdError] = {}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         try:
-            running = [
-                pool.submit(fetch_set, each, folder / each.name, options, report) for each in wanted
-            ]
-            for each, future in zip(wanted, running, strict=True):
+            running = {
+                pool.submit(fetch_set, each, folder / each.name, options, report): each.name
+                for each in wanted
+            }
+            for future in as_completed(running):
                 try:
                     future.result()
                 except FdrdError as error:
-                    failed.append(f"{each.name}: {error}")
+                    failed[running[future]] = error
         except BaseException:  # Ctrl-C, or a full disk
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if failed:
-        raise FdrdError("\n".join(failed))
+        names = [each.name for each in wanted if each.name in failed]
+        raise FdrdError("\n".join(f"{name}: {failed[name]}" for name in names))
     return folder
 
 

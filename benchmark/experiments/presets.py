@@ -57,7 +57,8 @@ def describe_domains(plan: Experiment, given: Mapping[str, Data]) -> list[str]:
             if not chosen & {None, "each", domain}:
                 continue
             train, validation, test = (
-                pairs.get(name, {}).get(domain, 0) for name in ("train", "validation", "test")
+                pairs[name][domain] if name in pairs else 0
+                for name in ("train", "validation", "test")
             )
             if not test:
                 lines.append(f"{domain} is left out: it has no test split")

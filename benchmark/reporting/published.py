@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -142,13 +142,7 @@ def beside(results: Sequence[BenchResult], published: Published) -> list[Table |
     for domain in sorted(both):
         tables.append(_table(f"{domain}, next to {published.source}", both[domain]))
         tables.append(galleries[domain])
-    everywhere = {
-        label: tuple([fmean(v) for v in zip(*side, strict=True)] for side in zip(*of, strict=True))
-        for label in differs
-        if len(of := [rows[label] for rows in both.values() if label in rows]) == len(both) > 1
-    }
-    if everywhere:
-        tables.append(_table(f"Mean over {', '.join(sorted(both))}", everywhere))  # type: ignore[arg-type]
+    tables += _means(both, list(differs))
     if unmatched:
         tables.append(f"Without published numbers: {', '.join(unmatched)}. {_MAPPING}.")
     head = ["method", "known differences from the paper's protocol"]
@@ -156,6 +150,24 @@ def beside(results: Sequence[BenchResult], published: Published) -> list[Table |
         *tables,
         Table("", head, [[label, text] for label, text in differs.items()], text_columns=2),
     ]
+
+
+def _means(
+    both: Mapping[str, Mapping[str, tuple[Values, Values]]], labels: Sequence[str]
+) -> list[Table]:
+    """Return a table of means for each set of domains that a row covers, with all rows that cover it."""
+    domains_of = {label: tuple(d for d in sorted(both) if label in both[d]) for label in labels}
+    tables = []
+    for domains in sorted(set(domains_of.values()), key=lambda each: (-len(each), each)):
+        rows = {}
+        for label in labels if len(domains) > 1 else ():
+            if {*domains} <= {*domains_of[label]}:
+                sides = zip(*(both[domain][label] for domain in domains), strict=True)
+                ours, theirs = ([fmean(v) for v in zip(*side, strict=True)] for side in sides)
+                rows[label] = ours, theirs
+        if rows:
+            tables.append(_table(f"Mean over {', '.join(domains)}", rows))
+    return tables
 
 
 def _table(title: str, rows: dict[str, tuple[Values, Values]]) -> Table:

@@ -62,11 +62,20 @@ def download(url: str, name: str, digest: str, folder: Path, progress: Progress)
     return path
 
 
-def check_digest(path: Path, digest: str) -> None:
-    """Raise `FdrdError` if the file has another digest; an empty digest checks nothing."""
+def check_digest(path: Path, digest: str, contents: str = "") -> None:
+    """Raise `FdrdError` if the file has another digest; an empty digest checks nothing.
+
+    Args:
+        path: the file.
+        digest: as of `download`.
+        contents: name of the folder that may replace the file.
+    """
     if not _has_digest(path, digest):
+        other = (
+            f", or unpack it into a folder {contents} beside it and remove it" if contents else ""
+        )
         raise FdrdError(
-            f"{path} does not have the digest {digest}; replace it by the original file"
+            f"{path} does not have the digest {digest}; replace it by the original file{other}"
         )
 
 

@@ -192,7 +192,7 @@ def _lay_out(
         shutil.copytree(path, stage / path.name, symlinks=True)
         return
     if path:
-        check_digest(path, file.digest)
+        check_digest(path, file.digest, _contents(file))
     else:
         url = f"{options.mirror.rstrip('/')}/{chosen.name}/{file.name}"
         url = url if options.mirror else file.url

@@ -104,6 +104,8 @@ def test_from_nothing_to_numbers_beside_those_of_the_paper(
     assert "dtd: 2 pairs to train on, 2 test pairs as gallery" in err
     assert "dtd: measured on 2 test pairs of 2 images; the published test split has 1,692" in out
     assert out.count("next to arXiv 2508.04028") == 9
+    assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, food101, oxfordpets" in out
+    assert "Mean over caltech101, dtd, fgvcaircraft, flowers102, oxfordpets" in out
 
 
 def test_a_fetch_that_is_killed_at_ten_points_resumes(contents, options, tmp_path):
@@ -218,6 +220,26 @@ def test_a_published_caption_file_has_the_object_id_of_git(tmp_path):
     download.check_digest(tmp_path / "a.json", "git:ce013625030ba8dba906f756967f9e9ca394464a")
     with pytest.raises(FdrdError, match="does not have the digest git:0"):
         download.check_digest(tmp_path / "a.json", f"git:{'0' * 40}")
+
+
+def test_a_repacked_archive_may_be_unpacked(contents, tmp_path):
+    chosen = made_table(contents)["stanfordcars"]
+    mine = tmp_path / "mine/stanfordcars"
+    mine.mkdir(parents=True)
+    for file, content in contents["stanfordcars"].items():
+        (mine / file).write_bytes(content + b"repacked" * file.endswith("train.tgz"))
+    options = FetchOptions(tmp_path / "mine")
+    remedy = "or unpack it into a folder cars_train beside it and remove it"
+    with pytest.raises(FdrdError, match=f"cars_train.tgz does not have the digest .*{remedy}"):
+        fetch_sets([chosen], tmp_path / "raw", options)
+    (mine / "cars_train.tgz").unlink()
+    (mine / "cars_train").mkdir()
+    (mine / "cars_train/00001.jpg").write_bytes(b"an image")
+    with pytest.raises(FdrdError, match=r"no digest is known of .*/cars_train/, so"):
+        fetch_sets([chosen], tmp_path / "raw", options)
+    fetch_sets([chosen], tmp_path / "raw", replace(options, accept_unverified=True))
+    assert (tmp_path / "raw/stanfordcars/cars_train/00001.jpg").read_bytes() == b"an image"
+    assert (tmp_path / "raw/stanfordcars/cars_test/00003.jpg").is_file()
 
 
 def test_every_caption_file_is_pinned_to_a_commit_and_checked():

@@ -75,6 +75,7 @@ def bench(
     Note:
         One parameter per option of the command line, and most are passed on one by one.
     """
+    from benchmark.experiments.preset_file import read_preset
     from benchmark.registry import chosen_methods
     from fdrd.options import split_assignments
 
@@ -87,7 +88,7 @@ def bench(
     load_plugins(plugin)
     if preset:
         _refuse_with_preset(context, preset)
-        names = chosen_methods(method or options.PAPER_METHODS)
+        names = chosen_methods(method or read_preset(preset).methods)
     else:
         names = [] if checkpoint else chosen_methods(method or (), everything, ablate)
     name = _checked_name(dataset, data, split, train)

@@ -16,9 +16,6 @@ _rows = partial(typer.Option, rich_help_panel="Data")
 _training = partial(typer.Option, rich_help_panel="Training")
 _rare = partial(typer.Option, rich_help_panel=RARE)
 
-PAPER_METHODS = ("zero_shot", "coop", "clip_adapter", "maple", "filip", "dcar")
-"""Methods of the paper's table that the project has."""
-
 Methods = Annotated[
     list[str] | None,
     _methods("--method", "-m", metavar="NAME", help="Name from `fdrd methods`; repeatable."),

@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
-from benchmark.models.backbone import ALL, Backbone
+from benchmark.models.backbone import ALL, LAYERS, Backbone
 from benchmark.models.encoder_options import split_options
 from benchmark.models.frozen_features import FrozenFeatures, default_cache
 from benchmark.models.processes import chosen_device
@@ -38,7 +38,7 @@ class Kind:
         form: how it is named.
         loads: what is loaded.
         module: the module whose `load` does it.
-        can: what it offers beyond pooled features; None if that depends on the model.
+        can: what it offers at most beyond pooled features; None if only loading shows it.
         extra: what to install, if it needs more than fdrd.
     """
 
@@ -75,7 +75,7 @@ KINDS = {
         "st:NAME",
         "a multimodal model of sentence-transformers",
         "benchmark.models.encoders.sentence",
-        None,
+        frozenset({LAYERS}),
         extra="fdrd[st]",
     ),
     "features": Kind(

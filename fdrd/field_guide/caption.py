@@ -137,11 +137,11 @@ class _Speaker:
             for trait in self._visible("genus", "species", "individual")
             if trait.slot == "with"
         ]
-        of_all = [trait for trait in visible if self._shared(trait)]
-        of_one = [trait for trait in visible if not self._shared(trait)]
-        said = chance.shuffled(of_all)[: chance.weighted((0, 1), (2, 1))]
-        said += chance.shuffled(of_one)[: chance.weighted((1, 2, 3), (2, 3, 2))]
-        details = [self._say(trait) for trait in chance.shuffled(said)]
+        shared = [trait for trait in visible if self._shared(trait)]
+        varying = [trait for trait in visible if not self._shared(trait)]
+        chosen = chance.shuffled(shared)[: chance.weighted((0, 1), (2, 1))]
+        chosen += chance.shuffled(varying)[: chance.weighted((1, 2, 3), (2, 3, 2))]
+        details = [self._say(trait) for trait in chance.shuffled(chosen)]
         color = next(trait for trait in self._kind.traits if trait.slot == "adjective")
         subject = self._subject(self._say(color) if chance.happens(0.7) else None)
         doings = chance.shuffled(self._doings())[: chance.weighted((1, 2, 3), (2, 4, 1))]

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 from PIL import Image, ImageFilter, ImageOps
@@ -39,15 +40,15 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Victims:
-    """What a flaw is made of: a training pair, a test pair of its category, and the name of another category."""
+class Context:
+    """A training pair, a test pair of its category, and the name of another category."""
 
     train: Pair
     test: Pair
     other: str
 
 
-Flaw = Callable[[Victims], Sequence[Pair]]
+Flaw = Callable[[Context], Sequence[Pair]]
 """Returns the pairs that take the place of the training pair."""
 
 
@@ -71,16 +72,16 @@ def planted(pairs: Sequence[Pair], position: int, categories: Sequence[str]) -> 
         )
     other = categories[(position + 1) % len(categories)]
     # Every second one, so that no two flaws meet in one individual while there are enough.
-    victims = [*train[::2], *train[1::2]]
-    flaw_of = dict(zip((pair.name for pair in victims), enumerate(flaws), strict=False))
+    chosen = [pair.name for pair in (*train[::2], *train[1::2])]
+    flaw_of = dict(zip(chosen, zip(flaws, cycle(tests), strict=False), strict=False))
     for pair in pairs:
         if pair.name not in flaw_of:
             yield pair
             continue
-        number, (name, flaw) = flaw_of[pair.name]
-        for made in flaw(Victims(pair, tests[number % len(tests)], other)):
-            line = made.line | {"planted": name} if made.line and made is not pair else made.line
-            yield replace(made, line=line)
+        (name, flaw), test = flaw_of[pair.name]
+        for changed in flaw(Context(pair, test, other)):
+            named = changed.line and changed is not pair
+            yield replace(changed, line=changed.line | {"planted": name}) if named else changed
 
 
 def _line(pair: Pair, **changes: Any) -> Pair:
@@ -91,9 +92,11 @@ def _line(pair: Pair, **changes: Any) -> Pair:
     return replace(pair, line=line)
 
 
-def _picture(alter: Callable[[Image.Image], Image.Image], quality: int = 90) -> Flaw:
+def _image(alter: Callable[[Image.Image], Image.Image], quality: int = 90) -> Flaw:
     """Return a flaw that replaces the image by an altered one."""
-    return lambda found: [replace(found.train, image=_altered(found.train.image, alter, quality))]
+    return lambda context: [
+        replace(context.train, image=_altered(context.train.image, alter, quality))
+    ]
 
 
 def _altered(image: bytes, alter: Callable[[Image.Image], Image.Image], quality: int) -> bytes:
@@ -103,22 +106,22 @@ def _altered(image: bytes, alter: Callable[[Image.Image], Image.Image], quality:
     return file.getvalue()
 
 
-def _caption(rewrite: Callable[[Victims], str]) -> Flaw:
+def _caption(rewrite: Callable[[Context], str]) -> Flaw:
     """Return a flaw that replaces the caption."""
-    return lambda found: [_line(found.train, caption=rewrite(found))]
+    return lambda context: [_line(context.train, caption=rewrite(context))]
 
 
 def _added(
-    source: Callable[[Victims], Pair], change: Callable[[Pair], Pair] = lambda pair: pair
+    source: Callable[[Context], Pair], change: Callable[[Pair], Pair] = lambda pair: pair
 ) -> Flaw:
     """Return a flaw that adds a changed copy of a pair to the training split."""
 
-    def flaw(found: Victims) -> Sequence[Pair]:
-        copied = source(found)
-        name = found.train.name.replace(".jpg", "-planted.jpg")
+    def flaw(context: Context) -> Sequence[Pair]:
+        copied = source(context)
+        name = context.train.name.replace(".jpg", "-planted.jpg")
         # Without a group, which would tell a copy before the image does.
         line = copied.line | {"file_name": name, "split": "train", "group": ""}
-        return [found.train, change(replace(copied, line=line, name=name))]
+        return [context.train, change(replace(copied, line=line, name=name))]
 
     return flaw
 
@@ -134,34 +137,34 @@ def _mirrored(pair: Pair) -> Pair:
     return replace(pair, image=_altered(pair.image, ImageOps.mirror, 90))
 
 
-def _renamed(found: Victims) -> str:
-    line = found.train.line
-    return str(line["caption"]).replace(line["category"], found.other)
+def _renamed(context: Context) -> str:
+    line = context.train.line
+    return str(line["caption"]).replace(line["category"], context.other)
 
 
-def _train(found: Victims) -> Pair:
-    return found.train
+def _train(context: Context) -> Pair:
+    return context.train
 
 
-def _test(found: Victims) -> Pair:
-    return found.test
+def _test(context: Context) -> Pair:
+    return context.test
 
 
 _LONG = " It stands there, and nothing else can be seen, neither left nor right of it."
 
 FLAWS: tuple[tuple[str, Flaw], ...] = (
-    ("truncated file", lambda f: [replace(f.train, image=f.train.image[: len(f.train.image) // 2])]),
-    ("truncated file", lambda f: [replace(f.train, image=f.train.image[:400])]),
-    ("error page", lambda f: [replace(f.train, image=b"<!DOCTYPE html><title>404 Not Found</title>")]),
-    ("file missing", lambda f: [replace(f.train, image=b"")]),
-    ("file outside", lambda f: [_line(replace(f.train, image=b""), file_name="../photo.jpg")]),
-    ("caption missing", lambda f: [replace(f.train, line={})]),
-    ("caption missing", lambda f: [replace(f.train, line={})]),
-    ("caption missing", lambda f: [replace(f.train, line={})]),
-    ("line cut off", lambda f: [replace(f.train, image=b"", raw=f.train.text()[:60] + "\n")]),
-    ("thumbnail", _picture(lambda image: image.resize((6, 6), Image.Resampling.NEAREST))),
-    ("strip", _picture(lambda image: image.resize((256, 8), Image.Resampling.NEAREST))),
-    ("caption without end", _caption(lambda f: f.train.line["caption"] + _LONG * 80)),
+    ("truncated file", lambda c: [replace(c.train, image=c.train.image[: len(c.train.image) // 2])]),
+    ("truncated file", lambda c: [replace(c.train, image=c.train.image[:400])]),
+    ("error page", lambda c: [replace(c.train, image=b"<!DOCTYPE html><title>404 Not Found</title>")]),
+    ("file missing", lambda c: [replace(c.train, image=b"")]),
+    ("file outside", lambda c: [_line(replace(c.train, image=b""), file_name="../photo.jpg")]),
+    ("caption missing", lambda c: [replace(c.train, line={})]),
+    ("caption missing", lambda c: [replace(c.train, line={})]),
+    ("caption missing", lambda c: [replace(c.train, line={})]),
+    ("line cut off", lambda c: [replace(c.train, image=b"", raw=c.train.text()[:60] + "\n")]),
+    ("thumbnail", _image(lambda image: image.resize((6, 6), Image.Resampling.NEAREST))),
+    ("strip", _image(lambda image: image.resize((256, 8), Image.Resampling.NEAREST))),
+    ("caption without end", _caption(lambda c: c.train.line["caption"] + _LONG * 80)),
     ("same pair twice", _added(_train)),
     ("same pair twice", _added(_train)),
     ("test image", _added(_test)),
@@ -169,22 +172,22 @@ FLAWS: tuple[tuple[str, Flaw], ...] = (
     ("test image, recompressed", _added(_test, _recompressed)),
     ("test image, recompressed", _added(_test, _recompressed)),
     ("test image, mirrored", _added(_test, _mirrored)),
-    ("group of a test image", lambda f: [_line(f.train, group=f.test.line["group"])]),
+    ("group of a test image", lambda c: [_line(c.train, group=c.test.line["group"])]),
     ("recompressed copy", _added(_train, _recompressed)),
     ("recompressed copy", _added(_train, _recompressed)),
     ("mirrored copy", _added(_train, _mirrored)),
-    ("blank image", _picture(lambda image: Image.new("RGB", image.size, (128, 128, 128)))),
-    ("faint image", _picture(lambda image: image.point([100 + v // 4 for v in range(256)] * 3))),
-    ("blurred image", _picture(lambda image: image.filter(ImageFilter.BoxBlur(image.width // 12)))),
-    ("caption over 77 tokens", _caption(lambda f: f.train.line["caption"] + _LONG * 5)),
-    ("caption of a test image", _caption(lambda f: f.test.line["caption"])),
-    ("wrong category", lambda f: [_line(f.train, category=f.other)]),
-    ("wrong category", lambda f: [_line(f.train, category=f.other)]),
+    ("blank image", _image(lambda image: Image.new("RGB", image.size, (128, 128, 128)))),
+    ("faint image", _image(lambda image: image.point([100 + v // 4 for v in range(256)] * 3))),
+    ("blurred image", _image(lambda image: image.filter(ImageFilter.BoxBlur(image.width // 12)))),
+    ("caption over 77 tokens", _caption(lambda c: c.train.line["caption"] + _LONG * 5)),
+    ("caption of a test image", _caption(lambda c: c.test.line["caption"])),
+    ("wrong category", lambda c: [_line(c.train, category=c.other)]),
+    ("wrong category", lambda c: [_line(c.train, category=c.other)]),
     ("caption names another category", _caption(_renamed)),
     ("caption names another category", _caption(_renamed)),
-    ("wrong category and caption", lambda f: [_line(f.train, category=f.other, caption=_renamed(f))]),
-    ("refusal as caption", _caption(lambda f: "I'm sorry, I cannot see the image.")),
-    ("doubled word", _caption(lambda f: "The the " + f.train.line["caption"])),
-    ("no full stop", _caption(lambda f: f.train.line["caption"].rstrip("."))),
+    ("wrong category and caption", lambda c: [_line(c.train, category=c.other, caption=_renamed(c))]),
+    ("refusal as caption", _caption(lambda c: "I'm sorry, I cannot see the image.")),
+    ("doubled word", _caption(lambda c: "The the " + c.train.line["caption"])),
+    ("no full stop", _caption(lambda c: c.train.line["caption"].rstrip("."))),
 )  # fmt: skip
 """Name and change of each planted flaw. They are dealt to the categories in turn."""

@@ -134,5 +134,5 @@ def _species(
             and kind.sensible(changed := {**first, trait.name: value.key})
         ]
         if len(changes) >= SPECIES - 1:
-            species = [first, *chance.shuffled(changes)[: SPECIES - 1]]
+            species: list[Signature] = [first, *chance.shuffled(changes)[: SPECIES - 1]]
             return species, frozenset({*varying, "color"})

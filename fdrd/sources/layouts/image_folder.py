@@ -68,14 +68,10 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     described = {path for path in folder.files if _is_metadata(path)}
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
-        for found in _read_metadata(folder, path, require_images):
-            if isinstance(found, Record) and found.caption:
-                captions_of[found.image.path] += 1
-            yield _with_id(found, captions_of)
+        yield from _read_metadata(folder, path, require_images, captions_of)
     texts = set(folder.files) - described
     for path in sorted(folder.images - captions_of.keys()):
-        yield from (_with_id(found, captions_of) for found in _read_text(folder, path, texts))
-        captions_of[path] += 1
+        yield from _read_text(folder, path, texts)
     if not described:
         for path in sorted(path for path in folder.top if _is_unread(path)):
             detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
@@ -90,16 +86,20 @@ def _is_unread(path: str) -> bool:
     return path.endswith(".json") and not path.endswith("_stats.json")  # img2dataset's statistics
 
 
-def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | Rejection:
+def _with_id(
+    found: Record | Rejection, path: str, captions_of: Counter[str]
+) -> Record | Rejection:
     """Give a record without an id the path of its image, numbered from the second caption on."""
-    if isinstance(found, Rejection) or found.id:
+    if isinstance(found, Rejection):
         return found
-    path, number = found.image.path, captions_of[found.image.path]
-    return replace(found, id=path if number < 2 else f"{path}#{number}")
+    if found.caption:
+        captions_of[path] += 1
+    number = captions_of[path]
+    return replace(found, id=found.id or (path if number < 2 else f"{path}#{number}"))
 
 
 def _read_metadata(
-    folder: SourceFolder, file: str, require_images: bool
+    folder: SourceFolder, file: str, require_images: bool, captions_of: Counter[str]
 ) -> Iterator[Record | Rejection]:
     parent = file.rpartition("/")[0] or "."
     for line in read_table(folder, file):
@@ -114,7 +114,8 @@ def _read_metadata(
         else:
             path = folder.relative(name) or normpath(f"{parent}/{name}")
             if not require_images or path in folder.images:
-                yield from pairs(folder.options, line, folder.image(path), path)
+                for found in pairs(folder.options, line, folder.image(path), path):
+                    yield _with_id(found, path, captions_of)
             else:
                 detail = f"{path[:200]} is not there, or has no ending of an image"
                 yield line.reject("image_missing", detail)
@@ -124,7 +125,7 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Rec
     image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
     extra = _beside(folder, path, texts)
     if text not in texts:
-        yield from pairs(folder.options, Line(path, "", {}), image, path)
+        yield from pairs(folder.options, Line(path, "", {}), image, path, name=path)
         return
     file = folder.open_text(text)
     if isinstance(file, Rejection):

@@ -39,7 +39,7 @@ def test_a_template_uses_attributes_of_the_category_and_of_the_image(captions, t
 
 def test_a_missing_value_is_a_failure_with_its_name(captions, tmp_path):
     table = tmp_path / "attributes.jsonl"
-    table.write_text('{"category": "robin", "colour": "red"}\n')
+    table.write_text('{"category": "robin", "color": "red"}\n')
     found = captions(Template(Spending(), text="A {colour} {category}.", attributes=str(table)))
     assert found["robin/001.png"] == "A red robin."
     failure = found["house wren/000.png"]
@@ -124,4 +124,4 @@ def test_a_linked_table_is_read(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "real.csv").write_text("category,colour\nrobin,red\n")
     (tmp_path / "link.csv").symlink_to(tmp_path / "elsewhere" / "real.csv")
-    assert read_table(tmp_path / "link.csv").by_category == {"robin": {"colour": "red"}}
+    assert read_table(tmp_path / "link.csv").by_category == {"robin": {"color": "red"}}

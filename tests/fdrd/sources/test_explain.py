@@ -83,7 +83,7 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     text = "\n".join(lines(tmp_path))
     assert "loose: left out" in text
     assert "a/b/c/2.png is deeper" in text
-    assert "linked: left out: links" in text
+    assert "linked: not used: links" in text
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest.records == RecordCounts(2, 1, 1)
     (rejected,) = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())

@@ -51,7 +51,9 @@ def test_metadata_in_a_zip_describes_its_members_once(write, draw, found):
     with zipfile.ZipFile(data, "w") as archive:
         for number in range(3):
             archive.writestr(f"{number}.png", draw(number))
-        rows = [{"file_name": f"{number // 2}.png", "text": f"Bird {number}."} for number in range(3)]
+        rows = [
+            {"file_name": f"{number // 2}.png", "text": f"Bird {number}."} for number in range(3)
+        ]
         archive.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
     write("birds.zip", data.getvalue())
     items = [(item.id, item.caption) for item in found()]

@@ -85,7 +85,7 @@ RULES: dict[str, str] = {
     "category_from_key": "there is no category field; the key up to the number is the category",
     "category_differs_from_folder": "annotation and folder name different categories; the annotation wins",
     "column_left_out": "a column that fdrd does not know holds lists, objects or a long text, or is one of over 32",
-    "split_by_image": "most categories have one image, so the split is that of the image; no other split has its category",
+    "split_by_image": "most categories have one image, so the image decides the split; no other split has its category",
     "category_number": "the number before the category name, as in `001.wren`, was removed",
     "category_underscores": "underscores in the category name were replaced by spaces",
     "caption_underscores": "underscores inside the caption were replaced by spaces",

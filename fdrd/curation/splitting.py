@@ -112,7 +112,7 @@ def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
 def _chosen(
     pairs: PairTable, rows: Integers, units: Units, seed: int, purpose: str, size: float
 ) -> npt.NDArray[np.int64]:
-    """Return the records of units with a hash below `size`, leaving a unit of each category that is not split by image."""
+    """Return the records of units with a hash below `size`, leaving one of each category that is not split by image."""
     found, unit = np.unique(units.of[rows], return_inverse=True)
     values = np.array([hash_fraction(seed, units.name(each), purpose) for each in found.tolist()])
     chosen = values < size

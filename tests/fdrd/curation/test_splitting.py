@@ -56,12 +56,12 @@ def test_categories_with_several_images_keep_one_in_train_beside_single_ones():
     """On both sides of the limit: with as many other images, single categories stay in train."""
     singles = [pair(number, f"c{number}", "") for number in range(100)]
     others = [pair(f"d{number}", f"d{number // 3}", "") for number in range(99)]
-    counts, found = splits_of([*singles, *others])
+    _, found = splits_of([*singles, *others])
     divided = [record for record in found if record.category[0] == "c"]
     assert {record.split for record in divided} == {"train", "validation", "test"}
     assert {r.category for r in found if r.split == "train"} >= {r.category for r in others}
     assert not any(record.rules for record in found if record.category[0] == "d")
-    counts, found = splits_of([*singles, *others, pair("e", "d0", "")])
+    _, found = splits_of([*singles, *others, pair("e", "d0", "")])
     assert {r.split for r in found if r.category[0] == "c"} == {"train"}
     assert not any(record.rules for record in found)
 

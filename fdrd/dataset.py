@@ -188,6 +188,11 @@ class RetrievalDataset:
             record["category"] = category_name(record["category"], self.categories)
         return records
 
+    @property
+    def extra_types(self) -> dict[str, str]:
+        """The types of the columns that fdrd does not know, by name."""
+        return extra_in_schema(self._rows.features.arrow_schema)
+
     @cached_property
     def ids(self) -> list[str]:
         """Record id of each row."""

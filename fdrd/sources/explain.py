@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from fdrd.build_config import BuildConfig
+from fdrd.images.check import check_image
 from fdrd.reasons import Rejection
 from fdrd.sources.domains import Domain, find_domains, near_misses, open_domain, read_domain
 from fdrd.sources.readers import READERS
@@ -170,3 +172,5 @@ def _samples(root: Path, domain: Domain) -> Iterator[str]:
         caption = item.caption[:80] + ("..." if len(item.caption) > 80 else "")
         yield f"    {item.image}: {caption or '(no caption)'}"[:300]
         yield f"        category: {item.category or 'none'}, split: {item.split or 'hashed'}"
+        if (check := check_image(str(root), item.image, BuildConfig().max_pixels)).reason:
+            yield f"        rejected: {check.reason}: {check.detail}"[:300]

@@ -131,6 +131,16 @@ def test_a_built_dataset_and_a_link_out_of_the_folder_are_named(tmp_path, write,
         list(explain(tmp_path / "links"))
 
 
+def test_an_image_that_a_build_rejects_is_named(tmp_path, write, draw):
+    write("raw/wren/1.png", b"text")
+    write("raw/wren/1.txt", "A wren.")
+    (tmp_path / "raw/raw/wren/2.png").symlink_to(write("elsewhere/2.png", draw(2)))
+    write("raw/wren/2.txt", "A wren.")
+    found = "\n".join(explain(tmp_path / "raw/raw"))
+    assert "rejected: not_an_image: begins with b'text'" in found
+    assert "rejected: path_outside: " in found
+
+
 def test_control_characters_in_names_are_escaped(capsys):
     from fdrd.commands.console import out
 

@@ -315,7 +315,11 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
                 ) from error
     if not shards.get(split) if split else not shards:
         place = " of ".join(part for part in (split, domain) if part)
-        raise MissingSplitError(f"{name} has no {place}; `fdrd stats {name}` lists its contents")
+        others = (_local_shards(name, domain, None) or {}) if split else {}
+        has = f"choose {' or '.join(others)} with `split`; " if others else ""
+        raise MissingSplitError(
+            f"{name} has no {place}; {has}`fdrd stats {name}` lists its contents"
+        )
     if split:
         return _rows(shards[split])
     return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})

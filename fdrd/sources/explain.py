@@ -18,6 +18,7 @@ from fdrd.sources.reading.source_folder import SourceFolder
 
 _SAMPLES = 3
 _STATS = "_stats.json"
+_REJECTED = "rejected_captions.jsonl"  # drafts that `fdrd caption` refused
 _FEW = 3  # files that are named one by one
 _LINK = "links to folders are not followed; move or copy the folder"
 _OBJECTS = (
@@ -119,7 +120,7 @@ def _common_name(files: list[str]) -> str:
 def _looks_like_annotations(path: str) -> bool:
     name = PurePosixPath(path)
     if name.suffix.lower() in _ANNOTATIONS:
-        return not name.name.endswith(_STATS)
+        return not name.name.endswith((_STATS, _REJECTED))
     return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
 
 

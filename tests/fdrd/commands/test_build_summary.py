@@ -38,8 +38,10 @@ def test_a_dataset_without_test_split_is_measured_on_validation(tmp_path):
     assert "No test split: raw." in out
     assert "Few images" not in out
     assert f"Next: fdrd bench {tmp_path}/out --method zero_shot --split validation" in out
-    code, out, err = run_fdrd("bench", str(tmp_path / "out"), "--method", "random", "--split",
-                              "validation", "--results", str(tmp_path / "runs"))  # fmt: skip
+    bench = ("bench", str(tmp_path / "out"), "--method", "random", "--results", str(tmp_path / "r"))
+    code, _, err = run_fdrd(*bench)
+    assert (code, "out has no test; choose validation with" in " ".join(err.split())) == (2, True)
+    code, out, err = run_fdrd(*bench, "--split", "validation")
     assert code == 0, err
     assert "Few images: validation of raw has 3." in " ".join(out.split())
 

@@ -38,10 +38,9 @@ def detect(folder: SourceFolder) -> str | None:
     lists = [name for name in _FACTS if name in folder.top]
     if _IMAGES in folder.top and lists:
         return f"{', '.join((_IMAGES, *lists))} are CUB's"
-    texts = [f"{top}/" for top in _TEXTS if top in folder.folders]
-    if texts and "images" in folder.folders:
+    if any(top in folder.folders for top in _TEXTS) and "images" in folder.folders:
         for path in _images(folder):
-            if text := _text_of(folder, path):
+            if text := _text_of(folder, path.removeprefix("images/")):
                 return f"{text} describes {path}"
     return None
 
@@ -63,8 +62,8 @@ def _images(folder: SourceFolder) -> list[str]:
 
 
 def _text_of(folder: SourceFolder, image: str) -> str:
-    """Return the file with the captions of an image in `images`, empty if there is none."""
-    name = PurePosixPath(image.removeprefix("images/")).with_suffix(".txt")
+    """Return the file with the captions of an image, given below `images`; empty if there is none."""
+    name = PurePosixPath(image).with_suffix(".txt")
     return next((f"{top}/{name}" for top in _TEXTS if f"{top}/{name}" in folder), "")
 
 
@@ -81,7 +80,8 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     """Yield the pairs of every image in `images.txt`, or in `images` without that list."""
     if _IMAGES not in folder.top:
         for path in _images(folder):
-            yield from _read(folder, Line(path, "", {}), path, "", _Facts({}, {}, {}))
+            name = path.removeprefix("images/")
+            yield from _read(folder, Line(path, "", {}), path, "", name, _Facts({}, {}, {}))
         return
     index = ImageIndex(folder, require_images)
     names = dict(_rows(folder, _CLASSES))
@@ -103,13 +103,13 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
         if isinstance(path, tuple):
             yield line.reject(*path)
         else:
-            yield from _read(folder, line, path, number, facts)
+            yield from _read(folder, line, path, number, name, facts)
 
 
 def _read(
-    folder: SourceFolder, line: Line, path: str, number: str, facts: _Facts
+    folder: SourceFolder, line: Line, path: str, number: str, name: str, facts: _Facts
 ) -> Iterator[Record | Rejection]:
-    file = _text_of(folder, path)
+    file = _text_of(folder, name)
     lines = list(read_lines(folder, file)) if file else []
     fields = {"category": facts.category.get(number, ""), "split": facts.split.get(number, "")}
     captions = [

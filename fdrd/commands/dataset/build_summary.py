@@ -107,7 +107,7 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
 
 
 def _print_splits(manifest: Manifest) -> None:
-    """Print the size of each split, and what it means for measuring."""
+    """Print the images of each split, and what their numbers mean for measuring."""
     from benchmark.intervals import few_images
 
     names = ("train", "validation", "test")
@@ -116,7 +116,7 @@ def _print_splits(manifest: Manifest) -> None:
         for domain, of in manifest.splits.items()
     }
     rows = [(domain, *(f"{of[name]:,}" for name in names)) for domain, of in counts.items()]
-    print_table(("images", *names), rows)
+    print_table(("images of", *names), rows)
     without = [domain for domain, of in counts.items() if not of["test"]]
     tested = {domain: of["test"] for domain, of in counts.items() if of["test"]}
     if without:

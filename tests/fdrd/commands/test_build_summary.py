@@ -21,7 +21,8 @@ def test_categories_with_one_image_are_said_to_be_split_by_image(tmp_path, write
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     images = {split: counts["images"] for split, counts in manifest["splits"]["raw"].items()}
     assert images["test"] > 4
-    assert f"raw {images['train']} {images['validation']} {images['test']}" in out
+    sizes = " ".join(str(images[split]) for split in ("train", "validation", "test"))
+    assert f"images of train validation test raw {sizes}" in out
     assert "60 pairs have categories with one image. They are split by image" in out
     assert f"Few images: test of raw has {images['test']}." in out
     assert "for 5 points, take 385 images" in out

@@ -32,6 +32,8 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 def detect(folder: SourceFolder) -> str | None:
     """Return why the folder is an image folder, or None. Deeper trees are folders of domains."""
+    if folder.options.category and (path := next(filter(is_image, folder.top), "")):
+        return f"{path} is an image of the category {folder.options.category}"
     for path in folder.files:
         *folders, name = path.split("/")
         if folders and folders[0].lower() in SPLIT_OF_WORD:
@@ -54,8 +56,8 @@ def near_miss(folder: SourceFolder) -> str | None:
         return None
     if "/" not in path:
         return (
-            f"{path} has neither a metadata.jsonl nor a text file with captions next to it; in a folder for each "
-            "category, such as tench/1.jpg, `fdrd caption` writes captions"
+            f"{path} has neither a metadata.jsonl nor a text file with captions next to it; `fdrd caption` writes "
+            "captions if the images are in class folders, such as tench/1.jpg, or if domain.toml names their category"
         )
     return f"{path} is deeper than [split/]category/image.jpg"
 

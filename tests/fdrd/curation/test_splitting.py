@@ -52,6 +52,11 @@ def test_categories_with_one_image_each_are_divided_between_the_splits():
     assert {record.rules for record in found} == {("split_by_image",)}
 
 
+def test_given_splits_are_not_divided_by_image():
+    counts, found = splits_of([pair(number, f"c{number}", "", "train") for number in range(50)])
+    assert (counts, {record.rules for record in found}) == ({"train": 50}, {()})
+
+
 def test_categories_with_several_images_keep_one_in_train_beside_single_ones():
     """On both sides of the limit: with as many other images, single categories stay in train."""
     singles = [pair(number, f"c{number}", "") for number in range(100)]

@@ -165,6 +165,15 @@ def test_pascal_voc_is_refused_in_one_sentence(tmp_path):
     assert "Annotations/*.xml (8 files) was not used: it lists objects (Pascal" in str(raised.value)
 
 
+def test_a_flat_folder_of_images_can_be_captioned_if_it_names_the_category(tmp_path):
+    put_images(tmp_path, PAIRS, "raw")
+    with pytest.raises(FdrdError, match="if the images are in class folders, such as tench/1.jpg"):
+        find_uncaptioned(tmp_path / "raw")
+    put(tmp_path, "raw/domain.toml", 'category = "bird"')
+    found = find_uncaptioned(tmp_path / "raw")
+    assert (len(found.images), found.categories) == (len(PAIRS), {"raw": ("bird",)})
+
+
 def test_linked_folders_and_other_image_formats_are_named(tmp_path):
     put_images(tmp_path, PAIRS, "elsewhere/wren")
     put_images(tmp_path, PAIRS[:1], "raw/robin")

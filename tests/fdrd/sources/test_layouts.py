@@ -167,7 +167,7 @@ def test_pascal_voc_is_refused_in_one_sentence(tmp_path):
 
 def test_a_flat_folder_of_images_can_be_captioned_if_it_names_the_category(tmp_path):
     put_images(tmp_path, PAIRS, "raw")
-    with pytest.raises(FdrdError, match="if the images are in class folders, such as tench/1.jpg"):
+    with pytest.raises(FdrdError, match=r"if the images are in class folders, such as tench/1.jpg"):
         find_uncaptioned(tmp_path / "raw")
     put(tmp_path, "raw/domain.toml", 'category = "bird"')
     found = find_uncaptioned(tmp_path / "raw")

@@ -62,7 +62,7 @@ def _of_single_categories(pairs: PairTable, rows: Integers, units: Units) -> Int
     single = np.bincount(of_unit, minlength=1) == 1
     if np.count_nonzero(single) <= max(_FEW, len(np.unique(unit)) / 2):
         return rows[:0]
-    return rows[single[category]]
+    return np.asarray(rows[single[category]])
 
 
 class Units:

@@ -79,9 +79,9 @@ class _Facts:
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
     """Yield the pairs of every image in `images.txt`, or in `images` without that list."""
     if _IMAGES not in folder.top:
-        for path in _images(folder):
-            name = path.removeprefix("images/")
-            yield from _read(folder, Line(path, "", {}), path, "", name, _Facts({}, {}, {}))
+        for image in _images(folder):
+            name = image.removeprefix("images/")
+            yield from _read(folder, Line(image, "", {}), image, "", name, _Facts({}, {}, {}))
         return
     index = ImageIndex(folder, require_images)
     names = dict(_rows(folder, _CLASSES))

@@ -188,6 +188,11 @@ class RetrievalDataset:
             record["category"] = category_name(record["category"], self.categories)
         return records
 
+    @property
+    def extra_types(self) -> dict[str, str]:
+        """The types of the columns that fdrd does not know, by name."""
+        return extra_in_schema(self._rows.features.arrow_schema)
+
     @cached_property
     def ids(self) -> list[str]:
         """Record id of each row."""
@@ -310,7 +315,11 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
                 ) from error
     if not shards.get(split) if split else not shards:
         place = " of ".join(part for part in (split, domain) if part)
-        raise MissingSplitError(f"{name} has no {place}; `fdrd stats {name}` lists its contents")
+        others = (_local_shards(name, domain, None) or {}) if split else {}
+        has = f"choose {' or '.join(others)} with `split`; " if others else ""
+        raise MissingSplitError(
+            f"{name} has no {place}; {has}`fdrd stats {name}` lists its contents"
+        )
     if split:
         return _rows(shards[split])
     return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})

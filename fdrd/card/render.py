@@ -15,7 +15,7 @@ from msgspec import structs
 from fdrd.build_config import BuildConfig
 from fdrd.card.front_matter import dump, front_matter
 from fdrd.card.sections import put_section
-from fdrd.card.summary import Summary, quantile
+from fdrd.card.summary import Summary, gaps, quantile
 from fdrd.checks.audit_tables import markdown
 from fdrd.checks.audits import Audit
 from fdrd.errors import FdrdError
@@ -67,7 +67,10 @@ def render_card(manifest: Manifest, audits: Sequence[Audit], summaries: Sequence
         categories=f"{len(manifest.categories):,}" if manifest.categories else "no",
         load=load_section(manifest),
         splits=markdown_table(("domain", "split", *counts), splits, 2),
-        statistics=f"{_statistics(summaries)}\n\n{_tokens(manifest.tokens)}{_verified(manifest)}",
+        statistics="\n\n".join(
+            [_statistics(summaries), *map(escape, gaps(summaries)), _tokens(manifest.tokens)]
+        )
+        + _verified(manifest),
         distributions=_distributions(summaries),
         command=fenced(_command(manifest.config), "sh"),
         versions=markdown_table(("library", "version"), versions),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from fdrd.build_config import BuildConfig
+from fdrd.card.summary import gaps
 from fdrd.curation.decide import decide
 from fdrd.curation.decisions import (
     Decision,
@@ -74,6 +75,8 @@ class Build(Dataset):
         name_owner: another folder that the name belongs to; `load_dataset(<name>)` loads that dataset.
         not_registered: why the name does not point to the dataset, which is complete: caches
             that cannot be written.
+        gaps: sentences about domains whose captions have hardly any attributes or hard negatives; empty if there was
+            nothing to do.
     """
 
     path: Path
@@ -86,6 +89,7 @@ class Build(Dataset):
     instead_of: Path | None = None
     name_owner: Path | None = None
     not_registered: Sequence[str] = ()
+    gaps: Sequence[str] = ()
 
     @property
     def out(self) -> Path:
@@ -319,7 +323,7 @@ class _Run:
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)
         write_rejected(stage, rejected)
-        write_documents(stage, manifest, self.progress, self.engine, staged.counted)
+        summaries = write_documents(stage, manifest, self.progress, self.engine, staged.counted)
         write_text(stage / "manifest.json", dump(manifest))
         record_states(self.out, manifest)
         write_origin(self.out, self.target.origin)
@@ -328,7 +332,10 @@ class _Run:
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         stale = reviewed.stale if reviewed else ()
-        built = Build(str(self.out), self.out, manifest, len(staged.counted), False, (), stale)
+        built = Build(
+            str(self.out), self.out, manifest, len(staged.counted), False, (), stale,
+            gaps=gaps(summaries),
+        )  # fmt: skip
         return self._register(built)
 
     def _register(self, built: Build) -> Build:

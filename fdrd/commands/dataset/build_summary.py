@@ -10,7 +10,7 @@ from fdrd.errors import FdrdError
 
 if TYPE_CHECKING:
     from fdrd.pipeline.builder import Build
-    from fdrd.storage.manifest_types import Tokens
+    from fdrd.storage.manifest_types import Manifest, Tokens
     from fdrd.text.tokens import TokenCounter
 
 
@@ -94,11 +94,45 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         shards = len(manifest.shards)
         out.print(f"Built {built.out}: {shards} shards, {built.shards_written} newly written.")
     _print_tokens(manifest.tokens)
+    _print_splits(manifest)
+    for sentence in built.gaps:
+        out.print(sentence, soft_wrap=True)
     if built.configs:
         out.print(f'Load it in any project on this machine:  fdrd.load("{name}")')
     if built.configs and not on_hub:
         print_hint(f'datasets.load_dataset("{name}") works too, unless the Hub has that name.')
-    print_hint(f"Next:  fdrd bench {built.out} --method zero_shot")
+    splits = [split for of in manifest.splits.values() for split in of]
+    other = "" if "test" in splits else f" --split {max(splits)}"  # validation before train
+    print_hint(f"Next:  fdrd bench {built.out} --method zero_shot{other}")
+
+
+def _print_splits(manifest: Manifest) -> None:
+    """Print the images of each split, and what their numbers mean for measuring."""
+    from benchmark.intervals import few_images
+
+    names = ("train", "validation", "test")
+    counts = {
+        domain: {name: of[name].images if name in of else 0 for name in names}
+        for domain, of in manifest.splits.items()
+    }
+    rows = [(domain, *(f"{of[name]:,}" for name in names)) for domain, of in counts.items()]
+    print_table(("images of", *names), rows)
+    without = [domain for domain, of in counts.items() if not of["test"]]
+    tested = {domain: of["test"] for domain, of in counts.items() if of["test"]}
+    if without:
+        out.print(
+            f"No test split: {', '.join(without)}. The source names other splits only; measure with --split "
+            "validation, or take the split out of its file names and columns, and the build draws all three",
+            soft_wrap=True,
+        )
+    if images := manifest.rules.get("split_by_image"):
+        out.print(
+            f"{images:,} pairs have categories with one image. They are split by image, so test and train have "
+            "different categories",
+            soft_wrap=True,
+        )
+    if few := few_images("test", tested):
+        out.print(few, soft_wrap=True)
 
 
 def _print_tokens(tokens: Tokens | None) -> None:

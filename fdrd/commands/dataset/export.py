@@ -39,8 +39,8 @@ def export(
             ".pt, .pth, .bin or .safetensors file, or a folder that holds one.",
         ),
     ],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_FORMATS}.")],
     folder: Target = None,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_FORMATS}.")] = "parquet",
     target: SameTarget = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
@@ -96,15 +96,16 @@ def export(
 ) -> None:
     """Write a dataset, its features or a model in the format of another tool.
 
-    Each domain becomes a folder. `fdrd build` reads webdataset, coco, karpathy, jsonl and imagefolder back. webdataset
-    has tar shards for clip_benchmark, with one root per domain. Recalls equal those of `fdrd bench` except for ties,
-    which clip_benchmark breaks arbitrarily.
+    Each domain becomes a folder. `fdrd build` reads parquet, webdataset, coco, karpathy, jsonl and imagefolder back.
+    webdataset has tar shards for clip_benchmark, with one root per domain. Recalls equal those of `fdrd bench` except
+    for ties, which clip_benchmark breaks arbitrarily.
 
     transformers converts a checkpoint of open_clip, OpenAI, transformers (.bin) or of a fine-tuning with `fdrd bench`.
     Only tensors are loaded: a file that holds code or objects is refused, and so is anything that a CLIPModel cannot
     express.
 
     Examples:
+        fdrd export data/fdrd tables/
         fdrd export data/fdrd wds/ --to webdataset
         fdrd export data/fdrd stored/ --to features --backbone embedded
         fdrd export open_clip_pytorch_model.bin clip/ --to transformers --activation gelu

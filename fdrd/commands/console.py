@@ -119,16 +119,10 @@ def show_progress(hint: str) -> Iterator[Progress]:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table without borders on stdout; a narrow terminal folds text and cuts none."""
-    from rich.table import Table
+    """Print a table on stdout; a narrow terminal folds it and cuts nothing."""
+    from fdrd.text.grid import Grid
 
-    table, rows = Table(box=None, header_style="bold"), list(rows)
-    for heading, *cells in zip(headings, *rows, strict=True):
-        short = max(map(len, [heading, *cells])) <= 12  # a number or a name stays on one line
-        table.add_column(heading, overflow="fold", no_wrap=short)
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+    out.print(Grid(headings, [*rows]))
 
 
 def print_options(options: Iterable[Option]) -> None:

@@ -101,7 +101,7 @@ class _Names(dict[str, Any]):
         return eval(code, {"__builtins__": builtins}, self)
 
     def _found(self, name: str) -> Any:
-        match node := self.nodes[name]:
+        match self.nodes[name]:
             case ast.ImportFrom(module=str(module), names=aliases):
                 known = next(each.name for each in aliases if name in (each.asname, each.name))
                 if module.partition(".")[0] in _OWN:

@@ -129,25 +129,31 @@ def _article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
+def closest(name: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """Return the known name that was probably meant; empty if none is close.
+
+    Args:
+        name: unknown name.
+        known: known names.
+        meant: known names by what others call them.
+    """
+    names = sorted(known)
+    other = (meant or {}).get(name.lower().replace("-", "_"))
+    close = [other] if other in names else difflib.get_close_matches(name, names, n=1)
+    return close[0] if close else ""
+
+
 def unknown(
     kind: str, name: str, known: Iterable[str], whose: str, meant: Mapping[str, str] | None = None
 ) -> str:
-    """Return an error message with the known names and the closest match.
-
-    Args:
-        kind: noun for what has the name.
-        name: unknown name.
-        known: known names.
-        whose: owner of the names.
-        meant: known names by what others call them.
+    """Return an error message with the known names and the closest one, see `closest`.
 
     >>> unknown("option", "n_ctxt", ["n_ctx"], "coop")
     "coop has no option 'n_ctxt'; did you mean 'n_ctx'? it has n_ctx"
     """
     names = sorted(known)
-    other = (meant or {}).get(name.lower().replace("-", "_"))
-    close = [other] if other in names else difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = closest(name, names, meant)
+    hint = f"did you mean {close!r}? " if close else ""
     listed = f"it has {', '.join(names)}" if names else "it has none"
     return f"{whose} has no {kind} {name!r}; {hint}{listed}"
 

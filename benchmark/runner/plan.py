@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.checkpoint import find_checkpoint, read_header
+from benchmark.checkpoint import read_header
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.evaluation.base_to_new import half_of
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from benchmark.checkpoint import CheckpointHeader, find_checkpoint, read_header, save_checkpoint
+from benchmark.checkpoint import CheckpointHeader, read_header, save_checkpoint
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.evaluation.base_to_new import CategoryList
 from benchmark.models import processes
 from benchmark.models.backbone import Backbone, Encoder
@@ -454,12 +455,12 @@ def run_selected(
 
 
 def truncation(encoder: Encoder, captions: Sequence[str]) -> str:
-    """Return a sentence on the share of captions that an encoder truncates; empty if it is unknown."""
+    """Return a sentence on the captions that an encoder truncates; empty if there are none, or it is unknown."""
     lengths = encoder.count_tokens(captions)
-    if not lengths:
+    over = sum(length > encoder.context for length in lengths)
+    if not over:
         return ""
-    share = sum(length > encoder.context for length in lengths) / len(lengths)
     return (
-        f"{100 * share:.1f} % of {len(lengths):,} captions are longer than the {encoder.context} tokens "
-        f"of {encoder.name} and were truncated (longest: {max(lengths)} tokens)."
+        f"{over:,} of {len(lengths):,} captions are longer than the {encoder.context} tokens of {encoder.name} and "
+        f"were truncated (longest: {max(lengths)} tokens)."
     )

@@ -74,6 +74,7 @@ def bench(
     Note:
         One parameter per option of the command line, and most are passed on one by one.
     """
+    from benchmark.checkpoint_files import find_checkpoint
     from benchmark.registry import chosen_methods, distribute
     from benchmark.runner.checks import check_runs
     from benchmark.runner.description import Run
@@ -87,6 +88,8 @@ def bench(
     assigned = split_assignments(method_option or (), "-M")
     size = _gallery(gallery)
     load_plugins(plugin)
+    if checkpoint:
+        find_checkpoint(checkpoint)
     named, method = _data_and_methods([*(dataset or ()), *([data] if data else ())], method or ())
     if preset:
         _refuse_with_preset(context, preset)
@@ -146,10 +149,17 @@ def _data_and_methods(
     arguments: Sequence[str], methods: Sequence[str]
 ) -> tuple[str | None, list[str]]:
     """Return the dataset, and the methods that are given as arguments or options, in any order."""
-    from benchmark.registry import method_names
+    from benchmark.registry import OTHER_NAMES, method_names
+    from fdrd.options import closest, unknown
+    from fdrd.storage.registration import registered_folder
 
     known = set(method_names())
     datasets = [each for each in arguments if each not in known or Path(each).exists()]
+    for each in datasets:
+        if closest(each, known, OTHER_NAMES) and not (
+            Path(each).exists() or registered_folder(each)
+        ):
+            raise FdrdError(unknown("method", each, known, "fdrd", OTHER_NAMES))
     if len(datasets) > 1:
         raise FdrdError(
             f"several datasets: {', '.join(datasets)}; give one, and methods by their names in `fdrd methods`"

@@ -18,7 +18,7 @@ def print_results(outcome: Any, results: Path | str, json: bool) -> None:
         print_json([to_json(result) for result in outcome.results])
     elif outcome.results:
         print_report(table(outcome.results))
-        print_hint(f"Next:  fdrd report {results}        fdrd compare {results}")
+        print_hint(f"\nNext:  fdrd report {results}        fdrd compare {results}")
 
 
 def raise_failed(outcome: Any) -> None:

@@ -57,6 +57,7 @@ def search(
     quiet_transformers()
     from dataclasses import asdict
 
+    from benchmark.checkpoint_files import find_checkpoint
     from benchmark.models.backbone_names import check_backbone_name
     from benchmark.models.devices import check_device
     from benchmark.registry import chosen_methods
@@ -67,6 +68,8 @@ def search(
     check_device(device)
     if backbone:
         check_backbone_name(backbone)
+    if checkpoint:
+        find_checkpoint(checkpoint)
     splits = load_splits(dataset, split, domain)  # before torch is imported
     from benchmark.dataset_search import search as run_search
     from fdrd.images.check import open_image

@@ -26,6 +26,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from benchmark.checkpoint_files import find_checkpoint
 from benchmark.models.backbone import Backbone
 from benchmark.models.loading import DEFAULT_BACKBONE, cached_backbone
 from benchmark.registry import Method, make_method, method_options, takes

@@ -36,11 +36,12 @@ class _SafeConsole(Console):
             yield Segment(text if control else visible(text), style, control)
 
 
-# Names of files and categories may contain brackets, so markup is off.
+# Names of files and categories may contain brackets and `:x:`, so markup and emoji are off.
 out = _SafeConsole(
-    highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160
-)
-err = _SafeConsole(stderr=True, highlight=False, markup=False)
+    highlight=False, markup=False, emoji=False, soft_wrap=True,
+    width=None if sys.stdout.isatty() else 160,
+)  # fmt: skip
+err = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @dataclass

@@ -244,7 +244,7 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
         return lambda kind: _mean(each[kind].accuracy for each in shares if kind in each)
 
     def text_only(kind: str) -> float | None:
-        values = {share.blind for share in known[kind]}
+        values = {share.text_only for share in known[kind]}
         return values.pop() if len(values) == 1 else None
 
     shown = {row.label: accuracy(row) for row in comparison.ranked}

@@ -27,7 +27,7 @@ class FilterCount:
     """
 
     rows: int
-    mended: int
+    fixed: int
     alone: int
     examples: tuple[tuple[str, str], ...]
 
@@ -80,7 +80,7 @@ def noise_tables(reports: Iterable[NoiseReport]) -> Group:
             (
                 name,
                 *(f"{count.rows:,}", f"{count.rows / report.rows:.1%}"),
-                *(f"{count.mended:,}", f"{count.alone:,}"),
+                *(f"{count.fixed:,}", f"{count.alone:,}"),
                 ", ".join(map(" ".join, count.examples)),
             )
             for name, count in report.filters.items()
@@ -108,7 +108,7 @@ def _count_domain(
         cited = {digest(record.caption): record.source.origin for record, *_ in found}
         filters[name] = FilterCount(
             rows=len(found),
-            mended=sum(name not in after for *_, after in found),
+            fixed=sum(name not in after for *_, after in found),
             alone=sum(before == [name] for _, before, _ in found),
             examples=tuple(
                 (caption, origin.partition(": ")[2])

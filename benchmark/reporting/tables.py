@@ -109,13 +109,21 @@ def main_table(comparison: Comparison) -> Table:
         return "".join(_text(each, rows[0].mean(each), digits) for each in found)
 
     head, groups = _heads(shown)
+    both = groups.count("")  # steps and seeds follow the numbers of both directions
+
+    def with_training(cells: Sequence[str], *training: str) -> list[str]:
+        return [*cells[:both], *training, *cells[both:]]
+
     return Table(
         "",
-        ["method", *head, "steps", "seeds"],
-        [[r.label, *(number(r, each) for each in shown), steps(r), _seeds(r)] for r in rows],
-        [["ceiling", *map(ceiling, shown), "", ""]],
+        ["method", *with_training(head, "steps", "seeds")],
+        [
+            [r.label, *with_training([number(r, each) for each in shown], steps(r), _seeds(r))]
+            for r in rows
+        ],
+        [["ceiling", *with_training([ceiling(each) for each in shown], "", "")]],
         best=frozenset((n, c) for n, r in enumerate(rows) if r.label in top for c in (0, 1)),
-        groups=("", *groups, "", ""),
+        groups=("", *with_training(groups, "", "")),
     )
 
 
@@ -201,8 +209,10 @@ def _grouped(sizes: Mapping[str, int]) -> dict[str, list[str]]:
     {'wren': ['wren'], '2 with fewer than 20': ['robin', 'crow']}
     """
     small = [name for name, size in sizes.items() if size < LEAST]
-    rows = {name: [name] for name, size in sizes.items() if size >= LEAST}
-    return rows | ({f"{len(small)} with fewer than {LEAST}": small} if small else {})
+    if len(small) < 2:
+        return {name: [name] for name in sizes}
+    rows = {name: [name] for name in sizes if name not in small}
+    return rows | {f"{len(small)} with fewer than {LEAST}": small}
 
 
 def _breakdown(

@@ -109,7 +109,7 @@ def test_base_to_new_trains_once_and_measures_both_halves(both, tiny_dataset):
     learned = half_of(train, BASE, "base").fingerprint
     assert base.settings.learned_from["train"] == new.settings.learned_from["train"] == learned
     assert base.fit == new.fit
-    assert sum(stage.startswith("coop 0: trained before") for stage in seen) == 1
+    assert sum(stage.startswith("coop seed 0: trained before") for stage in seen) == 1
     assert base.settings.categories.name == "base.txt"
 
 
@@ -149,7 +149,7 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     mrr = [each.metrics.by_direction["image_to_text"]["MRR"] for each in found[2:]]
     base, new = (mrr[0] + mrr[2]) / 2, (mrr[1] + mrr[3]) / 2
     assert row.split(" | ")[1] == "I2T"
-    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.2f} |"
+    assert row.split(" | ")[-1] == f"{100 * harmonic(base, new):.0f} |"
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(table(found))
     assert "to new" in console.export_text()

@@ -223,13 +223,13 @@ def _html(table: Table) -> str:
 
     groups = "".join(
         f'<th colspan="{len([*members])}">{_literal(name)}</th>'
-        for name, members in groupby(table.groups)
+        for name, members in groupby(table.groups[1:])
     )
     body = [row(cells, index=index) for index, cells in enumerate(table.rows)]
     body += [row(cells, kind=' class="foot"') for cells in table.foot]
     lines = "\n".join(body)
     return (
-        f'<div class="wide"><table>\n<thead>{f"<tr>{groups}</tr>" if groups else ""}'
+        f'<div class="wide"><table>\n<thead>{f"<tr><th></th>{groups}</tr>" if groups else ""}'
         f"{row(table.head, tag='th')}</thead>\n<tbody>\n{lines}\n</tbody>\n</table></div>\n"
     )
 

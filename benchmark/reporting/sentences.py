@@ -80,7 +80,9 @@ def sizes_text(comparison: Comparison) -> str:
     trained = {s for row in comparison.rows if (s := steps(row)) != "–"}
     same = f"; {', '.join(sorted(trained))} training steps" if len(trained) == 1 else ""
     unequal = "; the methods trained for different numbers of steps" if len(trained) > 1 else ""
-    return f"n = {images:,} images, {captions:,} captions; {where}{same}{unequal}."
+    seeds = max(len(row.results) for row in comparison.rows)
+    counted = f"; {seeds} seeds" if seeds > 1 else ""
+    return f"n = {images:,} images, {captions:,} captions; {where}{counted}{same}{unequal}."
 
 
 def definitions() -> str:

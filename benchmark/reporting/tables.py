@@ -75,9 +75,10 @@ def _table(title: str, items: Iterable[Item], cells: Mapping[str, Callable[[Item
     return Table(title, [*cells], [[cell(item) for cell in cells.values()] for item in items])
 
 
-def _shown_columns() -> list[Column]:
-    """Return the columns of the main tables: MRR, other numbers of both directions, then each direction."""
-    return sorted(main_columns(), key=lambda each: (each.direction != BOTH, each.title != "MRR"))
+def _shown_columns(rows: Sequence[Row]) -> list[Column]:
+    """Return the columns of the main tables that were measured: MRR, others of both directions, then each direction."""
+    known = (c for c in main_columns() if any(row.mean(c) is not None for row in rows))
+    return sorted(known, key=lambda each: (each.direction != BOTH, each.title != "MRR"))
 
 
 def _heads(shown: Sequence[Column]) -> tuple[list[str], tuple[str, ...]]:
@@ -90,10 +91,9 @@ def _heads(shown: Sequence[Column]) -> tuple[list[str], tuple[str, ...]]:
 
 def main_table(comparison: Comparison) -> Table:
     """Return the main metrics, one row per method, the best MRR first, and ceilings."""
-    shown, rows = _shown_columns(), comparison.ranked
-    several = len(rows) > 1
-    digits = _digits(comparison.queries(DIRECTIONS[0]))
-    top = comparison.top if several else set()
+    rows = comparison.ranked
+    shown, digits = _shown_columns(rows), _digits(comparison.queries(DIRECTIONS[0]))
+    top = comparison.top if len(rows) > 1 else set()
 
     def number(row: Row, column: Column) -> str:
         cell = comparison.cell(row, column)
@@ -145,7 +145,8 @@ def summary(
 def mean_table(domains: Sequence[Comparison]) -> Table:
     """Return the plain means over domains, for the rows that all of them have."""
     by_label = [{row.label: row for row in domain.rows} for domain in domains]
-    shown, digits = _shown_columns(), _digits(min(each.queries(DIRECTIONS[0]) for each in domains))
+    shown = _shown_columns([row for domain in domains for row in domain.rows])
+    digits = _digits(min(each.queries(DIRECTIONS[0]) for each in domains))
 
     def mean(label: str, column: Column) -> str:
         means = [rows[label].mean(column) for rows in by_label]
@@ -163,7 +164,8 @@ def mean_table(domains: Sequence[Comparison]) -> Table:
 def interval_table(comparison: Comparison) -> Table:
     """Return the confidence intervals of the main metrics by seed."""
     results = [(row.label, result) for row in comparison.ranked for result in row.results]
-    shown = [c for c in _shown_columns() if any(c.interval(r.metrics) for _, r in results)]
+    shown = _shown_columns(comparison.rows)
+    shown = [c for c in shown if any(c.interval(r.metrics) for _, r in results)]
     rows = [
         [
             label,

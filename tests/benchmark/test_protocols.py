@@ -157,6 +157,16 @@ def test_the_harmonic_mean_is_shown_for_both_halves(both):
     assert "to new" not in console.export_text()
 
 
+def test_a_gallery_that_is_too_large_is_refused_before_training(tiny_dataset, tiny_clip):
+    seen = []
+    with pytest.raises(FdrdError, match="a gallery of 400 images cannot be drawn from 24"):
+        benchmark.run(
+            "coop", tiny_dataset, backbone=tiny_clip, gallery=400,
+            progress=lambda stage, _done, _total: seen.append(stage),
+        )  # fmt: skip
+    assert not any(stage.startswith(("train", "encode")) for stage in seen)
+
+
 def test_the_command_contains_the_category_list(both):
     assert "--categories base.txt" in command(both[0][0].settings)
     across = dataclasses.replace(both[0][0].settings, train_domain="near", categories=None)

@@ -156,9 +156,8 @@ def _data_and_methods(
     known = set(method_names())
     datasets = [each for each in arguments if each not in known or Path(each).exists()]
     for each in datasets:
-        if closest(each, known, OTHER_NAMES) and not (
-            Path(each).exists() or registered_folder(each)
-        ):
+        exists = "/" in each or Path(each).exists() or registered_folder(each)
+        if not exists and closest(each, known, OTHER_NAMES):
             raise FdrdError(unknown("method", each, known, "fdrd", OTHER_NAMES))
     if len(datasets) > 1:
         raise FdrdError(

@@ -22,7 +22,7 @@ PAPER_METHODS = ("zero_shot", "coop", "clip_adapter", "maple", "filip", "dcar")
 DatasetAndMethods = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[DATASET] [METHOD]...",
+        metavar="DATASET|METHOD",
         help="Folder, registered name or Hub id of a dataset (default: data/fdrd, else the only dataset in data), and "
         "names from `fdrd methods`.",
     ),

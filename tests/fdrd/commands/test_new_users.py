@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 
@@ -187,3 +188,25 @@ def test_the_foot_is_left_out_of_a_block_in_which_it_is_empty():
         written = io.StringIO()
         Console(file=written, width=width).print(grid)
         assert len(written.getvalue().splitlines()) == lines
+
+
+def test_the_summary_of_a_build_names_rejected_records_and_the_sizes_of_the_splits(project, run):
+    metadata = project / "raw" / "metadata.jsonl"
+    metadata.write_text("\n".join(metadata.read_text().splitlines()[3:]))
+    code, text, _ = run("build", "raw/", "--workers", "1", "--backbone", "embedded", "-o", "set")
+    assert code == 0
+    sizes = re.search(r"Splits: (\d+) train, (\d+) validation, (\d+) test", text)
+    kept = re.search(r"(\d+) read = (\d+) kept \+ (\d+) rejected: set/rejected.jsonl", text)
+    assert sum(map(int, sizes.groups())) == int(kept[2])
+    assert re.search(r"[1-9]\d* images? ha(s|ve) no caption; `fdrd caption SOURCE` writes", text)
+    assert "exceed the limit" not in text
+
+
+def test_an_export_of_features_looks_at_its_folder_before_anything_is_loaded(
+    project, run, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "benchmark.models.encoders.stored", None)
+    code, _, stderr = run("export", "nowhere", "raw", "--to", "features")
+    assert (code, "raw contains files already" in stderr) == (2, True)
+    code, _, stderr = run("export", "nowhere", "new", "--to", "features", "--device", "gpu")
+    assert (code, "--device gpu: not available" in stderr) == (2, True)

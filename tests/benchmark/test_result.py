@@ -9,7 +9,7 @@ from rich.console import Console
 
 import benchmark
 from benchmark.reporting.pages import markdown
-from benchmark.reporting.tables import command
+from benchmark.reporting.sentences import command
 from benchmark.reporting.terminal import table
 from benchmark.result import read_result, read_results, to_json, write_result
 from fdrd.errors import FdrdError

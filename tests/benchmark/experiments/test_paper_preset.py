@@ -6,7 +6,7 @@ import benchmark
 from benchmark.experiments.presets import paper_experiment
 from benchmark.experiments.state import states
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.tables import command
+from benchmark.reporting.sentences import command
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
     python speed/mistakes.py [PATTERN]
 
 Each is a process of its own, in a folder with a source, a dataset and results. An answer has one line and the exit
-code 2, and takes at most two seconds on a quiet machine; the others are marked. PATTERN selects mistakes.
+code 2, and takes at most two processor seconds; the others are marked. PATTERN selects mistakes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import difflib
 from importlib.util import find_spec
 from pathlib import Path
 
-from fdrd.connection import hub_or_cache
+from fdrd.connection import guard_client, hub_answers
 from fdrd.errors import FdrdError
 from fdrd.kinds import refuse_other
 
@@ -59,14 +59,15 @@ def check_backbone_name(spec: str) -> None:
 
 
 def _check_repository(spec: str, target: str) -> None:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
+    guard_client()
     name, _, revision = target.partition("@")
+    cached = constants.HF_HUB_OFFLINE or not hub_answers()
     reasons = []
     for file in ("config.json", "open_clip_config.json"):
         try:
-            with hub_or_cache():
-                hf_hub_download(name, file, revision=revision or "main")
+            hf_hub_download(name, file, revision=revision or "main", local_files_only=cached)
             return
         except (OSError, ValueError) as error:  # those of the Hub's client are of these types
             reasons.append(type(error).__name__)

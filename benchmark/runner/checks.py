@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,8 +16,12 @@ from benchmark.registry import check_options, takes
 from benchmark.runner.description import Run
 from benchmark.settings import TrainConfig, check_gallery
 from benchmark.training.row_selection import Data, split_of, training_domain
-from fdrd.dataset import RetrievalDataset, load_rows
+from fdrd.dataset import MissingSplitError, load_rows
 from fdrd.errors import FdrdError
+from fdrd.kinds import refuse_other
+from fdrd.record import SPLITS
+from fdrd.storage.manifest import read_manifest
+from fdrd.storage.registration import registered_folder
 
 
 def check_runs(
@@ -65,23 +70,41 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def _check_rows(run: Run, data: Data) -> None:
-    measured = _rows(data, run.split, run.domain, isinstance(run.gallery, int))
-    if measured is not None:
-        check_gallery(run.gallery, int(np.bincount(measured.image_domain).min()))
+    parts = [(run.split, run.domain)]
     if run.checkpoint is None and takes(run.method, "train"):
         source = training_domain(run.domain, run.train_domain)
-        for split in ("train", "validation"):
-            learned = _rows(data, split, source, run.shots is not None)
-            if learned is not None:
-                learned.require_categories("`shots`")
+        parts += [("train", source), ("validation", source)]
+    if isinstance(data, Mapping):
+        images = [np.bincount(split_of(data, *part).image_domain).min() for part in parts]
+    else:
+        images = [_smallest(os.fspath(data), *part) for part in parts]
+    if images[0] is not None:
+        check_gallery(run.gallery, int(images[0]))
 
 
-def _rows(data: Data, split: str, domain: str | None, wanted: bool) -> RetrievalDataset | None:
-    """Return one split of a dataset if it is wanted, otherwise only check that there is one."""
-    if wanted or isinstance(data, Mapping):
-        return split_of(data, split, domain) if wanted else None
-    load_rows(data, split, domain)
-    return None
+def _smallest(name: str, split: str, domain: str | None) -> int | None:
+    """Return the images of the smallest domain in a split, from the manifest; None for a dataset of the Hub.
+
+    Raises:
+        FdrdError: there is no such dataset, split or domain.
+    """
+    folder = Path(name) if Path(name).exists() else registered_folder(name)
+    if folder is None:
+        load_rows(name, split, domain)
+        return None
+    refuse_other(folder, "a dataset", "dataset")
+    if split not in SPLITS:
+        raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
+    domains = read_manifest(folder).splits
+    chosen = [
+        counts[split].images
+        for each, counts in domains.items()
+        if split in counts and domain in (None, each)
+    ]
+    if not chosen:
+        place = " of ".join(part for part in (split, domain) if part)
+        raise MissingSplitError(f"{name} has no {place}; its domains are {', '.join(domains)}")
+    return min(chosen)
 
 
 def check_writable(folder: Path) -> None:

@@ -31,7 +31,7 @@ MISTAKES = {
     BENCH + "coop -T epochs=0": "epochs=0: must be at least 1",
     BENCH + "coop -T epochs": "write -T name=value",
     BENCH + "zero_shot --split dev": "unknown split 'dev'",
-    BENCH + "zero_shot --domain bird": "data/fdrd has no test of bird; `fdrd stats data/fdrd`",
+    BENCH + "zero_shot --domain bird": "data/fdrd has no test of bird; its domains are raw",
     BENCH + "coop --train-domain bird": "data/fdrd has no train of bird",
     BENCH + "zero_shot --gallery some": "--gallery some: give domain, joint or a number",
     BENCH + "zero_shot --gallery 400": "a gallery of 400 images cannot be drawn from ",

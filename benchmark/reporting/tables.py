@@ -398,15 +398,24 @@ def significance_parts(tests: SignificanceTests) -> list[Table | str]:
 
 def paired_interval_table(tested: PairedComparison) -> Table | None:
     """Return intervals of the mean of both directions over images, seeds and categories; None if only images."""
-    rows = []
-    for row, parts in zip(tested.others, tested.differences, strict=True):
-        found = parts["mean"]
-        cells = [found.interval, found.over_seeds, found.over_categories]
-        shown = [_ends(each, "+.1f") if each else "–" for each in cells]
-        rows.append([row.label, f"{100 * found.value:+.1f}", *shown])
-    if all(cell == "–" for row in rows for cell in row[3:]):
+    means = [parts["mean"] for parts in tested.differences]
+    intervals = {
+        "over images": [each.interval for each in means],
+        "over seeds and images": [each.over_seeds for each in means],
+        "over categories": [each.over_categories for each in means],
+    }
+    known = {name: found for name, found in intervals.items() if any(found)}
+    if len(known) < 2:
         return None
-    head = ["method", "difference", "over images", "over seeds and images", "over categories"]
+    rows = [
+        [
+            row.label,
+            f"{100 * mean.value:+.1f}",
+            *(_ends(each, "+.1f") if each else "–" for each in found),
+        ]
+        for row, mean, *found in zip(tested.others, means, *known.values(), strict=True)
+    ]
+    head = ["method", "difference", *known]
     return Table(f"95 % intervals of the mean difference to {tested.against.label}", head, rows)
 
 

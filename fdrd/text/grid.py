@@ -42,20 +42,24 @@ class Grid:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.title:
             yield Text(self.title, style="bold")
-        for number, columns in enumerate(self._blocks(options.max_width)):
+        layouts = {gap: self._blocks(options.max_width, gap) for gap in (2, 1)}
+        gap = (
+            1 if len(layouts[1]) < len(layouts[2]) else 2
+        )  # narrow gaps rather than a further block
+        for number, columns in enumerate(layouts[gap]):
             if number:
                 yield Text("")
-            yield self._table(columns)
+            yield self._table(columns, gap)
 
-    def _blocks(self, width: int) -> list[list[int]]:
+    def _blocks(self, width: int, gap: int) -> list[list[int]]:
         """Return the columns of each block. Only a column of numbers begins one, because texts can wrap."""
         count = len(self.head)
         numbers = {index for index in range(count) if self._is_number(index)}
         names = list(range(max(1, min(numbers, default=count))))
-        start = used = sum(map(self._least, names))
+        start = used = sum(self._least(index) + gap for index in names)
         blocks = [list(names)]
         for index in range(len(names), count):
-            needed = self._least(index)
+            needed = self._least(index) + gap
             if index in numbers and used + needed > width and len(blocks[-1]) > len(names):
                 blocks.append(list(names))
                 used = start
@@ -75,25 +79,25 @@ class Grid:
         return max([*words, *map(len, self._cells(index))], default=0)
 
     def _least(self, index: int) -> int:
-        """Return the columns that a column of the table needs, with the space next to it."""
+        """Return the characters that a column of the table needs."""
         widest = self._widest(index)
         if self._is_number(index) or widest <= _SHORT // 2:
-            return widest + 2
+            return widest
         texts = [self.head[index], *self._cells(index)]
         longest = max(len(word) for text in texts for word in text.split() or [""])
-        return min(widest, max(longest, _SHORT // 2)) + 2
+        return min(widest, max(longest, _SHORT // 2))
 
     def _heading(self, index: int) -> str:
         """Return a heading; that of numbers is not wider than they are, if its words allow."""
         text = self.head[index]
         return "\n".join(wrap(text, self._widest(index))) if self._is_number(index) else text
 
-    def _table(self, columns: Sequence[int]) -> Table:
+    def _table(self, columns: Sequence[int], gap: int) -> Table:
         table = Table(
             box=SIMPLE_HEAD,
             show_edge=False,
             pad_edge=False,
-            padding=(0, 0, 0, 1),
+            padding=(0, 0, 0, gap - 1),
             header_style="bold",
         )
         heads = [self._heading(index) for index in columns]

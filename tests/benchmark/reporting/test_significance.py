@@ -253,4 +253,4 @@ def test_intervals_over_seeds_and_categories_stand_beside_those_over_images(meas
     assert found.over_categories[0] < found.over_categories[1] < 0
     shown = printed(significance_table(tests))
     assert "[-25.0, +50.0]" in shown
-    assert "over seeds and images" in shown
+    assert "seeds" in shown.partition("95 % intervals of the mean difference")[2]

@@ -103,12 +103,12 @@ class Grid:
         heads = [self._heading(index) for index in columns]
         lines = max(head.count("\n") for head in heads)
         for index, head in zip(columns, heads, strict=True):
-            number = self._is_number(index)
+            aligned = self._is_number(index)
             table.add_column(
                 Text("\n" * (lines - head.count("\n")) + head),
-                justify="right" if number else "left",
+                justify="right" if aligned else "left",
                 overflow="fold",
-                no_wrap=number or self._widest(index) <= _SHORT // 2,
+                no_wrap=aligned or self._widest(index) <= _SHORT // 2,
             )
         strong, last = set(self.strong), len(self.rows) - self.foot
         for number, row in enumerate(self.rows):

@@ -158,7 +158,7 @@ def test_a_finished_run_is_not_repeated(folder, tiny_clip, tiny_dataset):
     """Whether an option is typed as text, as a number, or is the default."""
     options = {"n_ctx": 4, "loss": "symmetric"}
     (only,) = stages(folder, tiny_clip, tiny_dataset, options=options, train=QUICK)
-    assert only.startswith("finished before")
+    assert only == "finished"  # and nothing before it
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_settings_that_change_the_numbers_start_a_run(
 
 def test_a_seed_without_effect_does_not_start_another_run(folder, tiny_clip, tiny_dataset):
     (only,) = stages(folder, tiny_clip, tiny_dataset, method="zero_shot", seed=7, train=QUICK)
-    assert only.startswith("finished before")
+    assert only == "finished"  # and nothing before it
 
 
 def test_a_checkpoint_gives_the_numbers_of_its_training(folder, result, tiny_clip, tiny_dataset):
@@ -315,10 +315,10 @@ def test_numbers_below_zero_shot_are_marked(results):
     coop = next(each for each in results if each.settings.method == "coop")
     page = markdown([with_recall(zero_shot, 0.5), with_recall(coop, 0.25)])
     row = next(line for line in page.splitlines() if line.startswith("| coop"))
-    assert "25.00▼" in row
+    assert "| 25▼ |" in row
     better = markdown([with_recall(zero_shot, 0.25), with_recall(coop, 0.5)])
     row = next(line for line in better.splitlines() if line.startswith("| coop"))
-    assert "50.00 |" in row
+    assert "| 50 |" in row
 
 
 def test_without_zero_shot_nothing_is_marked(result):

@@ -6,6 +6,7 @@ import re
 from rich.console import Console
 
 from fdrd.commands import console
+from fdrd.commands.benchmark import run_clock
 
 CALLS = [
     ("decoding images", 3, 3),
@@ -54,3 +55,16 @@ def test_a_terminal_shows_one_bar_with_a_changing_note_and_none_of_a_finished_ru
     assert "epoch 2 of 2, loss 1.000, validation MRR 0.250" in bar
     assert not any(line.startswith("coop seed 0") for line in lines[-2:])
     assert "validating" not in lines[-1]
+
+
+def test_the_line_of_a_finished_run_says_how_long_the_others_may_take(monkeypatch):
+    clock, seen = iter([0.0, 10.0, 16.0]), []
+    monkeypatch.setattr(run_clock.time, "monotonic", lambda: next(clock))
+    progress = run_clock.with_time_left(lambda stage, _done, _total: seen.append(stage), 2)
+    for stage in ("coop seed 0: rank", "coop seed 0: finished | MRR 1", "vpt: finished | MRR 2"):
+        progress(stage, 1, 1)
+    assert seen == [
+        "coop seed 0: rank",
+        "coop seed 0: finished | MRR 1 (1 of 2, about 10 s left)",
+        "vpt: finished | MRR 2",
+    ]

@@ -29,7 +29,7 @@ from benchmark.reporting.sentences import (
     steps,
 )
 from benchmark.reporting.significance import PairedComparison, SignificanceTests, left_out, verdict
-from benchmark.result import DIRECTIONS
+from benchmark.result import DIRECTIONS, Interval
 from benchmark.retrieval_metrics import SHORT, Column, columns, main_columns
 
 LEAST = 20
@@ -399,7 +399,7 @@ def significance_parts(tests: SignificanceTests) -> list[Table | str]:
 def paired_interval_table(tested: PairedComparison) -> Table | None:
     """Return intervals of the mean of both directions over images, seeds and categories; None if only images."""
     means = [parts["mean"] for parts in tested.differences]
-    intervals = {
+    intervals: dict[str, list[Interval | None]] = {
         "over images": [each.interval for each in means],
         "over seeds and images": [each.over_seeds for each in means],
         "over categories": [each.over_categories for each in means],

@@ -102,10 +102,10 @@ def bench(
     check_runs(
         (
             Run(
-                method=each, data=name, backbone=backbone, options=given[each], train=train, split=split,
+                method=each, data=name, backbone=backbone, options=given.get(each, {}), train=train, split=split,
                 domain=domain, train_domain=train_domain, shots=shots, gallery=size,
             )
-            for each in names
+            for each in names or ["zero_shot"]  # a checkpoint trains nothing, either
         ),
         data=rows, device=device, results=results,
     )  # fmt: skip

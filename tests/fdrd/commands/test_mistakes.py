@@ -43,6 +43,7 @@ MISTAKES = {
     BENCH + "zero_shot --backbone org/none": "--backbone a local folder, a function, or `embedded`",
     BENCH + "zero_shot -o raw/wren/0.png": "is not a folder; give --results a folder",
     BENCH + "--checkpoint none.safetensors": "no checkpoint none.safetensors",
+    BENCH + "--checkpoint any.safetensors --split dev": "unknown split 'dev'",
     BENCH + "zero_shot data/other": "several datasets: data/fdrd, data/other",
     BENCH + "zero_shot --plugin none": "--plugin none: No module named 'none'",
     BENCH + "zero_shot --categories none.txt": "none.txt",
@@ -82,6 +83,7 @@ def answers(tmp_path_factory):
     (folder / "bad.toml").write_text(
         'data = "data/fdrd"\nmethods = [{ method = "coop", options = { nctx = 3 } }]\n'
     )
+    (folder / "any.safetensors").touch()
     (folder / "far.toml").write_text(
         'data = "data/fdrd"\nmethods = ["coop"]\nprotocols = [{ domain = "bird" }]\n'
     )

@@ -171,7 +171,7 @@ def html_page(results: Sequence[BenchResult]) -> str:
 
 def _html_section(comparison: Comparison) -> str:
     found = examples(comparison)
-    shown = [*significance(comparison), *negatives_parts(comparison)]
+    shown = negatives_parts(comparison)
     shown += [table for table in [domain_table(comparison)] if table]
     folded = [table for build in (category_table, *DETAILS) if (table := build(comparison))]
     return _section(
@@ -179,6 +179,7 @@ def _html_section(comparison: Comparison) -> str:
         _note(sizes_text(comparison)),
         _html(main_table(comparison)),
         _note(legend(comparison)),
+        html_parts(significance(comparison)),
         _details("Plots", _html_plots(comparison), " open"),
         _html_examples(found) if found else "",
         html_parts(shown),

@@ -89,6 +89,11 @@ def _smallest(name: str, split: str, domain: str | None) -> int | None:
         FdrdError: there is no such dataset, split or domain.
     """
     folder = Path(name) if Path(name).exists() else registered_folder(name)
+    if folder is None and "/" not in name:  # a name of the Hub has one
+        raise FdrdError(
+            f"no dataset {name!r}: not a folder, and not built on this machine; build it with `fdrd build`, name "
+            "another, or give ORG/NAME of the Hub"
+        )
     if folder is None:
         load_rows(name, split, domain)
         return None

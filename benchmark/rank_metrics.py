@@ -94,7 +94,7 @@ COMBINED = {
     each.name: each
     for each in (
         CombinedMetric("R-sum", RECALLS, total=True, main=True, meaning="sum of the six recalls"),
-        CombinedMetric("MRR", ("MRR",), total=False, main=False, meaning="mean of both MRR"),
+        CombinedMetric("MRR", ("MRR",), total=False, main=True, meaning="mean of both MRR"),
     )
 }
 """The metrics of both directions by name."""

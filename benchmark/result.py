@@ -169,6 +169,8 @@ class BenchResult:
     """share of distinct captions beyond the encoder's context; None if unknown, as in files of earlier releases"""
     learned: Digest | None = None
     """digest of the learned tensors, also those of a given checkpoint; None if nothing is learned, and as above"""
+    date: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    """day of the measurement, in UTC; empty in files of earlier releases"""
 
     def __post_init__(self) -> None:
         require(self.ranks, DIRECTIONS)

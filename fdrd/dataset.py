@@ -291,13 +291,13 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
         FdrdError: there is no such dataset, split or domain, or one of its shards is damaged.
     """
     name = os.fspath(name)
-    import datasets
-
     if split not in (None, *SPLITS):
         raise FdrdError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
     shards = _local_shards(name, domain, split)
     if shards is None:
         with hub_or_cache() as connected:
+            import datasets
+
             try:
                 found = datasets.load_dataset(name, domain or "default", split=split)
                 _check_hub_rows(found, name)
@@ -322,7 +322,9 @@ def load_rows(name: Name, split: str | None = None, domain: str | None = None) -
         )
     if split:
         return _rows(shards[split])
-    return datasets.DatasetDict({each: _rows(files) for each, files in shards.items()})
+    from datasets import DatasetDict  # slow, so mistakes are found before
+
+    return DatasetDict({each: _rows(files) for each, files in shards.items()})
 
 
 def _check_hub_rows(found: Any, name: str) -> None:

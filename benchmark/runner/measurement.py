@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmark.checkpoint import tensors_digest
@@ -50,6 +51,7 @@ def measured_result(plan: Plan, training: Trained) -> BenchResult:
         versions=_installed_versions(),
         peak_megabytes=max(filter(None, peaks), default=None),
         truncated=_truncated(plan),
+        date=datetime.now(UTC).date().isoformat(),
         learned=tensors_digest(method.learner.state_dict()) if method.learner is not None else None,
     )
 

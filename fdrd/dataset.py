@@ -23,7 +23,7 @@ from fdrd.images.check import opened_image
 from fdrd.images.pixels import upright_rgb
 from fdrd.kinds import refuse_other
 from fdrd.progress import Progress, silent
-from fdrd.record import SPLITS, Attribute, Negative, category_name
+from fdrd.record import KINDS, SPLITS, Attribute, Kind, Negative, category_name
 from fdrd.storage.checked_shards import DamageError, check_rows, columns_flaw, row_flaws
 from fdrd.storage.manifest import read_manifest
 from fdrd.storage.registration import registered_folder, registered_shards
@@ -197,6 +197,18 @@ class RetrievalDataset:
     def negatives(self) -> list[tuple[Negative, ...]]:
         """Fixed hard negatives of each row."""
         return [tuple(Negative(**negative) for negative in row) for row in self._rows["negatives"]]
+
+    @cached_property
+    def natural_pairs(self) -> dict[Kind, Indices]:
+        """(P, 2) the rows of the natural pairs of each kind; those with only one record in this view are left out."""
+        row_of = {id: row for row, id in enumerate(self.ids)}
+        found: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in KINDS}
+        for row, partners in enumerate(self._rows["natural_pairs"]):
+            for partner in partners:
+                other = row_of.get(partner["id"], -1)
+                if other > row:
+                    found[partner["kind"]].append((row, other))
+        return {kind: np.array(pairs, np.int64).reshape(-1, 2) for kind, pairs in found.items()}
 
     @cached_property
     def attributes(self) -> list[tuple[Attribute, ...]]:

@@ -33,7 +33,7 @@ from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import FIELDS, write_index
 
-_VERSION = 3
+_VERSION = 4
 _UNFINISHED = ".unfinished"
 
 
@@ -218,7 +218,7 @@ class Index:
 
 def _as_record(row: Sequence[Any], spans: bool) -> dict[str, Any]:
     record = dict(zip(FIELDS, row, strict=True))
-    for name in ("attributes", "negatives"):
+    for name in ("attributes", "negatives", "natural_pairs"):
         record[name] = json.loads(record[name]) if spans else []
     record["extra"] = json.loads(record["extra"])
     return record

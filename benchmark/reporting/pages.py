@@ -31,6 +31,7 @@ from benchmark.reporting.tables import (
     legend,
     main_table,
     negatives_table,
+    pairs_table,
     settings_table,
     summary,
     versions,
@@ -42,7 +43,7 @@ from fdrd.text.controls import visible
 from fdrd.text.markup import escape, fenced, markdown_table
 
 Format = Literal["markdown", "html", "latex", "csv"]
-BREAKDOWNS = (negatives_table, domain_table)
+BREAKDOWNS = (negatives_table, pairs_table, domain_table)
 DETAILS = (interval_table, further_table, cost_table, settings_table)
 
 
@@ -83,13 +84,12 @@ def report(
 
 
 def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
-    """Return the main table of each comparison with its legend, and the means."""
+    """Return the main table of each comparison with its legend, its natural pairs, and the means."""
 
     def parts(comparison: Comparison) -> list[Table | str]:
-        return [
-            replace(main_table(comparison), title=heading(comparison.settings)),
-            legend(comparison),
-        ]
+        main = replace(main_table(comparison), title=heading(comparison.settings))
+        pairs = pairs_table(comparison)
+        return [main, legend(comparison), *([pairs] if pairs else [])]
 
     return summary(group_results(results), parts)
 

@@ -6,12 +6,12 @@ Printed numbers are percent.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.rank_metrics import BOTH, METRICS
+from benchmark.rank_metrics import BOTH, METRICS, PAIR_METRICS, PAIRS
 from benchmark.reporting.comparison import (
     LEVEL,
     Cell,
@@ -25,13 +25,21 @@ from benchmark.reporting.significance import PairedComparison, SignificanceTests
 from benchmark.result import DIRECTIONS, Share
 from benchmark.retrieval_metrics import SHORT, Column, columns, main_columns
 from benchmark.settings import NO_BACKBONE, Settings
+from fdrd.record import KINDS
 
 BELOW = "▼"
 NOT_SIGNIFICANT = "≈"
 
 NEGATIVES = (
     "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
-    "baseline sees captions only and learned from those of the training split; its accuracy needs no image."
+    "baseline sees captions only and learned from those of the training split; its accuracy needs no image. "
+    "Text-hard: over the rows that it loses or ties."
+)
+
+NATURAL_PAIRS = (
+    "Natural pairs: the caption of each record is false for the image of the other. Text: both images score higher "
+    "with their own caption; image: both captions with their own image; group: both. A tie is a loss. "
+    "Text alone wins none."
 )
 
 HARMONIC = (
@@ -178,7 +186,7 @@ def further_table(comparison: Comparison) -> Table:
     """Return the metrics that the main table lacks, one row per metric and direction."""
     order = {name: index for index, name in enumerate(METRICS)}
     shown = sorted(
-        (each for each in columns() if not each.main),
+        (each for each in columns() if not each.main and each.direction not in PAIRS.values()),
         key=lambda column: order.get(column.name, len(order)),
     )
     before = ["", *(each.meaning for each in shown)]
@@ -206,31 +214,70 @@ def negatives_table(comparison: Comparison) -> Table | None:
     if not kinds:
         return None
 
-    def accuracy(shares: Iterable[Share | None]) -> str:
-        return percent(share.accuracy if share else None for share in shares)
-
+    known = {kind: [shares[kind] for shares in every if kind in shares] for kind in kinds}
+    text_only = {
+        kind: shares[0].text_only
+        for kind, shares in known.items()
+        if len({share.text_only for share in shares}) == 1
+    }
+    hard = [kind for kind in ("all", *KINDS) if kind in text_only and known[kind][0].text_hard_rows]
     rows = [
-        [row.label, *(accuracy(each.get(kind) for each in seeds) for kind in kinds)]
+        [
+            row.label,
+            *(percent(each[kind].accuracy for each in seeds if kind in each) for kind in kinds),
+            *(percent(each[kind].text_hard for each in seeds if kind in each) for kind in hard),
+        ]
         for row, seeds in zip(comparison.rows, by_row, strict=True)
     ]
-    known = [[shares[kind] for shares in every if kind in shares] for kind in kinds]
-    common = [shares[0] for shares in known]
-    agreed = [len({share.text_only for share in shares}) == 1 for shares in known]
-    text_only = [
-        share.text_only if same else None for share, same in zip(common, agreed, strict=True)
-    ]
+    common = [known[kind][0] for kind in kinds]
+    hard_rows = [str(known[kind][0].text_hard_rows) for kind in hard]
+    blank = [""] * len(hard)  # text alone wins none of these rows
     foot = [
-        ["text-only baseline", *(percent([fraction]) for fraction in text_only)],
-        ["guessing", *(percent([share.chance]) for share in common)],
-        ["rows", *(str(share.rows) for share in common)],
+        ["text-only baseline", *(percent([text_only.get(kind)]) for kind in kinds), *blank],
+        ["guessing", *(percent([share.chance]) for share in common), *blank],
+        ["rows", *(str(share.rows) for share in common), *hard_rows],
     ]
-    return Table(NEGATIVES, ["method", *kinds], rows, foot)
+    head = ["method", *kinds, *(f"{kind}, text-hard" for kind in hard)]
+    return Table(" ".join([NEGATIVES, *_text_alone(known, text_only)]), head, rows, foot)
 
 
-def transposed(table: Table) -> Table:
+def _text_alone(
+    shares: Mapping[str, Sequence[Share]], text_only: Mapping[str, float | None]
+) -> Iterator[str]:
+    """Yield a sentence for each kind of negatives on which the text-only baseline is above every method."""
+    for kind in ("all", *KINDS):
+        alone = text_only.get(kind)
+        if alone is not None and alone > max(share.accuracy for share in shares[kind]):
+            which = "these negatives" if kind == "all" else f"{kind} swaps"
+            yield f"Text alone reaches {100 * alone:.0f} %: {which} say little about vision."
+
+
+def pairs_table(comparison: Comparison) -> Table | None:
+    """Return the metrics of natural pairs; None if there are none."""
+    results = [result for row in comparison.rows for result in row.results]
+    wins = {kind: wins for each in results for kind, wins in each.natural_pairs.items()}
+    shown = [column for column in columns() if column.direction in [PAIRS[kind] for kind in wins]]
+    if not shown:
+        return None
+    chances = [PAIR_METRICS[column.name].chance for column in shown]
+    foot = [
+        ["text-only", *(percent([0.0]) for _ in shown)],
+        ["guessing", *(percent([chance]) for chance in chances)],
+        [
+            "pairs",
+            *(str(len(wins[kind].text)) for kind in KINDS if kind in wins for _ in PAIR_METRICS),
+        ],
+    ]
+    rows = [
+        [row.label, *(column.text(row.mean(column)) for column in shown)] for row in comparison.rows
+    ]
+    return Table(NATURAL_PAIRS, ["method", *(column.title for column in shown)], rows, foot)
+
+
+def transposed(table: Table, title: str) -> Table:
     """Return a table with one row per column, so that many columns fit a terminal."""
     head, *rows = map(list, zip(table.head, *table.rows, *table.foot, strict=True))
-    return Table("", ["hard negatives", *head[1:]], rows)
+    return Table("", [title, *head[1:]], rows)
 
 
 def domain_table(comparison: Comparison) -> Table | None:

@@ -17,6 +17,7 @@ from benchmark.reporting.tables import (
     legend,
     narrow_table,
     negatives_table,
+    pairs_table,
     significance_parts,
     summary,
     transposed,
@@ -28,9 +29,13 @@ def table(results: Sequence[BenchResult]) -> RenderableType:
     """Return the main numbers of each comparison for `rich`: one line per method and direction."""
 
     def parts(comparison: Comparison) -> list[Table | str]:
-        negatives = negatives_table(comparison)
         shown: list[Table | str] = [narrow_table(comparison), legend(comparison)]
-        return shown + ([transposed(negatives), negatives.title] if negatives else [])
+        for title, found in (
+            ("hard negatives", negatives_table(comparison)),
+            ("natural pairs", pairs_table(comparison)),
+        ):
+            shown += [transposed(found, title), found.title] if found else []
+        return shown
 
     return rendered(summary(group_results(results), parts))
 

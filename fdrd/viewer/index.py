@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from msgspec import to_builtins
 
 from fdrd.curation.leaks import CLUSTER
+from fdrd.dataset import RowTexts
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 from fdrd.progress import Progress, silent
@@ -190,12 +191,14 @@ class Index:
         found = self._all("SELECT rowid FROM words WHERE words MATCH ?", [match])
         return np.fromiter((row for (row,) in found), np.int32, len(found))
 
-    def texts(self, rows: Indices) -> Iterator[tuple[str, str, str, list[str]]]:
-        """Yield image digest, caption, category, and negative captions of rows, as a fingerprint reads them."""
+    def texts(self, rows: Indices) -> Iterator[RowTexts]:
+        """Yield what a fingerprint reads of rows."""
         for start in range(0, len(rows), 500):
             for each in self.records(rows[start : start + 500].tolist()):
                 negatives = [negative["caption"] for negative in each["negatives"]]
-                yield each["image"], each["caption"], each["category"], negatives
+                partners = [(pair["kind"], pair["id"]) for pair in each["natural_pairs"]]
+                texts = each["image"], each["caption"], each["category"]
+                yield *texts, negatives, partners, each["domain"]
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""

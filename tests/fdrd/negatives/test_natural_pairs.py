@@ -17,9 +17,7 @@ from fdrd.text.keys import text_key
 def record(name, category, caption, image=None, group=""):
     found = find_attributes(caption, category)
     source = Source("x.jpg", sha256=image or name)
-    return Record(
-        name, ImageRef("x.jpg"), caption, category, source, group=group, attributes=found
-    )
+    return Record(name, ImageRef("x.jpg"), caption, category, source, group=group, attributes=found)
 
 
 def matched(records):
@@ -72,11 +70,12 @@ def test_pairs_the_most_similar_captions_of_two_categories():
         record("d", "heron", "A heron drinks milk."),
     ]
     found = matched(records + FILLER)["category"]
-    assert pair("a", "b") in found and pair("c", "d") in found
+    assert pair("a", "b") in found
+    assert pair("c", "d") in found
 
 
 @pytest.mark.parametrize(
-    "caption, other",
+    ("caption", "other"),
     [
         ("An animal sleeps on velvet.", "A tabby sleeps on velvet."),  # its category is not named
         ("A pug sleeps on velvet.", "A tabby beside a pug sleeps on velvet."),  # the other's is
@@ -88,7 +87,7 @@ def test_no_category_pair_of_captions_that_may_both_be_true(caption, other):
 
 
 @pytest.mark.parametrize(
-    "name, other",
+    ("name", "other"),
     [("crocodile", "crocodile head"), ("cougar body", "cougar face"), ("Shiba_Inu", "shiba inus")],
 )
 def test_no_category_pair_of_names_that_may_mean_one_thing(name, other):
@@ -173,7 +172,8 @@ def test_does_not_depend_on_the_order(monkeypatch):
     monkeypatch.setattr(natural_pairs, "BLOCK", 16)  # several blocks and rounds
     records = many(150)
     found = matched(records)
-    assert len(found["category"]) > 60 and len(found["attribute"]) > 30
+    assert len(found["category"]) > 60
+    assert len(found["attribute"]) > 30
     random.Random(1).shuffle(records)
     assert matched(records) == found
 
@@ -199,7 +199,7 @@ def test_similar_words_share_a_block(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "type_, value, other, expected",
+    ("type_", "value", "other", "expected"),
     [
         ("color", "red", "blue", True),
         ("color", "dark brown", "white", True),

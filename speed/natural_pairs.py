@@ -73,7 +73,9 @@ def main() -> None:
         found = natural_pairs(records, related)
         seconds, used = time.process_time() - start, own_bytes("VmHWM") - before
         counts = ", ".join(f"{np.count_nonzero(each >= 0) // 2:,}" for each in found.values())
-        print(f"{size:7,}   {read:11.1f} s {seconds:7.1f} s   {counts:>26}   {used / 2**20:6,.0f} MB")
+        print(
+            f"{size:7,}   {read:11.1f} s {seconds:7.1f} s   {counts:>26}   {used / 2**20:6,.0f} MB"
+        )
 
 
 if __name__ == "__main__":

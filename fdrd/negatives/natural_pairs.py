@@ -68,12 +68,12 @@ def natural_pairs(
         [records.statements[row] for row in order.tolist()],
     )
     words = _Words(sorted_records.statements)
-    several = _Matching(sorted_records, words)
+    matching = _Matching(sorted_records, words)
     matched: dict[Kind, Integers] = {
-        "category": several.matched(
+        "category": matching.matched(
             _named(sorted_records), False, _other_category(sorted_records, related)
         ),
-        "attribute": several.matched(
+        "attribute": matching.matched(
             _with_things(sorted_records), True, _other_attribute(sorted_records)
         ),
     }

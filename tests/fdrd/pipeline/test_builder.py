@@ -85,18 +85,21 @@ def pairs_of(folder):
 
 def test_an_added_record_can_take_a_partner(write, draw, tmp_path):
     """A shard depends on its natural pairs, so an incremental build equals a fresh one."""
-    for number, color in enumerate(("red", "blue")):
-        write(f"plane/{number}.png", draw(number))
-        write(f"plane/{number}.txt", f"A plane with a {color} tail beside shed {number}.")
-    for number in range(2, 30):
-        write(f"plane/{number}.png", draw(number))
-        write(f"plane/{number}.txt", f"A plane over field {number}.")
+
+    def add(numbers, color, shed):
+        for number in numbers:
+            write(f"plane/{number}.png", draw(number))
+            write(
+                f"plane/{number}.txt", f"A plane with a {color} tail beside shed {number - shed}."
+            )
+
+    add(range(10), "red", 0)
+    add(range(10, 20), "blue", 0)
     config = BuildConfig(shard_bytes=800, negatives=0, attribute_negatives=0)
     source = tmp_path / "raw"
     build(source, tmp_path / "out", config=config, workers=1)
     before = pairs_of(tmp_path / "out")
-    write("plane/30.png", draw(30))
-    write("plane/30.txt", "A plane with a green tail beside shed 0.")
+    add(range(20, 30), "green", 20)  # more like the red ones than the blue ones are
     build(source, tmp_path / "out", config=config, workers=1)
     build(source, tmp_path / "fresh", config=config, workers=1)
     assert pairs_of(tmp_path / "out") == pairs_of(tmp_path / "fresh") != before

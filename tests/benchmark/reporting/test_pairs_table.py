@@ -1,0 +1,81 @@
+"""The tables of natural pairs and of text-hard negatives."""
+
+import dataclasses
+
+import pytest
+
+import benchmark
+from benchmark.reporting.comparison import group_results
+from benchmark.reporting.pages import report
+from benchmark.reporting.tables import negatives_table, pairs_table
+from benchmark.result import read_result, write_result
+
+
+@pytest.fixture(scope="module")
+def result(tiny_dataset, make_clip):
+    return benchmark.run("zero_shot", tiny_dataset, backbone=make_clip())
+
+
+def changed(result, **shares):
+    """Return the result with the shares of `all` changed."""
+    found = dict(result.metrics.hard_negatives)
+    found["all"] = dataclasses.replace(found["all"], **shares)
+    return dataclasses.replace(
+        result, metrics=dataclasses.replace(result.metrics, hard_negatives=found)
+    )
+
+
+def table_of(build, result):
+    (comparison,) = group_results([result])
+    return build(comparison)
+
+
+def test_pairs_have_text_image_and_group_beside_guessing_and_their_number(result):
+    table = table_of(pairs_table, result)
+    assert table.head[1:4] == [
+        "category pairs text",
+        "category pairs image",
+        "category pairs group",
+    ]
+    by_name = {line[0]: line[1:] for line in table.foot}
+    assert by_name["guessing"][:3] == ["25.00", "25.00", "16.67"]
+    assert by_name["text-only"] == ["0.00"] * 6
+    assert by_name["pairs"] == ["8"] * 3 + ["12"] * 3
+    assert table.rows[0][3] == f"{100 * result['category pairs group']:.2f}"
+
+
+@pytest.mark.parametrize("format", ["markdown", "latex", "csv", "html"])
+def test_every_format_has_them(result, format):
+    assert "attribute pairs group" in report([result], format=format)
+
+
+def test_a_result_computes_them_again(result, tmp_path):
+    bare = dict(result.metrics.by_direction)
+    del bare["category pairs"]
+    lacking = dataclasses.replace(
+        result, metrics=dataclasses.replace(result.metrics, by_direction=bare)
+    )
+    write_result(lacking, tmp_path / "r.json")
+    assert read_result(tmp_path / "r.json").metrics.by_direction == result.metrics.by_direction
+
+
+def test_a_split_without_pairs_has_no_table(result):
+    assert table_of(pairs_table, dataclasses.replace(result, natural_pairs={})) is None
+
+
+def test_says_when_text_alone_is_above_every_method(result):
+    rows = result.metrics.hard_negatives["all"].rows
+    below = changed(result, accuracy=0.5, text_only=0.5, text_hard=0.5, text_hard_rows=rows // 2)
+    assert ": these negatives say" not in table_of(negatives_table, below).title
+    above = changed(result, accuracy=0.25, text_only=0.5, text_hard=0.25, text_hard_rows=rows // 2)
+    title = table_of(negatives_table, above).title
+    assert "Text alone reaches 50 %: these negatives say little about vision." in title
+
+
+def test_text_hard_columns_have_their_own_number_of_rows(result):
+    some = changed(result, text_only=0.75, text_hard=0.5, text_hard_rows=6)
+    table = table_of(negatives_table, some)
+    column = table.head.index("all, text-hard")
+    assert [line[column] for line in (*table.rows, *table.foot)] == ["50.00", "", "", "6"]
+    none = changed(result, text_only=1.0, text_hard=None, text_hard_rows=0)
+    assert "all, text-hard" not in table_of(negatives_table, none).head

@@ -237,7 +237,10 @@ def pair_metrics(text: Mask, image: Mask) -> MetricValues:
     return MetricValues(
         len(text),
         {name: float(won.mean()) for name, won in values.items()},
-        {name: score_interval([(won[:, None] * 1.0, counts)]) for name, won in values.items()},
+        {
+            name: score_interval([(won[:, None].astype(np.float64), counts)])
+            for name, won in values.items()
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from benchmark.rank_metrics import (
@@ -91,11 +92,13 @@ class Column:
 
     def interval(self, metrics: RetrievalMetrics) -> Interval | None:
         """Return the 95 % interval; None if there is none."""
-        known = self.name in {BOTH: COMBINED, **dict.fromkeys(DIRECTIONS, METRICS)}.get(
-            self.direction, PAIR_METRICS
-        )
+        known: Collection[str] = PAIR_METRICS
+        if self.direction == BOTH:
+            known = COMBINED
+        elif self.direction in DIRECTIONS:
+            known = METRICS
         found = metrics.by_direction.get(self.direction)
-        return found.intervals.get(self.name) if known and found else None
+        return found.intervals.get(self.name) if self.name in known and found else None
 
     def text(self, value: float | None) -> str:
         """Return a number as tables print it."""

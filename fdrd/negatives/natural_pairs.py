@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.bool_]
 
 BLOCK = 512
 """Records that are compared with one another in a round."""
-_ROUNDS = (0.5, 0.4, 0.3, 0.2, 0.1, 0, 0)
+_ROUNDS = (0.4, 0.2, 0, 0)
 """The lowest similarity of a pair in each round; records that fit into one block have the last round only."""
 _FINE = 1 << 20  # steps of a similarity
 
@@ -64,8 +64,12 @@ def natural_pairs(
     """
     order = np.lexsort((records.text, records.key))
     sorted_records = Captioned(
-        *(getattr(records, name)[order] for name in ("key", "image", "group", "text", "category")),
-        [records.statements[row] for row in order.tolist()],
+        key=records.key[order],
+        image=records.image[order],
+        group=records.group[order],
+        text=records.text[order],
+        category=records.category[order],
+        statements=[records.statements[row] for row in order.tolist()],
     )
     words = _Words(sorted_records.statements)
     matching = _Matching(sorted_records, words)
@@ -162,8 +166,9 @@ class _Words:
 
     def _sums(self, values: Integers) -> Integers:
         """Return the sum of the values of the words of each caption."""
-        sums = np.concatenate([[0], np.cumsum(values)])
-        return sums[self._starts + self._lengths] - sums[self._starts]
+        sums: Integers = np.concatenate([[0], np.cumsum(values)])
+        found: Integers = sums[self._starts + self._lengths] - sums[self._starts]
+        return found
 
 
 Allowed = Callable[[Integers], Mask]
@@ -298,7 +303,8 @@ def _other_attribute(records: Captioned) -> Allowed:
                 ]
                 wrong = _wrong(list(stated.values()), values, type_)
                 may[np.ix_(here, here)] |= wrong & wrong.T
-        return may & (records.category[rows][:, None] == records.category[rows])
+        found: Mask = may & (records.category[rows][:, None] == records.category[rows])
+        return found
 
     return allowed
 

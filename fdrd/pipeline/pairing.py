@@ -107,7 +107,8 @@ def _statements(texts: StructTable[TaggedCaption], names: Names, engine: Engine)
     known: dict[Any, Any] = {}
 
     def one(part: T) -> T:
-        return known.setdefault(part, part)
+        found: T = known.setdefault(part, part)
+        return found
 
     return [
         Statement(

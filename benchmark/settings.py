@@ -111,7 +111,6 @@ class TrainOptions(TypedDict, total=False):
     eval_every: int
     batch_size: int
     optimizer: Literal["sgd", "adamw"]
-    optimizer: Literal["sgd", "adamw"]
     learning_rate: float
     lr: float
     schedule: Literal["cosine", "constant"]

@@ -40,6 +40,7 @@ from benchmark.reporting.tables import (
     main_table,
     negatives_parts,
     paired_table,
+    pairs_parts,
     settings_table,
     summary,
 )
@@ -90,7 +91,7 @@ def report(
 
 
 def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
-    """Return the main table of each comparison, its significance tests and its hard negatives; and the means."""
+    """Return the main table of each comparison, significance tests, hard negatives, natural pairs; and the means."""
 
     def parts(comparison: Comparison) -> list[Table | str]:
         titled = replace(main_table(comparison), title=heading(comparison.settings))
@@ -100,6 +101,7 @@ def main_parts(results: Sequence[BenchResult]) -> list[Table | str]:
             legend(comparison),
             *significance(comparison),
             *negatives_parts(comparison),
+            *pairs_parts(comparison),
         ]
 
     return summary(group_results(results), parts)
@@ -127,7 +129,7 @@ def markdown(results: Sequence[BenchResult]) -> str:
     for comparison in comparisons:
         parts += [f"## {escape(heading(comparison.settings))}", sizes_text(comparison)]
         parts += [_markdown(main_table(comparison)), escape(legend(comparison))]
-        shown = [*significance(comparison), *negatives_parts(comparison)]
+        shown = [*significance(comparison), *negatives_parts(comparison), *pairs_parts(comparison)]
         shown += [table for build in (domain_table, *DETAILS) if (table := build(comparison))]
         parts += _markdown_parts(shown, "###")
         lines = "\n".join(f"$ {line}" for line in commands(comparison))
@@ -171,7 +173,7 @@ def html_page(results: Sequence[BenchResult]) -> str:
 
 def _html_section(comparison: Comparison) -> str:
     found = examples(comparison)
-    shown = negatives_parts(comparison)
+    shown = [*negatives_parts(comparison), *pairs_parts(comparison)]
     shown += [table for table in [domain_table(comparison)] if table]
     folded = [table for build in (category_table, *DETAILS) if (table := build(comparison))]
     return _section(

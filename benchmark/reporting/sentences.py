@@ -14,7 +14,14 @@ BEST = "*"
 BELOW = "▼"
 NEGATIVES = (
     "Hard negatives: the true caption scores above all its negatives; a tie is a loss. The text-only "
-    "baseline sees captions only and learned from those of the training split; its accuracy needs no image."
+    "baseline sees captions only and learned from those of the training split; its accuracy needs no image. "
+    "Text-hard: over the rows that it loses or ties."
+)
+
+NATURAL_PAIRS = (
+    "Natural pairs: the caption of each record is false for the image of the other. Text: both images score higher "
+    "with their own caption; image: both captions with their own image; group: both. A tie is a loss. "
+    "Text alone wins none."
 )
 
 HARMONIC = (

@@ -5,13 +5,13 @@ Columns come from the registry of metrics. Printed numbers are percent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeVar
 
 from benchmark.evaluation.paired_tests import PARTS
-from benchmark.rank_metrics import BOTH, METRICS
+from benchmark.rank_metrics import BOTH, METRICS, PAIR_METRICS, PAIRS
 from benchmark.reporting.comparison import (
     Comparison,
     Row,
@@ -23,17 +23,21 @@ from benchmark.reporting.sentences import (
     BELOW,
     BEST,
     HARMONIC,
+    NATURAL_PAIRS,
     NEGATIVES,
     PAIRED,
     sizes_text,
     steps,
 )
 from benchmark.reporting.significance import PairedComparison, SignificanceTests, left_out, verdict
-from benchmark.result import DIRECTIONS, Interval
+from benchmark.result import DIRECTIONS, Interval, Share
 from benchmark.retrieval_metrics import SHORT, Column, columns, main_columns
+from fdrd.record import KINDS
 
 LEAST = 20
 """Queries of a row; smaller domains, categories and kinds of negatives share one."""
+
+_HARD = ", text-hard"
 
 _HALVES = ("R@1", "MRR")
 """Metrics of the table of base and new categories."""
@@ -187,7 +191,7 @@ def further_table(comparison: Comparison) -> Table:
     order = {name: index for index, name in enumerate(METRICS)}
     digits = _digits(comparison.queries(DIRECTIONS[0]))
     shown = sorted(
-        (each for each in columns() if not each.main),
+        (each for each in columns() if not each.main and each.direction not in PAIRS.values()),
         key=lambda column: order.get(column.name, len(order)),
     )
     before = ["", *(each.meaning for each in shown)]
@@ -204,30 +208,33 @@ def further_table(comparison: Comparison) -> Table:
     return Table("Further metrics, means over seeds", head, rows, text_columns=2)
 
 
-def _grouped(sizes: Mapping[str, int]) -> dict[str, list[str]]:
+def _grouped(sizes: Mapping[str, int], least: int = LEAST) -> dict[str, list[str]]:
     """Return the names in each row of a breakdown: small ones share the last row.
 
     >>> _grouped({"wren": 40, "robin": 3, "crow": 19})
     {'wren': ['wren'], '2 with fewer than 20': ['robin', 'crow']}
     """
-    small = [name for name, size in sizes.items() if size < LEAST]
+    small = [name for name, size in sizes.items() if size < least]
     if len(small) < 2:
         return {name: [name] for name in sizes}
     rows = {name: [name] for name in sizes if name not in small}
-    return rows | {f"{len(small)} with fewer than {LEAST}": small}
+    return rows | {f"{len(small)} with fewer than {least}": small}
 
 
 def _breakdown(
-    sizes: Mapping[str, int], columns: Mapping[str, Callable[[str], float | None]]
+    sizes: Mapping[str, int],
+    columns: Mapping[str, Callable[[str], float | None]],
+    least: int = LEAST,
 ) -> list[list[str]]:
     """Return rows with a name, the size, and a number per column: the mean over the names, weighted by size.
 
     Args:
         sizes: number of queries by name.
         columns: the fraction of each name.
+        least: size below which rows share one.
     """
     rows = []
-    for title, names in _grouped(sizes).items():
+    for title, names in _grouped(sizes, least).items():
         size = sum(sizes[name] for name in names)
         cells = []
         for column in columns.values():
@@ -253,16 +260,68 @@ def negatives_parts(comparison: Comparison) -> list[Table | str]:
 
     def accuracy(row: Row) -> Callable[[str], float | None]:
         shares = [result.metrics.hard_negatives for result in row.results]
-        return lambda kind: _mean(each[kind].accuracy for each in shares if kind in each)
 
-    def text_only(kind: str) -> float | None:
-        values = {share.text_only for share in known[kind]}
+        def mean(name: str) -> float | None:
+            kind = name.removesuffix(_HARD)
+            measured = [each[kind] for each in shares if kind in each]
+            hard = name.endswith(_HARD)
+            return _mean((s.text_hard or 0) if hard else s.accuracy for s in measured)
+
+        return mean
+
+    def text_only(name: str) -> float | None:
+        if name.endswith(_HARD):
+            return 0.0
+        values = {share.text_only for share in known[name]}
         return values.pop() if len(values) == 1 else None
 
+    def chance(name: str) -> float | None:
+        return None if name.endswith(_HARD) else known[name][0].chance
+
     shown = {row.label: accuracy(row) for row in comparison.ranked}
-    shown |= {"text-only baseline": text_only, "guessing": lambda kind: known[kind][0].chance}
-    rows = _breakdown({kind: shares[0].rows for kind, shares in known.items()}, shown)
-    return [Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows), NEGATIVES]
+    shown |= {"text-only baseline": text_only, "guessing": chance}
+    sizes = {kind: shares[0].rows for kind, shares in known.items()}
+    hard = {
+        kind + _HARD: known[kind][0].text_hard_rows
+        for kind in ("all", *KINDS)
+        if kind in known and text_only(kind) is not None and known[kind][0].text_hard_rows
+    }
+    alone = {kind: text_only(kind) for kind in known}
+    rows = [*_breakdown(sizes, shown), *_breakdown(hard, shown, least=0)]
+    table = Table("Accuracy on hard negatives", ["kind", "rows", *shown], rows)
+    return [table, NEGATIVES, *_text_alone(known, alone)]
+
+
+def _text_alone(
+    shares: Mapping[str, Sequence[Share]], text_only: Mapping[str, float | None]
+) -> Iterator[str]:
+    """Yield a sentence for each kind of negatives on which the text-only baseline is above every method."""
+    for kind in ("all", *KINDS):
+        alone = text_only.get(kind)
+        if alone is not None and alone > max(share.accuracy for share in shares[kind]):
+            which = "these negatives" if kind == "all" else f"{kind} swaps"
+            yield f"Text alone reaches {100 * alone:.0f} %: {which} say little about vision."
+
+
+def pairs_parts(comparison: Comparison) -> list[Table | str]:
+    """Return the metrics of natural pairs, and what they mean; nothing if there are none."""
+    results = [result for row in comparison.rows for result in row.results]
+    wins = {kind: wins for each in results for kind, wins in each.natural_pairs.items()}
+    shown = [column for column in columns() if column.direction in [PAIRS[kind] for kind in wins]]
+    if not shown:
+        return []
+    rows = []
+    for column in shown:
+        size = next(len(won.text) for kind, won in wins.items() if PAIRS[kind] == column.direction)
+        digits = _digits(size)
+        chance = PAIR_METRICS[column.name].chance
+        cells = [row.mean(column) for row in comparison.ranked]
+        cells += [0.0, chance]  # text alone wins none
+        rows.append([column.title, f"{size:,}", *(_text(column, cell, digits) for cell in cells)])
+    labels = [row.label for row in comparison.ranked]
+    head = ["metric", "pairs", *labels, "text-only baseline", "guessing"]
+    table = Table("Natural pairs", head, rows)
+    return [table, NATURAL_PAIRS]
 
 
 def domain_table(comparison: Comparison) -> Table | None:

@@ -15,6 +15,7 @@ from benchmark.reporting.tables import (
     Table,
     main_table,
     negatives_parts,
+    pairs_parts,
     significance_parts,
     summary,
 )
@@ -27,7 +28,13 @@ def table(results: Sequence[BenchResult]) -> RenderableType:
 
     def parts(comparison: Comparison) -> list[Table | str]:
         titled = replace(main_table(comparison), title=heading(comparison.settings))
-        return [titled, sizes_text(comparison), legend(comparison), *negatives_parts(comparison)]
+        return [
+            titled,
+            sizes_text(comparison),
+            legend(comparison),
+            *negatives_parts(comparison),
+            *pairs_parts(comparison),
+        ]
 
     return rendered(summary(group_results(results), parts))
 

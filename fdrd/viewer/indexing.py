@@ -27,14 +27,14 @@ from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
 FIELDS = """row id shard place image caption category meta_category domain split license cluster file origin width
-height attributes negatives extra error""".split()
+height attributes negatives natural_pairs extra error""".split()
 
 
 _TABLES = """
 CREATE TABLE records (
   row INTEGER PRIMARY KEY, id TEXT UNIQUE, shard INTEGER, place INTEGER, image TEXT, caption TEXT, category TEXT,
   meta_category TEXT, domain TEXT, split TEXT, license TEXT, cluster TEXT, file TEXT, origin TEXT, width INTEGER,
-  height INTEGER, attributes TEXT, negatives TEXT, extra TEXT, error TEXT);
+  height INTEGER, attributes TEXT, negatives TEXT, natural_pairs TEXT, extra TEXT, error TEXT);
 CREATE VIRTUAL TABLE words USING fts5(caption, category, content='', tokenize="unicode61 remove_diacritics 2");
 CREATE TABLE shards (number INTEGER PRIMARY KEY, path TEXT, error TEXT);
 CREATE TABLE columns (name TEXT PRIMARY KEY, labels TEXT, codes BLOB, rows BLOB);
@@ -236,7 +236,8 @@ def _values(number: int, shard: int, row: Mapping[str, Any]) -> tuple[Any, ...]:
         number, row["id"], shard, row["place"], source["sha256"], row["caption"], row["category"],
         row["meta_category"], row["domain"], row["split"], source["license"], row["group"], source["file"],
         source["origin"], row["width"], row["height"], json.dumps(row["attributes"], ensure_ascii=False),
-        json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["extra"], ensure_ascii=False),
+        json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["natural_pairs"], ensure_ascii=False),
+        json.dumps(row["extra"], ensure_ascii=False),
         row["error"],
     )  # fmt: skip
 

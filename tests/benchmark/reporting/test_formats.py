@@ -71,7 +71,7 @@ def test_latex_escapes_names_and_marks_the_best(folder):
     labels = re.findall(r"\\label\{(tab:[a-z0-9-]+)\}", text)
     assert len(labels) == len(set(labels)) == 1 + len(others) == text.count(r"\caption{")
     assert main.index(r"\end{tabular}") < main.index(r"\footnotesize") < main.index(r"\end{table}")
-    assert "Accuracy on hard negatives" in others[-1]
+    assert any("Accuracy on hard negatives" in other for other in others)
     assert "MRR against zero\\_shot" in others[0]
 
 

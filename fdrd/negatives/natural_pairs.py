@@ -25,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-BLOCK = 512
+BLOCK = 256
 """Records that are compared with one another in a round."""
 _ROUNDS = (0.4, 0.2, 0, 0)
 """The lowest similarity of a pair in each round; records that fit into one block have the last round only."""
@@ -197,10 +197,11 @@ class _Matching:
             is_last = number == len(_ROUNDS) - 1
             free = rows[partner[rows] < 0]
             free = free if is_last else free[sizes[category[free]] > BLOCK]
-            free = free[np.lexsort((self.words.signature(free, number), category[free]))]
+            one, two = (self.words.signature(free, 2 * number + each) for each in (0, 1))
+            free = free[np.lexsort((two, one, category[free]))]
             for block in _blocks(free, category):
-                one, other = self._in_block(block, allowed, lowest)
-                partner[one], partner[other] = other, one
+                row, other = self._in_block(block, allowed, lowest)
+                partner[row], partner[other] = other, row
         return partner
 
     def _in_block(

@@ -11,7 +11,6 @@ swap would give itself away, and most are not kept: such a caption gets fewer ne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,9 +30,9 @@ _ROUNDS = 40
 _NEGATIVES = 2  # attribute negatives per caption for which the odds are balanced
 _MAX_CELLS = 4_000_000
 _MAX_FACTOR = 24.0
-_MIN_USES = int(os.environ.get("MINU", 3))  # captions that use a value in a way before it is swapped in there
-_MAX_TOGETHER = float(os.environ.get("MAXT", 0.5))  # of the captions that would have both values by chance; more do not exclude each other
-_WEIGHT = float(os.environ.get("TAU", 0.5))  # of what the surroundings suggest: their features repeat each other
+_MIN_USES = 3  # captions that use a value in a way before it is swapped in there
+_MAX_TOGETHER = 0.5  # of the captions that would have both values by chance; more do not exclude each other
+_WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
 
 @dataclass(frozen=True, slots=True)
 class Edits:
@@ -244,7 +243,7 @@ def _together(records, place) -> npt.NDArray[np.bool_]:
         both[values[:, None], values] += 1
     alone = both.diagonal()
     expected = np.outer(alone, alone) / max(1, len(records))
-    return (both >= 3) & (both > _MAX_TOGETHER * expected)
+    return (both >= 2) & (both > _MAX_TOGETHER * expected)
 
 
 def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:

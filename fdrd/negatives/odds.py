@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -26,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.signedinteger[Any]]
 
 _NEVER = -(1 << 40)
+_USUAL = round(np.log(0.3) / STEP)  # log odds of a word that a quarter of a category's captions have
+_RARER = round(np.log(30) / STEP)  # such a word contradicts a category that has it so much more rarely
 _ROUNDS = 40  # steps of the fit
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
@@ -57,6 +58,7 @@ class Odds:
             k: (N,) number of negatives to draw.
         """
         scores = self.context.scores(bags)
+        contradicted = self._contradicted(own, bags)
         # The caption's own category is left out first, or its high score would push all others to the floor.
         same = [self.same[place] for place in own]
         never = np.arange(len(own)).repeat(list(map(len, same))), [*chain.from_iterable(same)]
@@ -68,7 +70,21 @@ class Odds:
             [bisect_left(_BALANCED_FOR, min(each, _BALANCED_FOR[-1])) for each in k]
         ]
         scores[never] = _NEVER
+        scores[contradicted] = _NEVER
         return scores
+
+    def _contradicted(
+        self, own: Sequence[int], bags: Sequence[Iterable[str]]
+    ) -> npt.NDArray[np.bool_]:
+        """Return (N, C) which categories a usual word of the caption's own category contradicts."""
+        found = np.zeros((len(own), self.context.table.shape[1]), dtype=np.bool_)
+        for place, words, contradicted in zip(own, bags, found, strict=True):
+            rows = np.array([row for row in map(self.context.row.get, words) if row is not None], np.int64)
+            usual = rows[self.context.table[rows, place] > _USUAL]
+            if len(usual):
+                odds = self.context.table[usual]
+                (odds < odds[:, [place]] - _RARER).any(axis=0, out=contradicted)
+        return found
 
     def orders(
         self,
@@ -127,14 +143,19 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     for rows in _blocks(scores):
         log_odds = odds.scores(own[rows], bags[rows], [1] * len(own[rows]))
         scores[rows] = log_odds * STEP + noise.gumbel(size=log_odds.shape)  # as in `orders`
-    fit = partial(_bias, scores, np.bincount(own, minlength=size))
+    possible = np.count_nonzero(scores > _NEVER * STEP / 2, axis=1)
+
+    def fit(k: int) -> Floats:
+        """Fit the bias for `k` negatives. A caption that allows fewer counts in part."""
+        return _bias(scores, np.bincount(own, np.minimum(possible, k) / k, minlength=size), k)
+
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
         biases = list(threads.map(fit, [min(k, size - 1) for k in _BALANCED_FOR]))
     return Odds(same, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
 
 
-def _bias(scores: Floats, target: npt.NDArray[np.int64], k: int) -> Floats:
+def _bias(scores: Floats, target: Floats, k: int) -> Floats:
     """Return (C,) what to add to scores (N, C) so that their top k hold each category k * target times.
 
     A row is compared in its highest columns only, until the bias of another may have risen above their k-th.

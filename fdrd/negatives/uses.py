@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from fdrd.record import Attribute, Record, TaggedCaption
 
-DESCRIBING = frozenset("color colour pattern material size shape count light viewpoint".split())
+DESCRIBING = frozenset("color pattern material size shape count light viewpoint".split())
 """types of values that describe a noun; the others describe the image's subject"""
 BEFORE, THING, CATEGORY = range(3)
 """places in the result of `uses`"""

@@ -31,8 +31,11 @@ _NEGATIVES = 2  # attribute negatives per caption for which the odds are balance
 _MAX_CELLS = 4_000_000
 _MAX_FACTOR = 24.0
 _MIN_USES = 3  # captions that use a value in a way before it is swapped in there
-_MAX_TOGETHER = 0.5  # of the captions that would have both values by chance; more do not exclude each other
+_MAX_TOGETHER = (
+    0.5  # of the captions that would have both values by chance; more do not exclude each other
+)
 _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
+
 
 @dataclass(frozen=True, slots=True)
 class Edits:
@@ -121,7 +124,10 @@ class Edits:
         row, column = row[possible], column[possible]
         begins = np.flatnonzero(np.diff(caption, prepend=-1))
         repeated = np.logical_or.reduceat(self.same[own], begins)
-        possible = self._fits(rows[row], column) & ~repeated[np.searchsorted(caption[begins], caption[row]), column]
+        possible = (
+            self._fits(rows[row], column)
+            & ~repeated[np.searchsorted(caption[begins], caption[row]), column]
+        )
         row, column = row[possible], column[possible]
         scores = self.factor[column] + self._suggested(rows[row], column)
         true = self.factor[own] + self._suggested(rows, own)
@@ -202,7 +208,11 @@ def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     place = {value: number for number, value in enumerate(known)}
     together = _together(records, place)
     against = [
-        [two for two, other in enumerate(known) if other[0] == value[0] and not together[one, two] and contrasting(*value, other[1])]
+        [
+            two
+            for two, other in enumerate(known)
+            if other[0] == value[0] and not together[one, two] and contrasting(*value, other[1])
+        ]
         for one, value in enumerate(known)
     ]
     others = tuple(np.array(each, dtype=np.int64) for each in against)
@@ -212,7 +222,9 @@ def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     counts = described.counts(list(context.row), len(known))
     used = np.concatenate([counts >= _MIN_USES, np.zeros((1, len(known)), bool)])
     _add_meta(used, context.row, records)
-    same = np.array([[one[0] == two[0] and same_meaning(*one, two[1]) for two in known] for one in known], bool)
+    same = np.array(
+        [[one[0] == two[0] and same_meaning(*one, two[1]) for two in known] for one in known], bool
+    )
     edits = Edits(tuple(known), place, others, same, used, np.zeros(len(known), np.int64), context)
     return _balanced(edits, records)
 
@@ -224,7 +236,14 @@ def _described(records, place):
             value = place.get(_value(span))
             if value is not None:
                 words = uses(record, span, ends)
-                yield value, ((*words, "*" + record.meta_category) if getattr(record, "meta_category", "") else words)
+                yield (
+                    value,
+                    (
+                        (*words, "*" + record.meta_category)
+                        if getattr(record, "meta_category", "")
+                        else words
+                    ),
+                )
 
 
 def _add_meta(used, row, records):
@@ -238,7 +257,11 @@ def _together(records, place) -> npt.NDArray[np.bool_]:
     size = len(place)
     both, alone = np.zeros((size, size)), np.zeros(size)
     for record in records:
-        values = {place[_value(span)] for span in record.attributes if span.type not in DESCRIBING and _value(span) in place}
+        values = {
+            place[_value(span)]
+            for span in record.attributes
+            if span.type not in DESCRIBING and _value(span) in place
+        }
         values = np.array(sorted(values), dtype=np.int64)
         both[values[:, None], values] += 1
     alone = both.diagonal()
@@ -267,7 +290,9 @@ def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
     level = np.arange(2).repeat(len(own))
     for _ in range(_ROUNDS):
         whole = np.round(factor / STEP).astype(np.int64)
-        drawn = np.concatenate(_drawn(row, scores + whole[column], true + whole[own], noise, uniform))
+        drawn = np.concatenate(
+            _drawn(row, scores + whole[column], true + whole[own], noise, uniform)
+        )
         done = np.flatnonzero(drawn >= 0)
         span = done % len(own)
         done = done[np.lexsort((turn[span], level[done], caption[span]))]
@@ -282,4 +307,3 @@ def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:
 
 def _value(span: Attribute) -> tuple[str, str]:
     return span.type, span.value.lower()
-

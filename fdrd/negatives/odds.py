@@ -25,8 +25,12 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.signedinteger[Any]]
 
 _NEVER = -(1 << 40)
-_USUAL = round(np.log(0.3) / STEP)  # log odds of a word that a quarter of a category's captions have
-_RARER = round(np.log(30) / STEP)  # such a word contradicts a category that has it so much more rarely
+_USUAL = round(
+    np.log(0.3) / STEP
+)  # log odds of a word that a quarter of a category's captions have
+_RARER = round(
+    np.log(30) / STEP
+)  # such a word contradicts a category that has it so much more rarely
 _ROUNDS = 40  # steps of the fit
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
@@ -79,7 +83,9 @@ class Odds:
         """Return (N, C) which categories a usual word of the caption's own category contradicts."""
         found = np.zeros((len(own), self.context.table.shape[1]), dtype=np.bool_)
         for place, words, contradicted in zip(own, bags, found, strict=True):
-            rows = np.array([row for row in map(self.context.row.get, words) if row is not None], np.int64)
+            rows = np.array(
+                [row for row in map(self.context.row.get, words) if row is not None], np.int64
+            )
             usual = rows[self.context.table[rows, place] > _USUAL]
             if len(usual):
                 odds = self.context.table[usual]

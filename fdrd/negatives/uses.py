@@ -74,8 +74,10 @@ def _described(caption: str, end: int, describing: Mapping[int, int]) -> str:
     words = list(_WORD.finditer(caption, start, end))
     for word in reversed(words):
         text = word[0].lower()
-        if text in _LINKS or text in _DETERMINERS or any(
-            first <= word.start() < last for first, last in describing.items()
+        if (
+            text in _LINKS
+            or text in _DETERMINERS
+            or any(first <= word.start() < last for first, last in describing.items())
         ):
             continue
         return text

@@ -11,8 +11,9 @@ swap would give itself away, and most are not kept: such a caption gets fewer ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from fdrd.negatives.context import STEP, Context, Descriptions, fit_context
 from fdrd.negatives.seeded_random import SeededRandom
 from fdrd.negatives.uses import BEFORE, CATEGORY, DESCRIBING, THING, describing, uses
-from fdrd.negatives.values import contrasting, contrasting_values, same_meaning, swappable
+from fdrd.negatives.values import contrasting, same_meaning, swappable
 from fdrd.record import Attribute, Record, TaggedCaption
 
 Floats = npt.NDArray[np.float64]
@@ -31,9 +32,8 @@ _NEGATIVES = 2  # attribute negatives per caption for which the odds are balance
 _MAX_CELLS = 4_000_000
 _MAX_FACTOR = 24.0
 _MIN_USES = 3  # captions that use a value in a way before it is swapped in there
-_MAX_TOGETHER = (
-    0.5  # of the captions that would have both values by chance; more do not exclude each other
-)
+_TOGETHER = 2  # captions with two values, which then do not exclude each other
+_MAX_TOGETHER = 0.5  # unless these are less than this share of what chance gives
 _WEIGHT = 0.5  # of what the surroundings suggest: their features repeat each other
 
 
@@ -106,45 +106,44 @@ class Edits:
     def scores(
         self, caption: Integers, own: Sequence[int], near: Sequence[Sequence[int]]
     ) -> tuple[Integers, Integers, Integers, Integers]:
-        """Return span number, value index, log odds, and log odds of the span's value, of all edits of S spans.
+        """Return span number, value index and log odds of E possible edits, and the log odds of S spans' values.
 
-        No edit repeats a value of the caption: "black and white" does not become "white and white".
+        Log odds are in units of `STEP`. No edit repeats a value of the caption: "black and white" does not become
+        "white and white".
 
         Args:
             caption: (S,) number of each span's caption, ascending.
             own: (S,) the index of each span's value.
             near: (S, 3) the rows of each span (`near`).
         """
-        own, rows = np.array(own), np.array(near)
-        sizes = np.array([len(self.others[value]) for value in own])
-        row = np.arange(len(own)).repeat(sizes)
-        column = np.concatenate([self.others[value] for value in own])
-        fits = self._fits(rows, own)
-        possible = fits[row]
-        row, column = row[possible], column[possible]
+        values, rows = np.array(own), np.array(near)
         begins = np.flatnonzero(np.diff(caption, prepend=-1))
-        repeated = np.logical_or.reduceat(self.same[own], begins)
-        possible = (
-            self._fits(rows[row], column)
-            & ~repeated[np.searchsorted(caption[begins], caption[row]), column]
-        )
+        repeated = np.logical_or.reduceat(self.same[values], begins)
+        usual = np.flatnonzero(self._used(rows, values))
+        row = usual.repeat([len(self.others[value]) for value in values[usual]])
+        column = np.concatenate([np.zeros(0, np.int64), *(self.others[v] for v in values[usual])])
+        number = np.searchsorted(caption[begins], caption[row])
+        possible = self._used(rows[row], column) & ~repeated[number, column]
         row, column = row[possible], column[possible]
-        scores = self.factor[column] + self._suggested(rows[row], column)
-        true = self.factor[own] + self._suggested(rows, own)
-        return row, column, scores, true
+        suggested = self.factor[column] + self._suggested(rows[row], column)
+        return row, column, suggested, self.factor[values] + self._suggested(rows, values)
 
     def _suggested(self, rows: Integers, column: Integers) -> Integers:
-        return np.add.reduce(self.context.table[rows.T, column], axis=0, dtype=np.int64)
+        """Return (N,) how strongly the uses given by rows (N, 3) suggest values (N,)."""
+        total: Integers = np.add.reduce(self.context.table[rows.T, column], axis=0, dtype=np.int64)
+        return total
 
-    def _fits(self, rows: Integers, column: Integers) -> npt.NDArray[np.bool_]:
+    def _used(self, rows: Integers, column: Integers) -> npt.NDArray[np.bool_]:
         """Check if captions use values (N,) in the ways given by rows (N, 3)."""
-        needed = _needed(self.values)[:, column]
-        return (self.used[rows.T, column] | ~needed).all(axis=0)
+        ways = self.used[rows.T, column] | ~_needed(self.values)[:, column]
+        found: npt.NDArray[np.bool_] = ways.all(axis=0)
+        return found
 
 
-def _needed(values: Sequence[tuple[str, str]]) -> npt.NDArray[np.bool_]:
+@lru_cache(maxsize=8)
+def _needed(values: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
     """Return (3, V) which uses of a value must be known."""
-    needed = np.zeros((3, len(values)), bool)
+    needed = np.zeros((3, len(values)), np.bool_)
     for number, (type_, _) in enumerate(values):
         if type_ in DESCRIBING:
             needed[THING, number] = True
@@ -204,69 +203,60 @@ def _highest(keys: Floats, begins: Integers, sizes: Integers) -> Integers:
 def make_edits(records: Sequence[Record | TaggedCaption]) -> Edits:
     """Return the edits of a domain, from its records in a defined order."""
     found = {_value(span) for record in records for span in record.attributes}
-    known = sorted(value for value in found if swappable(*value))
+    known = tuple(sorted(value for value in found if swappable(*value)))
     place = {value: number for number, value in enumerate(known)}
-    together = _together(records, place)
-    against = [
-        [
-            two
-            for two, other in enumerate(known)
-            if other[0] == value[0] and not together[one, two] and contrasting(*value, other[1])
+    apart = ~_together(records, place)
+    others, same = [], np.zeros((len(known), len(known)), np.bool_)
+    for one, (type_, value) in enumerate(known):
+        alike = [two for two, (other, _) in enumerate(known) if other == type_]
+        same[one, alike] = [same_meaning(type_, value, known[two][1]) for two in alike]
+        found_here = [
+            two for two in alike if apart[one, two] and contrasting(type_, value, known[two][1])
         ]
-        for one, value in enumerate(known)
-    ]
-    others = tuple(np.array(each, dtype=np.int64) for each in against)
+        others.append(np.array(found_here, dtype=np.int64))
     described = Descriptions(_described(records, place))
     context = fit_context(described, len(known))
-    context = replace(context, table=np.round(context.table * _WEIGHT).astype(np.int16))
-    counts = described.counts(list(context.row), len(known))
-    used = np.concatenate([counts >= _MIN_USES, np.zeros((1, len(known)), bool)])
-    _add_meta(used, context.row, records)
-    same = np.array(
-        [[one[0] == two[0] and same_meaning(*one, two[1]) for two in known] for one in known], bool
-    )
-    edits = Edits(tuple(known), place, others, same, used, np.zeros(len(known), np.int64), context)
+    used = described.counts(list(context.row), len(known)) >= _MIN_USES
+    used = np.concatenate([used, np.zeros((1, len(known)), np.bool_)])  # for unknown uses
+    for category, meta in sorted({(each.category, each.meta_category) for each in records}):
+        for mark in ("=", "~"):
+            one, wider = context.row.get(mark + category), context.row.get(mark * 2 + meta)
+            if meta and one is not None and wider is not None:
+                used[one] |= used[wider]
+    weighted = np.round(context.table * _WEIGHT).astype(np.int16)
+    factor = np.zeros(len(known), np.int64)
+    edits = Edits(known, place, tuple(others), same, used, factor, Context(context.row, weighted))
     return _balanced(edits, records)
 
 
-def _described(records, place):
+def _described(
+    records: Sequence[Record | TaggedCaption], place: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield the index of each value and how it is used, also for the meta-category, with its mark doubled."""
     for record in records:
         ends = describing(record)
         for span in record.attributes:
-            value = place.get(_value(span))
-            if value is not None:
-                words = uses(record, span, ends)
-                yield (
-                    value,
-                    (
-                        (*words, "*" + record.meta_category)
-                        if getattr(record, "meta_category", "")
-                        else words
-                    ),
-                )
+            if (value := place.get(_value(span))) is not None:
+                found = uses(record, span, ends)
+                marks = {each[0] for each in found if each[1:] == record.category} & {"=", "~"}
+                yield value, (*found, *(2 * mark + record.meta_category for mark in sorted(marks)))
 
 
-def _add_meta(used, row, records):
-    for category, meta in {(r.category, getattr(r, "meta_category", "")) for r in records}:
-        if meta and "=" + category in row and "*" + meta in row:
-            used[row["=" + category]] |= used[row["*" + meta]]
+def _together(
+    records: Sequence[Record | TaggedCaption], place: Mapping[tuple[str, str], int]
+) -> npt.NDArray[np.bool_]:
+    """Return (V, V) which values do not exclude each other, because captions have both: trees and mountains.
 
-
-def _together(records, place) -> npt.NDArray[np.bool_]:
-    """Return (V, V) which values captions have together too often to exclude each other."""
-    size = len(place)
-    both, alone = np.zeros((size, size)), np.zeros(size)
+    Values that describe a noun are left out: a caption may have a black dog and a white dog.
+    """
+    both = np.zeros((len(place), len(place)))
     for record in records:
-        values = {
-            place[_value(span)]
-            for span in record.attributes
-            if span.type not in DESCRIBING and _value(span) in place
-        }
-        values = np.array(sorted(values), dtype=np.int64)
-        both[values[:, None], values] += 1
-    alone = both.diagonal()
-    expected = np.outer(alone, alone) / max(1, len(records))
-    return (both >= 2) & (both > _MAX_TOGETHER * expected)
+        found = {_value(span) for span in record.attributes if span.type not in DESCRIBING}
+        here = np.array(sorted(place[value] for value in found if value in place), np.int64)
+        both[here[:, None], here] += 1
+    times = both.diagonal()
+    expected = np.outer(times, times) / max(1, len(records))
+    return (both >= _TOGETHER) & (both > _MAX_TOGETHER * expected)
 
 
 def _balanced(edits: Edits, records: Sequence[Record | TaggedCaption]) -> Edits:

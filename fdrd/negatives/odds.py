@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -25,12 +25,9 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.signedinteger[Any]]
 
 _NEVER = -(1 << 40)
-_USUAL = round(
-    np.log(0.3) / STEP
-)  # log odds of a word that a quarter of a category's captions have
-_RARER = round(
-    np.log(30) / STEP
-)  # such a word contradicts a category that has it so much more rarely
+_USUAL = round(np.log(0.18) / STEP)  # log odds of a word in 15 % of a category's captions
+_RARER = round(np.log(30) / STEP)  # it contradicts a category that has it so much more rarely
+_EXPECTED = 3  # captions with the word that the smaller of both categories would have at this rate
 _ROUNDS = 40  # steps of the fit
 _BALANCED_FOR = (1, 2, 4, 8)  # numbers of negatives; the more, the more rare categories are drawn
 _MAX_CELLS = 4_000_000  # captions times categories that are used for balancing
@@ -49,6 +46,8 @@ class Odds:
     """for each category, the categories that are not negatives of it"""
     bias: npt.NDArray[np.int64]
     """(4, C) in units of `STEP`, for 1, 2, 4, and 8 or more negatives"""
+    size: Integers
+    """(C,) number of captions of each category"""
     context: Context
 
     def scores(
@@ -81,15 +80,16 @@ class Odds:
         self, own: Sequence[int], bags: Sequence[Iterable[str]]
     ) -> npt.NDArray[np.bool_]:
         """Return (N, C) which categories a usual word of the caption's own category contradicts."""
-        found = np.zeros((len(own), self.context.table.shape[1]), dtype=np.bool_)
+        table = self.context.table
+        found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
         for place, words, contradicted in zip(own, bags, found, strict=True):
-            rows = np.array(
-                [row for row in map(self.context.row.get, words) if row is not None], np.int64
-            )
-            usual = rows[self.context.table[rows, place] > _USUAL]
+            rows = np.array([*filter(None.__ne__, map(self.context.row.get, words))], np.int64)
+            usual = rows[table[rows, place] > _USUAL]
             if len(usual):
-                odds = self.context.table[usual]
-                (odds < odds[:, [place]] - _RARER).any(axis=0, out=contradicted)
+                odds = table[usual]
+                share = 1 / (1 + np.exp(-STEP * odds[:, [place]]))
+                absent = (odds < odds[:, [place]] - _RARER) & (share * np.minimum(self.size, self.size[place]) >= _EXPECTED)
+                absent.any(axis=0, out=contradicted)
         return found
 
     def orders(
@@ -137,7 +137,8 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     """
     size = len(same)
     bias = np.zeros((len(_BALANCED_FOR), size), dtype=np.int64)
-    odds = Odds(same, bias, fit_context(captions, size))
+    sizes = np.bincount(captions.labels, minlength=size)
+    odds = Odds(same, bias, sizes, fit_context(captions, size))
     sample = captions.every(1 + len(captions) * size // _MAX_CELLS)
     if len(sample) < 2 or size < 3:
         return odds
@@ -158,7 +159,7 @@ def make_odds(same: Sequence[Sequence[int]], captions: Descriptions) -> Odds:
     # NumPy does the work outside of the interpreter's lock.
     with ThreadPoolExecutor(available_cores()) as threads:
         biases = list(threads.map(fit, [min(k, size - 1) for k in _BALANCED_FOR]))
-    return Odds(same, np.round(np.array(biases) / STEP).astype(np.int64), odds.context)
+    return replace(odds, bias=np.round(np.array(biases) / STEP).astype(np.int64))
 
 
 def _bias(scores: Floats, target: Floats, k: int) -> Floats:

@@ -112,10 +112,13 @@ def find_short_names(
         often = {
             short: count
             for short, count in counts.items()
-            if count >= _MIN_LIFT * len(sample) * usual[short.text]
+            if count >= max(_MIN_CAPTIONS, _MIN_LIFT * len(sample) * usual[short.text])
         }
         rare = [
-            short for short in _candidates(name) if short not in counts and _has_capital(short.text)
+            short
+            for short in _candidates(name)
+            if counts.get(short, 0) < _MIN_CAPTIONS
+            and (_has_capital(short.text) or usual.get(short.text) == 0)
         ]
         names.append(ShortNames(often, tuple(rare)))
     return names
@@ -133,7 +136,7 @@ def _counted(
         for record in records:
             mentions = find_mentions(record.caption, pattern)
             counts.update(set(candidates.find(record, mentions).values()))
-    return {short: counts[short] for short in candidates.counts if counts[short] >= _MIN_CAPTIONS}
+    return {short: counts[short] for short in candidates.counts if counts[short]}
 
 
 def _candidates(name: str) -> list[ShortName]:

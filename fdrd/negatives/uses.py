@@ -18,6 +18,7 @@ BEFORE, THING, CATEGORY = range(3)
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NEXT = re.compile(r"[\s,/-]*(?:(?:and|or|&)\s+)?([^\W_]+(?:['’-][^\W_]+)*)")
+_MARKS = frozenset(".,;:!?")
 _FAR = 48  # characters before a value that are searched
 _DETERMINERS = frozenset("a an the its his her their this that these those some".split())
 _LINKS = frozenset(
@@ -47,15 +48,16 @@ def uses(
     own = "=" + record.category
     following = _NEXT.match(caption, span.end)
     if span.type not in DESCRIBING:
-        stop = caption[span.end : span.end + 1] in ".,;!?"
-        return left, ">" if stop or not following else ">" + following[1].lower(), own
+        if not following or caption[span.end : span.end + 1] in _MARKS:
+            return left, ">", own
+        return left, f">{following[1].lower()} {_object(caption, following.end(), describing)}", own
     while following and following.start(1) in describing:
         following = _NEXT.match(caption, describing[following.start(1)])
     name = record.category
     if following and name:
         start = following.start(1)
         if caption[start : start + len(name)].lower() == name.lower():
-            return left, own, own
+            return left, "~" + name, own
     word = following[1].lower() if following else ""
     if word and word not in _NO_NOUNS:
         return left, ">" + word, own
@@ -66,6 +68,19 @@ def uses(
 def describing(record: Record | TaggedCaption) -> dict[int, int]:
     """Return start -> end of the attributes that describe a noun."""
     return {span.start: span.end for span in record.attributes if span.type in DESCRIBING}
+
+
+def _object(caption: str, start: int, describing: Mapping[int, int]) -> str:
+    """Return the next word but determiners and attributes that describe it: "hind" in "standing on its hind legs"."""
+    following = None if caption[start : start + 1] in _MARKS else _NEXT.match(caption, start)
+    while following:
+        if following.start(1) in describing:
+            following = _NEXT.match(caption, describing[following.start(1)])
+        elif following[1].lower() in _DETERMINERS:
+            following = _NEXT.match(caption, following.end())
+        else:
+            return following[1].lower()
+    return ""
 
 
 def _described(caption: str, end: int, describing: Mapping[int, int]) -> str:

@@ -1,12 +1,12 @@
 """The edits that make one attribute of a caption wrong, and their odds.
 
 An edit replaces value v at a span by value w. It is possible only where the captions of the domain use w as they use v
-(`fdrd.negatives.uses`), and where v and w exclude each other: values that one caption often has together do not.
+(`fdrd.negatives.uses`), and where v and w exclude each other: values that captions have together do not.
 
-Of the possible values, w is drawn by the odds that its surroundings give it, and then kept with a probability that makes
-the edit from v to w as frequent as the one from w to v in the same surroundings (the Metropolis rule). So the
-surroundings tell a text-only model little about which of the two is true. Where v is what everyone expects ("green leaves"), a
-swap would give itself away, and most are not kept: such a caption gets fewer negatives.
+Of the possible values, w is drawn by the odds that its surroundings give it. It is then kept with a probability that
+makes the edit from v to w as frequent as the one from w to v in the same surroundings (the rule of Metropolis), so that
+the surroundings hardly tell a text-only model which is true. Where everyone expects v ("green leaves"), a swap would
+give itself away, and most are not kept: such a caption gets fewer negatives.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ class Odds:
             if len(usual):
                 odds = table[usual]
                 share = 1 / (1 + np.exp(-STEP * odds[:, [place]]))
-                absent = (odds < odds[:, [place]] - _RARER) & (share * np.minimum(self.size, self.size[place]) >= _EXPECTED)
+                absent = (odds < odds[:, [place]] - _RARER) & (
+                    share * np.minimum(self.size, self.size[place]) >= _EXPECTED
+                )
                 absent.any(axis=0, out=contradicted)
         return found
 

@@ -1,7 +1,7 @@
 """How the captions of a domain use an attribute value: the words before it, what it describes, and the category.
 
-A value replaces another only where the domain's captions use it in the same way: "soaring" replaces "parked" for airplanes,
-and never for cars.
+A value replaces another only where the domain's captions use it in the same way: "soaring" replaces "parked" for
+airplanes, and never for cars.
 """
 
 from __future__ import annotations

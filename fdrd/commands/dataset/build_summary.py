@@ -78,6 +78,11 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         rows.append((file, f"{entry.read:,}", f"{entry.kept:,}", reasons or "none"))
     print_table(("annotations", "read", "kept", "rejected"), rows)
     out.print(f"{records.read:,} read = {records.kept:,} kept + {records.rejected:,} rejected")
+    if fewer := manifest.rules.get("negatives_fewer"):
+        out.print(
+            f"{fewer:,} of {records.kept:,} pairs have fewer than {manifest.config.negatives} hard negatives: no other "
+            "swap is plausible"
+        )
     if reviewed := manifest.decisions:
         verified = sum(sum(splits.values()) for splits in reviewed.verified.values())
         out.print(

@@ -1,6 +1,7 @@
 import json
 import pickle
 from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -22,7 +23,6 @@ from fdrd.negatives import (
 )
 from fdrd.negatives.catalog import catalogs_by_domain
 from fdrd.negatives.context import STEP
-from fdrd.negatives.edits import _noisy
 from fdrd.negatives.given import plain
 from fdrd.negatives.odds import _MAX_BIAS, _NEVER, _ROUNDS, _bias
 from fdrd.record import ImageRef, Negative, Record, Source, TaggedCaption
@@ -274,17 +274,6 @@ def test_seed_epoch_and_id_change_the_draw():
     assert first != captions(replace(pair, id="d/2"), catalog)
 
 
-def test_the_noise_of_edits_is_the_stream_of_numpy():
-    """It was drawn with `gumbel` before, which takes logarithms of numbers that are not used, too."""
-    edits = make_catalog(PAIRS).edits
-    spans, own = edits.spans(PAIRS[0])
-    near = np.array(edits.near(PAIRS[0], spans))
-    row, column, keys = _noisy(edits, np.array(own), near)
-    noise = np.random.RandomState(0).gumbel(size=(len(own), len(edits.values)))
-    expected = edits.scores(own, near)[2] * STEP + noise[row, column]
-    np.testing.assert_allclose(keys, expected, rtol=0, atol=1e-12)
-
-
 def biased_by_all_scores(scores, target, k):
     """Balance as `_bias` does, but compare all scores of a row in each round."""
     bias = np.zeros(len(target))
@@ -349,29 +338,44 @@ def test_negatives_fit_the_other_words_of_the_caption():
 
 def test_an_attribute_swap_changes_one_value_of_its_type():
     catalog = make_catalog(PAIRS)
+    types = Counter()
     for pair in PAIRS:
         for negative in drawn(pair, catalog, k=4, n_attribute=4):
-            assert (negative.kind, negative.category) == ("attribute", pair.category)
+            if negative.kind == "category":
+                continue
+            assert negative.category == pair.category
             words = zip(pair.caption.split(), negative.caption.split(), strict=True)
             assert sum(one != other for one, other in words) == 1
-            assert negative.attribute_type in {"color", "pose", "place"}
+            types[negative.attribute_type] += 1
+    assert types.keys() == {"color", "pose", "place"}
 
 
 def test_an_attribute_swap_fixes_the_article_and_repeats_no_color():
-    pair = record("An orange and white cat.", "cat")
-    found = captions(pair, make_catalog([pair]), k=99, n_attribute=99)
-    assert "A black and white cat." in found
-    assert not {"A white and white cat.", "An orange and orange cat."} & set(found)
-    assert not any(wrong_articles(caption) for caption in found)
+    colors = "orange black white gray".split()
+    pairs = [
+        record(
+            f"{'An' if one == 'orange' else 'A'} {one} and {two} cat.", "cat", f"{one}/{two}/{n}"
+        )
+        for one, two in permutations(colors, 2)
+        for n in range(5)
+    ]
+    catalog = make_catalog(pairs)
+    found = {text for pair in pairs for text in captions(pair, catalog, k=9, n_attribute=9)}
+    assert found == {pair.caption for pair in pairs}
 
 
 @pytest.mark.parametrize(
     ("caption", "kind"), [("The pug.", "category"), ("The red animal.", "attribute")]
 )
 def test_one_kind_fills_in_for_the_other(caption, kind):
-    catalog = make_catalog([], names=["pug", "boxer", "sphynx", "puli", "van"])
-    found = drawn(record(caption, "pug"), catalog, k=4, n_attribute=2)
-    assert [negative.kind for negative in found] == [kind] * 4
+    colors = "red green blue black white".split()
+    known = [
+        record(f"The {color} animal.", "pug", f"{color}/{n}") for color in colors for n in "abc"
+    ]
+    catalog = make_catalog(known, names=["pug", "boxer", "sphynx", "puli", "van"])
+    found = [drawn(record(caption, "pug", f"d/{n}"), catalog, k=2, n_attribute=1) for n in range(9)]
+    assert {negative.kind for negatives in found for negative in negatives} == {kind}
+    assert max(map(len, found)) == 2
 
 
 @pytest.mark.parametrize(
@@ -451,10 +455,10 @@ def test_negatives_of_the_published_captions_have_no_flaws(file):
     counts = Counter()
     for pair in pairs:
         found = drawn(pair, catalog, k=4, n_attribute=2)
-        counts[len(found)] += 1
+        counts[len(found) == 4] += 1
         wrong = {plain(n.caption) for n in found}
         assert len(wrong) == len(found)
         assert plain(pair.caption) not in wrong
         articles = {article for n in found for article in wrong_articles(n.caption)}
         assert articles <= set(wrong_articles(pair.caption))
-    assert counts[4] / len(pairs) > 0.995
+    assert counts[True] / len(pairs) > 0.25  # the others have no plausible swap left

@@ -1,4 +1,4 @@
-"""Swaps are plausible: captions of the domain use the value or name in this way, and nothing in the caption contradicts it."""
+"""Swaps are plausible: captions of the domain use the value so, and no word of the caption contradicts the name."""
 
 import random
 from collections import Counter
@@ -98,7 +98,9 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
     pairs = []
     for number in range(1500):
         leaves = "brown" if draw.random() < 0.05 else "green"
-        text = f"A {draw.choice(COLORS)} flower with {leaves} leaves on a {draw.choice(COLORS)} table."
+        text = (
+            f"A {draw.choice(COLORS)} flower with {leaves} leaves on a {draw.choice(COLORS)} table."
+        )
         pairs.append(record(text, f"f{number % 3}", number))
     catalog = make_catalog(pairs)
     rows, swapped = [], Counter()
@@ -107,7 +109,9 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
         drawn = [each for each in drawn if each.kind == "attribute"]
         rows.append((pair.caption, [each.caption for each in drawn]))
         before = {part for part in ("green", "brown") if f"{part} leaves" in pair.caption}
-        swapped[bool(before) and all(f"{min(before)} leaves" in each.caption for each in drawn)] += 1
+        swapped[
+            bool(before) and all(f"{min(before)} leaves" in each.caption for each in drawn)
+        ] += 1
     assert swapped[False] < 0.15 * len(pairs)  # it was a third of them
     full = [row for row in rows if len(row[1]) == 2]
     assert len(full) > 0.9 * len(rows)
@@ -117,7 +121,8 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
 
 def test_a_body_type_that_contradicts_the_new_name_is_not_left():
     kinds = {
-        "GMC_Canyon": "pickup truck", "Ford_Ranger": "pickup truck", "Volvo_C30": "hatchback", "Mini_Cooper": "hatchback"
+        "GMC_Canyon": "pickup truck", "Ford_Ranger": "pickup truck",
+        "Volvo_C30": "hatchback", "Mini_Cooper": "hatchback",
     }  # fmt: skip
     pairs = records(
         **{name: [f"This is a {name}. A {color} {kind}." for color in COLORS * 2] for name, kind in kinds.items()}
@@ -185,4 +190,6 @@ def test_a_german_article_is_not_left_before_a_noun_of_another_gender():
     ]
     found = negatives(pairs, seeds=2, k=2)
     assert any(each.startswith("Eine Kuh") for each in found)
-    assert not any(each.startswith(("Eine Hund", "Eine Vogel", "Ein Katze", "Ein Kuh")) for each in found)
+    assert not any(
+        each.startswith(("Eine Hund", "Eine Vogel", "Ein Katze", "Ein Kuh")) for each in found
+    )

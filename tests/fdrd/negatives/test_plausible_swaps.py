@@ -96,7 +96,7 @@ def test_a_value_that_everyone_expects_is_rarely_swapped():
     """Where 19 of 20 leaves are green, a text-only model knows the true caption, so few swaps are drawn."""
     draw = random.Random(0)
     pairs = []
-    for number in range(1500):
+    for number in range(600):
         leaves = "brown" if draw.random() < 0.05 else "green"
         text = (
             f"A {draw.choice(COLORS)} flower with {leaves} leaves on a {draw.choice(COLORS)} table."

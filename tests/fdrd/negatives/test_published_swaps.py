@@ -36,7 +36,9 @@ def published(file):
         category = (fields.get("class_name") or name.rsplit("_", 1)[0]).replace("_", " ")
         caption = fix_articles(normalize_caption(fields["positive"])[0], category)
         attributes = find_attributes(caption, category)
-        pairs.append(Record(name, ImageRef(""), caption, category, Source(""), attributes=attributes))
+        pairs.append(
+            Record(name, ImageRef(""), caption, category, Source(""), attributes=attributes)
+        )
     catalog = make_catalog(pairs)
     return [
         (pair, draw_negatives(pair, [pair.caption], catalog, k=4, n_attribute=2)) for pair in pairs

@@ -8,7 +8,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fdrd.checks.flaws import wrong_articles
 from fdrd.engines import LocalEngine
 from fdrd.files.struct_table import StructWriter
 from fdrd.negatives import (

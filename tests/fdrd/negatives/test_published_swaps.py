@@ -1,7 +1,7 @@
 """Negatives of the published captions: no flaws, and what a reader said of a sample.
 
-`tests/data/swap_labels.json` has no text, only digests: `swap_digest` of a caption and its negative. `false` means that the
-negative is false for the image, as far as the true caption and the label tell, `fluent` that it is well-formed English.
+`tests/data/swap_labels.json` has no text, only digests: `swap_digest` of a caption and its negative. `false` means that
+the negative is false for the image, as far as true caption and label tell, `fluent` that it is well-formed English.
 """
 
 import hashlib

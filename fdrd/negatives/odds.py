@@ -89,7 +89,8 @@ class Odds:
         table = self.context.table
         found = np.zeros((len(own), table.shape[1]), dtype=np.bool_)
         for place, words, contradicted in zip(own, bags, found, strict=True):
-            rows = np.array([*filter(None.__ne__, map(self.context.row.get, words))], np.int64)
+            known = [row for row in map(self.context.row.get, words) if row is not None]
+            rows = np.array(known, np.int64)
             usual = rows[table[rows, place] > _USUAL]
             if len(usual):
                 odds = table[usual]

@@ -46,7 +46,7 @@ def published(file):
 
 
 @needs_real
-@pytest.mark.parametrize(("file", "share"), zip(FILES, (0.9, 0.9, 0.5, 0.5), strict=True))
+@pytest.mark.parametrize(("file", "share"), [*zip(FILES, (0.9, 0.9, 0.5, 0.5), strict=True)])
 def test_negatives_of_the_published_captions_have_no_flaws(file, share):
     some = 0
     for pair, found in published(file):
@@ -63,7 +63,7 @@ def test_negatives_of_the_published_captions_have_no_flaws(file, share):
 def test_a_reader_found_the_swaps_false_and_fluent():
     """Most of the labeled swaps are drawn today. After a change of the rules, label anew."""
     labels = {each["sha256"]: each for each in LABELS}
-    assert len(labels) == 200
+    assert len(labels) == 199  # two images share a caption and its negative
     drawn = {
         swap_digest(pair.caption, negative.caption)
         for file in FILES

@@ -116,7 +116,7 @@ def _alike(
         sample = some[:: 1 + len(some) // _SAMPLE]
         times: Counter[int] = Counter()
         for record in sample:
-            said = set(_WORD.findall(record.caption.lower()))
+            said = set(_WORD.findall(record.caption.lower())).difference(words)
             times.update({other for word in said for other in names(word)})
         least = max(2, _SHARE * len(sample))
         others |= {other for other, count in times.items() if count >= least}

@@ -8,6 +8,7 @@ import pytest
 
 from fdrd.checks.text_only import text_only_accuracy
 from fdrd.negatives import draw_negatives, make_catalog
+from fdrd.negatives.annotate import AnnotateConfig, annotate
 from fdrd.record import ImageRef, Record, Source
 from fdrd.text.attributes import find_attributes
 
@@ -193,3 +194,33 @@ def test_a_german_article_is_not_left_before_a_noun_of_another_gender():
     assert not any(
         each.startswith(("Eine Hund", "Eine Vogel", "Ein Katze", "Ein Kuh")) for each in found
     )
+
+
+@pytest.mark.parametrize(("times", "excluded"), [(1, False), (2, True)])
+def test_a_name_that_captions_of_the_category_use_is_no_negative(times, excluded):
+    pairs = records(
+        perforated=["A perforated sheet."] * 3,
+        meshed=["A meshed sheet."],
+        dotted=["A dotted sheet."],
+    )
+    pairs += [record("A perforated metal mesh.", "perforated", f"mesh/{n}") for n in range(times)]
+    assert ("A meshed sheet." not in negatives(pairs, "perforated")) == excluded
+    assert ("A perforated sheet." not in negatives(pairs, "meshed")) == excluded
+    assert "A dotted sheet." in negatives(pairs, "perforated")
+
+
+def test_a_kind_of_the_category_is_no_negative():
+    pairs = records(
+        chair=["A chair."], windsor_chair=["A windsor chair."], chair_lift=["A chair lift."]
+    )
+    assert negatives(pairs, "chair") == {"A chair lift."}
+    assert negatives(pairs, "windsor chair") == {"A chair lift."}
+
+
+@pytest.mark.parametrize(("asked", "rules"), [(2, ()), (3, ("negatives_fewer",))])
+def test_a_record_with_fewer_negatives_than_asked_is_counted(asked, rules):
+    pairs = records(pug=["A pug."], boxer=["A boxer."], van=["A van."])
+    config = AnnotateConfig(seed=0, negatives=asked, attribute_negatives=0)
+    found = annotate(pairs, [set() for _ in pairs], make_catalog(pairs), config)
+    assert {each.rules for each in found} == {rules}
+    assert {len(each.negatives) for each in found} == {2}

@@ -95,6 +95,7 @@ RULES: dict[str, str] = {
     "negative_article": "`a` or `an` before the category in a given negative was fixed",
     "negative_equal": "a given negative that equals a caption of the image was dropped",
     "negative_repeated": "a given negative that repeats another was dropped",
+    "negatives_fewer": "there are fewer hard negatives than asked for: no other swap is plausible",
 }
 
 

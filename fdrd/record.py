@@ -123,6 +123,7 @@ class TaggedCaption(Struct, frozen=True, gc=False):
     caption: str
     category: str
     attributes: tuple[Attribute, ...] = ()
+    meta_category: str = ""
 
 
 def to_json(record: Record) -> dict[str, Any]:

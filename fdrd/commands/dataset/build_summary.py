@@ -74,6 +74,11 @@ def print_build(built: Build, json: bool, on_hub: bool = False) -> None:
         )
         return
     _print_counts(built)
+    if fewer := manifest.rules.get("negatives_fewer"):
+        out.print(
+            f"{fewer:,} of {manifest.records.kept:,} pairs have fewer than {manifest.config.negatives} hard "
+            "negatives: no other swap is plausible"
+        )
     if reviewed := manifest.decisions:
         verified = sum(sum(splits.values()) for splits in reviewed.verified.values())
         counts = {"decisions applied": reviewed.applied, "not applied": reviewed.stale}

@@ -44,8 +44,12 @@ REASONS: dict[str, str] = {
 }
 
 DROPPED_IN_REVIEW = "dropped_in_review"
-REVIEW_REASONS = {DROPPED_IN_REVIEW: "a reviewer dropped the record"}
-"""Reasons that come from reviewers' decisions only, so no policy covers them."""
+NOT_SELECTED = "not_selected"
+REVIEW_REASONS = {
+    DROPPED_IN_REVIEW: "a reviewer dropped the record",
+    NOT_SELECTED: "the file of --only does not have its id",
+}
+"""Reasons that come from people's choices only, so no policy covers them."""
 
 KEPT_IN_REVIEW = "kept_in_review"
 """The rule of a record that a reviewer keeps in spite of any reason in `KEEPABLE`."""

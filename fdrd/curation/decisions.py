@@ -10,7 +10,7 @@ import hashlib
 import json
 import stat
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from fdrd.curation.source_contents import SourceContents, SourceWriter
 from fdrd.errors import FdrdError, first_line
 from fdrd.policy import reject
-from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW
+from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW, NOT_SELECTED
 from fdrd.record import SPLITS, Attribute, Record
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
@@ -34,8 +34,12 @@ from fdrd.text.normalize import (
     normalize_described,
 )
 
-ACTIONS = ("accept", "caption", "category", "attributes", "negative", "drop", "keep", "undo", "comment")  # fmt: skip
+NOTES = frozenset({"comment", "judge", "tag", "untag"})
+"""Actions that say something about a record and change nothing in a build."""
+QUESTIONS = ("false", "fluent", "guessable")
+"""What `judge` answers about a hard negative or the other caption of a natural pair."""
 CORRECTIONS = frozenset({"caption", "category", "attributes", "negative"})
+ACTIONS = NOTES | CORRECTIONS | {"accept", "drop", "keep", "undo"}
 _VERDICTS = frozenset({"accept", "drop"})
 MAX_BYTES = 2**30
 """Size of a file of decisions: some millions of them."""
@@ -54,7 +58,9 @@ class Decision:
         time: when, as ISO 8601 in UTC.
         action: one of `ACTIONS`.
         value: the new caption, the new category, all attribute spans as `{type, start, end}`, the negative that is
-            true, the reason that `keep` overrides, or the comment. Empty for the others.
+            true, the reason that `keep` overrides, the comment, the tag, or
+            for `judge` an object with `kind`, `item` (the negative, or the id of the partner) and an answer to each of
+            `QUESTIONS`. Empty for the others.
     """
 
     record: str
@@ -126,6 +132,40 @@ def read_decisions(path: Path) -> tuple[list[Decision], str]:
         raise FdrdError(f"{path}: {error}") from None
 
 
+def read_selection(path: Path) -> tuple[frozenset[str], str]:
+    """Read a file of record ids; return them with the digest of the file.
+
+    A line is an id, an id as JSON, or a JSON object with an `id`, as `fdrd view` exports a selection.
+
+    Raises:
+        FdrdError: the file cannot be read, a line has no id, or there is none.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > MAX_BYTES:
+            raise FdrdError(f"{path} is not a file of at most {MAX_BYTES:,} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise FdrdError(
+            f"{path}: {error.strerror}; `fdrd view` exports a selection of records"
+        ) from None
+    ids = set()
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not (text := line.strip()):
+            continue
+        try:
+            found: Any = json.loads(text) if text[:1] in b'{"' else text.decode()
+            found = found["id"] if isinstance(found, dict) else found
+            if not isinstance(found, str):
+                raise TypeError("the id is not a string")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = first_line(error)[:_LONGEST]
+            raise FdrdError(f"{path}: line {number} names no record ({reason})") from None
+        ids.add(found)
+    if not ids:
+        raise FdrdError(f"{path} names no record; `fdrd view` exports a selection of records")
+    return frozenset(ids), hashlib.sha256(data).hexdigest()
+
+
 def to_line(decision: Decision) -> bytes:
     """Return a decision as one line of its file."""
     return (json.dumps(asdict(decision), ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")  # fmt: skip
@@ -151,9 +191,14 @@ def value_flaw(action: str, value: object) -> str:
         if not isinstance(value, list):
             return "attributes are a list of {type, start, end}"
         return f"over {MAX_LISTED:,} attributes" if len(value) > MAX_LISTED else ""
+    if action == "judge":
+        fits = isinstance(value, dict) and value.keys() == {"kind", "item", *QUESTIONS}
+        if not fits or not all(isinstance(value[name], bool) for name in QUESTIONS):
+            return "a judgment is an object with kind, item, and true or false for each question"
+        return value_flaw("tag", value["kind"]) or value_flaw("comment", value["item"])
     if not isinstance(value, str):
         return f"the value is a {type(value).__name__}, not a string"
-    most = MAX_NAME if action in ("category", "keep") else MAX_CAPTION
+    most = MAX_NAME if action in ("category", "keep", "tag", "untag") else MAX_CAPTION
     if len(value) > most:
         return f"the {action} has over {most:,} characters"
     if not is_unicode(value):
@@ -192,13 +237,22 @@ def apply_to_record(record: Record, decision: Decision) -> Record:
     return record
 
 
-def review(contents: SourceContents, decisions: Iterable[Decision], into: SourceWriter) -> Reviewed:
+def review(
+    contents: SourceContents,
+    decisions: Iterable[Decision],
+    into: SourceWriter,
+    only: Set[str] | None = None,
+) -> Reviewed:
     """Apply decisions to the items of a source, before splits and duplicates are decided.
 
     Args:
         contents: the source.
         decisions: in file order.
         into: takes the items in the same order; dropped records are rejections.
+        only: ids of the records to keep; None for all.
+
+    Raises:
+        FdrdError: the source has no record with one of the ids.
     """
     of_record: dict[str, list[Decision]] = defaultdict(list)
     kept_after_all: dict[str, list[Decision]] = defaultdict(list)
@@ -209,16 +263,18 @@ def review(contents: SourceContents, decisions: Iterable[Decision], into: Source
                 found.stale.append((decision, flaw))
             else:
                 kept_after_all[decision.record].append(decision)
-        elif decision.action != "comment":
+        elif decision.action not in NOTES:
             of_record[decision.record].append(decision)
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
     applied, verified = 0, set()
     digests = [each.check.sha256 for each in contents.images]
     true_texts: dict[str, list[str]] = defaultdict(list)
+    unknown = set(only or ())
     for item, number in contents.items():
         if isinstance(item, Record):
             image = digests[number]
             outcome = review_record(item, image, of_record.pop(item.id, ()))
+            unknown.discard(item.id)
             found.stale.extend(outcome.stale)
             applied += len(outcome.applied)
             if any(each.action in CORRECTIONS | {"accept"} for each in outcome.applied):
@@ -229,6 +285,9 @@ def review(contents: SourceContents, decisions: Iterable[Decision], into: Source
             if outcome.dropped:
                 verified.discard(item.id)
                 item = reject(item, DROPPED_IN_REVIEW, f"{item.image}: {outcome.dropped.reviewer}")
+            elif only is not None and item.id not in only:
+                verified.discard(item.id)
+                item = reject(item, NOT_SELECTED, f"{item.image}: {item.id}")
             else:
                 meta = metas.get((item.domain, outcome.record.category), item.meta_category)
                 item = replace(outcome.record, meta_category=meta)
@@ -236,6 +295,11 @@ def review(contents: SourceContents, decisions: Iterable[Decision], into: Source
                     applied += len(keeps)
                     item = replace(item, rules=(*item.rules, KEPT_IN_REVIEW))
         into.add(item, number)
+    if unknown:
+        raise FdrdError(
+            f"`only`: the source has no record {min(unknown)!r}, nor {len(unknown) - 1:,} others of the "
+            f"{len(only or ()):,}; select the records again from a dataset of this source"
+        )
     left = [each for several in (*of_record.values(), *kept_after_all.values()) for each in several]
     found.stale.extend((decision, "the source has no such record") for decision in left)
     texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from fdrd.viewer.context import Context, state_of
 from fdrd.viewer.facets import ORDERS, PAGE
 from fdrd.viewer.images import TYPE, encode, image_bytes, placeholder, thumbnail
 from fdrd.viewer.index import Index
+from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.rejections import LEAKS, Rejected, read_rejected, reasons, rejected_image
 from fdrd.viewer.review import corrected, with_reasons
 
@@ -30,15 +32,26 @@ class BrowsePages:
         """Show the grid of the records that the URL selects."""
         index, state = self.context.library.current(), state_of(request)
         all_of = request.query_params.get("all", "")
-        selection = self.context.selection(index, state, all_of)
+        problem = request.query_params.get("problem", "")
+        try:
+            selection = self.context.selection(index, state, all_of)
+        except WaitingError:
+            raise
+        except FdrdError as error:
+            state, problem = (
+                replace(state, similar="", like=""),
+                f"{error}; words are searched instead",
+            )
+            selection = self.context.selection(index, state, all_of)
         total = len(selection.rows)
         start = (state.page - 1) * PAGE
         records = index.records(selection.rows[start : start + PAGE].tolist(), spans=False)
-        hits, problem = self._similar(request, state.q)
         return self.context.page(
-            request, "browse.html", state=state, selection=selection, records=hits or records, total=total,
+            request, "browse.html", state=state, selection=selection, records=records, total=total,
             orders=ORDERS, pages=max(1, -(-total // PAGE)), damaged=_damaged(index), all_of=all_of,
-            similar=request.query_params.get("similar", ""), problem=problem, searched=bool(hits),
+            methods=self.context.meaning.methods(index), problem=problem,
+            marks=self._marks(records), version=index.version,
+            saved=request.query_params.get("saved", ""), categories=index.columns.labels["category"],
         )  # fmt: skip
 
     def record(self, request: Request) -> Response:
@@ -58,9 +71,18 @@ class BrowsePages:
         outcome = corrected(record, decisions)
         return self.context.page(
             request, "record.html", record=record, same=same if record["image"] else [], near=near,
+            methods=self.context.meaning.methods(index),
             ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
             decisions=with_reasons(decisions, outcome), corrected=outcome.record,
         )  # fmt: skip
+
+    def waiting(self, request: Request) -> Response:
+        """Say how far the features are that a page waits for; the page loads again when they are there."""
+        values = request.query_params
+        waiting = self.context.meaning.waiting(values.get("key", ""), values.get("side", ""))
+        if waiting is None:
+            return Response("", headers={"HX-Refresh": "true"})
+        return self.context.page(request, "_waiting.html", waiting=waiting)
 
     def thumb(self, request: Request) -> Response:
         """Give the thumbnail of a record."""
@@ -128,16 +150,17 @@ class BrowsePages:
             return Response(placeholder("image damaged"), media_type="image/svg+xml")
         return Response(data, media_type=TYPE, headers=_FOREVER)
 
-    def _similar(self, request: Request, text: str) -> tuple[list[dict[str, Any]], str]:
-        """Return the records that a method finds for a text or a record's image, where one was asked for."""
-        method, like = request.query_params.get("similar", ""), request.query_params.get("like", "")
-        if not method or not self.context.runs or not (text or like):
-            return [], ""
-        index = self.context.library.current()
-        try:
-            return self.context.runs.search(index, method, text, like), ""
-        except FdrdError as error:
-            return [], str(error)
+    def _marks(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+        """Return what reviewers said of records: status and tags by id."""
+        marks: dict[str, list[str]] = {record["id"]: [] for record in records}
+        for record_id, label in self.context.status().items():
+            if record_id in marks:
+                marks[record_id].append(label)
+        for review in self.context.readable:
+            for tag, ids in review.tags().items():
+                for record_id in ids & marks.keys():
+                    marks[record_id].append(tag)
+        return marks
 
 
 def _other(index: Index, rejected: Rejected) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -33,7 +33,7 @@ from fdrd.text.controls import is_unicode
 from fdrd.viewer.facets import Columns, Indices
 from fdrd.viewer.indexing import FIELDS, write_index
 
-_VERSION = 3
+_VERSION = 4
 _UNFINISHED = ".unfinished"
 
 
@@ -131,6 +131,8 @@ class Index:
             files,
             unfinished,
         )
+        self.version = hashlib.sha256(repr((manifest.digest, files)).encode()).hexdigest()[:16]
+        """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
         self.columns = Columns(
@@ -197,6 +199,10 @@ class Index:
                 negatives = [negative["caption"] for negative in each["negatives"]]
                 yield each["image"], each["caption"], each["category"], negatives
 
+    def texts_of(self, column: Literal["image", "caption", "cluster"]) -> list[str]:
+        """Return one text of every row."""
+        return [text for (text,) in self._all(f"SELECT {column} FROM records ORDER BY row")]
+
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
         found: dict[str, int] = {}
@@ -218,7 +224,7 @@ class Index:
 
 def _as_record(row: Sequence[Any], spans: bool) -> dict[str, Any]:
     record = dict(zip(FIELDS, row, strict=True))
-    for name in ("attributes", "negatives"):
+    for name in ("attributes", "negatives", "pairs"):
         record[name] = json.loads(record[name]) if spans else []
     record["extra"] = json.loads(record["extra"])
     return record

@@ -27,14 +27,14 @@ from fdrd.storage.shard_file import read_batches, read_schema
 from fdrd.viewer.facets import MULTIPLE, SINGLE
 
 FIELDS = """row id shard place image caption category meta_category domain split license cluster file origin width
-height attributes negatives extra error""".split()
+height attributes negatives extra error pairs""".split()
 
 
 _TABLES = """
 CREATE TABLE records (
   row INTEGER PRIMARY KEY, id TEXT UNIQUE, shard INTEGER, place INTEGER, image TEXT, caption TEXT, category TEXT,
   meta_category TEXT, domain TEXT, split TEXT, license TEXT, cluster TEXT, file TEXT, origin TEXT, width INTEGER,
-  height INTEGER, attributes TEXT, negatives TEXT, extra TEXT, error TEXT);
+  height INTEGER, attributes TEXT, negatives TEXT, extra TEXT, error TEXT, pairs TEXT);
 CREATE VIRTUAL TABLE words USING fts5(caption, category, content='', tokenize="unicode61 remove_diacritics 2");
 CREATE TABLE shards (number INTEGER PRIMARY KEY, path TEXT, error TEXT);
 CREATE TABLE columns (name TEXT PRIMARY KEY, labels TEXT, codes BLOB, rows BLOB);
@@ -102,7 +102,7 @@ def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress
     Rows that the viewer could not show, e.g. without a caption or with the id of another row, are left out.
     """
     total = sum(int(shard.rows) for shard in manifest.shards)
-    columns = {name: _Column() for name in (*SINGLE, *MULTIPLE, "words")}
+    columns = {name: _Column() for name in (*SINGLE, *MULTIPLE, "words", "negatives", "pairs")}
     damages: dict[str, _Damage] = {}
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
@@ -237,7 +237,7 @@ def _values(number: int, shard: int, row: Mapping[str, Any]) -> tuple[Any, ...]:
         row["meta_category"], row["domain"], row["split"], source["license"], row["group"], source["file"],
         source["origin"], row["width"], row["height"], json.dumps(row["attributes"], ensure_ascii=False),
         json.dumps(row["negatives"], ensure_ascii=False), json.dumps(row["extra"], ensure_ascii=False),
-        row["error"],
+        row["error"], json.dumps(row.get("natural_pairs") or [], ensure_ascii=False),
     )  # fmt: skip
 
 
@@ -251,6 +251,8 @@ def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any]) 
     words = len(row["caption"].split())
     columns["length"].add(length_label(words))
     columns["words"].codes.append(words)
+    columns["negatives"].codes.append(len(row["negatives"]))
+    columns["pairs"].codes.append(len(row.get("natural_pairs") or []))
     columns["near"].add("has near duplicates" if row["group"].startswith(CLUSTER) else "none found")
     for type_ in {span["type"] for span in row["attributes"]}:
         columns["type"].add(type_, number)

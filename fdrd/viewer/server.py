@@ -20,9 +20,11 @@ from starlette.types import ASGIApp
 from fdrd.errors import FdrdError
 from fdrd.viewer.browse_pages import BrowsePages
 from fdrd.viewer.context import Context
+from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
 from fdrd.viewer.security import Guard
+from fdrd.viewer.selection_pages import SelectionPages
 
 if TYPE_CHECKING:
     import uvicorn
@@ -40,6 +42,8 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     browse, results, review = BrowsePages(context), ResultPages(context), ReviewPages(context)
     routes = [
         Route("/", browse.browse),
+        Route("/waiting", browse.waiting),
+        Route("/select", SelectionPages(context).act, methods=["POST"]),
         Route("/record", browse.record),
         Route("/thumb", browse.thumb),
         Route("/image", browse.image),
@@ -63,7 +67,11 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
             text = f"{error.filename}: {error.strerror}"
         return context.page(request, "problem.html", 503, problem=text)
 
-    app = Starlette(routes=routes, exception_handlers=dict.fromkeys(_EXPLAINED, explained))
+    def wait(request: Request, error: Exception) -> Response:
+        return context.page(request, "waiting.html", waiting=error)
+
+    handlers = {**dict.fromkeys(_EXPLAINED, explained), WaitingError: wait}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     names = (*_LOCAL, f"[{host}]" if ":" in host else host)
     known = {f"{name}:{port}" for name in names}
     return Guard(app, token, known, f"fdrd_view_{port}", host in _ANYWHERE)

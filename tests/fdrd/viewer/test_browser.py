@@ -49,6 +49,17 @@ def page(tmp_path, open_site):  # the server is still there when the browser clo
     assert problems == []
 
 
+def wait_for_count(page, site, count):
+    """Wait until the viewer has read a dataset that was built again."""
+    page.wait_for_timeout(600)  # it looks at the files twice a second
+    page.goto(f"{site.base}/")
+    for _ in range(60):
+        if page.locator(".bar strong").inner_text() == count:
+            break
+        page.wait_for_timeout(500)
+        page.reload()
+
+
 def test_browse_filter_search_and_open_a_record(page, measured, open_site):
     site = open_site(measured / "set", results=[measured / "runs"])
     expect = sync_api.expect
@@ -137,15 +148,49 @@ def test_twenty_records_are_reviewed_by_keyboard_and_built_again(page, drawn, tm
              for r in (lambda d: d.records(range(len(d))))(load_view(tmp_path / "set", split))}  # fmt: skip
     assert dropped not in found
     assert found[edited]["caption"] == "A purple teapot on a wooden table."
-    page.wait_for_timeout(1000)
-    page.goto(f"{site.base}/")
-    for _ in range(60):
-        if page.locator(".bar strong").inner_text() == "89":
-            break
-        page.wait_for_timeout(500)
-        page.reload()
+    wait_for_count(page, site, "89")
     page.goto(f"{site.base}/?q=purple+teapot")
     expect(page.locator(".bar strong")).to_have_text("1")
+
+
+def test_twenty_records_are_dropped_at_once_and_the_next_build_has_seventy(
+    page, drawn, tmp_path, open_site
+):
+    shutil.copytree(drawn / "set", tmp_path / "set")
+    site = open_site(tmp_path / "set", review="bulk", reviewer="ann")
+    expect = sync_api.expect
+    page.goto(site.address)
+    boxes = page.locator("input[name=row]")
+    expect(page.locator(".act")).to_be_hidden()
+    boxes.nth(0).click()
+    boxes.nth(17).click(modifiers=["Shift"])
+    expect(page.locator("[data-count]")).to_have_text("18 selected")
+    page.locator(".card a").nth(17).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    expect(page.locator("[data-count]")).to_have_text("20 selected")
+    page.get_by_label("Category").fill("mallard")
+    page.get_by_role("button", name="Drop").click()
+    expect(page.locator(".done")).to_contain_text("Saved: drop: 20 records")
+    expect(page.locator(".facet a", has_text="dropped")).to_contain_text("20")
+    decisions = tmp_path / "set.review" / "bulk" / "decisions.jsonl"
+    built = build(drawn / "raw", tmp_path / "set", decisions=decisions, replace=True, workers=1)
+    assert built.manifest.records.kept == 70
+    wait_for_count(page, site, "70")
+    page.goto(f"{site.base}/?split=train")
+    page.get_by_label("Select this page").check()
+    page.get_by_label("Tag", exact=True).fill("look again")
+    page.keyboard.press("Enter")
+    expect(page.locator(".done")).to_contain_text("Saved: tag look again")
+    page.locator(".facet a", has_text="look again").click()
+    page.wait_for_url("**/*tag=look+again*")
+    page.get_by_label("Select this page").check()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export ids").click()
+    ids = Path(saved.value.path()).read_text().splitlines()
+    assert f"{len(ids)}" == page.locator(".bar strong").inner_text()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])

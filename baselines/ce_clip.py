@@ -109,7 +109,7 @@ def ce_clip(
     contrast_weight: float = 0.3,
     most_margin: float = 10.0,
     loss: Literal["symmetric", "image_to_text"] = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
     """Fine-tune both towers with a rank loss and a text contrast on negatives (arXiv 2306.08832).

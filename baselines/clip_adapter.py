@@ -32,7 +32,7 @@ def clip_adapter(
     ratio: float = 0.2,
     loss: PairLoss = "symmetric",
     train: TrainConfig = TrainConfig(
-        epochs=50, batch_size=256, optimiser="adamw", learning_rate=1e-3
+        epochs=50, batch_size=256, optimizer="adamw", learning_rate=1e-3
     ),
     seed: int = 0,
 ) -> TrainedMethod:

@@ -122,7 +122,7 @@ def filip(
     form: Literal["linear", "residual"] = "linear",
     reduction: int = 4,
     loss: PairLoss = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-3, batch_size=64),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-3, batch_size=64),
     seed: int = 0,
 ) -> TrainedMethod:
     """Train a map for late interaction of frozen patches and caption tokens (arXiv 2111.07783).

@@ -88,7 +88,7 @@ def fsc_clip(
     gamma: float = 2.0,
     smoothing: float = 0.02,
     loss: LossDirection = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
     """Fine-tune both towers with global and local losses on negatives (arXiv 2410.05210).

@@ -26,7 +26,7 @@ def full(
     backbone: Backbone,
     *,
     loss: PairLoss = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
     """Fine-tune both towers (arXiv 2103.00020), the upper reference.

@@ -74,7 +74,7 @@ def lora(
     alpha: int = 8,
     towers: Towers = "both",
     loss: PairLoss = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=2e-4),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=2e-4),
     seed: int = 0,
 ) -> FineTuned:
     """Train low-rank updates of the attention (arXiv 2106.09685); needs `peft`.

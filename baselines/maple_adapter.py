@@ -68,7 +68,7 @@ def maple_adapter(
     reduction: int = 1,
     ratio: float = 1.0,
     loss: PairLoss = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-3),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-3),
     seed: int = 0,
 ) -> TrainedMethod:
     """Train MaPLe's prompts and an adapter behind each tower together.

@@ -93,7 +93,7 @@ def mmrl(
     weight: float = 0.7,
     consistency: float = 1.0,
     loss: LossDirection = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-3),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-3),
     seed: int = 0,
 ) -> TrainedMethod:
     """Train tokens shared by the upper layers of both towers (arXiv 2503.08497).

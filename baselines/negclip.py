@@ -55,7 +55,7 @@ def negclip(
     *,
     swapped: Swapped = "both",
     loss: Literal["symmetric", "image_to_text", "sigmoid"] = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=1e-5),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=1e-5),
     seed: int = 0,
 ) -> FineTuned:
     """Fine-tune both towers with a hard negative for every caption (arXiv 2210.01936).

@@ -85,7 +85,7 @@ def tcp(
     layer: int = -1,
     consistency: float = 8.0,
     loss: LossDirection = "symmetric",
-    train: TrainConfig = TrainConfig(optimiser="adamw", learning_rate=2e-3),
+    train: TrainConfig = TrainConfig(optimizer="adamw", learning_rate=2e-3),
     seed: int = 0,
 ) -> TrainedMethod:
     """Train context vectors and a network that computes later ones from the text (arXiv 2311.18231).

@@ -63,8 +63,8 @@ class Epoch:
     loss: float
     validation_mrr: Fraction
     seconds: NonNegative
-    step: CountFromZero = 0
-    """optimizer steps taken by its end; 0 if unknown, in files of version 0.1"""
+    step: CountFromZero
+    """optimizer steps taken by its end"""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class BenchResult:
     `result["I2T R@1"]` is a metric by its heading.
     """
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     settings: Settings
     learned_parameters: CountFromZero
     fit: FitLog | None

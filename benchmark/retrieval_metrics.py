@@ -29,7 +29,7 @@ class Share:
     rows: Count
     chance: Fraction
     """accuracy of guessing"""
-    blind: Fraction | None
+    text_only: Fraction | None
     """accuracy of the text-only baseline; None without training captions"""
 
 

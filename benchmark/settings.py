@@ -15,7 +15,7 @@ from msgspec import Meta
 from fdrd.errors import FdrdError
 from fdrd.options import MOST_SEED, options_of, read_options
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 """Version of result files. Raise it when the format changes, or when metrics or defaults change numbers."""
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -49,7 +49,7 @@ class TrainConfig:
         eval_every: steps between evaluations on validation; 0 evaluates after each epoch, or with `steps`
             ten times.
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
-        optimiser: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
+        optimizer: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
         learning_rate: at the first step.
         schedule: cosine decays to zero over all steps; constant does not decay.
         warmup: first steps, in which the rate rises linearly to that of the schedule.
@@ -69,7 +69,7 @@ class TrainConfig:
     steps: int = 0
     eval_every: int = 0
     batch_size: int = 32
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.002
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 0
@@ -110,7 +110,6 @@ class TrainOptions(TypedDict, total=False):
     steps: int
     eval_every: int
     batch_size: int
-    optimiser: Literal["sgd", "adamw"]
     optimizer: Literal["sgd", "adamw"]
     learning_rate: float
     lr: float
@@ -198,7 +197,7 @@ class Settings:
     """fingerprints of the training and validation rows"""
     checkpoint: Digest | None
     """digest of the checkpoint that was used instead of training"""
-    blind_from: Digest | None = None
+    text_only_from: Digest | None
     """fingerprint of the training rows of the text-only baseline; None if there is no baseline"""
     remarks: dict[str, str] = field(default_factory=dict)
     """caveats printed with the numbers: a tag for the method's name, and the sentence it stands for"""
@@ -216,8 +215,6 @@ class Settings:
             del fields[name]
         for name in ("data", "backbone", "categories"):
             fields[name] = fields[name] and fields[name]["fingerprint"]
-        if self.hard_negatives:  # results of earlier versions keep their names
-            del fields["hard_negatives"]
         fields["schema_version"] = SCHEMA_VERSION
         return fields
 

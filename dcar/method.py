@@ -242,7 +242,7 @@ class DCAR(TrainedMethod):
 RATES = {"adapter": ADAPTER_RATE, "image_adapter": ADAPTER_RATE}
 """Share of the learning rate by part of the learner."""
 
-TRAIN = TrainConfig(optimiser="adamw", learning_rate=0.005, batch_size=64)
+TRAIN = TrainConfig(optimizer="adamw", learning_rate=0.005, batch_size=64)
 
 NEEDS = Needs(frozenset({PROMPTS}), unless={"depth": 0})
 

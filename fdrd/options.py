@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fdrd.errors import FdrdError
 
-ALIASES = {"optimizer": "optimiser", "lr": "learning_rate"}
+ALIASES = {"lr": "learning_rate"}
 """Other names of options. Result files keep the name that an option has."""
 
 MOST_SEED = 2**53

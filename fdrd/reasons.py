@@ -92,7 +92,7 @@ RULES: dict[str, str] = {
     "category_underscores": "underscores in the category name were replaced by spaces",
     "caption_underscores": "underscores inside the caption were replaced by spaces",
     "caption_glued": "a missing space between two sentences was added",
-    "article_mended": "`a` or `an` before the category was fixed, as in the hard negatives",
+    "article_fixed": "`a` or `an` before the category was fixed, as in the hard negatives",
     "caption_whitespace": "white space was normalized and Unicode composed (NFC)",
     "negative_article": "`a` or `an` before the category in a given negative was fixed",
     "negative_equal": "a given negative that equals a caption of the image was dropped",

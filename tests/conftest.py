@@ -172,7 +172,7 @@ def drawn(split):
                 caption = f"a {size} {color} {shape} on the {place}"
                 negatives = [
                     (caption.replace(shape, other_shape), other_shape, "category", None),
-                    (caption.replace(color, other_color), shape, "attribute", "colour"),
+                    (caption.replace(color, other_color), shape, "attribute", "color"),
                 ]
                 image = drawing(color, shape, place)
                 rows.append(row(len(rows), image, caption, shape, negatives=negatives))

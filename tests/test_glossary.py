@@ -82,7 +82,7 @@ def prose_of_text(path):
 
 
 def without_keys(text):
-    """Remove quoted data keys, e.g., `"colour"` or `colour=`."""
+    """Remove quoted data keys, e.g., `"grey"` or `grey=`."""
     keys = "|".join(KEYS)
     return re.sub(
         rf"""[`'"|\[.]({keys})\b|\b({keys})\s?[`'"=\]:]|_({keys})\b|\b({keys})_""", "", text

@@ -70,7 +70,7 @@ def hard_negative_shares(
             accuracy=float(np.mean(won[name])),
             rows=len(won[name]),
             chance=float(np.mean(chance[name])),
-            blind=(text_only or {}).get(name),
+            text_only=(text_only or {}).get(name),
         )
         for name in sorted(won)
     }
@@ -84,8 +84,8 @@ def wins(scores: npt.NDArray[Any], members: Sequence[int]) -> bool:
 def kinds(negatives: Sequence[Negative]) -> dict[str, list[int]]:
     """Return the candidate numbers of the negatives of each kind; number 0 is the true caption.
 
-    >>> kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "colour")])
-    {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: colour': [2]}
+    >>> kinds([Negative("x", "cat", "category"), Negative("y", "dog", "attribute", "color")])
+    {'all': [1, 2], 'category': [1], 'attribute': [2], 'attribute: color': [2]}
     """
     found: dict[str, list[int]] = defaultdict(list)
     for place, negative in enumerate(negatives, 1):

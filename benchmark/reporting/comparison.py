@@ -287,7 +287,7 @@ def _rows(results: Sequence[BenchResult]) -> list[Row]:
         shared = {} if settings.shots is not None else settings.learned_from
         # Another text-only baseline does not make another method; the table shows none if they differ.
         kind = replace(
-            settings, seed=None, domain=None, learned_from=shared, blind_from=None
+            settings, seed=None, domain=None, learned_from=shared, text_only_from=None
         ).identity()
         kinds[label(settings)][kind][settings.seed, source] = result
     rows = [

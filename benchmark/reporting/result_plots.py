@@ -136,8 +136,7 @@ def _training(rows: Sequence[Row], colors: dict[str, int]) -> list[Plot]:
 
 
 def _steps(fit: FitLog) -> list[float]:
-    """Return the steps of the evaluations; files of version 0.1 know none, and their epochs are counted."""
-    return [epoch.step or n for n, epoch in enumerate(fit.epochs, 1)]
+    return [epoch.step for epoch in fit.epochs]
 
 
 def _with_spread(

@@ -215,10 +215,12 @@ def negatives_table(comparison: Comparison) -> Table | None:
     ]
     known = [[shares[kind] for shares in every if kind in shares] for kind in kinds]
     common = [shares[0] for shares in known]
-    agreed = [len({share.blind for share in shares}) == 1 for shares in known]
-    text_only = [share.blind if same else None for share, same in zip(common, agreed, strict=True)]
+    agreed = [len({share.text_only for share in shares}) == 1 for shares in known]
+    text_only = [
+        share.text_only if same else None for share, same in zip(common, agreed, strict=True)
+    ]
     foot = [
-        ["text-only baseline", *(percent([blind]) for blind in text_only)],
+        ["text-only baseline", *(percent([fraction]) for fraction in text_only)],
         ["guessing", *(percent([share.chance]) for share in common)],
         ["rows", *(str(share.rows) for share in common)],
     ]

@@ -122,7 +122,7 @@ def plan_of(run: Run, resources: Resources) -> Plan:
         backbone=Named(tower.name, tower.fingerprint) if tower else NO_BACKBONE,
         learned_from={split: each.fingerprint for split, each in rows.items()},
         checkpoint=sha256_of(checkpoint) if checkpoint else None,
-        blind_from=baseline_rows.fingerprint if baseline_rows else None,
+        text_only_from=baseline_rows.fingerprint if baseline_rows else None,
         remarks=remarks_of(method),
         hard_negatives=run.hard_negatives,
     )

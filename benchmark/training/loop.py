@@ -392,6 +392,6 @@ def _groups(
 
 
 def _optimizer(parameters: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimiser == "adamw":
+    if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=config.learning_rate)
     return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.9, weight_decay=5e-4)

@@ -27,7 +27,7 @@ class FilterCount:
     """
 
     rows: int
-    mended: int
+    fixed: int
     alone: int
     examples: tuple[tuple[str, str], ...]
 
@@ -81,7 +81,7 @@ def noise_tables(reports: Iterable[NoiseReport]) -> Group:
         table.add_column("example digests and keys")
         for name, count in report.filters.items():
             share = f"{count.rows / report.rows:.1%}"
-            numbers = f"{count.rows:,}", share, f"{count.mended:,}", f"{count.alone:,}"
+            numbers = f"{count.rows:,}", share, f"{count.fixed:,}", f"{count.alone:,}"
             examples = ", ".join(map(" ".join, count.examples))
             table.add_row(*map(Text, (name, *numbers, examples)))
         tables.append(table)
@@ -107,7 +107,7 @@ def _count_domain(
         cited = {digest(record.caption): record.source.origin for record, *_ in found}
         filters[name] = FilterCount(
             rows=len(found),
-            mended=sum(name not in after for *_, after in found),
+            fixed=sum(name not in after for *_, after in found),
             alone=sum(before == [name] for _, before, _ in found),
             examples=tuple(
                 (caption, origin.partition(": ")[2])

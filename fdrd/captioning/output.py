@@ -117,7 +117,7 @@ def _remove_images(out: Path, kept: Set[Path]) -> int:
         with suppress(*damage):
             text = file.read_text(encoding="utf-8")
             if file.name == REJECTED:
-                paths = [json.loads(line)["picture"] for line in text.splitlines()]
+                paths = [json.loads(line)["image"] for line in text.splitlines()]
             else:
                 paths = [entry["file_path"] for entry in json.loads(text).values()]
             images.update(file.parent / path for path in paths)
@@ -173,7 +173,7 @@ def _rejection(state: ImageState, path: str) -> str:
     """Return a line of `rejected_captions.jsonl`. No key is a column of an annotation table."""
     line = {
         "key": id_in_domain(state.image.record),
-        "picture": path,
+        "image": path,
         "subject": state.image.record.category,
         "reason": state.reason,
         "detail": state.detail,

@@ -42,7 +42,7 @@ def croissant(manifest: Manifest) -> dict[str, Any]:
         libraries=", ".join(f"{key} {value}" for key, value in sorted(manifest.libraries.items())),
     )
     return dataset | {
-        "license": [_license(name) for name in manifest.licences],
+        "license": [_license(name) for name in manifest.licenses],
         "keywords": [tag for tag in TAGS if ":" not in tag],
         "isBasedOn": [_origin(domain) for domain in manifest.domains],
         "distribution": [
@@ -88,7 +88,7 @@ def _license(name: str) -> str:
 
 
 def _origin(domain: DomainEntry) -> dict[str, Any]:
-    about = {"license": domain.licence, "url": domain.homepage, "citation": domain.citation}
+    about = {"license": domain.license, "url": domain.homepage, "citation": domain.citation}
     known = {key: value for key, value in about.items() if value}
     return {"@type": "sc:Dataset", "name": domain.name, **known}
 

@@ -38,7 +38,7 @@ def front_matter(manifest: Manifest, summaries: Sequence[Summary]) -> dict[str, 
     """Return the metadata of a built dataset."""
     return {
         "pretty_name": manifest.name,
-        **_licenses(manifest.licences),
+        **_licenses(manifest.licenses),
         **({"language": ["en"]} if is_english(summaries) else {}),
         "task_categories": ["image-to-text", "zero-shot-image-classification"],
         "size_categories": [size_category(manifest.records.kept)],

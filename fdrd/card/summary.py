@@ -24,7 +24,7 @@ class Summary:
     english: int = 0  # whose caption has an English function word
     words: Counter[int] = field(default_factory=Counter)  # length of the caption
     attributes: Counter[str] = field(default_factory=Counter)  # type
-    negatives: Counter[str] = field(default_factory=Counter)  # kind, e.g. `attribute: colour`
+    negatives: Counter[str] = field(default_factory=Counter)  # kind, e.g. `attribute: color`
     categories: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
 

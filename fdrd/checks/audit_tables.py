@@ -26,7 +26,7 @@ def markdown(audits: Sequence[Audit]) -> str:
     for title, heads, rows in _tables(audits):
         cells = [tuple(map(escape, row)) for row in (heads, *rows)]
         parts += [f"**{title}**", "", markdown_table(cells[0], cells[1:], text_columns=1), ""]
-    if any(audit.negatives and audit.blind is None for audit in audits):
+    if any(audit.negatives and audit.text_only is None for audit in audits):
         parts += [_NOT_TRAINED, ""]
     return "\n".join(parts)
 
@@ -105,7 +105,7 @@ def _text_only_rows(audits: Sequence[Audit]) -> _Rows:
             ),
         )
         for audit in audits
-        for kind, readers in (audit.blind or {}).items()
+        for kind, readers in (audit.text_only or {}).items()
     ]
 
 

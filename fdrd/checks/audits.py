@@ -58,7 +58,7 @@ class Audit:
     """rows and negatives by key of `NEGATIVE_FLAWS`"""
     bias: Bias | None
     """None if no row has negatives"""
-    blind: Mapping[str, Mapping[str, TextOnlyScore]] | None
+    text_only: Mapping[str, Mapping[str, TextOnlyScore]] | None
     """text-only baseline by kind of negative ("all" if there are several) and reader; None if not trained"""
     coverage: Mapping[str, float]
     """share of captions with an attribute, by type"""
@@ -106,7 +106,7 @@ def audit_records(records: Iterable[Record], *, text_only: bool = True) -> tuple
 
 
 def report(
-    domain: str, tally: Tally, blind: Mapping[str, Mapping[str, TextOnlyScore]] | None = None
+    domain: str, tally: Tally, text_only: Mapping[str, Mapping[str, TextOnlyScore]] | None = None
 ) -> Audit:
     """Return the audit of a domain whose rows are all counted."""
     of_type: Counter[str] = Counter()
@@ -126,7 +126,7 @@ def report(
             flaw: (tally.rows_with[flaw], tally.number_of[flaw]) for flaw in NEGATIVE_FLAWS
         },
         bias=_bias(tally) if tally.rows_with_negatives else None,
-        blind=blind,
+        text_only=text_only,
         coverage={type_: of_type[type_] / tally.rows for type_ in TYPES},
         coverage_of_category={
             category: {type_: tally.having[category, type_] / rows for type_ in TYPES}

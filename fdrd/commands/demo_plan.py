@@ -45,5 +45,5 @@ PLAN = DemoPlan(
         ),
         MethodRow(method="dcar", label="dcar", train={"learning_rate": 0.005}),
     ],
-    train={"epochs": 4, "batch_size": 64, "optimiser": "adamw", "learning_rate": 0.002},
+    train={"epochs": 4, "batch_size": 64, "optimizer": "adamw", "learning_rate": 0.002},
 )

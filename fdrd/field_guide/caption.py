@@ -60,8 +60,8 @@ def caption(sighting: Sighting, size: int) -> tuple[str, tuple[Attribute, ...]]:
 def unmark(marked: str) -> tuple[str, tuple[Attribute, ...]]:
     """Return the plain text and the spans of a marked caption.
 
-    >>> unmark("A [red|colour] fish.")
-    ('A red fish.', (Attribute(type='colour', value='red', start=2, end=5),))
+    >>> unmark("A [red|color] fish.")
+    ('A red fish.', (Attribute(type='color', value='red', start=2, end=5),))
     """
     text, spans, read = "", [], 0
     for match in MARK.finditer(marked):
@@ -94,8 +94,8 @@ def capitalised(words: str) -> str:
 def article(words: str) -> str:
     """Put `a` or `an` before the words.
 
-    >>> article("[orange|colour] bird"), article("Marlow's Tarrel")
-    ('an [orange|colour] bird', "a Marlow's Tarrel")
+    >>> article("[orange|color] bird"), article("Marlow's Tarrel")
+    ('an [orange|color] bird', "a Marlow's Tarrel")
     """
     return ("an " if words.lstrip("[")[0] in "aeiouAEIOU" else "a ") + words
 

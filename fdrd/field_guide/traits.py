@@ -1,7 +1,7 @@
 """Parts of a meta-category: traits, their values, and the words that captions use for them.
 
 Attribute spans are marked in the words. In `"a [forked] tail"` the span `forked` has the trait's
-own type; in `"[two|count] [white|colour] wing bars"` each span names its type.
+own type; in `"[two|count] [white|color] wing bars"` each span names its type.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fdrd.field_guide.raster import Color
 from fdrd.field_guide.sketch import Sketch
 
 AttributeType = Literal[
-    "colour", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
+    "color", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
     "viewpoint",
 ]  # fmt: skip
 

@@ -120,12 +120,12 @@ def _read(path: Path) -> str:
 def _check_licenses(manifest: Manifest, have_rights: bool) -> None:
     unknown = sum(
         rows
-        for license, rows in manifest.licences.items()
+        for license, rows in manifest.licenses.items()
         if license.strip().lower() in ("", "unknown")
     )
     if unknown and not have_rights:
         raise FdrdError(
             f"{unknown:,} of {manifest.records.kept:,} rows have no known license; add it to the source "
-            "(`license` of a row, `licence` in domain.toml) and build again, or confirm that you may "
+            "(`license` of a row or in domain.toml) and build again, or confirm that you may "
             "publish them with --i-have-the-rights"
         )

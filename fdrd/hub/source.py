@@ -80,6 +80,6 @@ def _download(name: str, config: str | None, commit: str, target: Path, license:
                 ) from error
         lines = [f'homepage = "https://huggingface.co/datasets/{name}"']
         if re.fullmatch(r"[\w.+-]+", license) and license not in ("unknown", "other"):
-            lines.append(f'licence = "{license}"')
+            lines.append(f'license = "{license}"')
         (partial / "domain.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         partial.rename(target)

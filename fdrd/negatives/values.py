@@ -22,7 +22,7 @@ def contrasting(type_: str, value: str, other: str) -> bool:
 
     >>> contrasting("size", "large", "tiny"), contrasting("size", "large", "huge")
     (True, False)
-    >>> contrasting("colour", "light gray", "dark blue"), contrasting("colour", "gray", "light grey")
+    >>> contrasting("color", "light gray", "dark blue"), contrasting("color", "gray", "light grey")
     (True, False)
     """
     groups, others = _groups(type_, value), dict(_groups(type_, other))
@@ -34,7 +34,7 @@ def contrasting(type_: str, value: str, other: str) -> bool:
 def same_meaning(type_: str, value: str, other: str) -> bool:
     """Check if two values mean the same to a reader.
 
-    >>> same_meaning("colour", "gray", "light grey"), same_meaning("colour", "gray", "black")
+    >>> same_meaning("color", "gray", "light grey"), same_meaning("color", "gray", "black")
     (True, False)
     """
     return _base(value) == _base(other) or bool({*_groups(type_, value)} & {*_groups(type_, other)})

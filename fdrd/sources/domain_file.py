@@ -1,7 +1,7 @@
 """The optional `domain.toml` in the folder of a domain: facts that its annotations lack.
 
 ```toml
-licence = "CC-BY-4.0"            # of records without a license; `license` works too
+license = "CC-BY-4.0"            # of records without a license
 homepage = "https://example.org"
 citation = "@inproceedings{...}"
 group = "{group}_c*"             # of images with a matching name; "{group}/*" matches folders too
@@ -42,7 +42,7 @@ NAME = "domain.toml"
 _MAX_BYTES = 2**20
 _MAX_WILDCARDS = 2  # more wildcards or longer names would let matching take very long
 _MAX_NAME = 300
-_TEXTS = ("licence", "homepage", "citation", "group")
+_TEXTS = ("license", "homepage", "citation", "group")
 _OPTIONS = ("layout", "separator", "category", "category_from")
 
 
@@ -50,7 +50,7 @@ _OPTIONS = ("layout", "separator", "category", "category_from")
 class DomainInfo:
     """The content of a `domain.toml`; keys that are not given are empty."""
 
-    licence: str = ""
+    license: str = ""
     homepage: str = ""
     citation: str = ""
     group: str = ""
@@ -60,7 +60,7 @@ class DomainInfo:
     def to_json(self) -> dict[str, Any]:
         """Return the part that the manifest repeats."""
         return {
-            "licence": self.licence,
+            "license": self.license,
             "homepage": self.homepage,
             "citation": self.citation,
             "meta_categories": [meta for meta, _ in self.meta_categories],
@@ -101,11 +101,7 @@ class _Checker:
     values: Mapping[str, Any]
 
     def info(self) -> DomainInfo:
-        if "license" in self.values and "licence" in self.values:
-            raise self.error("license", "is also given as `licence`", "keep one")
-        values = {
-            "licence" if key == "license" else key: value for key, value in self.values.items()
-        }
+        values = self.values
         known = [*_TEXTS, "meta_categories", *_OPTIONS, "map"]
         for key in values:
             if key not in known:
@@ -115,9 +111,9 @@ class _Checker:
         texts = {key: self.text(key, values[key]) for key in _TEXTS if key in values}
         if not re.fullmatch(r"(https?://[^\s<>\"]+)?", texts.get("homepage", "")):
             raise self.error("homepage", "is not a URL", "start it with https://")
-        if "\n" in texts.get("licence", "") or len(texts.get("licence", "")) > 200:
+        if "\n" in texts.get("license", "") or len(texts.get("license", "")) > 200:
             remedy = 'give an SPDX identifier, e.g. "CC-BY-4.0", or a short name'
-            raise self.error("licence", "is too long", remedy)
+            raise self.error("license", "is too long", remedy)
         if "group" in texts:
             self.check_group(texts["group"])
         metas = self.meta_categories(values)
@@ -187,8 +183,8 @@ class DomainCompleter:
     def complete(self, record: Record) -> Record:
         """Return the record with a meta-category, group and license, each only if it has none."""
         about, source = self._about, record.source
-        if about.licence and source.license == "unknown":
-            source = replace(source, license=about.licence)
+        if about.license and source.license == "unknown":
+            source = replace(source, license=about.license)
         meta = record.meta_category or self._meta_of.get(
             plain(record.category), self._meta_of.get("*", "")
         )

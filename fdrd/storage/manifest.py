@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from fdrd.sources import Domain
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 _LONGEST = 400
 """Characters of a message, which may repeat any part of a manifest."""
 LIBRARIES = ("fdrd", "datasets", "pillow", "pyarrow")  # their versions can change the bytes
@@ -147,7 +147,7 @@ def make_manifest(
         rejected=_counted(rejection.reason for rejection in rejected),
         rules={rule: rules[rule] for rule in sorted(rules) if rule not in REASONS},
         reported={reason: rules[reason] for reason in sorted(rules) if reason in REASONS},
-        licences=dict(sorted(pairs.count("license").items())),
+        licenses=dict(sorted(pairs.count("license").items())),
         splits=_split_counts(pairs),
         tokens=msgspec.convert(tokens, Tokens),
         categories=sorted(class_labels(pairs.named_categories()).values()),

@@ -45,7 +45,7 @@ class DomainEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     name: Folder
     reader: str
-    licence: str = ""
+    license: str = ""
     homepage: Annotated[str, Meta(pattern=r"^https?://[^\s<>\"]+$(?!\n)")] = ""
     citation: str = ""
     meta_categories: list[str] = []
@@ -135,7 +135,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         rejected: rejected records by reason.
         rules: kept records by rule that normalized them.
         reported: records that the policy kept in spite of a reason, by reason.
-        licences: kept records by license.
+        licenses: kept records by license.
         splits: by domain, then split.
         tokens: lengths of captions; null if they were not counted.
         categories: names of the class labels, in order.
@@ -145,7 +145,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         columns: columns of the source that fdrd does not know, with their types; absent if there are none.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$(?!\n)")]
     config: Config
     libraries: dict[str, str]
@@ -164,7 +164,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     rejected: Counts
     rules: Counts
     reported: Counts
-    licences: Counts
+    licenses: Counts
     splits: Annotated[dict[Folder, dict[SplitName, SplitCounts]], Meta(min_length=1)]
     tokens: Tokens | None
     categories: list[str]

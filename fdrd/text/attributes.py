@@ -19,7 +19,7 @@ from fdrd.text.mentions import category_pattern, find_mentions
 
 _NOT_AN_ATTRIBUTE = "not_an_attribute"
 _SURROUNDINGS = "surroundings"
-_LISTED_TYPES = "count colour pattern material size shape light viewpoint pose place part".split()
+_LISTED_TYPES = "count color pattern material size shape light viewpoint pose place part".split()
 TYPES = (*_LISTED_TYPES, "text", "brand")
 
 _ENDS_SENTENCE = frozenset(".!?;")
@@ -28,7 +28,7 @@ _QUOTED = re.compile(r'["“]([^"”\n]{1,60}?)[.,]?["”]')
 _SHADES = frozenset("light lighter dark darker bright deep pale pastel".split())
 _TONES = frozenset("color colors colour colours tone tones hue hues shade shades".split())
 _SUFFIXES = {
-    "-colored": "colour", "-coloured": "colour", "-toned": "colour", "-shaped": "shape", "-covered": "material",
+    "-colored": "color", "-coloured": "color", "-toned": "color", "-shaped": "shape", "-covered": "material",
 }  # fmt: skip
 _NOT_AFTER_ONE = frozenset(
     "of another can is are was has as to and or who that which may would will on".split()
@@ -67,7 +67,7 @@ def find_attributes(caption: str, category: str = "") -> tuple[Attribute, ...]:
     """Return the attributes of a caption, from left to right. They do not overlap each other or the category.
 
     >>> [(a.type, a.value) for a in find_attributes("Two light gray cats sit on a wooden bench.", "cat")]
-    [('count', 'Two'), ('colour', 'light gray'), ('material', 'wooden'), ('place', 'bench')]
+    [('count', 'Two'), ('color', 'light gray'), ('material', 'wooden'), ('place', 'bench')]
     """
     found = _quotes_and_brands(caption)
     taken = [(attribute.start, attribute.end) for attribute in found]
@@ -107,10 +107,10 @@ def _match(words: _Words, place: int) -> tuple[int, str]:
     text = texts[place]
     if text in _SHADES and place + 1 < len(texts):
         if texts[place + 1] in _TONES:
-            return 1, "colour"
+            return 1, "color"
         length, type_ = _listed(texts, place + 1)
-        if type_ == "colour":
-            return length + 1, "colour"
+        if type_ == "color":
+            return length + 1, "color"
     if text == "tall" and place and texts[place - 1] in ("stands", "standing", "stand"):
         return 1, ""  # describes the pose, not the size
     length, type_ = _listed(texts, place)
@@ -134,7 +134,7 @@ def _listed(texts: list[str], place: int, table: Phrases | None = None) -> tuple
             if text.endswith(suffix):
                 return 1, type_
         if all(_is_color(part) for part in text.split("-")):
-            return 1, "colour"
+            return 1, "color"
     return 1, ""
 
 
@@ -174,7 +174,7 @@ def _quotes_and_brands(caption: str) -> list[Attribute]:
 
 
 def _is_color(word: str) -> bool:
-    return word in _SHADES or ((), "colour") in _phrases().get(word, ())
+    return word in _SHADES or ((), "color") in _phrases().get(word, ())
 
 
 @cache

@@ -88,11 +88,11 @@ def normalize_described(caption: str, category: str) -> tuple[str, tuple[str, ..
     """Normalize the caption of an image of `category`, including the article before the category.
 
     >>> normalize_described("This is a azalea.", "azalea")
-    ('This is an azalea.', ('article_mended',))
+    ('This is an azalea.', ('article_fixed',))
     """
     plain, rules = normalize_caption(caption)
     fixed = fix_articles(plain, category)
-    return fixed, rules if fixed == plain else (*rules, "article_mended")
+    return fixed, rules if fixed == plain else (*rules, "article_fixed")
 
 
 @lru_cache(maxsize=8192)
@@ -115,8 +115,8 @@ def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tupl
     Raises:
         ValueError: the texts have over `MAX_MOVED` characters, or hardly an equal part.
 
-    >>> move_spans([Attribute("colour", "red", 7, 10)], "A  big red car.", "A big red car.")
-    (Attribute(type='colour', value='red', start=6, end=9),)
+    >>> move_spans([Attribute("color", "red", 7, 10)], "A  big red car.", "A big red car.")
+    (Attribute(type='color', value='red', start=6, end=9),)
     """
     if before == after:
         return tuple(attributes)

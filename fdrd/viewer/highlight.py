@@ -22,8 +22,8 @@ class Part(NamedTuple):
 def attribute_parts(caption: str, attributes: Iterable[Mapping[str, Any]]) -> list[Part]:
     """Split a caption at its attribute spans.
 
-    >>> attribute_parts("A red cat.", [{"type": "colour", "start": 2, "end": 5}])
-    [Part(text='A ', kind=''), Part(text='red', kind='colour'), Part(text=' cat.', kind='')]
+    >>> attribute_parts("A red cat.", [{"type": "color", "start": 2, "end": 5}])
+    [Part(text='A ', kind=''), Part(text='red', kind='color'), Part(text=' cat.', kind='')]
     """
     parts, at = [], 0
     for span in sorted(attributes, key=lambda span: int(span["start"])):

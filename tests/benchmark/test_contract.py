@@ -162,7 +162,7 @@ def test_a_killed_training_ends_with_the_same_tensors(
 @every_learner
 def test_a_training_in_chunks_has_the_same_losses(name, tiny_clip, tiny_dataset):
     def losses(size):
-        train = dataclasses.replace(TRAIN, epochs=2, optimiser="sgd", chunk_size=size)
+        train = dataclasses.replace(TRAIN, epochs=2, optimizer="sgd", chunk_size=size)
         method = make(name, tiny_clip, train=train)
         log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
         return [epoch.loss for epoch in log.epochs]

@@ -53,7 +53,7 @@ def check(result, queries):
 @both
 def test_a_nan_loss_names_the_step_and_a_remedy(method, tiny_clip, tiny_dataset, tmp_path):
     """Prompts of a rate of 1e30 overflow; nothing is left that a rerun would resume."""
-    rate = {"learning_rate": 1e30, "optimiser": "sgd"}
+    rate = {"learning_rate": 1e30, "optimizer": "sgd"}
     options = {"adapter_epochs": 0} if method == "dcar" else {}
     with pytest.raises(
         FdrdError, match=r"step \d+ of \d+; lower the learning rate, e.g. -T learning_rate"

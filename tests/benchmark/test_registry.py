@@ -67,9 +67,9 @@ def test_every_training_option_is_documented():
 
 
 def test_text_is_converted_to_the_annotated_type():
-    given = {"epochs": "3", "learning_rate": "1e-3", "optimiser": "adamw"}
+    given = {"epochs": "3", "learning_rate": "1e-3", "optimizer": "adamw"}
     read = read_options(options_of(TrainConfig), given, "training")
-    assert read == {"epochs": 3, "learning_rate": 0.001, "optimiser": "adamw"}
+    assert read == {"epochs": 3, "learning_rate": 0.001, "optimizer": "adamw"}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def change(value, path, new):
         ("settings.split", "dev"),
         ("settings.shots", 0),
         ("settings.gallery", "all"),
-        ("settings.train.optimiser", "adam"),
+        ("settings.train.optimizer", "adam"),
         ("settings.data.fingerprint", "abc"),
         ("metrics.by_direction.image_to_text.values.MRR", 1.5),
         ("metrics.by_direction.image_to_text.queries", 0),
@@ -238,13 +238,13 @@ def test_the_text_only_baseline_is_in_the_tables(results):
     """One baseline for all methods, trained on the training split."""
     baselines = {json.dumps(_baselines_of(result)) for result in results}
     assert len(baselines) == 1
-    (share,) = {result.metrics.hard_negatives["category"].blind for result in results}
+    (share,) = {result.metrics.hard_negatives["category"].text_only for result in results}
     head, row = _negatives_of(markdown(results), "*text-only baseline*")
     assert row[head.index("category")] == f"{100 * share:.2f}"
     lines = printed(results).splitlines()
     assert "text-only" in next(line for line in lines if "guessing" in line)
-    line = next(line for line in lines if "attribute: colour" in line)
-    assert line.split()[-3] == f"{100 * _baselines_of(results[0])['attribute: colour']:.2f}"
+    line = next(line for line in lines if "attribute: color" in line)
+    assert line.split()[-3] == f"{100 * _baselines_of(results[0])['attribute: color']:.2f}"
 
 
 def test_other_training_rows_give_another_text_only_baseline_and_result(
@@ -257,7 +257,7 @@ def test_other_training_rows_give_another_text_only_baseline_and_result(
         found = benchmark.run(
             "zero_shot", {"test": test, "train": rows}, backbone=tiny_clip, results=tmp_path
         )
-        assert found.settings.blind_from == rows.fingerprint
+        assert found.settings.text_only_from == rows.fingerprint
     results = read_results(tmp_path)
     assert len(results) == 2
     baselines = [_baselines_of(result) for result in results]
@@ -280,38 +280,17 @@ def test_steps_and_memory_are_recorded_and_shown(result):
     assert f"| 128 | 6 | {result.fit.best_step} |" in row
 
 
-def test_results_of_version_0_1_are_readable(result, tmp_path):
-    value = to_json(result)
-    del value["peak_megabytes"], value["fit"]["untrained_mrr"]
-    for epoch in value["fit"]["epochs"]:
-        del epoch["step"]
-    for name in ("steps", "eval_every", "scale", "mask_equal", "keep_untrained", "warmup"):
-        del value["settings"]["train"][name]
-    (tmp_path / "old.json").write_text(json.dumps(value))
-    (read,) = read_results(tmp_path)
-    assert (read.fit.steps, read.peak_megabytes) == (0, None)
-    assert "| 128 | – | – |" in markdown([read])
-
-
-def test_results_without_blind_from_are_readable(result, tmp_path):
-    value = to_json(result)
-    del value["settings"]["blind_from"]
-    (tmp_path / "old.json").write_text(json.dumps(value))
-    (old,) = read_results(tmp_path)
-    assert old.settings.blind_from is None
-
-
 def test_a_result_of_version_1_is_an_error_with_a_remedy(result, tmp_path):
     value = {**to_json(result), "schema_version": 1}
     for share in value["metrics"]["hard_negatives"].values():
-        del share["blind"]
+        del share["text_only"]
     (tmp_path / "old.json").write_text(json.dumps(value))
     with pytest.raises(FdrdError, match=r"old.json: .*another version .* delete it to run again"):
         read_results(tmp_path)
 
 
 def _baselines_of(result):
-    return {kind: share.blind for kind, share in result.metrics.hard_negatives.items()}
+    return {kind: share.text_only for kind, share in result.metrics.hard_negatives.items()}
 
 
 def _negatives_of(page, name):
@@ -391,5 +370,5 @@ def test_a_run_without_hard_negatives_has_the_same_ranks_and_a_file_of_its_own(
     assert short.metrics.hard_negatives == {}
     assert short.ranks == full.ranks
     assert short.settings.file_name() != full.settings.file_name()
-    assert short.settings.blind_from is None
+    assert short.settings.text_only_from is None
     assert command(short.settings).endswith("--no-hard-negatives")

@@ -11,7 +11,7 @@ def described(make_row, make_dataset, make_drawing):
                 len(rows), make_drawing(color, shape, "left"), f"a {color} {shape}", shape
             )
             row["attributes"] = [
-                {"type": "colour", "value": color, "start": 2, "end": 2 + len(color)}
+                {"type": "color", "value": color, "start": 2, "end": 2 + len(color)}
             ]
             rows.append(row)
     return make_dataset(rows, "train")

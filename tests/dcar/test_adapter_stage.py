@@ -9,7 +9,7 @@ import benchmark.training.resumable
 from benchmark import Prompts, TrainConfig, TrainContext, get_method
 from benchmark.training.resumable import resumable
 
-TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
+TRAIN = TrainConfig(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
 
 
 NONE = Prompts()

@@ -13,7 +13,7 @@ from dcar.token_weights import caption_weights
 from fdrd.errors import FdrdError
 from tests.encoding import features
 
-TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
+TRAIN = TrainConfig(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
 SMALL = {"n_ctx": 2, "depth": 2, "train": TRAIN}
 
 OFF = {"beta": 0.0, "lambda_cate": 0.0, "gamma": 0.0}

@@ -7,7 +7,7 @@ from benchmark import Prompts, TrainConfig, get_method, info_nce
 from benchmark.training.loop import batches
 from dcar.token_weights import caption_weights
 
-TRAIN = TrainConfig(epochs=2, batch_size=8, optimiser="adamw", learning_rate=0.01)
+TRAIN = TrainConfig(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
 
 
 @pytest.fixture

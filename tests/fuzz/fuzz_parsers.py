@@ -46,7 +46,7 @@ from fdrd.viewer.rejections import read_rejected
 
 RECORD = Record(
     "d/1", ImageRef("a.png"), "A red cat.", "cat", Source("a.png"), "d",
-    attributes=(Attribute("colour", "red", 2, 5),),
+    attributes=(Attribute("color", "red", 2, 5),),
 )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ _CARD = (
 )
 _DIGEST = "0" * 64
 _MANIFEST = {
-    "schema_version": 1,
+    "schema_version": 2,
     "name": "x",
     "config": {
         "name": "x", "seed": 0, "negatives": 4, "attribute_negatives": 2, "max_pixels": 1, "min_side": 8,
@@ -144,7 +144,7 @@ _MANIFEST = {
     "rejected": {},
     "rules": {},
     "reported": {},
-    "licences": {"mit": 1},
+    "licenses": {"mit": 1},
     "splits": {"d": {"train": {"pairs": 1, "images": 1, "captions": 1, "categories": 1}}},
     "tokens": None,
     "categories": ["cat"],
@@ -184,7 +184,7 @@ def _result_seed():
         "categories": None, "half": None, "shots": None, "gallery": "domain", "data": named,
         "backbone": named, "learned_from": {}, "checkpoint": None, "remarks": {"a": "b."},
     }  # fmt: skip
-    share = {"accuracy": 0.5, "rows": 2, "chance": 0.2, "blind": None}
+    share = {"accuracy": 0.5, "rows": 2, "chance": 0.2, "text_only": None}
     metrics = {
         "by_direction": by_direction, "hard_negatives": {"all": share, "category": share},
         "by_domain": dict(zip("de", by_domain, strict=True)), "by_category": {"cat": by_category},
@@ -192,7 +192,7 @@ def _result_seed():
     ranks = {"strict": "1 1", "caption": "1 1"}
     epoch = {"loss": 1.0, "validation_mrr": 0.5, "seconds": 1.0, "step": 3}
     return {
-        "schema_version": 3, "settings": settings, "learned_parameters": 0,
+        "schema_version": 4, "settings": settings, "learned_parameters": 0,
         "fit": {"epochs": [epoch], "best_epoch": 1, "untrained_mrr": 0.1}, "metrics": to_builtins(metrics),
         "queries": {"image_of_row": "0 1", "domain_of_image": "0 1"},
         "ranks": {"image_to_text": ranks, "text_to_image": ranks},
@@ -212,7 +212,7 @@ _CHECK = {
 }  # fmt: skip
 _LINES = b"".join(_json({**_DECISION, "action": action, "value": value}) + b"\n" for action, value in (
     ("caption", "A cat."), ("category", "dog"), ("drop", ""), ("undo", ""), ("negative", "A dog."),
-    ("attributes", [{"type": "colour", "start": 2, "end": 5}]), ("accept", ""),
+    ("attributes", [{"type": "color", "start": 2, "end": 5}]), ("accept", ""),
 ))  # fmt: skip
 
 TARGETS = {

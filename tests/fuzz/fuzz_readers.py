@@ -129,11 +129,11 @@ def _seeds():
         "caption": ["A  brown wren.", "A wren."],
         "category": "house_wren",
         "split": "val",
-        "attributes": [{"type": "colour", "value": "brown", "start": 3, "end": 8}],
+        "attributes": [{"type": "color", "value": "brown", "start": 3, "end": 8}],
         "negatives": ["A robin.", {"caption": "A red wren.", "kind": "attribute"}],
     }
     extras = {
-        "attributes": [{"type": "colour", "value": "red", "start": 2, "end": 5}],
+        "attributes": [{"type": "color", "value": "red", "start": 2, "end": 5}],
         "negatives": [{"caption": "A blue b.", "kind": "attribute"}],
         "record": {"id": "7", "group": "g", "license": "mit"},
     }
@@ -157,7 +157,7 @@ def _seeds():
         _tar({"wren/a.png": b"x", "wren/a.txt": b"A.", "wren/a.json": b'{"id": 1}'}),
         json.dumps({"train": [["b_1.png", 0, "b"]], "test": []}).encode(),
         b"b_1 707-320\n",
-        b'licence = "CC0-1.0"\ngroup = "{group}_*"\n[meta_categories]\nbird = ["wren"]\n',
+        b'license = "CC0-1.0"\ngroup = "{group}_*"\n[meta_categories]\nbird = ["wren"]\n',
     )
     coco = {
         "images": [{"id": 1, "file_name": "b_1.png"}],

@@ -18,7 +18,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("wings", "shape", "genus", one_of(
         straight=("[straight] wings",), swept=("[swept-back] wings", "[swept] wings"),
         delta=("[triangular] wings", "a [delta] wing"),
@@ -37,13 +37,13 @@ TRAITS = (
         chevron=("[chevrons] on the wings", "[V marks] on the wings"),
         band=("a [band across each wing]", "[banded] wings"),
     ), legible=50),
-    Trait("ink", "colour", "species", one_of(
+    Trait("ink", "color", "species", one_of(
         white=("[white] markings",), black=("[black] markings",), yellow=("[yellow] markings",),
     ), unless=("emblem", ("none",))),
     Trait("stripe", "pattern", "species", one_of(
-        none=(), one=("a [white|colour] [stripe along its back]", "a [pale back stripe]"),
+        none=(), one=("a [white|color] [stripe along its back]", "a [pale back stripe]"),
     ), legible=50),
-    Trait("tips", "colour", "species", one_of(
+    Trait("tips", "color", "species", one_of(
         none=(), red=("[red] wing tips",), black=("[black] wing tips",),
         yellow=("[yellow] wing tips",),
     )),

@@ -20,7 +20,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("shape", "shape", "genus", one_of(
         round=("a [round] body", "a [dome-shaped] body"), oval=("an [oval] body",),
         long=("a [long narrow] body", "a [slender] body"),
@@ -35,16 +35,16 @@ TRAITS = (
         stripes=("[lengthwise stripes]", "[striped wing cases]"),
         band=("a [cross band]", "a [band across the back]"),
     )),
-    Trait("ink", "colour", "species", one_of(
+    Trait("ink", "color", "species", one_of(
         black=("[black] markings",), white=("[white] markings",), yellow=("[yellow] markings",),
         red=("[red] markings",),
     ), unless=("spots", ("plain",))),
-    Trait("shield", "colour", "species", one_of(
+    Trait("shield", "color", "species", one_of(
         same=(), black=("a [black] neck shield", "a [black] collar"),
         white=("a [white] neck shield", "a [white] collar"),
         yellow=("a [yellow] neck shield", "a [yellow] collar"),
     )),
-    Trait("legs", "colour", "species", one_of(
+    Trait("legs", "color", "species", one_of(
         black=("[black] legs",), red=("[red] legs",), yellow=("[yellow] legs",),
     ), legible=60),
     Trait("feelers", "size", "species", one_of(

@@ -19,7 +19,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("bill", "shape", "genus", one_of(
         short="a [short] bill", long=("a [long thin] bill", "a [long] bill"),
         hooked=("a [hooked] bill", "a [curved] bill"),
@@ -34,25 +34,25 @@ TRAITS = (
     ), legible=50),
     Trait("bars", "pattern", "species", one_of(
         none=("[plain wings]", "[unbarred wings]"),
-        one=("[one|count] [white|colour] wing bar", "a [single wing bar]"),
-        two=("[two|count] [white|colour] wing bars", "a [double wing bar]"),
+        one=("[one|count] [white|color] wing bar", "a [single wing bar]"),
+        two=("[two|count] [white|color] wing bars", "a [double wing bar]"),
     ), legible=60),
     Trait("breast", "pattern", "species", one_of(
         plain=(), spotted=("a [spotted] breast", "a [speckled] breast"),
         streaked=("a [streaked] breast",), barred=("a [barred] breast",),
     ), legible=60),
-    Trait("cap", "colour", "species", one_of(
+    Trait("cap", "color", "species", one_of(
         none=(), black=("a [black] cap", "a [black] crown"),
         white=("a [white] cap", "a [white] crown"), red=("a [red] cap", "a [red] crown"),
         yellow=("a [yellow] cap", "a [yellow] crown"),
     )),
-    Trait("collar", "colour", "species", one_of(
+    Trait("collar", "color", "species", one_of(
         none=(), white="a [white] collar", black="a [black] collar",
     ), legible=50),
     Trait("carries", "part", "individual", one_of(
         none=(), berry=("a [red berry] in its bill", "a [berry] held in its bill"),
         twig=("a [twig] in its bill", "a [small twig] held in its bill"),
-        ring=("a [yellow|colour] [leg ring]", "a [ring on its leg]"),
+        ring=("a [yellow|color] [leg ring]", "a [ring on its leg]"),
     ), legible=70),
     Trait("pose", "pose", "image", one_of(
         standing=("[standing upright]", "[standing still]"),

@@ -22,7 +22,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("wings", "shape", "genus", one_of(
         rounded=("[rounded] wings",), pointed=("[pointed] wings", "[sharp-tipped] wings"),
         scalloped=("[scalloped] wing edges", "[wavy] wing edges"),
@@ -36,7 +36,7 @@ TRAITS = (
         none=("[no eyespots]",), two=("[two] eyespots", "[a pair of] eyespots"),
         four=("[four] eyespots", "[two pairs of] eyespots"),
     ), legible=50),
-    Trait("border", "colour", "species", one_of(
+    Trait("border", "color", "species", one_of(
         none=(), black=("a [black] border to the wings", "[black] wing margins"),
         white=("a [white] border to the wings", "[white] wing margins"),
     )),
@@ -45,7 +45,7 @@ TRAITS = (
         veins=("[dark veins] on the wings", "[veined] wings"),
         dots=("[rows of white dots] along the wings", "[white-dotted] wings"),
     ), legible=50),
-    Trait("tips", "colour", "species", one_of(
+    Trait("tips", "color", "species", one_of(
         none=(), black="[black] wing tips", white="[white] wing tips", yellow="[yellow] wing tips",
         red="[red] wing tips",
     )),

@@ -22,7 +22,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("body", "shape", "genus", one_of(
         hatch=("a [short hatchback] body", "a [hatchback] shape"),
         saloon=("a [long saloon] body", "a [three-box] shape"),
@@ -38,13 +38,13 @@ TRAITS = (
         flames=("[flames] behind the front wheel", "[painted flames]"),
         checks=("a [chequered band]", "[checks] along the side"),
     ), legible=50),
-    Trait("ink", "colour", "species", one_of(
+    Trait("ink", "color", "species", one_of(
         white=("[white] trim",), black=("[black] trim",), yellow=("[yellow] trim",),
     ), legible=50, unless=("stripe", ("none",))),
-    Trait("roof", "colour", "species", one_of(
+    Trait("roof", "color", "species", one_of(
         same=(), white=("a [white] roof",), black=("a [black] roof",), red=("a [red] roof",),
     )),
-    Trait("hubs", "colour", "species", one_of(
+    Trait("hubs", "color", "species", one_of(
         silver=("[silver] hubcaps",), black=("[black] hubcaps",), red=("[red] hubcaps",),
         yellow=("[yellow] hubcaps",),
     ), legible=60),

@@ -19,7 +19,7 @@ from fdrd.field_guide.traits import (
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("body", "shape", "genus", one_of(
         slender=("a [slender] body", "a [long slim] body"), oval=("an [oval] body",),
         deep=("a [deep] body", "a [tall round] body"),
@@ -34,10 +34,10 @@ TRAITS = (
         spots=("[spots] along its side", "[spotted] sides"),
         tailspot=("a [dark spot by the tail]",),
     )),
-    Trait("ink", "colour", "species", one_of(
+    Trait("ink", "color", "species", one_of(
         black=("[black] markings",), white=("[white] markings",), yellow=("[yellow] markings",),
     ), unless=("pattern", ("plain", "tailspot"))),
-    Trait("fins", "colour", "species", one_of(
+    Trait("fins", "color", "species", one_of(
         same=(), yellow=("[yellow] fins",), black=("[black] fins",), white=("[white] fins",),
         red=("[red] fins",),
     )),

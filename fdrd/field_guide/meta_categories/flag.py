@@ -14,7 +14,7 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value,
 CLOTH = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "black")
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(CLOTH, "[{}]"), slot="adjective", legible=0),
     Trait("cut", "shape", "genus", one_of(
         square=("a [rectangular] shape", "[square-cut] cloth"),
         swallow=("a [swallow-tailed] end", "a [notched] end"),
@@ -25,7 +25,7 @@ TRAITS = (
         uprights=("[vertical stripes]", "[upright stripes]"), cross=("a [cross]", "a [wide cross]"),
         wedge=("a [triangle at the pole]", "a [wedge beside the pole]"),
     )),
-    Trait("second", "colour", "species", one_of(
+    Trait("second", "color", "species", one_of(
         white=("[white] as its second colour",), black=("[black] as its second colour",),
         yellow=("[yellow] as its second colour",), blue=("[blue] as its second colour",),
     ), unless=("layout", ("plain",))),
@@ -35,11 +35,11 @@ TRAITS = (
         diamond=("a [diamond] in the middle", "a [diamond emblem]"),
         crescent=("a [crescent] in the middle", "a [crescent emblem]"),
     )),
-    Trait("sign", "colour", "species", one_of(
+    Trait("sign", "color", "species", one_of(
         white=("a [white] emblem",), black=("a [black] emblem",), yellow=("a [yellow] emblem",),
         red=("a [red] emblem",),
     ), legible=50, unless=("emblem", ("none",))),
-    Trait("pole", "colour", "individual", one_of(
+    Trait("pole", "color", "individual", one_of(
         white=("a [white] pole",), brown=("a [brown] pole", "a [wooden|material] pole"),
         black=("a [black] pole",),
     ), legible=50),

@@ -15,7 +15,7 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value,
 PETALS = ("red", "orange", "yellow", "teal", "blue", "purple", "pink", "white")
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(PETALS, "[{}]"), slot="adjective", legible=0),
     Trait("petal", "shape", "genus", one_of(
         round=("[rounded] petals", "[broad round] petals"), pointed=("[pointed] petals",),
         narrow=("[narrow] petals", "[strap-like] petals"),
@@ -27,7 +27,7 @@ TRAITS = (
     Trait("petals", "count", "species", one_of(
         four="[four] petals", five="[five] petals", six="[six] petals", eight="[eight] petals",
     ), legible=50),
-    Trait("centre", "colour", "species", one_of(
+    Trait("centre", "color", "species", one_of(
         yellow=("a [yellow] centre", "a [yellow] eye"), black=("a [black] centre", "a [black] eye"),
         white=("a [white] centre", "a [white] eye"), red=("a [red] centre", "a [red] eye"),
         green=("a [green] centre", "a [green] eye"),

@@ -24,7 +24,7 @@ from fdrd.field_guide.traits import (
 BLADES = ("green", "yellow", "red", "orange", "brown", "purple", "teal", "pink")
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(BLADES, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(BLADES, "[{}]"), slot="adjective", legible=0),
     Trait("outline", "shape", "genus", one_of(
         oval=("an [oval] blade",), lance=("a [narrow] blade", "a [lance-shaped] blade"),
         heart=("a [heart-shaped] blade",), lobed=("a [lobed] blade", "a [hand-shaped] blade"),
@@ -33,7 +33,7 @@ TRAITS = (
     Trait("margin", "shape", "genus", one_of(
         smooth=("a [smooth] edge",), toothed=("a [toothed] edge", "a [saw-toothed] edge"),
     ), legible=50),
-    Trait("veins", "colour", "species", one_of(
+    Trait("veins", "color", "species", one_of(
         dark=("[dark] veins",), white=("[white] veins",), red=("[red] veins",),
         yellow=("[yellow] veins",),
     )),
@@ -42,7 +42,7 @@ TRAITS = (
         pale=("a [pale rim]", "a [pale margin]"), half=("a [dark tip]", "a [darkened tip]"),
         blotch=("a [pale centre]", "a [pale blotch down the middle]"),
     )),
-    Trait("stalk", "colour", "species", one_of(
+    Trait("stalk", "color", "species", one_of(
         green=("a [green] stalk",), red=("a [red] stalk",), black=("a [black] stalk",),
         white=("a [white] stalk",),
     )),

@@ -13,7 +13,7 @@ from fdrd.field_guide.traits import Look, MetaCategory, Signature, Trait, Value,
 # fmt: off
 
 TRAITS = (
-    Trait("colour", "colour", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
+    Trait("colour", "color", "genus", colors(MAIN, "[{}]"), slot="adjective", legible=0),
     Trait("cap", "shape", "genus", one_of(
         domed=("a [domed] cap", "a [rounded] cap"),
         conical=("a [pointed] cap", "a [cone-shaped] cap"),
@@ -24,12 +24,12 @@ TRAITS = (
         thick=("a [thick] stem", "a [stout] stem"), thin=("a [thin] stem", "a [slender] stem"),
     )),
     Trait("pattern", "pattern", "species", one_of(
-        plain=("a [plain] cap",), spots=("[white|colour] [spots] on its cap", "a [spotted] cap"),
+        plain=("a [plain] cap",), spots=("[white|color] [spots] on its cap", "a [spotted] cap"),
         rings=("[dark rings] on its cap", "a [ringed] cap"),
         streaks=("[streaks] down its cap", "a [streaked] cap"),
         rim=("a [pale rim] to the cap", "a [pale-edged] cap"),
     )),
-    Trait("stem", "colour", "species", one_of(
+    Trait("stem", "color", "species", one_of(
         white=("a [white] stem",), brown=("a [brown] stem",), yellow=("a [yellow] stem",),
         black=("a [black] stem",),
     )),
@@ -40,7 +40,7 @@ TRAITS = (
         plain=(), bulb=("a [swollen base]", "a [bulbous foot]"),
         cup=("a [torn cup at its base]", "a [white cup around its foot]"),
     ), legible=50),
-    Trait("gills", "colour", "species", one_of(
+    Trait("gills", "color", "species", one_of(
         white=("[white] gills",), pink=("[pink] gills",), black=("[black] gills",),
     ), legible=60),
     Trait("guest", "part", "individual", one_of(

@@ -27,7 +27,7 @@ _SPLITS = "train_test_split.txt"
 _LABELS = "attributes/image_attribute_labels.txt"
 _NAMES = ("attributes/attributes.txt", "attributes.txt")
 _TEXTS = ("text_c10", "text")
-_TYPES = {"color": "colour", "pattern": "pattern", "shape": "shape", "size": "size"}
+_TYPES = {"color": "color", "pattern": "pattern", "shape": "shape", "size": "size"}
 _GUESSING = 3  # least certainty of an attribute: probably
 
 

@@ -11,7 +11,7 @@ from benchmark.models.backbone import Features
 def two_rows(make_row, make_dataset):
     rows = [
         make_row(0, b"one", "true 0.5", "circle",
-            negatives=[("a 0.4", "circle", "category", None), ("b 0.9", "circle", "attribute", "colour")]),
+            negatives=[("a 0.4", "circle", "category", None), ("b 0.9", "circle", "attribute", "color")]),
         make_row(1, b"two", "true 0.5", "circle", negatives=[("c 0.5", "circle", "category", None)]),
         make_row(2, b"three", "true 0.1", "circle"),
     ]  # fmt: skip
@@ -41,7 +41,7 @@ def test_shares_by_kind(two_rows):
         "all": (0, 2),
         "category": (0.5, 2),
         "attribute": (0, 1),
-        "attribute: colour": (0, 1),
+        "attribute: color": (0, 1),
     }
     assert found["all"].chance == pytest.approx((1 / 3 + 1 / 2) / 2)
 

@@ -31,7 +31,7 @@ def balanced_colors(split, size=80):
         color, other = generator.sample(("red", "blue"), 2)
         caption = f"{split} {number} a {color} dog"
         category = (caption.replace("dog", "cat"), "category", None)
-        pairs.append((caption, [category, (caption.replace(color, other), "attribute", "colour")]))
+        pairs.append((caption, [category, (caption.replace(color, other), "attribute", "color")]))
     return pairs
 
 
@@ -39,9 +39,9 @@ def test_the_baseline_finds_what_is_never_true_and_nothing_else(make):
     found = text_only_baseline(
         make("test", balanced_colors("test")), make("train", balanced_colors("train"))
     )
-    assert set(found) == {"all", "category", "attribute", "attribute: colour"}
+    assert set(found) == {"all", "category", "attribute", "attribute: color"}
     assert found["category"] == 1
-    assert found["attribute"] == found["attribute: colour"] == found["all"]
+    assert found["attribute"] == found["attribute: color"] == found["all"]
     assert abs(found["attribute"] - 0.5) < 0.2
 
 
@@ -92,4 +92,4 @@ def test_only_a_part_of_many_training_rows_is_used(make, monkeypatch):
         make("test", balanced_colors("test", 2)), make("train", balanced_colors("train", 7))
     )
     assert seen == [3]
-    assert found == {"all": 0, "category": 1, "attribute": 0, "attribute: colour": 0}
+    assert found == {"all": 0, "category": 1, "attribute": 0, "attribute: color": 0}

@@ -33,7 +33,7 @@ for name, options, train in {cases!r}:
     )
 """
 # SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify.
-SGD = {"optimiser": "sgd"}
+SGD = {"optimizer": "sgd"}
 CASES = [
     ("coop", {"n_ctx": 4}, SGD),
     ("full", {}, {**SGD, "chunk_size": 2}),

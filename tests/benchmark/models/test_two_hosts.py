@@ -34,7 +34,7 @@ def bench(host, folder, cache, results, methods, launcher=()):
          "--backbone", f"{folder}/tiny.py:tiny_backbone", "--no-hard-negatives",
          *(part for method in methods for part in ("--method", method)),
          # SGD, because the bias of keys has only rounding as gradient, which AdamW would amplify.
-         "-T", "optimiser=sgd", "-T", "learning_rate=0.05", "-T", "epochs=2", "-T", "batch_size=9",
+         "-T", "optimizer=sgd", "-T", "learning_rate=0.05", "-T", "epochs=2", "-T", "batch_size=9",
          "-T", "keep_untrained=no"],
         cache, PYTHONPATH=str(TESTS.parent), OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="eth0",
         HF_HOME=str(cache), FDRD_CACHE=str(cache),

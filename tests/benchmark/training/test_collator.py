@@ -24,7 +24,7 @@ def rows(make_row, make_drawing):
         file = io.BytesIO()
         image.save(file, "PNG")
         negatives = [
-            (f"a {other} circle", "circle", "attribute", "colour")
+            (f"a {other} circle", "circle", "attribute", "color")
             for other in ("white", "black")[: 1 if number == 5 else 2]
         ]
         caption = f"a {color} circle on the left" + " and a cat" * (20 if number == 4 else number)

@@ -93,7 +93,7 @@ def test_a_learned_scale_starts_at_the_backbones_gets_gradients_and_stays_below_
 def test_the_scale_decides_the_loss_of_a_method(tiny_clip, tiny_dataset, scale):
     """At scale 1 cosines hardly differ, so a choice among 24 costs about log 24."""
     own = tiny_clip.logit_scale
-    config = TrainConfig(epochs=2, batch_size=24, scale=scale, optimiser="adamw")
+    config = TrainConfig(epochs=2, batch_size=24, scale=scale, optimizer="adamw")
     method = PromptMethod(tiny_clip, ContextVectors(tiny_clip, 2, "", 1, 0), config)
     log = method.fit(tiny_dataset["train"], tiny_dataset["validation"])
     near = abs(log.epochs[0].loss - math.log(24)) < 0.05
@@ -116,7 +116,7 @@ def test_parts_of_a_learner_may_have_a_share_of_the_rate():
     sizes = [[each.numel() for each in group["params"]] for group in groups]
     assert sizes == [[4, 2], [16, 16], [1, 1]]
     assert [group["factor"] for group in groups] == [1, 0.1, 1]
-    optimizer = _optimizer(groups, TrainConfig(optimiser="adamw"))
+    optimizer = _optimizer(groups, TrainConfig(optimizer="adamw"))
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.01, 0]
 
 
@@ -149,7 +149,7 @@ def test_a_killed_training_with_a_learned_scale_resumes_exactly(
     monkeypatch.setattr("benchmark.training.loop.EVERY", 0)
     monkeypatch.setattr("benchmark.training.resumable.SHARE", float("inf"))
     config = TrainConfig(
-        steps=6, batch_size=8, scale="learned", optimiser="adamw", learning_rate=0.05
+        steps=6, batch_size=8, scale="learned", optimizer="adamw", learning_rate=0.05
     )
 
     def trained(place, dies_at=None):

@@ -106,7 +106,7 @@ def kept_often(monkeypatch):
 
 
 @pytest.mark.usefixtures("kept_often")
-@pytest.mark.parametrize("changes", [{"optimiser": "adamw"}, {}, {"steps": 9, "eval_every": 4}])
+@pytest.mark.parametrize("changes", [{"optimizer": "adamw"}, {}, {"steps": 9, "eval_every": 4}])
 @pytest.mark.parametrize("dies_at", range(STEPS))
 def test_killed_at_any_step_it_ends_with_the_same_numbers(tiny_dataset, path, dies_at, changes):
     config = replace(CONFIG, **changes)

@@ -22,7 +22,7 @@ def test_each_filter_is_counted_before_and_after_rewording():
     (found,) = count_noise(rows)
     assert (found.rows, found.rejected, found.after) == (5, 3, 2)
     meta = found.filters["meta_talk"]
-    assert (meta.rows, meta.mended, meta.alone) == (2, 1, 1)
+    assert (meta.rows, meta.fixed, meta.alone) == (2, 1, 1)
     assert (digest(rows[1].caption), "key 1") in meta.examples
     assert found.filters["category_contradicted"].rows == 1
     assert found.filters["category_not_named"].rows == 2

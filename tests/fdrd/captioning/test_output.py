@@ -138,7 +138,7 @@ def test_a_rejected_image_is_listed_with_reason_and_draft_from_template(source, 
     lines = (tmp_path / "captioned" / "cats" / "rejected_captions.jsonl").read_text().splitlines()
     assert len(lines) == 12
     first = json.loads(lines[0])
-    assert (first["reason"], first["picture"]) == ("meta_talk", "pug_cat/20.png")
+    assert (first["reason"], first["image"]) == ("meta_talk", "pug_cat/20.png")
     caption_from_template(source, tmp_path / "captioned")
     assert not list((tmp_path / "captioned").rglob("rejected_captions.jsonl"))
 

@@ -19,7 +19,7 @@ mlc = pytest.importorskip("mlcroissant")
 @pytest.fixture
 def built(birds, tmp_path):
     (birds / "domain.toml").write_text(
-        'licence = "CC-BY-4.0"\nhomepage = "https://example.org/birds"\ncitation = "A. Author, 2020"\n'
+        'license = "CC-BY-4.0"\nhomepage = "https://example.org/birds"\ncitation = "A. Author, 2020"\n'
     )
     return build(birds, tmp_path / "out", workers=1)
 

@@ -109,12 +109,12 @@ def test_a_missing_card_is_reported(built, audited):
 
 def test_text_of_a_source_cannot_leave_its_cell(built):
     records = [
-        replace(record, domain="a|b\n## Licences\n<img src=x>", caption=f"[x](y) <b>| {n}")
+        replace(record, domain="a|b\n## Licenses\n<img src=x>", caption=f"[x](y) <b>| {n}")
         for n, record in enumerate(dataset_records(built.out)[0])
     ]
     section = markdown(audit_records(records, text_only=False))
     assert headings(section) == ["## Audit"]
-    assert r"a\|b \#\# Licences \<img src=x\>" in section
+    assert r"a\|b \#\# Licenses \<img src=x\>" in section
     words = next(
         line for line in section.splitlines() if line.startswith("| more frequent in true")
     )
@@ -151,7 +151,7 @@ def test_the_metadata_parse_with_huggingface_hub_and_describe_the_data(built):
 
 def test_licenses_unknown_to_the_hub_are_named(built):
     licenses = {"CC-BY-4.0": 3, "Flickr terms": 1, "unknown": 1}
-    manifest = replace(built.manifest, licences=licenses)
+    manifest = replace(built.manifest, licenses=licenses)
     data = front_matter(manifest, [Summary("birds", rows=2, english=0)])
     assert data["license"] == ["cc-by-4.0", "unknown", "other"]
     assert data["license_name"] == "Flickr terms"

@@ -117,8 +117,8 @@ def test_estimated_tokens_include_begin_and_end():
 def test_attribute_coverage_is_a_share_of_captions():
     captions = {"A red pug.": "pug", "A red and blue boxer.": "boxer", "A boxer.": "boxer"}
     (found,) = audit_records([pair(*each) for each in captions.items()])
-    assert found.coverage["colour"] == pytest.approx(2 / 3)
-    assert found.coverage_of_category["boxer"]["colour"] == 0.5
+    assert found.coverage["color"] == pytest.approx(2 / 3)
+    assert found.coverage_of_category["boxer"]["color"] == 0.5
     assert found.coverage["pose"] == 0
 
 
@@ -159,13 +159,15 @@ def test_equal_captions_count_as_guesses():
 
 def test_the_baseline_needs_rows_in_every_fold():
     assert text_only_accuracy([("a", ["b"])]) is None
-    assert audit_records([pair("A pug.", "pug", ("A boxer.", "boxer"))])[0].blind == {}
+    assert audit_records([pair("A pug.", "pug", ("A boxer.", "boxer"))])[0].text_only == {}
 
 
 def test_an_audit_can_be_json_markdown_and_tables():
     pairs = [pair(f"A pug {i}.", "pug", (f"A boxer {i}.", "boxer"), id=str(i)) for i in range(40)]
     found = audit_records(pairs)
-    assert json.loads(json.dumps(found[0].to_json()))["blind"]["category"]["words"]["rows"] == 40
+    assert (
+        json.loads(json.dumps(found[0].to_json()))["text_only"]["category"]["words"]["rows"] == 40
+    )
     text = markdown(found)
     assert text.startswith("## Audit")
     assert "| pets | category | 40 | 50.0% |" in text
@@ -190,7 +192,7 @@ def test_a_built_dataset_returns_its_records(birds, tmp_path):
         assert (record.caption, record.category) == (source.caption, source.category)
         assert record.negatives
     (found,) = fdrd.audit(tmp_path / "out", text_only=False)
-    assert (found.rows, found.blind) == (len(records), None)
+    assert (found.rows, found.text_only) == (len(records), None)
 
 
 def test_annotations_are_audited_file_by_file_without_their_images(tmp_path, write):

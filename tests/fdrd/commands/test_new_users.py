@@ -131,7 +131,7 @@ def test_shortcuts_and_american_spellings_reach_the_training(project, run):
     command += ["--epochs", "1", "--lr", "0.01", "--batch-size", "4", "-T", "optimizer=adamw"]
     code, text, stderr = run(*command, "--method-option", "n_ctx=2")
     assert (code, stderr) == (0, "")
-    for part in ('"optimiser": "adamw"', '"learning_rate": 0.01', '"fdrd (4 images)"'):
+    for part in ('"optimizer": "adamw"', '"learning_rate": 0.01', '"fdrd (4 images)"'):
         assert part in text
     code, _, stderr = run(*command, "-T", "learning_rate=0.1")
     assert (code, "given twice" in stderr) == (2, True)

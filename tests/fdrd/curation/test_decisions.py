@@ -53,7 +53,7 @@ def shard_bytes(folder):
 
 
 PAIR = Record("1", ImageRef("1.jpg"), "A red cat.", "cat", Source("1.jpg", "d" * 64, origin="x.json: 1"), "d",
-              attributes=(Attribute("colour", "red", 2, 5),))  # fmt: skip
+              attributes=(Attribute("color", "red", 2, 5),))  # fmt: skip
 
 
 def reviewed(tmp_path, *decisions):
@@ -140,9 +140,9 @@ def test_a_reviewer_can_keep_a_rejected_record(birds, tmp_path):
 def test_successive_corrections_may_refer_to_the_first_or_a_later_state(tmp_path):
     first = decide(PAIR, "caption", "A blue cat.")
     changed = structs.replace(
-        PAIR, caption="A blue cat.", attributes=(Attribute("colour", "blue", 2, 6),)
+        PAIR, caption="A blue cat.", attributes=(Attribute("color", "blue", 2, 6),)
     )
-    second = decide(changed, "attributes", [{"type": "colour", "start": 2, "end": 6}])
+    second = decide(changed, "attributes", [{"type": "color", "start": 2, "end": 6}])
     third = decide(PAIR, "category", "kitten")
     (record,), found = reviewed(tmp_path, first, second, third)
     assert (record.caption, record.category, found.stale) == ("A blue cat.", "kitten", [])
@@ -164,8 +164,8 @@ def test_undo_reverts_the_last_decision_of_that_reviewer_on_that_record():
 
 
 @pytest.mark.parametrize(
-    "value", [[{"type": "colour", "start": 2, "end": 99}], [{"type": "mood", "start": 0, "end": 1}], "red",
-              [{"type": "colour", "start": 0, "end": 4}, {"type": "size", "start": 2, "end": 5}]],
+    "value", [[{"type": "color", "start": 2, "end": 99}], [{"type": "mood", "start": 0, "end": 1}], "red",
+              [{"type": "color", "start": 0, "end": 4}, {"type": "size", "start": 2, "end": 5}]],
 )  # fmt: skip
 def test_attributes_that_are_not_spans_of_the_caption_are_not_applied(tmp_path, value):
     items, found = reviewed(tmp_path, decide(PAIR, "attributes", value))
@@ -177,10 +177,10 @@ TEXTS = ("caption", "category", "negative", "drop", "accept")
 WRONG = [
     *((action, value, "not a string") for action in TEXTS for value in TYPES),
     *(("attributes", value, "attributes are a list") for value in TYPES if value != []),
-    ("attributes", [{"type": "colour", "start": 1e400, "end": 2}], "attributes are a list"),
-    ("attributes", [{"type": "colour", "start": 2, "end": 10**400}], "leaves the caption"),
+    ("attributes", [{"type": "color", "start": 1e400, "end": 2}], "attributes are a list"),
+    ("attributes", [{"type": "color", "start": 2, "end": 10**400}], "leaves the caption"),
     ("attributes", [{"type": "\ud800", "start": 2, "end": 5}], "unknown attribute type"),
-    ("attributes", [{"type": "colour", "start": 2, "end": 5}] * 1001, "over 1,000 attributes"),
+    ("attributes", [{"type": "color", "start": 2, "end": 5}] * 1001, "over 1,000 attributes"),
     ("caption", "a \ud800 wren", "not valid Unicode"),
     ("category", "wren \udfff", "not valid Unicode"),
     ("category", "x" * 1001, "over 1,000 characters"),

@@ -22,7 +22,7 @@ from fdrd.field_guide.taxonomy import SPECIES
 from fdrd.field_guide.traits import Look
 
 TYPES = {
-    "colour", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
+    "color", "pattern", "material", "size", "shape", "count", "part", "pose", "place", "light",
     "viewpoint",
 }  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_a_parquet_dataset_builds_and_needs_no_network_the_second_time(tmp_path,
     (domain,) = manifest["domains"]
     assert (domain["name"], domain["reader"]) == ("birds", "saved_dataset")
     assert domain["homepage"] == "https://huggingface.co/datasets/org/birds"
-    assert manifest["licences"] == {"cc-by-4.0": 14}
+    assert manifest["licenses"] == {"cc-by-4.0": 14}
     again = build(hub, tmp_path, f"hub:org/birds@{commit}", HF_HUB_OFFLINE="1")
     assert json.loads(again.stdout)["nothing_to_do"]
 

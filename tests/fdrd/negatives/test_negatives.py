@@ -354,7 +354,7 @@ def test_an_attribute_swap_changes_one_value_of_its_type():
             assert (negative.kind, negative.category) == ("attribute", pair.category)
             words = zip(pair.caption.split(), negative.caption.split(), strict=True)
             assert sum(one != other for one, other in words) == 1
-            assert negative.attribute_type in {"colour", "pose", "place"}
+            assert negative.attribute_type in {"color", "pose", "place"}
 
 
 def test_an_attribute_swap_fixes_the_article_and_repeats_no_color():
@@ -414,7 +414,7 @@ def test_the_article_before_the_category_of_a_given_negative_is_fixed(caption, f
 
 def test_a_given_negative_keeps_its_stated_category_and_kind():
     provided = [
-        Negative("An pug in a orange coat.", "pug", "attribute", "colour"),
+        Negative("An pug in a orange coat.", "pug", "attribute", "color"),
         Negative("A pug.", "pug", "category"),
     ]
     found, rules = name_given(provided, "A pug.", "pug", make_catalog([], names=["pug"]))

@@ -11,7 +11,7 @@ from fdrd.record import ImageRef, Record, Source
 from fdrd.sources import find_domains, read_domain
 
 GOOD = """
-licence = "CC-BY-4.0"
+license = "CC-BY-4.0"
 homepage = "https://example.org/birds"
 citation = "@misc{birds}"
 group = "{group}_c*"
@@ -58,14 +58,14 @@ def test_manifest_and_card_repeat_it_for_each_domain(tmp_path, write, draw):
         {
             "name": "birds",
             "reader": "image_folder",
-            "licence": "CC-BY-4.0",
+            "license": "CC-BY-4.0",
             "homepage": "https://example.org/birds",
             "citation": "@misc{birds}",
             "meta_categories": ["songbird", "other"],
         },
         {"name": "more", "reader": "image_folder"},
     ]
-    assert built.manifest.licences == {"CC-BY-4.0": 4}
+    assert built.manifest.licenses == {"CC-BY-4.0": 4}
     card = (tmp_path / "out/README.md").read_text()
     assert "| birds | CC-BY-4.0 | `image_folder` | <https://example.org/birds> | 4 |" in card
     assert r"- birds: @misc\{birds\}" in card
@@ -77,20 +77,20 @@ def test_a_changed_domain_file_triggers_a_rebuild(tmp_path, write, draw):
     assert build(tmp_path / "raw", tmp_path / "out", workers=1).nothing_to_do
     write("domain.toml", GOOD.replace("CC-BY-4.0", "CC0-1.0"))
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
-    assert "CC0-1.0" in json.dumps(built.manifest.licences)
+    assert "CC0-1.0" in json.dumps(built.manifest.licenses)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("licence = ", "cannot be read"),
+        ("license = ", "cannot be read"),
         (b"\xff", "cannot be read"),
         ("a = " + "[" * 100_000, "cannot be read"),
         ('home_page = "x"', "did you mean `homepage`?"),
-        ('colour = "x"', "known keys: licence"),
-        ("licence = 3", "`licence` is 3; give a string"),
-        ('license = "a"\nlicence = "b"', "keep one"),
-        (f'licence = "{"x" * 201}"', "SPDX"),
+        ('color = "x"', "known keys: license"),
+        ("license = 3", "`license` is 3; give a string"),
+        ('licence = "a"', "did you mean `license`"),
+        (f'license = "{"x" * 201}"', "SPDX"),
         ('homepage = "javascript:alert(1)"', "start it with https://"),
         ('homepage = "https://a.org/><script>"', "start it with https://"),
         ('group = "g*"', "use {group} once"),
@@ -112,7 +112,7 @@ def test_invalid_values_are_refused(tmp_path, write, draw, text, message):
 
 
 def test_a_link_out_of_the_source_is_refused(tmp_path, write, draw):
-    (tmp_path / "outside.toml").write_text('licence = "secret"')
+    (tmp_path / "outside.toml").write_text('license = "secret"')
     draw_domain(write, draw, "")
     (tmp_path / "raw/domain.toml").symlink_to("../outside.toml")
     with pytest.raises(FdrdError, match="leaves the source folder"):

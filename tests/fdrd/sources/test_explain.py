@@ -67,10 +67,10 @@ def test_a_build_uses_the_layouts_that_explain_names(tmp_path, write, draw):
 
 def test_other_matching_layouts_and_domain_toml_are_named(tmp_path, write, draw):
     draw_all(tmp_path, write, draw)
-    write("table/domain.toml", 'licence = "CC0-1.0"\ngroup = "{group}_*"')
+    write("table/domain.toml", 'license = "CC0-1.0"\ngroup = "{group}_*"')
     found = lines(tmp_path)
     place = found.index(next(line for line in found if line.startswith("table:")))
-    assert found[place + 1] == "    domain.toml gives licence, group"
+    assert found[place + 1] == "    domain.toml gives license, group"
     assert "image_folder matches too" in found[place + 2]
 
 

@@ -26,7 +26,7 @@ def test_metadata_has_all_fields(write, draw, found):
         "group": "clip 3",
         "split": "val",
         "license": "CC0-1.0",
-        "attributes": [{"type": "colour", "value": "brown", "start": 3, "end": 8}],
+        "attributes": [{"type": "color", "value": "brown", "start": 3, "end": 8}],
         "negatives": [
             "A brown robin.",
             {"caption": "A red wren.", "kind": "attribute", "category": "wren"},
@@ -37,7 +37,7 @@ def test_metadata_has_all_fields(write, draw, found):
     assert (record.id, record.caption, record.category) == ("7", "A brown wren.", "house wren")
     assert (record.meta_category, record.group, record.split) == ("bird", "clip 3", "validation")
     assert (record.source.license, record.source.origin) == ("CC0-1.0", "metadata.jsonl: line 1")
-    assert record.attributes == (Attribute("colour", "brown", 2, 7),)
+    assert record.attributes == (Attribute("color", "brown", 2, 7),)
     assert record.negatives == (
         Negative("A brown robin.", "", "category"),
         Negative("A red wren.", "wren", "attribute"),

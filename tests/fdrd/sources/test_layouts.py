@@ -67,7 +67,7 @@ def test_attributes_of_cub_become_spans_where_the_caption_says_them(tmp_path):
     LAYOUTS["cub"].write(tmp_path, PAIRS)
     _, items = read(tmp_path)
     spans = [(span.type, span.value) for span in items[0].attributes]
-    assert ("colour", "red") in spans
+    assert ("color", "red") in spans
     assert items[1].attributes == ()
 
 

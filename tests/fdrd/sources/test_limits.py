@@ -17,7 +17,7 @@ from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.normalize import MAX_MARKS, MAX_MOVED, move_spans
 
 ZALGO = "a" + "\u0301\u0316" * (MAX_MARKS // 2)
-RED = {"type": "colour", "value": "red", "start": 0, "end": 3}
+RED = {"type": "color", "value": "red", "start": 0, "end": 3}
 
 
 def read(write, draw, **fields):

@@ -89,4 +89,4 @@ def test_bench_measures_each_kind_of_change_beside_the_text_only_baseline(source
     assert built.manifest.records.kept == len(rows)
     result = benchmark.run("random", tmp_path / "data", results=tmp_path / "runs")
     share = result.metrics.hard_negatives["attribute: add_obj"]
-    assert (share.rows, share.chance, share.blind) == (len(rows), 0.5, 1.0)
+    assert (share.rows, share.chance, share.text_only) == (len(rows), 0.5, 1.0)

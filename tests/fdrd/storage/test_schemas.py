@@ -29,7 +29,7 @@ RECORD = Record(
     "wren",
     Source("wren/1.png", "0" * 64, "CC0-1.0", "metadata.jsonl: line 1"),
     domain="birds",
-    attributes=(Attribute("colour", "brown", 2, 7),),
+    attributes=(Attribute("color", "brown", 2, 7),),
     negatives=(Negative("A brown robin.", "robin", "category"),),
     rules=("caption_glued",),
 )

@@ -12,7 +12,7 @@ from tests.real import REAL, needs_real
 
 TESTS = Path(__file__).parents[2]
 LABELS = json.loads((TESTS / "data" / "attribute_labels.json").read_text())
-FIVE = {"colour", "count", "place", "pose", "material"}
+FIVE = {"color", "count", "place", "pose", "material"}
 
 
 def spans(caption, category=""):
@@ -34,7 +34,7 @@ def test_all_types_are_found_in_one_caption():
         ("shape", "round"),
         ("material", "wooden"),
         ("part", "buttons"),
-        ("colour", "red"),
+        ("color", "red"),
         ("pose", "lying"),
         ("place", "grass"),
         ("light", "sunlight"),
@@ -42,7 +42,7 @@ def test_all_types_are_found_in_one_caption():
 
 
 def test_a_mention_of_the_category_is_not_an_attribute():
-    assert spans("A Yellow-Iris with a black iris.", "yellow iris") == [("colour", "black")]
+    assert spans("A Yellow-Iris with a black iris.", "yellow iris") == [("color", "black")]
     assert ("pattern", "striped") not in spans(
         "This is a photo of striped. A striped rug.", "striped"
     )
@@ -60,9 +60,9 @@ def test_one_is_a_count_but_not_as_a_pronoun():
 
 def test_a_shade_is_part_of_its_color():
     assert spans("light gray, dark blue, cream-colored") == [
-        ("colour", "light gray"),
-        ("colour", "dark blue"),
-        ("colour", "cream-colored"),
+        ("color", "light gray"),
+        ("color", "dark blue"),
+        ("color", "cream-colored"),
     ]
 
 

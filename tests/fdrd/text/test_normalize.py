@@ -40,8 +40,8 @@ def test_normalizing_twice_changes_nothing(caption):
 
 def test_spans_move_with_a_fixed_article():
     after, rules = normalize_described("This is a azalea with red petals.", "azalea")
-    assert rules == ("article_mended",)
-    red = Attribute("colour", "red", 22, 25)
+    assert rules == ("article_fixed",)
+    red = Attribute("color", "red", 22, 25)
     (moved,) = move_spans([red], "This is a azalea with red petals.", after)
     assert (moved.value, moved.start, after[23:26]) == ("red", 23, "red")
 
@@ -74,7 +74,7 @@ def test_following_spans_through_many_changes_takes_time_in_proportion(change, m
 def test_spans_move_with_their_words():
     before = "A  dark_red bird.The sky is blue."
     after = normalize_caption(before)[0]
-    spans = [Attribute("colour", "dark_red", 3, 11), Attribute("colour", "blue", 28, 32)]
+    spans = [Attribute("color", "dark_red", 3, 11), Attribute("color", "blue", 28, 32)]
     assert [(a.value, after[a.start : a.end]) for a in move_spans(spans, before, after)] == [
         ("dark red", "dark red"),
         ("blue", "blue"),

@@ -177,16 +177,16 @@ def test_decisions_through_the_server(drawn, open_site):
     assert "problem" in decide(action="accept", digest="0" * 64)
     assert "problem" in decide(action="destroy")
     page = site.text("/review", id=record["id"])
-    assert '<mark class="span type-colour" title="colour">blue</mark>' in page
+    assert '<mark class="span type-color" title="color">blue</mark>' in page
     deep = "[" * 20_000
     for action, value, problem in (
         ("category", "x" * 1001, "the category has over 1,000 characters"),
         ("category", "x" * 60_000, "the category has over 1,000 characters"),
         ("caption", "x" * 20_001, "the caption has over 20,000 characters"),
         ("comment", "x" * 20_001, "the comment has over 20,000 characters"),
-        ("attributes", '[{"type": "colour", "start": 1e400, "end": 2}]', "got `float`"),
-        ("attributes", '[{"type": "colour", "start": 0, "end": 2.0}]', "got `float`"),
-        ("attributes", '{"type": "colour"}', "attributes are a list"),
+        ("attributes", '[{"type": "color", "start": 1e400, "end": 2}]', "got `float`"),
+        ("attributes", '[{"type": "color", "start": 0, "end": 2.0}]', "got `float`"),
+        ("attributes", '{"type": "color"}', "attributes are a list"),
         ("attributes", deep, "attributes are a JSON list"),
         ("attributes", f"[{'1,' * 1000}1]", "over 1,000 attributes"),
     ):

@@ -25,8 +25,8 @@ POINTS = int(os.environ.get("FDRD_POINTS", "20"))
 SMALL = BuildConfig(shard_bytes=800)
 HOSTILE = [
     None, True, -1, 10**400, 1e400, float("nan"), 0.5, "", "x" * 1001, "x" * 20_001, "\ud800", "a\0b", "\u202e<script>",
-    "None", "\n", "e" + "\u0301" * 2000, [], {}, [[]], [None], [{"type": "colour", "start": 0, "end": 1e400}],
-    [{"type": "colour", "start": 0, "end": 3}], {"type": "colour"}, [{"type": "colour", "start": -3, "end": 10**30}],
+    "None", "\n", "e" + "\u0301" * 2000, [], {}, [[]], [None], [{"type": "color", "start": 0, "end": 1e400}],
+    [{"type": "color", "start": 0, "end": 3}], {"type": "color"}, [{"type": "color", "start": -3, "end": 10**30}],
 ]  # fmt: skip
 LINES = [b"", b"[]", b"{", b"[" * 5000, b"\xff\xfe", b'{"record": 1e400}', b"\0" * 99, b"7" * 5000]
 

@@ -28,9 +28,9 @@ def captions(raw, tmp_path):
 def test_a_template_uses_attributes_of_the_category_and_of_the_image(captions, tmp_path):
     table = tmp_path / "attributes.csv"
     table.write_text(
-        "file_name,category,colour,pose\n,House_Wren,brown,\n,robin,red,\nrobin/001.png,,orange,sleeps\n"
+        "file_name,category,color,pose\n,House_Wren,brown,\n,robin,red,\nrobin/001.png,,orange,sleeps\n"
     )
-    text = "{an colour} {category} {pose} in the shade. | {a colour} {category} sits in the shade."
+    text = "{an color} {category} {pose} in the shade. | {a color} {category} sits in the shade."
     found = captions(Template(Spending(), text=text, attributes=str(table)))
     assert found["house wren/000.png"] == "A brown house wren sits in the shade."
     assert found["robin/001.png"] == "An orange robin sleeps in the shade."
@@ -39,14 +39,14 @@ def test_a_template_uses_attributes_of_the_category_and_of_the_image(captions, t
 
 def test_a_missing_value_is_a_failure_with_its_name(captions, tmp_path):
     table = tmp_path / "attributes.jsonl"
-    table.write_text('{"category": "robin", "colour": "red"}\n')
-    found = captions(Template(Spending(), text="A {colour} {category}.", attributes=str(table)))
+    table.write_text('{"category": "robin", "color": "red"}\n')
+    found = captions(Template(Spending(), text="A {color} {category}.", attributes=str(table)))
     assert found["robin/001.png"] == "A red robin."
     failure = found["house wren/000.png"]
-    assert (failure.reason, failure.detail) == ("no_answer", "no value for colour")
+    assert (failure.reason, failure.detail) == ("no_answer", "no value for color")
 
 
-@pytest.mark.parametrize("text", ["A {colour} {category}.", "", " | "])
+@pytest.mark.parametrize("text", ["A {color} {category}.", "", " | "])
 def test_a_template_that_cannot_be_filled_in_is_refused_before_the_run(text):
     with pytest.raises(FdrdError, match="template: "):
         Template(Spending(), text=text)
@@ -122,6 +122,6 @@ def test_copies_of_an_image_can_have_different_captions(captions, raw, tmp_path)
 
 def test_a_linked_table_is_read(tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "real.csv").write_text("category,colour\nrobin,red\n")
+    (tmp_path / "elsewhere" / "real.csv").write_text("category,color\nrobin,red\n")
     (tmp_path / "link.csv").symlink_to(tmp_path / "elsewhere" / "real.csv")
-    assert read_table(tmp_path / "link.csv").by_category == {"robin": {"colour": "red"}}
+    assert read_table(tmp_path / "link.csv").by_category == {"robin": {"color": "red"}}

@@ -12,6 +12,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from fdrd.curation.source_contents import SourceContents, SourceWriter
 from fdrd.errors import FdrdError, first_line
 from fdrd.policy import reject
-from fdrd.reasons import DROPPED_IN_REVIEW, KEPT_IN_REVIEW, NOT_SELECTED
+from fdrd.reasons import CAPTION_FROM_REVIEW, DROPPED_IN_REVIEW, KEPT_IN_REVIEW, NOT_SELECTED
 from fdrd.record import SPLITS, Attribute, Record
 from fdrd.sources.reading.names import MAX_CAPTION, MAX_NAME
 from fdrd.sources.reading.pairs import MAX_LISTED
@@ -52,8 +53,9 @@ class Decision:
     """One decision of one reviewer.
 
     Attributes:
-        record: id of the record; for `keep`, `file: key` of the rejected record.
-        digest: of the content that was seen (`content_digest`); for `keep`, empty.
+        record: id of the record; for `keep`, and for `caption` of an image that has none, `file: key` of the rejected
+            record.
+        digest: of the content that was seen (`content_digest`); for a rejected record, empty.
         reviewer: who decided.
         time: when, as ISO 8601 in UTC.
         action: one of `ACTIONS`.
@@ -86,6 +88,19 @@ class Reviewed:
     applied: int = 0
     stale: list[tuple[Decision, str]] = field(default_factory=list)
     verified: frozenset[str] = frozenset()
+
+
+def written_captions(decisions: Iterable[Decision]) -> dict[str, str]:
+    """Return the captions that reviewers wrote for images without one, by `file: key`; the last one counts."""
+    return {
+        each.record: each.value
+        for each in in_effect(decisions)
+        if _is_written(each) and not value_flaw("caption", each.value)
+    }
+
+
+def _is_written(decision: Decision) -> bool:
+    return decision.action == "caption" and not decision.digest
 
 
 def content_digest(image: str, caption: str, category: str, attributes: Iterable[Attribute]) -> str:
@@ -254,17 +269,8 @@ def review(
     Raises:
         FdrdError: the source has no record with one of the ids.
     """
-    of_record: dict[str, list[Decision]] = defaultdict(list)
-    kept_after_all: dict[str, list[Decision]] = defaultdict(list)
     found = Reviewed()
-    for decision in in_effect(decisions):
-        if decision.action == "keep":
-            if flaw := value_flaw("keep", decision.value):
-                found.stale.append((decision, flaw))
-            else:
-                kept_after_all[decision.record].append(decision)
-        elif decision.action not in NOTES:
-            of_record[decision.record].append(decision)
+    of_record, kept_after_all, written = _grouped(decisions, found.stale)
     metas = {(each.domain, each.category): each.meta_category for each in contents.records}
     applied, verified = 0, set()
     digests = [each.check.sha256 for each in contents.images]
@@ -282,6 +288,9 @@ def review(
             for each in outcome.applied:
                 if each.action == "negative":
                     true_texts[image].append(each.value)
+            if CAPTION_FROM_REVIEW in item.rules:
+                applied += len(written.pop(_key(item), ()))
+                verified.add(item.id)
             if outcome.dropped:
                 verified.discard(item.id)
                 item = reject(item, DROPPED_IN_REVIEW, f"{item.image}: {outcome.dropped.reviewer}")
@@ -291,7 +300,7 @@ def review(
             else:
                 meta = metas.get((item.domain, outcome.record.category), item.meta_category)
                 item = replace(outcome.record, meta_category=meta)
-                if keeps := kept_after_all.pop(item.source.origin, None):
+                if keeps := kept_after_all.pop(_key(item), None):
                     applied += len(keeps)
                     item = replace(item, rules=(*item.rules, KEPT_IN_REVIEW))
         into.add(item, number)
@@ -300,10 +309,40 @@ def review(
             f"`only`: the source has no record {min(unknown)!r}, nor {len(unknown) - 1:,} others of the "
             f"{len(only or ()):,}; select the records again from a dataset of this source"
         )
-    left = [each for several in (*of_record.values(), *kept_after_all.values()) for each in several]
-    found.stale.extend((decision, "the source has no such record") for decision in left)
+    left = chain(of_record.values(), kept_after_all.values(), written.values())
+    found.stale.extend(
+        (each, "the source has no such record") for each in chain.from_iterable(left)
+    )
     texts = {image: tuple(dict.fromkeys(several)) for image, several in true_texts.items()}
     return Reviewed(texts, applied, found.stale, frozenset(verified))
+
+
+def _grouped(
+    decisions: Iterable[Decision], stale: list[tuple[Decision, str]]
+) -> tuple[dict[str, list[Decision]], dict[str, list[Decision]], dict[str, list[Decision]]]:
+    """Return decisions on records by id; those that keep, and those that caption, rejected ones by `file: key`.
+
+    Decisions with an unfit value are added to `stale`.
+    """
+    of_record: dict[str, list[Decision]] = defaultdict(list)
+    kept_after_all: dict[str, list[Decision]] = defaultdict(list)
+    written: dict[str, list[Decision]] = defaultdict(list)
+    for decision in in_effect(decisions):
+        on_rejected = decision.action == "keep" or _is_written(decision)
+        if on_rejected and (flaw := value_flaw(decision.action, decision.value)):
+            stale.append((decision, flaw))
+        elif on_rejected:
+            group = kept_after_all if decision.action == "keep" else written
+            group[decision.record].append(decision)
+        elif decision.action not in NOTES:
+            of_record[decision.record].append(decision)
+    return of_record, kept_after_all, written
+
+
+def _key(record: Record) -> str:
+    """Return `file: key` of a record, as its rejection has them."""
+    file, _, key = record.source.origin.partition(": ")
+    return f"{file}: {key}"
 
 
 def decisions_entry(digest: str, reviewed: Reviewed, kept: Iterable[Record]) -> dict[str, Any]:

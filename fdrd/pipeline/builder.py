@@ -18,6 +18,7 @@ from fdrd.curation.decisions import (
     read_decisions,
     read_selection,
     review,
+    written_captions,
 )
 from fdrd.curation.pair_table import pair_table
 from fdrd.curation.source_contents import SourceWriter
@@ -292,9 +293,10 @@ class _Run:
             check_same_source(self.out, self.target.origin)
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
+            written = written_captions(self.decisions[0]) if self.decisions else {}
             contents = stack.enter_context(
                 checked_source(
-                    work, self.folder, read_items(self.folder, self.domains), self.config.max_pixels,
+                    work, self.folder, read_items(self.folder, self.domains, written), self.config.max_pixels,
                     publish.ledger_path(self.out), self.engine, self.progress, expected=files,
                 )
             )  # fmt: skip

@@ -101,13 +101,19 @@ class BrowsePages:
         chosen = [each for each in rejected if wanted is None or each.item["reason"] in wanted]
         page, pages, shown = _page(request, chosen)
         others = {each.number: _other(index, each) for each in shown}
-        kept: set[str] = set()
+        decided = {}
         if self.context.review:
             of_record = self.context.review.effective()[1]
-            kept = {name for name, several in of_record.items() if several[-1].action == "keep"}
+            decided = {
+                each.name: of_record[each.name][-1] for each in rejected if each.name in of_record
+            }
+        captionable = [each for each in chosen if each.captionable]
         return self.context.page(
             request, "rejected.html", rejected=shown, reason=reason, reasons=reasons(rejected), page=page, pages=pages,
-            total=len(chosen), others=others, kept=kept,
+            total=len(chosen), others=others, decided=decided,
+            captionable=len(captionable), written=sum(each.name in decided for each in captionable),
+            drafts=self.context.drafts.of(shown) if self.context.drafts else {},
+            problem=request.query_params.get("problem", ""), saved=request.query_params.get("saved", ""),
             leaks=sum(each.item["reason"] in LEAKS for each in rejected),
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ from fdrd.reasons import REASONS, REVIEW_REASONS
 from fdrd.storage.origin import recorded_origin
 from fdrd.text.controls import visible
 from fdrd.viewer.decision_log import Review, decisions_path, review_folder
+from fdrd.viewer.drafts import Drafts
 from fdrd.viewer.facets import (
     MOST_CHOSEN,
     SHOWN,
@@ -63,6 +64,8 @@ class Context:
     runs: Runs | None = None
     source: Path | None = None
     """The raw source, for images that were rejected."""
+    drafts: Drafts | None = None
+    """Captions by `fdrd caption`, for images that have none."""
     source_name: str = "RAW"
     """The source as a command names it."""
     meaning: Meaning = field(default_factory=Meaning)
@@ -148,6 +151,7 @@ def open_context(
     review: str | None = None,
     reviewer: str = "reviewer",
     source: Path | None = None,
+    drafts: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> Context:
     """Open a dataset with its reviews and results.
@@ -172,7 +176,10 @@ def open_context(
     origin = recorded_origin(folder)
     # A note next to a dataset may name any folder, so it is shown, not read.
     name = quote(str(source or (origin.path if origin else "RAW")))
-    return Context(library, own, tuple(readable), reviewer, runs, source, name, Meaning(runs))
+    written = Drafts(source, drafts) if source and drafts else None
+    return Context(
+        library, own, tuple(readable), reviewer, runs, source, written, name, Meaning(runs)
+    )
 
 
 def state_of(request: Request) -> State:

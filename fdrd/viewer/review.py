@@ -72,16 +72,9 @@ def flaw_of(row: Mapping[str, Any], before: Sequence[Decision], decision: Decisi
     return next((reason for each, reason in outcome.stale if each is decision), "")
 
 
-def keep_decision(rejection: Mapping[str, str], reviewer: str) -> Decision:
-    """Return the decision to keep a rejected record after all."""
-    return Decision(
-        f"{rejection['file']}: {rejection['key']}",
-        "",
-        reviewer,
-        now(),
-        "keep",
-        rejection["reason"],
-    )
+def rejected_decision(record: str, reviewer: str, action: str, value: str) -> Decision:
+    """Return the decision to keep a rejected record, `file: key`, after all, or to give it a caption."""
+    return Decision(record, "", reviewer, now(), action, value)
 
 
 def queue(kind: str, rows: Indices, category: Indices, candidates: Indices) -> Indices:

@@ -31,9 +31,9 @@ from fdrd.viewer.review import (
     corrected,
     digest_of,
     flaw_of,
-    keep_decision,
     new_decision,
     queue,
+    rejected_decision,
     with_reasons,
 )
 
@@ -109,8 +109,8 @@ class ReviewPages:
         try:
             if action == "undo":
                 decisions = undo(review, reviewer)
-            elif action == "keep":
-                decisions = [self._keep(index, form, reviewer)]
+            elif "number" in form:  # a rejected record
+                decisions = [self._on_rejected(index, form, reviewer)]
             else:
                 decisions = [_decision(index, review, form, reviewer)]
                 if (
@@ -134,15 +134,27 @@ class ReviewPages:
             return RedirectResponse(with_values(back, saved="undo", id=decision.record), 303)
         if action in _ADVANCES:
             return RedirectResponse(with_values(back, saved=action), 303)
-        if action == "keep":
-            return RedirectResponse(back, 303)
+        if "number" in form:
+            return RedirectResponse(with_values(back, saved=action), 303)
         return RedirectResponse(with_values(back, saved=action, id=decision.record), 303)
 
-    def _keep(self, index: Index, form: dict[str, str], reviewer: str) -> Decision:
-        wanted = form.get("number", "")
+    def _on_rejected(self, index: Index, form: dict[str, str], reviewer: str) -> Decision:
+        """Return the decision of a form on a rejected record.
+
+        Raises:
+            FdrdError: the list has changed, or the caption is unfit.
+        """
+        action, wanted = form.get("action", ""), form.get("number", "")
         for each in read_rejected(index.folder):
-            if str(each.number) == wanted and each.item["key"] == form.get("key") and each.keepable:
-                return keep_decision(each.item, reviewer)
+            if str(each.number) != wanted or each.item["key"] != form.get("key"):
+                continue
+            if action == "keep" and each.keepable:
+                return rejected_decision(each.name, reviewer, action, each.item["reason"])
+            if action == "caption" and each.captionable:
+                text = " ".join(form.get("value", "").split())
+                if flaw := value_flaw(action, text) or ("" if text else "the caption is empty"):
+                    raise FdrdError(f"Not saved: {flaw}")
+                return rejected_decision(each.name, reviewer, action, text)
         raise FdrdError("the list of rejected records has changed; reload the page")
 
     def _queue(self, index: Index, kind: str, rows: Indices) -> Indices:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from fdrd.errors import FdrdError
 from fdrd.viewer.context import Context, state_of
-from fdrd.viewer.facets import ORDERS, PAGE
+from fdrd.viewer.facets import ORDERS, PAGE, Indices
 from fdrd.viewer.images import TYPE, encode, image_bytes, placeholder, thumbnail
 from fdrd.viewer.index import Index
 from fdrd.viewer.meaning import WaitingError
@@ -60,6 +61,12 @@ class BrowsePages:
         record = index.record(request.query_params.get("id", ""))
         if record is None:
             return self.context.page(request, "missing.html", 404)
+        state = state_of(request)
+        try:
+            rows = self.context.selection(index, state).rows
+        except FdrdError:  # a search by meaning that waits for its features, or cannot
+            rows = np.zeros(0, np.int32)
+        before, after = _neighbors(index, rows, record["row"])
         same = [each for each in index.of_image(record["image"]) if each["row"] != record["row"]]
         near = [
             each for each in index.of_cluster(record["cluster"]) if each["image"] != record["image"]
@@ -70,7 +77,8 @@ class BrowsePages:
         decisions = [decision for _, several in reviews for decision in several]
         outcome = corrected(record, decisions)
         return self.context.page(
-            request, "record.html", record=record, same=same if record["image"] else [], near=near,
+            request, "record.html", record=record, state=state, before=before, after=after,
+            same=same if record["image"] else [], near=near,
             methods=self.context.meaning.methods(index),
             ranks=self.context.runs.ranks_of(index, record["row"]) if self.context.runs else [],
             decisions=with_reasons(decisions, outcome), corrected=outcome.record,
@@ -167,6 +175,17 @@ class BrowsePages:
                 for record_id in ids & marks.keys():
                     marks[record_id].append(tag)
         return marks
+
+
+def _neighbors(index: Index, rows: Indices, row: int) -> tuple[str, str]:
+    """Return the ids of the records before and after one in a selection; empty where there is none."""
+    at = np.flatnonzero(rows == row)
+    if not len(at):
+        return "", ""
+    ids = {n: rows[n] for n in (at[0] - 1, at[0] + 1) if 0 <= n < len(rows)}
+    records = dict(zip(ids, index.records([*ids.values()], spans=False), strict=True))
+    before, after = (str(records[n]["id"]) if n in records else "" for n in (at[0] - 1, at[0] + 1))
+    return before, after
 
 
 def _other(index: Index, rejected: Rejected) -> dict[str, Any] | None:

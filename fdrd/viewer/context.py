@@ -25,6 +25,7 @@ from fdrd.storage.origin import recorded_origin
 from fdrd.text.controls import visible
 from fdrd.viewer.decision_log import Review, decisions_path, review_folder
 from fdrd.viewer.drafts import Drafts
+from fdrd.viewer.embedding_map import inside, plane
 from fdrd.viewer.facets import (
     MOST_CHOSEN,
     SHOWN,
@@ -70,6 +71,7 @@ class Context:
     """The source as a command names it."""
     meaning: Meaning = field(default_factory=Meaning)
     _selections: dict[Any, Selection] = field(default_factory=dict)
+    _points: tuple[str, Indices] = ("", np.zeros((0, 2), np.int32))
     _reviewed: tuple[Any, Reviewed] = (None, {})
 
     def selection(self, index: Index, state: State, all_of: str = "") -> Selection:
@@ -90,11 +92,27 @@ class Context:
                 )
             elif state.q:
                 rows = index.search(state.q)
+            if state.area:
+                here = np.flatnonzero(inside(self.points(index), state.area)).astype(np.int32)
+                rows = here if rows is None else np.intersect1d(rows, here)
             found = select(index.columns, state, rows, self.reviewed(index), all_of, scores)
             if len(self._selections) >= _SELECTIONS:
                 self._selections.clear()
             self._selections[key] = found
         return found
+
+    def points(self, index: Index) -> Indices:
+        """Return (N, 2) coordinates of the rows on the map; -1 for rows without an image.
+
+        Raises:
+            WaitingError: features are being computed.
+            FdrdError: the backbone cannot be loaded.
+        """
+        if self._points[0] != index.version:
+            vectors, of_row = self.meaning.image_vectors(index)
+            points = np.append(plane(vectors), [[-1, -1]], axis=0).astype(np.int32)
+            self._points = index.version, points[of_row]
+        return self._points[1]
 
     def reviewed(self, index: Index) -> Reviewed:
         """Return the rows by what reviewers said of them: status and tags; nothing without a review."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -65,6 +66,7 @@ class State:
         q: text that is searched for.
         similar: key of the method that searches by meaning; without it, words are searched.
         like: id of a record whose image is searched for, by meaning, if there is no text.
+        area: polygon on the map (`fdrd.viewer.embedding_map`).
     """
 
     q: str = ""
@@ -73,6 +75,7 @@ class State:
     page: int = 1
     similar: str = ""
     like: str = ""
+    area: str = ""
 
     @property
     def by_meaning(self) -> bool:
@@ -83,14 +86,18 @@ class State:
         """Return the URL of this state with some of it changed; fields that are not of the state are appended."""
         others = [(name, str(changes.pop(name))) for name in [*changes] if name not in _FIELDS]
         state = replace(self, **{"page": 1, **changes})
-        searched = {"q": state.q, "similar": state.similar, "like": state.like}
+        return query_url(path, state.pairs() + others)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return names and values of the query of this state."""
+        searched = {"q": self.q, "similar": self.similar, "like": self.like, "area": self.area}
         pairs = [(name, value) for name, value in searched.items() if value]
-        pairs += [(name, value) for name in sorted(state.chosen) for value in state.chosen[name]]
-        if state.order != "dataset":
-            pairs.append(("order", state.order))
-        if state.page > 1:
-            pairs.append(("page", str(state.page)))
-        return query_url(path, pairs + others)
+        pairs += [(name, value) for name in sorted(self.chosen) for value in self.chosen[name]]
+        if self.order != "dataset":
+            pairs.append(("order", self.order))
+        if self.page > 1:
+            pairs.append(("page", str(self.page)))
+        return pairs
 
     def toggled(self, name: str, value: str) -> State:
         """Return the state with a value of a facet chosen, or no longer chosen."""
@@ -108,9 +115,18 @@ class State:
     @property
     def key(self) -> tuple[Any, ...]:
         """What identifies the selection, whatever the page."""
-        return self.q, self.similar, self.like, tuple(sorted(self.chosen.items())), self.order
+        return (
+            self.q,
+            self.similar,
+            self.like,
+            self.area,
+            tuple(sorted(self.chosen.items())),
+            self.order,
+        )
 
 
+_AREA = re.compile(r"\d{1,4},\d{1,4}(,\d{1,4},\d{1,4}){2,63}")
+"""Corners of a polygon on the map."""
 _FIELDS = frozenset(each.name for each in fields(State))
 
 
@@ -118,10 +134,10 @@ def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
     """Return the state of a query string; whatever is unknown is ignored.
 
     >>> parse_state([("q", "red"), ("split", "test"), ("page", "-2"), ("evil", "1")])
-    State(q='red', chosen={'split': ('test',)}, order='dataset', page=1, similar='', like='')
+    State(q='red', chosen={'split': ('test',)}, order='dataset', page=1, similar='', like='', area='')
     """
     chosen: dict[str, dict[str, None]] = {}
-    q, order, page, similar, like = "", "dataset", 1, "", ""
+    q, order, page, similar, like, area = "", "dataset", 1, "", "", ""
     for name, value in pairs:
         if name in TITLES:
             chosen.setdefault(name, {})[value] = None
@@ -131,12 +147,20 @@ def parse_state(pairs: Iterable[tuple[str, str]]) -> State:
             similar = value[:40]
         elif name == "like":
             like = value[:MAX_ID]
+        elif name == "area" and _AREA.fullmatch(value):
+            area = value
         elif name == "order" and value in ORDERS:
             order = value
         elif name == "page" and value.isascii() and value.isdecimal():
             page = min(max(1, int(value)), 10**6)
     return State(
-        q, {name: tuple(values) for name, values in chosen.items()}, order, page, similar, like
+        q,
+        {name: tuple(values) for name, values in chosen.items()},
+        order,
+        page,
+        similar,
+        like,
+        area,
     )
 
 

@@ -107,14 +107,25 @@ class Runs:
 
     def missed(self, index: Index, *, hardest: bool) -> Indices:
         """Return the rows that the best method does not find first: rank 2 first, or the last rank first."""
+        queries, ranks = self._best(index)
+        order = np.argsort(-ranks if hardest else ranks, kind="stable")
+        return queries[order[ranks[order] > 1]]
+
+    def best_ranks(self, index: Index) -> Floats:
+        """Return the text-to-image rank of every row under the best method; infinite where none was measured."""
+        found = np.full(index.columns.size, np.inf)
+        queries, ranks = self._best(index)
+        found[queries] = ranks
+        return found
+
+    def _best(self, index: Index) -> tuple[Indices, Floats]:
+        """Return rows, and their ranks under the best method of the first comparison on this dataset."""
         for number, comparison in enumerate(self.comparisons):
             queries = self.queries(index, number)
             if queries is not None:
                 sums = [row.results[0]["R-sum"] for row in comparison.rows]
-                _, ranks = self.ranks(number, "text_to_image")[sums.index(max(sums))]
-                order = np.argsort(-ranks if hardest else ranks, kind="stable")
-                return queries.rows[order[ranks[order] > 1]]
-        return np.zeros(0, np.int32)
+                return queries.rows, self.ranks(number, "text_to_image")[sums.index(max(sums))][1]
+        return np.zeros(0, np.int32), np.zeros(0)
 
     def breakdown(
         self, index: Index, number: int, facet: str

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from fdrd.errors import FdrdError
 from fdrd.viewer.browse_pages import BrowsePages
 from fdrd.viewer.context import Context
+from fdrd.viewer.map_pages import MapPages
 from fdrd.viewer.meaning import WaitingError
 from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
@@ -42,6 +43,8 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     browse, results, review = BrowsePages(context), ResultPages(context), ReviewPages(context)
     routes = [
         Route("/", browse.browse),
+        Route("/map", MapPages(context).page),
+        Route("/map/points", MapPages(context).points),
         Route("/waiting", browse.waiting),
         Route("/select", SelectionPages(context).act, methods=["POST"]),
         Route("/record", browse.record),

@@ -48,7 +48,7 @@
   document.addEventListener("htmx:afterSwap", () => { state = "settling"; });
   document.addEventListener("htmx:afterSettle", () => { state = "idle"; const key = waiting; waiting = ""; if (key) press(key); });
   for (const failed of ["htmx:responseError", "htmx:sendError", "htmx:swapError"]) document.addEventListener(failed, () => { state = "idle"; });
-  const press = (key) => document.querySelector(`[data-review] [data-key="${CSS.escape(key)}"]`)?.click();
+  const press = (key) => document.querySelector(`main [data-key="${CSS.escape(key)}"]`)?.click();
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select");
     if (typing && event.key === "Escape") { typing.blur(); return; }
@@ -68,7 +68,7 @@
       return;
     }
     if (state === "settling") waiting = key;
-    else if (state === "idle" && document.querySelector(`[data-review] [data-key="${CSS.escape(key)}"]`)) { event.preventDefault(); press(key); }
+    else if (state === "idle" && document.querySelector(`main [data-key="${CSS.escape(key)}"]`)) { event.preventDefault(); press(key); }
   });
 
   // Selecting many: a range with Shift, the page, all of the filter; X and arrows on a focused record.

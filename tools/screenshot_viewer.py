@@ -6,7 +6,7 @@
     python tools/screenshot_viewer.py data/birds --results runs/ --out docs/images
     python tools/screenshot_viewer.py data/birds --results runs/ --source raw/ --shots build/shots
 
-The second command writes every page at two widths in both themes instead, to look at. Needs Playwright for Python and Chromium.
+The second command writes every page at two widths in both themes instead. Needs Playwright for Python and Chromium.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fdrd.errors import FdrdError
-from fdrd.viewer.context import Context, state_of
+from fdrd.viewer.context import UNSEEN, Context, page_of, state_of
 from fdrd.viewer.facets import ORDERS, PAGE, Indices
 from fdrd.viewer.images import TYPE, encode, image_bytes, placeholder, thumbnail
 from fdrd.viewer.index import Index
@@ -20,7 +19,6 @@ from fdrd.viewer.rejections import LEAKS, Rejected, read_rejected, reasons, reje
 from fdrd.viewer.review import corrected, with_reasons
 
 _FOREVER = {"Cache-Control": "private, max-age=86400"}
-_PAIRS = 24
 
 
 class BrowsePages:
@@ -39,19 +37,18 @@ class BrowsePages:
         except WaitingError:
             raise
         except FdrdError as error:
-            state, problem = (
-                replace(state, similar="", like=""),
-                f"{error}; words are searched instead",
-            )
+            state = replace(state, similar="", like="", area="")
+            problem = f"{error}; words are searched instead"
             selection = self.context.selection(index, state, all_of)
         total = len(selection.rows)
         start = (state.page - 1) * PAGE
-        records = index.records(selection.rows[start : start + PAGE].tolist(), spans=False)
+        rows = selection.rows[start : start + PAGE]
+        records = index.records(rows.tolist(), spans=False)
         return self.context.page(
             request, "browse.html", state=state, selection=selection, records=records, total=total,
             orders=ORDERS, pages=max(1, -(-total // PAGE)), damaged=_damaged(index), all_of=all_of,
             methods=self.context.meaning.methods(index), problem=problem,
-            marks=self._marks(records), version=index.version,
+            marks=self._marks(index, rows), version=index.version,
             saved=request.query_params.get("saved", ""), categories=index.columns.labels["category"],
         )  # fmt: skip
 
@@ -107,7 +104,7 @@ class BrowsePages:
         reason = request.query_params.get("reason", "")
         wanted = LEAKS if reason == "leaks" else {reason} if reason else None
         chosen = [each for each in rejected if wanted is None or each.item["reason"] in wanted]
-        page, pages, shown = _page(request, chosen)
+        page, pages, shown = page_of(request, chosen)
         others = {each.number: _other(index, each) for each in shown}
         decided = {}
         if self.context.review:
@@ -142,7 +139,7 @@ class BrowsePages:
         """List the clusters of near duplicates that were kept."""
         index = self.context.library.current()
         clusters = index.clusters()
-        page, pages, shown = _page(request, clusters)
+        page, pages, shown = page_of(request, clusters)
         groups = [(name, _distinct_images(index.of_cluster(name, 200))) for name in shown]
         return self.context.page(
             request, "duplicates.html", groups=groups, page=page, pages=pages, total=len(clusters)
@@ -164,16 +161,13 @@ class BrowsePages:
             return Response(placeholder("image damaged"), media_type="image/svg+xml")
         return Response(data, media_type=TYPE, headers=_FOREVER)
 
-    def _marks(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-        """Return what reviewers said of records: status and tags by id."""
-        marks: dict[str, list[str]] = {record["id"]: [] for record in records}
-        for record_id, label in self.context.status().items():
-            if record_id in marks:
-                marks[record_id].append(label)
-        for review in self.context.readable:
-            for tag, ids in review.tags().items():
-                for record_id in ids & marks.keys():
-                    marks[record_id].append(tag)
+    def _marks(self, index: Index, rows: Indices) -> dict[int, list[str]]:
+        """Return what reviewers said of each row: verdict and tags."""
+        marks: dict[int, list[str]] = {row: [] for row in rows.tolist()}
+        for labels in self.context.reviewed(index).values():
+            for label, found in labels.items():
+                for row in rows[np.isin(rows, found)].tolist() if label != UNSEEN else ():
+                    marks[row].append(label)
         return marks
 
 
@@ -201,13 +195,3 @@ def _distinct_images(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _damaged(index: Index) -> list[str]:
     return [error for _, error in index.shards.values() if error]
-
-
-def _page(request: Request, items: Sequence[Any]) -> tuple[int, int, Sequence[Any]]:
-    """Return the page that is asked for, the number of pages, and its items."""
-    text = request.query_params.get("page", "1")
-    pages = max(1, -(-len(items) // _PAIRS))
-    page = min(
-        max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 9 else 1, pages
-    )
-    return page, pages, items[(page - 1) * _PAIRS : page * _PAIRS]

@@ -38,7 +38,7 @@ from fdrd.viewer.facets import (
     select,
 )
 from fdrd.viewer.highlight import attribute_parts, changed_parts
-from fdrd.viewer.index import Index, content_key
+from fdrd.viewer.index import Index, content_key, open_index
 from fdrd.viewer.library import Library
 from fdrd.viewer.meaning import Meaning
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 REVIEWER = "fdrd_reviewer"
 """Cookie with the name of the reviewer."""
+_LISTED = 24
+"""Items on a page of a list."""
+UNSEEN = "not reviewed"
 _SELECTIONS = 64
 """Selections that are kept, with their counts: pages of one selection need not count again."""
 
@@ -67,6 +70,8 @@ class Context:
     """The raw source, for images that were rejected."""
     drafts: Drafts | None = None
     """Captions by `fdrd caption`, for images that have none."""
+    before: Index | None = None
+    """An earlier build, to compare with."""
     source_name: str = "RAW"
     """The source as a command names it."""
     meaning: Meaning = field(default_factory=Meaning)
@@ -131,7 +136,7 @@ class Context:
             seen = {label: _rows(rows, ids) for label, ids in groups.items()}
             others = np.ones(index.columns.size, bool)
             others[np.concatenate([*seen.values()])] = False
-            seen["not reviewed"] = np.flatnonzero(others).astype(np.int32)
+            seen[UNSEEN] = np.flatnonzero(others).astype(np.int32)
             tagged = {tag: _rows(rows, ids) for tag, ids in tags.items()}
             most_first = sorted(tagged, key=lambda tag: (-len(tagged[tag]), tag))
             found = {"verified": seen, "tag": {tag: tagged[tag] for tag in most_first}}
@@ -170,6 +175,7 @@ def open_context(
     reviewer: str = "reviewer",
     source: Path | None = None,
     drafts: Sequence[Path] = (),
+    before: Path | None = None,
     progress: Progress = silent,
 ) -> Context:
     """Open a dataset with its reviews and results.
@@ -194,9 +200,10 @@ def open_context(
     origin = recorded_origin(folder)
     # A note next to a dataset may name any folder, so it is shown, not read.
     name = quote(str(source or (origin.path if origin else "RAW")))
+    earlier = open_index(before, progress) if before else None
     written = Drafts(source, drafts) if source and drafts else None
     return Context(
-        library, own, tuple(readable), reviewer, runs, source, written, name, Meaning(runs)
+        library, own, tuple(readable), reviewer, runs, source, written, earlier, name, Meaning(runs)
     )
 
 
@@ -210,6 +217,16 @@ def state_of(request: Request) -> State:
     if (count := sum(map(len, state.chosen.values()))) > MOST_CHOSEN:
         raise HTTPException(400, f"The address has {count:,} filters, of at most {MOST_CHOSEN}.")
     return state
+
+
+def page_of(request: Request, items: Sequence[Any]) -> tuple[int, int, Sequence[Any]]:
+    """Return the page that is asked for, the number of pages, and its items."""
+    text = request.query_params.get("page", "1")
+    pages = max(1, -(-len(items) // _LISTED))
+    page = min(
+        max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 9 else 1, pages
+    )
+    return page, pages, items[(page - 1) * _LISTED : page * _LISTED]
 
 
 def link(path: str, **values: object) -> str:

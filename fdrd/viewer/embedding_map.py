@@ -23,8 +23,8 @@ def plane(vectors: Floats) -> Indices:
     Args:
         vectors: (I, d) features.
     """
-    x = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    _, directions = np.linalg.eigh(x.T @ x)
+    x = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    _, directions = np.linalg.eigh((x.T @ x).astype(np.float64))
     if x.shape[1] < 2:
         directions = np.ones((x.shape[1], 2))
     axes = directions[:, -1:-3:-1]

@@ -203,6 +203,11 @@ class Index:
         """Return one text of every row."""
         return [text for (text,) in self._all(f"SELECT {column} FROM records ORDER BY row")]
 
+    def summaries(self) -> dict[str, tuple[str, str, str]]:
+        """Return caption, category and split of every record by its id."""
+        rows = self._all("SELECT id, caption, category, split FROM records ORDER BY row")
+        return {name: tuple(values) for name, *values in rows}
+
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""
         found: dict[str, int] = {}

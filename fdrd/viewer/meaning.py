@@ -69,6 +69,7 @@ class Meaning:
         default_factory=dict
     )
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _scoring: threading.Lock = field(default_factory=threading.Lock)
     _one: threading.Lock = field(default_factory=threading.Lock)
 
     def methods(self, index: Index) -> list[tuple[str, str]]:
@@ -94,7 +95,7 @@ class Meaning:
                 raise FdrdError("no such record")
             query = decoded(index.folder / index.shards[record["shard"]][0], record)
         gallery = self.gallery(index, key, "caption" if like else "image")
-        with self._lock, torch.no_grad():
+        with self._scoring, torch.no_grad():
             method, blocks = gallery.method, []
             encoded = method.encode_image([query]) if like else method.encode_text([query])
             for start in range(0, len(gallery.features), _BLOCK):
@@ -102,7 +103,8 @@ class Meaning:
                 pair = (encoded, some) if like else (some, encoded)
                 blocks.append(method.similarity(*pair).float().cpu().numpy().ravel())
         scores = np.append(np.concatenate(blocks), -np.inf).astype(np.float32)
-        found: Floats = np.nan_to_num(scores, nan=-np.inf)[gallery.of_row]
+        scores[np.isnan(scores)] = -np.inf
+        found: Floats = scores[gallery.of_row]
         return found
 
     def image_vectors(self, index: Index) -> tuple[Floats, Indices]:
@@ -124,25 +126,29 @@ class Meaning:
         """
         if key not in dict(self.methods(index)):
             raise FdrdError("no such method")
-        if self._version != index.version:
-            self._version, self._galleries = index.version, {}
         name = (key, side)
-        found = self._galleries.get(name)
+        with self._lock:
+            if self._version != index.version:
+                self._version, self._galleries = index.version, {}
+            found, galleries = self._galleries.get(name), self._galleries
+            if found is None:
+                galleries[name] = WaitingError(key, side)
         if found is None:
-            found = self._galleries[name] = WaitingError(key, side)
-            galleries = self._galleries
+            found = WaitingError(key, side)
             threading.Thread(
                 target=self._compute, args=[index, galleries, name], daemon=True
             ).start()
         if isinstance(found, Gallery):
             return found
         if not isinstance(found, WaitingError):
-            del self._galleries[name]
+            galleries.pop(name, None)
         raise found
 
     def waiting(self, key: str, side: str) -> WaitingError | None:
         """Return how far a gallery is; None where nothing is being computed."""
-        found = next((each for name, each in self._galleries.items() if name == (key, side)), None)
+        found = next(
+            (each for name, each in [*self._galleries.items()] if name == (key, side)), None
+        )
         return found if isinstance(found, WaitingError) else None
 
     def _compute(
@@ -201,7 +207,7 @@ def _gallery(index: Index, method: Method, side: Side, progress: Any) -> Gallery
             found = encoded_in_batches(
                 stage, len(items), BATCH, lambda rows, e=encode, i=items: e(i[rows]), progress
             )  # type: ignore[misc]
-            parts.append(found.to("cpu"))
+            parts.append(found)
             names += view.image_digests if side == "image" else view.captions
             if sum(map(_bytes, parts)) > _MOST_BYTES:
                 raise FdrdError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,26 +28,33 @@ def class_scores(vectors: Floats, labels: Indices, folds: Indices) -> Floats:
         labels: (I,) class of each image, below K.
         folds: (I,) fold of each image, below `FOLDS`; similar images share theirs.
     """
-    classes = int(labels.max()) + 1
-    x = vectors.astype(np.float64)
-    scores = np.full((len(x), classes), -np.inf, np.float32)
-    for fold in range(FOLDS):
-        known, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        counts = np.bincount(labels[known], minlength=classes)
-        if not len(held_out) or not len(known):
+    classes, d = int(labels.max()) + 1, vectors.shape[1]
+    rows_of = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
+    counts = np.array([np.bincount(labels[rows], minlength=classes) for rows in rows_of])
+    sums, squares = np.zeros((FOLDS, classes, d)), np.zeros((FOLDS, d, d))
+    for fold, rows in enumerate(rows_of):
+        for some in _blocks(rows):
+            x = vectors[some].astype(np.float64)
+            np.add.at(sums[fold], labels[some], x)
+            squares[fold] += x.T @ x
+    scores = np.full((len(vectors), classes), -np.inf, np.float32)
+    for fold, rows in enumerate(rows_of):
+        count, total = counts.sum(axis=0) - counts[fold], sums.sum(axis=0) - sums[fold]
+        if not count.any():
             continue
-        sums = np.zeros((classes, x.shape[1]))
-        np.add.at(sums, labels[known], x[known])
-        means = sums / np.maximum(counts, 1)[:, None]
-        scatter = x[known].T @ x[known] - (means * counts[:, None]).T @ means
-        covariance = scatter / len(known)
-        floor = _SHRINKAGE * float(np.trace(covariance)) / len(covariance) + 1e-9
-        weights = np.linalg.solve(covariance + floor * np.eye(len(covariance)), means.T)
-        offsets = np.where(counts, -0.5 * np.sum(means * weights.T, axis=1), -np.inf)
-        for start in range(0, len(held_out), _BLOCK):
-            rows = held_out[start : start + _BLOCK]
-            scores[rows] = x[rows] @ weights + offsets
+        means = total / np.maximum(count, 1)[:, None]
+        scatter = squares.sum(axis=0) - squares[fold] - total.T @ means
+        covariance = scatter / count.sum()
+        floor = _SHRINKAGE * float(np.trace(covariance)) / d + 1e-9
+        weights = np.linalg.solve(covariance + floor * np.eye(d), means.T)
+        offsets = np.where(count, -0.5 * np.sum(means * weights.T, axis=1), -np.inf)
+        for some in _blocks(rows):
+            scores[some] = vectors[some] @ weights + offsets
     return scores
+
+
+def _blocks(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
 
 
 def likely_mislabeled(

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from fdrd.errors import FdrdError
 from fdrd.viewer.browse_pages import BrowsePages
+from fdrd.viewer.changes_pages import ChangesPages
 from fdrd.viewer.context import Context
 from fdrd.viewer.map_pages import MapPages
 from fdrd.viewer.meaning import WaitingError
@@ -41,8 +42,11 @@ _GRACE = 2
 def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     """Return the application; it answers only to `host` and the names of this machine."""
     browse, results, review = BrowsePages(context), ResultPages(context), ReviewPages(context)
+    changes = ChangesPages(context)
     routes = [
         Route("/", browse.browse),
+        Route("/changes", changes.page),
+        Route("/changes/thumb", changes.thumb),
         Route("/map", MapPages(context).page),
         Route("/map/points", MapPages(context).points),
         Route("/waiting", browse.waiting),

@@ -43,6 +43,10 @@ def view(
             help="Outputs of `fdrd caption`: drafts for images without a caption; repeatable.",
         ),
     ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(metavar="DATASET", help="An earlier build, to see which records changed."),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(
@@ -105,7 +109,7 @@ def view(
         with show_progress("The same command starts over.") as progress:
             context = open_context(
                 dataset or default_dataset(), results=results or (), review=review,
-                reviewer=reviewer or _login(), source=raw, drafts=drafts or (), progress=progress,
+                reviewer=reviewer or _login(), source=raw, drafts=drafts or (), before=before, progress=progress,
             )  # fmt: skip
         serve(context, secrets.token_urlsafe(24), host, port, ready)
 

@@ -44,6 +44,8 @@ CREATE INDEX by_image ON records (image);
 CREATE INDEX by_cluster ON records (cluster) WHERE cluster LIKE 'near-%';
 CREATE INDEX by_file ON records (file);
 """
+NO_CATEGORY = "(none)"
+"""Label of records without a category."""
 _LENGTHS = (10, 20, 40, 80)
 _LONGEST = 300
 """Characters of a reason, which may repeat any part of a shard."""
@@ -245,7 +247,7 @@ def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any]) 
     """Add one row to all columns."""
     columns["domain"].add(row["domain"])
     columns["split"].add(row["split"])
-    columns["category"].add(row["category"] or "(none)")
+    columns["category"].add(row["category"] or NO_CATEGORY)
     columns["meta"].add(row["meta_category"] or "(none)")
     columns["license"].add(row["source"]["license"])
     words = len(row["caption"].split())

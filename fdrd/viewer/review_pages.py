@@ -23,6 +23,7 @@ from fdrd.viewer.decision_log import Review
 from fdrd.viewer.facets import Indices
 from fdrd.viewer.forms import form_pairs, in_thread, local, with_values
 from fdrd.viewer.index import Index
+from fdrd.viewer.indexing import NO_CATEGORY
 from fdrd.viewer.mislabeled import likely_mislabeled
 from fdrd.viewer.rejections import read_rejected
 from fdrd.viewer.review import (
@@ -73,12 +74,12 @@ class ReviewPages:
         record = index.records([row])[0] if row is not None else None
         decisions = review.of(record["id"]) if record else []
         outcome = corrected(record, decisions) if record else None
-        item = _item(index, kind, record, judgments) if record else None
+        item = _item(index, kind, record, judgments) if record and kind in JUDGED else None
         return self.context.page(
-            request, "judge.html" if kind in JUDGED and item else "review.html", state=state, kind=kind, queues=queues,
+            request, "judge.html" if item else "review.html", state=state, kind=kind, queues=queues,
             reviewer=reviewer, record=record, item=item, questions=_QUESTIONS, previous=previous,
             decisions=with_reasons(decisions, outcome) if outcome else [],
-            corrected=outcome.record if outcome else None, better=self._better(index, kind, row),
+            corrected=outcome.record if outcome else None, better=self._better(index, kind, record),
             categories=index.columns.labels["category"], types=TYPES, size=len(rows), left=len(waiting),
             done=sum(map(len, judgments.values())), source=self.context.source_name,
             progress=review.progress(), agreement=review.agreement(), last=review.last_of(reviewer),
@@ -173,21 +174,21 @@ class ReviewPages:
         """Return the rows that are likely mislabeled, and a better category for each; computed once for an index."""
         if self._found[0] != index.version:
             vectors, image = self.context.meaning.image_vectors(index)
-            codes = index.columns.codes
-            groups = index.texts_of("cluster")
+            codes, groups = index.columns.codes, index.texts_of("cluster")
+            image = np.where(index.columns.mask("category", [NO_CATEGORY]), -1, image)
             found = likely_mislabeled(vectors, image, codes["category"], codes["domain"], groups)
             self._found = index.version, found
         return self._found[1]
 
-    def _better(self, index: Index, kind: str, row: int | None) -> str | None:
+    def _better(self, index: Index, kind: str, record: Mapping[str, Any] | None) -> str | None:
         """Return the category that fits a record better; an empty text where its image has several, None if unknown."""
-        if kind != "mislabeled" or row is None:
+        if kind != "mislabeled" or record is None:
             return None
         rows, better = self._mislabeled(index)
-        found = better[rows == row].tolist()
-        return (
-            (index.columns.labels["category"][found[0]] if found[0] >= 0 else "") if found else None
-        )
+        for code in better[rows == record["row"]].tolist():
+            label = index.columns.labels["category"][code] if code >= 0 else ""
+            return label.removeprefix(f"{record['domain']}: ")
+        return None
 
     def _next(
         self, request: Request, index: Index, rows: Indices, waiting: Indices

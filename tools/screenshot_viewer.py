@@ -69,6 +69,7 @@ PAGES = {
     "meaning": "/?q=a+blue+fish&similar=backbone",
     "record": "/record",
     "map": "/map",
+    "table": "/table",
     "rejected": "/rejected",
     "missing_captions": "/rejected?reason=caption_missing",
     "duplicates": "/duplicates",

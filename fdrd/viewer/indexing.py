@@ -104,7 +104,10 @@ def write_index(path: Path, folder: Path, manifest: Manifest, progress: Progress
     Rows that the viewer could not show, e.g. without a caption or with the id of another row, are left out.
     """
     total = sum(int(shard.rows) for shard in manifest.shards)
-    columns = {name: _Column() for name in (*SINGLE, *MULTIPLE, "words", "negatives", "pairs")}
+    columns = {
+        name: _Column()
+        for name in (*SINGLE, *MULTIPLE, "words", "negatives", "pairs", "width", "height")
+    }
     damages: dict[str, _Damage] = {}
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
@@ -254,6 +257,8 @@ def _count(columns: Mapping[str, _Column], number: int, row: Mapping[str, Any]) 
     columns["length"].add(length_label(words))
     columns["words"].codes.append(words)
     columns["negatives"].codes.append(len(row["negatives"]))
+    columns["width"].codes.append(row["width"])
+    columns["height"].codes.append(row["height"])
     columns["pairs"].codes.append(len(row.get("natural_pairs") or []))
     columns["near"].add("has near duplicates" if row["group"].startswith(CLUSTER) else "none found")
     for type_ in {span["type"] for span in row["attributes"]}:

@@ -27,6 +27,7 @@ from fdrd.viewer.result_pages import ResultPages
 from fdrd.viewer.review_pages import ReviewPages
 from fdrd.viewer.security import Guard
 from fdrd.viewer.selection_pages import SelectionPages
+from fdrd.viewer.table_pages import TablePages
 
 if TYPE_CHECKING:
     import uvicorn
@@ -45,6 +46,7 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     changes = ChangesPages(context)
     routes = [
         Route("/", browse.browse),
+        Route("/table", TablePages(context).page),
         Route("/changes", changes.page),
         Route("/changes/thumb", changes.thumb),
         Route("/map", MapPages(context).page),

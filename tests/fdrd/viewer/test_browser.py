@@ -20,6 +20,7 @@ PAGES = (
     "/rejected",
     "/duplicates",
     "/map",
+    "/table",
     "/?q=blue&similar=backbone",
     "/review?queue=mislabeled",
     "/review?queue=negatives",

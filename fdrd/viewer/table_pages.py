@@ -60,10 +60,12 @@ class TablePages:
         start = (state.page - 1) * PAGE
         records = index.records(rows[start : start + PAGE].tolist())
         charts = [
-            histogram(title, index.columns.codes[name][rows]) for name, title in _NUMBERS.items()
+            histogram(title, index.columns.codes[name][rows])
+            for name, title in _NUMBERS.items()
+            if len(rows)
         ]
         extra = list(dict.fromkeys(name for record in records for name in record["extra"]))
         return self.context.page(
             request, "table.html", state=state, records=records, extra=extra, total=len(rows), orders=ORDERS,
-            pages=max(1, -(-len(rows) // PAGE)), charts=charts if len(rows) else [],
+            pages=max(1, -(-len(rows) // PAGE)), charts=charts,
         )  # fmt: skip

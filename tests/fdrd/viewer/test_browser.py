@@ -217,6 +217,7 @@ def test_an_area_of_the_map_is_drawn_and_reviewed(page, drawn, tmp_path, open_si
     page.get_by_role("link", name="Show these").click()
     expect(page.locator(".bar strong")).to_have_text(count)
     page.get_by_role("link", name="Review these").click()
+    expect(page.locator("[data-review]")).to_be_visible()
     expect(page.locator(".bar strong")).to_have_text(count)
     page.keyboard.press("a")
     expect(page.locator(".bar strong")).to_have_text(str(int(count) - 1))

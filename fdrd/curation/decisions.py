@@ -200,7 +200,7 @@ def in_effect(decisions: Iterable[Decision]) -> list[Decision]:
     return list(kept.values())
 
 
-def value_flaw(action: str, value: object) -> str:
+def value_flaw(action: str, value: Any) -> str:
     """Return what is wrong with a value whatever the record, or an empty text. Limits are those of sources."""
     if action == "attributes":
         if not isinstance(value, list):

@@ -32,7 +32,8 @@ def plane(vectors: Floats) -> Indices:
     points = x @ axes
     low, high = np.percentile(points, [_TAIL, 100 - _TAIL], axis=0)
     scaled = (points - low) / np.maximum(high - low, 1e-12)
-    return (np.clip(scaled, 0, 1) * SIDE).round().astype(np.int32)
+    found: Indices = (np.clip(scaled, 0, 1) * SIDE).round().astype(np.int32)
+    return found
 
 
 def inside(points: Indices, area: str) -> Mask:

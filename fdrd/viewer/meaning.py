@@ -6,6 +6,7 @@ The backbone of the dataset can always be searched with; methods that were measu
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -203,10 +204,13 @@ def _gallery(index: Index, method: Method, side: Side, progress: Any) -> Gallery
             images = Images.of(view)
             items: Any = images if side == "image" else view.captions
             encode = method.encode_image if side == "image" else method.encode_text
-            stage = f"encoding {side}s of {view.split}"
             found = encoded_in_batches(
-                stage, len(items), BATCH, lambda rows, e=encode, i=items: e(i[rows]), progress
-            )  # type: ignore[misc]
+                f"encoding {side}s of {view.split}",
+                len(items),
+                BATCH,
+                _encoder(encode, items),
+                progress,
+            )
             parts.append(found)
             names += view.image_digests if side == "image" else view.captions
             if sum(map(_bytes, parts)) > _MOST_BYTES:
@@ -220,6 +224,10 @@ def _gallery(index: Index, method: Method, side: Side, progress: Any) -> Gallery
     rows = index.texts_of("image" if side == "image" else "caption")
     of_row = np.array([position.get(text, -1) for text in rows], np.int32)
     return Gallery(method, concatenate(parts), of_row)
+
+
+def _encoder(encode: Callable[[Any], Features], items: Any) -> Callable[[slice], Features]:
+    return lambda rows: encode(items[rows])
 
 
 def _bytes(features: Features) -> int:

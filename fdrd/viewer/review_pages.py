@@ -167,7 +167,7 @@ class ReviewPages:
         elif kind in ("boundary", "hardest") and self.context.runs:
             candidates = self.context.runs.missed(index, hardest=kind == "hardest")
         elif kind in JUDGED:
-            candidates = np.flatnonzero(index.columns.codes[kind])
+            candidates = np.flatnonzero(index.columns.codes[kind]).astype(np.int32)
         return queue(kind, rows, index.columns.codes["category"], candidates)
 
     def _mislabeled(self, index: Index) -> tuple[Indices, Indices]:

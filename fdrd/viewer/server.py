@@ -8,7 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -79,7 +79,7 @@ def application(context: Context, token: str, host: str, port: int) -> ASGIApp:
     def wait(request: Request, error: Exception) -> Response:
         return context.page(request, "waiting.html", waiting=error)
 
-    handlers = {**dict.fromkeys(_EXPLAINED, explained), WaitingError: wait}
+    handlers: dict[Any, Any] = {**dict.fromkeys(_EXPLAINED, explained), WaitingError: wait}
     app = Starlette(routes=routes, exception_handlers=handlers)
     names = (*_LOCAL, f"[{host}]" if ":" in host else host)
     known = {f"{name}:{port}" for name in names}

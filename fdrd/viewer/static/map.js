@@ -25,7 +25,7 @@
     };
     const draw = () => {
       pen.clearRect(0, 0, canvas.width, canvas.height);
-      const size = points.length > 30000 ? 2 : points.length > 6000 ? 3 : 5;
+      const size = (points.length > 30000 ? 2 : points.length > 6000 ? 3 : 5) * Math.max(1, 0.7 * canvas.width / canvas.clientWidth);
       for (let i = 0; i < points.length; i += 3) {
         const [x, y] = at(points[i], points[i + 1]);
         pen.fillStyle = colors[Math.min(points[i + 2], colors.length - 1)] ?? "gray";

@@ -10,6 +10,7 @@ from fdrd.viewer.context import Context, state_of
 from fdrd.viewer.embedding_map import legend, packed
 from fdrd.viewer.facets import SINGLE, Indices
 from fdrd.viewer.index import Index
+from fdrd.viewer.meaning import backbone_of
 
 _BY = {name: SINGLE[name] for name in ("category", "split", "domain", "meta")}
 _RANK = {"rank": "Rank under the best method"}
@@ -33,6 +34,7 @@ class MapPages:
             request,
             "map.html",
             state=state,
+            backbone=backbone_of(index),
             by=by,
             choices=self._choices(),
             names=names,

@@ -113,7 +113,8 @@ class SelectionPages:
                 refused.append(flaw)
             else:
                 decisions.append(decision)
-        review.add(*decisions)
+        if decisions:
+            review.add(*decisions)
         what = f"{action} {value}" if value else action
         saved = f"{what}: {_count(decisions)}" if decisions else ""
         return saved, f"Not saved: {len(refused):,}, e.g. {refused[0]}" if refused else ""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
 from fdrd.kinds import SOURCES, refuse_other
-from fdrd.reasons import Rejection
+from fdrd.reasons import CAPTION_FROM_REVIEW, Rejection
 from fdrd.record import ImageRef, Record
 from fdrd.sources.domain_file import NO_INFO, DomainCompleter, DomainInfo, read_domain_file
 from fdrd.sources.readers import READERS
@@ -24,6 +25,7 @@ from fdrd.sources.reading.names import SPLIT_OF_WORD
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.sources.reading.tables import TABLES, columns_of_table
+from fdrd.text.normalize import normalize_described
 
 _FALLBACK, _NESTED = "image_folder", "nested_folders"
 _UNLIKE_SOURCES = ("results", "export")  # unless a reader recognizes the folder
@@ -107,11 +109,17 @@ def _domains_of(root: Path, options: SourceOptions) -> list[Domain]:
 
 
 def read_domain(
-    root: Path, domain: Domain, require_images: bool = True, *, require_captions: bool = True
+    root: Path,
+    domain: Domain,
+    require_images: bool = True,
+    *,
+    require_captions: bool = True,
+    captions: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Record | Rejection]:
     """Yield what the domain's reader yields, with paths relative to the source root and prefixed ids.
 
-    Records without a caption become rejections, unless `require_captions` is off.
+    Records without a caption become rejections, unless `require_captions` is off. `captions` are those that reviewers
+    wrote for such records, by `file: key`.
     """
     prefix = "" if domain.path == "." else f"{domain.path}/"
     completer = DomainCompleter(domain.about)
@@ -126,9 +134,15 @@ def read_domain(
         categories[found.category] = None
         found = within_limit(completer.complete(found), columns)
         path, origin = posixpath.normpath(prefix + found.image.path), prefix + found.source.origin
+        file, _, key = origin.partition(": ")
+        if not found.caption and (written := captions.get(f"{file}: {key}")):
+            caption, rules = normalize_described(written, found.category)
+            found = replace(
+                found, caption=caption, rules=(*found.rules, *rules, CAPTION_FROM_REVIEW)
+            )
         if require_captions and not found.caption:
-            file, _, key = origin.partition(": ")
-            detail = f"no caption for {path}; `fdrd caption` writes captions"
+            image = ImageRef(path, found.image.member)
+            detail = f"{image}: no caption; `fdrd caption` and `fdrd view --review` write captions"
             yield Rejection(file, key, "caption_missing", detail)
             continue
         yield replace(

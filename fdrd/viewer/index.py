@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -132,6 +132,8 @@ class Index:
             files,
             unfinished,
         )
+        self.version = hashlib.sha256(repr((manifest.digest, files)).encode()).hexdigest()[:16]
+        """What a form says about the dataset that its page showed."""
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._local = threading.local()
         self.columns = Columns(
@@ -199,6 +201,15 @@ class Index:
                 partners = [(pair["kind"], pair["id"]) for pair in each["natural_pairs"]]
                 texts = each["image"], each["caption"], each["category"]
                 yield *texts, negatives, partners, each["domain"]
+
+    def texts_of(self, column: Literal["image", "caption", "cluster"]) -> list[str]:
+        """Return one text of every row."""
+        return [text for (text,) in self._all(f"SELECT {column} FROM records ORDER BY row")]
+
+    def summaries(self) -> dict[str, tuple[str, str, str]]:
+        """Return caption, category and split of every record by its id."""
+        rows = self._all("SELECT id, caption, category, split FROM records ORDER BY row")
+        return {name: tuple(values) for name, *values in rows}
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the row of each id that is known."""

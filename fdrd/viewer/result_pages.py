@@ -162,11 +162,15 @@ class ResultPages:
         )  # fmt: skip
 
     def top(self, request: Request) -> Response:
-        """Begin to compute what a method retrieves, or say how far that is."""
+        """Begin to compute what a method retrieves, or all of them, or say how far that is."""
         runs = self.context.runs
         if runs is None:
             return self.context.page(request, "no_results.html")
         index, number = self.context.library.current(), self._number(request)
+        if request.query_params.get("all"):
+            for place in range(len(runs.comparisons[number].rows)):
+                runs.top(index, number, place)
+            return Response("", headers={"HX-Refresh": "true"})  # each shows how far it is
         place = _integer(request, "m", 0, len(runs.comparisons[number].rows) - 1)
         top = runs.top(index, number, place)
         label = runs.comparisons[number].rows[place].label

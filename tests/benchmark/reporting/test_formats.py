@@ -62,7 +62,8 @@ def test_latex_escapes_names_and_marks_the_best(folder):
     text = benchmark.report(folder, format="latex")
     assert r"50 \% \& CoOp\_x (shots=4)" in text
     assert r"\textbf{" in text
-    (table,) = text.split(r"\begin{tabular}")[1:]
+    table, pairs = text.split(r"\begin{tabular}")[1:]
+    assert "attribute pairs group" in pairs
     lines = [line for line in table.splitlines() if line.endswith(r"\\")]
     assert {line.replace(r"\&", "").count("&") for line in lines} == {10}
 

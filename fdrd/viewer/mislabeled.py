@@ -17,8 +17,10 @@ _FEWEST = 3
 _BLOCK = 4096
 
 
-def class_scores(vectors: Floats, labels: Indices, folds: Indices) -> Floats:
-    """Return the (I, K) scores of the classes for each image, learned from the images of the other folds.
+def class_scores(
+    vectors: Floats, labels: Indices, folds: Indices
+) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+    """Yield images, a few thousand at a time, and the (B, K) scores of the classes, learned from the other folds.
 
     The classifier is a linear discriminant with one shrunk covariance for all classes, which are equally likely
     before the image is seen; it has a closed form.
@@ -37,7 +39,6 @@ def class_scores(vectors: Floats, labels: Indices, folds: Indices) -> Floats:
             x = vectors[some].astype(np.float64)
             np.add.at(sums[fold], labels[some], x)
             squares[fold] += x.T @ x
-    scores = np.full((len(vectors), classes), -np.inf, np.float32)
     for fold, rows in enumerate(rows_of):
         count, total = counts.sum(axis=0) - counts[fold], sums.sum(axis=0) - sums[fold]
         if not count.any():
@@ -49,8 +50,7 @@ def class_scores(vectors: Floats, labels: Indices, folds: Indices) -> Floats:
         weights = np.linalg.solve(covariance + floor * np.eye(d), means.T)
         offsets = np.where(count, -0.5 * np.sum(means * weights.T, axis=1), -np.inf)
         for some in _blocks(rows):
-            scores[some] = vectors[some] @ weights + offsets
-    return scores
+            yield some, (vectors[some] @ weights + offsets).astype(np.float32)
 
 
 def _blocks(rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
@@ -115,16 +115,14 @@ def _doubt(
         return
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     folds = np.array([numbers[name] % FOLDS for name in groups], np.int32)
-    scores = class_scores(vectors[images], labels.astype(np.int32), folds)
-    place = np.arange(len(images))
-    own = scores[place, labels].copy()
-    scores[place, labels] = -np.inf
-    scores[:, np.bincount(labels) < _FEWEST] = -np.inf
-    best = scores.argmax(axis=1)
-    known = (
-        (np.bincount(labels)[labels] >= _FEWEST)
-        & np.isfinite(own)
-        & np.isfinite(scores[place, best])
-    )
-    doubt[images[known]] = (scores[place, best] - own)[known]
-    better[images[known]] = classes[best][known]
+    judged = np.bincount(labels) >= _FEWEST
+    for rows, scores in class_scores(vectors[images], labels.astype(np.int32), folds):
+        position = np.arange(len(rows))
+        own = scores[position, labels[rows]].copy()
+        scores[position, labels[rows]] = -np.inf
+        scores[:, ~judged] = -np.inf
+        best = scores.argmax(axis=1)
+        margin = scores[position, best] - np.where(np.isfinite(own), own, np.inf)
+        known = judged[labels[rows]] & np.isfinite(margin)
+        doubt[images[rows[known]]] = margin[known]
+        better[images[rows[known]]] = classes[best[known]]

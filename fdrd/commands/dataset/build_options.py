@@ -97,7 +97,7 @@ Decisions = Annotated[
 ]
 Only = Annotated[
     Path | None,
-    _records(
+    _rare(
         metavar="FILE",
         help="Keep only the records whose ids it lists, e.g. exported by `fdrd view`.",
     ),

@@ -9,7 +9,7 @@ given the effective number of queries (Korn and Graubard 1998), from the varianc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,29 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
+ENOUGH_IMAGES = math.ceil((_Z / (2 * 0.05)) ** 2)
+"""Images that a 95 % interval of at most 5 points to each side needs, whatever the recall."""
+_NAMED = 3  # domains in a message
+
+
+def few_images(split: str, images: Mapping[str, int]) -> str:
+    """Return a sentence about the domains with too few images to measure a recall well; empty if there are none.
+
+    >>> few_images("test", {"birds": 96, "cars": 385})
+    'Few images: test of birds has 96. A recall may be off by 10 points (95 %); for 5 points, take 385 images.'
+    >>> few_images("test", {"cars": 385})
+    ''
+    """
+    small = sorted((count, domain) for domain, count in images.items() if count < ENOUGH_IMAGES)
+    if not small:
+        return ""
+    named = ", ".join(f"{split} of {domain} has {count:,}" for count, domain in small[:_NAMED])
+    more = f" and {len(small) - _NAMED} more domains" if len(small) > _NAMED else ""
+    points = min(50, round(100 * _Z / (2 * math.sqrt(small[0][0]))))
+    return (
+        f"Few images: {named}{more}. A recall may be off by {points} points (95 %); for 5 points, take "
+        f"{ENOUGH_IMAGES} images."
+    )
 
 
 def score_interval(domains: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:

@@ -30,10 +30,24 @@ def check_seed(seed: int) -> None:
         raise FdrdError(f"seed {seed}: must be between 0 and {MOST_SEED}")
 
 
+LossDirection = Literal["symmetric", "image_to_text", "text_to_image"]
+
+PairLoss = Literal["symmetric", "image_to_text", "text_to_image", "sigmoid"]
+"""A direction of InfoNCE, or SigLIP's loss."""
+
 Half = Literal["base", "new"]
 HALVES: tuple[Half, Half] = ("base", "new")
 Gallery = Literal["domain", "joint"] | Annotated[int, Meta(ge=2)]
 """One gallery per domain, one for all domains, or galleries of this many images of one domain."""
+
+
+def check_gallery(gallery: Gallery, images: int) -> None:
+    """Raise `FdrdError` if galleries of this size cannot be drawn from a domain with this many images."""
+    if isinstance(gallery, int) and not 1 < gallery <= images:
+        raise FdrdError(
+            f"a gallery of {gallery} images cannot be drawn from {images}; "
+            f"give `gallery` a number between 2 and {images}, or leave it out"
+        )
 
 
 @dataclass(frozen=True)

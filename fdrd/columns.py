@@ -21,7 +21,7 @@ CATEGORY_NAME = "category_name"
 """A column of Parquet shards, for readers that do not know what the number of a category means."""
 COLUMNS = (
     "id", "image", "caption", "category", CATEGORY_NAME, "meta_category", "domain", "attributes",
-    "negatives", "group", "source", "width", "height",
+    "negatives", "natural_pairs", "group", "source", "width", "height",
 )  # fmt: skip
 """The columns in their order. A shard has one split, and the manifest counts the rules."""
 
@@ -114,9 +114,13 @@ def arrow_schema(
     categories: Sequence[str], extra: ExtraTypes = _NO_EXTRA, *, named: bool = False
 ) -> pa.Schema:
     """Return the Arrow schema of a dataset, with the metadata that `datasets` reads."""
+    return schema_of(features(categories, extra, named=named))
+
+
+def schema_of(columns: dict[str, Any]) -> pa.Schema:
+    """Return the Arrow schema of columns in the form of `features`, with the metadata that `datasets` reads."""
     import pyarrow as pa
 
-    columns = features(categories, extra, named=named)
     metadata = json.dumps({"info": {"features": columns}})
     types = _arrow_type(columns, pa.string(), pa.int32())
     return pa.schema(types).with_metadata({"huggingface": metadata})

@@ -44,8 +44,12 @@ REASONS: dict[str, str] = {
 }
 
 DROPPED_IN_REVIEW = "dropped_in_review"
-REVIEW_REASONS = {DROPPED_IN_REVIEW: "a reviewer dropped the record"}
-"""Reasons that come from reviewers' decisions only, so no policy covers them."""
+NOT_SELECTED = "not_selected"
+REVIEW_REASONS = {
+    DROPPED_IN_REVIEW: "a reviewer dropped the record",
+    NOT_SELECTED: "the file of --only does not have its id",
+}
+"""Reasons that come from people's choices only, so no policy covers them."""
 
 KEPT_IN_REVIEW = "kept_in_review"
 """The rule of a record that a reviewer keeps in spite of any reason in `KEEPABLE`."""
@@ -68,7 +72,11 @@ KEEPABLE: dict[str, Action] = {
 }
 """Reasons that leave a usable record, with the default action. All other reasons drop the record."""
 
+CAPTION_FROM_REVIEW = "caption_from_review"
+"""The rule of a record whose caption a reviewer wrote."""
+
 RULES: dict[str, str] = {
+    CAPTION_FROM_REVIEW: "a reviewer wrote the caption, because the source has none",
     KEPT_IN_REVIEW: "a reviewer kept the record in spite of the policy",
     "image_turned": "the EXIF orientation is not upright; the image is shown upright",
     "image_first_of_many": "the file has several frames; the first is shown",
@@ -77,7 +85,7 @@ RULES: dict[str, str] = {
     "image_made_rgb": "the image has another color space, e.g. CMYK; it is shown in RGB",
     "caption_invisible": "control and other invisible characters were removed from the caption",
     "caption_entities": "HTML entities in the caption were replaced by characters",
-    "path_of_another_machine": "an absolute path of another machine was ignored; the file name was used",
+    "path_of_another_machine": "an absolute path of another machine was ignored; its end, or the file name, was used",
     "path_placeholder": "the path was a placeholder; the file name was used",
     "extension_added": "the name has no extension, the file on disk has one",
     "folder_joined_to_name": "`folder_name.jpg` in the annotation is `folder/name.jpg` on disk",
@@ -85,6 +93,8 @@ RULES: dict[str, str] = {
     "category_from_key": "there is no category field; the key up to the number is the category",
     "category_differs_from_folder": "annotation and folder name different categories; the annotation wins",
     "column_left_out": "a column that fdrd does not know holds lists, objects or a long text, or is one of over 32",
+    "split_by_image": "most categories have one image, so the image decides the split; no other split has its category",
+    "category_number": "the number before the category name, as in `001.wren`, was removed",
     "category_underscores": "underscores in the category name were replaced by spaces",
     "caption_underscores": "underscores inside the caption were replaced by spaces",
     "caption_glued": "a missing space between two sentences was added",
@@ -93,6 +103,7 @@ RULES: dict[str, str] = {
     "negative_article": "`a` or `an` before the category in a given negative was fixed",
     "negative_equal": "a given negative that equals a caption of the image was dropped",
     "negative_repeated": "a given negative that repeats another was dropped",
+    "negatives_fewer": "there are fewer hard negatives than asked for: no other swap is plausible",
 }
 
 

@@ -8,6 +8,7 @@ the layout can hold.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import tarfile
@@ -130,6 +131,23 @@ def csv_of_open_clip(root, pairs):
     put(root, "pairs_tab.csv", table([["filepath", "title"], *rows], "\t"))
 
 
+@layout("table", "category")
+def csv_of_open_clip_from_another_machine(root, pairs):
+    """Absolute paths, as a script of another machine found the images."""
+    for p in pairs:
+        put(root, f"cc/{p.category}/{p.name}.png", p.data)
+    rows = [[f"/home/ann/data/cc/{p.category}/{p.name}.png", c] for p in pairs for c in p.captions]
+    put(root, "cc.csv", table([["filepath", "title"], *rows], "\t"))
+
+
+@layout("table", "category")
+def csv_with_paths_from_the_folder_above(root, pairs):
+    for p in pairs:
+        put(root, f"{p.category}/{p.name}.png", p.data)
+    rows = [[f"{root.name}/{p.category}/{p.name}.png", c] for p in pairs for c in p.captions]
+    put(root, "cc.csv", table([["filepath", "title"], *rows], "\t"))
+
+
 @layout("table", "category", columns=["image=Bild", "caption=Beschreibung", "category=Art"])
 def csv_semicolons_and_own_names(root, pairs):
     put_images(root, pairs, "img")
@@ -234,31 +252,50 @@ def imagefolder_metadata(root, pairs):
         put(root, f"{split}/metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-@layout("image_folder", "photographer", captions=1)
+@layout("image_folder", "category", "photographer", captions=1)
 def img2dataset_files(root, pairs):
+    """With `--save_additional_columns '["label", "photographer"]'`. The names end in jpg whatever the bytes are."""
     for number, p in enumerate(pairs):
-        put(root, f"00000/{number:09d}.png", p.data)
+        put(root, f"00000/{number:09d}.jpg", p.data)
         put(root, f"00000/{number:09d}.txt", p.captions[0])
         put(root, f"00000/{number:09d}.json", img2dataset_json(p, number))
-    rows = [img2dataset_json(p, number) for number, p in enumerate(pairs)]
-    pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet")
-    put(root, "00000_stats.json", {"count": len(pairs)})
+    img2dataset_reports(root, pairs)
 
 
-@layout("webdataset", "photographer", captions=1)
+@layout("webdataset", "category", "photographer", captions=1)
 def img2dataset_webdataset(root, pairs):
     with tarfile.open(root / "00000.tar", "w") as archive:
         for number, p in enumerate(pairs):
-            add(archive, f"{number:09d}.png", p.data)
+            add(archive, f"{number:09d}.jpg", p.data)
             add(archive, f"{number:09d}.txt", p.captions[0].encode())
-            add(archive, f"{number:09d}.json", json.dumps(img2dataset_json(p, number)).encode())
-    put(root, "00000_stats.json", {"count": len(pairs)})
+            text = json.dumps(img2dataset_json(p, number), indent=4)
+            add(archive, f"{number:09d}.json", text.encode())
+    img2dataset_reports(root, pairs)
 
 
-@layout("table", "photographer", captions=1)
+@layout("table", "category", "photographer", captions=1)
 def img2dataset_parquet(root, pairs):
     rows = [{**img2dataset_json(p, n), "jpg": p.data} for n, p in enumerate(pairs)]
     pq.write_table(pa.Table.from_pylist(rows), root / "00000.parquet")
+    put(root, "00000_stats.json", {"count": len(pairs), "successes": len(pairs)})
+
+
+@layout("image_folder", "category", "photographer")
+def json_files_beside_images(root, pairs):
+    for p in pairs:
+        put(root, f"{p.name}.png", p.data)
+        fields = {"captions": list(p.captions), "class": p.category, "photographer": p.photographer}
+        put(root, f"{p.name}.json", fields)
+
+
+@layout("image_folder", "category")
+def numbered_class_folders(root, pairs):
+    """As Caltech-256 numbers its folders."""
+    for number, category in enumerate(("robin", "wren"), 1):
+        some = [p for p in pairs if p.category == category]
+        put_images(root, some, f"{number:03d}.{category}")
+        for p in some:
+            put(root, f"{number:03d}.{category}/{p.name}.txt", "\n".join(p.captions))
 
 
 @layout("webdataset", "photographer")
@@ -392,6 +429,13 @@ def cub(root, pairs):
     put(root, "attributes/image_attribute_labels.txt", rows)
 
 
+@layout("cub", "category", name="text_c10_without_lists")
+def text_c10_without_lists(root, pairs):
+    cub(root, pairs)
+    for path in root.glob("*.txt"):
+        path.unlink()
+
+
 @layout("coco_captions", "split", "photographer")
 def zips_of_coco(root, pairs):
     coco(root / "unpacked", pairs)
@@ -453,12 +497,24 @@ def conversation(pair):
 
 
 def img2dataset_json(pair, number):
-    """Return the fields that img2dataset writes."""
+    """Return the fields that img2dataset writes about an image."""
     return {
-        "caption": pair.captions[0], "url": f"https://example.org/{pair.name}.png", "key": f"{number:09d}",
-        "status": "success", "error_message": None, "width": 24, "height": 16, "exif": "{}", "sha256": "",
-        "photographer": pair.photographer,
+        "label": pair.category, "photographer": pair.photographer, "url": f"https://example.org/{pair.name}.png",
+        "caption": pair.captions[0], "key": f"{number:09d}", "status": "success", "error_message": None,
+        "width": 24, "height": 16, "original_width": 24, "original_height": 16, "exif": "{}",
+        "sha256": hashlib.sha256(pair.data).hexdigest(),
     }  # fmt: skip
+
+
+def img2dataset_reports(root, pairs):
+    """Write what img2dataset reports beside a shard: all rows, also those without an image, and counts."""
+    rows = [img2dataset_json(p, number) for number, p in enumerate(pairs)]
+    failed = dict.fromkeys(rows[0]) | {
+        "url": "https://example.org/gone.png", "caption": "A lost bird.", "key": f"{len(pairs):09d}",
+        "status": "failed_to_download", "error_message": "HTTP Error 404: Not Found",
+    }  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([*rows, failed]), root / "00000.parquet")
+    put(root, "00000_stats.json", {"count": len(rows) + 1, "successes": len(rows)})
 
 
 def add(archive, name, data):

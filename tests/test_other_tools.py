@@ -234,7 +234,9 @@ def test_clip_benchmark_reads_classes(models, tools, tmp_path):
         patch.setenv("FDRD_CACHE", str(tmp_path / "cache"))
         patch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
         fdrd.build(tmp_path / "raw", tmp_path / "data", workers=1)
-    fdrd.export(tmp_path / "data", tools.folder / "classes", task="zeroshot_classification")
+    fdrd.export(
+        tmp_path / "data", tools.folder / "classes", to="webdataset", task="zeroshot_classification"
+    )
     tools.run(
         "clip_benchmark", "eval", "--dataset", "wds/birds", "--dataset_root", "classes/birds",
         "--task", "zeroshot_classification", "--no_amp", "--model", "local-dir:gelu",

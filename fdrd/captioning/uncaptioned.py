@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,11 +15,12 @@ from fdrd.engines import open_engine
 from fdrd.errors import FdrdError
 from fdrd.files.cache import cache_folder
 from fdrd.images.check import FORMATS, read_image
+from fdrd.images.containers import path_in_source
 from fdrd.images.pixels import upright_rgb
 from fdrd.pipeline.collect import checked_source
 from fdrd.progress import Progress, silent
 from fdrd.reasons import Rejection
-from fdrd.record import ImageRef, Record
+from fdrd.record import ImageRef, Record, id_in_domain
 from fdrd.sources import Domain, find_domains, read_domain, unused_files
 
 _SMALL_SOURCE = 512  # images; starting worker processes takes longer than decoding these
@@ -53,8 +54,8 @@ class UncaptionedImage:
 
     @property
     def path(self) -> str:
-        """Path below the source root."""
-        return self.record.image.path
+        """Path below the source root, as if archives were unpacked."""
+        return path_in_source(self.record.image)
 
     def load(self, max_side: int = 0) -> Image.Image:
         """Decode the image; see `load_image`."""
@@ -118,6 +119,7 @@ def find_uncaptioned(
     images = []
     records = [bare[image] for image in wanted]
     _require_categories(root, records, domains)
+    _require_keys(root, (*pairs, *records))
     with (
         open_engine("local", None if len(wanted) > _SMALL_SOURCE else 1) as engine,
         TemporaryDirectory() as folder,
@@ -152,6 +154,18 @@ def _require_categories(root: Path, records: Sequence[Record], domains: Sequence
         f"{root}: {len(missing):,} of {len(records):,} images have no category, which a caption has to name, "
         f"e.g. {missing[0].image}; give it in domain.toml with category = or category_from ={unused}"
     )
+
+
+def _require_keys(root: Path, records: Iterable[Record]) -> None:
+    """Raise `FdrdError` if two records have one id, the key of a caption: one would replace the other."""
+    first: dict[str, Record] = {}
+    for record in records:
+        other = first.setdefault(record.id, record)
+        if other is not record:
+            raise FdrdError(
+                f"{root}: {other.source.origin} and {record.source.origin} have the id "
+                f"{id_in_domain(record)!r}, which would be the key of both captions; give each its own"
+            )
 
 
 def _ledger(root: Path, instead: Path) -> Path:

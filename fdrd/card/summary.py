@@ -12,6 +12,7 @@ from fdrd.record import Record
 # Function words that are frequent in English and rare in other languages.
 _ENGLISH = re.compile(r"\b(?:the|with|of|and|is|has|on|this|its)\b", re.IGNORECASE)
 _ENGLISH_SHARE = 0.5
+_FEW = 0.1  # pairs with attributes, or negatives per pair
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Summary:
     words: Counter[int] = field(default_factory=Counter)  # length of the caption
     attributes: Counter[str] = field(default_factory=Counter)  # type
     negatives: Counter[str] = field(default_factory=Counter)  # kind, e.g. `attribute: color`
+    partners: Counter[tuple[str, str]] = field(default_factory=Counter)  # split and kind
     categories: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
 
@@ -43,6 +45,7 @@ class Summary:
                 for negative in record.negatives
             ]
         )
+        self.partners.update([(record.split, each.kind) for each in record.natural_pairs])
         if record.category:
             self.categories[record.category] += 1
         self.licenses[record.source.license] += 1
@@ -51,6 +54,26 @@ class Summary:
         """Add the counts of other rows of the domain."""
         for each in fields(self)[1:]:
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+def gaps(summaries: Iterable[Summary]) -> list[str]:
+    """Return a sentence for each domain whose captions have hardly any attributes or hard negatives.
+
+    >>> gaps([Summary("vögel", rows=80, english=2)])
+    ['vögel: 0 of 80 pairs have attributes, and 0 hard negatives were drawn. Most captions are not English, and the \
+word lists are.']
+    """
+    found = []
+    for each in summaries:
+        negatives = each.negatives.total()
+        if min(each.described, negatives) < _FEW * each.rows:
+            foreign = each.english <= _ENGLISH_SHARE * each.rows
+            why = " Most captions are not English, and the word lists are." if foreign else ""
+            found.append(
+                f"{each.domain}: {each.described:,} of {each.rows:,} pairs have attributes, and {negatives:,} hard "
+                f"negatives were drawn.{why}"
+            )
+    return found
 
 
 def quantile(counts: Counter[int], share: float) -> int:

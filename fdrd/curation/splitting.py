@@ -1,7 +1,8 @@
 """Assign splits: keep given ones, take a missing validation split from train, hash a source without splits.
 
 The split of a group depends only on the seed and the group, not on other groups or the order of records.
-There is one exception: a category that would lose all of its training data gets one group back.
+There is one exception: a category that would lose all of its training data gets one group back. If the images of most
+categories are single ones, this would leave nothing to measure: such categories are divided between the splits.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from fdrd.curation.pair_table import SPLIT_OF, Integers, PairTable
 
 VALIDATION_SHARE = 0.1  # of train, if the source has no validation split
 TEST_SHARE = 0.2  # of all records, if the source has no splits
+SPLIT_BY_IMAGE = "split_by_image"
+"""Rule of records whose category is in one split only, because it has one unit."""
+_FEW = 10  # units: fewer categories with a single one stay in train
 _NONE, _TRAIN, _VALIDATION, _TEST = map(SPLIT_OF.index, ("", "train", "validation", "test"))
 
 
@@ -40,11 +44,25 @@ def assign_splits(pairs: PairTable, graphs: Sequence[NearImages[int]], seed: int
         unsplit = rows[pairs.split[rows] == _NONE]
         pairs.split[unsplit] = _TRAIN
         if not given:
+            single = _of_single_categories(pairs, unsplit, units)
+            if len(single):
+                mask = pairs.reported.setdefault(SPLIT_BY_IMAGE, np.zeros(len(pairs.kept), bool))
+                mask[single] = True
             pairs.split[_chosen(pairs, unsplit, units, seed, "test", TEST_SHARE)] = _TEST
         if _VALIDATION not in given:
             train = rows[pairs.split[rows] == _TRAIN]
             chosen = _chosen(pairs, train, units, seed, "validation", VALIDATION_SHARE)
             pairs.split[chosen] = _VALIDATION
+
+
+def _of_single_categories(pairs: PairTable, rows: Integers, units: Units) -> Integers:
+    """Return the records of categories that have one unit, if these are most units; otherwise none."""
+    category, unit = pairs["category"][rows], units.of[rows]
+    of_unit = np.unique(np.stack([category, unit]), axis=1)[0]
+    single = np.bincount(of_unit, minlength=1) == 1
+    if np.count_nonzero(single) <= max(_FEW, len(np.unique(unit)) / 2):
+        return rows[:0]
+    return np.asarray(rows[single[category]])
 
 
 class Units:
@@ -94,12 +112,14 @@ def linked_units(pairs: PairTable, graphs: Sequence[NearImages[int]]) -> Units:
 def _chosen(
     pairs: PairTable, rows: Integers, units: Units, seed: int, purpose: str, size: float
 ) -> npt.NDArray[np.int64]:
-    """Return the records of units with a hash below `size`, leaving at least one unit of each category."""
+    """Return the records of units with a hash below `size`, leaving one of each category that is not split by image."""
     found, unit = np.unique(units.of[rows], return_inverse=True)
     values = np.array([hash_fraction(seed, units.name(each), purpose) for each in found.tolist()])
     chosen = values < size
     category = pairs["category"][rows]
-    remaining = np.bincount(category, ~chosen[unit], minlength=len(pairs.names["category"]))
+    by_image = pairs.reported.get(SPLIT_BY_IMAGE)
+    stays = ~chosen[unit] if by_image is None else ~chosen[unit] | by_image[rows]
+    remaining = np.bincount(category, stays, minlength=len(pairs.names["category"]))
     _, begins = np.unique(category, return_index=True)
     # By name: a unit that is given back may belong to several categories.
     for begin in sorted(

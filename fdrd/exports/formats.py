@@ -13,9 +13,18 @@ if TYPE_CHECKING:
 
 Task = Literal["zeroshot_retrieval", "zeroshot_classification"]
 FormatName = Literal[
-    "webdataset", "coco", "karpathy", "jsonl", "imagefolder", "fiftyone", "label-studio", "mteb"
+    "parquet",
+    "webdataset",
+    "coco",
+    "karpathy",
+    "jsonl",
+    "imagefolder",
+    "fiftyone",
+    "label-studio",
+    "mteb",
 ]
 FORMATS: dict[str, str] = {
+    "parquet": "a Parquet file for each split, with the images",
     "webdataset": "tar shards for clip_benchmark",
     "coco": "COCO captions and instances",
     "karpathy": "Karpathy's dataset_*.json",

@@ -22,7 +22,8 @@ COCO_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 _BATCH = 64
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
-_LEFT_OUT = ("domain", "source", "width", "height")
+LEFT_OUT = ("domain", "source", "width", "height")
+"""Columns that no line of an export has: a build determines them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,18 @@ class Sample:
         """Return the name of the dataset and the id of the first record, for errors."""
         return f"{self.data}: {self.rows[0]['id']}"
 
-    def save(self, folder: Path) -> str:
-        """Write the unchanged bytes under a name made of their digest; return the name."""
+    @property
+    def file_name(self) -> str:
+        """Return a name made of the digest of the image and the ending of its format."""
         with opened_image(self.file, self.origin) as image:
             kind = image.format or "bin"
         digest = digest_name(self.rows[0]["source"]["sha256"])
-        name = f"{digest[:32]}.{_SUFFIXES.get(kind, kind.lower())}"
+        return f"{digest[:32]}.{_SUFFIXES.get(kind, kind.lower())}"
+
+    def save(self, folder: Path) -> str:
+        """Write the unchanged bytes under `file_name`, and return that."""
         folder.mkdir(parents=True, exist_ok=True)
+        name = self.file_name
         (folder / name).write_bytes(self.file)
         return name
 
@@ -111,8 +117,8 @@ def plain_category(category: str, domain: str) -> str:
 
 def as_line(row: Row, file_name: str, split: str) -> Row:
     """Return a row as a line of metadata.jsonl."""
-    fields = {key: value for key, value in row.items() if key not in _LEFT_OUT}
-    fields["id"] = plain_id(row)
+    fields = {key: value for key, value in row.items() if key not in LEFT_OUT}
+    fields |= {"id": plain_id(row), "natural_pairs": plain_partners(row)}
     return {"file_name": file_name, **fields, "split": split, "license": row["source"]["license"]}
 
 
@@ -120,6 +126,7 @@ def caption_extras(row: Row) -> Row:
     """Return the keys of a caption that only `fdrd build` reads, as `reading.pairs.exported_fields`."""
     about = {"id": plain_id(row), "group": row["group"], "license": row["source"]["license"]}
     about |= extra_columns(row)
+    about["natural_pairs"] = plain_partners(row)
     return {"attributes": row["attributes"], "negatives": row["negatives"], "record": about}
 
 
@@ -131,7 +138,16 @@ def extra_columns(row: Row) -> Row:
 
 def plain_id(row: Row) -> str:
     """Return the id of a record without its domain."""
-    return str(row["id"]).removeprefix(f"{row['domain']}/")
+    return _without_domain(row["id"], row)
+
+
+def plain_partners(row: Row) -> list[Row]:
+    """Return the natural pairs of a row with the ids that the export writes."""
+    return [{**each, "id": _without_domain(each["id"], row)} for each in row["natural_pairs"]]
+
+
+def _without_domain(id: str, row: Row) -> str:
+    return id.removeprefix(f"{row['domain']}/")
 
 
 def write_json(path: Path, **members: object) -> None:

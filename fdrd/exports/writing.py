@@ -18,7 +18,7 @@ def export(
     data: Name,
     out: str | Path,
     *,
-    to: FormatName = "webdataset",
+    to: FormatName = "parquet",
     task: Task = "zeroshot_retrieval",
     split: str | None = None,
     domain: str | None = None,

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct, convert
 from msgspec.structs import replace
 from PIL import Image, UnidentifiedImageError
+from PIL import features as pillow
 
 from fdrd.errors import FdrdError, first_line
 from fdrd.files.safe_open import real_path_inside
@@ -22,7 +23,17 @@ from fdrd.images.perceptual import features_of, thumbnail
 from fdrd.images.pixels import display_rules, upright, upright_rgb
 from fdrd.record import ImageRef
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_READS_AVIF = "avif" in pillow.modules and pillow.check_module("avif")  # Pillow 11.3 on
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if _READS_AVIF else []))
+_SIGNATURES = {  # of formats that are not read, by the bytes at an offset
+    (4, b"ftypavif"): "AVIF is not read by this version of Pillow",
+    (4, b"ftypheic"): "HEIC is not read",
+    (4, b"ftypmif1"): "HEIC is not read",
+    (4, b"JXL "): "JPEG XL is not read",
+    (0, b"\xff\x0a"): "JPEG XL is not read",
+    (4, b"jP  "): "JPEG 2000 is not read",
+    (0, b"<svg"): "SVG is not read",
+}
 
 MAX_BYTES = 2**28
 """Maximum file size in bytes; larger files are rejected without being read."""
@@ -143,8 +154,7 @@ def _decode(data: bytes, max_pixels: int) -> _Decoded:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        begins = "no bytes" if not data else f"begins with {data[:16]!r}"
-        return bad("not_an_image", f"{begins}; accepted are {', '.join(FORMATS)}")
+        return bad("not_an_image", f"{_kind(data)}; accepted are {', '.join(FORMATS)}")
     except Image.DecompressionBombError as error:
         return bad("image_too_large", str(error))
     except Exception as error:  # Pillow's decoders raise many types on hostile headers
@@ -164,6 +174,12 @@ def _decode(data: bytes, max_pixels: int) -> _Decoded:
     except Exception as error:  # as above, now in the pixel data
         return bad("image_broken", f"{type(error).__name__}: {error}")
     return ImageCheck(sha256, len(data), *turned.size, rules=rules), pixels
+
+
+def _kind(data: bytes) -> str:
+    """Return what data is that no reader of images accepts."""
+    named = (name for (at, start), name in _SIGNATURES.items() if data.startswith(start, at))
+    return next(named, f"begins with {data[:16]!r}" if data else "no bytes")
 
 
 def open_image(path: Path, max_pixels: int = 50_000_000) -> Image.Image:

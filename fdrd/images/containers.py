@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fdrd.files.atomic import atomic_write
 from fdrd.files.cache import cache_folder
+from fdrd.record import ImageRef
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +52,20 @@ def member_name(member: str) -> str:
     """
     position, _, name = member.partition(" ")
     return PurePosixPath(name).name if "+" in position else position
+
+
+def path_in_source(image: ImageRef) -> str:
+    """Return the path of an image as readers see it: a member is a file of the folder that holds its archive.
+
+    >>> path_in_source(ImageRef("birds/a.zip", tar_member(5, 7, "wren/1.jpg")))
+    'birds/wren/1.jpg'
+    >>> path_in_source(ImageRef("a.parquet", row_member(7, "image"))), path_in_source(ImageRef("wren/1.jpg"))
+    ('a.parquet#7', 'wren/1.jpg')
+    """
+    position, _, name = image.member.partition(" ")
+    if "+" in position:
+        return (PurePosixPath(image.path).parent / name.removeprefix("./")).as_posix()
+    return f"{image.path}#{position}" if image.member else image.path
 
 
 def read_member(file: Path, member: str) -> bytes:

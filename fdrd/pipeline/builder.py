@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from fdrd.build_config import BuildConfig
+from fdrd.card.summary import gaps
 from fdrd.curation.decide import decide
 from fdrd.curation.decisions import (
     Decision,
     decisions_entry,
     read_decisions,
+    read_selection,
     review,
+    written_captions,
 )
 from fdrd.curation.pair_table import pair_table
 from fdrd.curation.source_contents import SourceWriter
@@ -74,6 +77,8 @@ class Build(Dataset):
         name_owner: another folder that the name belongs to; `load_dataset(<name>)` loads that dataset.
         not_registered: why the name does not point to the dataset, which is complete: caches
             that cannot be written.
+        gaps: sentences about domains whose captions have hardly any attributes or hard negatives; empty if there was
+            nothing to do.
     """
 
     path: Path
@@ -86,6 +91,7 @@ class Build(Dataset):
     instead_of: Path | None = None
     name_owner: Path | None = None
     not_registered: Sequence[str] = ()
+    gaps: Sequence[str] = ()
 
     @property
     def out(self) -> Path:
@@ -122,6 +128,7 @@ def build(
     config: BuildConfig | None = None,
     options: SourceOptions | None = None,
     decisions: str | Path | None = None,
+    only: str | Path | None = None,
     replace: bool = False,
     workers: int | None = None,
     engine: str = "local",
@@ -141,6 +148,7 @@ def build(
         config: options that determine the bytes.
         options: layout, columns and categories of the source; detected by default.
         decisions: file of reviewers' decisions to apply (`fdrd.curation.decisions`).
+        only: file of record ids, one per line; all others are rejected.
         replace: replace a dataset of another source (`fdrd.storage.origin`) in `out`.
         workers: number of processes, by default one per core.
         engine: one of `fdrd.engines.ENGINES`.
@@ -161,8 +169,9 @@ def build(
         target = target.locked(stack)
         opened = stack.enter_context(open_engine(engine, workers))
         read = read_decisions(Path(decisions)) if decisions else None
+        chosen = read_selection(Path(only)) if only else None
         counter = counter_for(target.config.backbone, tokens)
-        run = _Run(source, folder, domains, target, opened, progress, counter, read)
+        run = _Run(source, folder, domains, target, opened, progress, counter, read, chosen)
         inputs = run.inputs(fingerprint.digest)
         built = run.last_build(inputs)
         if not built:
@@ -237,6 +246,7 @@ class _Run:
         progress: called for each step.
         tokens: counts the tokens of captions.
         decisions: reviewers' decisions, and the digest of their file.
+        only: ids of the records to keep, and the digest of their file.
     """
 
     source: str | Path
@@ -247,6 +257,7 @@ class _Run:
     progress: Progress
     tokens: TokenCounter
     decisions: tuple[list[Decision], str] | None = None
+    only: tuple[frozenset[str], str] | None = None
 
     @property
     def out(self) -> Path:
@@ -265,6 +276,8 @@ class _Run:
         settings: list[Any] = [asdict(self.config), self.tokens.name]
         if self.decisions:
             settings.append(self.decisions[1])
+        if self.only:
+            settings.append({"only": self.only[1]})
         return resume.inputs_digest(settings, self.domains, source)
 
     def last_build(self, inputs: str) -> Build | None:
@@ -284,9 +297,10 @@ class _Run:
             check_same_source(self.out, self.target.origin)
         with ExitStack() as stack:
             work = publish.work_folder(self.out)
+            written = written_captions(self.decisions[0]) if self.decisions else {}
             contents = stack.enter_context(
                 checked_source(
-                    work, self.folder, read_items(self.folder, self.domains), self.config.max_pixels,
+                    work, self.folder, read_items(self.folder, self.domains, written), self.config.max_pixels,
                     publish.ledger_path(self.out), self.engine, self.progress, expected=files,
                 )
             )  # fmt: skip
@@ -294,9 +308,11 @@ class _Run:
             # Workers import what they need while this process decides.
             self.engine.prepare(make_counted)
             reviewed = None
-            if self.decisions:
+            if self.decisions or self.only:
                 after = stack.enter_context(SourceWriter(work / "reviewed.partial"))
-                reviewed = review(contents, self.decisions[0], after)
+                decided = self.decisions[0] if self.decisions else ()
+                only = self.only[0] if self.only else None
+                reviewed = review(contents, decided, after, only)
                 contents = after.finish(contents.root, contents.images)
             captions = contents.records.table("caption")["caption"].chunks
             lengths = measure((chunk.to_pylist() for chunk in captions), self.tokens, self.progress)
@@ -319,7 +335,7 @@ class _Run:
             unpacked = {each.image.path for each in contents.images if each.image.member}
         stage = publish.stage_folder(self.out)
         write_rejected(stage, rejected)
-        write_documents(stage, manifest, self.progress, self.engine, staged.counted)
+        summaries = write_documents(stage, manifest, self.progress, self.engine, staged.counted)
         write_text(stage / "manifest.json", dump(manifest))
         record_states(self.out, manifest)
         write_origin(self.out, self.target.origin)
@@ -328,7 +344,10 @@ class _Run:
         retry = any(rejection.reason == "read_error" for rejection in rejected)
         resume.log_build(self.out, None if retry else inputs, started, self.engine.workers)
         stale = reviewed.stale if reviewed else ()
-        built = Build(str(self.out), self.out, manifest, len(staged.counted), False, (), stale)
+        built = Build(
+            str(self.out), self.out, manifest, len(staged.counted), False, (), stale,
+            gaps=gaps(summaries),
+        )  # fmt: skip
         return self._register(built)
 
     def _register(self, built: Build) -> Build:

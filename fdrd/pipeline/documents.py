@@ -25,8 +25,8 @@ def write_documents(
     progress: Progress = silent,
     engine: Engine | None = None,
     counted: Mapping[str, Counts] | None = None,
-) -> None:
-    """Write README.md and croissant.json from the counts of all shards.
+) -> list[Summary]:
+    """Write README.md and croissant.json from the counts of all shards, and return the counts of each domain.
 
     The audit leaves out the text-only baselines, which take longer than everything else.
 
@@ -42,6 +42,7 @@ def write_documents(
     summaries = [counts.summary for counts in found.values()]
     write_text(folder / "README.md", render_card(manifest, audits, summaries))
     write_text(folder / "croissant.json", json.dumps(croissant(manifest), indent=1) + "\n")
+    return summaries
 
 
 def _by_domain(

@@ -32,6 +32,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fdrd.errors import FdrdError
+from fdrd.images.containers import path_in_source
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions, make_options
@@ -190,8 +191,7 @@ class DomainCompleter:
         )
         group = record.group
         if about.group and not group:
-            path = record.image.member.partition(" ")[2] if "+" in record.image.member else ""
-            stem = (path or record.image.path).rpartition(".")[0]
+            stem = path_in_source(record.image).rpartition(".")[0]
             name = stem if "/" in about.group else stem.rpartition("/")[2]
             fits = self._group.fullmatch(name) if len(name) <= _MAX_NAME else None
             group = fits[1] if fits else ""

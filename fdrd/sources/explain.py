@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from fdrd.build_config import BuildConfig
+from fdrd.images.check import check_image
 from fdrd.reasons import Rejection
 from fdrd.sources.domains import Domain, find_domains, near_misses, open_domain, read_domain
 from fdrd.sources.readers import READERS
-from fdrd.sources.reading.names import is_image
+from fdrd.sources.reading.names import is_image, unread_format
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 from fdrd.sources.reading.source_folder import SourceFolder
 
 _SAMPLES = 3
+_STATS = "_stats.json"
+_REJECTED = "rejected_captions.jsonl"  # drafts that `fdrd caption` refused
+_FEW = 3  # files that are named one by one
+_LINK = "links to folders are not followed; move or copy the folder"
+_OBJECTS = (
+    "it lists objects (Pascal VOC), none of which is the category of the image; put the images in class folders, "
+    "or give each a category in metadata.csv (file_name,category)"
+)
 _ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token", ".xml", ".tar", ".zip")
 
 
@@ -41,18 +52,30 @@ def folders_beside(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str,
 
 
 def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, str]]:
-    """Yield each file that looks like annotations and is not read, with the reason."""
+    """Yield what is not read, with the reason: links to folders, other images, files that look like annotations."""
+    if [domain.path for domain in domains] != ["."]:
+        links = (
+            path.name for path in sorted(root.iterdir()) if path.is_symlink() and path.is_dir()
+        )
+        yield from ((name, _LINK) for name in links)
     for domain in domains:
         folder = open_domain(root, domain)
+        prefix = "" if domain.path == "." else f"{domain.path}/"
+        yield from ((prefix + path, _LINK) for path in folder.linked_folders)
+        for files in _by_folder(filter(unread_format, folder.files)).values():
+            why = f"{unread_format(files[0])} is not read; convert it to PNG or JPEG"
+            yield prefix + _common_name(files), why
         used = {*READERS[domain.reader].used_files(folder), *folder.archives}
         candidates = [
             path
             for path in folder.files
-            if path.count("/") <= 1 and path not in used and _looks_like_annotations(path)
+            if path.count("/") <= 1
+            and path not in used
+            and _looks_like_annotations(path)
+            and posixpath.splitext(path)[0] + _STATS not in folder  # what img2dataset reports
         ]
         if not candidates:  # detection by every reader takes time in large folders
             continue
-        prefix = "" if domain.path == "." else f"{domain.path}/"
         readers = {
             file: name
             for name, reader in READERS.items()
@@ -60,19 +83,44 @@ def unused_files(root: Path, domains: Sequence[Domain]) -> Iterator[tuple[str, s
             for file in reader.used_files(folder)
         }
         misses = list(filter(None, (reader.near_miss(folder) for reader in READERS.values())))
-        for path in candidates:
+        for files in _by_folder(candidates).values():
+            path = files[0]
             why = f"the folder is read as {domain.reader}"
             if path in readers:
                 why += f"; the layout {readers[path]} reads this file instead"
             elif miss := next((miss for miss in misses if miss.startswith(f"{path} ")), ""):
                 why = f"it{miss.removeprefix(path)}"
-            yield prefix + path, why
+            elif b"<object>" in folder.start(path):
+                why = _OBJECTS
+            yield prefix + _common_name(files), why
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Group many files with the same folder and ending; few stay alone."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        groups[f"{posixpath.dirname(path)}/*{posixpath.splitext(path)[1]}"].append(path)
+    many = {name: files for name, files in groups.items() if len(files) > _FEW}
+    few = (path for name, files in groups.items() if name not in many for path in files)
+    return {path: [path] for path in few} | many
+
+
+def _common_name(files: list[str]) -> str:
+    """Return the path of one file, or a pattern with the number of several.
+
+    >>> _common_name(["a/1.xml", "a/2.xml"])
+    'a/*.xml (2 files)'
+    """
+    if len(files) == 1:
+        return files[0]
+    folder, ending = posixpath.dirname(files[0]), posixpath.splitext(files[0])[1]
+    return f"{posixpath.join(folder, '*')}{ending} ({len(files):,} files)"
 
 
 def _looks_like_annotations(path: str) -> bool:
     name = PurePosixPath(path)
     if name.suffix.lower() in _ANNOTATIONS:
-        return not name.name.endswith("_stats.json")
+        return not name.name.endswith((_STATS, _REJECTED))
     return name.suffix.lower() == ".txt" and "/" not in path and "readme" not in path.lower()
 
 
@@ -88,11 +136,6 @@ def explain(root: Path, options: SourceOptions = NO_OPTIONS) -> Iterator[str]:
         yield from _samples(root, domain)
     for file, why in unused_files(root, domains):
         yield f"{file}: not used: {why}"
-    if [domain.path for domain in domains] == ["."]:
-        return
-    for path in sorted(root.iterdir()):
-        if path.is_symlink() and path.is_dir():
-            yield f"{path.name}: left out: links to folders are not followed; move or copy it"
     for name, folder in folders_beside(root, domains):
         yield f"{name}: left out: unknown layout"
         for why in near_misses(folder):
@@ -130,3 +173,7 @@ def _samples(root: Path, domain: Domain) -> Iterator[str]:
         caption = item.caption[:80] + ("..." if len(item.caption) > 80 else "")
         yield f"    {item.image}: {caption or '(no caption)'}"[:300]
         yield f"        category: {item.category or 'none'}, split: {item.split or 'hashed'}"
+        if item.image.member:  # reading one row of Parquet would unpack all of them
+            continue
+        if (check := check_image(str(root), item.image, BuildConfig().max_pixels)).reason:
+            yield f"        rejected: {check.reason}: {check.detail}"[:300]

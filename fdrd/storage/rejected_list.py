@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,4 +31,14 @@ def nothing_kept(rejected: Sequence[Rejection]) -> str:
     reasons = Counter(rejection.reason for rejection in rejected).most_common(3)
     examples = {rejection.reason: rejection for rejection in reversed(rejected)}
     text = "; ".join(f"{count} {reason}, e.g. {examples[reason]}" for reason, count in reasons)
-    return f"all {len(rejected)} records were rejected: {text}"
+    outside = [each for each in rejected if each.reason == "path_outside"]
+    return f"all {len(rejected)} records were rejected: {text}{_common_folder(outside)}"
+
+
+def _common_folder(outside: Sequence[Rejection]) -> str:
+    """Return how to build from annotations with absolute paths, if the images have a folder in common."""
+    paths = [each.detail for each in outside if each.detail.startswith("/")]
+    folder = posixpath.commonpath(map(posixpath.dirname, paths)) if paths else "/"
+    if folder == "/":
+        return ""
+    return f". Images are read inside of the source only: copy {outside[0].file} into {folder} and build that folder"

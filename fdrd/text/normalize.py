@@ -22,6 +22,7 @@ _WINDOW = 40  # characters of one change
 _AHEAD = 8  # equal characters that end it
 _REST = 200  # characters at the end of a caption that may have no such part
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_NUMBER = re.compile(r"^[0-9]{3}\.(?=[^\W\d])")  # of CUB and Caltech-256: 001.ak47
 _INNER_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 # The end of a sentence without a space: "banded.The image", "SUV 2000.The", "MG.A car", "Type R.A car", but not
 # "U.S.A", "e.g.".
@@ -97,14 +98,18 @@ def normalize_described(caption: str, category: str) -> tuple[str, tuple[str, ..
 
 @lru_cache(maxsize=8192)
 def normalize_category(name: str) -> tuple[str, tuple[str, ...]]:
-    """Normalize Unicode, underscores and white space of a category name.
+    """Normalize Unicode, underscores and white space of a category name, and remove its number.
 
     >>> normalize_category("car_side")
     ('car side', ('category_underscores',))
+    >>> normalize_category("001.Ivory Gull"), normalize_category("3.5 mm jack")[0]
+    (('Ivory Gull', ('category_number',)), '3.5 mm jack')
     """
     plain = " ".join(unicodedata.normalize("NFC", name).split())
-    spaced = " ".join(plain.replace("_", " ").split())
-    return spaced, (("category_underscores",) if spaced != plain else ())
+    named = _NUMBER.sub("", plain)
+    spaced = " ".join(named.replace("_", " ").split())
+    steps = {"category_number": named != plain, "category_underscores": spaced != named}
+    return spaced, tuple(rule for rule, applied in steps.items() if applied)
 
 
 def move_spans(attributes: Iterable[Attribute], before: str, after: str) -> tuple[Attribute, ...]:

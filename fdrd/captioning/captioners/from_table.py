@@ -17,6 +17,7 @@ from fdrd.captioning.interface import Answer, Failure, Keep, Question, captioner
 from fdrd.captioning.spending import Spending
 from fdrd.captioning.wording import fill
 from fdrd.errors import FdrdError
+from fdrd.images.containers import path_in_source
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.lines import read_jsonl, read_separated
@@ -48,15 +49,15 @@ class Table:
             FdrdError: The file name in the table is ambiguous.
         """
         values = self.by_category.get(key(record.category), {})
-        path = PurePosixPath(record.image.path)
+        path = PurePosixPath(path_in_source(record.image))
         for depth in range(len(path.parts)):
             name = "/".join(path.parts[depth:])
             if name in self.by_file:
                 row = self.by_file[name]
-                other = self._matched.setdefault(name, record.image.path)
+                other = self._matched.setdefault(name, str(path))
                 if row is None:
                     problem = "is in several rows"
-                elif other != record.image.path:
+                elif other != str(path):
                     problem = f"matches {other} and {path}"
                 else:
                     return values | row
@@ -195,5 +196,5 @@ class Reader(_FreeCaptioner):
 
     def _look_up(self, record: Record) -> Answer | Failure:
         text = self._table.values_of(record).get(self.caption, "")
-        missing = Failure("no_answer", f"no {self.caption} for {record.image.path}")
+        missing = Failure("no_answer", f"no {self.caption} for {path_in_source(record.image)}")
         return Answer(text) if text else missing

@@ -145,4 +145,7 @@ def _print_run(run: CaptioningRun, target: Path) -> None:
         )
     if run.stopped:
         out.print(f"Stopped: {run.stopped}. The same command with a larger budget resumes.")
-    print_hint(f"Next:  fdrd build {target}")
+    if summary["kept"] or summary["copied"]:
+        print_hint(f"Next:  fdrd build {target}")
+    else:
+        print_hint(f"Next:  read the reasons in {target}/*/rejected_captions.jsonl")

@@ -21,6 +21,7 @@ from fdrd.commands.console import (
 from fdrd.commands.options import Device, Json, SameTarget, Target, one_of
 from fdrd.errors import FdrdError
 from fdrd.exports.formats import FORMATS, Task, not_carried
+from fdrd.kinds import kind_of
 
 _OTHERS = {
     "features": "features of images and captions, for --backbone features:FOLDER",
@@ -39,8 +40,8 @@ def export(
             ".pt, .pth, .bin or .safetensors file, or a folder that holds one.",
         ),
     ],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_FORMATS}.")],
     folder: Target = None,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_FORMATS}.")] = "parquet",
     target: SameTarget = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
@@ -96,15 +97,16 @@ def export(
 ) -> None:
     """Write a dataset, its features or a model in the format of another tool.
 
-    Each domain becomes a folder. `fdrd build` reads webdataset, coco, karpathy, jsonl and imagefolder back. webdataset
-    has tar shards for clip_benchmark, with one root per domain. Recalls equal those of `fdrd bench` except for ties,
-    which clip_benchmark breaks arbitrarily.
+    Each domain becomes a folder. `fdrd build` reads parquet, webdataset, coco, karpathy, jsonl and imagefolder back.
+    webdataset has tar shards for clip_benchmark, with one root per domain. Recalls equal those of `fdrd bench` except
+    for ties, which clip_benchmark breaks arbitrarily.
 
     transformers converts a checkpoint of open_clip, OpenAI, transformers (.bin) or of a fine-tuning with `fdrd bench`.
     Only tensors are loaded: a file that holds code or objects is refused, and so is anything that a CLIPModel cannot
     express.
 
     Examples:
+        fdrd export data/fdrd tables/
         fdrd export data/fdrd wds/ --to webdataset
         fdrd export data/fdrd stored/ --to features --backbone embedded
         fdrd export open_clip_pytorch_model.bin clip/ --to transformers --activation gelu
@@ -113,6 +115,8 @@ def export(
         One parameter per option of the command line.
     """
     home = Path(one_of(folder, target, "give one FOLDER to write to, e.g. -o wds/"))
+    if kind_of(home) == "dataset" and kind_of(Path(dataset)) != "dataset":
+        raise FdrdError(f"{home} is a dataset, which comes first: fdrd export {home} {dataset}")
     limits = {"split": split, "domain": domain}
     shards = {"task": task, "shard-mb": shard_mb}
     weights: dict[str, Any] = {"config": config, "activation": activation, "tokenizer": tokenizer}
@@ -173,9 +177,16 @@ def _write_features(
     dataset: str, home: Path, backbone: str | None, device: str | None, **limits: Any
 ) -> None:
     quiet_transformers()
+    from benchmark.models.backbone_names import check_backbone_name
+    from benchmark.models.devices import check_device
     from fdrd.dataset import load_splits
+    from fdrd.files.atomic import check_empty
 
-    splits = load_splits(dataset, **limits)  # before torch is imported
+    check_empty(home)
+    check_device(device)
+    if backbone:
+        check_backbone_name(backbone)
+    splits = load_splits(dataset, **limits)
     from benchmark.models.encoders.stored import write_features
     from benchmark.runner import open_backbone
 

@@ -85,10 +85,9 @@ def fetch(
     chosen = collection.sets if collection else (find_set(name, table, collections),)
     default = Path("raw") if collection else Path("raw") / chosen[0].name
     target = folder or out_folder or default
-    _print_terms(
-        [each for each in chosen if not collection or not is_fetched(each, target)], options
-    )
-    if not yes:
+    wanted = [each for each in chosen if not collection or not is_fetched(each, target)]
+    _print_terms(wanted, options)
+    if wanted and not yes:
         typer.confirm("Do you accept these terms?", abort=True, err=True)
     with show_progress("Run the same command again to resume.") as progress:
         if collection:

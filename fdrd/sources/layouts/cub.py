@@ -1,7 +1,8 @@
 """CUB-200-2011: `images.txt`, `classes.txt`, `image_class_labels.txt`, `train_test_split.txt`.
 
-Captions are the lines of `text_c10/<class>/<image>.txt` or `text/...`. The attributes of an image become
-attribute spans where its caption names their value.
+Captions are the lines of `text_c10/<class>/<image>.txt`, `text/...` or `captions/...`. With these, the lists may be
+missing. Without them, the images have no caption, but category and split. The attributes of an image become attribute
+spans where its caption names their value.
 """
 
 from __future__ import annotations
@@ -22,38 +23,48 @@ from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.text.attributes import find_attributes
 
-_LISTS = ("images.txt", "classes.txt", "image_class_labels.txt")
+_IMAGES, _CLASSES, _CLASS_OF = "images.txt", "classes.txt", "image_class_labels.txt"
 _SPLITS = "train_test_split.txt"
+_FACTS = (_CLASSES, _CLASS_OF, _SPLITS)
 _LABELS = "attributes/image_attribute_labels.txt"
 _NAMES = ("attributes/attributes.txt", "attributes.txt")
-_TEXTS = ("text_c10", "text")
+_TEXTS = ("text_c10", "text", "captions")
 _TYPES = {"color": "color", "pattern": "pattern", "shape": "shape", "size": "size"}
 _GUESSING = 3  # least certainty of an attribute: probably
 
 
 def detect(folder: SourceFolder) -> str | None:
-    """Return why the folder is CUB with captions, or None."""
-    if not set(_LISTS) <= set(folder.top):
-        return None
-    text = next(
-        (path for path in folder.files if path.startswith(tuple(f"{t}/" for t in _TEXTS))), None
-    )
-    return f"{', '.join(_LISTS)} are CUB's, and {text} has captions" if text else None
+    """Return why the folder is CUB, or has captions in a folder of their own; or None."""
+    lists = [name for name in _FACTS if name in folder.top]
+    if _IMAGES in folder.top and lists:
+        return f"{', '.join((_IMAGES, *lists))} are CUB's"
+    if any(top in folder.folders for top in _TEXTS) and "images" in folder.folders:
+        for path in _images(folder):
+            if text := _text_of(folder, path.removeprefix("images/")):
+                return f"{text} describes {path}"
+    return None
 
 
 def near_miss(folder: SourceFolder) -> str | None:
     """Return what the folder lacks to be CUB."""
-    missing = [name for name in _LISTS if name not in folder.top]
-    if not missing:
-        return "CUB's lists are there without captions; add text_c10/<class>/<image>.txt"
-    if "image_class_labels.txt" in folder.top:
-        return f"CUB's {', '.join(missing)} is missing"
+    if _CLASS_OF in folder.top and _IMAGES not in folder.top:
+        return f"CUB's {_IMAGES} is missing"
     return None
 
 
 def used_files(folder: SourceFolder) -> list[str]:
     """Return CUB's lists."""
-    return [path for path in (*_LISTS, _SPLITS, _LABELS, *_NAMES) if path in folder]
+    return [path for path in (_IMAGES, *_FACTS, _LABELS, *_NAMES) if path in folder]
+
+
+def _images(folder: SourceFolder) -> list[str]:
+    return sorted(path for path in folder.images if path.startswith("images/"))
+
+
+def _text_of(folder: SourceFolder, image: str) -> str:
+    """Return the file with the captions of an image, given below `images`; empty if there is none."""
+    name = PurePosixPath(image).with_suffix(".txt")
+    return next((f"{top}/{name}" for top in _TEXTS if f"{top}/{name}" in folder), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +77,20 @@ class _Facts:
 
 
 def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record | Rejection]:
-    """Yield the pairs of every image in `images.txt`."""
+    """Yield the pairs of every image in `images.txt`, or in `images` without that list."""
+    if _IMAGES not in folder.top:
+        for image in _images(folder):
+            name = image.removeprefix("images/")
+            yield from _read(folder, Line(image, "", {}), image, "", name, _Facts({}, {}, {}))
+        return
     index = ImageIndex(folder, require_images)
-    names = dict(_rows(folder, "classes.txt"))
+    names = dict(_rows(folder, _CLASSES))
     facts = _Facts(
-        {number: names.get(key, "") for number, key in _rows(folder, "image_class_labels.txt")},
+        {number: names.get(key, "") for number, key in _rows(folder, _CLASS_OF)},
         {number: "train" if flag == "1" else "test" for number, flag in _rows(folder, _SPLITS)},
         _attributes(folder),
     )
-    for line in read_lines(folder, "images.txt"):
+    for line in read_lines(folder, _IMAGES):
         if isinstance(line, Rejection):
             yield line
             continue
@@ -93,11 +109,9 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
 def _read(
     folder: SourceFolder, line: Line, path: str, number: str, name: str, facts: _Facts
 ) -> Iterator[Record | Rejection]:
-    text = PurePosixPath(name).with_suffix(".txt")
-    file = next((f"{top}/{text}" for top in _TEXTS if f"{top}/{text}" in folder), "")
+    file = _text_of(folder, name)
     lines = list(read_lines(folder, file)) if file else []
-    category = re.sub(r"^\d+\.", "", facts.category.get(number, ""))
-    fields = {"category": category, "split": facts.split.get(number, "")}
+    fields = {"category": facts.category.get(number, ""), "split": facts.split.get(number, "")}
     captions = [
         each for each in lines if isinstance(each, Rejection) or each.fields["text"].strip()
     ]

@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from fdrd.reasons import Rejection
 from fdrd.record import Record
 from fdrd.sources.reading.columns import known_fields
+from fdrd.sources.reading.image_search import ImageIndex
 from fdrd.sources.reading.lines import MAX_LINE, Line, load_json
-from fdrd.sources.reading.names import SPLIT_OF_WORD, is_absolute, is_image, leaves_root
+from fdrd.sources.reading.names import SPLIT_OF_WORD, is_image
 from fdrd.sources.reading.pairs import pairs
 from fdrd.sources.reading.source_folder import SourceFolder
 from fdrd.sources.reading.tables import read_table
@@ -31,6 +32,8 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 def detect(folder: SourceFolder) -> str | None:
     """Return why the folder is an image folder, or None. Deeper trees are folders of domains."""
+    if folder.options.category and (path := next(filter(is_image, folder.top), "")):
+        return f"{path} is an image of the category {folder.options.category}"
     for path in folder.files:
         *folders, name = path.split("/")
         if folders and folders[0].lower() in SPLIT_OF_WORD:
@@ -39,9 +42,10 @@ def detect(folder: SourceFolder) -> str | None:
             return f"{path} describes images"
         if is_image(path) and len(folders) == 1:
             return f"images are in folders, such as {path}"
-        text = PurePosixPath(path).with_suffix(".txt").as_posix()
-        if is_image(path) and not folders and text in folder:
-            return f"{text} describes {path}"
+        for suffix in (".txt", ".json"):
+            text = PurePosixPath(path).with_suffix(suffix).as_posix()
+            if is_image(path) and not folders and text in folder:
+                return f"{text} describes {path}"
     return None
 
 
@@ -51,7 +55,10 @@ def near_miss(folder: SourceFolder) -> str | None:
     if path is None:
         return None
     if "/" not in path:
-        return f"{path} has neither a metadata.jsonl nor a text file with captions next to it"
+        return (
+            f"{path} has neither a metadata.jsonl nor a text file with captions next to it; `fdrd caption` writes "
+            "captions if the images are in class folders, such as tench/1.jpg, or if domain.toml names their category"
+        )
     return f"{path} is deeper than [split/]category/image.jpg"
 
 
@@ -68,16 +75,13 @@ def read(folder: SourceFolder, require_images: bool = True) -> Iterator[Record |
     described = {path for path in folder.files if _is_metadata(path)}
     captions_of: Counter[str] = Counter()
     for path in sorted(described):
-        for found in _read_metadata(folder, path, require_images):
-            if isinstance(found, Record) and found.caption:
-                captions_of[found.image.path] += 1
-            yield _with_id(found, captions_of)
+        yield from _read_metadata(folder, path, require_images, captions_of)
     texts = set(folder.files) - described
     for path in sorted(folder.images - captions_of.keys()):
-        yield from (_with_id(found, captions_of) for found in _read_text(folder, path, texts))
-        captions_of[path] += 1
+        yield from _read_text(folder, path, texts)
     if not described:
-        for path in sorted(path for path in folder.top if _is_unread(path)):
+        used = set(used_files(folder))
+        for path in sorted(path for path in folder.top if _is_unread(path) and path not in used):
             detail = "not in the authors' layout, and no metadata.jsonl or metadata.csv next to it"
             yield Rejection(path, "", "unreadable_annotations", detail)
 
@@ -90,42 +94,44 @@ def _is_unread(path: str) -> bool:
     return path.endswith(".json") and not path.endswith("_stats.json")  # img2dataset's statistics
 
 
-def _with_id(found: Record | Rejection, captions_of: Counter[str]) -> Record | Rejection:
+def _with_id(found: Record | Rejection, path: str, captions_of: Counter[str]) -> Record | Rejection:
     """Give a record without an id the path of its image, numbered from the second caption on."""
-    if isinstance(found, Rejection) or found.id:
+    if isinstance(found, Rejection):
         return found
-    path, number = found.image.path, captions_of[found.image.path]
-    return replace(found, id=path if number < 2 else f"{path}#{number}")
+    if found.caption:
+        captions_of[path] += 1
+    number = captions_of[path]
+    return replace(found, id=found.id or (path if number < 2 else f"{path}#{number}"))
 
 
 def _read_metadata(
-    folder: SourceFolder, file: str, require_images: bool
+    folder: SourceFolder, file: str, require_images: bool, captions_of: Counter[str]
 ) -> Iterator[Record | Rejection]:
-    parent = file.rpartition("/")[0] or "."
+    parent, index = file.rpartition("/")[0] or ".", ImageIndex(folder)
     for line in read_table(folder, file):
         if isinstance(line, Rejection):
             yield line
             continue
         name = line.fields.get("image")
-        if not isinstance(name, str) or not name:
-            yield line.reject("bad_field", '"file_name" is missing or not a string')
-        elif (is_absolute(name) and not folder.relative(name)) or leaves_root(name):
-            yield line.reject("path_outside", name[:200])
-        else:
-            path = folder.relative(name) or normpath(f"{parent}/{name}")
-            if not require_images or path in folder.images:
-                yield from pairs(folder.options, line, folder.image(path), path)
-            else:
-                detail = f"{path[:200]} is not there, or has no ending of an image"
-                yield line.reject("image_missing", detail)
+        path = index.find(name, file)
+        if isinstance(path, tuple) and path[0] == "image_missing" and not require_images:
+            path = normpath(f"{parent}/{name}")
+        if isinstance(path, tuple):
+            yield line.reject(*path)
+            continue
+        for found in pairs(folder.options, line, folder.image(path), path):
+            if isinstance(found, Record):
+                found = replace(found, rules=(*index.rules(str(name)), *found.rules))
+            yield _with_id(found, path, captions_of)
 
 
 def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Record | Rejection]:
     image, text = folder.image(path), PurePosixPath(path).with_suffix(".txt").as_posix()
-    extra = _beside(folder, path, texts)
+    beside, fields = _beside(folder, path, texts)
     if text not in texts:
-        yield from pairs(folder.options, Line(path, "", {}), image, path)
+        yield from pairs(folder.options, Line(beside, "", fields), image, path, name=path)
         return
+    fields.pop("caption", None)
     file = folder.open_text(text)
     if isinstance(file, Rejection):
         yield file
@@ -142,17 +148,20 @@ def _read_text(folder: SourceFolder, path: str, texts: set[str]) -> Iterator[Rec
         return
     captions = [caption for caption in captions if caption.strip()]
     for number, caption in enumerate(captions or [""], 1):
-        line = Line(text, f"line {number}", {"caption": caption, "extra": extra})
+        line = Line(text, f"line {number}", {**fields, "caption": caption})
         name = path if number == 1 else f"{path}#{number}"
         yield from pairs(folder.options, line, image, path, name=name)
 
 
-def _beside(folder: SourceFolder, path: str, texts: set[str]) -> dict[str, Any]:
-    """Return the fields of the JSON object beside an image, which img2dataset writes; its caption is in the text."""
+def _beside(folder: SourceFolder, path: str, texts: set[str]) -> tuple[str, dict[str, Any]]:
+    """Return the JSON object beside an image, as img2dataset writes it: its file and fields; else the image."""
     file = f"{path.rpartition('.')[0]}.json"
     raw = folder.start(file, MAX_LINE) if file in texts else b""
     try:
-        value = load_json(raw) if raw else {}
+        value = load_json(raw) if raw else None
     except ValueError:
-        return {}
-    return known_fields(value).get("extra", {}) if isinstance(value, dict) else {}
+        value = None
+    if not isinstance(value, dict):
+        return path, {}
+    fields = known_fields(value, folder.options)
+    return file, {name: field for name, field in fields.items() if name not in ("image", "id")}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from fdrd.sources.reading.names import is_image
+from fdrd.sources.reading.names import DOWNLOAD, is_image, is_url
 from fdrd.sources.reading.options import NO_OPTIONS, SourceOptions
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -35,6 +35,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Names of each field, the preferred one first. Case, spaces and hyphens do not matter."""
 
+_URLS = ("url", "urls", "image_url", "img_url", "link")
 _NUMBERED = re.compile(r"(caption|text|sentence|description|comment)_?\d{1,2}")
 
 
@@ -100,10 +101,13 @@ def flaw_of_columns(
     missing = [field for field in fields if field not in found]
     if not missing:
         return None
-    return (
-        f"{file} has no {' or '.join(missing)} {kind}; its {kind}s are {', '.join(names)[:200]}; "
-        f"name it with {suggest_options(rows, missing)}"
-    )
+    flaw = f"{file} has no {' or '.join(missing)} {kind}; its {kind}s are {', '.join(names)[:200]}"
+    rows = list(rows)
+    with_url = [name for row in rows for name, value in row.items() if is_url(str(value))]
+    with_url += [name for name in names if _plain(name) in _URLS]
+    if "image" in missing and with_url:
+        return f"{flaw}; {with_url[0]} has URLs: {DOWNLOAD}"
+    return f"{flaw}; name it with {suggest_options(rows, missing)}"
 
 
 def suggest_options(rows: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from fdrd.reasons import Rejection
 from fdrd.record import Record, Split
 from fdrd.sources.reading.image_search import ImageIndex
@@ -44,7 +46,11 @@ class ImagePairs:
         if isinstance(path, Rejection):
             yield path
             return
-        yield from self.of_image(line, path, split)
+        rules = self._index.rules(str(name))
+        for found in self.of_image(line, path, split):
+            if rules and isinstance(found, Record):
+                found = replace(found, rules=(*rules, *found.rules))
+            yield found
 
     def of_image(self, line: Line, path: str, split: Split = "") -> Iterator[Record | Rejection]:
         """Yield the pairs of a line whose image is found."""

@@ -16,9 +16,18 @@ from pathlib import PurePosixPath
 
 from fdrd.reasons import Rejection
 from fdrd.record import Split
-from fdrd.sources.reading.names import is_absolute, is_image, leaves_root, split_in_name
+from fdrd.sources.reading.names import (
+    DOWNLOAD,
+    is_absolute,
+    is_image,
+    is_url,
+    leaves_root,
+    split_in_name,
+    unread_format,
+)
 from fdrd.sources.reading.source_folder import SourceFolder
 
+_MAX_FOLDERS = 64  # of a path of another machine
 MAX_SAME_NAME = 1000
 """Images of one name that are compared with an annotation, so that its time does not grow with the source."""
 
@@ -56,9 +65,13 @@ class ImageIndex:
         """
         if not isinstance(name, str) or not name.strip():
             return "bad_field", "the image is missing or not a string"
+        if is_url(name):
+            return "image_missing", f"{name[:200]} is a URL; {DOWNLOAD}"
         below = self._folder.relative(name) or name.removeprefix("./")
-        if is_absolute(below) or leaves_root(below):
+        if leaves_root(below):
             return "path_outside", name[:200]
+        if is_absolute(below):
+            return self._moved(below) or ("path_outside", name[:200])
         near = (PurePosixPath(beside).parent / below).as_posix()
         for path in (near, below):
             if path in self._folder.images:
@@ -66,11 +79,37 @@ class ImageIndex:
         found = self._ending(below)
         if len(found) > 1:
             return "image_ambiguous", f"{name[:200]!r} could be {', '.join(found[:3])}"[:400]
-        if found or not self._required:
+        if found or (found := self._from_above(below)) or not self._required:
             return found[0] if found else below
-        is_file = near in self._folder or below in self._folder
-        why = "; the file of that name has no ending of an image" if is_file else ""
-        return "image_missing", f"no image is called {name[:200]!r}{why}"
+        return "image_missing", f"no image is called {name[:200]!r}{self._why_missing(near, below)}"
+
+    def _from_above(self, path: str) -> list[str]:
+        """Return the image of a path that starts with the names of the folders around the source."""
+        around, parts = self._folder.root.absolute().parts[-_MAX_FOLDERS:], path.split("/")
+        ends = (
+            "/".join(parts[count:])
+            for count in range(1, min(len(around), len(parts)))
+            if around[-count:] == tuple(parts[:count])
+        )
+        return [end for end in ends if end in self._folder.images][:1]
+
+    def rules(self, name: str) -> tuple[str, ...]:
+        """Return the rules that led to the image of a name."""
+        is_elsewhere = is_absolute(name) and self._folder.relative(name) is None
+        return ("path_of_another_machine",) if is_elsewhere else ()
+
+    def _moved(self, path: str) -> str | None:
+        """Return the image at the longest end of a path of another machine."""
+        parts = path.replace("\\", "/").split("/")[1 : 1 + _MAX_FOLDERS]
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        return next((end for end in ends if end in self._folder.images), None)
+
+    def _why_missing(self, *paths: str) -> str:
+        """Return why a file of these paths is no image, if there is one."""
+        path = next((path for path in paths if path in self._folder), "")
+        if format := unread_format(path):
+            return f"; {format} is not read, convert the file to PNG or JPEG"
+        return "; the file of that name has no ending of an image" if path else ""
 
 
 _MAX_CUTS = 40  # positions in a name that are tried as the end of the category

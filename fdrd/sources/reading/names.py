@@ -13,7 +13,14 @@ MAX_CAPTION = 20_000
 MAX_NAME = 1000
 """Characters of a category, a group or a license."""
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+_UNREAD = {
+    ".jxl": "JPEG XL", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".heic": "HEIC", ".heif": "HEIC",
+    ".svg": "SVG", ".psd": "PSD", ".dng": "raw", ".cr2": "raw", ".nef": "raw", ".arw": "raw",
+}  # fmt: skip
+
+DOWNLOAD = "download the images with img2dataset and build its output folder"
+"""What to do with URLs; docs/your-own-data.md has the commands."""
 
 SPLIT_OF_WORD: dict[str, Split] = {
     "train": "train",
@@ -59,6 +66,15 @@ def is_image(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in EXTENSIONS  # noqa: PTH122 - called once per file
 
 
+def unread_format(path: str) -> str:
+    """Return the name of the image format that the extension says, if fdrd does not read it.
+
+    >>> unread_format("a/b.JXL"), unread_format("a/b.jpg")
+    ('JPEG XL', '')
+    """
+    return _UNREAD.get(os.path.splitext(path)[1].lower(), "")  # noqa: PTH122 - called once per file
+
+
 def is_absolute(path: str) -> bool:
     """Return whether the path is absolute on any operating system.
 
@@ -69,6 +85,11 @@ def is_absolute(path: str) -> bool:
     return path.startswith("/") or (
         (path.startswith("\\") or path[1:2] == ":") and bool(PureWindowsPath(path).drive)
     )
+
+
+def is_url(path: str) -> bool:
+    """Return whether the text is an address instead of a path."""
+    return path[:8].lower().startswith(("http://", "https://", "s3://", "gs://"))
 
 
 def leaves_root(path: str) -> bool:

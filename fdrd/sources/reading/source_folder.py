@@ -68,13 +68,24 @@ class SourceFolder:
 
     @cached_property
     def _on_disk(self) -> list[str]:
-        found = []
+        return self._listed[0]
+
+    @property
+    def linked_folders(self) -> list[str]:
+        """The links to folders, which are not followed."""
+        return self._listed[1]
+
+    @cached_property
+    def _listed(self) -> tuple[list[str], list[str]]:
+        """The files on the disk, and the links to folders."""
+        found, links = [], []
         for folder, names, files in os.walk(self.root, onerror=_refuse):
             names[:] = sorted(name for name in names if not name.startswith("."))
             prefix = folder[len(str(self.root)) :].replace(os.sep, "/").lstrip("/")
             prefix = f"{prefix}/" if prefix else ""
             found += [f"{prefix}{name}" for name in sorted(files) if not name.startswith(".")]
-        return found
+            links += [f"{prefix}{name}" for name in names if Path(folder, name).is_symlink()]
+        return found, links
 
     @cached_property
     def archives(self) -> dict[str, Archive]:

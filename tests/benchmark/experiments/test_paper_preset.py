@@ -8,7 +8,7 @@ from benchmark.experiments.presets import describe_domains, paper_experiment
 from benchmark.experiments.state import states
 from benchmark.registry import method_options
 from benchmark.reporting.comparison import group_results
-from benchmark.reporting.tables import command
+from benchmark.reporting.sentences import command
 from benchmark.settings import TrainConfig
 from fdrd.errors import FdrdError
 from fdrd.options import read_options

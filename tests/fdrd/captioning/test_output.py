@@ -211,6 +211,49 @@ def test_images_in_an_archive_are_extracted(write, draw, tmp_path):
     }
 
 
+def zip_of_birds(write, draw, tmp_path):
+    """Write a zip archive with six images in class folders, and return the folder that holds it."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for number in range(6):
+            archive.writestr(f"{('wren', 'robin')[number % 2]}/{number}.png", draw(number))
+    write("birds/images.zip", data.getvalue())
+    return tmp_path / "raw"
+
+
+@pytest.mark.parametrize("captioner", ["template", "reader"])
+def test_each_member_of_a_zip_has_its_own_caption(write, draw, tmp_path, captioner):
+    source = zip_of_birds(write, draw, tmp_path)
+    names = [f"{('wren', 'robin')[number % 2]}/{number}.png" for number in range(6)]
+    texts = [f"A {name[:-6]} on mossy post {number}." for number, name in enumerate(names)]
+    rows = [{"file_name": name, "caption": text} for name, text in zip(names, texts, strict=True)]
+    table = write("../captions.jsonl", "\n".join(map(json.dumps, rows)))
+    options = {"text": TEXT} if captioner == "template" else {"file": str(table)}
+    done = caption(source, tmp_path / "captioned", captioner=captioner, options=options)
+    assert (done.summary["kept"], done.summary["rejected"]) == (6, {})
+    built = build(tmp_path / "captioned", tmp_path / "data", workers=1)
+    found = {
+        (record.source.sha256, record.id, record.caption)
+        for record in read_records(tmp_path / "data", built.manifest)
+    }
+    if captioner == "template":
+        texts = [TEXT.format(category=name[:-6]) for name in names]
+    assert found == {
+        (hashlib.sha256(draw(number)).hexdigest(), f"birds/{name}", text)
+        for number, (name, text) in enumerate(zip(names, texts, strict=True))
+    }
+
+
+def test_two_images_with_one_key_are_refused_before_anything_is_asked(write, draw, tmp_path):
+    for number in range(2):
+        write(f"{number}.png", draw(number))
+    rows = [{"file_name": f"{number}.png", "id": 7, "category": "wren"} for number in range(2)]
+    write("metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    with pytest.raises(FdrdError, match=r"metadata.jsonl: line 2 have the id '7'"):
+        caption_from_template(tmp_path / "raw", tmp_path / "captioned")
+    assert not list(tmp_path.glob("captioned/*/captions*"))
+
+
 def test_a_full_disk_loses_no_image_of_an_archive(write, draw, tmp_path, monkeypatch):
     (tmp_path / "raw").mkdir()
     with zipfile.ZipFile(tmp_path / "raw/birds.zip", "w") as archive:

@@ -133,7 +133,7 @@ def test_a_preset_refuses_what_it_decides_and_nothing_else(tmp_path, monkeypatch
         (["--to", "coco", "--task", "zeroshot_retrieval"], "--to coco has no --task"),
         (["--to", "features", "--shard-mb", "4"], "--to features has no --shard-mb"),
         (["--to", "transformers", "--split", "test"], "--to transformers has no --split"),
-        (["--to", "zip"], "--to zip: choose from webdataset, "),
+        (["--to", "zip"], "--to zip: choose from parquet, webdataset, "),
     ],
 )
 def test_an_export_refuses_options_of_other_formats(given, refused):

@@ -39,6 +39,38 @@ def test_groups_stay_together_and_every_category_keeps_training_data(records, se
     assert in_train == {record.category for record in records}
 
 
+def splits_of(records):
+    found = curated(assign_splits, records, [], 0)
+    return Counter(record.split for record in found), found
+
+
+def test_categories_with_one_image_each_are_divided_between_the_splits():
+    singles = [pair(number, f"c{number}", "") for number in range(500)]
+    counts, found = splits_of(singles)
+    assert 75 < counts["test"] < 125
+    assert 25 < counts["validation"] < 60
+    assert {record.rules for record in found} == {("split_by_image",)}
+
+
+def test_given_splits_are_not_divided_by_image():
+    counts, found = splits_of([pair(number, f"c{number}", "", "train") for number in range(50)])
+    assert (counts, {record.rules for record in found}) == ({"train": 50}, {()})
+
+
+def test_categories_with_several_images_keep_one_in_train_beside_single_ones():
+    """On both sides of the limit: with as many other images, single categories stay in train."""
+    singles = [pair(number, f"c{number}", "") for number in range(100)]
+    others = [pair(f"d{number}", f"d{number // 3}", "") for number in range(99)]
+    _, found = splits_of([*singles, *others])
+    divided = [record for record in found if record.category[0] == "c"]
+    assert {record.split for record in divided} == {"train", "validation", "test"}
+    assert {r.category for r in found if r.split == "train"} >= {r.category for r in others}
+    assert not any(record.rules for record in found if record.category[0] == "d")
+    _, found = splits_of([*singles, *others, pair("e", "d0", "")])
+    assert {r.split for r in found if r.category[0] == "c"} == {"train"}
+    assert not any(record.rules for record in found)
+
+
 @given(domains(), st.integers(0, 3))
 @example(
     [pair(number, *names) for number, names in enumerate(["ax", "az", "bs", "bs", "av", "cz"])], 0

@@ -96,7 +96,7 @@ def pixels(sample):
 
 
 def test_each_domain_is_a_root_with_its_images_and_captions(built, tmp_path):
-    found = fdrd.export(built, tmp_path / "out")
+    found = fdrd.export(built, tmp_path / "out", to="webdataset")
     assert {(each.domain, each.split, each.images, each.captions) for each in found} == {
         ("a", "test", 9, 18),
         ("b", "test", 5, 5),
@@ -119,7 +119,7 @@ def test_each_domain_is_a_root_with_its_images_and_captions(built, tmp_path):
 def test_images_keep_their_bytes_unless_a_simple_reader_would_decode_them_differently(
     built, tmp_path
 ):
-    fdrd.export(built, tmp_path / "out", domain="b")
+    fdrd.export(built, tmp_path / "out", to="webdataset", domain="b")
     kept = {}
     for sample in read(tmp_path / "out" / "b" / "test"):
         (row,) = json.loads(sample["json"])["rows"]
@@ -136,7 +136,7 @@ def test_images_keep_their_bytes_unless_a_simple_reader_would_decode_them_differ
 
 
 def test_samples_keep_the_rows_of_the_dataset(built, tmp_path):
-    fdrd.export(built, tmp_path / "out")
+    fdrd.export(built, tmp_path / "out", to="webdataset")
     rows = [
         row
         for sample in read(tmp_path / "out/a/test")
@@ -149,7 +149,7 @@ def test_samples_keep_the_rows_of_the_dataset(built, tmp_path):
 
 
 def test_classification_lists_only_the_classes_of_the_domain(built, tmp_path):
-    fdrd.export(built, tmp_path / "out", task="zeroshot_classification")
+    fdrd.export(built, tmp_path / "out", to="webdataset", task="zeroshot_classification")
     root = tmp_path / "out" / "a"
     assert not (root / "dataset_type.txt").exists()
     assert (root / "classnames.txt").read_text().split() == ["robin", "wren"]
@@ -161,16 +161,16 @@ def test_classification_lists_only_the_classes_of_the_domain(built, tmp_path):
 
 
 def test_there_are_enough_shards_for_all_workers_and_none_is_too_large(built, tmp_path):
-    fdrd.export(built, tmp_path / "few", domain="a")
+    fdrd.export(built, tmp_path / "few", to="webdataset", domain="a")
     assert (tmp_path / "few/a/test/nshards.txt").read_text().strip() == "4"
-    fdrd.export(built, tmp_path / "small", domain="a", shard_bytes=1)
+    fdrd.export(built, tmp_path / "small", to="webdataset", domain="a", shard_bytes=1)
     assert (tmp_path / "small/a/test/nshards.txt").read_text().strip() == "9"
     assert read(tmp_path / "few/a/test") == read(tmp_path / "small/a/test")
 
 
 def test_the_same_dataset_gives_the_same_bytes(built, tmp_path):
     def digests(out):
-        fdrd.export(built, out)
+        fdrd.export(built, out, to="webdataset")
         return {
             path.relative_to(out).as_posix(): path.read_bytes()
             for path in out.rglob("*")
@@ -184,7 +184,7 @@ def test_a_folder_that_is_not_empty_is_rejected_and_unchanged(built, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(FdrdError, match="contains files already; give a new or empty folder"):
-        fdrd.export(built, tmp_path / "out")
+        fdrd.export(built, tmp_path / "out", to="webdataset")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
@@ -196,10 +196,10 @@ def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(built
     (tmp_path / ".out.0123abcd.partial").mkdir()  # left by a killed run
     (tmp_path / ".out.0123abcd.partial" / "stale").touch()
     with pytest.raises(KeyboardInterrupt):
-        fdrd.export(built, tmp_path / "out", progress=stop)
+        fdrd.export(built, tmp_path / "out", to="webdataset", progress=stop)
     assert not list(tmp_path.iterdir())
     (tmp_path / "out").mkdir()  # an empty folder is fine
-    fdrd.export(built, tmp_path / "out")
+    fdrd.export(built, tmp_path / "out", to="webdataset")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
 
 
@@ -209,7 +209,7 @@ def test_an_interrupted_export_leaves_nothing_and_the_next_one_is_complete(built
 )
 def test_a_missing_split_or_domain_is_reported(built, tmp_path, asked, message):
     with pytest.raises(FdrdError, match=message):
-        fdrd.export(built, tmp_path / "out", **asked)
+        fdrd.export(built, tmp_path / "out", to="webdataset", **asked)
     assert not (tmp_path / "out").exists()
 
 
@@ -220,5 +220,5 @@ def test_a_domain_name_cannot_leave_the_output_folder(
     dataset = make_dataset([row], "test", ["wren"])
     monkeypatch.setattr("fdrd.exports.writing.load_splits", lambda *_: [dataset])
     with pytest.raises(FdrdError, match="cannot be used as a folder name"):
-        fdrd.export("org/data", tmp_path / "out")
+        fdrd.export("org/data", tmp_path / "out", to="webdataset")
     assert not (tmp_path / "up").exists()

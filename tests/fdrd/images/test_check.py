@@ -5,8 +5,10 @@ import os
 
 import pytest
 from PIL import Image
+from PIL import features as pillow
 
 from fdrd.images.check import (
+    FORMATS,
     MAX_BYTES,
     check_image,
     check_image_bytes,
@@ -43,7 +45,7 @@ def test_images_checked_together_have_the_checks_that_each_has_alone(draw, tmp_p
     assert found[1].features != found[3].features
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_each_accepted_format_is_decoded(draw, form):
     assert check_image_bytes(draw(1, form=form), LIMIT).reason == ""
 
@@ -58,6 +60,30 @@ def test_each_accepted_format_is_decoded(draw, form):
 )
 def test_text_is_not_an_image(data, reason):
     assert check_image_bytes(data, LIMIT).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\xfa\x7f", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"<svg xmlns=", "SVG"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(start, name):
+    found = check_image_bytes(start + bytes(99), LIMIT)
+    assert found.reason == "not_an_image"
+    assert found.detail.startswith(f"{name} is not read; accepted are JPEG, PNG")
+
+
+def test_avif_is_read_where_pillow_reads_it_and_otherwise_named(monkeypatch):
+    avif = b"\0\0\0\x20ftypavif" + bytes(99)
+    assert ("AVIF" in FORMATS) == pillow.check("avif")
+    monkeypatch.setattr("fdrd.images.check.FORMATS", FORMATS[:6])
+    found = check_image_bytes(avif, LIMIT)
+    assert found.detail.startswith("AVIF is not read by this version of Pillow; accepted are")
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])

@@ -83,7 +83,7 @@ def test_a_folder_with_an_unknown_layout_is_named_and_counted(tmp_path, write, d
     text = "\n".join(lines(tmp_path))
     assert "loose: left out" in text
     assert "a/b/c/2.png is deeper" in text
-    assert "linked: left out: links" in text
+    assert "linked: not used: links" in text
     built = build(tmp_path / "raw", tmp_path / "out", workers=1)
     assert built.manifest.records == RecordCounts(2, 1, 1)
     (rejected,) = map(json.loads, (tmp_path / "out/rejected.jsonl").read_text().splitlines())
@@ -129,6 +129,16 @@ def test_a_built_dataset_and_a_link_out_of_the_folder_are_named(tmp_path, write,
     (tmp_path / "links/captions.json").symlink_to(tmp_path / "raw/authors/captions.json")
     with pytest.raises(FdrdError, match=r"captions.json is a link out of the folder"):
         list(explain(tmp_path / "links"))
+
+
+def test_an_image_that_a_build_rejects_is_named(tmp_path, write, draw):
+    write("raw/wren/1.png", b"text")
+    write("raw/wren/1.txt", "A wren.")
+    (tmp_path / "raw/raw/wren/2.png").symlink_to(write("elsewhere/2.png", draw(2)))
+    write("raw/wren/2.txt", "A wren.")
+    found = "\n".join(explain(tmp_path / "raw/raw"))
+    assert "rejected: not_an_image: begins with b'text'" in found
+    assert "rejected: path_outside: " in found
 
 
 def test_control_characters_in_names_are_escaped(capsys):

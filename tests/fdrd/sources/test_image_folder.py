@@ -1,6 +1,8 @@
 """Image folders with metadata files, text files, or neither."""
 
+import io
 import json
+import zipfile
 
 import pytest
 
@@ -42,6 +44,22 @@ def test_metadata_has_all_fields(write, draw, found):
         Negative("A brown robin.", "", "category"),
         Negative("A red wren.", "wren", "attribute"),
     )
+
+
+def test_metadata_in_a_zip_describes_its_members_once(write, draw, found):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.png", draw(number))
+        rows = [
+            {"file_name": f"{number // 2}.png", "text": f"Bird {number}."} for number in range(3)
+        ]
+        archive.writestr("metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    write("birds.zip", data.getvalue())
+    items = [(item.id, item.caption) for item in found()]
+    assert items == [
+        ("0.png", "Bird 0."), ("0.png#2", "Bird 1."), ("1.png", "Bird 2."), ("2.png", "")
+    ]  # fmt: skip
 
 
 def test_folders_name_split_and_category(write, draw, found):

@@ -131,9 +131,12 @@ def test_a_bad_row_is_one_rejection_with_its_line(write, draw, read, row, reason
 
 def test_a_missing_image_is_told_from_a_file_without_the_ending_of_one(write, read):
     write("wren/1.heic", b"x")
-    write("a.csv", "image,caption\nwren/1.heic,A wren.\nwren/2.heic,A wren.\n")
-    file, missing = read("table")
-    assert file.detail.endswith("'wren/1.heic'; the file of that name has no ending of an image")
+    write("wren/1.dat", b"x")
+    names = ("1.heic", "1.dat", "2.heic")
+    write("a.csv", "image,caption\n" + "".join(f"wren/{name},A wren.\n" for name in names))
+    image, file, missing = read("table")
+    assert "HEIC is not read, convert the file" in image.detail
+    assert file.detail.endswith("'wren/1.dat'; the file of that name has no ending of an image")
     assert missing.detail == "no image is called 'wren/2.heic'"
 
 

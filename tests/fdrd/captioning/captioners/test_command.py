@@ -67,6 +67,17 @@ def test_an_api_key_is_never_printed(raw, chat, monkeypatch):
     assert "sk-wrong" not in out + err
 
 
+def test_the_next_command_is_one_that_can_run(raw):
+    none = from_template("-C", "text=A {category} can be seen in the image.")
+    code, out, err = fdrd(raw.parent, *none)
+    assert (code, "0 captions + 12 rejected" in out) == (0, True)
+    assert (
+        "Next: read the reasons in captioned/*/rejected_captions.jsonl"
+        in " ".join(out.split()) + err
+    )
+    assert "Next:  fdrd build" not in out + err
+
+
 def test_a_template_then_a_build(raw):
     folder = raw.parent
     code, out, err = fdrd_process(folder, *from_template("--out", "mine"))

@@ -93,7 +93,7 @@ class LinearMap(nn.Module):
 
     @torch.no_grad()
     def start_from(self, side: Side) -> None:
-        """Start from the leading columns of a map, scaled to a mean length of 1, so that one learning rate suits all."""
+        """Start from the leading columns of a map, of mean length 1, so that one learning rate suits all."""
         outputs = self.map.shape[1]
         leading = side.map[:, :outputs].float()
         leading = leading / leading.norm(dim=0).mean()

@@ -63,6 +63,8 @@ class TrainConfig:
         eval_every: steps between evaluations on validation; 0 evaluates after each epoch, or with `steps`
             ten times.
         batch_size: rows per step. The last, smaller batch is used unless it is a single row.
+        per_category: rows of one category that follow each other in the order of an epoch, so that a batch
+            contrasts images of the same category; 0 shuffles all rows.
         optimizer: sgd with momentum 0.9 and weight decay 5e-4 (as in CoOp), or adamw with torch defaults.
         learning_rate: at the first step.
         schedule: cosine decays to zero over all steps; constant does not decay.
@@ -83,6 +85,7 @@ class TrainConfig:
     steps: int = 0
     eval_every: int = 0
     batch_size: int = 32
+    per_category: int = 0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.002
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -124,6 +127,7 @@ class TrainOptions(TypedDict, total=False):
     steps: int
     eval_every: int
     batch_size: int
+    per_category: int
     optimizer: Literal["sgd", "adamw"]
     learning_rate: float
     lr: float

@@ -1,4 +1,4 @@
-"""The options of `dcar` and `dcar_plus`, and the variants of an ablation."""
+"""The options of `dcar`, and the variants of an ablation."""
 
 from __future__ import annotations
 

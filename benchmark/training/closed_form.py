@@ -266,27 +266,12 @@ def choose(
     """
     if len(train) < 2:
         raise FdrdError(f"{train.name}: covariances need at least 2 pairs, got {len(train)}")
-    if len(validation) > VALIDATION_ROWS:
-        rows = np.linspace(0, len(validation) - 1, VALIDATION_ROWS).astype(np.int64)
-        validation = validation.select(rows)
+    validation = choosing_rows(validation)
     moments = covariances(encoder, train, progress)
     x, y = map(exact, encoded(encoder, Images.of(validation), validation.captions, progress))
 
-    def mrr(images: Tensor, texts: Tensor) -> float:
-        return mean_mrr(
-            rank_galleries(
-                cosine,
-                Features(normalize(images.float(), dim=-1)),
-                Features(normalize(texts.float(), dim=-1)),
-                validation.pairs,
-                validation.row_category,
-                validation.image_domain,
-                "domain",
-            )
-        )
-
     d = encoder.encoder.dim
-    joint = mrr(x[:, :d], y[:, :d]) if encoder.joint else None
+    joint = mrr(x[:, :d], y[:, :d], validation) if encoder.joint else None
     best = Choice(None, encoder.sets[0], "joint space", joint or 0.0, joint)
     for number, columns in enumerate(encoder.sets):
         for each in candidates(kind, moments.leading(*columns)):
@@ -296,7 +281,7 @@ def choose(
             )
             for power in each.powers:
                 weights = each.values**power
-                found = mrr(a * weights, b * weights)
+                found = mrr(a * weights, b * weights, validation)
                 if found > best.mrr:
                     name = f"{encoder.names_of(columns)}; {each.name}, power {power:g}"
                     best = Choice(each.weighed(power), columns, name, found, joint)
@@ -304,6 +289,27 @@ def choose(
             f"choose | {best.name}, validation MRR {best.mrr:.3f}", number + 1, len(encoder.sets)
         )
     return best
+
+
+def choosing_rows(validation: RetrievalDataset) -> RetrievalDataset:
+    """Return the validation rows that choose: all, or `VALIDATION_ROWS` of them."""
+    if len(validation) <= VALIDATION_ROWS:
+        return validation
+    return validation.select(np.linspace(0, len(validation) - 1, VALIDATION_ROWS).astype(np.int64))
+
+
+def mrr(images: Tensor, texts: Tensor, dataset: RetrievalDataset) -> float:
+    """Return the mean MRR of both directions by the cosines of (I, k) images and (C, k) captions of a split."""
+    ranks = rank_galleries(
+        cosine,
+        Features(normalize(images.float(), dim=-1)),
+        Features(normalize(texts.float(), dim=-1)),
+        dataset.pairs,
+        dataset.row_category,
+        dataset.image_domain,
+        "domain",
+    )
+    return mean_mrr(ranks)
 
 
 def exact(features: Tensor) -> Tensor:

@@ -70,22 +70,35 @@ def test_every_link_inside_the_documents_leads_somewhere():
 
 
 def test_the_reference_has_every_command_and_every_option():
-    pattern = r"^### `fdrd (\w+)`\n(.*?)(?=^##|\Z)"
-    sections = dict(re.findall(pattern, site_pages.command_line(), re.M | re.S))
+    pages = site_pages.command_pages()
     commands = vars(typer.main.get_command(app))["commands"]
-    assert list(sections) == list(commands)
+    linked = re.findall(
+        r"^\| \[`fdrd \w+`\]\(commands/(\w+)\.md\)", site_pages.command_line(), re.M
+    )
+    assert list(pages) == list(commands) == linked
     for name, command in commands.items():
+        assert pages[name].startswith(f"# `fdrd {name}`\n")
         for parameter in command.params:
             if not getattr(parameter, "hidden", False):
                 shown = parameter.metavar or parameter.opts[0]
-                assert shown.lower() in sections[name].lower(), name
+                assert shown.lower() in pages[name].lower(), name
 
 
-def test_the_reference_has_every_public_name():
-    page = site_pages.python_api()
-    for package in (fdrd, benchmark):
-        for name in set(package.__all__) - {"__version__"}:
-            assert f"::: {package.__name__}.{name}\n" in page + "\n"
+def test_the_reference_has_every_public_name_once_and_links_to_it():
+    pages = site_pages.api_pages()
+    directives = {
+        name: page
+        for page, text in pages.items()
+        for name in re.findall(r"^::: ([\w.]+)$", text, re.M)
+    }
+    names = [
+        f"{package.__name__}.{name}"
+        for package in (fdrd, benchmark)
+        for name in set(package.__all__) - {"__version__"}
+    ]
+    assert sorted(directives) == sorted(names)
+    links = set(re.findall(r"\]\(api/([\w-]+)\.md#([\w.]+)\)", site_pages.python_api()))
+    assert links == {(page, name) for name, page in directives.items()}
 
 
 def rows(table):
@@ -113,7 +126,8 @@ def test_the_site_has_every_page_in_its_navigation(tmp_path):
     text = (ROOT / "zensical.toml").read_text(encoding="utf-8")
     navigation = set(re.findall(r'= "([^"]+\.md)"', text))
     assert navigation <= pages
-    assert {page for page in pages if "/" not in page} <= navigation
+    top = {page for page in pages if "/" not in page or page.startswith(("api/", "commands/"))}
+    assert top <= navigation
     assert "<!-- generated" not in "".join(
         file.read_text("utf-8") for file in tmp_path.rglob("*.md")
     )

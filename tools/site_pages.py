@@ -1,6 +1,7 @@
 """Collect the pages of the documentation site: `python tools/site_pages.py build/docs`.
 
 A mark `<!-- generated: NAME -->` is replaced by what the code says now, so a reference cannot differ from it.
+Each command has a page of its own in `commands/`, and the names of the Python packages have several in `api/`.
 A file outside `docs/` that a page links to joins the site under its path in the repository.
 """
 
@@ -22,18 +23,31 @@ LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
 def command_line() -> str:
-    """Return every command with its arguments, options and examples."""
+    """Return a table of the commands for each group, with links to their pages."""
+    lines, panel = [], None
+    for name, command in _commands().items():
+        if command.rich_help_panel != panel:
+            panel = command.rich_help_panel
+            lines.append(f"\n## {panel}\n\n| command | what it does |\n| --- | --- |")
+        sentence = command.help.partition("\n")[0]
+        lines.append(f"| [`fdrd {name}`](commands/{name}.md) | {_escaped(sentence)} |")
+    return "\n".join(lines)
+
+
+def command_pages() -> dict[str, str]:
+    """Return the page of each command by its name: arguments, options and examples."""
+    return {
+        name: "\n\n".join(_command(f"fdrd {name}", command))
+        for name, command in _commands().items()
+    }
+
+
+def _commands() -> dict[str, Any]:
     import typer
 
     from fdrd.__main__ import app
 
-    lines, panel = [], None
-    for name, command in vars(typer.main.get_command(app))["commands"].items():
-        if command.rich_help_panel != panel:
-            panel = command.rich_help_panel
-            lines.append(f"## {panel}")
-        lines += _command(f"fdrd {name}", command)
-    return "\n\n".join(lines)
+    return vars(typer.main.get_command(app))["commands"]
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
@@ -42,7 +56,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
     from fdrd.commands.help import heading
 
     context = Context(command, info_name=name)
-    yield f"### `{name}`"
+    yield f"# `{name}`"
     yield _escaped(command.help)
     yield f"```sh\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
     panels: dict[str, list[str]] = {}
@@ -67,17 +81,44 @@ def _escaped(text: str) -> str:
     return "".join(pieces)
 
 
+API_PAGES = {
+    "fdrd": "`fdrd`: build and read datasets",
+    "benchmark": "`benchmark`: run and compare methods",
+    "benchmark-models": "`benchmark`: encoders",
+    "benchmark-train": "`benchmark`: what methods are made of",
+}
+"""The titles of the pages in `api/`; one with a hyphen has the names of modules that begin so."""
+
+
 def python_api() -> str:
-    """Return a directive of mkdocstrings for each public name."""
+    """Return the public names of each page of `api/`, with links to them."""
+    lines = []
+    for page, names in _public_names().items():
+        lines.append(f"## [{API_PAGES[page]}](api/{page}.md)")
+        lines.append(", ".join(f"[`{name}`](api/{page}.md#{name})" for name in names))
+    return "\n\n".join(lines)
+
+
+def api_pages() -> dict[str, str]:
+    """Return the pages of `api/`: a directive of mkdocstrings for each public name."""
+    return {
+        page: "\n\n".join([f"# {API_PAGES[page]}", *(f"::: {name}" for name in names)])
+        for page, names in _public_names().items()
+    }
+
+
+def _public_names() -> dict[str, list[str]]:
     import benchmark
     import fdrd
 
-    lines = []
+    pages: dict[str, list[str]] = {page: [] for page in API_PAGES}
     for package in (fdrd, benchmark):
-        lines.append(f"## `{package.__name__}`")
-        names = sorted(set(package.__all__) - {"__version__"})
-        lines += [f"::: {package.__name__}.{name}" for name in names]
-    return "\n\n".join(lines)
+        source = Path(str(package.__file__)).read_text(encoding="utf-8")
+        for module, names in re.findall(r'^ +"([\w.]+)": "([\w ]+)",$', source, re.M):
+            room = re.match(r"benchmark\.(models|train)", module)
+            page = room[0].replace(".", "-") if room else package.__name__
+            pages[page] += [f"{package.__name__}.{name}" for name in names.split()]
+    return {page: sorted(names) for page, names in pages.items()}
 
 
 def reasons() -> str:
@@ -178,6 +219,10 @@ def collect(target: Path) -> None:
         linked = {path for link in LINK.findall(text) if (path := linked_file(source, link))}
         waiting += linked - seen
         seen |= linked
+    for folder, pages in (("commands", command_pages()), ("api", api_pages())):
+        (target / folder).mkdir()
+        for name, text in pages.items():
+            (target / folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def place(source: Path) -> Path:

@@ -446,12 +446,13 @@ def paired_table(tested: PairedComparison) -> Table:
 
 
 def significance_parts(tests: SignificanceTests) -> list[Table | str]:
-    """Return the tables of significance tests, what was measured, and what the tests mean."""
+    """Return the tables of significance tests, what was measured, natural pairs, and what the tests mean."""
     parts: list[Table | str] = []
     for tested in tests.comparisons:
         rows = [tested.against, *tested.others]
         parts += [paired_table(tested), *filter(None, [paired_interval_table(tested)])]
-        parts.append(sizes_text(Comparison(tested.settings, rows)))
+        compared = Comparison(tested.settings, rows)
+        parts += [sizes_text(compared), *pairs_parts(compared)]
     return [*parts, PAIRED, *(f"Left out: {left_out(each)}" for each in tests.left_out)]
 
 

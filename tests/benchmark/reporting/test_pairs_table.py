@@ -7,7 +7,8 @@ import pytest
 import benchmark
 from benchmark.reporting.comparison import group_results
 from benchmark.reporting.pages import report
-from benchmark.reporting.tables import negatives_parts, pairs_parts
+from benchmark.reporting.significance import compare
+from benchmark.reporting.tables import negatives_parts, pairs_parts, significance_parts
 from benchmark.result import read_result, write_result
 
 
@@ -75,3 +76,11 @@ def test_text_hard_rows_have_their_own_number(result):
     none = changed(result, text_only=1.0, text_hard=None, text_hard_rows=0)
     table, *_ = table_of(negatives_parts, none)
     assert "all, text-hard" not in [line[0] for line in table.rows]
+
+
+def test_compare_shows_them(result):
+    other = dataclasses.replace(
+        result, settings=dataclasses.replace(result.settings, label="other")
+    )
+    parts = significance_parts(compare([result, other], "zero_shot"))
+    assert [part.title for part in parts if not isinstance(part, str)][-1] == "Natural pairs"
